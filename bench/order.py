@@ -1,0 +1,37 @@
+"""What a worker is told: one fit, the evaluations of it that are wanted, and how to execute them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from results.specification import FitSpec, View
+
+
+class Execution(BaseModel):
+    """How a run is executed. None of it changes the result beyond 1e-4, and none of it is part of an identity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda, cuda:N")
+    threads: int = Field(0, ge=0, description="torch threads; 0: all cores divided by the jobs")
+    workers: int = Field(2, ge=0, description="processes or threads that decode and augment images")
+    inference_batch: int = Field(8, ge=1, description="images a forward pass of the backbone")
+    cache_limit: int = Field(50 * 10**9, ge=0, description="bytes that the feature caches of a plan may take")
+    checkpoint_every: float = Field(120.0, ge=0, description="seconds between checkpoints of a fit")
+    executor: str = "inline"
+
+
+class Order(BaseModel):
+    """One unit of work. A worker is started with the path of its JSON; the records are its only result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spec: FitSpec
+    views: tuple[View, ...] = ()
+    requires: str | None = Field(None, description="run id of the fit that this one starts from (fit_from)")
+    store: Path = Field(description="absolute path of the store")
+    data_roots: tuple[Path, ...] = ()
+    execution: Execution = Execution()
+    features_only: bool = Field(False, description="extract the cached features and stop (jobs that several runs share)")

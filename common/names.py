@@ -1,0 +1,25 @@
+"""Say which names are valid when one is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like ``name``, or None where nothing comes near it."""
+    lowered = {v.lower(): v for v in valid}
+    match = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return lowered[match[0]] if match else None
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], *, most: int = 30) -> str:
+    """The message for an unknown name: ``unknown method "kmean"; did you mean "kmeans"? valid: ...``.
+
+    At most ``most`` valid names are listed, in alphabetical order.
+    """
+    names = sorted(valid)
+    guess = nearest(name, names)
+    hint = f' did you mean "{guess}"?' if guess else ""
+    listed = ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+    return f'unknown {kind} "{name}";{hint} valid: {listed or "none"}'

@@ -1,0 +1,1 @@
+"""The methods behind one interface, and the parts that they share."""

@@ -1,0 +1,200 @@
+"""What a method is given and what it must offer. Nothing here can carry a label except ``LabelSource``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from common.geometry import Crop
+from common.seeds import SeedStreams
+from methods.params import Params
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Patch features of B images or crops that share one grid of h x w patches.
+
+    Attributes:
+        features: one (B, h, w, C_l) float32 tensor a level, from low to high.
+        pixels: (B, h, w, 3) float32, the image bilinearly down-sampled to the patch grid, RGB in [0, 1].
+        image_ids: B names.
+        crops: B crops: which part of its image each entry shows.
+    """
+
+    features: tuple[Tensor, ...]
+    pixels: Tensor
+    image_ids: tuple[str, ...]
+    crops: tuple[Crop, ...]
+
+    def __len__(self) -> int:
+        """The number B of images."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across, (h, w)."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+    def to(self, device: torch.device | str) -> PatchBatch:
+        """The same batch on another device."""
+        features = tuple(level.to(device) for level in self.features)
+        return PatchBatch(features, self.pixels.to(device), self.image_ids, self.crops)
+
+
+@dataclass(frozen=True)
+class PatchSample:
+    """n patches drawn uniformly from a source.
+
+    Attributes:
+        features: one (n, C_l) float32 tensor a level, from low to high.
+        pixels: (n, 3) float32 RGB in [0, 1].
+        image_index: (n,) int64, the position of each patch's image in ``PatchSource.image_ids``.
+        position: (n, 2) int64, row and column of the patch in its grid.
+    """
+
+    features: tuple[Tensor, ...]
+    pixels: Tensor
+    image_index: Tensor
+    position: Tensor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-channel mean and standard deviation of each level over all training patches, (C_l,) float32 tensors."""
+
+    mean: tuple[Tensor, ...]
+    std: tuple[Tensor, ...]
+
+
+class PatchSource(Protocol):
+    """The training patches: re-iterable, seeded, of known length, on the CPU."""
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The images, in their fixed order."""
+        ...
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels C_l of each level, from low to high."""
+        ...
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of one pass over the images."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def n_batches(self, size: int) -> int:
+        """Full batches of ``size`` images an epoch: an incomplete last batch is dropped."""
+        ...
+
+    def batches(self, epoch: int, size: int) -> Iterator[PatchBatch]:
+        """The shuffled batches of an epoch. The same (seed, epoch, size) gives the same batches."""
+        ...
+
+    def subsample(self, n: int) -> PatchSample:
+        """``n`` patches drawn uniformly without replacement (all of them where there are no more than ``n``)."""
+        ...
+
+    def images(self) -> Iterator[PatchBatch]:
+        """One ordered pass over whole images, one image a batch."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Mean and standard deviation a channel over all training patches."""
+        ...
+
+
+class LabelSource(Protocol):
+    """Labels for methods that declare ``uses_labels``; no other method is handed one."""
+
+    n_classes: int
+
+    def labels(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> Tensor:
+        """(h, w) int64 class indices at patch resolution (the majority of a patch's pixels), -1 where void."""
+        ...
+
+
+class CheckpointFolder(Protocol):
+    """Where a fit saves its progress. Writing is atomic; the last saved state wins."""
+
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` (tensors, numbers, strings, lists and dictionaries of them)."""
+        ...
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, on the CPU, or None at a fresh start."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit may know and use besides its patches.
+
+    Attributes:
+        seeds: independent random streams of the run's seed.
+        device: where to compute.
+        precision: ``float32`` or ``bfloat16`` (autocast of networks; graphs and losses stay in float32).
+        progress: called with (steps done, steps in all).
+        log: called with (step, {name: value}) to record a training curve.
+        checkpoint: where to save progress.
+        should_stop: true once the run has been asked to stop: save, then raise ``common.errors.RunInterrupted``.
+        stage: context manager that charges its block's cost to a named stage, such as ``graph``.
+        base: the stored fit that ``fit_from`` asked for, else None.
+        labels: a label source for methods with ``uses_labels``, else None.
+    """
+
+    seeds: SeedStreams
+    device: torch.device
+    precision: str
+    progress: Callable[[int, int], None]
+    log: Callable[[int, dict[str, float]], None]
+    checkpoint: CheckpointFolder
+    should_stop: Callable[[], bool]
+    stage: Callable[[str], AbstractContextManager[None]]
+    base: Segmenter | None = None
+    labels: LabelSource | None = None
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Groups dense patch features into K clusters.
+
+    A class that implements it is constructed as ``Method(params)`` with an instance of its ``Params`` and names these
+    class attributes: ``Params`` (its parameter model), ``uses_labels``, and ``fit_from`` (the name of the method whose
+    stored fit it starts from, or None; it then offers ``base_params(params) -> dict`` too).
+    """
+
+    Params: ClassVar[type[Params]]
+    uses_labels: ClassVar[bool] = False
+    fit_from: ClassVar[str | None] = None
+    n_clusters: int
+
+    def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
+        """Learn from the patches of the training images."""
+        ...
+
+    def predict(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) float32 scores on the batch's device; the argmax over K is the assignment."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that was learnt, as tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave; the instance was built with the same parameters."""
+        ...

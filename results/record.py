@@ -1,0 +1,104 @@
+"""What a run leaves behind, as it is written to JSON. Old schema versions must load for ever."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from results.specification import FitSpec, View
+
+SCHEMA_VERSION = 1
+
+Status = Literal["done", "failed", "not_converged"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageCost(_Part):
+    """What one stage of a run cost, measured with the device synchronised at both ends."""
+
+    stage: str
+    wall_s: float = Field(description="seconds on the wall clock")
+    cpu_s: float = Field(description="CPU seconds of the process, all threads")
+    peak_rss: int = Field(description="peak resident memory of the process during the stage, bytes")
+    peak_device: int | None = Field(None, description="peak memory allocated on the CUDA device, bytes; None on CPU")
+    items: int | None = Field(None, description="images processed, where the stage goes over images")
+    reused: bool = Field(False, description="the stage's product was there already; its cost was paid by another run")
+
+
+class Failure(_Part):
+    """Why a run did not end well."""
+
+    kind: str = Field(description="exception, out_of_memory, killed, data, interrupted, time_limit, node_failure, ...")
+    message: str
+    traceback: str = ""
+    log_tail: str = ""
+
+
+class HealthCheck(_Part):
+    """One check of a fit's numerical health."""
+
+    name: str
+    value: float | None = Field(description="None where it is not a finite number")
+    limit: float | None = None
+    passed: bool
+    note: str = ""
+
+
+class FitRecord(_Part):
+    """The record of one fit."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    spec: FitSpec
+    status: Status
+    started: str = Field(description="UTC, ISO 8601")
+    finished: str = Field(description="UTC, ISO 8601")
+    n_clusters: int | None = None
+    parameters: int | None = Field(None, description="learnt numbers in the state")
+    costs: list[StageCost] = []
+    health: list[HealthCheck] = []
+    failure: Failure | None = None
+    uses_labels: bool = False
+    warnings: list[str] = []
+    environment: dict[str, Any] = {}
+    execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")
+    code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
+    data_digest: str = ""
+
+
+class ClassTable(_Part):
+    """A class set as it stood when the contingency was counted, so that a record explains itself."""
+
+    classes: list[str]
+    raw_ids: list[list[int]]
+    palette: list[list[int]] = []
+
+
+class EvaluationRecord(_Part):
+    """The record of one evaluation of a fit. The contingency lies beside it as ``<view_id>.npz``."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    view_id: str
+    view: View
+    status: Status
+    started: str
+    finished: str
+    n_images: int = 0
+    n_clusters: int = 0
+    n_raw_labels: int = 0
+    class_sets: dict[str, ClassTable] = {}
+    default_classes: str = ""
+    contingency_sha256: str = ""
+    costs: list[StageCost] = []
+    health: list[HealthCheck] = []
+    failure: Failure | None = None
+    warnings: list[str] = []
+    environment: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
+    code: dict[str, str] = {}
+    data_digest: str = ""

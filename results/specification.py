@@ -1,0 +1,141 @@
+"""What a fit is, how it is looked at, and how the look becomes a number.
+
+A fit's identity is the hash of its ``FitSpec``; an evaluation's identity is the fit's and its ``View``'s. Scoring is
+outside of every hash, and so is how a run is executed (device, workers, executor, inference batch).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from results.identity import digest
+
+
+class Spec(BaseModel):
+    """Base of all specifications: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Resize(Spec):
+    """How an image is resized: to an exact size, to a short side (smaller images are enlarged too), or not at all."""
+
+    mode: Literal["none", "exact", "short_side"] = "none"
+    size: tuple[int, int] | None = Field(None, description="(height, width) in pixels, for mode exact")
+    short_side: int | None = Field(None, ge=16, description="pixels, for mode short_side")
+
+
+class Transform(Spec):
+    """What happens to a training image before its features are computed. Labels steer nothing here."""
+
+    resize: Resize = Resize()
+    scale: tuple[float, float] | None = Field(None, description="range of a random factor on the size after resizing")
+    crop: int | None = Field(None, ge=16, description="side of a random square crop in pixels, padded if larger")
+    flip: bool = Field(False, description="mirror left to right with probability 1/2")
+    photometric: bool = Field(False, description="random brightness, contrast, saturation and hue")
+
+    @property
+    def random(self) -> bool:
+        """Whether two draws differ."""
+        return self.scale is not None or self.crop is not None or self.flip or self.photometric
+
+
+class TrainingData(Spec):
+    """The images that a fit sees."""
+
+    dataset: str
+    split: str = "train"
+    subset: int | None = Field(None, ge=1, description="number of images, drawn once with a fixed seed; None: all")
+    transform: Transform = Transform()
+
+
+class Features(Spec):
+    """How patch features are made: read from a cache of ``views`` fixed views, or computed from fresh crops."""
+
+    mode: Literal["cache", "online"] = "cache"
+    views: int = Field(1, ge=1, description="cached augmented views an image")
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the cache")
+
+
+class BackboneSpec(Spec):
+    """A frozen network: its name, options and the digest of its weights."""
+
+    name: str
+    options: dict[str, Any] = {}
+    weights: str = Field("", description="digest of the weights; filled in by planning")
+
+
+class FitSpec(Spec):
+    """One fit. Everything here changes the result, and nothing else does."""
+
+    data: TrainingData
+    features: Features = Features()
+    backbone: BackboneSpec
+    method: str
+    params: dict[str, Any] = Field({}, description="complete: defaults are filled in by planning")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = Field(0, ge=0)
+
+    @property
+    def run_id(self) -> str:
+        """The identity of the fit, as the name of its folder: method, seed and hash."""
+        stem = self.method.rsplit(":", 1)[-1].lower()
+        return f"{stem}-s{self.seed}-{digest(self)}"
+
+    @property
+    def configuration_id(self) -> str:
+        """The hash of all but the seed: what the seeds of one table row share."""
+        return digest(self.model_copy(update={"seed": 0}))
+
+
+class Crf(Spec):
+    """DenseCRF after Kraehenbuehl and Koltun (2011); sizes in pixels, colours on the 0-255 scale."""
+
+    iterations: int = Field(10, ge=1)
+    gaussian_sxy: float = Field(1.0, gt=0)
+    gaussian_weight: float = Field(3.0, ge=0)
+    bilateral_sxy: float = Field(67.0, gt=0)
+    bilateral_srgb: float = Field(3.0, gt=0)
+    bilateral_weight: float = Field(4.0, ge=0)
+    black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
+
+
+class View(Spec):
+    """What is looked at when a fit is evaluated. Gives contingency over raw label ids."""
+
+    dataset: str
+    split: str
+    subset: int | None = Field(None, ge=1, description="number of images, drawn once with a fixed seed; None: all")
+    resize: Resize = Resize()
+    centre_crop: int | None = Field(None, ge=16, description="side of a centre crop of image and label, in pixels")
+    label_resize: bool = Field(False, description="labels are resized (nearest) with the image; else full resolution")
+    window: int | None = Field(None, ge=16, description="side of sliding windows in pixels; None: the whole image")
+    stride: int | None = Field(None, ge=1, description="of the windows in pixels; the last window touches the border")
+    crf: Crf | None = None
+
+    @property
+    def view_id(self) -> str:
+        """The identity of the view."""
+        return digest(self)
+
+
+Matching = Literal["majority", "iou", "hungarian", "hungarian_iou"]
+
+
+class Scoring(Spec):
+    """How contingency becomes a number. Costs nothing and is outside of every hash."""
+
+    classes: str = Field("", description="class set of the data set; empty: its default")
+    matching: Matching = "iou"
+    fit_split: str | None = Field(None, description="split that the matching is fitted on; None: the evaluated one")
+
+
+class Protocol(Spec):
+    """A named view and scoring, resolved for one data set."""
+
+    name: str
+    view: View
+    fit_view: View | None = Field(None, description="the view that the matching is fitted on, where it is another")
+    scoring: Scoring
