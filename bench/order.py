@@ -34,6 +34,4 @@ class Order(BaseModel):
     store: Path = Field(description="absolute path of the store")
     data_roots: tuple[Path, ...] = ()
     execution: Execution = Execution()
-    features_only: bool = Field(
-        False, description="extract the cached features and stop (jobs that several runs share)"
-    )
+    features_only: bool = Field(False, description="extract the cached features and stop (a job that runs share)")
