@@ -97,8 +97,11 @@ class PatchSource(Protocol):
         """Full batches of ``size`` images an epoch: an incomplete last batch is dropped."""
         ...
 
-    def batches(self, epoch: int, size: int) -> Iterator[PatchBatch]:
-        """The shuffled batches of an epoch. The same (seed, epoch, size) gives the same batches."""
+    def batches(self, epoch: int, size: int, start: int = 0) -> Iterator[PatchBatch]:
+        """The shuffled batches of an epoch, from batch ``start`` on; the same (seed, epoch, size) gives the same ones.
+
+        A resumed fit names the batch where it stopped, so that those before it need not be computed again.
+        """
         ...
 
     def subsample(self, n: int) -> PatchSample:
