@@ -2,10 +2,139 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Params(BaseModel):
     """Base of the parameters of a method: every default, range and unit stated, unknown names refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_truth_values_as_numbers(cls, values: Any) -> Any:
+        """``k: true`` would pass as ``k: 1``; it is a slip, so it is refused."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f'parameter "{name}" is a number or a name, not {str(value).lower()}')
+        return values
+
+    def base_params(self) -> dict[str, Any]:
+        """The complete parameters of the fit that a method with ``fit_from`` starts from."""
+        raise NotImplementedError(f"{type(self).__name__} belongs to a method that starts from no other fit")
+
+
+class LloydParams(Params):
+    """How Lloyd's iterations are run; shared by the methods that end in k-means."""
+
+    scores: Literal["one_hot", "distance"] = Field(
+        "one_hot", description="predicted scores: 1 for the nearest centre and 0 else, or minus the squared distance"
+    )
+    iterations: int = Field(100, ge=1, description="most Lloyd iterations")
+    tol: float = Field(
+        1e-4, ge=0, description="stop once the centres' summed squared shift is below tol x the mean channel variance"
+    )
+    restarts: int = Field(1, ge=1, description="seedings tried; the one of the lowest inertia is kept")
+    max_patches: int = Field(
+        300_000, ge=1, description="patches fitted on: all training patches, or this many drawn uniformly from more"
+    )
+
+
+class KMeansParams(LloydParams):
+    """k-means on patch features."""
+
+    k: int = Field(64, ge=2, description="number of clusters")
+    input: Literal["last", "last_l2", "all_standardised_l2"] = Field(
+        "last_l2",
+        description="what is clustered: the last level, the last level L2-normalised, or all levels concatenated, "
+        "standardised per channel with training statistics and L2-normalised",
+    )
+
+
+class NeuralEFParams(Params):
+    """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
+
+    k: int = Field(256, ge=2, description="number of clusters: outputs of psi")
+
+    graph: Literal["knn", "mutual", "epsilon", "full"] = Field(
+        "knn",
+        description="feature graph: union of the nearest neighbours, mutual neighbours only, all similarities of at "
+        "least graph_epsilon, or all positive similarities",
+    )
+    neighbours: int = Field(256, ge=1, description="nearest neighbours of a patch within the batch, clipped to N - 1")
+    graph_epsilon: float = Field(0.5, gt=0, le=1, description="least cosine similarity of an edge, for graph: epsilon")
+    graph_level: Literal[0, 1, 2, -1, "all"] = Field(
+        -1, description="feature level that the graph compares: 0 the lowest, -1 the last, all: concatenated"
+    )
+    graph_standardise: bool = Field(False, description="standardise the graph's level with training statistics")
+    alpha: float = Field(0.3, ge=0, description="weight of the pixel graph; 0 leaves it out")
+
+    discrete: bool = Field(True, description="outputs are soft cluster assignments; false: continuous eigenfunctions")
+    noise: Literal["gumbel", "none"] = Field("gumbel", description="noise on the logits of a soft assignment")
+    temperature_max: float = Field(1.0, gt=0, description="softmax temperature at the first step")
+    temperature_min: float = Field(0.3, gt=0, description="softmax temperature at the last step and at prediction")
+    normalisation: Literal["clamped", "full", "none"] = Field(
+        "clamped", description="outputs divided by their L2 norm over the batch: norms below 1 kept, all, or none"
+    )
+    t: float = Field(0.01, gt=0, description="squared norm of a normalised output over the batch")
+    penalty: Literal["fixed", "ratio"] = Field(
+        "fixed", description="off-diagonal penalty: R_ij^2, or R_ij^2 / (R_ii R_jj) with a scale-free first term"
+    )
+    beta: float | None = Field(
+        None, ge=0, description="weight of the off-diagonal penalty; null: 20.48 / number of psi's outputs"
+    )
+
+    epochs: int = Field(40, ge=1, description="passes over the training images")
+    steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
+    batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate at the first step")
+    lr_min: float = Field(1e-5, ge=0, description="learning rate at the last step, reached along a cosine")
+
+    standardise: bool = Field(True, description="psi's input is standardised per channel with training statistics")
+    depth: int = Field(2, ge=0, description="transformer blocks")
+    heads: int = Field(18, ge=1, description="attention heads a block")
+    head_width: int = Field(64, ge=1, description="channels a head")
+    mlp_width: int = Field(576, ge=1, description="hidden channels of a block's MLP")
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of psi."""
+        return self.k
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """``beta`` is 0.08 at the published K = 256 and inversely proportional to K elsewhere."""
+        if self.beta is None:
+            object.__setattr__(self, "beta", 20.48 / self.outputs)
+        for low, high in (("temperature_min", "temperature_max"), ("lr_min", "lr")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} = {getattr(self, low)} must not be above {high} = {getattr(self, high)}")
+        return self
+
+
+class NeuralEFKMeansParams(NeuralEFParams, LloydParams):
+    """k-means on the hidden features of a NeuralEF fit, whose parameters are given here too."""
+
+    k: int = Field(256, ge=2, description="number of clusters: k-means centres")
+    base_k: int | None = Field(None, ge=2, description="outputs of the NeuralEF fit; null: k")
+    input: Literal["hidden", "hidden_l2"] = Field(
+        "hidden", description="what is clustered: psi's features before the head, as they are or L2-normalised"
+    )
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of psi."""
+        return self.base_k or self.k
+
+    @model_validator(mode="after")
+    def _fill_in_base(self) -> Self:
+        object.__setattr__(self, "base_k", self.outputs)
+        return self
+
+    def base_params(self) -> dict[str, Any]:
+        """The complete parameters of the ``neuralef`` fit that is clustered."""
+        shared = {name: getattr(self, name) for name in NeuralEFParams.model_fields}
+        return NeuralEFParams(**{**shared, "k": self.outputs}).model_dump(mode="json")

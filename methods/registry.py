@@ -1,0 +1,155 @@
+"""Which methods there are, and what planning must know of them. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from common.errors import ConfigError
+from common.names import unknown
+from common.registry import Registry
+from methods import params as _params
+from methods.params import Params
+
+if TYPE_CHECKING:
+    from methods.interface import Segmenter
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What planning and tables must know of a method.
+
+    Attributes:
+        name: as in grids.
+        summary: one line.
+        params: its parameter model.
+        uses_labels: whether its fit is handed labels; such a method is marked and kept out of rankings.
+        fit_from: the method whose stored fit it starts from, or None.
+    """
+
+    name: str
+    summary: str
+    params: type[Params]
+    uses_labels: bool = False
+    fit_from: str | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: str
+    facts: MethodFacts
+
+
+def _entry(path: str, name: str, summary: str, params: type[Params], **facts: Any) -> tuple[str, _Entry]:
+    return name, _Entry(path, MethodFacts(name, summary, params, **facts))
+
+
+METHODS: Mapping[str, _Entry] = dict(
+    (
+        _entry("methods.kmeans:KMeans", "kmeans", "k-means on patch features", _params.KMeansParams),
+        _entry(
+            "methods.neuralef:NeuralEF",
+            "neuralef",
+            "a network trained to approximate the eigenfunctions of a patch kernel, made discrete by Gumbel-softmax",
+            _params.NeuralEFParams,
+        ),
+        _entry(
+            "methods.neuralef_kmeans:NeuralEFKMeans",
+            "neuralef_kmeans",
+            "k-means on the hidden features of a stored NeuralEF fit",
+            _params.NeuralEFKMeansParams,
+            fit_from="neuralef",
+        ),
+    )
+)
+
+_REGISTRY = Registry("method", {name: entry.path for name, entry in METHODS.items()}, "spectral_bench.methods")
+
+
+def names() -> tuple[str, ...]:
+    """All known methods: those that ship, in the order of tables, then those of other packages."""
+    return _REGISTRY.names()
+
+
+def load_method(name: str) -> type[Segmenter]:
+    """The class of a method: a known name, or ``path/to/file.py:Class``. Imports torch.
+
+    Raises:
+        ConfigError: the name is unknown (the nearest is suggested), or what it names is not a method.
+    """
+    loaded: Any = _REGISTRY.load(name)
+    required = ("Params", "fit", "predict", "state_dict", "load_state_dict")
+    missing = [attribute for attribute in required if not hasattr(loaded, attribute)]
+    if not isinstance(loaded, type) or missing:
+        raise ConfigError(f'"{name}" is not a method: a method is a class with {", ".join(required)}')
+    method = cast("type[Segmenter]", loaded)
+    if not (isinstance(method.Params, type) and issubclass(method.Params, Params)):
+        raise ConfigError(f'method "{name}": its Params must be a subclass of methods.params.Params')
+    return method
+
+
+def method_facts(name: str) -> MethodFacts:
+    """The facts of a method. A method that ships is described without importing torch.
+
+    Raises:
+        ConfigError: as ``load_method``.
+    """
+    if name in METHODS:
+        return METHODS[name].facts
+    method = load_method(name)
+    summary = (method.__doc__ or "").strip().split("\n")[0]
+    uses_labels, fit_from = getattr(method, "uses_labels", False), getattr(method, "fit_from", None)
+    return MethodFacts(name, summary, method.Params, uses_labels, fit_from)
+
+
+def params_model(name: str) -> type[Params]:
+    """The parameter model of a method. Raises ``ConfigError`` as ``load_method`` does."""
+    return method_facts(name).params
+
+
+def complete_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The validated parameters of a method with every default filled in, as plain JSON values.
+
+    Raises:
+        ConfigError: a parameter is unknown, of a wrong type or out of range; the message names it and its value, says
+            what was expected and suggests the nearest valid name.
+    """
+    model = params_model(name)
+    try:
+        return model.model_validate(dict(params)).model_dump(mode="json")
+    except ValidationError as error:
+        problems = [_explain(name, model, problem) for problem in error.errors()]
+        raise ConfigError("; ".join(problems)) from error
+
+
+def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete parameters of the fit that a method with ``fit_from`` starts from.
+
+    Raises:
+        ConfigError: the method starts from no other fit, or ``params`` are not valid.
+    """
+    facts = method_facts(name)
+    if facts.fit_from is None:
+        raise ConfigError(f'method "{name}" starts from no other fit')
+    complete = facts.params(**complete_params(name, params))
+    base = complete.base_params() if name in METHODS else cast(Any, load_method(name)).base_params(complete)
+    return complete_params(facts.fit_from, base)
+
+
+def _explain(name: str, model: type[Params], problem: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    expected = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return unknown(f"parameter of {name}", key, model.model_fields)
+    if key not in model.model_fields:
+        return f"{name}: {expected}"
+    field = model.model_fields[key]
+    if problem["type"] == "literal_error":
+        return unknown(
+            f"{key} of {name}", str(problem["input"]), [str(choice) for choice in get_args(field.annotation)]
+        )
+    return f"{name}: {key} = {problem['input']!r}: {expected[0].lower()}{expected[1:]} ({key}: {field.description})"
