@@ -1,1 +1,28 @@
-"""Images and labels of each data set. Images and labels are reached through separate loaders."""
+"""Images and labels of each data set. Images and labels are reached through separate loaders.
+
+>>> from datasets import DataRoots, open_data
+>>> data = open_data("synthetic", DataRoots())
+>>> images = data.images("val")
+>>> images.image(images.ids[0]).shape
+(192, 256, 3)
+"""
+
+from datasets.interface import ClassSet, DataInfo, DataRoots, DataSet, ImageLoader, LabelLoader
+from datasets.registry import data_info, names, open_data
+from datasets.sound import count_warning, require_sound
+from datasets.subset import subset
+
+__all__ = [
+    "ClassSet",
+    "DataInfo",
+    "DataRoots",
+    "DataSet",
+    "ImageLoader",
+    "LabelLoader",
+    "count_warning",
+    "data_info",
+    "names",
+    "open_data",
+    "require_sound",
+    "subset",
+]

@@ -1,0 +1,57 @@
+"""What can be wrong with the files of a split, found from names and headers without decoding a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from common.errors import DataError
+from datasets.listing import Listing
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def sizes(listing: Listing, read: Callable[[Path], Size | None]) -> tuple[dict[str, Size], list[str]]:
+    """The sizes of all files whose header can be read, by id, and a line for each file whose header cannot.
+
+    Args:
+        listing: the files.
+        read: (height, width) of a file from its header, or None where the format does not tell.
+    """
+    found: dict[str, Size] = {}
+    problems = []
+    for file_id, path in listing.files.items():
+        try:
+            size = read(path)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            found.update({} if size is None else {file_id: size})
+    return found, problems
+
+
+def pairing_problems(images: Listing, labels: Listing) -> list[str]:
+    """Images without a label and labels without an image, one line each."""
+    lonely = [f"{p}: has no label in {labels.folder}" for i, p in images.files.items() if i not in labels.files]
+    orphans = [f"{p}: has no image in {images.folder}" for i, p in labels.files.items() if i not in images.files]
+    return lonely + orphans
+
+
+def size_problems(
+    images: Listing, image_sizes: Mapping[str, Size], labels: Listing, label_sizes: Mapping[str, Size]
+) -> list[str]:
+    """Labels that differ from their image in size, one line each."""
+    both = [file_id for file_id in labels.files if file_id in image_sizes and file_id in label_sizes]
+    found = (size_problem(labels.files[i], label_sizes[i], images.files[i], image_sizes[i]) for i in both)
+    return [problem for problem in found if problem]
+
+
+def size_problem(label: Path, label_size: Size, image: Path, image_size: Size) -> str | None:
+    """A line that names both files if a label differs from its image in size, else None."""
+    if label_size == image_size:
+        return None
+    return (
+        f"{label}: label of {label_size[0]} x {label_size[1]} pixels (height x width), "
+        f"but its image {image} has {image_size[0]} x {image_size[1]}"
+    )

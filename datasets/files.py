@@ -1,0 +1,158 @@
+"""What all data sets made of image and label files share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import DataError
+from common.names import unknown
+from datasets.checks import pairing_problems, size_problem, size_problems, sizes
+from datasets.interface import DataInfo, DataRoots
+from datasets.listing import Listing
+from datasets.reading import image_header, label_header, read_image, read_label, require_range
+from datasets.roots import find_folder
+
+
+class FileImages:
+    """The image files of one split."""
+
+    def __init__(self, name: str, listing: Listing) -> None:
+        self._name = name
+        self._listing = listing
+        self.ids = tuple(listing.files)
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
+        return read_image(self.path(image_id))
+
+    def path(self, image_id: str) -> Path:
+        """The file of an image. Raises ``DataError`` for an unknown id."""
+        if image_id not in self._listing.files:
+            raise DataError(f"{self._name}: no image {image_id} in {self._listing.folder}")
+        return self._listing.files[image_id]
+
+    def digest(self) -> str:
+        """A short hash of the ids and the file sizes."""
+        return self._listing.digest()
+
+
+class FileLabels:
+    """The label files of one split.
+
+    Args:
+        name: the data set, for messages.
+        labels: the label files.
+        images: the image files, to check that sizes agree.
+        n_raw_labels: raw ids run from 0 to ``n_raw_labels - 1``.
+        read: reads (H, W) raw label ids from a file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: Listing,
+        images: Listing,
+        n_raw_labels: int,
+        read: Callable[[Path], NDArray[np.uint16]] = read_label,
+    ) -> None:
+        self._name = name
+        self._labels = labels
+        self._images = images
+        self._n_raw_labels = n_raw_labels
+        self._read = read
+        self.ids = tuple(labels.files)
+
+    def label(self, image_id: str) -> NDArray[np.uint16]:
+        """(H, W) raw label ids.
+
+        Raises:
+            DataError: there is no such label, or it is corrupt, holds a value out of range, or differs from its image
+                in size.
+        """
+        path = self.path(image_id)
+        label = require_range(self._read(path), self._n_raw_labels, path)
+        if image_id in self._images.files:
+            image = self._images.files[image_id]
+            if problem := size_problem(path, (label.shape[0], label.shape[1]), image, image_header(image)):
+                raise DataError(problem)
+        return label
+
+    def path(self, image_id: str) -> Path:
+        """The file of a label. Raises ``DataError`` if there is none."""
+        if image_id not in self._labels.files:
+            image = self._images.files.get(image_id, image_id)
+            raise DataError(f"{self._name}: {image} has no label in {self._labels.folder}")
+        return self._labels.files[image_id]
+
+    def digest(self) -> str:
+        """A short hash of the ids and the file sizes."""
+        return self._labels.digest()
+
+
+class FileDataSet(ABC):
+    """Base of data sets whose images and labels are files below a root.
+
+    A subclass sets ``info`` and says in ``image_files`` and ``label_files`` which files a split holds; it may override
+    ``read_label`` and ``label_size`` where its labels are no plain label images.
+    """
+
+    info: ClassVar[DataInfo]
+
+    def __init__(self, roots: DataRoots) -> None:
+        self.folder = find_folder(self.info, roots)
+
+    @abstractmethod
+    def image_files(self, split: str) -> Listing:
+        """The images of a split that exists."""
+
+    @abstractmethod
+    def label_files(self, split: str) -> Listing:
+        """The labels of a split that exists."""
+
+    def read_label(self, path: Path) -> NDArray[np.uint16]:
+        """(H, W) raw label ids of a file, not yet checked against the range of the data set."""
+        return read_label(path)
+
+    def label_size(self, path: Path) -> tuple[int, int] | None:
+        """(height, width) of a label file without decoding it; None where that cannot be had."""
+        return label_header(path)
+
+    def images(self, split: str) -> FileImages:
+        """Images of a split; its labels are not looked at."""
+        return FileImages(self.info.name, self._found(self.image_files, split))
+
+    def labels(self, split: str) -> FileLabels:
+        """Labels of a split."""
+        labels = self._found(self.label_files, split)
+        return FileLabels(self.info.name, labels, self.image_files(split), self.info.n_raw_labels, self.read_label)
+
+    def problems(self, split: str) -> list[str]:
+        """All that is wrong with a split, one line each with its path, from names and headers alone."""
+        self._require_split(split)
+        images = self.image_files(split)
+        image_sizes, found = sizes(images, image_header)
+        found = [*images.problems, *found]
+        if self.info.class_sets:
+            labels = self.label_files(split)
+            label_sizes, unreadable = sizes(labels, self.label_size)
+            found += [*labels.problems, *pairing_problems(images, labels), *unreadable]
+            found += size_problems(images, image_sizes, labels, label_sizes)
+        return found
+
+    def _found(self, files: Callable[[str], Listing], split: str) -> Listing:
+        self._require_split(split)
+        listing = files(split)
+        if not listing.files:
+            problem = next(iter(listing.problems), f"{listing.folder}: holds no file")
+            raise DataError(f"{self.info.name}, split {split}: {problem}. {self.info.licence}")
+        return listing.require_sound()
+
+    def _require_split(self, split: str) -> None:
+        if split not in self.info.splits:
+            raise DataError(unknown(f"split of {self.info.name}", split, self.info.splits))

@@ -1,0 +1,22 @@
+"""Where the folder of a data set lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.errors import DataError
+from datasets.interface import DataInfo, DataRoots
+
+
+def find_folder(info: DataInfo, roots: DataRoots) -> Path:
+    """The folder ``info.folder`` below the first root that holds it.
+
+    Raises:
+        DataError: no root holds it; says what was looked for where, where to get the data and under what licence.
+    """
+    for root in roots.roots:
+        if (root / info.folder).is_dir():
+            return root / info.folder
+    looked = ", ".join(str(root / info.folder) for root in roots.roots)
+    where = f"no such folder: {looked}" if looked else "no data root is given (--data-root, $BENCH_DATA or the grid)"
+    raise DataError(f'{info.name}: {where}; expected a folder "{info.folder}" below a data root. {info.licence}')
