@@ -77,9 +77,7 @@ def direct(scene: Scene, matching: Pixels) -> dict[str, float | list[float]]:
         "class_accuracy": accuracies,
         "miou": float(np.sum(known)) / len(known) if known else math.nan,
         "accuracy": int(np.sum(predicted == classes)) / len(classes) if len(classes) else math.nan,
-        "mean_accuracy": float(np.sum(present_accuracies)) / len(present_accuracies)
-        if present_accuracies
-        else math.nan,
+        "mean_accuracy": float(np.sum(recalls)) / len(recalls) if recalls else math.nan,
         "n_pixels": len(classes),
         "classes_present": len(recalls),
         "clusters_in_use": len(np.unique(clusters)),
