@@ -1,0 +1,262 @@
+"""The records of runs: one folder a run, readable by any process at any moment.
+
+Layout, below ``records/`` of a store (readers ignore files that they do not know)::
+
+    <run_id>/fit.json                             the record of the fit; appears last
+    <run_id>/evaluations/<view_id>.npz, .json     contingency, then the record that vouches for it
+    <run_id>/attempts/<n>.json, <view_id>-<n>.json    every failure, kept
+    <run_id>/claim.lock, claim.json               who works on the run
+
+Every file appears whole or not at all, payload before record, so a crash at any moment leaves the store valid.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from common.errors import StoreError
+from common.files import write_bytes
+from results import claims
+from results.contingency import Contingency
+from results.documents import document_bytes, names_in, plain, read_document
+from results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+State = Literal["done", "failed", "not_converged", "running", "interrupted", "new"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fit and its evaluations, as they are stored.
+
+    Attributes:
+        fit: the record of the fit.
+        evaluations: view id -> record, for every evaluation that was tried.
+    """
+
+    fit: FitRecord
+    evaluations: dict[str, EvaluationRecord] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return self.fit.run_id
+
+
+class RunRecords:
+    """The runs of a store. Nothing is cached: readers see what is there.
+
+    Args:
+        folder: ``records/`` of the store; it need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.records_folder = folder
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run, which need not exist."""
+        return self.records_folder / plain(run_id)
+
+    def runs(self) -> list[str]:
+        """The ids of all runs that left anything, in alphabetical order."""
+        return names_in(self.records_folder)
+
+    def fit_record(self, run_id: str) -> FitRecord | None:
+        """The record of a fit, failed or not; None while there is none.
+
+        Raises:
+            StoreError: a newer release wrote it.
+        """
+        return read_document(self.run_folder(run_id) / "fit.json", FitRecord, SCHEMA_VERSION)
+
+    def evaluation_record(self, run_id: str, view_id: str) -> EvaluationRecord | None:
+        """The record of an evaluation, failed or not; None while there is none.
+
+        A record whose contingency is missing, torn or another is worth nothing: it counts as absent, with a warning.
+
+        Raises:
+            StoreError: a newer release wrote it.
+        """
+        return self._evaluation_record(self._evaluation(run_id, view_id, ".json"), None)
+
+    def _evaluation_record(self, path: Path, files: frozenset[str] | None) -> EvaluationRecord | None:
+        """The record at ``path``, if its contingency is intact or, where the folder's ``files`` are given, there."""
+        if path.suffix != ".json":
+            return None
+        record = read_document(path, EvaluationRecord, SCHEMA_VERSION)
+        if record is None or record.status == "failed":
+            return record
+        payload = path.with_suffix(".npz")
+        if payload.name in files if files is not None else _intact(payload, record.contingency_sha256):
+            return record
+        logger.warning("%s: the contingency beside it is missing or torn, taken as absent", path)
+        return None
+
+    def contingency(self, run_id: str, view_id: str) -> Contingency:
+        """The contingency of a finished evaluation.
+
+        Raises:
+            StoreError: there is no such evaluation, or its contingency is missing or torn.
+        """
+        record = self.evaluation_record(run_id, view_id)
+        if record is None or record.status == "failed":
+            raise StoreError(
+                f"{self._evaluation(run_id, view_id, '.npz')}: no intact contingency; evaluate the run again"
+            )
+        return Contingency.load(self._evaluation(run_id, view_id, ".npz"))
+
+    def load_run(self, run_id: str, *, verify: bool = True) -> Run | None:
+        """A fit with all of its evaluations; None while the fit has no record.
+
+        Args:
+            run_id: the run.
+            verify: read each contingency to see that it is the one its record vouches for; else only that it exists.
+        """
+        fit = self.fit_record(run_id)
+        if fit is None:
+            return None
+        folder = self.run_folder(run_id) / "evaluations"
+        files = frozenset(names_in(folder))
+        found = (self._evaluation_record(folder / name, None if verify else files) for name in sorted(files))
+        return Run(fit, {record.view_id: record for record in found if record is not None})
+
+    def load_all(self, *, verify: bool = False) -> list[Run]:
+        """All runs whose fit has a record, in the order of their ids; ``verify`` as in ``load_run``."""
+        with _no_collection():
+            return [run for run_id in self.runs() if (run := self.load_run(run_id, verify=verify)) is not None]
+
+    def status(self, run_id: str) -> State:
+        """What is going on with a run: ``running`` while a living process owns it, whatever is stored already."""
+        folder = self.run_folder(run_id)
+        if claims.is_claimed(folder):
+            return "running"
+        record = self.fit_record(run_id)
+        if record is not None:
+            return record.status
+        return "interrupted" if (folder / CHECKPOINT_FILE).exists() else "new"
+
+    def write_fit(self, record: FitRecord) -> None:
+        """Store the record of a fit whose state is stored already.
+
+        A failure is kept among the attempts too, and never replaces a success; a success replaces a failure.
+
+        Raises:
+            StoreError: the disk is full or the store cannot be written; what was stored before is untouched.
+        """
+        folder = self.run_folder(record.run_id)
+        text = document_bytes(record)
+        if record.status == "failed":
+            self._keep_attempt(folder, "", text)
+            before = self.fit_record(record.run_id)
+            if before is not None and before.status != "failed":
+                return
+        write_bytes(folder / "fit.json", text)
+
+    def write_evaluation(self, record: EvaluationRecord, contingency: Contingency | None = None) -> EvaluationRecord:
+        """Store an evaluation: its contingency, then the record that vouches for it.
+
+        Args:
+            record: its ``contingency_sha256`` is filled in here.
+            contingency: what was counted; None for a failure only.
+
+        Returns:
+            The record as it was stored.
+
+        Raises:
+            StoreError: as for ``write_fit``.
+            ValueError: a contingency is missing, or was given with a failure.
+        """
+        if (contingency is None) != (record.status == "failed"):
+            raise ValueError(f"an evaluation that is {record.status} needs {'no' if contingency else 'a'} contingency")
+        path = self._evaluation(record.run_id, record.view_id, ".json")
+        if contingency is not None:
+            payload = path.with_suffix(".npz")
+            contingency.save(payload)
+            record = record.model_copy(update={"contingency_sha256": _sha256(payload)})
+        else:
+            self._keep_attempt(self.run_folder(record.run_id), f"{record.view_id}-", document_bytes(record))
+            before = self.evaluation_record(record.run_id, record.view_id)
+            if before is not None and before.status != "failed":
+                return record
+        write_bytes(path, document_bytes(record))
+        return record
+
+    def attempts(self, run_id: str) -> list[str]:
+        """The names of the failures that a run has behind it, fits and evaluations, in alphabetical order."""
+        return [name[:-5] for name in names_in(self.run_folder(run_id) / "attempts") if name.endswith(".json")]
+
+    def discard(self, run_id: str) -> None:
+        """Forget a run's results so that it can be done anew. Its failures, orders and log stay.
+
+        The evaluations go before the fit, so that a crash in between cannot leave them to a later fit.
+        """
+        folder = self.run_folder(run_id)
+        for name in names_in(folder / "evaluations"):
+            (folder / "evaluations" / name).unlink()
+        for name in ("fit.json", "fit.safetensors", CHECKPOINT_FILE):
+            (folder / name).unlink(missing_ok=True)
+
+    def _keep_attempt(self, folder: Path, prefix: str, text: bytes) -> None:
+        used = [name[len(prefix) : -5] for name in names_in(folder / "attempts") if name.startswith(prefix)]
+        number = 1 + max((int(part) for part in used if part.isdecimal()), default=0)
+        write_bytes(folder / "attempts" / f"{prefix}{number}.json", text)
+
+    def _evaluation(self, run_id: str, view_id: str, suffix: str) -> Path:
+        return self.run_folder(run_id) / "evaluations" / f"{plain(view_id)}{suffix}"
+
+    def claim(self, run_id: str, **facts: str) -> AbstractContextManager[None]:
+        """Own a run (its fit and every evaluation of it) for the length of a ``with`` block.
+
+        The claim ends with the process that holds it, however it dies.
+
+        Args:
+            run_id: the run.
+            facts: what else the owner says of itself, such as ``job="1234_5"``.
+
+        Raises:
+            Busy: another process owns it.
+            StoreError: the store cannot be written, or its file system has no locks.
+        """
+        return claims.claim(self.run_folder(run_id), **facts)
+
+    def is_claimed(self, run_id: str) -> bool:
+        """Whether a living process owns the run."""
+        return claims.is_claimed(self.run_folder(run_id))
+
+    def owner(self, run_id: str) -> dict[str, Any]:
+        """What the run's owner says of itself (host, pid, since, ...); empty where nobody works on it."""
+        return claims.owner(self.run_folder(run_id)) if self.is_claimed(run_id) else {}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the garbage collector: with thousands of records in the making it goes over all of them again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _intact(path: Path, sha256: str) -> bool:
+    try:
+        return _sha256(path) == sha256
+    except OSError:
+        return False

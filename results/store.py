@@ -1,0 +1,124 @@
+"""The store of results: runs, what grids asked for, and which weights stand behind which name.
+
+Layout (readers ignore files that they do not know)::
+
+    store.json             the schema of the store
+    weights.json           backbone -> digest of the weights that all of its runs used
+    grids/<name>.json      what each grid asked for
+    records/<run_id>/      all that a run leaves: see ``results.runs``
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Self
+
+from common.errors import StoreError
+from common.files import write_bytes, write_json
+from results import claims
+from results.claims import Busy
+from results.documents import check_version, document_bytes, names_in, plain, read_document
+from results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
+from results.runs import Run, RunRecords, State
+
+__all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "State", "Store"]
+
+STORE_SCHEMA_VERSION = 1
+STORE_FILE = "store.json"
+
+
+class Store(RunRecords):
+    """Records under one folder. ``Store.open`` checks that it is a store.
+
+    Args:
+        path: the folder of the store.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        super().__init__(self.path / "records")
+
+    @classmethod
+    def open(cls, path: Path | str, *, create: bool = False) -> Self:
+        """The store at ``path``.
+
+        Args:
+            path: its folder.
+            create: make a store of a folder that is missing or empty.
+
+        Raises:
+            StoreError: no store is there, a newer release wrote it, or it cannot be made.
+        """
+        store = cls(Path(path).absolute())
+        if not (store.path / STORE_FILE).exists():
+            store._create(create)
+        store._check()
+        return store
+
+    def _create(self, wanted: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{self.path}: expected the folder of a store, found a file")
+        if not wanted:
+            what = "a folder without store.json" if self.path.exists() else "nothing"
+            raise StoreError(f"{self.path}: expected a store of results, found {what}")
+        found = names_in(self.path)
+        if found and STORE_FILE not in found:  # else another process has just made it
+            raise StoreError(f"{self.path}: neither empty nor a store (no store.json); name another folder")
+        write_json(self.path / STORE_FILE, {"kind": "results", "schema_version": STORE_SCHEMA_VERSION})
+
+    def _check(self) -> None:
+        path = self.path / STORE_FILE
+        try:
+            version = int(json.loads(path.read_bytes())["schema_version"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{path}: cannot be read as the head of a store ({type(error).__name__}: {error})"
+            ) from error
+        check_version(path, version, STORE_SCHEMA_VERSION)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Store what a grid asked for, in place of what it asked for before."""
+        write_bytes(self.path / "grids" / f"{plain(manifest.name)}.json", document_bytes(manifest))
+
+    def manifests(self) -> list[Manifest]:
+        """What each grid asked for, in the order of their names.
+
+        Raises:
+            StoreError: a newer release wrote one.
+        """
+        folder = self.path / "grids"
+        files = [folder / name for name in names_in(folder) if name.endswith(".json")]
+        found = (read_document(file, Manifest, MANIFEST_SCHEMA_VERSION) for file in files)
+        return [manifest for manifest in found if manifest is not None]
+
+    def weights_lock(self) -> dict[str, str]:
+        """Backbone -> digest of the weights that this store's runs used.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        path = self.path / "weights.json"
+        try:
+            value = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read ({error})") from error
+        return {str(name): str(digest) for name, digest in value.items()}
+
+    def lock_weights(self, name: str, digest: str) -> None:
+        """Settle which weights stand behind a backbone's name in this store.
+
+        Raises:
+            StoreError: the store has other weights under this name.
+        """
+        with claims.exclusive(self.path / "weights.lock"):
+            known = self.weights_lock()
+            if known.get(name, digest) != digest:
+                raise StoreError(
+                    f"{self.path}: its runs used weights {known[name]} for backbone {name}, not {digest}; "
+                    "use another store for other weights"
+                )
+            if name not in known:
+                write_json(self.path / "weights.json", known | {name: digest})
