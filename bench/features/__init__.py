@@ -1,0 +1,1 @@
+"""From images to patch features: frozen backbones, the feature cache, training sources and features of views."""

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.features.backbones import BackboneInfo, backbone_info, backbone_names
+from bench.features.backbones.info import _READABLE, _built_width_and_patch, _width_and_patch
+from common.errors import ConfigError
+
+CLIP = "vit_base_patch16_clip_quickgelu_224"
+
+
+def test_facts_of_the_embedded_default():
+    info = backbone_info("efficientnet_lite0")
+    assert info == BackboneInfo("efficientnet_lite0", 16, (64, 192, 320), "efficientnet", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "width", "family"),
+    [
+        ("vit_tiny_patch16_224", 16, 192, "vit"),
+        ("vit_small_patch16_384", 16, 384, "vit"),
+        ("vit_large_patch16_384.augreg_in21k_ft_in1k", 16, 1024, "vit"),
+        ("vit_small_patch8_224.dino", 8, 384, "dino"),
+        ("vit_base_patch14_reg4_dinov2", 14, 768, "dino"),
+        ("test_vit", 16, 64, "vit"),
+    ],
+)
+def test_facts_of_transformers(name, stride, width, family):
+    assert backbone_info(name) == BackboneInfo(name, stride, (width,) * 3, family, None)
+
+
+def test_clip_is_native_unless_told_otherwise():
+    assert backbone_info(CLIP).native == (224, 224)
+    assert backbone_info(CLIP, {"clip_resize": "interpolate"}).native is None
+    assert backbone_info(CLIP).family == "clip"
+
+
+def test_widths_read_off_names_are_those_of_the_networks():
+    for name in ("vit_tiny_patch16_384", "vit_small_patch16_18x2_224", "deit_tiny_distilled_patch16_224"):
+        assert _READABLE.match(name)
+        assert _width_and_patch(name) == _built_width_and_patch(name)
+
+
+@pytest.mark.slow
+def test_every_transformer_is_what_its_name_says():
+    readable = [name for name in backbone_names() if _READABLE.match(name)]
+    assert len(readable) > 80
+    for name in readable:
+        assert _width_and_patch(name) == _built_width_and_patch(name), name
+
+
+@pytest.mark.slow
+def test_native_sizes_read_off_names_are_those_of_the_networks():
+    import timm
+
+    names = [name for name in backbone_names() if "_clip_" in name]
+    assert len(names) > 20
+    for name in names:
+        with torch.device("meta"):
+            network = timm.create_model(name, num_classes=0)
+        assert backbone_info(name).native == network.patch_embed.img_size, name
+
+
+@given(
+    height=st.integers(1, 3000),
+    width=st.integers(1, 3000),
+    stride=st.sampled_from([8, 14, 16, 32]),
+)
+def test_grid_covers_the_input_with_less_than_a_patch_to_spare(height, width, stride):
+    info = BackboneInfo("any", stride, (1, 1, 1), "vit")
+    rows, columns = info.grid(height, width)
+    assert info.cover(height, width) == (rows * stride, columns * stride)
+    assert 0 <= rows * stride - height < stride
+    assert 0 <= columns * stride - width < stride
+
+
+@given(height=st.integers(1, 3000), width=st.integers(1, 3000))
+def test_a_native_grid_spans_the_input_whatever_its_size(height, width):
+    info = BackboneInfo("any", 14, (1, 1, 1), "clip", (336, 336))
+    assert info.grid(height, width) == (24, 24)
+    assert info.cover(height, width) == (height, width)
+
+
+def test_bad_names_and_options_are_refused():
+    with pytest.raises(ConfigError, match="unknown backbone"):
+        backbone_info("resnet50")
+    with pytest.raises(ConfigError, match="unknown option"):
+        backbone_info("efficientnet_lite0", {"size": 3})
