@@ -6,9 +6,9 @@ outside of every hash, and so is how a run is executed (device, workers, executo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from results.identity import digest
 
@@ -26,6 +26,15 @@ class Resize(Spec):
     size: tuple[int, int] | None = Field(None, description="(height, width) in pixels, for mode exact")
     short_side: int | None = Field(None, ge=16, description="pixels, for mode short_side")
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for mode, value in (("exact", "size"), ("short_side", "short_side")):
+            if (self.mode == mode) != (getattr(self, value) is not None):
+                raise ValueError(f"mode {mode} and a {value} belong together")
+        if self.size is not None and min(self.size) < 16:
+            raise ValueError(f"size: both sides must be at least 16 pixels, got {list(self.size)}")
+        return self
+
 
 class Transform(Spec):
     """What happens to a training image before its features are computed. Labels steer nothing here."""
@@ -35,6 +44,12 @@ class Transform(Spec):
     crop: int | None = Field(None, ge=16, description="side of a random square crop in pixels, padded if larger")
     flip: bool = Field(False, description="mirror left to right with probability 1/2")
     photometric: bool = Field(False, description="random brightness, contrast, saturation and hue")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale: expected two positive factors, the smaller one first, got {list(self.scale)}")
+        return self
 
     @property
     def random(self) -> bool:

@@ -1,0 +1,1 @@
+"""Grids: YAML files that expand into runs, validated before anything runs."""

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.documents.nodes import Node, from_plain
+from bench.documents.parse import parse_document
+from bench.documents.problems import InvalidDocument, Problems
+from bench.documents.validate import validate
+from common.errors import ConfigError
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    size: tuple[int, int] | None = None
+    mode: Literal["none", "exact"] = "none"
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    count: int = Field(1, ge=1)
+    rate: float = 0.5
+    flag: bool = False
+    inner: Inner = Inner()
+    items: list[Inner] = []
+
+
+def problems_of(text: str, **hints: str) -> list[str]:
+    problems = Problems()
+    found = validate(Outer, parse_document(text, "f"), problems, hints)
+    assert (found is None) == bool(problems)
+    return list(problems)
+
+
+def test_a_valid_document_becomes_the_model() -> None:
+    problems = Problems()
+    found = validate(Outer, parse_document("{name: a, rate: 1, inner: {size: [3, 4]}}", "f"), problems)
+    assert found == Outer(name="a", rate=1.0, inner=Inner(size=(3, 4)))
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{}", 'f:1: the key "name" is missing'),
+        ("name: 3", "f:1: name: expected a text, got 3"),
+        ("name: a\ncount: 0", "f:2: count: expected greater than or equal to 1, got 0"),
+        ('name: a\ncount: "3"', 'f:2: count: expected a whole number, got the text "3"'),
+        ("name: a\ncount: 2.5", "f:2: count: expected a whole number, got 2.5"),
+        ("name: a\ncount: true", "f:2: count: expected a whole number, got true"),
+        ("name: a\nflag: 1", "f:2: flag: expected true or false, got 1"),
+        ("name: a\nrate: fast", 'f:2: rate: expected a number, got the text "fast"'),
+        ("name: a\ninner: 3", "f:2: inner: expected a mapping, got 3"),
+        ("name: a\ninner: ~", "f:2: inner: expected a mapping, got nothing"),
+        ("name: a\ncuont: 1", 'f:2: cuont: unknown key "cuont"; did you mean "count"?'),
+        ("name: a\ninner:\n  sise: 1", 'f:3: inner.sise: unknown key "sise"; did you mean "size"? valid: mode, size'),
+        ("name: a\ninner: {mode: exat}", 'f:2: inner.mode: unknown value "exat"; did you mean "exact"?'),
+        ("name: a\nitems:\n  - {}\n  - {mode: no}", 'f:4: items[1].mode: unknown value "no"'),
+        ("name: a\nitems: {}", "f:2: items: expected a list, got a mapping"),
+        ("3", "f:1: expected a mapping (key: value), got 3"),
+    ],
+)
+def test_each_fault_is_said_where_it_stands(text: str, line: str) -> None:
+    (found,) = problems_of(text)
+    assert found.startswith(line)
+
+
+def test_all_faults_are_said_at_once() -> None:
+    assert len(problems_of("name: 3\ncount: 0\ninner: {mode: x, size: [1]}\nzzz: 1")) == 5
+
+
+def test_a_hint_says_where_a_key_belongs() -> None:
+    assert problems_of("name: a\nseeds: [0]", seeds="put it elsewhere") == ["f:2: seeds: put it elsewhere"]
+
+
+def test_problems_raise_in_the_order_of_the_file_and_keep_one_of_a_kind() -> None:
+    problems = Problems()
+    problems.check()
+    for line in ("f:10: a: late", "f:9: b: early", "no place", "f:9: b: early"):
+        problems.add_line(line)
+    with pytest.raises(InvalidDocument) as caught:
+        problems.check()
+    assert caught.value.problems == ("no place", "f:9: b: early", "f:10: a: late")
+    assert str(caught.value) == "no place\nf:9: b: early\nf:10: a: late"
+
+
+def test_an_error_inside_a_block_becomes_a_problem_of_the_node() -> None:
+    problems = Problems()
+    with problems.at(Node(1, "f:3", "k")):
+        raise ConfigError("is bad")
+    with problems.at(Node(1, "f:3", "k")):
+        raise InvalidDocument(("g:1: own place",))
+    with problems.at(from_plain({}, "f:4")):
+        pass
+    assert list(problems) == ["f:3: k: is bad", "g:1: own place"]
+
+
+def test_other_errors_pass_through() -> None:
+    def fail() -> Any:
+        with Problems().at(Node(1, "f:3", "k")):
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        fail()

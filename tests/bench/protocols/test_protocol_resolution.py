@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.documents.nodes import from_plain
+from bench.protocols.catalogue import FOLDER, find, load
+from bench.protocols.resolve import check_clusters, class_count, resolve
+from common.errors import ConfigError
+from datasets.interface import ClassSet, DataInfo
+from results.specification import Crf, Protocol, Resize, Scoring, View
+
+
+def classes(name: str, number: int) -> ClassSet:
+    ids = tuple((i,) for i in range(number))
+    return ClassSet(name, tuple(f"c{i}" for i in range(number)), ids, tuple((i, i, i) for i in range(number)))
+
+
+STREETS = DataInfo(
+    name="cityscapes",
+    title="Streets",
+    splits={"train": 2975, "val": 500},
+    n_raw_labels=34,
+    class_sets={"19": classes("19", 19), "27": classes("27", 27)},
+    default_classes="19",
+    short_side=1024,
+    window=768,
+    stride=512,
+)
+SMALL = DataInfo("small", "Small", {"train": 8, "val": 4}, 3, {"3": classes("3", 3)}, "3", evaluation_size=(48, 64))
+
+
+def resolved(value: Any, info: DataInfo = STREETS, subset: int | None = None) -> Protocol:
+    return resolve(load(from_plain(value, "g.yaml:3", "protocols[0]"), FOLDER), info, split="val", subset=subset)
+
+
+def test_whole_resizes_to_the_evaluation_size_or_not_at_all() -> None:
+    protocol = resolved("whole", SMALL)
+    assert protocol == Protocol(
+        name="whole",
+        view=View(dataset="small", split="val", resize=Resize(mode="exact", size=(48, 64))),
+        scoring=Scoring(classes="", matching="iou"),
+    )
+    assert resolved("whole", STREETS).view.resize == Resize()
+
+
+def test_sliding_takes_side_window_and_stride_from_the_data_set() -> None:
+    protocol = resolved("sliding")
+    assert protocol.view == View(
+        dataset="cityscapes",
+        split="val",
+        resize=Resize(mode="short_side", short_side=1024),
+        window=768,
+        stride=512,
+    )
+    assert protocol.scoring.classes == "19"
+
+
+def test_centre320_crops_labels_too_and_counts_the_papers_classes() -> None:
+    protocol = resolved("centre320")
+    assert (protocol.view.centre_crop, protocol.view.label_resize) == (320, True)
+    assert protocol.view.resize == Resize(mode="short_side", short_side=320)
+    assert (protocol.scoring.classes, class_count(protocol, STREETS)) == ("27", 27)
+    assert class_count(resolved("centre320", SMALL), SMALL) == 3
+
+
+def test_the_matching_can_be_fitted_on_all_of_another_split() -> None:
+    protocol = resolved({"name": "p", "extends": "sliding", "scoring": {"fit_split": "train"}}, subset=100)
+    assert protocol.fit_view == protocol.view.model_copy(update={"split": "train", "subset": None})
+    assert protocol.view.subset == 100
+
+
+def test_a_subset_can_be_scored_with_the_matching_of_the_whole_split() -> None:
+    protocol = resolved({"name": "p", "view": {"subset": 352}, "scoring": {"fit_split": "val"}})
+    assert protocol.fit_view is not None
+    assert (protocol.view.subset, protocol.fit_view.subset) == (352, None)
+    assert resolved({"name": "p", "scoring": {"fit_split": "val"}}).fit_view is None
+
+
+def test_a_protocol_may_fix_split_and_subset() -> None:
+    view = resolved({"name": "p", "view": {"split": "train", "subset": 7}}, subset=3).view
+    assert (view.split, view.subset) == ("train", 7)
+
+
+def test_an_empty_crf_has_the_papers_settings() -> None:
+    assert resolved({"name": "p", "extends": "whole", "view": {"crf": {}}}).view.crf == Crf()
+
+
+@pytest.mark.parametrize(
+    ("value", "info", "says"),
+    [
+        (
+            "sliding",
+            SMALL,
+            "protocol sliding takes short_side, window, stride from the data set, but small states none",
+        ),
+        ("whole", replace(SMALL, class_sets={}), "data set small has no labels"),
+        ({"view": {"rsize": {}}}, SMALL, 'view.rsize: unknown key "rsize"; did you mean "resize"?'),
+        ({"view": {"dataset": "x"}}, SMALL, "view.dataset: the data set of a view is chosen by the runs"),
+        ({"view": {"split": "vla"}}, SMALL, 'view.split: unknown split of small "vla"; did you mean "val"?'),
+        ({"view": {"subset": 5}}, SMALL, "view.subset: 5 images are more than the 4 of small val"),
+        ({"view": {"window": 64}}, SMALL, "window and stride belong together"),
+        ({"view": {"resize": {"mode": "exact"}}}, SMALL, "view.resize: mode exact and a size belong together"),
+        ({"view": {"resize": {"mode": "exact", "size": [8, 64]}}}, SMALL, "both sides must be at least 16 pixels"),
+        (
+            {"view": {"crf": {"iterations": 0}}},
+            SMALL,
+            "view.crf.iterations: expected greater than or equal to 1, got 0",
+        ),
+        ({"scoring": {"matching": "hungarain"}}, SMALL, 'unknown value "hungarain"; did you mean "hungarian"?'),
+        ({"scoring": {"classes": "4"}}, SMALL, 'scoring.classes: unknown class set of small "4"; valid: 3'),
+        ({"scoring": {"fit_split": "trian"}}, SMALL, 'unknown split of small "trian"; did you mean "train"?'),
+    ],
+)
+def test_what_does_not_fit_the_data_set_is_refused(value: Any, info: DataInfo, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved({"name": "p", **value} if isinstance(value, dict) else value, info)
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_all_faults_of_a_protocol_are_said_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved({"name": "p", "view": {"window": 1, "stride": 0, "crop": 3}, "scoring": {"match": "iou"}})
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_hungarian_needs_as_many_clusters_as_classes() -> None:
+    definition = find("hungarian", FOLDER)
+    protocol = resolved("hungarian")
+    check_clusters(definition, protocol, STREETS, 27)
+    with pytest.raises(ConfigError, match=r'k is 64, but the class set "27" of cityscapes has 27 classes'):
+        check_clusters(definition, protocol, STREETS, 64)
+    check_clusters(find("centre320", FOLDER), protocol, STREETS, 64)
