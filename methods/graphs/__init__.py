@@ -1,0 +1,1 @@
+"""Graphs over patches: affinities of features and of pixels, and the kernels made of them."""

@@ -1,0 +1,71 @@
+"""The kernel of a batch of patches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError
+from methods.graphs import sparse
+from methods.graphs.features import feature_graph
+from methods.graphs.full import FullKernel
+from methods.graphs.kernel import Kernel, SparseKernel, combined, normalised
+from methods.graphs.options import GraphOptions
+from methods.graphs.pixels import pixel_graph
+from methods.interface import PatchBatch, Statistics
+
+Level = int | Literal["all"]
+
+
+def batch_kernel(
+    batch: PatchBatch,
+    *,
+    neighbours: int,
+    alpha: float,
+    level: Level = -1,
+    statistics: Statistics | None = None,
+    options: GraphOptions | None = None,
+) -> Kernel:
+    """D^-1/2 A D^-1/2 + alpha D~^-1/2 A~ D~^-1/2 of the N = B h w patches of a batch (Deng and Luo, 2023, eq. 2-4).
+
+    Args:
+        batch: patches of B images; nodes are in row-major order within an image, images in order.
+        neighbours: k of the feature graph, clipped to N - 1; not used by kinds ``epsilon`` and ``full``.
+        alpha: weight of the pixel graph; at 0 it is not built.
+        level: which level's features are compared; ``all``: all levels side by side.
+        statistics: per-channel means and standard deviations to standardise features by; None: raw features.
+        options: which pairs of nodes are joined.
+
+    Raises:
+        NumericalError: features or pixels are not finite.
+        ConfigError: there is no such level.
+    """
+    options = options or GraphOptions()
+    features = graph_features(batch, level, statistics)
+    pixels = pixel_graph(batch.pixels, options=options) if alpha != 0 else None
+    if options.kind != "full":
+        return combined(feature_graph(features, neighbours=neighbours, options=options), pixels, alpha)
+    extra = None if pixels is None else SparseKernel(sparse.multiply(normalised(pixels), alpha))
+    return FullKernel.of(features, extra)
+
+
+def graph_features(batch: PatchBatch, level: Level = -1, statistics: Statistics | None = None) -> Tensor:
+    """The (N, C) float32 features that the graph compares; channels of no spread stay centred at 0.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    count = len(batch.features)
+    if level != "all" and not -count <= level < count:
+        raise ConfigError(f"graph level {level}: the backbone gives {count} levels, 0 to {count - 1}, -1 for the last")
+    chosen = range(count) if level == "all" else [level % count]
+    parts = []
+    for index in chosen:
+        part = batch.features[index].flatten(0, 2).float()
+        if statistics is not None:
+            std = statistics.std[index].to(part.device)
+            part = (part - statistics.mean[index].to(part.device)) / std.where(std > 0, torch.ones_like(std))
+        parts.append(part)
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,85 @@
+"""Affinity of patch features: a sparse graph of cosine similarities within a mini-batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.errors import NumericalError
+from methods.graphs import sparse
+from methods.graphs.directions import Directions, directions
+from methods.graphs.nearest import Entries, entries_above, largest_entries
+from methods.graphs.options import GraphOptions
+
+MAX_EDGES = 2**27  # about 1 GB of columns and weights
+
+
+def feature_graph(features: Tensor, *, neighbours: int, options: GraphOptions | None = None) -> Tensor:
+    """The affinity of (N, C) features: cosine similarities, none negative, self excluded, symmetric.
+
+    Deng and Luo (2023), eq. 2 and 3, for kind ``knn``: a node is joined to its ``neighbours`` nearest by cosine
+    similarity, negatives count as 0 and give no edge, and the matrix is averaged with its transpose. Ties go to the
+    lowest index, exact ones among repeated features included. Similarities are computed a block of rows at a time:
+    memory grows with the number of edges, not with N x N.
+
+    Args:
+        features: (N, C) of any floating dtype.
+        neighbours: k of the nearest neighbours, at least 1; clipped to N - 1. Not used by kind ``epsilon``.
+        options: which pairs are joined; by default plain nearest neighbours. Kind ``full`` has no sparse form, see
+            ``methods.graphs.full``.
+
+    Returns:
+        (N, N) sparse CSR, float32 (float64 for float64 features).
+
+    Raises:
+        NumericalError: features are not finite, or a graph of kind ``epsilon`` has more edges than fit.
+        ValueError: ``neighbours`` is below 1, features are not (N, C) with N >= 1, or the kind is ``full``.
+    """
+    options = options or GraphOptions()
+    if neighbours < 1:
+        raise ValueError(f"neighbours = {neighbours}: expected 1 or more")
+    vectors = directions(features)
+    if options.kind == "epsilon":
+        return _symmetric_sum(_epsilon_edges(vectors, options.epsilon))
+    if options.kind == "full":
+        raise ValueError("a full graph has no sparse form; use methods.graphs.full.FullKernel")
+    nearest = _nearest_edges(vectors, min(neighbours, len(features) - 1))
+    if options.kind == "mutual":
+        backward = sparse.transpose(nearest)
+        return _average(sparse.intersect(nearest, backward), sparse.intersect(backward, nearest))
+    return _average(nearest, sparse.transpose(nearest))
+
+
+def _nearest_edges(vectors: Directions, k: int) -> Tensor:
+    parts = [largest_entries(block, k, vectors.floor) for _, block in vectors.similarity_blocks()]
+    return _stack(parts)
+
+
+def _epsilon_edges(vectors: Directions, epsilon: float) -> Tensor:
+    """Edges to nodes of a higher index only: rounding differs between (i, j) and (j, i), and both must agree."""
+    parts: list[Entries] = []
+    edges = 0
+    floor = torch.nextafter(torch.tensor(epsilon, dtype=vectors.unit.dtype), torch.tensor(0.0)).item()
+    for rows, block in vectors.similarity_blocks():
+        parts.append(entries_above(block.triu_(rows.start + 1), max(floor, vectors.floor)))
+        edges += parts[-1].values.numel()
+        if edges > MAX_EDGES:
+            raise NumericalError(
+                f"epsilon graph of {len(vectors.unit)} patches: more than {MAX_EDGES} edges at epsilon = {epsilon};"
+                " raise epsilon, or use the full graph, which is never stored"
+            )
+    return _stack(parts)
+
+
+def _stack(parts: list[Entries]) -> Tensor:
+    counts = torch.cat([part.counts for part in parts])
+    columns = torch.cat([part.columns.int() for part in parts])
+    return sparse.from_counts(counts, columns, torch.cat([part.values for part in parts]))
+
+
+def _symmetric_sum(upper: Tensor) -> Tensor:
+    return sparse.add(upper, sparse.transpose(upper))
+
+
+def _average(forward: Tensor, backward: Tensor) -> Tensor:
+    return sparse.multiply(sparse.add(forward, backward), 0.5)

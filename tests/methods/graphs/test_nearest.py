@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from methods.graphs.blocks import CPU_ELEMENTS, row_blocks
+from methods.graphs.nearest import Entries, entries_above, largest_entries
+
+
+def expected(block: Tensor, k: int, floor: float) -> list[list[tuple[int, float]]]:
+    """Row by row with Python's stable sort."""
+    result = []
+    for row in block.tolist():
+        held = [(column, value) for column, value in enumerate(row) if value > floor]
+        result.append(sorted(sorted(held, key=lambda entry: -entry[1])[:k]))
+    return result
+
+
+def as_lists(entries: Entries) -> list[list[tuple[int, float]]]:
+    pairs = list(zip(entries.columns.tolist(), entries.values.tolist(), strict=True))
+    stops = entries.counts.cumsum(0).tolist()
+    return [pairs[stop - count : stop] for stop, count in zip(stops, entries.counts.tolist(), strict=True)]
+
+
+def tied_block(rows: int, columns: int, levels: int, seed: int) -> Tensor:
+    """Few distinct values, so that almost every boundary is a tie."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-levels, levels + 1, (rows, columns), generator=generator).float() / levels
+
+
+@given(
+    st.builds(tied_block, st.integers(1, 5), st.integers(1, 120), st.integers(1, 50), st.integers(0, 2**31)),
+    st.integers(0, 20),
+    st.sampled_from([float("-inf"), 0.0, 0.5]),
+)
+@settings(deadline=None, max_examples=200)
+def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float) -> None:
+    before = block.clone()
+    assert as_lists(largest_entries(block, k, floor)) == expected(block, k, floor)
+    assert torch.equal(block, before)
+
+
+def test_long_rows_with_clumped_large_entries() -> None:
+    block = torch.rand(4, 1003, generator=torch.Generator().manual_seed(0))
+    block[:, 500:530] += 10  # all large entries side by side
+    block[2] = 1.0  # every entry tied
+    block[3] = float("-inf")  # none above the floor
+    entries = largest_entries(block, 25, float("-inf"))
+    assert as_lists(entries) == expected(block, 25, float("-inf"))
+    assert entries.counts.tolist() == [25, 25, 25, 0]
+    assert [column for column, _ in as_lists(entries)[2]] == list(range(25))
+
+
+def test_entries_above_are_all_of_them_in_order() -> None:
+    block = torch.tensor([[0.1, 0.9, 0.5], [0.0, 0.0, 0.0]])
+    entries = entries_above(block, 0.1)
+    assert entries.counts.tolist() == [2, 0]
+    assert entries.columns.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 10), (1, 1), (7, 10), (5000, 9000), (3, 2**25)])
+def test_blocks_cover_every_row_once_within_the_bound(rows: int, columns: int) -> None:
+    blocks = list(row_blocks(rows, columns, torch.device("cpu")))
+    assert [row for block in blocks for row in range(block.start, block.stop)] == list(range(rows))
+    assert all((block.stop - block.start) * columns <= max(CPU_ELEMENTS, columns) for block in blocks)
