@@ -1,0 +1,64 @@
+"""From a store to tables and text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.errors import UserError
+from common.names import unknown
+from reports.ablation_table import ablation_tables
+from reports.collect import collect
+from reports.main_table import main_table
+from reports.renderers.csv import render_csv
+from reports.renderers.latex import render_latex, render_standalone
+from reports.renderers.markdown import render_markdown
+from reports.source import Source
+from reports.table import Table
+
+RENDERERS: dict[str, Callable[[Table], str]] = {
+    "markdown": render_markdown,
+    "latex": render_latex,
+    "standalone": render_standalone,
+    "csv": render_csv,
+}
+
+
+def build_table(
+    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+) -> Table:
+    """The main results of a store.
+
+    Args:
+        source: a ``results.store.Store``, or anything that reads like one.
+        grid: the name of a grid; None: all grids.
+        protocol: the name of a protocol; None: all that the grids ask for.
+        matching: score with this matching in place of each protocol's own.
+
+    Raises:
+        StoreError: the store holds no grid, or was written by a newer release.
+        UserError: a name is unknown.
+    """
+    return main_table(collect(source, grid=grid, protocol=protocol, matching=matching))
+
+
+def build_tables(
+    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+) -> list[Table]:
+    """The main results, then an ablation table for each grid with a baseline. Arguments and errors: ``build_table``."""
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    return [main_table(entries), *ablation_tables(entries)]
+
+
+def render(table: Table, format: str) -> str:  # the format's name is what users call it
+    """A table as text that ends with a line feed.
+
+    Args:
+        table: any table.
+        format: ``markdown``, ``latex`` (to include), ``standalone`` (a LaTeX document) or ``csv``.
+
+    Raises:
+        UserError: the format is unknown.
+    """
+    if format not in RENDERERS:
+        raise UserError(unknown("format", format, RENDERERS))
+    return RENDERERS[format](table)

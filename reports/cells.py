@@ -1,0 +1,92 @@
+"""Cells over seeds: means with their spread, states in words, and the notes that say which seeds are not in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.collect import Entry, SeedResult
+from reports.table import Cell, NoteBook, State
+from results.metrics import Scores
+from results.statistics import summarise
+
+LABELS_SYMBOL = "†"
+_WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
+_REASON_LENGTH = 160
+
+Measure = Callable[[SeedResult], float | None]
+Metric = Callable[[Scores], float]
+
+
+def setting_cell(entry: Entry, text: str | None, marks: tuple[str, ...] = ()) -> Cell:
+    """A cell that says what the row is."""
+    return Cell(value=text, runs=entry.all_runs, marks=marks)
+
+
+def score_cell(entry: Entry, metric: Metric, notes: NoteBook, scale: float = 100.0) -> Cell:
+    """Mean and standard deviation of a metric over the finished seeds, times ``scale``.
+
+    A row without a finished seed gives its state in words; one with some seeds missing carries a mark whose note
+    says which and why, so that no average passes over a failure in silence.
+    """
+    if not entry.done:
+        return Cell(state=worst_state(entry), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
+    values = [scale * metric(result.scores) for result in entry.done if result.scores is not None]
+    summary = summarise(values)
+    marks = incomplete_marks(entry, notes)
+    return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=entry.runs, marks=marks)
+
+
+def mean_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
+    """Mean and standard deviation of a cost over the finished seeds that have it."""
+    found = _measured(entry, measure)
+    if not found:
+        return Cell(runs=entry.all_runs)
+    summary = summarise(list(found.values()))
+    return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(found), marks=marks)
+
+
+def peak_cell(entry: Entry, measure: Measure) -> Cell:
+    """The largest cost over the finished seeds that have it."""
+    found = _measured(entry, measure)
+    if not found:
+        return Cell(runs=entry.all_runs)
+    return Cell(value=max(found.values()), n=len(found), runs=tuple(found))
+
+
+def seeds_cell(entry: Entry, notes: NoteBook) -> Cell:
+    """How many seeds the row rests on."""
+    return Cell(value=len(entry.done), n=len(entry.done), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
+
+
+def worst_state(entry: Entry) -> State:
+    """The gravest state among the seeds that are not done; ``DONE`` where all are."""
+    states = {result.state for result in entry.seeds}
+    return next((state for state in _WORST_FIRST if state in states), State.DONE)
+
+
+def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row whose seeds are not all done; its note counts them and says what became of the others."""
+    lost = [result for result in entry.seeds if result.state is not State.DONE]
+    if not lost:
+        return ()
+    fates = "; ".join(_fate(state, reason, lost) for state, reason in dict.fromkeys((r.state, r.reason) for r in lost))
+    return (notes.mark(f"{len(entry.done)} of {len(entry.seeds)} seeds: {fates}."),)
+
+
+def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row whose method sees labels."""
+    if not entry.uses_labels:
+        return ()
+    return (notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL),)
+
+
+def _fate(state: State, reason: str, lost: list[SeedResult]) -> str:
+    seeds = [str(result.seed) for result in lost if (result.state, result.reason) == (state, reason)]
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+    short = reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
+    return f"{which} {state.value}" + (f" ({short})" if short else "")
+
+
+def _measured(entry: Entry, measure: Measure) -> dict[str, float]:
+    pairs = ((result.run_id, measure(result)) for result in entry.done)
+    return {run: value for run, value in pairs if value is not None}

@@ -1,0 +1,215 @@
+"""From a store to entries: what each row of each grid gave under each protocol, seed by seed, with its states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from common.errors import StoreError, UserError
+from common.names import unknown
+from reports.source import Source
+from reports.table import State
+from results.manifest import Manifest, ManifestRow
+from results.metrics import Scores, score
+from results.record import ClassTable, EvaluationRecord, FitRecord
+from results.specification import Matching, Protocol
+
+MATCHINGS: tuple[Matching, ...] = ("majority", "iou", "hungarian", "hungarian_iou")
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one seed of a row gave under one protocol.
+
+    Attributes:
+        seed, run_id: which run.
+        state: anything but ``DONE`` means that there are no scores.
+        reason: why not, in one line; empty where it is done or was not begun.
+        scores: from the stored contingency, with the protocol's class set and matching.
+        fit, evaluation: the records, as far as they exist.
+    """
+
+    seed: int
+    run_id: str
+    state: State
+    reason: str = ""
+    scores: Scores | None = None
+    fit: FitRecord | None = None
+    evaluation: EvaluationRecord | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a grid under one protocol; ``note`` is the grid's own caption."""
+
+    grid: str
+    note: str
+    row: ManifestRow
+    protocol: Protocol
+    seeds: tuple[SeedResult, ...]
+
+    @cached_property
+    def done(self) -> tuple[SeedResult, ...]:
+        """The seeds that have scores."""
+        return tuple(result for result in self.seeds if result.state is State.DONE)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The run ids of the seeds that have scores."""
+        return tuple(result.run_id for result in self.done)
+
+    @property
+    def all_runs(self) -> tuple[str, ...]:
+        """The run ids of all seeds."""
+        return tuple(result.run_id for result in self.seeds)
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the method sees labels, by the grid or by any record."""
+        return self.row.uses_labels or any(result.fit is not None and result.fit.uses_labels for result in self.seeds)
+
+    @property
+    def class_table(self) -> ClassTable | None:
+        """The class set scored, as recorded by the first finished evaluation."""
+        for result in self.done:
+            if result.evaluation is not None:
+                return class_table(result.evaluation, self.protocol)
+        return None
+
+    @property
+    def class_set(self) -> str:
+        """The name of the class set; the data set's default where the protocol names none."""
+        named = self.protocol.scoring.classes
+        recorded = [result.evaluation.default_classes for result in self.done if result.evaluation is not None]
+        return named or (recorded[0] if recorded else "")
+
+    @property
+    def n_images(self) -> tuple[int, ...]:
+        """The numbers of images that the finished seeds were evaluated on: one number, unless something is wrong."""
+        counts = {result.evaluation.n_images for result in self.done if result.evaluation is not None}
+        return tuple(sorted(counts))
+
+
+def collect(
+    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+) -> list[Entry]:
+    """All entries of a store, or those of one grid and one protocol, optionally scored with another matching.
+
+    Raises:
+        StoreError: the store holds no grid.
+        UserError: the grid, the protocol or the matching is unknown.
+    """
+    manifests = _chosen(source.manifests(), grid)
+    names = sorted({p.name for manifest in manifests for row in manifest.rows for p in row.protocols})
+    if protocol is not None and protocol not in names:
+        raise UserError(unknown("protocol", protocol, names))
+    known: dict[tuple[str, str], SeedResult] = {}
+    entries = []
+    for manifest, row, chosen in _rows(manifests, protocol, _matching(matching)):
+        scored_as = chosen.model_dump_json()
+        for seed, run_id in row.runs.items():
+            if (run_id, scored_as) not in known:
+                known[run_id, scored_as] = _seed(source, seed, run_id, chosen)
+        seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
+        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
+    return entries
+
+
+def class_table(evaluation: EvaluationRecord, protocol: Protocol) -> ClassTable:
+    """The class set that a protocol scores, out of those recorded with the evaluation.
+
+    Raises:
+        UserError: the evaluation does not know the class set.
+    """
+    name = protocol.scoring.classes or evaluation.default_classes
+    if name not in evaluation.class_sets:
+        raise UserError(f"{evaluation.run_id}: {unknown('class set', name, evaluation.class_sets)}")
+    return evaluation.class_sets[name]
+
+
+def _chosen(manifests: Sequence[Manifest], grid: str | None) -> list[Manifest]:
+    if not manifests:
+        raise StoreError("the store holds no results yet; start some with: bench run --grid GRID.yaml")
+    names = [manifest.name for manifest in manifests]
+    if grid is not None and grid not in names:
+        raise UserError(unknown("grid", grid, names))
+    return [manifest for manifest in manifests if grid in (None, manifest.name)]
+
+
+def _matching(name: str | None) -> Matching | None:
+    if name is None:
+        return None
+    for matching in MATCHINGS:
+        if matching == name:
+            return matching
+    raise UserError(unknown("matching", name, MATCHINGS))
+
+
+def _rows(
+    manifests: Sequence[Manifest], protocol: str | None, matching: Matching | None
+) -> Iterator[tuple[Manifest, ManifestRow, Protocol]]:
+    for manifest in manifests:
+        for row in manifest.rows:
+            for chosen in row.protocols:
+                if protocol in (None, chosen.name):
+                    yield manifest, row, _rescored(chosen, matching)
+
+
+def _rescored(protocol: Protocol, matching: Matching | None) -> Protocol:
+    if matching is None:
+        return protocol
+    return protocol.model_copy(update={"scoring": protocol.scoring.model_copy(update={"matching": matching})})
+
+
+def _seed(source: Source, seed: int, run_id: str, protocol: Protocol) -> SeedResult:
+    fit = source.fit_record(run_id)
+    evaluation = source.evaluation_record(run_id, protocol.view.view_id) if fit is not None else None
+    for record in (fit, evaluation):
+        if record is not None and record.status != "done":
+            return SeedResult(seed, run_id, _state(record), _reason(record), None, fit, evaluation)
+    if fit is None or evaluation is None:
+        return _unfinished(source.status(run_id), SeedResult(seed, run_id, State.MISSING, fit=fit))
+    result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation)
+    try:
+        return replace(result, scores=_scores(source, run_id, evaluation, protocol))
+    except UserError as error:
+        return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
+
+
+def _unfinished(status: str, result: SeedResult) -> SeedResult:
+    if status == "running":
+        return replace(result, state=State.RUNNING)
+    if result.fit is not None:
+        return replace(result, reason="trained, not evaluated under this protocol")
+    return replace(result, reason="interrupted" if status == "interrupted" else "not begun")
+
+
+def _scores(source: Source, run_id: str, evaluation: EvaluationRecord, protocol: Protocol) -> Scores:
+    """The scores of a finished evaluation.
+
+    Raises:
+        UserError: the class set is not recorded, the matching's own split is not evaluated, or no pixel is valid.
+    """
+    classes, fit_on = class_table(evaluation, protocol), None
+    if protocol.fit_view is not None:
+        if source.evaluation_record(run_id, protocol.fit_view.view_id) is None:
+            raise UserError(f"the split that the matching is fitted on ({protocol.fit_view.split}) is not evaluated")
+        fit_on = source.contingency(run_id, protocol.fit_view.view_id)
+    counts = source.contingency(run_id, protocol.view.view_id)
+    scores = score(counts, classes, protocol.scoring.matching, fit_on=fit_on)
+    if not scores.n_pixels:
+        raise UserError("no pixel of the evaluated images belongs to a class")
+    return scores
+
+
+def _state(record: FitRecord | EvaluationRecord) -> State:
+    return State.NOT_CONVERGED if record.status == "not_converged" else State.FAILED
+
+
+def _reason(record: FitRecord | EvaluationRecord) -> str:
+    if record.failure is not None:
+        message = record.failure.message.strip().splitlines()
+        return f"{record.failure.kind}: {message[0]}" if message else record.failure.kind
+    broken = [check.name for check in record.health if not check.passed]
+    return f"failed checks: {', '.join(broken)}" if broken else ""

@@ -1,0 +1,53 @@
+"""What the runs of a row cost: seconds a stage, summed over a run; peaks of memory over its stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.collect import SeedResult
+from results.record import StageCost
+
+FEATURES_STAGE = "features"
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """The cost of one run under one protocol.
+
+    Attributes:
+        features_s: seconds for the features that the fit read; None where they were there already.
+        fit_s: seconds of the other stages of the fit, reused ones left out.
+        evaluation_s: seconds of the evaluation's stages.
+        peak_rss: most resident memory of any stage, bytes.
+        peak_device: most device memory of any stage, bytes; None on a CPU.
+        reused: names of the fit's stages (but the features) whose product another run had paid for.
+    """
+
+    features_s: float | None
+    fit_s: float | None
+    evaluation_s: float | None
+    peak_rss: int | None
+    peak_device: int | None
+    reused: tuple[str, ...]
+
+
+def run_cost(result: SeedResult) -> RunCost:
+    """The cost of a seed's run, from its records."""
+    fit = result.fit.costs if result.fit is not None else []
+    evaluation = result.evaluation.costs if result.evaluation is not None else []
+    both = [*fit, *evaluation]
+    own = [cost for cost in fit if not cost.reused]
+    return RunCost(
+        features_s=_seconds([cost for cost in own if cost.stage == FEATURES_STAGE]),
+        fit_s=_seconds([cost for cost in own if cost.stage != FEATURES_STAGE]),
+        evaluation_s=_seconds(evaluation),
+        peak_rss=max((cost.peak_rss for cost in both), default=None),
+        peak_device=max(
+            (cost.peak_device for cost in (*fit, *evaluation) if cost.peak_device is not None), default=None
+        ),
+        reused=tuple(dict.fromkeys(cost.stage for cost in fit if cost.reused and cost.stage != FEATURES_STAGE)),
+    )
+
+
+def _seconds(costs: list[StageCost]) -> float | None:
+    return sum(cost.wall_s for cost in costs) if costs else None

@@ -1,0 +1,84 @@
+"""The main table: a row a configuration and protocol, accuracy over seeds, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
+from reports.collect import Entry, SeedResult
+from reports.costs import run_cost
+from reports.settings import SETTING_COLUMNS, setting_cells
+from reports.table import Cell, Column, NoteBook, Row, Table
+
+METRICS: dict[str, tuple[str, Metric]] = {
+    "mIoU": ("mIoU", lambda scores: scores.miou),
+    "accuracy": ("accuracy", lambda scores: scores.accuracy),
+    "mean_accuracy": ("mean accuracy", lambda scores: scores.mean_accuracy),
+    "ARI": ("ARI", lambda scores: scores.ari),
+    "NMI": ("NMI", lambda scores: scores.nmi),
+}
+_FOR_MACHINES = ("ARI", "NMI")
+
+COLUMNS = (
+    *SETTING_COLUMNS,
+    *(
+        Column(key, label, "percent", "higher", "std", machine=key in _FOR_MACHINES)
+        for key, (label, _) in METRICS.items()
+    ),
+    Column("clusters_in_use", "clusters in use", "number", machine=True),
+    Column("seeds", "seeds", "count"),
+    Column("seeds_planned", "seeds planned", "count", machine=True),
+    Column("features_s", "features", "seconds", "lower", "std", machine=True),
+    Column("fit_s", "fit", "seconds", "lower", "std"),
+    Column("evaluation_s", "evaluation", "seconds", "lower", "std"),
+    Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
+    Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
+)
+
+
+def main_table(entries: Sequence[Entry]) -> Table:
+    """The main results of some entries, in their order. A row that several grids share appears once."""
+    notes = NoteBook()
+    entries = _distinct(entries)
+    rows = tuple(_row(entry, notes) for entry in entries)
+    notes.remark(
+        "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; the fit without the "
+        "features it reads. Memory: maximum over seeds and stages."
+    )
+    for note in dict.fromkeys(entry.note for entry in entries if entry.note):
+        notes.remark(note)
+    return Table("main", "Main results.", COLUMNS, rows, notes.notes())
+
+
+def _distinct(entries: Sequence[Entry]) -> list[Entry]:
+    first: dict[tuple[object, ...], Entry] = {}
+    for entry in entries:
+        first.setdefault((entry.row.title, entry.all_runs, entry.protocol), entry)
+    return list(first.values())
+
+
+def _row(entry: Entry, notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes)
+    for key, (_, metric) in METRICS.items():
+        cells[key] = score_cell(entry, metric, notes)
+    cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)
+    cells["seeds"] = seeds_cell(entry, notes)
+    cells["seeds_planned"] = Cell(value=len(entry.seeds), n=len(entry.seeds), runs=entry.all_runs)
+    return Row({**cells, **_cost_cells(entry, notes)}, ranked=not entry.uses_labels)
+
+
+def _cost_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
+    return {
+        "features_s": mean_cell(entry, lambda result: run_cost(result).features_s),
+        "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, _reuse_marks(entry.done, notes)),
+        "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s),
+        "peak_rss_bytes": peak_cell(entry, lambda result: run_cost(result).peak_rss),
+        "peak_device_bytes": peak_cell(entry, lambda result: run_cost(result).peak_device),
+    }
+
+
+def _reuse_marks(results: Sequence[SeedResult], notes: NoteBook) -> tuple[str, ...]:
+    reused = sorted({stage for result in results for stage in run_cost(result).reused})
+    if not reused:
+        return ()
+    return (notes.mark(f"Without what another run had paid for already: {', '.join(reused)}."),)

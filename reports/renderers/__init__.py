@@ -1,0 +1,1 @@
+"""Renderers: each turns the one table model into text."""

@@ -1,0 +1,165 @@
+"""LaTeX with booktabs and siunitx: a table environment to include, or a document that compiles alone.
+
+Numbers stand in ``S`` columns, spreads and footnote marks in a narrow column beside them. Each cell has its own source
+line, and a comment on it names the runs that the number comes from.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
+from reports.renderers.tex_escape import comment, escape, label
+from reports.table import Cell, Column, Row, State, Table
+
+PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
+_DOCUMENT = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+%(packages)s
+\pagestyle{empty}
+\begin{document}
+%(body)s\end{document}
+"""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one column is set: its number format and whether spreads or marks need a column of their own."""
+
+    column: Column
+    style: NumberFormat
+    beside: bool
+    specification: str
+
+    @property
+    def numeric(self) -> bool:
+        return self.column.kind != "text"
+
+
+def render_latex(table: Table) -> str:
+    """The table as a ``table`` environment. Needs the packages of ``PACKAGES`` and a T1 font encoding."""
+    table = table.folded()
+    layouts = [_layout(table, column) for column in table.columns]
+    lines = [
+        f"% {comment(table.name)}: needs {PACKAGES} and \\usepackage[T1]{{fontenc}}",
+        r"\begin{table}[htbp]",
+        r"  \centering\small\setlength{\tabcolsep}{4pt}\setlength{\emergencystretch}{3em}",
+        r"  \setlength{\belowcaptionskip}{4pt}",
+        rf"  \caption{{{escape(table.caption)}}}",
+        rf"  \label{{tab:{label(table.name)}}}",
+        *(_tabular(table, layouts) if layouts else []),
+        *_notes(table),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render_standalone(table: Table) -> str:
+    """A document that holds the table alone and compiles with pdfLaTeX, XeLaTeX and LuaLaTeX."""
+    return _DOCUMENT % {"packages": PACKAGES, "body": render_latex(table)}
+
+
+def _tabular(table: Table, layouts: list[_Layout]) -> list[str]:
+    lines = [
+        r"  \begin{adjustbox}{max width=\linewidth}",
+        r"  \sisetup{detect-weight=true,retain-explicit-plus=true}%",
+        rf"  \begin{{tabular}}{{{' '.join(layout.specification for layout in layouts)}}}",
+        r"    \toprule",
+        "    " + " & ".join(_heading(layout) for layout in layouts) + r" \\",
+        r"    \midrule",
+    ]
+    group = table.rows[0].group if table.rows else ""
+    for row in table.rows:
+        if row.group != group:
+            lines.append(r"    \addlinespace")
+            group = row.group
+        lines += _row(row, layouts)
+    return [*lines, r"    \bottomrule", r"  \end{tabular}", r"  \end{adjustbox}"]
+
+
+def _notes(table: Table) -> list[str]:
+    lines = []
+    for note in table.notes:
+        symbol = rf"\textsuperscript{{{escape(note.symbol)}}}\," if note.symbol else ""
+        lines.append(rf"  \par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {symbol}{escape(note.text)}}}")
+    return lines
+
+
+def _layout(table: Table, column: Column) -> _Layout:
+    style = number_format(table, column)
+    cells = [row.cell(column) for row in table.rows]
+    if column.kind == "text":
+        return _Layout(column, style, False, "l")
+    beside = any(_spread(column, cell, style) or cell.marks for cell in cells)
+    texts = [style.text(cell.number) for cell in cells if cell.number is not None]
+    return _Layout(column, style, beside, _number_column(texts) + (" @{}l" if beside else ""))
+
+
+def _number_column(texts: list[str]) -> str:
+    """An S column wide enough for all of these numbers."""
+    finite = [match for match in (re.fullmatch(r"([+-]?)(\d+)(?:\.(\d+))?", text) for text in texts) if match]
+    sign = "+" if any(match[1] for match in finite) else ""
+    whole = max((len(match[2]) for match in finite), default=1)
+    decimals = max((len(match[3] or "") for match in finite), default=0)
+    return f"S[table-format={sign}{whole}.{decimals}]"
+
+
+def _heading(layout: _Layout) -> str:
+    text = escape(heading(replace(layout.column, spread="none"), layout.style))  # the cells show their spread
+    if layout.beside:
+        return rf"\multicolumn{{2}}{{c}}{{{text}}}"
+    return f"{{{text}}}"
+
+
+def _row(row: Row, layouts: list[_Layout]) -> list[str]:
+    lines = []
+    for index, layout in enumerate(layouts):
+        cell = row.cell(layout.column)
+        runs = f" % {comment(layout.column.key)}: {comment(' '.join(cell.runs))}" if cell.runs else ""
+        lines.append(f"    {'& ' if index else ''}{_cell(layout, cell)}{runs}")
+    return [*lines, r"    \\"]
+
+
+def _cell(layout: _Layout, cell: Cell) -> str:
+    marks = rf"\textsuperscript{{{escape(','.join(cell.marks))}}}" if cell.marks else ""
+    value = cell.number
+    if not layout.numeric:
+        return _bold(escape(cell_text(layout.column, cell, layout.style)), cell) + marks
+    if value is None:
+        return _words(layout, cell, marks)
+    text = layout.style.text(value)
+    number = text if re.fullmatch(r"[+-]?[\d.]+", text) else f"{{{text}}}"
+    number = rf"\bfseries {number}" if cell.bold else number
+    return f"{number} & {_spread(layout.column, cell, layout.style)}{marks}" if layout.beside else number
+
+
+def _words(layout: _Layout, cell: Cell, marks: str) -> str:
+    """A numeric column's cell without a number: a state in italics, a dash, or a text."""
+    text = escape(cell_text(layout.column, cell, layout.style))
+    if cell.state is not State.DONE:
+        text = rf"\textit{{{text}}}"
+    elif cell.value is None:
+        text = escape(NO_VALUE)
+    return rf"\multicolumn{{2}}{{c}}{{{text}{marks}}}" if layout.beside else f"{{{text}{marks}}}"
+
+
+def _bold(text: str, cell: Cell) -> str:
+    return rf"\textbf{{{text}}}" if cell.bold else text
+
+
+def _spread(column: Column, cell: Cell, style: NumberFormat) -> str:
+    if cell.number is None:
+        return ""
+    if column.spread == "std" and cell.std is not None:
+        return rf"\,$\pm$\,{style.plain(cell.std)}"
+    if column.spread == "interval" and cell.low is not None and cell.high is not None:
+        return rf"\enspace[{_signed(style.plain(cell.low))}, {_signed(style.plain(cell.high))}]"
+    return ""
+
+
+def _signed(text: str) -> str:
+    """A number with a true minus sign."""
+    return f"$-${text[1:]}" if text.startswith("-") else text

@@ -1,0 +1,84 @@
+"""The columns that say what a row is: grid, configuration, data, backbone, protocol, class set, matching, images."""
+
+from __future__ import annotations
+
+import json
+
+from reports.cells import label_marks, setting_cell
+from reports.collect import Entry
+from reports.table import Cell, Column, NoteBook
+from results.specification import Matching, Protocol
+
+MATCHING_WORDS: dict[Matching, str] = {
+    "majority": "majority, many-to-one",
+    "iou": "IoU, many-to-one",
+    "hungarian": "Hungarian on counts, one-to-one",
+    "hungarian_iou": "Hungarian on IoU, one-to-one",
+}
+
+SETTING_COLUMNS = (
+    Column("grid", "grid", constant=True),
+    Column("configuration", "configuration"),
+    Column("method", "method", machine=True),
+    Column("settings", "settings", machine=True),
+    Column("uses_labels", "uses labels", machine=True),
+    Column("dataset", "data set", constant=True),
+    Column("train_dataset", "trained on", constant=True),
+    Column("backbone", "backbone", constant=True),
+    Column("protocol", "protocol", constant=True),
+    Column("split", "split", constant=True),
+    Column("classes", "classes", constant=True),
+    Column("matching", "matching", constant=True),
+    Column("images", "images", constant=True),
+)
+
+
+def setting_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
+    """The cells of ``SETTING_COLUMNS``. What only a finished evaluation knows is None in a row without one."""
+    marks = (*label_marks(entry, notes), *_surplus_marks(entry, notes))
+    texts = {
+        "grid": entry.grid,
+        "configuration": entry.row.title,
+        "method": entry.row.method,
+        "settings": json.dumps(entry.row.settings, sort_keys=True, ensure_ascii=False),
+        "uses_labels": "yes" if entry.uses_labels else "no",
+        "dataset": entry.row.dataset,
+        "train_dataset": entry.row.train_dataset,
+        "backbone": entry.row.backbone,
+        "protocol": entry.protocol.name,
+        "split": split_words(entry.protocol),
+        "classes": _classes(entry),
+        "matching": matching_words(entry.protocol),
+        "images": " or ".join(map(str, entry.n_images)) or None,
+    }
+    return {key: setting_cell(entry, text, marks if key == "configuration" else ()) for key, text in texts.items()}
+
+
+def matching_words(protocol: Protocol) -> str:
+    """The matching in words, with the split that it is fitted on where that is another than the scored one."""
+    words = MATCHING_WORDS[protocol.scoring.matching]
+    return words if protocol.fit_view is None else f"{words}, fitted on {protocol.fit_view.split}"
+
+
+def split_words(protocol: Protocol) -> str:
+    """The split that is scored, and whether it is a subset."""
+    view = protocol.view
+    return view.split if view.subset is None else f"{view.split} (subset of {view.subset})"
+
+
+def _classes(entry: Entry) -> str | None:
+    table = entry.class_table
+    return None if table is None else f"{len(table.classes)} ({entry.class_set})"
+
+
+def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """A mark where a one-to-one matching leaves clusters or classes over."""
+    table = entry.class_table
+    if table is None or not entry.protocol.scoring.matching.startswith("hungarian"):
+        return ()
+    counts = {result.evaluation.n_clusters for result in entry.done if result.evaluation is not None}
+    if counts == {len(table.classes)}:
+        return ()
+    clusters = " or ".join(map(str, sorted(counts)))
+    text = f"One-to-one matching of {clusters} clusters to {len(table.classes)} classes leaves some of them unmatched."
+    return (notes.mark(text),)

@@ -1,0 +1,34 @@
+"""Where reports read from: the part of the store of records that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from results.contingency import Contingency
+from results.manifest import Manifest
+from results.record import EvaluationRecord, FitRecord
+
+
+class Source(Protocol):
+    """A store of records, read only. ``results.store.Store`` is one."""
+
+    def manifests(self) -> Sequence[Manifest]:
+        """The grids that were launched into the store."""
+        ...
+
+    def fit_record(self, run_id: str) -> FitRecord | None:
+        """The record of a fit; None while there is none."""
+        ...
+
+    def evaluation_record(self, run_id: str, view_id: str) -> EvaluationRecord | None:
+        """The record of an evaluation; None while there is none."""
+        ...
+
+    def status(self, run_id: str) -> str:
+        """What is going on with a run; ``running`` while a living process works on it."""
+        ...
+
+    def contingency(self, run_id: str, view_id: str) -> Contingency:
+        """The contingency of a finished evaluation."""
+        ...

@@ -1,0 +1,190 @@
+"""One table model: typed columns, cells that know their uncertainty, seeds, runs and state, and notes.
+
+Every renderer reads this model and nothing else, so a number is the same in LaTeX, Markdown, CSV and HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["text", "percent", "points", "seconds", "bytes", "count", "number"]
+Better = Literal["higher", "lower", "neither"]
+Spread = Literal["none", "std", "interval"]
+
+
+class State(StrEnum):
+    """What became of a run, or of all the runs behind a cell."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NOT_CONVERGED = "not converged"
+    RUNNING = "running"
+    MISSING = "missing"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: the name in CSV files; columns with a spread add ``<key>_std`` or ``<key>_low`` and ``<key>_high``.
+        label: the heading for people.
+        kind: what the values are. Percentages and points (of percentages) are on the 0-100 scale, times in seconds,
+            memory in bytes; renderers choose the unit.
+        better: the direction of improvement, for ranking and sorting.
+        spread: the form of uncertainty that the cells carry.
+        constant: the column describes the setting; text renderers move it into the caption if all rows agree.
+        machine: for CSV and HTML only.
+    """
+
+    key: str
+    label: str
+    kind: Kind = "text"
+    better: Better = "neither"
+    spread: Spread = "none"
+    constant: bool = False
+    machine: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        value: a number in the column's base unit, a text, or None where there is no value.
+        std: sample standard deviation (n - 1) over seeds; None with fewer than two seeds.
+        low, high: an interval around ``value``; None where it does not exist.
+        n: seeds that the value rests on; 0 for cells that describe a setting.
+        runs: ids of the runs that the value rests on, or that should have given it.
+        state: anything but ``DONE`` is printed in words where there is no value.
+        marks: symbols of notes of the table.
+        bold: one of the best of its column, as far as the data can tell.
+    """
+
+    value: float | str | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    runs: tuple[str, ...] = ()
+    state: State = State.DONE
+    marks: tuple[str, ...] = ()
+    bold: bool = False
+
+    @property
+    def number(self) -> float | None:
+        """The value where it is a number, else None."""
+        return self.value if isinstance(self.value, (int, float)) else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: cells by column key, and whether it takes part in rankings (methods that use labels do not)."""
+
+    cells: dict[str, Cell]
+    ranked: bool = True
+    group: str = ""
+
+    def cell(self, column: Column) -> Cell:
+        """The cell of a column; an empty one where the row has none."""
+        return self.cells.get(column.key, Cell())
+
+
+@dataclass(frozen=True)
+class Note:
+    """A footnote. An empty symbol makes it a remark on the whole table."""
+
+    symbol: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as data.
+
+    Attributes:
+        name: a short identifier, used for file names and LaTeX labels.
+        caption: what is shown, in sentences, without the constant columns.
+        columns, rows: in print order.
+        notes: footnotes and remarks.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...] = field(default=())
+
+    def column(self, key: str) -> Column:
+        """The column of this key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for column in self.columns:
+            if column.key == key:
+                return column
+        raise KeyError(key)
+
+    def folded(self) -> Table:
+        """The table for people: constant columns are told in the caption; empty and machine columns are left out."""
+        shown = [column for column in self.columns if not column.machine]
+        constant = [column for column in shown if column.constant and len(self._values(column)) <= 1]
+        empty = [column for column in shown if column not in constant and self._is_empty(column)]
+        facts = [f"{column.label}: {value}" for column in constant for value in self._values(column) if value != ""]
+        caption = f"{self.caption} {'; '.join(facts)}." if facts else self.caption
+        kept = tuple(column for column in shown if column not in constant and column not in empty)
+        return replace(self, caption=caption.strip(), columns=kept)
+
+    def _values(self, column: Column) -> list[float | str]:
+        """The different values of a column, rows without one left out."""
+        cells = (row.cell(column) for row in self.rows)
+        return list(dict.fromkeys(cell.value for cell in cells if cell.value is not None))
+
+    def _is_empty(self, column: Column) -> bool:
+        return all(row.cell(column).value is None and row.cell(column).state is State.DONE for row in self.rows)
+
+
+class NoteBook:
+    """Collects footnotes and hands out their symbols: the same text has the same symbol."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, Note] = {}
+        self._letters = 0
+
+    def mark(self, text: str, symbol: str | None = None) -> str:
+        """The symbol of a footnote, which is added if it is new: ``symbol``, or the next of a, b, ..., z, aa, ..."""
+        if text not in self._notes:
+            if symbol is None:
+                symbol, self._letters = _letters(self._letters), self._letters + 1
+            self._notes[text] = Note(symbol, text)
+        return self._notes[text].symbol
+
+    def remark(self, text: str) -> None:
+        """Add a remark on the whole table."""
+        self._notes.setdefault(text, Note("", text))
+
+    def notes(self) -> tuple[Note, ...]:
+        """Footnotes in the order of their first use, then remarks."""
+        return (
+            *(note for note in self._notes.values() if note.symbol),
+            *(note for note in self._notes.values() if not note.symbol),
+        )
+
+
+def all_runs(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """The run ids behind some cells, each once, in order."""
+    return tuple(dict.fromkeys(run for cell in cells for run in cell.runs))
+
+
+def _letters(index: int) -> str:
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text

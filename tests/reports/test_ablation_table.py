@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes, write_grid
+
+from reports import build_tables, render
+from reports.ablation_table import value_text
+from reports.table import Row, Table
+from results.manifest import ManifestRow
+from results.specification import Protocol, Scoring
+from results.statistics import summarise
+from results.store import Store
+
+
+def base(store: Store, *wrong: int, **changes: object) -> ManifestRow:
+    return add_row(store, "base", outcomes(*wrong), role="baseline", **changes)
+
+
+def change(store: Store, factor: str, value: object, seeds: dict[int, Outcome], **changes: object) -> ManifestRow:
+    return add_row(store, f"{factor}={value}", seeds, role="variation", factor=factor, value=value, **changes)
+
+
+def ablation(store: Store, *rows: ManifestRow) -> Table:
+    _, table = build_tables(write_grid(store, *rows))
+    return table
+
+
+def by_change(table: Table) -> dict[object, Row]:
+    return {row.cells["change"].value: row for row in table.rows}
+
+
+def test_differences_are_paired_by_seed(store: Store):
+    table = ablation(store, base(store, 10, 20, 30), change(store, "k", 32, outcomes(12, 21, 34)))
+    differences = [miou(12) - miou(10), miou(21) - miou(20), miou(34) - miou(30)]
+    summary = summarise(differences)
+    found = by_change(table)["k = 32"].cells["mIoU_difference"]
+    assert (found.value, found.low, found.high) == pytest.approx((summary.mean, summary.low, summary.high))
+    assert found.n == 3
+    assert len(found.runs) == 6
+    assert by_change(table)["baseline"].cells.get("mIoU_difference") is None
+
+
+def test_one_common_seed_gives_a_difference_without_interval(store: Store):
+    table = ablation(store, base(store, 10, 20), change(store, "k", 32, {1: Outcome(25), 7: Outcome(1)}))
+    row = by_change(table)["k = 32"]
+    found = row.cells["mIoU_difference"]
+    assert found.value == pytest.approx(miou(25) - miou(20))
+    assert (found.low, found.high) == (None, None)
+    assert row.cells["seeds_compared"].value == 1
+    assert row.cells["mIoU"].n == 2
+
+
+def test_no_common_seed_gives_no_difference_and_says_why(store: Store):
+    table = ablation(store, base(store, 10), change(store, "k", 32, {7: Outcome(1)}))
+    found = by_change(table)["k = 32"].cells["mIoU_difference"]
+    assert found.value is None
+    assert "no seed is finished in both" in render(table, "markdown")
+
+
+def test_a_failed_variation_shows_its_state(store: Store):
+    table = ablation(store, base(store, 10), change(store, "k", 32, {0: FAILED}))
+    text = render(table, "markdown")
+    assert "failed [a]" in text
+    assert by_change(table)["k = 32"].cells["mIoU_difference"].value is None
+
+
+def test_a_failed_seed_of_the_baseline_leaves_the_other_pairs(store: Store):
+    seeds = {0: Outcome(10), 1: FAILED, 2: Outcome(30)}
+    baseline = add_row(store, "base", seeds, role="baseline")
+    table = ablation(store, baseline, change(store, "k", 32, outcomes(11, 22, 33)))
+    assert by_change(table)["k = 32"].cells["mIoU_difference"].n == 2
+    assert by_change(table)["baseline"].cells["mIoU"].marks
+
+
+def test_grids_without_a_baseline_give_no_ablation_table(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10)))
+    assert [table.name for table in build_tables(store)] == ["main"]
+
+
+def test_a_baseline_alone_is_no_ablation(store: Store):
+    write_grid(store, base(store, 10))
+    assert [table.name for table in build_tables(store)] == ["main"]
+
+
+def test_each_baseline_has_its_own_table(store: Store):
+    first = (base(store, 10), change(store, "k", 32, outcomes(20)))
+    other = add_row(store, "other", outcomes(40), role="baseline")
+    second = (other, change(store, "alpha", 0.1, outcomes(45)))
+    write_grid(store, *first, add_row(store, "plain", outcomes(1)), *second)
+    _, one, two = build_tables(store)
+    assert (one.name, two.name) == ("ablation-example", "ablation-example-2")
+    assert list(by_change(one)) == ["baseline", "k = 32"]
+    assert list(by_change(two)) == ["baseline", "alpha = 0.1"]
+    assert by_change(two)["alpha = 0.1"].cells["mIoU_difference"].value == pytest.approx(miou(45) - miou(40))
+
+
+def test_protocols_are_compared_with_themselves(store: Store):
+    sky = Protocol(name="sky", view=VIEW, scoring=Scoring(classes="sky"))
+    rows = (base(store, 10, protocols=[WHOLE, sky]), change(store, "k", 32, outcomes(20), protocols=[WHOLE, sky]))
+    table = ablation(store, *rows)
+    assert [row.cells["protocol"].value for row in table.rows] == ["whole", "whole", "sky", "sky"]
+
+
+def test_rows_evaluated_on_other_images_are_not_compared(store: Store):
+    elsewhere = WHOLE.model_copy(update={"view": VIEW.model_copy(update={"split": "test"})})
+    table = ablation(store, base(store, 10), change(store, "dataset", "x", outcomes(20), protocols=[elsewhere]))
+    found = by_change(table)["dataset = x"].cells["mIoU_difference"]
+    assert (found.value, found.state.value) == (None, "not applicable")
+    assert "Not compared: evaluated on other images" in render(table, "markdown")
+
+
+def test_variations_are_grouped_by_their_factor(store: Store):
+    rows = (base(store, 10), change(store, "k", 32, outcomes(1)), change(store, "alpha", 0.0, outcomes(2)))
+    assert [row.group for row in ablation(store, *rows).rows] == ["", "k", "alpha"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "null"), (True, "true"), (False, "false"), (0.0, "0.0"), ("a", "a")]
+)
+def test_values_are_written_as_in_yaml(value: object, text: str):
+    assert value_text(value) == text

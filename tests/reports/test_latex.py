@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports import render
+from reports.renderers.tex_escape import comment, escape, label
+from reports.table import Cell, Column, Note, Row, State, Table
+
+NASTY = r"""a_b & 50% of $x^2$ #1 {c} \d ~e <f> |g| "h" 'i' `j` [k] Nyström α→β ± Łódź ő 方法 🙂"""
+COLUMNS = (
+    Column("name", "näme_1"),
+    Column("mIoU", "mIoU", "percent", "higher", "std"),
+    Column("difference", "Δ mIoU", "points", "higher", "interval"),
+    Column("fit_s", "fit", "seconds", "lower"),
+    Column("state_only", "state", "percent"),
+)
+ROWS = (
+    Row(
+        {
+            "name": Cell("k_means", runs=("kmeans-s0-1", "kmeans-s1-2")),
+            "mIoU": Cell(42.44, std=0.31, runs=("kmeans-s0-1",), bold=True),
+            "difference": Cell(-1.3, low=-2.0, high=0.4),
+            "fit_s": Cell(1.5),
+            "state_only": Cell(state=State.FAILED),
+        }
+    ),
+    Row(
+        {
+            "name": Cell("[bracket] first", marks=("†",)),
+            "mIoU": Cell(state=State.NOT_CONVERGED, marks=("a",)),
+            "difference": Cell(12.0),
+            "fit_s": Cell(float("nan")),
+        },
+        group="other",
+    ),
+    Row({"name": Cell(NASTY, bold=True), "mIoU": Cell(7.0, marks=("a", "†")), "fit_s": Cell(120.0)}, group="other"),
+)
+TABLE = Table("a table_1", f"Caption with {NASTY}.", COLUMNS, ROWS, (Note("a", NASTY), Note("†", "x"), Note("", "y")))
+
+
+def lines(table: Table = TABLE) -> list[str]:
+    return [line.strip() for line in render(table, "latex").splitlines()]
+
+
+def test_cells_carry_their_runs_as_comments():
+    assert r"& \bfseries 42.4 & \,$\pm$\,0.3 % mIoU: kmeans-s0-1" in lines()
+    assert "k\\_means % name: kmeans-s0-1 kmeans-s1-2" in lines()
+
+
+def test_states_intervals_and_absent_values():
+    found = lines()
+    assert r"& \multicolumn{2}{c}{\textit{not converged}\textsuperscript{a}}" in found
+    assert r"& -1.3 & \enspace[$-$2.0, 0.4]" in found
+    assert "& +12.0 &" in found
+    assert r"& {\textit{failed}}" in found
+    assert "& {nan}" in found
+    assert "& {--}" in found
+
+
+def test_number_columns_are_as_wide_as_their_numbers():
+    (specification,) = [line for line in lines() if line.startswith(r"\begin{tabular}")]
+    assert specification == (
+        r"\begin{tabular}{l S[table-format=2.1] @{}l S[table-format=+2.1] @{}l S[table-format=3.1] S[table-format=1.0]}"
+    )
+
+
+def test_groups_are_set_apart():
+    assert lines().count(r"\addlinespace") == 1
+
+
+def test_a_table_without_columns_still_has_its_caption():
+    text = render(Table("t", "Nothing.", (), ()), "latex")
+    assert r"\caption{Nothing.}" in text
+    assert "tabular" not in text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_escaped_text_is_ascii_on_one_line_without_bare_specials(text: str):
+    escaped = escape(text)
+    assert escaped.isascii()
+    assert "\n" not in escaped
+    bare = escaped.replace(r"\\", "")
+    assert all(f"\\{char}" in bare or char not in bare for char in "&%#_$")
+
+
+def test_escaping_keeps_what_it_can():
+    assert escape("Nyström") == r"Nystr\"{o}m"
+    assert escape("o\u0308") == r"\"{o}"
+    assert escape("α Ω λ") == r"\ensuremath{\alpha} \ensuremath{\Omega} \ensuremath{\lambda}"
+    assert escape("方") == "{[}U+65B9]"
+    assert escape("a_b^c") == r"a\_b\textasciicircum{}c"
+    assert escape("\x07") == "{[}U+0007]"
+
+
+def test_comments_and_labels_are_plain():
+    assert comment("a\nb ö") == r"a b \xf6"
+    assert label("Main — Tåble_1") == "main-ta-ble-1"
+    assert label("方法") == "table"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("table", [TABLE, Table("empty", "Nothing.", (), ())], ids=["nasty", "empty"])
+def test_the_standalone_document_compiles_without_overfull_boxes(table: Table, tmp_path: Path):
+    (tmp_path / "t.tex").write_text(render(table, "standalone"), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (tmp_path / "t.pdf").exists()
+    assert "Overfull" not in done.stdout
