@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from datasets.files import FileDataSet
 from datasets.interface import ClassSet, DataInfo
 from datasets.listing import Listing, list_folder
@@ -28,7 +26,7 @@ CLASSES: dict[str, tuple[int, int, int]] = {
 class CamVid(FileDataSet):
     """Images of 480 x 360 pixels in ``<split>/``, labels of 8 bits in ``<split>annot/``; 11 is void."""
 
-    info: ClassVar[DataInfo] = DataInfo(
+    info = DataInfo(
         name="camvid",
         title="CamVid",
         splits={"train": 367, "val": 101, "test": 233},

@@ -12,27 +12,30 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
-def sizes(listing: Listing, read: Callable[[Path], Size | None]) -> tuple[dict[str, Size], list[str]]:
+def sizes(listing: Listing, read: Callable[[Path], Size]) -> tuple[dict[str, Size], list[str]]:
     """The sizes of all files whose header can be read, by id, and a line for each file whose header cannot.
 
     Args:
         listing: the files.
-        read: (height, width) of a file from its header, or None where the format does not tell.
+        read: (height, width) of a file from its header.
     """
     found: dict[str, Size] = {}
     problems = []
     for file_id, path in listing.files.items():
         try:
-            size = read(path)
+            found[file_id] = read(path)
         except DataError as error:
             problems.append(str(error))
-        else:
-            found.update({} if size is None else {file_id: size})
     return found, problems
 
 
 def pairing_problems(images: Listing, labels: Listing) -> list[str]:
-    """Images without a label and labels without an image, one line each."""
+    """Images without a label and labels without an image, one line each.
+
+    Where one side is empty its listing says so already, and there are no lines.
+    """
+    if not images.files or not labels.files:
+        return []
     lonely = [f"{p}: has no label in {labels.folder}" for i, p in images.files.items() if i not in labels.files]
     orphans = [f"{p}: has no image in {images.folder}" for i, p in labels.files.items() if i not in images.files]
     return lonely + orphans

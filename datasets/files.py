@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,23 @@ from datasets.roots import find_folder
 
 
 class FileImages:
-    """The image files of one split."""
+    """The image files of one split.
 
-    def __init__(self, name: str, listing: Listing) -> None:
+    Args:
+        name: the data set, for messages.
+        listing: the image files.
+        read: reads (H, W, 3) RGB from a file.
+    """
+
+    def __init__(self, name: str, listing: Listing, read: Callable[[Path], NDArray[np.uint8]] = read_image) -> None:
         self._name = name
         self._listing = listing
+        self._read = read
         self.ids = tuple(listing.files)
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
-        return read_image(self.path(image_id))
+        return self._read(self.path(image_id))
 
     def path(self, image_id: str) -> Path:
         """The file of an image. Raises ``DataError`` for an unknown id."""
@@ -99,13 +105,20 @@ class FileDataSet(ABC):
     """Base of data sets whose images and labels are files below a root.
 
     A subclass sets ``info`` and says in ``image_files`` and ``label_files`` which files a split holds; it may override
-    ``read_label`` and ``label_size`` where its labels are no plain label images.
+    ``read_image``, ``read_label`` and ``label_size`` where its files are no plain images.
+
+    Attributes:
+        info: splits, classes and sizes.
+        also: other folders below a data root where the data is often kept, besides ``info.folder``.
+        check_headers: whether ``problems`` opens every file; False where there are too many.
     """
 
-    info: ClassVar[DataInfo]
+    info: DataInfo
+    also: tuple[str, ...] = ()
+    check_headers: bool = True
 
     def __init__(self, roots: DataRoots) -> None:
-        self.folder = find_folder(self.info, roots)
+        self.folder = find_folder(self.info, roots, self.also)
 
     @abstractmethod
     def image_files(self, split: str) -> Listing:
@@ -115,35 +128,59 @@ class FileDataSet(ABC):
     def label_files(self, split: str) -> Listing:
         """The labels of a split that exists."""
 
+    def read_image(self, path: Path) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB of a file."""
+        return read_image(path)
+
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) raw label ids of a file, not yet checked against the range of the data set."""
         return read_label(path)
 
-    def label_size(self, path: Path) -> tuple[int, int] | None:
-        """(height, width) of a label file without decoding it; None where that cannot be had."""
+    def label_size(self, path: Path) -> tuple[int, int]:
+        """(height, width) of a label file, without decoding it."""
         return label_header(path)
 
     def images(self, split: str) -> FileImages:
         """Images of a split; its labels are not looked at."""
-        return FileImages(self.info.name, self._found(self.image_files, split))
+        return self._open_images(self._found(self.image_files, split))
 
     def labels(self, split: str) -> FileLabels:
         """Labels of a split."""
-        labels = self._found(self.label_files, split)
-        return FileLabels(self.info.name, labels, self.image_files(split), self.info.n_raw_labels, self.read_label)
+        return self._open_labels(self._found(self.label_files, split), self.image_files(split))
+
+    def loaders(self, split: str) -> tuple[FileImages, FileLabels | None]:
+        """Images and labels (if the data set has any) of a split whatever is wrong with its lists."""
+        images = self.image_files(split)
+        labels = self._open_labels(self.label_files(split), images) if self.has_labels(split) else None
+        return self._open_images(images), labels
 
     def problems(self, split: str) -> list[str]:
         """All that is wrong with a split, one line each with its path, from names and headers alone."""
         self._require_split(split)
         images = self.image_files(split)
-        image_sizes, found = sizes(images, image_header)
-        found = [*images.problems, *found]
-        if self.info.class_sets:
+        image_sizes, unreadable = sizes(images, image_header) if self.check_headers else ({}, [])
+        found = [*images.problems, *unreadable]
+        if self.has_labels(split):
             labels = self.label_files(split)
             label_sizes, unreadable = sizes(labels, self.label_size)
             found += [*labels.problems, *pairing_problems(images, labels), *unreadable]
             found += size_problems(images, image_sizes, labels, label_sizes)
         return found
+
+    def has_labels(self, split: str) -> bool:
+        """Whether a split is meant to have labels."""
+        return bool(self.info.class_sets)
+
+    def holds(self, split: str) -> bool:
+        """Whether there is any image of a split on disk."""
+        self._require_split(split)
+        return bool(self.image_files(split).files)
+
+    def _open_images(self, images: Listing) -> FileImages:
+        return FileImages(self.info.name, images, self.read_image)
+
+    def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
+        return FileLabels(self.info.name, labels, images, self.info.n_raw_labels, self.read_label)
 
     def _found(self, files: Callable[[str], Listing], split: str) -> Listing:
         self._require_split(split)

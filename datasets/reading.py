@@ -14,20 +14,25 @@ from common.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 LABEL_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
     Grey-scale and palette images are converted, an alpha channel is dropped, and the orientation tag of a camera is not
     applied, since labels are drawn on the stored pixels.
 
+    Args:
+        path: the file.
+        modes: PIL's pixel modes that are accepted.
+
     Raises:
         DataError: the file is missing or corrupt, or its colours (CMYK, 16 bits) have no one meaning as RGB.
     """
     with _opened(path) as image:
-        _require_image(path, image)
+        _require_image(path, image, modes)
         return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
@@ -48,22 +53,28 @@ def read_label(path: Path) -> NDArray[np.uint16]:
 def image_header(path: Path) -> tuple[int, int]:
     """(height, width) of an image from its header, which is checked as far as ``read_image`` would check it.
 
+    A file without the mark at which its format ends is decoded, to find out whether it is truncated.
+
     Raises:
         DataError: the file is missing, is no image, or has colours that cannot be read as RGB.
     """
     with _opened(path) as image:
-        _require_image(path, image)
+        _require_image(path, image, IMAGE_MODES)
+        _require_whole(path, image)
         return image.height, image.width
 
 
 def label_header(path: Path) -> tuple[int, int]:
     """(height, width) of a label map from its header, which is checked as far as ``read_label`` would check it.
 
+    A file without the mark at which its format ends is decoded, to find out whether it is truncated.
+
     Raises:
         DataError: the file is missing, is no image, or has colour channels.
     """
     with _opened(path) as image:
         _require_label(path, image)
+        _require_whole(path, image)
         return image.height, image.width
 
 
@@ -98,8 +109,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 
-def _require_image(path: Path, image: Image.Image) -> None:
-    if image.mode not in IMAGE_MODES:
+def _require_image(path: Path, image: Image.Image, modes: tuple[str, ...]) -> None:
+    if image.mode not in modes:
         raise DataError(f"{path}: pixels of mode {image.mode}; expected RGB, grey-scale or palette of 8 bits")
 
 
@@ -108,3 +119,14 @@ def _require_label(path: Path, image: Image.Image) -> None:
         raise DataError(
             f"{path}: pixels of mode {image.mode}; expected one channel of label ids (8 or 16 bits, or palette)"
         )
+
+
+def _require_whole(path: Path, image: Image.Image) -> None:
+    mark = _END_MARKS.get(image.format or "")
+    if mark is None:
+        return
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - len(mark)))
+        whole = stream.read() == mark
+    if not whole:
+        image.load()

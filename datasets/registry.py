@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 from common.registry import Registry
@@ -12,30 +13,48 @@ REGISTRY = Registry(
     {
         "synthetic": "datasets.synthetic:Synthetic",
         "camvid": "datasets.camvid:CamVid",
+        "cityscapes": "datasets.cityscapes:Cityscapes",
     },
     group="spectral_bench.datasets",
 )
+FOLDER = "folder:"
 
 
 def names() -> tuple[str, ...]:
-    """All data sets by name, those of other packages last."""
+    """All data sets by name, those of other packages last. ``folder`` is used as ``folder:PATH.yaml``."""
     return REGISTRY.names()
 
 
 def data_info(name: str) -> DataInfo:
     """The facts about a data set; touches no data root.
 
+    Args:
+        name: one of ``names()``, ``folder:PATH.yaml`` for a user's own, or ``FILE.py:Class``.
+
     Raises:
         ConfigError: the name is unknown; the nearest is suggested.
+        DataError: the YAML file of a user's data set is missing or not valid.
     """
+    if name.startswith(FOLDER):
+        from datasets.folder import describe
+
+        return describe(Path(name.removeprefix(FOLDER)))
     return cast(DataInfo, REGISTRY.load(name).info)
 
 
 def open_data(name: str, roots: DataRoots) -> DataSet:
     """A data set, ready to list and read its files.
 
+    Args:
+        name: as for ``data_info``.
+        roots: where data sets lie; a user's own lies where its YAML file is.
+
     Raises:
         ConfigError: the name is unknown; the nearest is suggested.
-        DataError: no root holds its folder.
+        DataError: no root holds its folder, or the YAML file of a user's data set is missing or not valid.
     """
+    if name.startswith(FOLDER):
+        from datasets.folder import FolderDataSet
+
+        return FolderDataSet(roots, Path(name.removeprefix(FOLDER)))
     return cast(DataSet, REGISTRY.load(name)(roots))

@@ -8,15 +8,16 @@ from common.errors import DataError
 from datasets.interface import DataInfo, DataRoots
 
 
-def find_folder(info: DataInfo, roots: DataRoots) -> Path:
-    """The folder ``info.folder`` below the first root that holds it.
+def find_folder(info: DataInfo, roots: DataRoots, also: tuple[str, ...] = ()) -> Path:
+    """The folder ``info.folder`` below the first root that holds it, or one of the folders ``also`` in its stead.
 
     Raises:
         DataError: no root holds it; says what was looked for where, where to get the data and under what licence.
     """
     for root in roots.roots:
-        if (root / info.folder).is_dir():
-            return root / info.folder
+        for folder in (info.folder, *also):
+            if (root / folder).is_dir():
+                return root / folder
     looked = ", ".join(str(root / info.folder) for root in roots.roots)
     where = f"no such folder: {looked}" if looked else "no data root is given (--data-root, $BENCH_DATA or the grid)"
     raise DataError(f'{info.name}: {where}; expected a folder "{info.folder}" below a data root. {info.licence}')

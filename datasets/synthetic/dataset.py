@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,7 +85,7 @@ class SyntheticLabels(_Split):
 class Synthetic:
     """The generated data set; it needs no root and is always sound."""
 
-    info: ClassVar[DataInfo] = INFO
+    info: DataInfo = INFO
 
     def __init__(self, roots: DataRoots) -> None:
         self.roots = roots

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError
-from datasets.listing import collect, list_folder, require_none
+from datasets.listing import collect, from_list, list_folder, require_none
 
 
 def _touch(*paths: Path) -> None:
@@ -62,3 +62,34 @@ def test_the_first_problem_is_raised_with_the_number_of_others() -> None:
         require_none(["first"])
     with pytest.raises(DataError, match=r"^first \(and 2 more"):
         require_none(iter(["first", "second", "third"]))
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    _touch(tmp_path / "._a.jpg", tmp_path / "a.jpg")
+    assert list(list_folder(tmp_path, (".jpg",)).files) == ["a"]
+
+
+def test_a_list_names_the_files(tmp_path: Path) -> None:
+    _touch(*(tmp_path / "images" / f"{stem}.jpg" for stem in "abc"))
+    (tmp_path / "list.txt").write_text("c\n\na\n")
+    listing = from_list(tmp_path / "list.txt", tmp_path / "images", ".jpg")
+    assert listing.files == {stem: tmp_path / "images" / f"{stem}.jpg" for stem in ("a", "c")}
+    assert listing.problems == ()
+
+
+def test_a_list_with_missing_and_repeated_names_lists_all_of_them(tmp_path: Path) -> None:
+    _touch(tmp_path / "a.jpg")
+    listed = tmp_path / "list.txt"
+    listed.write_text("a\nx\na\ny\n")
+    listing = from_list(listed, tmp_path, ".jpg")
+    assert list(listing.files) == ["a"]
+    assert listing.problems == (
+        f"{listed}: names a twice",
+        f"{tmp_path / 'x.jpg'}: no such file, but {listed} names x",
+        f"{tmp_path / 'y.jpg'}: no such file, but {listed} names y",
+    )
+
+
+def test_a_missing_list_is_a_problem(tmp_path: Path) -> None:
+    listing = from_list(tmp_path / "none.txt", tmp_path, ".jpg")
+    assert listing.problems == (f"{tmp_path / 'none.txt'}: no such file",)

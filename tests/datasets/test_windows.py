@@ -65,6 +65,7 @@ def test_the_centre(height: int, width: int, top: int, left: int) -> None:
     assert centre_crop(height, width, 320) == Crop((height, width), top, left, 320, 320)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
 def test_the_centre_agrees_with_torchvision(height: int, width: int, size: int) -> None:
     torch = pytest.importorskip("torch")

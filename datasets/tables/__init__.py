@@ -1,0 +1,51 @@
+"""Class tables as their owners publish them, one YAML file a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
+
+from datasets.interface import ClassSet
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it, is ten times faster
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One raw label id.
+
+    Attributes:
+        id: the value in label files.
+        name: its name.
+        colour: RGB, 0 to 255.
+        other: further numbers that the table gives, by column name.
+    """
+
+    id: int
+    name: str
+    colour: Colour
+    other: dict[str, int]
+
+
+def load_table(name: str) -> tuple[Row, ...]:
+    """The rows of ``<name>.yaml`` in this folder, in the order of their ids, which run from 0 without a gap."""
+    text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    rows = []
+    for entry in yaml.load(text, Loader=_LOADER):
+        red, green, blue = entry.pop("colour")
+        rows.append(Row(entry.pop("id"), entry.pop("name"), (red, green, blue), entry))
+    return tuple(rows)
+
+
+def class_set(name: str, rows: tuple[Row, ...]) -> ClassSet:
+    """A class set with one class a row; raw ids of other rows are ignored."""
+    return ClassSet(
+        name=name,
+        classes=tuple(row.name for row in rows),
+        raw_ids=tuple((row.id,) for row in rows),
+        palette=tuple(row.colour for row in rows),
+    )
