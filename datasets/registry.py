@@ -14,6 +14,7 @@ REGISTRY = Registry(
         "synthetic": "datasets.synthetic:Synthetic",
         "camvid": "datasets.camvid:CamVid",
         "cityscapes": "datasets.cityscapes:Cityscapes",
+        "ade20k": "datasets.ade20k:ADE20K",
     },
     group="spectral_bench.datasets",
 )
