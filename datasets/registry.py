@@ -15,6 +15,7 @@ REGISTRY = Registry(
         "camvid": "datasets.camvid:CamVid",
         "cityscapes": "datasets.cityscapes:Cityscapes",
         "ade20k": "datasets.ade20k:ADE20K",
+        "imagenet": "datasets.imagenet:ImageNet",
     },
     group="spectral_bench.datasets",
 )
