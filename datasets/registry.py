@@ -16,6 +16,7 @@ REGISTRY = Registry(
         "cityscapes": "datasets.cityscapes:Cityscapes",
         "ade20k": "datasets.ade20k:ADE20K",
         "imagenet": "datasets.imagenet:ImageNet",
+        "folder": "datasets.folder:FolderDataSet",
     },
     group="spectral_bench.datasets",
 )
