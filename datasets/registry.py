@@ -13,6 +13,7 @@ REGISTRY = Registry(
     {
         "synthetic": "datasets.synthetic:Synthetic",
         "camvid": "datasets.camvid:CamVid",
+        "pascal_context": "datasets.pascal_context:PascalContext",
         "cityscapes": "datasets.cityscapes:Cityscapes",
         "ade20k": "datasets.ade20k:ADE20K",
         "imagenet": "datasets.imagenet:ImageNet",
