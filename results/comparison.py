@@ -1,0 +1,169 @@
+"""What a table may claim: which rows are best as far as the seeds can tell, what could have been seen, what is missing.
+
+Rows are compared by differences paired by seed. Every claim needs ``MIN_SEEDS`` common seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Generic, TypeVar
+
+from scipy.special import nctdtr
+
+from results.statistics import Summary, holm, paired_difference, summarise, t_quantile
+
+MIN_SEEDS = 5
+LEVEL = 0.05
+POWER = 0.8
+_MOST_SEEDS = 1000
+
+Row = TypeVar("Row", bound=Hashable)
+Column = TypeVar("Column", bound=Hashable)
+Values = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Ranking(Generic[Column, Row]):
+    """The outcome of ``rank``.
+
+    Attributes:
+        best: for each column the best row and every row that cannot be told from it; empty where there is no claim.
+        p: for each column and other row the p value of its difference to the best row, corrected over the table.
+        lacking: rows whose seeds are too few for any claim.
+    """
+
+    best: dict[Column, frozenset[Row]]
+    p: dict[tuple[Column, Row], float] = field(default_factory=dict)
+    lacking: tuple[Row, ...] = ()
+
+
+def rank(
+    columns: Mapping[Column, Mapping[Row, Values]], higher: Mapping[Column, bool] | None = None
+) -> Ranking[Column, Row]:
+    """Find the best rows of each column of a table.
+
+    A row is left out of the best only if its difference to the row of the best mean, paired by seed, is significant at
+    the level 0.05 after Holm's correction over all pairs of rows in all columns. Correcting over all pairs, and not
+    only over those with the best row, pays for choosing the best row by the same numbers.
+
+    Args:
+        columns: column -> row -> seed -> value. Rows without any value have no place here.
+        higher: whether more is better, by column; more is better where it is not said.
+
+    Returns:
+        No best rows at all if any two rows of a column share fewer than five seeds, or no column has two rows.
+    """
+    lacking = tuple(dict.fromkeys(row for rows in columns.values() for row in _lacking(rows)))
+    if lacking or not any(len(rows) > 1 for rows in columns.values()):
+        return Ranking({column: frozenset() for column in columns}, {}, lacking)
+    p = _all_pairs(columns)
+    best: dict[Column, frozenset[Row]] = {}
+    against_best: dict[tuple[Column, Row], float] = {}
+    for column, rows in columns.items():
+        first = _first(rows, (higher or {}).get(column, True))
+        others = {row: p[column, first, row] for row in rows if row != first}
+        best[column] = frozenset({first, *(row for row, value in others.items() if value > LEVEL)})
+        against_best.update({(column, row): value for row, value in others.items()})
+    return Ranking(best, against_best)
+
+
+def power(effect: float, std: float, n: int, level: float = LEVEL) -> float:
+    """The probability that a two-sided paired t test of n pairs finds an effect (from the noncentral t distribution).
+
+    Args:
+        effect: the true mean difference.
+        std: standard deviation of the differences, positive.
+        n: pairs, at least two.
+        level: of the test.
+    """
+    limit, shift = t_quantile(1 - level / 2, n - 1), abs(effect) / std * math.sqrt(n)
+    return 1 - _noncentral_t(n - 1, shift, limit) + _noncentral_t(n - 1, shift, -limit)
+
+
+def detectable(std: float, n: int, level: float = LEVEL) -> float:
+    """The smallest effect that a paired t test of n pairs finds with a probability of 0.8, in the unit of ``std``."""
+    low, high = 0.0, std
+    while power(high, std, n, level) < POWER:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle, std, n, level) >= POWER else (middle, high)
+    return high
+
+
+def seeds_needed(difference: Summary, level: float = LEVEL) -> int | None:
+    """How many seeds would find a difference as large as the one seen, at its spread, with a probability of 0.8.
+
+    At least ``MIN_SEEDS``. None where the spread is unknown, the difference is 0, or 1000 seeds are not enough.
+    """
+    if difference.std is None or difference.mean == 0:
+        return None
+    if difference.std == 0:
+        return MIN_SEEDS
+    enough = (n for n in range(MIN_SEEDS, _MOST_SEEDS + 1) if power(difference.mean, difference.std, n, level) >= POWER)
+    return next(enough, None)
+
+
+def verdict(difference: Summary | None, p: float | None) -> str:
+    """One difference in words.
+
+    Args:
+        difference: over the common seeds, in points, positive for better; None without a common seed.
+        p: its p value, corrected over the table.
+    """
+    if difference is None:
+        return "not comparable: no common seed"
+    if difference.n < MIN_SEEDS:
+        return f"no claim: {difference.n} of {MIN_SEEDS} seeds"
+    if p is not None and p <= LEVEL:
+        return "better" if difference.mean > 0 else "worse"
+    return _undecided(difference)
+
+
+def _noncentral_t(degrees: int, shift: float, t: float) -> float:
+    """P(T <= t); scipy gives nan in far tails of large shifts, where the probability is below 1e-10."""
+    value = float(nctdtr(degrees, shift, t))
+    return value if math.isfinite(value) else 0.0
+
+
+def _undecided(difference: Summary) -> str:
+    if not difference.std:
+        return "no difference"
+    visible = detectable(difference.std, difference.n)
+    text = f"not distinguishable; {visible:.1f} points would probably have been seen"
+    needed = seeds_needed(difference)
+    if needed is None:
+        return f"{text}; no number of seeds up to {_MOST_SEEDS} would decide"
+    more = needed - difference.n
+    return f"{text}; about {more} more seeds to decide" if more > 0 else f"{text}; not after correction for the table"
+
+
+def _lacking(rows: Mapping[Row, Values]) -> list[Row]:
+    short = [row for row, values in rows.items() if len(values) < MIN_SEEDS]
+    pairs = combinations((row for row in rows if row not in short), 2)
+    apart = [pair for pair in pairs if len(rows[pair[0]].keys() & rows[pair[1]].keys()) < MIN_SEEDS]
+    return [*short, *(row for pair in apart for row in pair)]
+
+
+def _all_pairs(columns: Mapping[Column, Mapping[Row, Values]]) -> dict[tuple[Column, Row, Row], float]:
+    """Corrected p values of all pairs of rows in all columns, in both orders of each pair."""
+    raw = {
+        (column, one, other): _p(rows[one], rows[other])
+        for column, rows in columns.items()
+        for one, other in combinations(rows, 2)
+    }
+    adjusted = holm(raw)
+    return adjusted | {(column, other, one): value for (column, one, other), value in adjusted.items()}
+
+
+def _p(first: Values, second: Values) -> float:
+    found = paired_difference(first, second)
+    return 1.0 if found is None or found.p is None else found.p
+
+
+def _first(rows: Mapping[Row, Values], higher: bool) -> Row:
+    means = {row: summarise(list(values.values())).mean for row, values in rows.items()}
+    return max(means, key=lambda row: means[row] if higher else -means[row])
