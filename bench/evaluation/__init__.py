@@ -1,0 +1,1 @@
+"""From patch scores to contingency: resampling to the label's pixels, labels of a view, and counting."""

@@ -1,0 +1,71 @@
+"""One pass over the images of a view: patch scores in, contingency out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.evaluation.labels import view_label
+from bench.evaluation.placement import Placement
+from bench.evaluation.resample import label_map
+from datasets.interface import LabelLoader
+from results.contingency import Contingency, ContingencyBuilder
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """The patch scores of one image under a view.
+
+    Attributes:
+        image_id: its name.
+        image_size: (height, width) of the image as it was read.
+        scores: (W, K, h, w) float32 scores of its windows.
+        placement: where windows and label lie.
+    """
+
+    image_id: str
+    image_size: tuple[int, int]
+    scores: Tensor
+    placement: Placement
+
+
+def assign(image: ScoredImage) -> Tensor:
+    """(H, W) int64 clusters of the label's pixels: the argmax of the resampled scores."""
+    return label_map(image.scores, image.placement)
+
+
+def count(
+    images: Iterable[ScoredImage],
+    labels: LabelLoader,
+    *,
+    n_clusters: int,
+    n_labels: int,
+    assign: Callable[[ScoredImage], Tensor] = assign,
+    counted: Callable[[int], None] = lambda done: None,
+) -> Contingency:
+    """Count clusters against raw label ids, image by image.
+
+    Args:
+        images: the scored images, in the order that the contingency keeps.
+        labels: their labels.
+        n_clusters: K of the scores.
+        n_labels: raw label ids run from 0 to ``n_labels - 1``.
+        assign: gives the (H, W) clusters of an image's label pixels; a view with a CRF passes its own.
+        counted: called after each image with the number of images done.
+
+    Raises:
+        DataError: a label is missing, corrupt, of another size than its image, or holds an id out of range.
+        FloatingPointError: a score is nan or infinite; the message names the image.
+    """
+    builder = ContingencyBuilder(n_clusters, n_labels)
+    for done, image in enumerate(images, start=1):
+        label = view_label(labels, image.image_id, image.image_size, image.placement)
+        try:
+            clusters = assign(image)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"image {image.image_id}: {error}") from error
+        builder.add(image.image_id, clusters.cpu().numpy(), label)
+        counted(done)
+    return builder.build()
