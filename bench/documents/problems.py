@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.documents.nodes import Node
-from common.errors import ConfigError
+from common.errors import ConfigError, UserError
 
 
 class InvalidDocument(ConfigError):
@@ -58,11 +58,11 @@ class Problems:
 
     @contextmanager
     def at(self, node: Node) -> Iterator[None]:
-        """Turn a ``ConfigError`` raised in the block into a problem of ``node``, and go on after the block."""
+        """Turn a ``UserError`` raised in the block into a problem of ``node``, and go on after the block."""
         try:
             yield
         except InvalidDocument as error:
             for line in error.problems:
                 self.add_line(line)
-        except ConfigError as error:
+        except UserError as error:
             self.add(node, str(error))

@@ -37,7 +37,7 @@ def parse_override(text: str) -> Override:
         ConfigError: there is no ``=`` or no key, or the value is no valid YAML.
     """
     key, equals, value = text.partition("=")
-    where = f"--set {text}"
+    where = f"--set {text if len(text) <= 60 else text[:57] + '...'}"
     if not equals or not key.strip():
         raise ConfigError(f"{where}: expected key=value, such as --set seeds=[0,1]")
     try:

@@ -107,6 +107,10 @@ def _check_view(view: View, node: Node, info: DataInfo, problems: Problems) -> N
         problems.add(node.items["subset"], f"{view.subset} images are more than the {size} of {info.name} {view.split}")
     if (view.window is None) != (view.stride is None):
         problems.add(node, "window and stride belong together")
+    if view.window is not None and view.stride is not None and view.stride > view.window:
+        problems.add(node.items["stride"], f"a stride of {view.stride} leaves gaps between windows of {view.window}")
+    if view.window is not None and view.centre_crop is not None:
+        problems.add(node.items["window"], "window and centre_crop exclude each other")
 
 
 def _check_scoring(scoring: Scoring, node: Node, definition: Definition, info: DataInfo, problems: Problems) -> None:

@@ -102,6 +102,12 @@ def test_an_empty_crf_has_the_papers_settings() -> None:
         ({"view": {"split": "vla"}}, SMALL, 'view.split: unknown split of small "vla"; did you mean "val"?'),
         ({"view": {"subset": 5}}, SMALL, "view.subset: 5 images are more than the 4 of small val"),
         ({"view": {"window": 64}}, SMALL, "window and stride belong together"),
+        (
+            {"view": {"window": 64, "stride": 65}},
+            SMALL,
+            "a stride of 65 leaves gaps between windows of 64",
+        ),
+        ({"view": {"window": 64, "stride": 8, "centre_crop": 32}}, SMALL, "window and centre_crop exclude each other"),
         ({"view": {"resize": {"mode": "exact"}}}, SMALL, "view.resize: mode exact and a size belong together"),
         ({"view": {"resize": {"mode": "exact", "size": [8, 64]}}}, SMALL, "both sides must be at least 16 pixels"),
         (

@@ -1,0 +1,73 @@
+"""Make the plan of a grid."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.grid.load import Grid
+from bench.plan.current import CurrentCode
+from bench.plan.estimate import History
+from bench.plan.manifest import grid_manifest
+from bench.plan.model import Plan, PlannedRun
+from bench.plan.rows import resolve_rows
+from bench.plan.runs import features_key, planned_runs
+from bench.plan.states import Code, condition
+from bench.plan.storage import planned_caches
+from bench.plan.titles import row_titles
+from results.store import Store
+
+
+def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None = None) -> Plan:
+    """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
+
+    Args:
+        grid: the grid.
+        store: the records; None where there is no store yet.
+        folder: the folder of the store.
+        code: today's code; default: that of the project.
+
+    Raises:
+        ConfigError: a name or value of the grid is not valid; one line a problem.
+        StoreError: the store cannot be read.
+    """
+    rows = resolve_rows(grid, store.weights_lock() if store else {})
+    titles = row_titles(rows)
+    today = code or CurrentCode()
+    planned = planned_runs(rows, titles)
+    runs = [replace(run, condition=condition(run.run_id, run.views, store, today)) for run in planned]
+    if store is not None:
+        runs = with_estimates(runs, History(store.load_all()))
+    return Plan(
+        grid=grid,
+        rows=tuple(rows),
+        runs=tuple(runs),
+        caches=planned_caches(runs, folder),
+        manifest=grid_manifest(grid, rows, titles),
+        store=folder,
+        free=free_bytes(folder),
+    )
+
+
+def with_estimates(runs: Sequence[PlannedRun], history: History) -> list[PlannedRun]:
+    """The runs with the seconds that each has left; shared features are counted for the first run that needs them."""
+    extracted: set[str] = set()
+    estimated = []
+    for run in runs:
+        stages = {} if run.condition.finished else history.estimate(run)
+        key = features_key(run.spec)
+        if stages and run.spec.features.mode == "cache" and key in extracted:
+            stages = {stage: seconds for stage, seconds in stages.items() if stage != "features"}
+        if not run.condition.finished:
+            extracted.add(key)
+        seconds = None if stages is None else sum(stages.values())
+        estimated.append(replace(run, stages=stages or {}, seconds=seconds))
+    return estimated
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of a folder that need not exist yet."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

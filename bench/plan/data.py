@@ -1,0 +1,97 @@
+"""The training data of a run: its data set, split, subset and transform, checked against the data set's facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bench.documents.nodes import Node
+from bench.documents.problems import Problems
+from bench.grid.keys import RunSettings
+from common.errors import ConfigError
+from common.names import unknown
+from datasets import DataInfo, data_info
+from results.specification import Resize, TrainingData, Transform
+
+PAPER_SCALE = (0.5, 2.0)
+
+
+def training_data(settings: RunSettings, node: Callable[[str], Node], problems: Problems) -> TrainingData | None:
+    """The images that a run is trained on, or None after noting problems.
+
+    Args:
+        settings: the run.
+        node: where a key of the run stands.
+        problems: where to note.
+    """
+    key = "dataset" if settings.train_dataset is None else "train_dataset"
+    info = None
+    with problems.at(node(key)):
+        info = facts_of(settings.train_dataset or settings.dataset)
+    if info is None or not _split_is_valid(settings, info, node, problems):
+        return None
+    transform = None
+    with problems.at(node("transform")):
+        transform = resolve_transform(settings.transform, info)
+    if transform is None or not _features_are_valid(settings, transform, node, problems):
+        return None
+    return TrainingData(dataset=info.name, split=settings.train_split, subset=settings.subset, transform=transform)
+
+
+def facts_of(dataset: str) -> DataInfo:
+    """The facts of a data set under the name that the grid uses, which may be a path.
+
+    Raises:
+        ConfigError, DataError: there is no such data set.
+    """
+    return replace(data_info(dataset), name=dataset)
+
+
+def resolve_transform(transform: str | Transform, info: DataInfo) -> Transform:
+    """A transform by name, resolved for a data set; a transform that is spelled out stays what it is.
+
+    * ``evaluation``: the data set's evaluation size, exactly, or each image's own size where it has none.
+    * ``paper``: the short side times a factor of 0.5 to 2, a square crop, a flip, and photometric distortion.
+
+    Raises:
+        ConfigError: the data set does not state what ``paper`` needs.
+    """
+    if isinstance(transform, Transform):
+        return transform
+    if transform == "evaluation":
+        size = info.evaluation_size
+        return Transform(resize=Resize(mode="exact", size=size) if size else Resize())
+    if info.short_side is None or info.window is None:
+        raise ConfigError(
+            f"the paper does not use data set {info.name}, so its transform has no sizes; "
+            "choose evaluation or spell the transform out"
+        )
+    resize = Resize(mode="short_side", short_side=info.short_side)
+    return Transform(resize=resize, scale=PAPER_SCALE, crop=info.window, flip=True, photometric=True)
+
+
+def _split_is_valid(settings: RunSettings, info: DataInfo, node: Callable[[str], Node], problems: Problems) -> bool:
+    if settings.train_split not in info.splits:
+        problems.add(node("train_split"), unknown(f"split of {info.name}", settings.train_split, info.splits))
+        return False
+    size = info.splits[settings.train_split]
+    if settings.subset is not None and size is not None and settings.subset > size:
+        problems.add(node("subset"), f"{info.name} {settings.train_split} has {size} images only")
+        return False
+    return True
+
+
+def _features_are_valid(
+    settings: RunSettings, transform: Transform, node: Callable[[str], Node], problems: Problems
+) -> bool:
+    features = settings.features
+    why = ""
+    if features.mode == "online":
+        why = "online features are drawn anew each epoch"
+    elif not transform.random:
+        why = "the transform draws nothing"
+    if features.views > 1 and why:
+        problems.add(node("features"), f"views: {features.views} views an image have no meaning here: {why}")
+    if transform.scale is not None and transform.crop is None:
+        problems.add(node("transform"), "scale gives images of many sizes, and batches need one; give a crop too")
+    return not (features.views > 1 and why) and (transform.scale is None or transform.crop is not None)

@@ -1,0 +1,85 @@
+"""Time estimates from the records of past runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Protocol
+
+from bench.plan.model import PlannedRun
+from results.record import EvaluationRecord, FitRecord, StageCost
+from results.specification import FitSpec
+
+Stages = dict[str, float]
+
+
+class PastRun(Protocol):
+    """A fit with its evaluations, as ``results.store.Store.load_all`` gives them."""
+
+    @property
+    def fit(self) -> FitRecord:
+        """The record of the fit."""
+        ...
+
+    @property
+    def evaluations(self) -> dict[str, EvaluationRecord]:
+        """View id -> record."""
+        ...
+
+
+class History:
+    """What past runs cost, by configuration and by family.
+
+    A family is a method on one split and subset with one backbone; its parameters and seeds may differ. Estimates are
+    medians of wall time, as measured on whatever machines made the records.
+    """
+
+    def __init__(self, past: Iterable[PastRun]) -> None:
+        self._fits: dict[object, list[Stages]] = defaultdict(list)
+        self._evaluations: dict[object, list[Stages]] = defaultdict(list)
+        for run in past:
+            spec = run.fit.spec
+            if run.fit.status != "failed":
+                stages = _stages(run.fit.costs)
+                self._fits[spec.configuration_id].append(stages)
+                self._fits[_family(spec)].append(stages)
+            for view_id, record in run.evaluations.items():
+                if record.status != "failed":
+                    self._evaluations[(view_id, spec.method, spec.backbone.name)].append(_stages(record.costs))
+
+    def estimate(self, run: PlannedRun) -> Stages | None:
+        """Seconds by stage of what is left of a run; None where the past says nothing about a part of it."""
+        spec = run.spec
+        total: Stages = {}
+        if not run.condition.fitted:
+            past = self._fits.get(spec.configuration_id) or self._fits.get(_family(spec))
+            if not past:
+                return None
+            total = _medians(past)
+        for view in run.condition.missing:
+            seen = self._evaluations.get((view.view_id, spec.method, spec.backbone.name))
+            if not seen:
+                return None
+            for stage, seconds in _medians(seen).items():
+                total[stage] = total.get(stage, 0.0) + seconds
+        return total
+
+
+def _family(spec: FitSpec) -> tuple[object, ...]:
+    return (spec.method, spec.data.dataset, spec.data.split, spec.data.subset, spec.backbone.name)
+
+
+def _stages(costs: Sequence[StageCost]) -> Stages:
+    """Wall seconds by stage; what another run had paid for is left out."""
+    total: Stages = defaultdict(float)
+    for cost in costs:
+        if not cost.reused:
+            total[cost.stage] += cost.wall_s
+    return dict(total)
+
+
+def _medians(past: Sequence[Stages]) -> Stages:
+    """The median of each stage over the runs that have it."""
+    stages = dict.fromkeys(stage for one in past for stage in one)
+    return {stage: median(one[stage] for one in past if stage in one) for stage in stages}

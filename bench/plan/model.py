@@ -1,0 +1,135 @@
+"""What a plan holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from bench.grid.load import Grid
+from bench.plan.rows import ResolvedRow
+from results.manifest import Manifest
+from results.specification import FitSpec, View
+
+State = Literal["new", "interrupted", "partial", "failed", "running", "done", "stale", "not_converged"]
+
+FINISHED: tuple[State, ...] = ("done", "stale", "not_converged")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How far a run is.
+
+    Attributes:
+        state: ``new``; ``interrupted`` (goes on from a checkpoint); ``partial`` (fitted, an evaluation is missing);
+            ``failed`` (is tried again); ``running``; ``done``; ``stale`` (done with code that has changed since);
+            ``not_converged`` (done, and no number).
+        missing: the views that are still to be evaluated.
+        fitted: whether the fit is stored.
+        reason: why it failed, what has changed, or what is missing; one line, may be empty.
+    """
+
+    state: State
+    missing: tuple[View, ...] = ()
+    fitted: bool = False
+    reason: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in FINISHED and not self.missing
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One fit and the evaluations that are wanted of it.
+
+    Attributes:
+        spec: the fit.
+        views: all that it is evaluated on, without repeats.
+        requires: run id of the fit that it starts from, or None.
+        title: of the first row that asks for it.
+        asked_for: False for a fit that is there only because another starts from it.
+        condition: how far it is.
+        seconds: estimate of what is left, from past records; None where there are none to go by.
+        stages: the same by stage.
+    """
+
+    spec: FitSpec
+    views: tuple[View, ...]
+    requires: str | None
+    title: str
+    asked_for: bool = True
+    condition: Condition = Condition("new")
+    seconds: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The identity of the fit."""
+        return self.spec.run_id
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the weights are not here yet, so that the run's identity is going to change."""
+        return not self.spec.backbone.weights
+
+
+@dataclass(frozen=True)
+class PlannedCache:
+    """A feature cache that runs of a plan share.
+
+    Attributes:
+        title: data set, split, subset and backbone, for tables.
+        bytes: its size on disk; None where the data set does not say how many images it has.
+        present: whether it is there already.
+        runs: how many unfinished runs need it.
+    """
+
+    title: str
+    bytes: int | None
+    present: bool
+    runs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid against a store.
+
+    Attributes:
+        grid: the grid.
+        rows: its rows.
+        runs: what they need, in the order of execution.
+        caches: the feature caches that unfinished runs need.
+        manifest: what the store is told of the grid.
+        store: the folder of the store, which need not exist.
+        free: free bytes on the disk of the store.
+    """
+
+    grid: Grid
+    rows: tuple[ResolvedRow, ...]
+    runs: tuple[PlannedRun, ...]
+    caches: tuple[PlannedCache, ...]
+    manifest: Manifest
+    store: Path
+    free: int
+
+    @property
+    def unfinished(self) -> tuple[PlannedRun, ...]:
+        """The runs with something left to do, in the order of execution."""
+        return tuple(run for run in self.runs if not run.condition.finished)
+
+    @property
+    def provisional(self) -> tuple[str, ...]:
+        """The backbones whose weights are not on this machine."""
+        return tuple(sorted({run.spec.backbone.name for run in self.runs if run.provisional}))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that the caches still to be written take, as far as known."""
+        return sum(cache.bytes or 0 for cache in self.caches if not cache.present)
+
+    def counts(self) -> dict[State, int]:
+        """How many runs are in each state, states without runs left out."""
+        return dict(Counter(run.condition.state for run in self.runs))

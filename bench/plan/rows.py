@@ -1,0 +1,150 @@
+"""Rows of a grid resolved into fits and protocols, every name and value checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bench.documents.nodes import Node
+from bench.documents.problems import Problems
+from bench.grid.load import Grid, Row
+from bench.plan.backbone import backbone_spec
+from bench.plan.data import facts_of, training_data
+from bench.plan.parameters import checked_params
+from bench.protocols.catalogue import load
+from bench.protocols.resolve import check_clusters, resolve
+from common.names import unknown
+from datasets import DataInfo
+from methods.registry import MethodFacts, base_params, method_facts
+from results.specification import FitSpec, Protocol
+
+
+@dataclass(frozen=True)
+class ResolvedRow:
+    """One row of a grid, ready to be planned.
+
+    Attributes:
+        row: as the grid states it.
+        specs: one fit a seed.
+        protocols: resolved for the row's data set.
+        facts: the method's.
+    """
+
+    row: Row
+    specs: tuple[FitSpec, ...]
+    protocols: tuple[Protocol, ...]
+    facts: MethodFacts
+
+
+def resolve_rows(grid: Grid, weights: Mapping[str, str]) -> list[ResolvedRow]:
+    """All rows of a grid, resolved.
+
+    Args:
+        grid: the grid.
+        weights: backbone -> digest, for weights that are not on this machine but known to the store.
+
+    Raises:
+        ConfigError: a name is unknown, a value is not valid, or two rows are the same; one line a problem.
+    """
+    problems = Problems()
+    resolved = [found for row in grid.rows if (found := _resolve(row, grid, weights, problems))]
+    problems.check()
+    rows = _without_repeated_baselines(resolved)
+    _refuse_duplicates(rows, problems)
+    problems.check()
+    return rows
+
+
+def base_spec(spec: FitSpec) -> FitSpec | None:
+    """The fit that a fit starts from (``fit_from``): the same data, backbone and seed; None where it needs none."""
+    facts = method_facts(spec.method)
+    if facts.fit_from is None:
+        return None
+    return spec.model_copy(update={"method": facts.fit_from, "params": base_params(spec.method, spec.params)})
+
+
+def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problems) -> ResolvedRow | None:
+    settings = row.settings
+    facts, params, info = None, None, None
+    with problems.at(_node(row, "method")):
+        facts = method_facts(settings.method)
+    if facts is not None:
+        params = checked_params(facts, _node(row, "params"), settings.params, problems)
+    with problems.at(_node(row, "dataset")):
+        info = facts_of(settings.dataset)
+    data = training_data(settings, lambda key: _node(row, key), problems)
+    backbone = backbone_spec(settings, lambda key: _node(row, key), weights, problems)
+    clusters = params.get("k") if params else None
+    protocols = _protocols(row, grid, info, clusters, problems) if info else None
+    if facts is None or params is None or data is None or backbone is None or not protocols:
+        return None
+    specs = tuple(
+        FitSpec(
+            data=data,
+            features=settings.features,
+            backbone=backbone,
+            method=settings.method,
+            params=params,
+            precision=settings.precision,
+            seed=seed,
+        )
+        for seed in settings.seeds
+    )
+    return ResolvedRow(row, specs, protocols, facts)
+
+
+def _protocols(
+    row: Row, grid: Grid, info: DataInfo, clusters: int | None, problems: Problems
+) -> tuple[Protocol, ...] | None:
+    """The row's protocols on its data set, or None after noting problems."""
+    settings = row.settings
+    if settings.split not in info.splits:
+        problems.add(_node(row, "split"), unknown(f"split of {info.name}", settings.split, info.splits))
+        return None
+    size = info.splits[settings.split]
+    if settings.eval_subset is not None and size is not None and settings.eval_subset > size:
+        problems.add(_node(row, "eval_subset"), f"{info.name} {settings.split} has {size} images only")
+        return None
+    found: dict[str, Protocol] = {}
+    for node in row.protocols:
+        with problems.at(node):
+            definition = load(node, grid.path.parent)
+            protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
+            if clusters is not None:
+                check_clusters(definition, protocol, info, clusters)
+            if protocol.name in found:
+                problems.add(node, f'the protocol "{protocol.name}" stands here twice')
+            found[protocol.name] = protocol
+    return tuple(found.values()) or None
+
+
+def _node(row: Row, key: str) -> Node:
+    """Where a key of the row stands; the row itself where the grid does not state it."""
+    return row.values.get(key) or replace(row.draft.origin, path=f"{row.draft.origin.path}.{key}")
+
+
+def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
+    """Drop a variation whose value is what the baseline has by default: it is the baseline."""
+    kept: list[ResolvedRow] = []
+    baseline: ResolvedRow | None = None
+    for row in rows:
+        role = row.row.draft.role
+        baseline = row if role == "baseline" else baseline
+        if role == "variation" and baseline and (row.specs, row.protocols) == (baseline.specs, baseline.protocols):
+            continue
+        kept.append(row)
+    return kept
+
+
+def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
+    seen: dict[tuple[str, str], ResolvedRow] = {}
+    for row in rows:
+        for spec in row.specs:
+            for protocol in row.protocols:
+                key = (spec.run_id, protocol.model_dump_json())
+                if key in seen and seen[key] is not row:
+                    other = seen[key].row.draft.origin
+                    seed = f"method {spec.method}, seed {spec.seed}, protocol {protocol.name}"
+                    problems.add(row.row.draft.origin, f"the same run as {other.path} on {other.where} ({seed})")
+                    return
+                seen[key] = row

@@ -1,0 +1,87 @@
+"""From resolved rows to the runs that they need, in a good order of execution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bench.plan.model import PlannedRun
+from bench.plan.rows import ResolvedRow, base_spec
+from results.identity import digest
+from results.specification import FitSpec, View
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run stands in the order of execution."""
+
+    features: int
+    seed: int
+    row: int
+
+
+def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[PlannedRun]:
+    """The runs of all rows, each fit once, with every view that some row wants of it.
+
+    Order: runs that share features follow each other; within them the first seed of every row comes before the second
+    of any, so that a table has all of its rows early; a fit that others start from comes right before the first.
+    """
+    runs: dict[str, PlannedRun] = {}
+    places: dict[str, _Place] = {}
+    groups: dict[str, int] = {}
+    for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
+        views = _views(row)
+        for seed, spec in enumerate(row.specs):
+            base = base_spec(spec)
+            run = PlannedRun(spec, views, base.run_id if base else None, title)
+            runs[spec.run_id] = _merged(runs.get(spec.run_id), run)
+            group = groups.setdefault(features_key(spec), len(groups))
+            places.setdefault(spec.run_id, _Place(group, seed, index))
+            _add_bases(runs, base, title)
+    ordered = sorted(places, key=lambda run_id: (places[run_id].features, places[run_id].seed, places[run_id].row))
+    return _bases_first(runs, ordered)
+
+
+def features_key(spec: FitSpec) -> str:
+    """What the fits that share patch features have in common."""
+    return digest([spec.data.model_dump(), spec.features.model_dump(), spec.backbone.model_dump()])
+
+
+def _views(row: ResolvedRow) -> tuple[View, ...]:
+    wanted = (view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None)
+    return _unique(wanted)
+
+
+def _unique(views: Iterable[View]) -> tuple[View, ...]:
+    return tuple({view.view_id: view for view in views}.values())
+
+
+def _merged(known: PlannedRun | None, run: PlannedRun) -> PlannedRun:
+    if known is None:
+        return run
+    if not known.asked_for:
+        return run
+    return replace(known, views=_unique((*known.views, *run.views)))
+
+
+def _add_bases(runs: dict[str, PlannedRun], base: FitSpec | None, title: str) -> None:
+    while base is not None and base.run_id not in runs:
+        below = base_spec(base)
+        runs[base.run_id] = PlannedRun(base, (), below.run_id if below else None, f"for {title}", asked_for=False)
+        base = below
+
+
+def _bases_first(runs: dict[str, PlannedRun], ordered: Sequence[str]) -> list[PlannedRun]:
+    done: dict[str, PlannedRun] = {}
+
+    def visit(run_id: str) -> None:
+        if run_id in done:
+            return
+        required = runs[run_id].requires
+        if required is not None:
+            visit(required)
+        done[run_id] = runs[run_id]
+
+    for run_id in ordered:
+        visit(run_id)
+    return list(done.values())

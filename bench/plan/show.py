@@ -1,0 +1,122 @@
+"""A plan as a table, as a few lines, and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.features.cache.size import gigabytes
+from bench.plan.model import Plan, PlannedRun
+
+STATE_STYLES = {
+    "done": "green",
+    "failed": "red",
+    "not_converged": "yellow",
+    "stale": "yellow",
+    "running": "cyan",
+    "partial": "cyan",
+    "interrupted": "cyan",
+}
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values."""
+    return {
+        "grid": plan.grid.name,
+        "store": str(plan.store),
+        "counts": plan.counts(),
+        "runs": [_run_json(run) for run in plan.runs],
+        "caches": [
+            {"title": cache.title, "bytes": cache.bytes, "present": cache.present, "runs": cache.runs}
+            for cache in plan.caches
+        ],
+        "cache_bytes": plan.cache_bytes,
+        "free_bytes": plan.free,
+        "seconds": total_seconds(plan),
+        "provisional_backbones": list(plan.provisional),
+    }
+
+
+def _run_json(run: PlannedRun) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "title": run.title,
+        "state": run.condition.state,
+        "reason": run.condition.reason,
+        "method": run.spec.method,
+        "seed": run.spec.seed,
+        "train_dataset": run.spec.data.dataset,
+        "backbone": run.spec.backbone.name,
+        "requires": run.requires,
+        "asked_for": run.asked_for,
+        "views": [view.view_id for view in run.views],
+        "missing": [view.view_id for view in run.condition.missing],
+        "seconds": run.seconds,
+        "stages": run.stages,
+        "provisional": run.provisional,
+    }
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """The runs of a plan in the order of execution, what they need, and totals."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("state", "row", "seed"):
+        table.add_column(column)
+    table.add_column("views", justify="right")
+    table.add_column("time", justify="right")
+    table.add_column("run", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for run in plan.runs:
+        state = Text(run.condition.state, style=STATE_STYLES.get(run.condition.state, ""))
+        left = f"{len(run.condition.missing)}/{len(run.views)}"
+        time = "" if run.condition.finished else show_seconds(run.seconds)
+        table.add_row(state, run.title, str(run.spec.seed), left, time, run.run_id, _note(run))
+    return Group(table, Text(), *(Text(line) for line in plan_lines(plan)))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The totals of a plan: runs by state, caches, time, and what to mind."""
+    counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in plan.counts().items())
+    lines = [f"{plan.grid.name}: {len(plan.runs)} runs: {counts}"]
+    for cache in plan.caches:
+        size = "size unknown until the images are seen" if cache.bytes is None else gigabytes(cache.bytes)
+        lines.append(f"features of {cache.title}: {size}{', there already' if cache.present else ''}")
+    if plan.caches:
+        lines.append(f"feature caches to write: {gigabytes(plan.cache_bytes)}; free on disk: {gigabytes(plan.free)}")
+    if plan.unfinished:
+        lines.append(f"time left on one worker, from past records: {_total_text(plan)}")
+    if plan.provisional:
+        names = ", ".join(plan.provisional)
+        lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
+    return lines
+
+
+def total_seconds(plan: Plan) -> float | None:
+    """Seconds that all unfinished runs have left, one after the other; None where the past knows none of them."""
+    known = [run.seconds for run in plan.unfinished if run.seconds is not None]
+    return sum(known) if known or not plan.unfinished else None
+
+
+def _total_text(plan: Plan) -> str:
+    unknown = sum(run.seconds is None for run in plan.unfinished)
+    total = show_seconds(total_seconds(plan))
+    return f"{total}, without {unknown} runs of a kind not seen before" if unknown and total != "-" else total
+
+
+def _note(run: PlannedRun) -> str:
+    notes = [run.condition.reason]
+    if run.requires and not run.condition.fitted:
+        notes.append(f"starts from {run.requires}")
+    return "; ".join(filter(None, notes))
+
+
+def show_seconds(seconds: float | None) -> str:
+    """A duration in words: ``12 s``, ``3 min``, ``2.5 h``; ``-`` where it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

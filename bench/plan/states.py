@@ -1,0 +1,111 @@
+"""How far each run is, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bench.fingerprint import changed
+from bench.plan.model import Condition
+from results.record import EvaluationRecord, Failure, FitRecord
+from results.specification import FitSpec, View
+
+
+class Records(Protocol):
+    """The part of ``results.store.Store`` that planning reads."""
+
+    def status(self, run_id: str) -> str:
+        """What is going on with a run, whatever is stored already."""
+        ...
+
+    def fit_record(self, run_id: str) -> FitRecord | None:
+        """The record of a fit; None while there is none."""
+        ...
+
+    def evaluation_record(self, run_id: str, view_id: str) -> EvaluationRecord | None:
+        """The record of an evaluation; None while there is none."""
+        ...
+
+
+class Code(Protocol):
+    """The fingerprints of today's code that records depend on, module by module."""
+
+    def fit(self, spec: FitSpec) -> Mapping[str, str]:
+        """What a fit depends on."""
+        ...
+
+    def evaluation(self, spec: FitSpec, view: View) -> Mapping[str, str]:
+        """What an evaluation depends on besides its fit."""
+        ...
+
+
+def condition(run_id: str, views: Sequence[View], store: Records | None, code: Code) -> Condition:
+    """How far a run is.
+
+    Args:
+        run_id: the run.
+        views: all that it is to be evaluated on.
+        store: the records; None where there is no store yet.
+        code: of today.
+    """
+    views = tuple(views)
+    if store is None:
+        return Condition("new", views)
+    status = store.status(run_id)
+    fit = store.fit_record(run_id)
+    if fit is None or fit.status == "failed":
+        return _without_fit(views, status, fit)
+    found = {view.view_id: store.evaluation_record(run_id, view.view_id) for view in views}
+    evaluations = [record for record in found.values() if record is not None]
+    failed = [record for record in evaluations if record.status == "failed"]
+    missing = tuple(view for view in views if (r := found[view.view_id]) is None or r.status == "failed")
+    if status == "running":
+        return Condition("running", missing, fitted=True)
+    if failed:
+        return Condition("failed", missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
+    news = _news(fit, evaluations, code)
+    if missing:
+        reason = f"{len(missing)} of {len(views)} evaluations missing"
+        return Condition("partial", missing, fitted=True, reason=reason + (f"; {news}" if news else ""))
+    records: list[FitRecord | EvaluationRecord] = [fit, *evaluations]
+    unsound = next((record for record in records if record.status == "not_converged"), None)
+    if unsound is not None:
+        return Condition("not_converged", fitted=True, reason=_failed_checks(unsound))
+    return Condition("stale" if news else "done", fitted=True, reason=news)
+
+
+def _news(fit: FitRecord, evaluations: Sequence[EvaluationRecord], code: Code) -> str:
+    """One line that names the modules whose code has changed since a run was done; empty if none has."""
+    names = changed_modules(fit.code, code.fit(fit.spec)) if fit.code else set()
+    for record in evaluations:
+        if record.code:
+            names |= changed_modules(record.code, code.evaluation(fit.spec, record.view))
+    listed = sorted(names)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"code changed since: {', '.join(listed[:3])}{more}" if listed else ""
+
+
+def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
+    """The modules whose code differs from what a record was made with, appeared or vanished."""
+    return set(changed(dict(recorded), dict(today)))
+
+
+def _without_fit(views: tuple[View, ...], status: str, fit: FitRecord | None) -> Condition:
+    if status == "running":
+        return Condition("running", views)
+    if fit is not None:
+        return Condition("failed", views, reason=_why(fit.failure))
+    if status == "interrupted":
+        return Condition("interrupted", views, reason="goes on from its checkpoint")
+    return Condition("new", views)
+
+
+def _why(failure: Failure | None) -> str:
+    if failure is None:
+        return "no reason recorded"
+    first = failure.message.strip().splitlines() or [""]
+    return f"{failure.kind}: {first[0]}" if first[0] else failure.kind
+
+
+def _failed_checks(record: FitRecord | EvaluationRecord) -> str:
+    return "; ".join(f"{check.name} {check.note}".strip() for check in record.health if not check.passed)

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from plan_lab import Lab
+
+from bench.plan.rows import ResolvedRow
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def rows(lab: Lab) -> Callable[..., list[ResolvedRow]]:
+    return lab.rows

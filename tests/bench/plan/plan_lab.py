@@ -1,0 +1,94 @@
+"""A store on disk in any condition, and plans of grids against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.grid.load import load_grid
+from bench.plan.build import make_plan
+from bench.plan.model import Plan
+from bench.plan.rows import ResolvedRow, resolve_rows
+from results.contingency import ContingencyBuilder
+from results.record import EvaluationRecord, Failure, FitRecord, HealthCheck, StageCost
+from results.specification import FitSpec, View
+from results.store import Store
+
+NOW = "2026-01-01T00:00:00+00:00"
+CODE = {"bench.run": "aaaa", "methods.kmeans": "bbbb"}
+
+SMALL = """\
+name: small
+defaults: {subset: 8, seeds: [0, 1]}
+runs:
+  - {method: kmeans, params: {k: 8}, matrix: {input: [last, last_l2]}}
+"""
+
+
+def fit_record(spec: FitSpec, status: str = "done", **changes: Any) -> FitRecord:
+    values = {"started": NOW, "finished": NOW, "code": CODE, "n_clusters": 8}
+    return FitRecord(run_id=spec.run_id, spec=spec, status=status, **{**values, **changes})
+
+
+def evaluation_record(spec: FitSpec, view: View, status: str = "done", **changes: Any) -> EvaluationRecord:
+    values: dict[str, Any] = {"started": NOW, "finished": NOW, "code": CODE}
+    return EvaluationRecord(run_id=spec.run_id, view_id=view.view_id, view=view, status=status, **{**values, **changes})
+
+
+def cost(stage: str, seconds: float, *, reused: bool = False) -> StageCost:
+    return StageCost(stage=stage, wall_s=seconds, cpu_s=seconds, peak_rss=1, reused=reused)
+
+
+def failure(kind: str = "exception", message: str = "it broke\nbadly") -> Failure:
+    return Failure(kind=kind, message=message)
+
+
+def unhealthy() -> HealthCheck:
+    return HealthCheck(name="clusters in use", value=1.0, limit=2.0, passed=False, note="1 < 2")
+
+
+class FixedCode:
+    """Today's code is always the same."""
+
+    def fit(self, spec: FitSpec) -> dict[str, str]:
+        return CODE
+
+    def evaluation(self, spec: FitSpec, view: View) -> dict[str, str]:
+        return CODE
+
+
+class Lab:
+    """A store on disk, grids written to a folder, and plans of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "out"
+
+    @property
+    def store(self) -> Store:
+        return Store.open(self.out, create=True)
+
+    def write(self, text: str) -> Path:
+        path = self.folder / "g.yaml"
+        path.write_text(text)
+        return path
+
+    def rows(self, text: str, *changes: str) -> list[ResolvedRow]:
+        return resolve_rows(load_grid(self.write(text), changes), {})
+
+    def plan(self, text: str = SMALL, *changes: str) -> Plan:
+        store = Store.open(self.out) if self.out.exists() else None
+        return make_plan(load_grid(self.write(text), changes), store, self.out, FixedCode())
+
+    def evaluate(self, spec: FitSpec, view: View, **changes: Any) -> None:
+        record = evaluation_record(spec, view, **changes)
+        if record.status == "failed":
+            self.store.write_evaluation(record)
+            return
+        builder = ContingencyBuilder(8, 12)
+        self.store.write_evaluation(record, builder.build())
+
+    def finish(self, spec: FitSpec, views: tuple[View, ...], **changes: Any) -> None:
+        self.store.write_fit(fit_record(spec, **changes))
+        for view in views:
+            self.evaluate(spec, view)
