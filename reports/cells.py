@@ -30,10 +30,14 @@ def score_cell(entry: Entry, metric: Metric, notes: NoteBook, scale: float = 100
     """
     if not entry.done:
         return Cell(state=worst_state(entry), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
-    values = [scale * metric(result.scores) for result in entry.done if result.scores is not None]
-    summary = summarise(values)
+    summary = summarise(list(seed_values(entry, metric, scale).values()))
     marks = incomplete_marks(entry, notes)
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=entry.runs, marks=marks)
+
+
+def seed_values(entry: Entry, metric: Metric, scale: float = 100.0) -> dict[int, float]:
+    """A metric of each finished seed, times ``scale``."""
+    return {result.seed: scale * metric(result.scores) for result in entry.done if result.scores is not None}
 
 
 def mean_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:

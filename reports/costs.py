@@ -15,9 +15,9 @@ class RunCost:
     """The cost of one run under one protocol.
 
     Attributes:
-        features_s: seconds for the features that the fit read; None where they were there already.
+        features_s: seconds for the features of fit and evaluation; None where all were there already.
         fit_s: seconds of the other stages of the fit, reused ones left out.
-        evaluation_s: seconds of the evaluation's stages.
+        evaluation_s: seconds of the other stages of the evaluation.
         peak_rss: most resident memory of any stage, bytes.
         peak_device: most device memory of any stage, bytes; None on a CPU.
         reused: names of the fit's stages (but the features) whose product another run had paid for.
@@ -36,11 +36,10 @@ def run_cost(result: SeedResult) -> RunCost:
     fit = result.fit.costs if result.fit is not None else []
     evaluation = result.evaluation.costs if result.evaluation is not None else []
     both = [*fit, *evaluation]
-    own = [cost for cost in fit if not cost.reused]
     return RunCost(
-        features_s=_seconds([cost for cost in own if cost.stage == FEATURES_STAGE]),
-        fit_s=_seconds([cost for cost in own if cost.stage != FEATURES_STAGE]),
-        evaluation_s=_seconds(evaluation),
+        features_s=_seconds([cost for cost in both if cost.stage == FEATURES_STAGE and not cost.reused]),
+        fit_s=_seconds([cost for cost in fit if cost.stage != FEATURES_STAGE and not cost.reused]),
+        evaluation_s=_seconds([cost for cost in evaluation if cost.stage != FEATURES_STAGE]),
         peak_rss=max((cost.peak_rss for cost in both), default=None),
         peak_device=max(
             (cost.peak_device for cost in (*fit, *evaluation) if cost.peak_device is not None), default=None

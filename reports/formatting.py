@@ -86,8 +86,8 @@ def _numbers(cells: Iterable[Cell]) -> list[float]:
 def _format(kind: Kind, values: list[float]) -> NumberFormat:
     if kind == "percent":
         return NumberFormat("%", 1.0, 1)
-    if kind == "points":
-        return NumberFormat("points", 1.0, 1, signed=True)
+    if kind in ("points", "effect"):
+        return NumberFormat("points", 1.0, 1, signed=kind == "points")
     if kind == "count":
         return NumberFormat("", 1.0, None)
     if kind in ("seconds", "bytes"):

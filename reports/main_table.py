@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
 from reports.collect import Entry, SeedResult
 from reports.costs import run_cost
+from reports.ranking import emphasise
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, Table
 
@@ -41,9 +42,10 @@ def main_table(entries: Sequence[Entry]) -> Table:
     notes = NoteBook()
     entries = _distinct(entries)
     rows = tuple(_row(entry, notes) for entry in entries)
+    rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
-        "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; the fit without the "
-        "features it reads. Memory: maximum over seeds and stages."
+        "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
+        "left out. Memory: maximum over seeds and stages."
     )
     for note in dict.fromkeys(entry.note for entry in entries if entry.note):
         notes.remark(note)

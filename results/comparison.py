@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from scipy.special import nctdtr
 
@@ -23,6 +23,7 @@ _MOST_SEEDS = 1000
 Row = TypeVar("Row", bound=Hashable)
 Column = TypeVar("Column", bound=Hashable)
 Values = Mapping[int, float]
+Word = Literal["better", "worse", "undecided", "no claim", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,39 @@ class Ranking(Generic[Column, Row]):
     best: dict[Column, frozenset[Row]]
     p: dict[tuple[Column, Row], float] = field(default_factory=dict)
     lacking: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be said of a difference.
+
+    Attributes:
+        word: ``better``, ``worse``, ``undecided``, ``no claim`` (too few seeds) or ``not comparable`` (no common seed).
+        n: common seeds.
+        detectable: for an undecided one, the effect that would have been found with a probability of 0.8.
+        more_seeds: for an undecided one, how many more seeds would decide with a probability of 0.8 if the difference
+            and its spread stay; 0 where only the correction for the table stands in the way; None where no number up to
+            1000 in all would.
+    """
+
+    word: Word
+    n: int
+    detectable: float | None = None
+    more_seeds: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, effects in points."""
+        if self.word == "no claim":
+            return f"no claim: {self.n} of {MIN_SEEDS} seeds"
+        if self.word == "not comparable":
+            return "not comparable: no common seed"
+        if self.word != "undecided":
+            return self.word
+        seen = f"not distinguishable; {self.detectable or 0:.1f} points would probably have been seen"
+        if self.more_seeds is None:
+            return f"{seen}; no number of seeds up to {_MOST_SEEDS} would decide"
+        return f"{seen}; {f'about {self.more_seeds} more seeds' if self.more_seeds else 'a smaller table'} would decide"
 
 
 def rank(
@@ -107,38 +141,30 @@ def seeds_needed(difference: Summary, level: float = LEVEL) -> int | None:
     return next(enough, None)
 
 
-def verdict(difference: Summary | None, p: float | None) -> str:
-    """One difference in words.
+def verdict(difference: Summary | None, p: float | None) -> Verdict:
+    """What may be said of one difference.
 
     Args:
-        difference: over the common seeds, in points, positive for better; None without a common seed.
+        difference: over the common seeds, positive for better; None without a common seed.
         p: its p value, corrected over the table.
     """
     if difference is None:
-        return "not comparable: no common seed"
+        return Verdict("not comparable", 0)
     if difference.n < MIN_SEEDS:
-        return f"no claim: {difference.n} of {MIN_SEEDS} seeds"
+        return Verdict("no claim", difference.n)
     if p is not None and p <= LEVEL:
-        return "better" if difference.mean > 0 else "worse"
-    return _undecided(difference)
+        return Verdict("better" if difference.mean > 0 else "worse", difference.n)
+    if not difference.std:
+        return Verdict("undecided", difference.n, 0.0)
+    needed = seeds_needed(difference)
+    more = None if needed is None else max(needed - difference.n, 0)
+    return Verdict("undecided", difference.n, detectable(difference.std, difference.n), more)
 
 
 def _noncentral_t(degrees: int, shift: float, t: float) -> float:
     """P(T <= t); scipy gives nan in far tails of large shifts, where the probability is below 1e-10."""
     value = float(nctdtr(degrees, shift, t))
     return value if math.isfinite(value) else 0.0
-
-
-def _undecided(difference: Summary) -> str:
-    if not difference.std:
-        return "no difference"
-    visible = detectable(difference.std, difference.n)
-    text = f"not distinguishable; {visible:.1f} points would probably have been seen"
-    needed = seeds_needed(difference)
-    if needed is None:
-        return f"{text}; no number of seeds up to {_MOST_SEEDS} would decide"
-    more = needed - difference.n
-    return f"{text}; about {more} more seeds to decide" if more > 0 else f"{text}; not after correction for the table"
 
 
 def _lacking(rows: Mapping[Row, Values]) -> list[Row]:

@@ -119,3 +119,40 @@ def test_variations_are_grouped_by_their_factor(store: Store):
 )
 def test_values_are_written_as_in_yaml(value: object, text: str):
     assert value_text(value) == text
+
+
+def test_a_clear_change_has_a_verdict_and_an_unclear_one_says_what_is_missing(store: Store):
+    noise = (10, 12, 11, 13, 10)
+    rows = (
+        base(store, *noise),
+        change(store, "k", 8, {seed: Outcome(wrong + 20 + seed % 2) for seed, wrong in enumerate(noise)}),
+        change(store, "k", 9, {seed: Outcome(wrong + (-1) ** seed) for seed, wrong in enumerate(noise)}),
+    )
+    table = ablation(store, *rows)
+    worse, unclear = by_change(table)["k = 8"].cells, by_change(table)["k = 9"].cells
+    assert (worse["verdict"].value, worse["detectable"].value) == ("worse", None)
+    assert worse["mIoU_p"].number is not None
+    assert worse["mIoU_p"].number < 0.05
+    assert unclear["verdict"].value == "undecided"
+    assert unclear["detectable"].number is not None
+    assert unclear["detectable"].number > abs(unclear["mIoU_difference"].number or 0)
+    assert unclear["more_seeds"].number is not None
+    assert {"verdict", "detectable", "more_seeds"} <= {column.key for column in table.folded().columns}
+
+
+def test_p_values_are_corrected_over_all_differences_of_the_table(store: Store):
+    seeds = outcomes(10, 12, 11, 13, 10)
+    rows = [base(store, 10, 12, 11, 13, 11)]
+    rows += [change(store, "k", value, {seed: Outcome(20 + seed + value % 3) for seed in seeds}) for value in range(4)]
+    table = ablation(store, *rows)
+    one = ablation(store, *rows[:2])
+    alone, among = by_change(one)["k = 0"].cells["mIoU_p"], by_change(table)["k = 0"].cells["mIoU_p"]
+    assert alone.number is not None
+    assert among.number is not None
+    assert among.number >= alone.number
+
+
+def test_few_seeds_make_no_claim_and_leave_the_planning_columns_out(store: Store):
+    table = ablation(store, base(store, 10, 11, 12), change(store, "k", 32, outcomes(40, 41, 42)))
+    assert by_change(table)["k = 32"].cells["verdict"].value == "no claim"
+    assert not {"detectable", "more_seeds"} & {column.key for column in table.folded().columns}

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,23 +121,27 @@ def test_seeds_needed_at_the_edges():
 
 
 @pytest.mark.parametrize(
-    ("found", "p", "text"),
+    ("found", "p", "word", "text"),
     [
-        (None, None, "not comparable: no common seed"),
-        (difference(3.0, 0.1, 3), 0.001, "no claim: 3 of 5 seeds"),
-        (difference(3.0, None, 1), None, "no claim: 1 of 5 seeds"),
-        (difference(3.0, 0.1), 0.001, "better"),
-        (difference(-3.0, 0.1), 0.05, "worse"),
-        (difference(0.0, 0.0), 1.0, "no difference"),
-        (difference(0.5, 1.0), 0.3, "not distinguishable; 1.7 points would probably have been seen; about 29 more"),
-        (difference(0.001, 1.0), 1.0, "no number of seeds up to 1000 would decide"),
-        (difference(3.0, 0.5), 0.2, "not after correction for the table"),
+        (None, None, "not comparable", "not comparable: no common seed"),
+        (difference(3.0, 0.1, 3), 0.001, "no claim", "no claim: 3 of 5 seeds"),
+        (difference(3.0, None, 1), None, "no claim", "no claim: 1 of 5 seeds"),
+        (difference(3.0, 0.1), 0.001, "better", "better"),
+        (difference(-3.0, 0.1), 0.05, "worse", "worse"),
+        (difference(0.0, 0.0), 1.0, "undecided", "0.0 points would probably have been seen"),
+        (difference(0.5, 1.0), 0.3, "undecided", "1.7 points would probably have been seen; about 29 more seeds would"),
+        (difference(0.001, 1.0), None, "undecided", "no number of seeds up to 1000 would decide"),
+        (difference(3.0, 0.5), 0.2, "undecided", "a smaller table would decide"),
     ],
 )
-def test_verdicts(found: Summary | None, p: float | None, text: str):
-    assert text in verdict(found, p)
+def test_verdicts(found: Summary | None, p: float | None, word: str, text: str):
+    reached = verdict(found, p)
+    assert reached.word == word
+    assert text in reached.sentence
 
 
-def test_verdict_of_a_difference_without_p():
-    assert not math.isnan(detectable(1.0, 5))
-    assert verdict(difference(0.5, 1.0), None).startswith("not distinguishable")
+def test_only_what_is_undecided_asks_for_more():
+    assert verdict(difference(3.0, 0.1), 0.001).more_seeds is None
+    undecided = verdict(difference(0.5, 1.0), 0.3)
+    assert undecided.detectable == detectable(1.0, 5)
+    assert undecided.more_seeds == (seeds_needed(difference(0.5, 1.0)) or 0) - 5

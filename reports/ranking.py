@@ -1,0 +1,63 @@
+"""Bold: the best rows of each column as far as the seeds can tell, or the reason why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from reports.cells import Metric, seed_values
+from reports.collect import Entry
+from reports.table import NoteBook, Row
+from results.comparison import MIN_SEEDS, rank
+
+_NAMED = 4
+
+
+def emphasise(
+    rows: Sequence[Row], entries: Sequence[Entry], metrics: Mapping[str, Metric], notes: NoteBook
+) -> tuple[Row, ...]:
+    """The rows with the best cells of some columns in bold.
+
+    Only rows without labels that were evaluated on the same images and scored alike are compared with each other.
+
+    Args:
+        rows: one an entry.
+        entries: what the rows were made of.
+        metrics: column key -> metric of that column; more is better.
+        notes: gets a remark that says what bold means, or why there is none.
+    """
+    columns = {
+        (scored_as, key): {index: seed_values(entries[index], metric) for index in members}
+        for scored_as, members in _alike(entries).items()
+        for key, metric in metrics.items()
+    }
+    found = rank(columns)
+    if found.lacking:
+        notes.remark(_why_not([entries[index] for index in found.lacking]))
+    elif any(found.best.values()):
+        notes.remark(
+            "Bold: the best row of a column and every row that cannot be told from it at the 5 % level "
+            "(differences paired by seed, corrected over the table by Holm's method)."
+        )
+    bold = {(index, key) for (_, key), best in found.best.items() for index in best}
+    return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
+
+
+def _alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
+    """The positions of the entries that take part, by what they are evaluated on and how they are scored."""
+    groups: dict[str, list[int]] = {}
+    for index, entry in enumerate(entries):
+        if entry.done and not entry.uses_labels:
+            groups.setdefault(entry.protocol.model_copy(update={"name": ""}).model_dump_json(), []).append(index)
+    return {scored_as: members for scored_as, members in groups.items() if len(members) > 1}
+
+
+def _why_not(lacking: Sequence[Entry]) -> str:
+    names = list(dict.fromkeys(entry.row.title for entry in lacking))
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return f"No row is in bold: a claim needs {MIN_SEEDS} common seeds in every row, and these have fewer: {listed}."
+
+
+def _in_bold(row: Row, keys: set[str]) -> Row:
+    cells = {key: replace(cell, bold=True) if key in keys else cell for key, cell in row.cells.items()}
+    return replace(row, cells=cells)
