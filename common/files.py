@@ -25,7 +25,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise _store_error(path, error) from error
+        raise store_error(path, error) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -36,7 +36,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _store_error(path, error) from error
+        raise store_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,7 +53,8 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
-def _store_error(path: Path, error: OSError) -> StoreError:
+def store_error(path: Path, error: OSError) -> StoreError:
+    """What to tell the user where writing ``path`` failed; a full disk is said in so many words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"{path}: no space left on the disk; free some and issue the same command again")
     return StoreError(f"{path}: cannot be written ({error.strerror or error})")

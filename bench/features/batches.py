@@ -1,0 +1,70 @@
+"""Patch features of images that share one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bench.features.backbones.base import Backbone
+from bench.features.backbones.info import BackboneInfo
+from common.geometry import Crop
+from methods.interface import PatchBatch
+
+
+def extract(
+    backbone: Backbone, images: Sequence[NDArray[np.uint8]], ids: Sequence[str], crops: Sequence[Crop]
+) -> PatchBatch:
+    """Features and pixels of B images, on the backbone's device.
+
+    Args:
+        backbone: the frozen network.
+        images: B arrays (H, W, 3) uint8 RGB of one size.
+        ids: B names.
+        crops: B crops: which part of its image each array shows.
+    """
+    stacked = torch.from_numpy(np.stack(images)).to(backbone.device)
+    scaled = stacked.permute(0, 3, 1, 2).float() / 255
+    return PatchBatch(backbone.features(scaled), grid_pixels(scaled, backbone.info), tuple(ids), tuple(crops))
+
+
+def grid_pixels(images: Tensor, info: BackboneInfo) -> Tensor:
+    """Images bilinearly down-sampled to the patch grid, without antialiasing (align_corners False).
+
+    Args:
+        images: (B, 3, H, W) float32 RGB in [0, 1].
+        info: the backbone that the grid belongs to.
+
+    Returns:
+        (B, h, w, 3) float32 in [0, 1]. Where the grid reaches beyond the image its border is repeated, so that every
+        patch has a colour that occurs in the image.
+    """
+    height, width = images.shape[-2:]
+    rows, columns = info.cover(height, width)
+    padded = functional.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
+    grid = functional.interpolate(padded, info.grid(height, width), mode="bilinear", align_corners=False)
+    return grid.permute(0, 2, 3, 1).contiguous()
+
+
+def concatenate(batches: Sequence[PatchBatch]) -> PatchBatch:
+    """One batch of all entries of batches that share a grid."""
+    if len(batches) == 1:
+        return batches[0]
+    return PatchBatch(
+        tuple(torch.cat(level) for level in zip(*(batch.features for batch in batches), strict=True)),
+        torch.cat([batch.pixels for batch in batches]),
+        tuple(image_id for batch in batches for image_id in batch.image_ids),
+        tuple(crop for batch in batches for crop in batch.crops),
+    )
+
+
+def entries(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
+    """The entries ``start`` to ``stop`` (excluded) of a batch."""
+    part = slice(start, stop)
+    return PatchBatch(
+        tuple(level[part] for level in batch.features), batch.pixels[part], batch.image_ids[part], batch.crops[part]
+    )

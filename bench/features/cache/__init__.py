@@ -1,0 +1,1 @@
+"""The feature cache: memory-mapped arrays that one process writes and all read."""

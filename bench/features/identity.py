@@ -1,0 +1,76 @@
+"""What makes one feature cache different from another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.features.backbones import backbone_info, complete_options, weights_digest
+from bench.features.cache.opening import CacheRequest
+from bench.features.pipeline import Extraction
+from bench.features.recipes import Recipe
+from common.errors import DataError
+from results.specification import BackboneSpec, Features
+
+
+def cache_request(
+    extraction: Extraction,
+    recipe: Recipe,
+    backbone: BackboneSpec,
+    features: Features,
+    *,
+    source: dict[str, Any],
+    limit: int,
+) -> CacheRequest:
+    """The cache that holds the shots of ``recipe``.
+
+    A whole-image cache is one and the same for training and for evaluation, whatever asked for it first.
+
+    Args:
+        extraction: images and backbone.
+        recipe: the shots of each image.
+        backbone: name, options, weights.
+        features: the dtype.
+        source: data set, split and subset.
+        limit: bytes that the cache may take.
+    """
+    material = {
+        "source": source,
+        "backbone": backbone.name,
+        "options": complete_options(backbone.name, backbone.options),
+        "weights": used_weights(backbone, extraction),
+        "recipe": recipe.material(),
+        "dtype": features.dtype,
+    }
+    channels = backbone_info(backbone.name, backbone.options).channels
+    return CacheRequest(material, extraction.images.digest(), extraction.ids, channels, features.dtype, limit)
+
+
+def used_weights(backbone: BackboneSpec, extraction: Extraction) -> str:
+    """The digest of the weights that features are computed with; fetches the weights where nothing else tells it.
+
+    Raises:
+        DataError: the weights on this machine are not those that the run was planned with, or have no file.
+    """
+    here = weights_digest(backbone.name, backbone.options)
+    if here is None and not backbone.weights:
+        _ = extraction.backbone
+        here = weights_digest(backbone.name, backbone.options)
+    if here is not None and backbone.weights and here != backbone.weights:
+        raise DataError(
+            f"backbone {backbone.name}: the run was planned with weights {backbone.weights}; this machine has {here}. "
+            "Bring the same file here, or plan the grid again"
+        )
+    if not (backbone.weights or here):
+        raise DataError(f"backbone {backbone.name}: its weights were loaded, but their file cannot be found")
+    return backbone.weights or str(here)
+
+
+def planned_by_first(extraction: Extraction, recipe: Recipe, backbone: BackboneSpec, dtype: str) -> int:
+    """Bytes of a cache, were all images like the first one."""
+    from bench.features.cache.size import planned_bytes
+
+    height, width = extraction.images.image(extraction.ids[0]).shape[:2]
+    shots = recipe.shots(0, height, width)
+    crop = shots[0].crop
+    info = backbone_info(backbone.name, backbone.options)
+    return planned_bytes(len(extraction.ids), len(shots), crop.height, crop.width, info, dtype)

@@ -1,0 +1,149 @@
+"""Decode, cut and extract: from image ids to patch features, in order and with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.features.backbones.base import Backbone
+from bench.features.batches import concatenate, entries, extract
+from bench.features.prefetch import ordered_map
+from bench.features.recipes import Recipe
+from common.errors import DataError, RunInterrupted
+from common.geometry import Crop
+from datasets.interface import ImageLoader
+from methods.interface import PatchBatch
+
+
+@dataclass(frozen=True)
+class Look:
+    """The shots taken of one image.
+
+    Attributes:
+        image_id: its name.
+        original: its (height, width) in pixels before resizing.
+        crops: what each shot shows.
+        shots: (h, w, 3) uint8 arrays of one size.
+    """
+
+    image_id: str
+    original: tuple[int, int]
+    crops: tuple[Crop, ...]
+    shots: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Images, the network that looks at them, and how the work is done.
+
+    Attributes:
+        images: loader of the split.
+        ids: the images that are used, in order.
+        load: gives the backbone; called when the first feature has to be computed.
+        device: where the backbone computes.
+        workers: threads that decode and cut; 0: none.
+        inference_batch: shots a forward pass.
+        progress: called with (images done, images in all).
+        should_stop: asked after every image.
+    """
+
+    images: ImageLoader
+    ids: tuple[str, ...]
+    load: Callable[[], Backbone]
+    device: torch.device | str = "cpu"
+    workers: int = 0
+    inference_batch: int = 8
+    progress: Callable[[int, int], None] = lambda done, total: None
+    should_stop: Callable[[], bool] = lambda: False
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone on its device."""
+        return self.load().to(self.device)
+
+    def looks(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[Look]:
+        """Decoded shots of the images at ``indices``, in that order."""
+        fill = self.backbone.fill
+
+        def look(index: int) -> Look:
+            image = self.images.image(self.ids[index])
+            height, width = image.shape[:2]
+            shots = recipe.shots(index, height, width)
+            taken = tuple(shot.take(image, fill) for shot in shots)
+            return Look(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
+
+        return ordered_map(look, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
+
+    def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[Look, PatchBatch]]:
+        """Each image's shots and their features, on the device, in order."""
+        for group in _grouped(self.looks(recipe, indices), self.inference_batch):
+            batch = self._extract(group)
+            start = 0
+            for look in group:
+                yield look, entries(batch, start, start + len(look.shots))
+                start += len(look.shots)
+
+    def watched(self, recipe: Recipe) -> Iterator[tuple[Look, PatchBatch]]:
+        """``features`` of all images, with progress reported.
+
+        Raises:
+            RunInterrupted: the run was asked to stop.
+        """
+        total = len(self.ids)
+        self.progress(0, total)
+        for done, item in enumerate(self.features(recipe, range(total)), start=1):
+            if self.should_stop():
+                raise RunInterrupted(f"stopped while features were extracted, after {done - 1} of {total} images")
+            yield item
+            self.progress(done, total)
+
+    def _extract(self, group: Sequence[Look]) -> PatchBatch:
+        shots = [shot for look in group for shot in look.shots]
+        ids = [look.image_id for look in group for _ in look.shots]
+        crops = [crop for look in group for crop in look.crops]
+        step = self.inference_batch
+        parts = [slice(start, start + step) for start in range(0, len(shots), step)]
+        return concatenate([extract(self.backbone, shots[p], ids[p], crops[p]) for p in parts])
+
+
+def equal_grids(items: Iterable[tuple[Look, PatchBatch]]) -> Iterator[tuple[Look, PatchBatch]]:
+    """Pass items on as long as all have the grid of the first one: training batches stack images.
+
+    Raises:
+        DataError: names the first two images that differ and what to set.
+    """
+    first: tuple[Look, PatchBatch] | None = None
+    for look, batch in items:
+        first = first or (look, batch)
+        if batch.grid != first[1].grid:
+            raise unequal(first[0].image_id, first[1].grid, look.image_id, batch.grid)
+        yield look, batch
+
+
+def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[int, int]) -> DataError:
+    """The error for two training images of different grids."""
+    return DataError(
+        f"training images {one} ({one_grid[0]} x {one_grid[1]} patches) and {other} ({other_grid[0]} x "
+        f"{other_grid[1]} patches) differ in size, and training batches need one size: set transform.resize to mode "
+        "exact with a size, or transform.crop to the side of a square"
+    )
+
+
+def _grouped(looks: Iterable[Look], size: int) -> Iterator[list[Look]]:
+    """Runs of looks whose shots have one size, up to ``size`` shots a run (or one image)."""
+    group: list[Look] = []
+    count = 0
+    for look in looks:
+        full = count + len(look.shots) > size
+        if group and (full or look.shots[0].shape != group[0].shots[0].shape):
+            yield group
+            group, count = [], 0
+        group.append(look)
+        count += len(look.shots)
+    if group:
+        yield group

@@ -1,0 +1,1 @@
+"""Training sources: patches from a cache, or computed from fresh crops."""

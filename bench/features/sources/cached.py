@@ -1,0 +1,54 @@
+"""Training patches from a feature cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.features.batches import concatenate
+from bench.features.cache.reader import FeatureCache
+from bench.features.pipeline import unequal
+from bench.features.sources.base import TrainingSource
+from methods.interface import PatchBatch
+
+
+class CachedSource(TrainingSource):
+    """Epoch e shows view e modulo the number of cached views; ``images()`` passes over view 0.
+
+    Args:
+        cache: all views of all images.
+        seed: of the run.
+
+    Raises:
+        DataError: the cached images differ in size.
+    """
+
+    def __init__(self, cache: FeatureCache, seed: int) -> None:
+        images = cache.meta.images
+        for image in images:
+            if image.grid != images[0].grid:
+                raise unequal(images[0].id, images[0].grid, image.id, image.grid)
+        self.cache = cache
+        self.views = len(images[0].crops)
+        ids = tuple(image.id for image in images)
+        super().__init__(ids, cache.meta.channels, images[0].grid, seed, reused=cache.reused)
+
+    def images(self) -> Iterator[PatchBatch]:
+        """One ordered pass over view 0: the whole images, unless the transform draws crops."""
+        return self._one_pass()
+
+    def _load(self, epoch: int, batches: Sequence[list[int]]) -> Iterator[PatchBatch]:
+        view = epoch % self.views
+        for indices in batches:
+            yield concatenate([self.cache.batch(index, view, view + 1) for index in indices])
+
+    def _gather(self, rows: NDArray[np.int64]) -> list[Tensor]:
+        size = self.grid[0] * self.grid[1]
+        return self.cache.rows(self.cache.offsets[rows // size] + rows % size)
+
+    def _one_pass(self) -> Iterator[PatchBatch]:
+        for index in range(len(self)):
+            yield self.cache.batch(index, 0, 1)

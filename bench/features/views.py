@@ -1,0 +1,142 @@
+"""Features of what an evaluation looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.features.backbones.base import Backbone
+from bench.features.backbones.info import BackboneInfo, backbone_info
+from bench.features.cache.opening import open_cache
+from bench.features.cache.reader import FeatureCache
+from bench.features.cache.writer import CacheWriter
+from bench.features.identity import cache_request, planned_by_first, used_weights
+from bench.features.pipeline import Extraction
+from bench.features.recipes import Recipe, view_recipe
+from datasets.interface import ImageLoader
+from methods.interface import PatchBatch
+from results.specification import BackboneSpec, Features, View
+
+
+@dataclass(frozen=True)
+class ViewItem:
+    """One image of a view.
+
+    Attributes:
+        image_id: its name.
+        original: its (height, width) in pixels as it was read.
+        frame: its (height, width) in pixels after resizing; the crops of ``patches`` are boxes in this frame.
+        cover: (height, width) in pixels, from a crop's upper left corner, that the patch grid spans. It exceeds a crop
+            that was padded to whole patches: scores beyond the crop are to be cut off.
+        patches: the features of all W windows; W = 1 for the whole image or a centre crop.
+    """
+
+    image_id: str
+    original: tuple[int, int]
+    frame: tuple[int, int]
+    cover: tuple[int, int]
+    patches: PatchBatch
+
+
+class ViewFeatures:
+    """The features of a view, image by image, in order. Iterating again starts again.
+
+    Args:
+        work: images and backbone.
+        recipe: the shots of each image.
+        info: of the backbone.
+        cache: where features are read from; None: they are computed.
+    """
+
+    def __init__(self, work: Extraction, recipe: Recipe, info: BackboneInfo, cache: FeatureCache | None) -> None:
+        self._work = work
+        self._recipe = recipe
+        self._info = info
+        self._cache = cache
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The images, in order."""
+        return self._work.ids
+
+    @property
+    def reused(self) -> bool:
+        """Whether the features were read from a cache that was there already."""
+        return self._cache is not None and self._cache.reused
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._work.ids)
+
+    def __iter__(self) -> Iterator[ViewItem]:
+        """Each image with its features: on the CPU from a cache, on the backbone's device where they are computed."""
+        if self._cache is None:
+            for look, batch in self._work.features(self._recipe, range(len(self))):
+                yield self._item(look.original, batch)
+        else:
+            for index, image in enumerate(self._cache.meta.images):
+                yield self._item(image.size, self._cache.batch(index))
+
+    def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
+        crop = batch.crops[0]
+        cover = self._info.cover(crop.height, crop.width)
+        return ViewItem(batch.image_ids[0], original, crop.resized, cover, batch)
+
+
+def open_view_features(
+    view: View,
+    *,
+    backbone_spec: BackboneSpec,
+    features: Features,
+    images: ImageLoader,
+    ids: tuple[str, ...],
+    backbone: Callable[[], Backbone],
+    folder: Path,
+    device: torch.device | str,
+    workers: int,
+    inference_batch: int,
+    cache_limit: int,
+    progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> ViewFeatures:
+    """The features of ``view``: cached where the fit's features are cached, else computed as they are read.
+
+    Half precision rounds features by up to 2^-11 of their value. With a cache in float32 scores equal those of computed
+    features.
+
+    Args:
+        view: what is looked at.
+        backbone_spec: name, options and weights of the fit's backbone.
+        features: mode and dtype of the fit.
+        images: loader of the view's split.
+        ids: the images of the view's subset, in order.
+        backbone, folder, device, workers, inference_batch, cache_limit, progress, should_stop: as for
+            ``open_training_source``.
+
+    Raises:
+        ConfigError: the view's crop and windows contradict each other.
+        DataError: an image cannot be read, or the weights are not those of the plan.
+        StoreError: the cache is larger than its limit or the disk, or cannot be written.
+        RunInterrupted: the run was asked to stop; the unfinished cache is removed.
+    """
+    recipe = view_recipe(view)
+    info = backbone_info(backbone_spec.name, backbone_spec.options)
+    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop)
+    if features.mode == "online":
+        used_weights(backbone_spec, work)
+        return ViewFeatures(work, recipe, info, None)
+    source = {"dataset": view.dataset, "split": view.split, "subset": view.subset}
+    request = cache_request(work, recipe, backbone_spec, features, source=source, limit=cache_limit)
+
+    def fill(writer: CacheWriter) -> None:
+        for look, batch in work.watched(recipe):
+            writer.add(look.image_id, look.original, batch)
+
+    def planned() -> int:
+        return planned_by_first(work, recipe, backbone_spec, features.dtype)
+
+    cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
+    return ViewFeatures(work, recipe, info, cache)

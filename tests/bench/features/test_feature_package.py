@@ -1,0 +1,26 @@
+import subprocess
+import sys
+
+import pytest
+
+import bench.features
+
+
+def test_planning_with_features_imports_no_torch():
+    code = (
+        "import sys; from bench.features import planned_bytes; from bench.features.backbones import backbone_info\n"
+        "assert planned_bytes(2, 1, 32, 32, backbone_info('efficientnet_lite0'), 'float16') == 2 * 4 * 579 * 2\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", bench.features.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(bench.features, name).__name__ == name
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'open_labels'"):
+        bench.features.open_labels  # noqa: B018
