@@ -186,6 +186,8 @@ class Segmenter(Protocol):
     fit_from: ClassVar[str | None] = None
     n_clusters: int
 
+    def __init__(self, params: Any) -> None: ...
+
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Learn from the patches of the training images."""
         ...

@@ -67,12 +67,12 @@ METHODS: Mapping[str, _Entry] = dict(
     )
 )
 
-_REGISTRY = Registry("method", {name: entry.path for name, entry in METHODS.items()}, "spectral_bench.methods")
+REGISTRY = Registry("method", {name: entry.path for name, entry in METHODS.items()}, "spectral_bench.methods")
 
 
 def names() -> tuple[str, ...]:
     """All known methods: those that ship, in the order of tables, then those of other packages."""
-    return _REGISTRY.names()
+    return REGISTRY.names()
 
 
 def load_method(name: str) -> type[Segmenter]:
@@ -81,7 +81,7 @@ def load_method(name: str) -> type[Segmenter]:
     Raises:
         ConfigError: the name is unknown (the nearest is suggested), or what it names is not a method.
     """
-    loaded: Any = _REGISTRY.load(name)
+    loaded: Any = REGISTRY.load(name)
     required = ("Params", "fit", "predict", "state_dict", "load_state_dict")
     missing = [attribute for attribute in required if not hasattr(loaded, attribute)]
     if not isinstance(loaded, type) or missing:

@@ -1,0 +1,119 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.environment import environment
+from bench.features.backbones import load_backbone
+from bench.measure import Meter
+from bench.progress import PROGRESS_FILE, ProgressFile
+from common.errors import ConfigError
+from datasets import open_data
+from datasets.interface import DataRoots, DataSet
+
+if TYPE_CHECKING:
+    from bench.features.backbones.base import Backbone
+    from bench.order import Order
+    from results.specification import FitSpec
+    from results.store import Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """One order at work.
+
+    Attributes:
+        order: what was asked for.
+        store: where the records go.
+        should_stop: true once the run has been asked to stop.
+    """
+
+    order: Order
+    store: Store
+    should_stop: Callable[[], bool]
+
+    @property
+    def spec(self) -> FitSpec:
+        """The fit."""
+        return self.order.spec
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.store.run_folder(self.spec.run_id)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return resolve_device(self.order.execution.device)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen backbone, loaded when first needed: a complete cache needs none."""
+        return load_backbone(self.spec.backbone.name, self.spec.backbone.options, self.device)
+
+    def open_data(self, name: str) -> DataSet:
+        """A data set under the order's roots."""
+        return open_data(name, DataRoots(self.order.data_roots))
+
+    def meter(self) -> Meter:
+        """A fresh meter on the run's device."""
+        return Meter(self.device)
+
+    @cached_property
+    def _progress(self) -> ProgressFile:
+        return ProgressFile(self.folder / PROGRESS_FILE)
+
+    def progress(self, stage: str) -> Callable[[int, int], None]:
+        """Tells watchers (done, total) of a stage."""
+        return partial(self._progress.update, stage)
+
+    def feature_settings(self, stage: str) -> dict[str, Any]:
+        """How features are made in this run, as the openers of sources and views take it."""
+        execution = self.order.execution
+        return {
+            "backbone": lambda: self.backbone,
+            "folder": self.store.path / "features",
+            "device": self.device,
+            "workers": execution.workers,
+            "inference_batch": execution.inference_batch,
+            "cache_limit": execution.cache_limit,
+            "progress": self.progress(stage),
+            "should_stop": self.should_stop,
+        }
+
+    def facts(self, meter: Meter) -> dict[str, Any]:
+        """What every record says of where and how it was made, and what it cost."""
+        execution = self.order.execution.model_dump(mode="json")
+        here = {"device": str(self.device), "threads": torch.get_num_threads(), "memory_source": meter.memory_source}
+        return {"costs": meter.costs(), "environment": environment(), "execution": execution | here}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device behind ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: the name is none of these, or there is no such CUDA device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdecimal() or (number == "" and ":" not in name)):
+        raise ConfigError(f'unknown device "{name}"; valid: auto, cpu, cuda, cuda:N')
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f'device "{name}": this machine has {torch.cuda.device_count()} CUDA devices')
+    return device
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,112 @@
+"""Evaluate one fit under one view, and record it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.code import evaluation_code
+from bench.evaluation.counting import count
+from bench.features import open_view_features
+from bench.run.context import Run, now
+from bench.run.health import clusters_in_use, status_of
+from bench.run.looking import scored_images
+from common.errors import ConfigError, RunInterrupted
+from datasets import subset
+from results.record import ClassTable, EvaluationRecord
+
+if TYPE_CHECKING:
+    from bench.features import ViewFeatures
+    from bench.measure import Meter
+    from datasets.interface import ClassSet, DataInfo, ImageLoader
+    from methods.interface import Segmenter
+    from results.contingency import Contingency
+    from results.specification import View
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
+    """Count the clusters of a fitted method against the raw labels of a view, and store counts and record.
+
+    Raises:
+        RunInterrupted: the run was asked to stop; the evaluation starts anew when it is ordered again.
+        UserError: images or labels are not as they should be.
+    """
+    if view.crf is not None:
+        raise ConfigError("a view with a CRF: this release has no CRF stage; leave crf out of the protocol")
+    started, meter = now(), run.meter()
+    data = run.open_data(view.dataset)
+    images = data.images(view.split)
+    features = view_features(run, view, images, meter)
+    contingency = _count(run, view, method, features, meter)
+    health = [clusters_in_use(int(np.unique(contingency.cluster).size))]
+    record = EvaluationRecord(
+        run_id=run.spec.run_id,
+        view_id=view.view_id,
+        view=view,
+        status=status_of(health),
+        started=started,
+        finished=now(),
+        n_images=contingency.n_images,
+        n_clusters=contingency.n_clusters,
+        n_raw_labels=contingency.n_labels,
+        class_sets=class_tables(data.info),
+        default_classes=data.info.default_classes,
+        contingency_sha256=contingency.sha256(),
+        health=health,
+        code=evaluation_code(run.spec, view),
+        data_digest=images.digest(),
+        **run.facts(meter),
+    )
+    run.store.write_evaluation(record, contingency)
+    return record
+
+
+def view_features(run: Run, view: View, images: ImageLoader, meter: Meter) -> ViewFeatures:
+    """The features of a view. Those that are to be cached are extracted now, unless they are there."""
+    ids = subset(images.ids, view.subset)
+    with meter.stage("features", items=len(ids)):
+        features = open_view_features(
+            view,
+            backbone_spec=run.spec.backbone,
+            features=run.spec.features,
+            images=images,
+            ids=ids,
+            **run.feature_settings("features"),
+        )
+    if features.reused:
+        meter.reused("features")
+    return features
+
+
+def _count(run: Run, view: View, method: Segmenter, features: ViewFeatures, meter: Meter) -> Contingency:
+    data = run.open_data(view.dataset)
+    progress = run.progress("evaluate")
+    logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
+    with meter.stage("evaluate", items=len(features)):
+        contingency = count(
+            scored_images(method, view, features, device=run.device, stage=meter.stage, should_stop=run.should_stop),
+            data.labels(view.split),
+            n_clusters=method.n_clusters,
+            n_labels=data.info.n_raw_labels,
+            counted=lambda done: progress(done, len(features)),
+        )
+    if contingency.n_images < len(features):
+        raise RunInterrupted
+    return contingency
+
+
+def class_tables(info: DataInfo) -> dict[str, ClassTable]:
+    """The class sets of a data set as a record keeps them."""
+    return {name: _table(classes) for name, classes in info.class_sets.items()}
+
+
+def _table(classes: ClassSet) -> ClassTable:
+    return ClassTable(
+        classes=list(classes.classes),
+        raw_ids=[list(ids) for ids in classes.raw_ids],
+        palette=[list(colour) for colour in classes.palette],
+    )

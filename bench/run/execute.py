@@ -1,0 +1,72 @@
+"""Carry out one order: the fit unless it is stored, then each evaluation that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.run.context import Run
+from bench.run.evaluation import evaluate, view_features
+from bench.run.fit import fit, training_patches
+from bench.run.stored import load_fit
+from common.errors import RunInterrupted
+
+if TYPE_CHECKING:
+    from bench.order import Order
+    from methods.interface import Segmenter
+    from results.record import EvaluationRecord, FitRecord, Status
+    from results.specification import View
+    from results.store import Store
+
+_BY_MERIT: tuple[Status, ...] = ("done", "not_converged", "failed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an order ended. ``interrupted``: it was asked to stop and goes on when it is ordered again."""
+
+    status: Literal["done", "failed", "not_converged", "interrupted"]
+
+
+def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
+    """Fit, evaluate and record. What is stored already is not done again. The caller owns the claim on the run.
+
+    Raises:
+        UserError: the data or the backbone is not as the order needs it.
+        Exception: whatever the method raises. Recording a failure is the caller's.
+    """
+    run = Run(order, store, should_stop)
+    try:
+        if order.features_only:
+            _extract(run)
+            return Outcome("done")
+        record, method = _fitted(run)
+        statuses = [record.status, *(_evaluated(run, view, method).status for view in order.views)]
+    except RunInterrupted:
+        return Outcome("interrupted")
+    return Outcome(max(statuses, key=_BY_MERIT.index))
+
+
+def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
+    """The record of the fit and a way to the fitted method, which is read from the store only if it is needed."""
+    record = run.store.fit_record(run.spec.run_id)
+    if record is None or record.status == "failed":
+        record, method = fit(run)
+        return record, lambda: method
+    return record, lambda: load_fit(run.store, run.spec.run_id, run.device)
+
+
+def _evaluated(run: Run, view: View, method: Callable[[], Segmenter]) -> EvaluationRecord:
+    record = run.store.evaluation_record(run.spec.run_id, view.view_id)
+    if record is None or record.status == "failed":
+        return evaluate(run, view, method())
+    return record
+
+
+def _extract(run: Run) -> None:
+    """Write the caches that the order's fit and evaluations read."""
+    meter = run.meter()
+    training_patches(run, meter)
+    for view in run.order.views:
+        view_features(run, view, run.open_data(view.dataset).images(view.split), meter)

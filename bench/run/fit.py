@@ -1,0 +1,96 @@
+"""Train one method on the images of one data set, and record it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from bench.code import fit_code
+from bench.features import open_training_source
+from bench.measure import Meter
+from bench.progress import METRICS_FILE, MetricsLog
+from bench.run.checkpoint import RunCheckpoint
+from bench.run.context import Run, now
+from bench.run.health import health_records, status_of
+from bench.run.stored import build_method, load_fit, save_state
+from common.seeds import SeedStreams
+from datasets import subset
+from methods.interface import FitContext
+from methods.registry import method_facts
+from results.record import FitRecord
+from results.runs import CHECKPOINT_FILE
+
+if TYPE_CHECKING:
+    from bench.features.sources.base import TrainingSource
+    from datasets.interface import ImageLoader
+    from methods.interface import Segmenter
+
+logger = logging.getLogger(__name__)
+
+
+def training_images(run: Run) -> ImageLoader:
+    """The images of the training split. Labels have another loader, which training code does not open."""
+    return run.open_data(run.spec.data.dataset).images(run.spec.data.split)
+
+
+def training_patches(run: Run, meter: Meter) -> TrainingSource:
+    """The training patches. Features that are to be cached are extracted now, unless they are there."""
+    images = training_images(run)
+    ids = subset(images.ids, run.spec.data.subset)
+    with meter.stage("features", items=len(ids)):
+        source = open_training_source(run.spec, images=images, ids=ids, **run.feature_settings("features"))
+    if source.reused:
+        meter.reused("features")
+    return source
+
+
+def fit(run: Run) -> tuple[FitRecord, Segmenter]:
+    """Train the run's method, from its checkpoint where there is one, and store state and record.
+
+    Raises:
+        RunInterrupted: the run was asked to stop; it goes on from its checkpoint when it is ordered again.
+        UserError: the data or the backbone is not as it should be.
+        Exception: whatever the method raises; the caller records it as the run's failure.
+    """
+    started, meter = now(), run.meter()
+    source = training_patches(run, meter)
+    method = build_method(run.spec)
+    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, run.order.execution.checkpoint_every)
+    logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
+    with meter.stage("fit", items=len(source)):
+        method.fit(source, context=_context(run, meter, checkpoint))
+    checkpoint.charge(meter)
+    n_numbers = save_state(run.folder, method)
+    health = health_records(method)
+    record = FitRecord(
+        run_id=run.spec.run_id,
+        spec=run.spec,
+        status=status_of(health),
+        started=started,
+        finished=now(),
+        n_clusters=method.n_clusters,
+        parameters=n_numbers,
+        health=health,
+        uses_labels=method_facts(run.spec.method).uses_labels,
+        code=fit_code(run.spec),
+        data_digest=training_images(run).digest(),
+        **run.facts(meter),
+    )
+    run.store.write_fit(record)
+    checkpoint.remove()
+    return record, method
+
+
+def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint) -> FitContext:
+    base = run.order.requires
+    return FitContext(
+        seeds=SeedStreams(run.spec.seed),
+        device=run.device,
+        precision=run.spec.precision,
+        progress=run.progress("fit"),
+        log=MetricsLog(run.folder / METRICS_FILE).append,
+        checkpoint=checkpoint,
+        should_stop=run.should_stop,
+        stage=meter.stage,
+        base=None if base is None else load_fit(run.store, base, run.device),
+    )

@@ -1,0 +1,46 @@
+"""Look at the images of a view with a fitted method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.evaluation.counting import ScoredImage
+from bench.evaluation.placement import place
+from methods.errors import NumericalError
+
+if TYPE_CHECKING:
+    from bench.features import ViewFeatures
+    from methods.interface import Segmenter
+    from results.specification import View
+
+
+def scored_images(
+    method: Segmenter,
+    view: View,
+    features: ViewFeatures,
+    *,
+    device: torch.device,
+    stage: Callable[[str], AbstractContextManager[None]],
+    should_stop: Callable[[], bool],
+) -> Iterator[ScoredImage]:
+    """The patch scores of each image of a view, in order; ends early once it should stop.
+
+    Raises:
+        NumericalError: a score is NaN or infinite; the message names the image.
+    """
+    items = iter(features)
+    while not should_stop():
+        with stage("features"):  # read from the cache, or computed here
+            item = next(items, None)
+        if item is None:
+            return
+        with stage("predict"), torch.inference_mode():
+            scores = method.predict(item.patches.to(device)).float()
+            if not bool(torch.isfinite(scores).all()):
+                raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
+        placement = place(view, item.original, item.patches.crops, item.patches.grid, item.cover)
+        yield ScoredImage(item.image_id, item.original, scores, placement)

@@ -1,0 +1,44 @@
+"""How good a fit is, numerically: checks that a method makes of itself and that travel with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LEAST_CLUSTERS = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a fit.
+
+    Attributes:
+        name: what is checked.
+        value: what was found; None where it is not a finite number.
+        limit: what it is held against, or None.
+        passed: whether the fit may stand in a table as a plain number.
+        note: one line for readers, may be empty.
+    """
+
+    name: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    note: str = ""
+
+
+def clusters_in_use(scores: Iterable[Tensor]) -> Check:
+    """Whether more than one cluster is used: a network that collapsed puts every patch into the same.
+
+    Args:
+        scores: (B, K, h, w) scores, batch by batch.
+    """
+    used: set[int] = set()
+    for batch in scores:
+        used.update(torch.unique(batch.argmax(1)).tolist())
+    passed = len(used) >= LEAST_CLUSTERS
+    note = "" if passed else "collapsed: every training patch is in the same cluster"
+    return Check("training_clusters_in_use", float(len(used)), float(LEAST_CLUSTERS), passed, note)

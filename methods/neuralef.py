@@ -1,0 +1,163 @@
+"""NeuralEF: spectral clustering as a network trained to approximate eigenfunctions of a patch kernel.
+
+Deng and Luo, *Learning Neural Eigenfunctions for Unsupervised Semantic Segmentation*, ICCV 2023.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError
+from methods.graphs.batch import batch_kernel
+from methods.graphs.kernel import Kernel
+from methods.graphs.options import GraphOptions
+from methods.health import Check, clusters_in_use
+from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
+from methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
+from methods.params import NeuralEFParams
+from methods.psi import Psi
+from methods.trainer import Budget, Cosine, Step, train
+
+
+class NeuralEF:
+    """Discrete NeuralEF: psi's K outputs are soft cluster assignments, and the argmax over them is the cluster.
+
+    Args:
+        params: parameters; ``discrete: false`` gives continuous eigenfunctions, whose argmax means little.
+    """
+
+    Params = NeuralEFParams
+    uses_labels = False
+    fit_from = None
+
+    def __init__(self, params: NeuralEFParams) -> None:
+        self.params = params
+        self.n_clusters = params.k
+        self.checks: tuple[Check, ...] = ()
+        self.psi: Psi | None = None
+        self._statistics: Statistics | None = None
+
+    def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
+        """Train psi on batches of whole images.
+
+        Raises:
+            ConfigError: more clusters than patches, or fewer images than a batch holds.
+            NumericalError: features or the loss are not finite.
+            RunInterrupted: the run was asked to stop; it goes on from its checkpoint.
+        """
+        params = self.params
+        if params.k > patches.n_patches:
+            raise ConfigError(f"k = {params.k}: expected at most the {patches.n_patches} training patches")
+        if params.standardise or params.graph_standardise:
+            self._statistics = patches.statistics()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(context.seeds.integer("initialisation"))
+            psi = self._build(patches.channels)
+        if params.standardise and self._statistics is not None:
+            psi.standardise(self._statistics)
+        self.psi = psi.to(context.device)
+        train(
+            self.psi,
+            lambda number, steps, batch: self._step(number, steps, batch, context),
+            patches,
+            context=context,
+            budget=Budget(params.batch_size, params.epochs, params.steps),
+            rate=Cosine(params.lr, params.lr_min),
+        )
+        self.checks = (clusters_in_use(self.predict(batch.to(context.device)) for batch in patches.images()),)
+        return self
+
+    def predict(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) logits over the final temperature; neither noise nor the normalisation of training."""
+        with torch.no_grad():
+            logits: Tensor = self._fitted()(batch.features)
+        scores = logits / self.params.temperature_min
+        return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
+
+    def hidden(self, batch: PatchBatch) -> Tensor:
+        """(B, h, w, C) float32 outputs of psi's last block, before norm and head."""
+        with torch.no_grad():
+            return self._fitted().hidden(batch.features).view(len(batch), *batch.grid, -1)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights of psi and the statistics that its input is standardised by."""
+        return dict(self._fitted().state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore psi on the device of the given tensors."""
+        width = state["mean"].numel()
+        self.psi = self._build((width,)).to(state["mean"].device).eval()
+        self.psi.load_state_dict(state)
+
+    def _build(self, channels: tuple[int, ...]) -> Psi:
+        params = self.params
+        return Psi(
+            channels,
+            params.outputs,
+            depth=params.depth,
+            heads=params.heads,
+            head_width=params.head_width,
+            mlp_width=params.mlp_width,
+        )
+
+    def _fitted(self) -> Psi:
+        if self.psi is None:
+            raise RuntimeError("NeuralEF: fit or load a state before predicting")
+        return self.psi
+
+    def _step(self, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
+        params = self.params
+        with context.stage("graph"):
+            kernel = self._kernel(batch)
+        half = context.precision == "bfloat16"
+        with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
+            logits = self._fitted()(batch.features)
+        temperature = Cosine(params.temperature_max, params.temperature_min).at(number, steps)
+        outputs = self._outputs(logits.float().flatten(0, 1), temperature, number, context)
+        psi = normalise_columns(outputs, params.t, params.normalisation)
+        terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
+        return Step(terms.loss, lambda: _measures(terms, psi, temperature))
+
+    def _kernel(self, batch: PatchBatch) -> Kernel:
+        params = self.params
+        return batch_kernel(
+            batch,
+            neighbours=params.neighbours,
+            alpha=params.alpha,
+            level=params.graph_level,
+            statistics=self._statistics if params.graph_standardise else None,
+            options=GraphOptions(kind=params.graph, epsilon=params.graph_epsilon),
+        )
+
+    def _outputs(self, logits: Tensor, temperature: float, number: int, context: FitContext) -> Tensor:
+        """(N, K) soft samples of the assignment, or the logits themselves."""
+        if not self.params.discrete:
+            return logits
+        if self.params.noise == "gumbel":
+            logits = logits + gumbel_noise(logits, context.seeds.torch("noise", number, device=logits.device))
+        return torch.softmax(logits / temperature, dim=-1)
+
+
+def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise, float32: -log of exponential draws, which are never 0 in the smallest normal number."""
+    draws = torch.empty(like.shape, dtype=torch.float32, device=like.device).exponential_(generator=generator)
+    return -draws.clamp_min_(torch.finfo(torch.float32).tiny).log_()
+
+
+def _beta(params: NeuralEFParams) -> float:
+    return 20.48 / params.outputs if params.beta is None else params.beta
+
+
+def _measures(terms: LossTerms, psi: Tensor, temperature: float) -> dict[str, float]:
+    """Both terms, and the norms of their gradients with respect to the normalised outputs."""
+    norms = gradient_norms(terms, psi)
+    return {
+        "alignment": float(terms.alignment.detach()),
+        "penalty": float(terms.penalty.detach()),
+        "alignment_gradient": norms["alignment"],
+        "penalty_gradient": norms["penalty"],
+        "temperature": temperature,
+    }

@@ -1,0 +1,85 @@
+"""k-means on the hidden features of a NeuralEF fit."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from common.errors import ConfigError
+from methods.centres import Centres, fit_centres, sample_size
+from methods.interface import FitContext, PatchBatch, PatchSource
+from methods.neuralef import NeuralEF
+from methods.params import NeuralEFKMeansParams, NeuralEFParams
+
+_BASE = "base."
+
+
+class NeuralEFKMeans:
+    """k-means with K centres on what psi computes before its norm and head; psi is that of a stored ``neuralef`` fit.
+
+    Args:
+        params: parameters of k-means and of the NeuralEF fit.
+    """
+
+    Params = NeuralEFKMeansParams
+    uses_labels = False
+    fit_from = "neuralef"
+
+    def __init__(self, params: NeuralEFKMeansParams) -> None:
+        self.params = params
+        self.n_clusters = params.k
+        self._base = NeuralEF(NeuralEFParams(**params.base_params()))
+        self._centres: Centres | None = None
+
+    def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
+        """Cluster the hidden features of training patches, image by image through psi.
+
+        Raises:
+            ConfigError: more clusters than patches, or no fit to start from.
+            NumericalError: hidden features are not finite.
+            RunInterrupted: the run was asked to stop; it starts anew.
+        """
+        if not isinstance(context.base, NeuralEF):
+            raise ConfigError("neuralef_kmeans starts from a stored neuralef fit, and was given none")
+        self._base = context.base
+        points = self._hidden_patches(patches, sample_size(patches, self.params, self.params.k), context)
+        self._centres = fit_centres(points, params=self.params, k=self.params.k, context=context)
+        return self
+
+    def predict(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances."""
+        return self._fitted().scores(self._input(batch))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Centres (K, D), and the state of the NeuralEF fit."""
+        base = {_BASE + name: tensor for name, tensor in self._base.state_dict().items()}
+        return {"centres": self._fitted().centres, **base}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self._centres = Centres(state["centres"], self.params.scores)
+        self._base.load_state_dict({name[len(_BASE) :]: state[name] for name in state if name.startswith(_BASE)})
+
+    def _input(self, batch: PatchBatch) -> Tensor:
+        hidden = self._base.hidden(batch)
+        return functional.normalize(hidden, dim=-1) if self.params.input == "hidden_l2" else hidden
+
+    def _hidden_patches(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
+        """(size, D) hidden features of patches drawn uniformly; psi looks at whole images."""
+        order = torch.randperm(patches.n_patches, generator=context.seeds.torch("subsample"))
+        chosen = order[:size].sort().values
+        parts, before = [], 0
+        for batch in patches.images():
+            hidden = self._input(batch.to(context.device)).flatten(0, -2)
+            here = chosen[(chosen >= before) & (chosen < before + len(hidden))] - before
+            parts.append(hidden[here.to(hidden.device)])
+            before += len(hidden)
+        return torch.cat(parts)
+
+    def _fitted(self) -> Centres:
+        if self._centres is None:
+            raise RuntimeError("NeuralEFKMeans: fit or load a state before predicting")
+        return self._centres

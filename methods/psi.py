@@ -1,0 +1,135 @@
+"""The network psi: linear attention over the patches of an image, and a head of orthonormal rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.interface import Statistics
+
+
+class LinearAttention(nn.Module):
+    """Self-attention whose cost is linear in the tokens (Shen et al., 2021), without positions and without mask.
+
+    Queries are normalised by a softmax over features and scaled by width^-1/2, keys by a softmax over tokens; every
+    query then reads one (width, width) summary of all tokens. Token order does not matter.
+
+    Args:
+        channels: of a token.
+        heads: attention heads.
+        width: channels a head, whatever ``channels`` is.
+    """
+
+    def __init__(self, channels: int, heads: int, width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.width = width
+        self.qkv = nn.Linear(channels, 3 * heads * width, bias=False)
+        self.out = nn.Linear(heads * width, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) tokens to (B, N, C)."""
+        images, count, _ = tokens.shape
+        qkv = self.qkv(tokens).view(images, count, 3, self.heads, self.width).permute(2, 0, 3, 1, 4)
+        queries = qkv[0].softmax(-1) * self.width**-0.5
+        summary = qkv[1].softmax(-2).transpose(-1, -2) @ qkv[2]
+        read = (queries @ summary).transpose(1, 2).reshape(images, count, -1)
+        out: Tensor = self.out(read)
+        return out
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: x + attention(norm x), then x + MLP(norm x) with GELU."""
+
+    def __init__(self, channels: int, heads: int, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(channels)
+        self.attention = LinearAttention(channels, heads, width)
+        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, mlp_width), nn.GELU(), nn.Linear(mlp_width, channels))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) tokens to (B, N, C)."""
+        tokens = tokens + self.attention(self.attention_norm(tokens))
+        out: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
+        return out
+
+
+class OrthogonalHead(nn.Module):
+    """A linear map without bias whose (K, C) weight has orthonormal rows, or orthonormal columns where K > C.
+
+    The weight is the orthogonal factor of a QR decomposition of a free matrix, with the signs that make the triangular
+    factor's diagonal positive: differentiable, defined by the matrix alone, and decomposed once a step in training. In
+    evaluation the weight is computed once and kept until the matrix changes.
+    """
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.free = nn.Parameter(torch.empty(outputs, channels))
+        nn.init.orthogonal_(self.free)
+        self._kept: tuple[int, Tensor] | None = None
+
+    def weight(self) -> Tensor:
+        """The (K, C) float32 weight."""
+        if torch.is_grad_enabled():
+            return self._orthogonal()
+        if self._kept is None or self._kept[0] != self.free._version or self._kept[1].device != self.free.device:
+            self._kept = (self.free._version, self._orthogonal())
+        return self._kept[1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., C) to (..., K)."""
+        return functional.linear(tokens, self.weight())
+
+    def _orthogonal(self) -> Tensor:
+        with torch.autocast(self.free.device.type, enabled=False):
+            tall = self.free if self.free.shape[0] > self.free.shape[1] else self.free.T
+            factors: tuple[Tensor, Tensor] = torch.linalg.qr(tall)
+            q = factors[0] * torch.where(factors[1].diagonal() < 0, -1.0, 1.0)
+            return q if self.free.shape[0] > self.free.shape[1] else q.T
+
+
+class Psi(nn.Module):
+    """Patches of an image to K outputs a patch: standardise, blocks, norm, orthogonal head.
+
+    Args:
+        channels: channels C_l of each level; all levels are concatenated.
+        outputs: K.
+        depth: blocks.
+        heads: attention heads a block.
+        head_width: channels a head.
+        mlp_width: hidden channels of a block's MLP.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, channels: tuple[int, ...], outputs: int, *, depth: int, heads: int, head_width: int, mlp_width: int
+    ) -> None:
+        super().__init__()
+        width = sum(channels)
+        self.blocks = nn.ModuleList(Block(width, heads, head_width, mlp_width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = OrthogonalHead(width, outputs)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def standardise(self, statistics: Statistics) -> None:
+        """Subtract the training mean of each channel and divide by its deviation; constant channels are centred."""
+        std = torch.cat(statistics.std)
+        self.mean.copy_(torch.cat(statistics.mean))
+        self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)).reciprocal())
+
+    def hidden(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(B, h, w, C_l) features of each level to (B, h * w, C) float32 outputs of the last block."""
+        tokens = (torch.cat([level.flatten(1, 2) for level in features], -1) - self.mean) * self.scale
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(B, h, w, C_l) features of each level to (B, h * w, K) outputs."""
+        out: Tensor = self.head(self.norm(self.hidden(features)))
+        return out
