@@ -1,0 +1,159 @@
+"""Where and with what a run was made: code, packages, machine, device, job."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DISTRIBUTION = "spectral-segmentation-bench"
+_PROJECT = Path(__file__).resolve().parent.parent
+_SLURM = {
+    "job_id": "SLURM_JOB_ID",
+    "array_job_id": "SLURM_ARRAY_JOB_ID",
+    "array_task_id": "SLURM_ARRAY_TASK_ID",
+    "restart_count": "SLURM_RESTART_COUNT",
+    "nodes": "SLURM_JOB_NODELIST",
+    "partition": "SLURM_JOB_PARTITION",
+    "cluster": "SLURM_CLUSTER_NAME",
+}
+
+
+def environment() -> dict[str, Any]:
+    """All that a record says of where it was made; plain JSON values, ``None`` for what is absent.
+
+    Sizes are in bytes. Never initialises CUDA: device facts come from the driver's management library.
+    """
+    return {
+        "git": dict(_git()),
+        "packages": dict(_packages()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(logical=False),
+        "usable_cpus": usable_cpus(),
+        "threads": _threads(),
+        "memory": psutil.virtual_memory().total,
+        "gpus": list(_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))),
+        "cuda": _cuda(),
+        "slurm": _slurm(),
+    }
+
+
+def usable_cpus() -> int:
+    """Logical processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _git() -> tuple[tuple[str, Any], ...]:
+    """The commit of the checkout that the code is run from, and whether tracked files differ from it."""
+    commit = _ask_git("rev-parse", "HEAD") if (_PROJECT / ".git").exists() else None
+    if commit is None:
+        return (("commit", None), ("dirty", None))
+    changes = _ask_git("status", "--porcelain", "--untracked-files=no")
+    return (("commit", commit), ("dirty", None if changes is None else bool(changes)))
+
+
+def _ask_git(*arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(_PROJECT), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+@functools.cache
+def _packages() -> tuple[tuple[str, str | None], ...]:
+    """The installed version of each dependency, extras included."""
+    return tuple((name, _version(name)) for name in sorted({DISTRIBUTION, *_requirements()}))
+
+
+def _requirements() -> Iterator[str]:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for line in metadata.requires(DISTRIBUTION) or []:
+            if "extra" not in line or 'extra == "crf"' in line:
+                yield re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _cpu_model() -> str | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _threads() -> int | None:
+    """Threads of torch's operations; None where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else None
+
+
+@functools.cache
+def _gpus(visible: str | None) -> tuple[dict[str, Any], ...]:
+    """Name, memory and driver of each NVIDIA device that ``CUDA_VISIBLE_DEVICES`` lets through, in its order."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no library, no driver, no permission: in any case there is nothing to report
+        return ()
+    try:
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        return tuple(_gpu(pynvml, handle, driver) for handle in _handles(pynvml, visible))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _handles(nvml: Any, visible: str | None) -> Iterator[Any]:
+    count = nvml.nvmlDeviceGetCount()
+    names = [str(index) for index in range(count)] if visible is None else [name.strip() for name in visible.split(",")]
+    for name in names:
+        if name.isdecimal() and int(name) < count:
+            yield nvml.nvmlDeviceGetHandleByIndex(int(name))
+        elif name.startswith("GPU-"):
+            with contextlib.suppress(nvml.NVMLError):
+                yield nvml.nvmlDeviceGetHandleByUUID(name)
+        else:
+            return  # as CUDA does: an invalid entry ends the list
+
+
+def _gpu(nvml: Any, handle: Any, driver: str) -> dict[str, Any]:
+    memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return {"name": str(nvml.nvmlDeviceGetName(handle)), "memory": memory, "driver": driver}
+
+
+def _cuda() -> str | None:
+    """The CUDA version that torch was built for; None for a CPU build or where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    version = getattr(torch, "version", None)
+    return getattr(version, "cuda", None)
+
+
+def _slurm() -> dict[str, str] | None:
+    found = {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ}
+    return found or None

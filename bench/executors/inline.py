@@ -1,0 +1,56 @@
+"""Carry out jobs one after the other in the calling process, for debugging: output stays on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bench import worker
+from bench.executors.interface import Event, Exit, Job, OnEvent
+from bench.executors.schedule import Schedule
+from bench.executors.verdict import Verdicts
+from results.store import Store
+
+
+def _work(path: Path) -> int:
+    return worker.main(path, log=False)
+
+
+class InlineExecutor:
+    """Carries out jobs in this process. A crash of one is a crash of all; Ctrl-C stops after a checkpoint.
+
+    Args:
+        store: the store of all jobs.
+        target: what carries out an order file and returns a ``bench.worker.ExitCode``.
+    """
+
+    name = "inline"
+
+    def __init__(self, store: Store, *, target: Callable[[Path], int] = _work) -> None:
+        self._store = store
+        self._target = target
+
+    def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
+        """Carry out ``jobs``: see ``Executor.run``. Runs of other launchers are left to them, not waited for."""
+        jobs = list(jobs)
+        schedule, verdicts = Schedule(jobs), Verdicts(self._store, jobs)
+        while ready := schedule.ready():
+            job = ready[0]
+            how = verdicts.elsewhere(job) or self._do(job, verdicts, on_event)
+            if how == "elsewhere":
+                schedule.defer(job)
+                on_event(Event("elsewhere", job.run_id))
+                continue
+            on_event(Event("finished", job.run_id, how))
+            for lost, lacking in schedule.finish(job, how):
+                verdicts.lacks(lost, lacking)
+                on_event(Event("finished", lost.run_id, "dependency", f"needs {lacking}"))
+            if how == "interrupted":
+                on_event(Event("stopping"))
+                break
+        return schedule.rest()
+
+    def _do(self, job: Job, verdicts: Verdicts, on_event: OnEvent) -> Exit:
+        on_event(Event("started", job.run_id))
+        code = self._target(job.order_path)
+        return verdicts.judge(job, code, stopping=False, memory_kills=0)

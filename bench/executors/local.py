@@ -1,0 +1,248 @@
+"""Carry out jobs on this machine, one process a run, several at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from bench import worker
+from bench.environment import usable_cpus
+from bench.executors.child import Slot, enter
+from bench.executors.interface import Event, Exit, Job, OnEvent
+from bench.executors.schedule import Schedule
+from bench.executors.verdict import Verdicts, memory_kills
+from bench.stopping import StopFlag, stop_on_signals
+from common.errors import ConfigError, StoreError
+from results.store import Store
+
+PRELOAD = (
+    "torch",
+    "timm",
+    "scipy.sparse.linalg",
+    "sklearn.cluster",
+    "bench.worker",
+    "bench.run",
+    "bench.executors.child",
+)
+"""Imported once by the fork server, so that no worker pays for them."""
+
+POLL_S = 0.2
+ELSEWHERE_S = 1.0
+
+
+class LocalExecutor:
+    """Carries out each job in a process of its own, forked from a server that holds the heavy imports.
+
+    Ctrl-C (or SIGTERM) asks the workers to checkpoint and stop, and waits ``grace`` seconds for it; a second one ends
+    them at once. Either way the store stays valid and the same command goes on later. If the launcher itself is
+    killed, its workers notice at once and stop in the same way.
+
+    Args:
+        store: the store of all jobs.
+        jobs: processes at a time; None: one a GPU, or one.
+        gpus: the devices to hand out, one a process, as in ``CUDA_VISIBLE_DEVICES``; empty: leave that alone.
+        threads: of each process; 0: the usable processors divided by ``jobs``. An order's own number takes precedence.
+        grace: seconds that a worker may take to stop.
+        target: what carries out an order file in the worker process and returns a ``bench.worker.ExitCode``.
+        preload: modules that the fork server imports; those that cannot be imported are passed over.
+
+    Raises:
+        ConfigError: ``jobs`` is below 1 or above the number of GPUs.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        jobs: int | None = None,
+        gpus: Sequence[str] = (),
+        threads: int = 0,
+        grace: float = 60.0,
+        target: Callable[[Path], int] = worker.main,
+        preload: Sequence[str] = PRELOAD,
+    ) -> None:
+        count = jobs if jobs is not None else max(1, len(gpus))
+        if count < 1:
+            raise ConfigError(f"--jobs {count}: expected at least 1")
+        if gpus and count > len(gpus):
+            raise ConfigError(f"--jobs {count}: more than the {len(gpus)} devices of --gpus {','.join(gpus)}")
+        share = threads or max(1, usable_cpus() // count)
+        self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
+        self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)
+
+    def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
+        """Carry out ``jobs``: see ``Executor.run``."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(self._preload)
+        batch = _Batch(self._store, list(jobs), self._slots, self._grace, on_event)
+        stop = StopFlag()
+        with stop_on_signals(stop, insist=False):
+            try:
+                batch.carry_out(lambda job, slot: self._start(context, job, slot), stop)
+            finally:
+                batch.end_all()
+        return batch.schedule.rest()
+
+    def _start(self, context: multiprocessing.context.ForkServerContext, job: Job, slot: Slot) -> ForkServerProcess:
+        arguments = (self._target, job.order_path, slot, self._grace)
+        process = context.Process(target=enter, args=arguments, name=job.run_id)
+        with _nameless_main():
+            process.start()
+        return process
+
+
+@dataclass
+class _Active:
+    """A worker at work."""
+
+    job: Job
+    slot: Slot
+    process: ForkServerProcess
+    memory_kills: int
+
+
+class _Batch:
+    """The jobs of one call."""
+
+    def __init__(self, store: Store, jobs: list[Job], slots: list[Slot], grace: float, on_event: OnEvent) -> None:
+        self.schedule = Schedule(jobs)
+        self._verdicts = Verdicts(store, jobs)
+        self._free = list(slots)
+        self._grace = grace
+        self._tell = on_event
+        self._active: list[_Active] = []
+        self._trouble: StoreError | None = None
+        self._asked = 0
+        self._deadline = float("inf")
+        self._looked = time.monotonic()
+
+    def carry_out(self, start: Callable[[Job, Slot], ForkServerProcess], stop: StopFlag) -> None:
+        """Start, wait and reap until all jobs are over, or until asked to stop."""
+        while True:
+            if not self._asked:
+                self._look_elsewhere()
+                self._fill(start)
+            if not self._active and (self._asked or self.schedule.stuck):
+                break
+            self._wait()
+            self._heed(stop)
+        if self._trouble is not None:
+            raise self._trouble
+
+    def end_all(self) -> None:
+        """Kill what is still alive: nothing after an orderly end."""
+        for active in self._active:
+            _kill(active.process)
+            active.process.join()
+
+    def _fill(self, start: Callable[[Job, Slot], ForkServerProcess]) -> None:
+        for job in self.schedule.ready():
+            if not self._free:
+                return
+            if (how := self._verdicts.elsewhere(job)) is not None:
+                self._finish(job, how)
+            elif self._verdicts.is_claimed(job):
+                self._defer(job)
+            else:
+                slot = self._free.pop(0)
+                self.schedule.begin(job)
+                self._active.append(_Active(job, slot, start(job, slot), memory_kills()))
+                where = f" on GPU {slot.gpu}" if slot.gpu is not None else ""
+                self._tell(Event("started", job.run_id, message=f"process {self._active[-1].process.pid}{where}"))
+
+    def _look_elsewhere(self) -> None:
+        """From time to time: take up the runs that other launchers have let go of."""
+        if time.monotonic() - self._looked < ELSEWHERE_S:
+            return
+        self._looked = time.monotonic()
+        for job in self.schedule.deferred():
+            if not self._verdicts.is_claimed(job):
+                self.schedule.resume(job)
+
+    def _wait(self) -> None:
+        """Until a worker ends, or for a moment."""
+        sentinels = [active.process.sentinel for active in self._active]
+        multiprocessing.connection.wait(sentinels, timeout=POLL_S) if sentinels else time.sleep(POLL_S)
+        for active in [active for active in self._active if active.process.exitcode is not None]:
+            self._active.remove(active)
+            self._free.insert(0, active.slot)
+            self._reap(active)
+        self._tell(Event("tick"))
+
+    def _reap(self, active: _Active) -> None:
+        _kill_helpers(active.process)
+        code = active.process.exitcode
+        kills = memory_kills() - active.memory_kills
+        try:
+            how = self._verdicts.judge(active.job, code or 0, stopping=self._asked > 0, memory_kills=kills)
+        except StoreError as error:
+            self._trouble = self._trouble or error
+            how = "pending"
+        if how == "elsewhere":
+            self._defer(active.job)
+        else:
+            self._finish(active.job, how)
+
+    def _finish(self, job: Job, how: Exit) -> None:
+        lost = self.schedule.finish(job, how)
+        self._tell(Event("finished", job.run_id, how))
+        for other, lacking in lost:
+            try:
+                self._verdicts.lacks(other, lacking)
+            except StoreError as error:
+                self._trouble = self._trouble or error
+            self._tell(Event("finished", other.run_id, "dependency", f"needs {lacking}"))
+
+    def _defer(self, job: Job) -> None:
+        self.schedule.defer(job)
+        self._tell(Event("elsewhere", job.run_id, message="another launcher is at work on it"))
+
+    def _heed(self, stop: StopFlag) -> None:
+        """Pass a wish to stop on to the workers; insist at the second, or when they take too long."""
+        wish = stop.count if self._trouble is None else max(1, stop.count)
+        if wish and not self._asked:
+            self._deadline = time.monotonic() + self._grace
+            self._tell(Event("stopping", message="waiting for the workers to save what they have"))
+            for active in self._active:
+                active.process.terminate()
+        if self._asked < 2 and (wish > 1 or time.monotonic() > self._deadline):
+            wish = 2
+            for active in self._active:
+                _kill(active.process)
+        self._asked = max(self._asked, wish)
+
+
+def _kill(process: ForkServerProcess) -> None:
+    """End a worker and its helpers at once."""
+    process.kill()
+    _kill_helpers(process)
+
+
+def _kill_helpers(process: ForkServerProcess) -> None:
+    """End what is left of a worker's session, such as processes that loaded its images."""
+    if process.pid is not None and process.pid > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Keep multiprocessing from running the launcher's main script again in each worker: workers import by name."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before

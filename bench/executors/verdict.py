@@ -1,0 +1,162 @@
+"""How a job really ended: the store tells, the exit code only hints."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.executors.interface import Exit, Job
+from bench.failure import log_of, now, record_failure
+from bench.order import Order
+from bench.outstanding import read_order, settled
+from bench.progress import tail
+from bench.worker import ExitCode
+from common.errors import StoreError
+from common.files import write_bytes
+from results.record import Failure
+from results.store import Busy, Store
+
+_VMSTAT = Path("/proc/vmstat")
+
+
+class Verdicts:
+    """Compares what the store holds of each job now with what it held when the batch was launched.
+
+    Args:
+        store: the store of all jobs.
+        jobs: the batch.
+
+    Raises:
+        ConfigError: an order cannot be read.
+    """
+
+    def __init__(self, store: Store, jobs: Iterable[Job]) -> None:
+        self._store = store
+        self._paths = {job.run_id: job.order_path for job in jobs}
+        self._orders = {name: read_order(path) for name, path in self._paths.items()}
+        self._attempts = {name: self._attempts_of(name) for name in self._orders}
+        self._settled = {name: self._settled_now(name) is not None for name in self._orders}
+        self._started = now()
+
+    def log(self, job: Job) -> Path:
+        """Where the job's worker writes."""
+        return log_of(self._orders[job.run_id], self._store, job.order_path)
+
+    def elsewhere(self, job: Job) -> Exit | None:
+        """How another launcher has settled the job since this one was launched; None if it has not."""
+        status = self._settled_now(job.run_id)
+        if status is not None and not self._settled[job.run_id]:
+            return status
+        return "failed" if self._failed_since(job.run_id) else None
+
+    def is_claimed(self, job: Job) -> bool:
+        """Whether another process is at work on the job's run."""
+        order = self._orders[job.run_id]
+        return not order.features_only and self._store.is_claimed(order.spec.run_id)
+
+    def judge(self, job: Job, code: int, *, stopping: bool, memory_kills: int) -> Exit:
+        """How the job of a worker that has just ended stands. What cut it short is put into the store.
+
+        Args:
+            job: the job.
+            code: the worker's exit code; minus the signal that ended it.
+            stopping: whether the workers were asked to stop.
+            memory_kills: how often the kernel has run out of memory since the worker began.
+
+        Raises:
+            StoreError: the worker could not write to the store, or this process cannot.
+        """
+        if code == ExitCode.BUSY:
+            return "elsewhere"
+        if code == ExitCode.INTERRUPTED:
+            return "interrupted"
+        if (how := self._ended(job.run_id, code)) is not None:
+            return how
+        if code == ExitCode.STORE:
+            self._complain(job)
+        if stopping and code < 0:
+            return "interrupted"
+        return self._cut_short(job, code, memory_kills)
+
+    def lacks(self, job: Job, required: str) -> None:
+        """Record that a job cannot begin because one that it requires has failed.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        order = self._orders[required]
+        last = tail(log_of(order, self._store, self._paths[required]))
+        message = f"needs {required}, which did not succeed; its log ends as below"
+        self._record(job, Failure(kind="dependency", message=message, log_tail=last))
+
+    def _ended(self, name: str, code: int) -> Exit | None:
+        """How a worker ended that had the time to say so; None if it was cut short."""
+        if self._orders[name].features_only:
+            return "done" if code == ExitCode.DONE else "failed" if code == ExitCode.FAILED else None
+        status = self._settled_now(name)
+        if status is not None and (not self._settled[name] or code in (ExitCode.DONE, ExitCode.NOT_CONVERGED)):
+            return status
+        return "failed" if self._failed_since(name) else None
+
+    def _cut_short(self, job: Job, code: int, memory_kills: int) -> Exit:
+        failure = Failure(kind="killed", message=_words(code), log_tail=tail(self.log(job)))
+        if code == -signal.SIGKILL and memory_kills:
+            message = f"{failure.message}, very likely by the kernel, which ran out of memory meanwhile"
+            failure = failure.model_copy(update={"kind": "out_of_memory", "message": message})
+        return "killed" if self._record(job, failure) else "elsewhere"
+
+    def _record(self, job: Job, failure: Failure) -> bool:
+        """Put a failure into the store; false if another process has taken the run over."""
+        order = self._orders[job.run_id]
+        if order.features_only:
+            return True
+        try:
+            with self._store.claim(order.spec.run_id):
+                record_failure(order, self._store, failure, started=self._started)
+        except Busy:
+            return False
+        self._attempts[job.run_id] = self._attempts_of(job.run_id)
+        return True
+
+    def _complain(self, job: Job) -> None:
+        """Say why the store could not be written.
+
+        Raises:
+            StoreError: always.
+        """
+        probe = self._store.path / ".probe"
+        write_bytes(probe, bytes(1 << 20))  # the same trouble again gives the best message
+        probe.unlink(missing_ok=True)
+        last = tail(self.log(job), lines=2).splitlines()[:1]
+        raise StoreError(f"{self.log(job)}: a worker could not write to the store: {''.join(last)}")
+
+    def _settled_now(self, name: str) -> Exit | None:
+        order: Order = self._orders[name]
+        return None if order.features_only else settled(order, self._store)
+
+    def _failed_since(self, name: str) -> bool:
+        return self._attempts_of(name) > self._attempts[name]
+
+    def _attempts_of(self, name: str) -> int:
+        order = self._orders[name]
+        return 0 if order.features_only else len(self._store.attempts(order.spec.run_id))
+
+
+def memory_kills() -> int:
+    """How often this machine's kernel has killed a process for memory since it started; 0 where it does not say."""
+    try:
+        lines = _VMSTAT.read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _words(code: int) -> str:
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "unknown"
+        return f"the worker was ended by signal {-code} ({name})"
+    return f"the worker left with exit code {code} and without a record"

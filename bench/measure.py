@@ -1,0 +1,133 @@
+"""What the stages of a run cost: wall time, CPU time, peak memory on host and device."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.memory import ResidentPeak
+from results.record import StageCost
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class _Stage:
+    """Sums of one stage so far."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss: int = 0
+    peak_device: int | None = None
+    items: int | None = None
+    reused: bool = False
+
+
+class Meter:
+    """Measures named stages. A stage entered again adds to its cost; an inner stage's cost is not its outer one's.
+
+    Time is cut into segments wherever a stage begins or ends, and each segment is charged to the innermost stage then
+    open: what ran outside of all stages is charged to none. On a CUDA device every cut waits until the device is idle.
+    Warming up is the caller's. One thread uses a meter.
+
+    Args:
+        device: where the stages compute; None or a CPU device: no device memory is recorded.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device if device is not None and device.type == "cuda" else None
+        self._stages: dict[str, _Stage] = {}
+        self._open: list[_Stage] = []
+        self._memory = ResidentPeak()
+        self._wall = self._cpu = 0.0
+
+    @property
+    def memory_source(self) -> str:
+        """How peak resident memory is found: ``VmHWM`` (exact, by the kernel) or ``sampled`` (every 20 ms)."""
+        return self._memory.source
+
+    @contextmanager
+    def stage(self, name: str, items: int | None = None) -> Iterator[None]:
+        """Charge the block to a stage.
+
+        Args:
+            name: of the stage.
+            items: images that the block goes over, added to those of earlier blocks.
+        """
+        stage = self._stages.setdefault(name, _Stage())
+        self._cut()
+        self._open.append(stage)
+        try:
+            yield
+            if items is not None:
+                stage.items = (stage.items or 0) + items
+        finally:
+            self._cut()
+            self._open.pop()
+
+    def charge(self, cost: StageCost) -> None:
+        """Add a cost that was measured elsewhere, such as in another process."""
+        stage = self._stages.setdefault(cost.stage, _Stage())
+        stage.wall_s += cost.wall_s
+        stage.cpu_s += cost.cpu_s
+        stage.peak_rss = max(stage.peak_rss, cost.peak_rss)
+        if cost.peak_device is not None:
+            stage.peak_device = max(stage.peak_device or 0, cost.peak_device)
+        if cost.items is not None:
+            stage.items = (stage.items or 0) + cost.items
+        stage.reused |= cost.reused
+
+    def reused(self, name: str) -> None:
+        """Note that the product of a stage was there already: another run paid for it."""
+        self._stages.setdefault(name, _Stage()).reused = True
+
+    def costs(self) -> list[StageCost]:
+        """The stages in the order in which they were first entered, open ones up to now."""
+        self._cut()
+        return [StageCost(stage=name, **vars(stage)) for name, stage in self._stages.items()]
+
+    def _cut(self) -> None:
+        """End a segment, charge it to the innermost open stage, begin the next."""
+        if self._device is not None:
+            _synchronise(self._device)
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        if self._open:
+            stage = self._open[-1]
+            stage.wall_s += wall - self._wall
+            stage.cpu_s += cpu - self._cpu
+            stage.peak_rss = max(stage.peak_rss, self._memory.read())
+            if self._device is not None:
+                stage.peak_device = max(stage.peak_device or 0, _device_peak(self._device))
+        self._memory.restart()
+        if self._device is not None:
+            _restart_device_peak(self._device)
+        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
+
+
+def _cpu_seconds() -> float:
+    """CPU seconds of this process, all threads, and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _synchronise(device: torch.device) -> None:
+    import torch
+
+    torch.cuda.synchronize(device)
+
+
+def _device_peak(device: torch.device) -> int:
+    import torch
+
+    return torch.cuda.max_memory_allocated(device)
+
+
+def _restart_device_peak(device: torch.device) -> None:
+    import torch
+
+    torch.cuda.reset_peak_memory_stats(device)

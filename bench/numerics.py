@@ -1,0 +1,44 @@
+"""How torch computes in a worker: threads and determinism."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bench.environment import usable_cpus
+
+if TYPE_CHECKING:
+    from bench.order import Execution
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def thread_count(execution: Execution) -> int:
+    """Threads for a worker: what the order says, else what its executor says by ``OMP_NUM_THREADS``, else all."""
+    if execution.threads:
+        return execution.threads
+    said = os.environ.get(THREADS_VARIABLE, "")
+    return int(said) if said.isdecimal() and int(said) > 0 else usable_cpus()
+
+
+def set_up_torch(execution: Execution) -> None:
+    """Make torch (and BLAS, and OpenMP) use the order's threads and compute the same bits each time.
+
+    Deterministic algorithms are used wherever torch has them and a warning goes to the log where it has none;
+    convolutions do not pick their algorithm by timing; float32 means float32 (no TF32), so that devices agree to 1e-4;
+    cuBLAS gets a fixed workspace, which is what makes it deterministic. Fresh memory is not filled: no code here reads
+    it. On one device with one number of threads, the same order then gives the same bits.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threads = thread_count(execution)
+    os.environ[THREADS_VARIABLE] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

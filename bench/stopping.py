@@ -1,0 +1,55 @@
+"""How a process is asked to stop: signals set a flag that the work looks at between its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+"""Asked by an executor or a batch system; by Ctrl-C; by Slurm before preemption or the time limit."""
+
+
+class StopFlag:
+    """False until the process is asked to stop. Called as a function, it says which."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.count > 0
+
+    def request(self) -> None:
+        """Ask to stop."""
+        self.count += 1
+
+
+@contextlib.contextmanager
+def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
+    """Set ``flag`` at SIGTERM, SIGINT and SIGUSR2 for the length of the block; former handlers come back after it.
+
+    Outside of the main thread, where Python allows no handlers, nothing is done.
+
+    Args:
+        flag: set at each signal.
+        insist: let a second SIGINT raise ``KeyboardInterrupt``, for work that does not look at its flag.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        again = flag()
+        flag.request()
+        if insist and again and number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

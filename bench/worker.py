@@ -1,0 +1,163 @@
+"""Carry out one order in this process: ``python -m bench.worker ORDER.json``.
+
+The records in the store are the only result. The exit code says, for those who wait, how it ended: see ``ExitCode``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bench.failure import failure_of, log_of, now, record_failure
+from bench.numerics import set_up_torch
+from bench.output import into_log, say
+from bench.outstanding import read_order
+from bench.stopping import StopFlag, stop_on_signals
+from common.errors import RunInterrupted, StoreError, UserError
+from results.store import Busy, Store
+
+if TYPE_CHECKING:
+    from bench.order import Order
+    from bench.run import Outcome
+
+
+class ExitCode(IntEnum):
+    """How a worker left. Any other code, or a signal, means that it was cut short."""
+
+    DONE = 0
+    FAILED = 1
+    """The failure is in the store."""
+    BAD_ORDER = 2
+    """The order or its store cannot be read; nothing was done."""
+    NOT_CONVERGED = 3
+    INTERRUPTED = 4
+    """It was asked to stop and has saved what it needs to go on."""
+    BUSY = 5
+    """Another process works on the run; nothing was done."""
+    STORE = 6
+    """The store cannot be written, so not even the failure could be recorded."""
+
+
+class Execute(Protocol):
+    """What carries out an order whose run is claimed: ``bench.run.execute``."""
+
+    def __call__(self, order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
+        """Fit, evaluate and record."""
+        ...
+
+
+def main(
+    path: Path,
+    *,
+    execute: Execute | None = None,
+    set_up: Callable[[Order], None] | None = None,
+    log: bool = True,
+) -> int:
+    """Claim the run of an order, carry it out, record a failure.
+
+    Args:
+        path: the order's JSON file.
+        execute: what carries it out; None: ``bench.run.execute``.
+        set_up: what prepares the process for it; None: torch's threads and determinism.
+        log: send the output of the process into the log of the run.
+
+    Returns:
+        An ``ExitCode``.
+    """
+    try:
+        order = read_order(path)
+        store = Store.open(order.store)
+    except UserError as error:
+        say(f"error: {error}")
+        return ExitCode.BAD_ORDER
+    work = _Work(order, store, log_of(order, store, path), execute or _execute, set_up or _set_up)
+    try:
+        with contextlib.ExitStack() as stack:
+            if not order.features_only:  # features have a lock of their own, and belong to no run
+                stack.enter_context(store.claim(order.spec.run_id, **_owner(order)))
+            if log:
+                stack.enter_context(into_log(work.log))
+            return work.carry_out()
+    except Busy as error:
+        say(f"busy: {error}")
+        return ExitCode.BUSY
+    except (StoreError, OSError) as error:  # the latter where the log itself meets a full disk
+        say(f"error: {error}")
+        return ExitCode.STORE
+
+
+class _Work:
+    """One claimed order at work."""
+
+    def __init__(
+        self, order: Order, store: Store, log: Path, execute: Execute, set_up: Callable[[Order], None]
+    ) -> None:
+        self.order, self.store, self.log = order, store, log
+        self._execute, self._set_up = execute, set_up
+        self._started = now()
+
+    def carry_out(self) -> ExitCode:
+        """Do it, and say so in the log."""
+        say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
+        stop = StopFlag()
+        with stop_on_signals(stop):
+            code = self._try(stop)
+        say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
+        return code
+
+    def _try(self, stop: StopFlag) -> ExitCode:
+        try:
+            self._set_up(self.order)
+            outcome = self._execute(self.order, store=self.store, should_stop=stop)
+            return ExitCode[outcome.status.upper()]
+        except (RunInterrupted, KeyboardInterrupt):
+            return ExitCode.INTERRUPTED
+        except BaseException as error:
+            _tell(error)
+            if stop():  # helpers that the same signal has ended make the strangest errors: no verdict on the method
+                return ExitCode.INTERRUPTED
+            return self._fail(error)
+
+    def _fail(self, error: BaseException) -> ExitCode:
+        try:
+            if not self.order.features_only:
+                record_failure(self.order, self.store, failure_of(error, self.log), started=self._started)
+        except StoreError as trouble:
+            say(f"error: {trouble}")
+            return ExitCode.STORE
+        return ExitCode.FAILED
+
+
+def _tell(error: BaseException) -> None:
+    told = isinstance(error, UserError)
+    say(f"error: {error}" if told else "".join(traceback.format_exception(error)).rstrip())
+
+
+def _owner(order: Order) -> dict[str, str]:
+    """What the owner of a claim says of itself."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return {"executor": order.execution.executor} | ({"job": job} if job else {})
+
+
+def _execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
+    from bench.run import execute
+
+    return execute(order, store=store, should_stop=should_stop)
+
+
+def _set_up(order: Order) -> None:
+    set_up_torch(order.execution)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: python -m bench.worker ORDER.json\n")
+        sys.exit(ExitCode.BAD_ORDER)
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,54 @@
+"""A store and orders for tests of the harness; also puts this folder on the path, where ``fake_work`` lies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_work import VIEWS, spec_of
+
+from bench.order import Execution, Order
+from results.store import Store
+
+MakeOrder = Callable[..., Path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store", create=True)
+
+
+@pytest.fixture
+def make_order(store: Store) -> MakeOrder:
+    """Writes an order for a fake run with two views; keywords are the fake method's parameters."""
+
+    def make(seed: int = 0, *, features_only: bool = False, threads: int = 0, **behaviour: Any) -> Path:
+        spec = spec_of(seed, **behaviour)
+        execution = Execution(threads=threads, executor="test")
+        order = Order(spec=spec, views=VIEWS, store=store.path, execution=execution, features_only=features_only)
+        path = store.path.parent / "orders" / f"{'features' if features_only else spec.run_id}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(order.model_dump_json())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the disk where a test is not about crashes of the machine."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    with contextlib.suppress(KeyError):
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+    os.environ.update(before)
