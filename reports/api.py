@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from common.errors import UserError
 from common.names import unknown
 from reports.ablation_table import ablation_tables
-from reports.collect import collect
+from reports.collect import Entry, collect
+from reports.cost_table import cost_table
+from reports.health_table import health_table
 from reports.main_table import main_table
+from reports.per_class_table import per_class_tables
 from reports.renderers.csv import render_csv
 from reports.renderers.latex import render_latex, render_standalone
 from reports.renderers.markdown import render_markdown
@@ -47,6 +50,18 @@ def build_tables(
     """The main results, then an ablation table for each grid with a baseline. Arguments and errors: ``build_table``."""
     entries = collect(source, grid=grid, protocol=protocol, matching=matching)
     return [main_table(entries), *ablation_tables(entries)]
+
+
+def all_tables(entries: Sequence[Entry]) -> list[Table]:
+    """Every table of some entries: main results, ablations, costs, IoU by class, health."""
+    health = health_table(entries)
+    return [
+        main_table(entries),
+        *ablation_tables(entries),
+        cost_table(entries),
+        *per_class_tables(entries),
+        *([health] if health is not None else []),
+    ]
 
 
 def render(table: Table, format: str) -> str:  # the format's name is what users call it

@@ -116,6 +116,22 @@ def collect(
     return entries
 
 
+def distinct(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries without repetitions: a row that several grids share is kept where it comes first."""
+    first: dict[tuple[object, ...], Entry] = {}
+    for entry in entries:
+        first.setdefault((entry.row.title, entry.all_runs, entry.protocol), entry)
+    return list(first.values())
+
+
+def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
+    """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol."""
+    groups: dict[str, list[int]] = {}
+    for index, entry in enumerate(entries):
+        groups.setdefault(entry.protocol.model_copy(update={"name": ""}).model_dump_json(), []).append(index)
+    return groups
+
+
 def class_table(evaluation: EvaluationRecord, protocol: Protocol) -> ClassTable:
     """The class set that a protocol scores, out of those recorded with the evaluation.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
-from reports.collect import Entry, SeedResult
+from reports.collect import Entry, SeedResult, distinct
 from reports.costs import run_cost
+from reports.hardware import entry_hardware, warn_if_unlike
 from reports.ranking import emphasise
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, Table
@@ -29,6 +30,7 @@ COLUMNS = (
     Column("clusters_in_use", "clusters in use", "number", machine=True),
     Column("seeds", "seeds", "count"),
     Column("seeds_planned", "seeds planned", "count", machine=True),
+    Column("hardware", "hardware", constant=True),
     Column("features_s", "features", "seconds", "lower", "std", machine=True),
     Column("fit_s", "fit", "seconds", "lower", "std"),
     Column("evaluation_s", "evaluation", "seconds", "lower", "std"),
@@ -39,24 +41,17 @@ COLUMNS = (
 
 def main_table(entries: Sequence[Entry]) -> Table:
     """The main results of some entries, in their order. A row that several grids share appears once."""
-    notes = NoteBook()
-    entries = _distinct(entries)
+    notes, entries = NoteBook(), distinct(entries)
     rows = tuple(_row(entry, notes) for entry in entries)
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
         "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
         "left out. Memory: maximum over seeds and stages."
     )
+    warn_if_unlike(entries, notes)
     for note in dict.fromkeys(entry.note for entry in entries if entry.note):
         notes.remark(note)
     return Table("main", "Main results.", COLUMNS, rows, notes.notes())
-
-
-def _distinct(entries: Sequence[Entry]) -> list[Entry]:
-    first: dict[tuple[object, ...], Entry] = {}
-    for entry in entries:
-        first.setdefault((entry.row.title, entry.all_runs, entry.protocol), entry)
-    return list(first.values())
 
 
 def _row(entry: Entry, notes: NoteBook) -> Row:
@@ -71,6 +66,7 @@ def _row(entry: Entry, notes: NoteBook) -> Row:
 
 def _cost_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
     return {
+        "hardware": Cell(value=entry_hardware(entry), runs=entry.runs),
         "features_s": mean_cell(entry, lambda result: run_cost(result).features_s),
         "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, _reuse_marks(entry.done, notes)),
         "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reports.cells import Metric, seed_values
-from reports.collect import Entry
+from reports.collect import Entry, alike
 from reports.table import NoteBook, Row
 from results.comparison import MIN_SEEDS, rank
 
@@ -26,9 +26,14 @@ def emphasise(
         metrics: column key -> metric of that column; more is better.
         notes: gets a remark that says what bold means, or why there is none.
     """
+    taking_part = {
+        scored_as: [index for index in members if _takes_part(entries[index])]
+        for scored_as, members in alike(entries).items()
+    }
     columns = {
         (scored_as, key): {index: seed_values(entries[index], metric) for index in members}
-        for scored_as, members in _alike(entries).items()
+        for scored_as, members in taking_part.items()
+        if len(members) > 1
         for key, metric in metrics.items()
     }
     found = rank(columns)
@@ -43,13 +48,8 @@ def emphasise(
     return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
 
 
-def _alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    """The positions of the entries that take part, by what they are evaluated on and how they are scored."""
-    groups: dict[str, list[int]] = {}
-    for index, entry in enumerate(entries):
-        if entry.done and not entry.uses_labels:
-            groups.setdefault(entry.protocol.model_copy(update={"name": ""}).model_dump_json(), []).append(index)
-    return {scored_as: members for scored_as, members in groups.items() if len(members) > 1}
+def _takes_part(entry: Entry) -> bool:
+    return bool(entry.done) and not entry.uses_labels
 
 
 def _why_not(lacking: Sequence[Entry]) -> str:

@@ -24,6 +24,7 @@ class State(StrEnum):
     RUNNING = "running"
     MISSING = "missing"
     NOT_APPLICABLE = "not applicable"
+    ABSENT = "absent"
 
 
 @dataclass(frozen=True)

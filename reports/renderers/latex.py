@@ -14,6 +14,8 @@ from reports.renderers.tex_escape import comment, escape, label
 from reports.table import Cell, Column, Row, State, Table
 
 PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
+MOST_ROWS = 30  # a float; longer tables go on in the next one
+_WIDE, _LONG = 140, 12  # characters of all headings, and of one, from which on long headings are turned
 _DOCUMENT = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
@@ -40,20 +42,14 @@ class _Layout:
 
 
 def render_latex(table: Table) -> str:
-    """The table as a ``table`` environment. Needs the packages of ``PACKAGES`` and a T1 font encoding."""
+    """The table as ``table`` environments of at most 30 rows. Needs ``PACKAGES`` and a T1 font encoding."""
     table = table.folded()
     layouts = [_layout(table, column) for column in table.columns]
-    lines = [
-        f"% {comment(table.name)}: needs {PACKAGES} and \\usepackage[T1]{{fontenc}}",
-        r"\begin{table}[htbp]",
-        r"  \centering\small\setlength{\tabcolsep}{4pt}\setlength{\emergencystretch}{3em}",
-        r"  \setlength{\belowcaptionskip}{4pt}",
-        rf"  \caption{{{escape(table.caption)}}}",
-        rf"  \label{{tab:{label(table.name)}}}",
-        *(_tabular(table, layouts) if layouts else []),
-        *_notes(table),
-        r"\end{table}",
-    ]
+    starts = range(0, max(len(table.rows), 1), MOST_ROWS)
+    lines = [f"% {comment(table.name)}: needs {PACKAGES} and \\usepackage[T1]{{fontenc}}"]
+    for start in starts:
+        part = replace(table, rows=table.rows[start : start + MOST_ROWS])
+        lines += _environment(part, layouts, first=start == 0, last=start == starts[-1])
     return "\n".join(lines) + "\n"
 
 
@@ -62,13 +58,30 @@ def render_standalone(table: Table) -> str:
     return _DOCUMENT % {"packages": PACKAGES, "body": render_latex(table)}
 
 
+def _environment(table: Table, layouts: list[_Layout], *, first: bool, last: bool) -> list[str]:
+    """One float. The parts of a long table share one number; only the first has a label, only the last the notes."""
+    caption = escape(table.caption) if first else "(continued)"
+    return [
+        *([] if first else [r"\addtocounter{table}{-1}"]),
+        r"\begin{table}[htbp]",
+        r"  \centering\small\setlength{\tabcolsep}{4pt}\setlength{\emergencystretch}{3em}",
+        r"  \setlength{\belowcaptionskip}{4pt}",
+        rf"  \caption{{{caption}}}",
+        *([rf"  \label{{tab:{label(table.name)}}}"] if first else []),
+        *(_tabular(table, layouts) if layouts else []),
+        *(_notes(table) if last else []),
+        r"\end{table}",
+    ]
+
+
 def _tabular(table: Table, layouts: list[_Layout]) -> list[str]:
+    turned = sum(len(layout.column.label) for layout in layouts) > _WIDE
     lines = [
-        r"  \begin{adjustbox}{max width=\linewidth}",
+        r"  \begin{adjustbox}{max width=\linewidth,max totalheight=0.75\textheight}",
         r"  \sisetup{detect-weight=true,retain-explicit-plus=true}%",
         rf"  \begin{{tabular}}{{{' '.join(layout.specification for layout in layouts)}}}",
         r"    \toprule",
-        "    " + " & ".join(_heading(layout) for layout in layouts) + r" \\",
+        "    " + " & ".join(_heading(layout, turned) for layout in layouts) + r" \\",
         r"    \midrule",
     ]
     group = table.rows[0].group if table.rows else ""
@@ -107,11 +120,12 @@ def _number_column(texts: list[str]) -> str:
     return f"S[table-format={sign}{whole}.{decimals}]"
 
 
-def _heading(layout: _Layout) -> str:
-    text = escape(heading(replace(layout.column, spread="none"), layout.style))  # the cells show their spread
-    if layout.beside:
-        return rf"\multicolumn{{2}}{{c}}{{{text}}}"
-    return f"{{{text}}}"
+def _heading(layout: _Layout, turned: bool) -> str:
+    """The heading of a column; the cells show the form of their spread, so it does not. Long ones stand on end."""
+    text = escape(heading(replace(layout.column, spread="none"), layout.style))
+    if turned and layout.numeric and len(layout.column.label) > _LONG:
+        text = rf"\rotatebox{{90}}{{{text}}}"
+    return rf"\multicolumn{{2}}{{c}}{{{text}}}" if layout.beside else f"{{{text}}}"
 
 
 def _row(row: Row, layouts: list[_Layout]) -> list[str]:

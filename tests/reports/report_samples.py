@@ -11,7 +11,15 @@ import numpy as np
 
 from results.contingency import Contingency
 from results.manifest import Manifest, ManifestRow
-from results.record import ClassTable, EvaluationRecord, Failure, FitRecord, StageCost, Status
+from results.record import (
+    ClassTable,
+    EvaluationRecord,
+    Failure,
+    FitRecord,
+    HealthCheck,
+    StageCost,
+    Status,
+)
 from results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
 from results.store import Store
 
@@ -46,6 +54,9 @@ class Outcome:
     peak_device: int | None = None
     reused: tuple[str, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)
+    health: list[HealthCheck] = field(default_factory=list)
+    counts: Contingency | None = None
 
 
 FAILED = Outcome(fit_status="failed", evaluation_status=None)
@@ -115,6 +126,8 @@ def _write(store: Store, spec: FitSpec, outcome: Outcome, protocols: Sequence[Pr
             costs=costs,
             failure=_failure(outcome.fit_status),
             environment=outcome.environment,
+            execution=outcome.execution,
+            health=outcome.health,
         )
     )
     if outcome.evaluation_status is not None:
@@ -135,12 +148,16 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
         n_images=1,
         n_clusters=2,
         n_raw_labels=2,
-        class_sets={"two": CLASSES, "sky": ClassTable(classes=["sky"], raw_ids=[[0]])},
+        class_sets={
+            "two": CLASSES,
+            "sky": ClassTable(classes=["sky"], raw_ids=[[0]]),
+            "three": ClassTable(classes=["sky", "sea", "ship"], raw_ids=[[0], [1], []]),
+        },
         default_classes="two",
         costs=[StageCost(stage="evaluate", wall_s=2.0, cpu_s=2.0, peak_rss=4 * 10**8, items=1)],
         failure=_failure(outcome.evaluation_status),
     )
-    store.write_evaluation(record, None if failed else contingency(outcome.wrong or 0))
+    store.write_evaluation(record, None if failed else outcome.counts or contingency(outcome.wrong or 0))
 
 
 def _failure(status: Status) -> Failure | None:

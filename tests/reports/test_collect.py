@@ -88,11 +88,11 @@ def test_an_empty_store_says_so(store: Store):
 
 
 def test_a_class_set_that_was_not_recorded_is_not_applicable(store: Store):
-    other = Protocol(name="odd", view=VIEW, scoring=Scoring(classes="three"))
+    other = Protocol(name="odd", view=VIEW, scoring=Scoring(classes="four"))
     write_grid(store, add_row(store, "a", outcomes(10), protocols=[other]))
     (entry,) = collect(store)
     assert entry.seeds[0].state is State.NOT_APPLICABLE
-    assert 'unknown class set "three"' in entry.seeds[0].reason
+    assert 'unknown class set "four"' in entry.seeds[0].reason
     assert entry.class_table is None
 
 

@@ -104,8 +104,29 @@ def test_comments_and_labels_are_plain():
     assert label("方法") == "table"
 
 
+def test_long_tables_go_on_in_the_next_float_under_one_number():
+    rows = tuple(Row({"name": Cell(f"row {index}"), "mIoU": Cell(float(index))}) for index in range(65))
+    text = render(Table("long", "Long.", COLUMNS[:2], rows, (Note("", "remark"),)), "latex")
+    assert text.count(r"\begin{table}") == 3
+    assert text.count(r"\addtocounter{table}{-1}") == text.count(r"\caption{(continued)}") == 2
+    assert text.count(r"\label") == text.count("remark") == 1
+    assert all(f"row {index}\n" in text for index in range(65))
+
+
+def test_long_headings_of_wide_tables_stand_on_end():
+    wide = tuple(Column(f"c{index}", f"a rather long heading {index}", "percent") for index in range(9))
+    rows = (Row({column.key: Cell(1.0) for column in wide}),)
+    assert render(Table("wide", "", wide, rows), "latex").count(r"\rotatebox{90}") == 9
+    assert r"\rotatebox" not in render(Table("wide", "", wide[:3], rows), "latex")
+
+
+_MANY = tuple(Column(f"c{index}", f"a rather long_heading {index}", "percent", spread="std") for index in range(14))
+_CELLS = {column.key: Cell(12.3, std=0.4) for column in _MANY}
+HUGE = Table("huge", "Huge.", (COLUMNS[0], *_MANY), tuple(Row({"name": Cell("a_row"), **_CELLS}) for _ in range(65)))
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("table", [TABLE, Table("empty", "Nothing.", (), ())], ids=["nasty", "empty"])
+@pytest.mark.parametrize("table", [TABLE, Table("empty", "Nothing.", (), ()), HUGE], ids=["nasty", "empty", "huge"])
 def test_the_standalone_document_compiles_without_overfull_boxes(table: Table, tmp_path: Path):
     (tmp_path / "t.tex").write_text(render(table, "standalone"), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]

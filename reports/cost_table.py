@@ -1,0 +1,98 @@
+"""Time and memory, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from reports.cells import mean_cell, peak_cell
+from reports.collect import Entry, SeedResult, distinct
+from reports.costs import FEATURES_STAGE, run_cost
+from reports.hardware import entry_hardware, warn_if_unlike
+from reports.settings import SETTING_COLUMNS, setting_cells
+from reports.table import Cell, Column, NoteBook, Row, Table
+from results.record import StageCost
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the fit or of the evaluation of a run."""
+
+    part: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The column's key: ``fit_graph_s``."""
+        return f"{self.part}_{self.name}_s"
+
+    @property
+    def label(self) -> str:
+        """The column's label: the stage's name, with its part where both parts have such a stage."""
+        return f"{self.name} ({self.part})" if self.name == FEATURES_STAGE else self.name
+
+
+def cost_table(entries: Sequence[Entry]) -> Table:
+    """Seconds a stage, throughput, memory and size of each row; what another run had paid for is left out."""
+    notes, entries = NoteBook(), distinct(entries)
+    found = stages(entries)
+    columns = (
+        *SETTING_COLUMNS,
+        Column("hardware", "hardware", constant=True),
+        *(Column(stage.key, stage.label, "seconds", "lower", "std") for stage in found),
+        Column("images_per_s", "images/s", "number", "higher", "std"),
+        Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
+        Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
+        Column("parameters", "parameters", "count", "lower"),
+    )
+    rows = tuple(_row(entry, found, notes) for entry in entries)
+    notes.remark(
+        "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock. Images/s: of the "
+        "evaluation, its features left out. Memory: maximum over seeds and stages. A dash: not measured, or there "
+        "already."
+    )
+    warn_if_unlike(entries, notes)
+    return Table("costs", "Time and memory.", columns, rows, notes.notes())
+
+
+def stages(entries: Iterable[Entry]) -> list[Stage]:
+    """The stages that were paid for in any finished run, those of fits first, each part in the order of the records."""
+    found: dict[Stage, None] = {}
+    results = [result for entry in entries for result in entry.done]
+    for part in ("fit", "evaluation"):
+        for result in results:
+            found |= {Stage(part, cost.stage): None for cost in _costs(result, part) if not cost.reused}
+    return list(found)
+
+
+def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
+    """A measure: the seconds of a stage of a run; None where it has none or did not pay for it."""
+
+    def seconds(result: SeedResult) -> float | None:
+        own = [cost.wall_s for cost in _costs(result, stage.part) if cost.stage == stage.name and not cost.reused]
+        return sum(own) if own else None
+
+    return seconds
+
+
+def _row(entry: Entry, found: Sequence[Stage], notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes)
+    cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
+    for stage in found:
+        cells[stage.key] = mean_cell(entry, stage_seconds(stage))
+    cells["images_per_s"] = mean_cell(entry, _throughput)
+    cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss)
+    cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device)
+    cells["parameters"] = peak_cell(entry, lambda result: None if result.fit is None else result.fit.parameters)
+    return Row(cells, ranked=not entry.uses_labels)
+
+
+def _costs(result: SeedResult, part: str) -> list[StageCost]:
+    record = result.fit if part == "fit" else result.evaluation
+    return [] if record is None else record.costs
+
+
+def _throughput(result: SeedResult) -> float | None:
+    seconds = run_cost(result).evaluation_s
+    images = 0 if result.evaluation is None else result.evaluation.n_images
+    return images / seconds if seconds else None

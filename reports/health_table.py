@@ -1,0 +1,57 @@
+"""Spectral health: what the checks of fits and evaluations found, of all seeds that have a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.collect import Entry, SeedResult, distinct
+from reports.settings import SETTING_COLUMNS, setting_cells
+from reports.table import Cell, Column, NoteBook, Row, Table
+from results.record import HealthCheck
+from results.statistics import summarise
+
+
+def health_table(entries: Sequence[Entry]) -> Table | None:
+    """Each row's checks: mean and standard deviation of the value over seeds; None where no record has a check."""
+    notes, entries = NoteBook(), distinct(entries)
+    names = list(dict.fromkeys(check.name for entry in entries for result in entry.seeds for check in _checks(result)))
+    if not names:
+        return None
+    columns = (
+        *SETTING_COLUMNS,
+        *(Column(name, name.replace("_", " "), "number", spread="std") for name in names),
+        Column("passed", "seeds that passed"),
+    )
+    rows = tuple(_row(entry, names, notes) for entry in entries)
+    notes.remark("Checks of the fits and of their evaluations: mean and sample standard deviation over seeds.")
+    return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
+
+
+def _row(entry: Entry, names: Sequence[str], notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes)
+    for name in names:
+        found = {result.run_id: check for result in entry.seeds for check in _checks(result) if check.name == name}
+        cells[name] = _cell(found, notes)
+    checked = [result for result in entry.seeds if _checks(result)]
+    healthy = [result for result in checked if all(check.passed for check in _checks(result))]
+    cells["passed"] = Cell(value=f"{len(healthy)} of {len(checked)}", runs=tuple(result.run_id for result in checked))
+    return Row(cells, ranked=not entry.uses_labels)
+
+
+def _checks(result: SeedResult) -> list[HealthCheck]:
+    fit = [] if result.fit is None else result.fit.health
+    return [*fit, *([] if result.evaluation is None else result.evaluation.health)]
+
+
+def _cell(found: dict[str, HealthCheck], notes: NoteBook) -> Cell:
+    marks = tuple(dict.fromkeys(_mark(check, notes) for check in found.values() if not check.passed))
+    values = [check.value for check in found.values() if check.value is not None]
+    if not values:
+        return Cell(value="not finite" if found else None, runs=tuple(found), marks=marks)
+    summary = summarise(values)
+    return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(found), marks=marks)
+
+
+def _mark(check: HealthCheck, notes: NoteBook) -> str:
+    limit = "" if check.limit is None else f" (limit {check.limit:g})"
+    return notes.mark(f"Check {check.name} failed{limit}{': ' + check.note if check.note else '.'}")

@@ -1,0 +1,75 @@
+"""Per-class IoU: a row a class, a column a configuration, a table a way of scoring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from reports.cells import label_marks, worst_state
+from reports.collect import Entry, alike, distinct
+from reports.settings import SETTING_COLUMNS, setting_cells
+from reports.table import Cell, Column, NoteBook, Row, State, Table
+from results.metrics import Scores
+from results.statistics import summarise
+
+_FACTS = ("grid", "dataset", "train_dataset", "backbone", "protocol", "split", "classes", "matching", "images")
+_FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)
+
+
+def per_class_tables(entries: Sequence[Entry]) -> list[Table]:
+    """A table for each way of scoring that any finished row has, in the order of the entries."""
+    groups = [[entries[index] for index in members] for members in alike(distinct(entries)).values()]
+    groups = [group for group in groups if any(entry.done for entry in group)]
+    return [_table(group, number if len(groups) > 1 else 0) for number, group in enumerate(groups, start=1)]
+
+
+def class_cells(entry: Entry, classes: Sequence[str], notes: NoteBook) -> list[Cell]:
+    """The IoU of each class over the finished seeds, in per cent.
+
+    A class that is neither labelled nor predicted is ``absent``; one that is only predicted carries a mark.
+    """
+    if not entry.done:
+        return [Cell(state=worst_state(entry), runs=entry.all_runs)] * len(classes)
+    scores = {result.run_id: result.scores for result in entry.done if result.scores is not None}
+    return [_class_cell(scores, index, notes) for index in range(len(classes))]
+
+
+def _table(entries: Sequence[Entry], number: int) -> Table:
+    notes = NoteBook()
+    classes = next(entry.class_table.classes for entry in entries if entry.class_table is not None)
+    columns = [_column(index, entry, notes) for index, entry in enumerate(entries)]
+    facts = _common_facts(entries)
+    by_column = {column.key: class_cells(entry, classes, notes) for column, entry in zip(columns, entries, strict=True)}
+    rows = tuple(
+        Row({**facts, "class": Cell(value=name), **{key: cells[index] for key, cells in by_column.items()}})
+        for index, name in enumerate(classes)
+    )
+    notes.remark("IoU of each class in per cent: mean and sample standard deviation over seeds.")
+    name = f"per-class-{number}" if number else "per-class"
+    return Table(name, "IoU by class.", (*_FACT_COLUMNS, Column("class", "class"), *columns), rows, notes.notes())
+
+
+def _column(index: int, entry: Entry, notes: NoteBook) -> Column:
+    marks = label_marks(entry, notes)
+    return Column(f"{index + 1}: {entry.row.title}", " ".join([entry.row.title, *marks]), "percent", "higher", "std")
+
+
+def _common_facts(entries: Sequence[Entry]) -> dict[str, Cell]:
+    """The settings that all entries of the table share; the others are left to the titles."""
+    known = [setting_cells(entry, NoteBook()) for entry in entries]
+    values = {key: {cells[key].value for cells in known} - {None} for key in _FACTS}
+    return {key: Cell(value=next(iter(found))) for key, found in values.items() if len(found) == 1}
+
+
+def _class_cell(scores: dict[str, Scores], index: int, notes: NoteBook) -> Cell:
+    known = {run: 100 * float(found.iou[index]) for run, found in scores.items() if not math.isnan(found.iou[index])}
+    if not known:
+        mark = notes.mark("Absent: neither labelled nor predicted in the evaluated images; left out of the mIoU.")
+        return Cell(state=State.ABSENT, runs=tuple(scores), marks=(mark,))
+    marks = []
+    if all(math.isnan(found.class_accuracy[index]) for found in scores.values()):
+        marks.append(notes.mark("Not labelled in the evaluated images, but predicted: counts as 0 in the mIoU."))
+    if len(known) < len(scores):
+        marks.append(notes.mark("Mean over the seeds in which the class is predicted; it is not labelled."))
+    summary = summarise(list(known.values()))
+    return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(known), marks=tuple(marks))

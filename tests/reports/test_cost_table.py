@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
+
+from reports import build_table, render
+from reports.collect import collect
+from reports.cost_table import Stage, cost_table, stages
+from reports.hardware import entry_hardware, hardware
+from reports.table import Table
+from results.store import Store
+
+CPU = {"cpu": "Some CPU", "gpus": []}
+GPU = {"cpu": "Some CPU", "gpus": [{"name": "First GPU"}, {"name": "Second GPU"}]}
+
+
+def timed(environment: dict[str, object], **execution: object) -> dict[int, Outcome]:
+    return {0: Outcome(10, environment=environment, execution=execution)}
+
+
+def costs(store: Store) -> Table:
+    return cost_table(collect(store))
+
+
+def test_each_stage_has_a_column_fits_first(store: Store):
+    seeds = {0: Outcome(1, fit_s=10.0, reused=("network",)), 1: Outcome(1, fit_s=20.0)}
+    write_grid(store, add_row(store, "a", seeds))
+    found = stages(collect(store))
+    assert found == [Stage("fit", "features"), Stage("fit", "fit"), Stage("evaluation", "evaluate")]
+    (row,) = costs(store).rows
+    assert (row.cells["fit_fit_s"].value, row.cells["fit_fit_s"].n) == (15.0, 2)
+    assert row.cells["fit_features_s"].value == 3.0
+    assert row.cells["evaluation_evaluate_s"].value == 2.0
+    assert row.cells["images_per_s"].value == 0.5
+    assert row.cells["parameters"].value == 1234
+
+
+def test_a_failed_row_has_no_costs_rather_than_zeros(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10)), add_row(store, "b", {0: FAILED}))
+    row = costs(store).rows[1]
+    assert [row.cells[key].value for key in ("fit_fit_s", "images_per_s", "parameters")] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("environment", "execution", "expected"),
+    [
+        (CPU, {"device": "cpu", "threads": 2}, "Some CPU, 2 threads"),
+        (CPU, {"device": "cpu", "threads": 1}, "Some CPU, 1 thread"),
+        (CPU, {"device": "cpu"}, "Some CPU"),
+        (GPU, {"device": "cuda"}, "First GPU"),
+        (GPU, {"device": "cuda:1"}, "Second GPU"),
+        (CPU, {"device": "cuda:1"}, None),
+        ({}, {}, None),
+        ({"gpus": [{}]}, {"device": "cuda"}, None),
+    ],
+)
+def test_hardware_of_a_record(
+    store: Store, environment: dict[str, object], execution: dict[str, object], expected: str | None
+):
+    write_grid(store, add_row(store, "a", timed(environment, **execution)))
+    (entry,) = collect(store)
+    assert entry.seeds[0].fit is not None
+    assert hardware(entry.seeds[0].fit) == expected
+    assert entry_hardware(entry) == expected
+
+
+@pytest.mark.parametrize("kind", ["main", "costs"])
+def test_rows_from_unlike_hardware_are_told_apart(store: Store, kind: str):
+    rows = (
+        add_row(store, "slow", timed(CPU, device="cpu", threads=2)),
+        add_row(store, "fast", timed(GPU, device="cuda")),
+    )
+    write_grid(store, *rows)
+    text = render(costs(store) if kind == "costs" else build_table(store), "markdown")
+    assert "Rows were timed on unlike hardware" in text
+    assert "| Some CPU, 2 threads" in text
+    assert "| First GPU" in text
+
+
+def test_like_hardware_is_told_once_in_the_caption(store: Store):
+    rows = [add_row(store, name, timed(CPU, device="cpu", threads=2)) for name in ("a", "b")]
+    write_grid(store, *rows)
+    assert "hardware: Some CPU, 2 threads" in costs(store).folded().caption
+    assert "unlike" not in render(costs(store), "markdown")
+
+
+def test_seeds_of_one_row_on_unlike_hardware_are_both_named(store: Store):
+    seeds = timed(GPU, device="cuda") | {1: Outcome(10, environment=CPU, execution={"device": "cpu"})}
+    write_grid(store, add_row(store, "a", seeds))
+    assert costs(store).rows[0].cells["hardware"].value == "First GPU and Some CPU"
