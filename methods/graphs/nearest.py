@@ -37,12 +37,12 @@ def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     """
     if k <= 0:
         return entries_above(block, float("inf"))
-    above = block > floor
     bound = _lower_bound(block, k)
-    if bound is not None:
-        above &= block >= bound
-    candidates = _entries(block, above)
-    return _keep_largest(candidates, k)
+    if bound is None:
+        return _keep_largest(entries_above(block, floor), k)
+    infinity = block.new_tensor(float("inf"))
+    above_floor = torch.nextafter(block.new_tensor(floor), infinity)
+    return _keep_largest(_entries(block, block >= torch.maximum(bound, above_floor)), k)
 
 
 def _entries(block: Tensor, mask: Tensor) -> Entries:

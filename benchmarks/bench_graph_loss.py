@@ -1,0 +1,145 @@
+"""Time and memory of NeuralEF's graph and loss, forward and backward, beside a dense implementation.
+
+``python benchmarks/bench_graph_loss.py`` measures both in fresh processes, in turn, and prints one line a
+measurement and the ratios; ``pytest benchmarks/bench_graph_loss.py`` times the parts with pytest-benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dense_graph_loss import dense_kernel, dense_loss
+
+from common.geometry import Crop
+from methods.graphs.batch import batch_kernel
+from methods.graphs.features import feature_graph
+from methods.graphs.pixels import pixel_graph
+from methods.interface import PatchBatch
+from methods.objective import neuralef_loss, normalise_columns
+
+IMAGES, GRID, CHANNELS, OUTPUTS = 16, 30, 384, 256
+NEIGHBOURS, ALPHA, BETA, T = 256, 0.3, 0.08, 0.01
+
+
+def make_batch(seed: int = 0) -> tuple[PatchBatch, Tensor]:
+    """Features that vary smoothly within an image around a few shared directions, noisy pixels, and soft outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = torch.randn(40, CHANNELS, generator=generator)
+    coarse = parts[torch.randint(40, (IMAGES, 5, 5), generator=generator)].permute(0, 3, 1, 2)
+    smooth = torch.nn.functional.interpolate(coarse, size=(GRID, GRID), mode="bilinear").permute(0, 2, 3, 1)
+    features = smooth + 0.5 * torch.randn(smooth.shape, generator=generator)
+    pixels = (smooth[..., :3] / 6 + 0.5 + 0.05 * torch.randn(*smooth.shape[:3], 3, generator=generator)).clamp(0, 1)
+    batch = PatchBatch((features.contiguous(),), pixels, ("image",) * IMAGES, (Crop.whole(480, 480),) * IMAGES)
+    return batch, torch.randn(IMAGES * GRID * GRID, OUTPUTS, generator=generator).softmax(1)
+
+
+def sparse_step(batch: PatchBatch, psi: Tensor) -> tuple[float, Tensor]:
+    """Graph, loss and gradient by the package."""
+    outputs = psi.clone().requires_grad_()
+    kernel = batch_kernel(batch, neighbours=NEIGHBOURS, alpha=ALPHA)
+    loss = neuralef_loss(normalise_columns(outputs, T), kernel, BETA).loss
+    loss.backward()
+    assert outputs.grad is not None
+    return loss.item(), outputs.grad
+
+
+def dense_step(batch: PatchBatch, psi: Tensor) -> tuple[float, Tensor]:
+    """The same by dense tables."""
+    outputs = psi.clone().requires_grad_()
+    kernel = dense_kernel(batch.features[-1].flatten(0, 2), batch.pixels, NEIGHBOURS, ALPHA)
+    loss = dense_loss(outputs, kernel, BETA, T)
+    loss.backward()
+    assert outputs.grad is not None
+    return loss.item(), outputs.grad
+
+
+STEPS = {"sparse": sparse_step, "dense": dense_step}
+
+
+def measure(form: str, threads: int, repeats: int) -> dict[str, Any]:
+    """One form in this process: seconds on the wall clock and of the CPU a step, and the rise of peak memory."""
+    torch.set_num_threads(threads)
+    batch, psi = make_batch()
+    torch.randn(512, 512) @ torch.randn(512, 512)  # the libraries' own buffers are not the step's
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    wall, cpu = [], []
+    memory = 0.0
+    for repeat in range(repeats):
+        start, used = time.perf_counter(), time.process_time()
+        loss, gradient = STEPS[form](batch, psi)
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - used)
+        if repeat == 0:
+            memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before.ru_maxrss) * 1024
+    norm = float(gradient.double().norm())
+    return {"wall": min(wall), "cpu": min(cpu), "memory": memory, "loss": loss, "gradient": norm}
+
+
+def compare(threads: int, repeats: int, rounds: int) -> None:
+    """Both forms in turn, ``rounds`` times, each in a fresh process."""
+    results: dict[str, list[dict[str, Any]]] = {form: [] for form in STEPS}
+    for _ in range(rounds):
+        for form, measured in results.items():
+            command = [sys.executable, __file__, "--form", form, "--threads", str(threads), "--repeats", str(repeats)]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            measured.append(json.loads(output))
+            print(form, {key: round(value, 6) for key, value in measured[-1].items()}, flush=True)  # noqa: T201
+    for key in ("wall", "cpu", "memory"):
+        best = {form: statistics.median(one[key] for one in measured) for form, measured in results.items()}
+        print(f"{key}: sparse {best['sparse']:.4g}, dense {best['dense']:.4g}", end="")  # noqa: T201
+        print(f", ratio {best['sparse'] / best['dense']:.3f}")  # noqa: T201
+
+
+@pytest.fixture(scope="module")
+def batch_and_psi() -> tuple[PatchBatch, Tensor]:
+    return make_batch()
+
+
+def test_feature_graph(benchmark: Any, batch_and_psi: tuple[PatchBatch, Tensor]) -> None:
+    features = batch_and_psi[0].features[-1].flatten(0, 2)
+    benchmark.pedantic(feature_graph, (features,), {"neighbours": NEIGHBOURS}, rounds=3)
+
+
+def test_pixel_graph(benchmark: Any, batch_and_psi: tuple[PatchBatch, Tensor]) -> None:
+    benchmark.pedantic(pixel_graph, (batch_and_psi[0].pixels,), rounds=3)
+
+
+def test_loss_and_gradient(benchmark: Any, batch_and_psi: tuple[PatchBatch, Tensor]) -> None:
+    batch, psi = batch_and_psi
+    kernel = batch_kernel(batch, neighbours=NEIGHBOURS, alpha=ALPHA)
+    outputs = psi.clone().requires_grad_()
+    benchmark.pedantic(
+        lambda: neuralef_loss(normalise_columns(outputs, T), kernel, BETA).loss.backward(), rounds=3, warmup_rounds=1
+    )
+
+
+@pytest.mark.parametrize("form", list(STEPS))
+def test_whole_step(benchmark: Any, batch_and_psi: tuple[PatchBatch, Tensor], form: str) -> None:
+    benchmark.pedantic(STEPS[form], batch_and_psi, rounds=2)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--form", choices=list(STEPS), help="measure one form in this process and print JSON")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="steps a process; the fastest counts")
+    parser.add_argument("--rounds", type=int, default=3, help="processes a form; their median counts")
+    arguments = parser.parse_args()
+    if arguments.form:
+        print(json.dumps(measure(arguments.form, arguments.threads, arguments.repeats)))  # noqa: T201
+    else:
+        compare(arguments.threads, arguments.repeats, arguments.rounds)

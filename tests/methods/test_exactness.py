@@ -1,0 +1,72 @@
+"""NeuralEF finds the eigenfunctions of a kernel whose eigenspace is known: a shorter form of the benchmark's run."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from methods.objective import Penalty
+
+
+@pytest.fixture(scope="module")
+def rbf() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "exactness_rbf.py"
+    spec = importlib.util.spec_from_file_location("exactness_rbf", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_a_product_of_two_kernels_on_the_line(rbf: ModuleType) -> None:
+    """The Gaussian kernel factorises over x and y, so its eigenvalues are the products of theirs."""
+    known = rbf.reference(20, 14)
+    lines = []
+    for count, side in zip((20, 14), rbf.SIDES, strict=True):
+        x = (np.arange(count) + 0.5) / count * 2 * side - side
+        lines.append(np.linalg.eigvalsh(np.exp(-((x[:, None] - x) ** 2) / (2 * rbf.WIDTH**2)) / count))
+    products = np.sort(np.outer(*lines).ravel())[::-1]
+    assert known.first == pytest.approx(products[0])
+    np.testing.assert_allclose(known.eigenvalues, products[:16] / products[0], rtol=1e-9)
+
+
+def test_the_least_beta_is_where_deflation_reaches_the_next_eigenvalue(rbf: ModuleType) -> None:
+    values = np.array([1.0, 0.5, 0.4])
+    assert rbf.least_beta(values, 3) == pytest.approx(max(0.5, 0.6, (1 - 0.8) / 0.5))
+    assert rbf.least_beta(rbf.reference().eigenvalues) == pytest.approx(1.66, abs=0.01)
+
+
+def test_angles_of_exact_functions_are_zero_and_of_foreign_ones_are_not(rbf: ModuleType) -> None:
+    known = rbf.reference(20, 14)
+
+    class Exact(nn.Module):
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(known.eigenvectors.copy()) @ torch.triu(torch.ones(8, 8, dtype=torch.float64))
+
+    assert rbf.angles(Exact(), known).max() < 1e-5
+    foreign = rbf.RandomFourierNetwork(16, 16, 8, torch.Generator().manual_seed(0))
+    assert rbf.angles(foreign, known).max() > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("penalty", "beta", "reaches"), [("ratio", 1.0, True), ("fixed", 2.0, True), ("fixed", 0.08, False)]
+)
+def test_eight_eigenfunctions_are_found_if_the_penalty_suffices(
+    rbf: ModuleType, penalty: Penalty, beta: float, reaches: bool
+) -> None:
+    known = rbf.reference()
+    network = rbf.train(penalty, beta, known, steps=1500, batch=384)
+    largest = float(rbf.angles(network, known).max())
+    assert math.isfinite(largest)
+    assert largest < 5 if reaches else largest > 60
