@@ -154,17 +154,17 @@ class FileDataSet(ABC):
         labels = self._open_labels(self.label_files(split), images) if self.has_labels(split) else None
         return self._open_images(images), labels
 
-    def problems(self, split: str) -> list[str]:
-        """All that is wrong with a split, one line each with its path, from names and headers alone."""
+    def problems(self, split: str, *, labels: bool = True) -> list[str]:
+        """All that is wrong with a split (or with its images only), one line each with its path, from headers alone."""
         self._require_split(split)
         images = self.image_files(split)
         image_sizes, unreadable = sizes(images, image_header) if self.check_headers else ({}, [])
         found = [*images.problems, *unreadable]
-        if self.has_labels(split):
-            labels = self.label_files(split)
-            label_sizes, unreadable = sizes(labels, self.label_size)
-            found += [*labels.problems, *pairing_problems(images, labels), *unreadable]
-            found += size_problems(images, image_sizes, labels, label_sizes)
+        if labels and self.has_labels(split):
+            listed = self.label_files(split)
+            label_sizes, unreadable = sizes(listed, self.label_size)
+            found += [*listed.problems, *pairing_problems(images, listed), *unreadable]
+            found += size_problems(images, image_sizes, listed, label_sizes)
         return found
 
     def has_labels(self, split: str) -> bool:

@@ -109,10 +109,15 @@ class DataSet(Protocol):
         """Labels of a split. Raises ``DataError`` if the root does not hold them."""
         ...
 
-    def problems(self, split: str) -> list[str]:
+    def problems(self, split: str, *, labels: bool = True) -> list[str]:
         """All that is wrong with a split on disk, one line each with its path; empty if all is well.
 
-        Checks that each image has a label and each label an image, and the number of files. Reads no pixels.
+        Checks that files can be opened and are whole, that each image has a label of its size and each label an image,
+        from names and headers. A split that holds fewer images than published is no problem: see ``count_warning``.
+
+        Args:
+            split: the split.
+            labels: False looks at the images only, as a fit does.
         """
         ...
 

@@ -8,7 +8,18 @@ from typing import cast
 from common.registry import Registry
 from datasets.interface import DataInfo, DataRoots, DataSet
 
-REGISTRY = Registry(
+FOLDER = "folder:"
+
+
+class DataRegistry(Registry):
+    """The registry of data sets, which knows ``folder:PATH.yaml`` too."""
+
+    def module(self, name: str) -> str:
+        """The module that holds a data set; that of ``folder`` for a user's own, whatever its path."""
+        return super().module(FOLDER.removesuffix(":") if name.startswith(FOLDER) else name)
+
+
+REGISTRY = DataRegistry(
     "data set",
     {
         "synthetic": "datasets.synthetic:Synthetic",
@@ -21,7 +32,6 @@ REGISTRY = Registry(
     },
     group="spectral_bench.datasets",
 )
-FOLDER = "folder:"
 
 
 def names() -> tuple[str, ...]:

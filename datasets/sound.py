@@ -6,13 +6,13 @@ from datasets.interface import DataSet
 from datasets.listing import require_none
 
 
-def require_sound(data: DataSet, split: str) -> None:
-    """Raise unless nothing is wrong with the images and labels of a split (names and headers; no pixel is decoded).
+def require_sound(data: DataSet, split: str, *, labels: bool = True) -> None:
+    """Raise unless nothing is wrong with the images of a split and, if ``labels``, with its labels.
 
     Raises:
         DataError: the first problem, with its path, and the number of further ones.
     """
-    require_none(data.problems(split))
+    require_none(data.problems(split, labels=labels))
 
 
 def count_warning(data: DataSet, split: str) -> str | None:

@@ -56,7 +56,7 @@ def verify(
 
     Args:
         data: the data set.
-        sample: images a split to read; None reads all.
+        sample: images a split to read; None reads all, 0 none.
         jobs: threads that read.
         progress: called with (images read, images to read) over all splits.
 
@@ -88,7 +88,9 @@ def _open(data: DataSet, split: str) -> _Loaders | None:
 
 
 def _sample(ids: tuple[str, ...], sample: int | None) -> tuple[str, ...]:
-    return ids if sample is None or sample >= len(ids) else subset(ids, sample)
+    if sample is None or sample >= len(ids):
+        return ids
+    return subset(ids, sample) if sample > 0 else ()
 
 
 def _reader(images: ImageLoader, labels: LabelLoader | None) -> Callable[[str], list[str]]:

@@ -98,7 +98,7 @@ class Synthetic:
         """Labels of ``train`` or ``val``."""
         return SyntheticLabels(split)
 
-    def problems(self, split: str) -> list[str]:
+    def problems(self, split: str, *, labels: bool = True) -> list[str]:
         """Always empty for a split that exists."""
         _Split(split)
         return []

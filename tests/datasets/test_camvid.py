@@ -100,6 +100,17 @@ def test_an_unknown_split_lists_the_valid_ones(camvid_root: Path, loader: str) -
         getattr(_open(camvid_root), loader)("tran")
 
 
+def test_labels_play_no_part_where_only_images_are_asked_about(camvid_root: Path) -> None:
+    (camvid_root / "camvid" / "trainannot").rename(camvid_root / "elsewhere")
+    data = _open(camvid_root)
+    assert len(data.problems("train")) == 1
+    assert data.problems("train", labels=False) == []
+    require_sound(data, "train", labels=False)
+    (camvid_root / "camvid" / "train" / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"a\.jpg: cannot be read"):
+        require_sound(data, "train", labels=False)
+
+
 def test_an_image_without_a_label(camvid_root: Path) -> None:
     (camvid_root / "camvid" / "trainannot" / "b.png").unlink()
     data, image = _open(camvid_root), camvid_root / "camvid" / "train" / "b.jpg"

@@ -11,6 +11,7 @@ import yaml
 from common.errors import DataError
 from datasets import DataRoots, data_info, open_data, require_sound
 from datasets.folder import voc_colour
+from datasets.registry import REGISTRY
 
 LEAVES: dict[str, Any] = {
     "title": "Leaves",
@@ -128,6 +129,11 @@ def test_a_missing_description_and_a_missing_path_are_told(tmp_path: Path) -> No
         data_info(f"folder:{tmp_path / 'none.yaml'}")
     with pytest.raises(DataError, match="describe your images in a YAML file and name it: folder:PATH"):
         open_data("folder", DataRoots())
+
+
+def test_its_code_is_found_whatever_the_path() -> None:
+    assert REGISTRY.module("folder:some/where/leaves.yaml") == "datasets.folder"
+    assert REGISTRY.module("camvid") == "datasets.camvid"
 
 
 def test_the_voc_colour_map() -> None:

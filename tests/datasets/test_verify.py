@@ -66,7 +66,7 @@ def test_everything_is_listed_at_once_and_each_file_once(
         assert sum(line.startswith(start) for line in problems) == 1
 
 
-@pytest.mark.parametrize(("sample", "expected"), [(1, 1), (3, 3), (10, 3), (None, 3)])
+@pytest.mark.parametrize(("sample", "expected"), [(0, 0), (1, 1), (3, 3), (10, 3), (None, 3)])
 def test_the_sample_is_no_larger_than_the_split(camvid_root: Path, sample: int | None, expected: int) -> None:
     assert _report(camvid_root, "train", sample=sample).read == expected
 
