@@ -38,6 +38,7 @@ def enter(target: Callable[[Path], int], order_path: Path, slot: Slot, grace: fl
     ended after ``grace`` seconds.
     """
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # held back in the fork server
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:

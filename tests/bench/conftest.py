@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_work import VIEWS, spec_of
+from fake_work import VIEWS, MakeOrder, spec_of
 
 from bench.order import Execution, Order
 from results.store import Store
-
-MakeOrder = Callable[..., Path]
 
 
 @pytest.fixture

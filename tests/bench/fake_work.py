@@ -33,6 +33,7 @@ from results.store import Store
 STAGES = ("begun", "features", "fit", "state", "recorded", "evaluate", "done")
 VIEWS = (View(dataset="synthetic", split="val"), View(dataset="synthetic", split="val", subset=2))
 TIME = "2026-01-02T03:04:05+00:00"
+MakeOrder = Callable[..., Path]
 ONCE = 600.0  # seconds: how long something waits that should have been ended long before
 
 

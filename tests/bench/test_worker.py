@@ -12,8 +12,7 @@ from typing import Any
 
 import fake_work
 import pytest
-from conftest import MakeOrder
-from fake_work import VIEWS, spec_of
+from fake_work import VIEWS, MakeOrder, spec_of
 
 from bench.worker import ExitCode, main
 from common.errors import RunInterrupted

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import fake_work
 import pytest
-from conftest import MakeOrder
-from fake_work import spec_of
+from fake_work import MakeOrder, spec_of
 
 from bench import worker
 from bench.executors import Event, InlineExecutor, Job

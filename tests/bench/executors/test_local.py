@@ -15,8 +15,7 @@ from typing import Any
 import fake_work
 import psutil
 import pytest
-from conftest import MakeOrder
-from fake_work import STAGES, spec_of
+from fake_work import STAGES, MakeOrder, spec_of
 
 from bench.executors.interface import Event, Job
 from bench.executors.local import LocalExecutor
@@ -217,7 +216,7 @@ class TestCrashes:
 
     def test_out_of_memory_kill_is_named(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         kills = iter(range(100))
-        monkeypatch.setattr("bench.executors.local.memory_kills", lambda: next(kills))
+        monkeypatch.setattr("bench.executors.batch.memory_kills", lambda: next(kills))
         bad = batch.add(0, stage="fit", act="kill")
         assert batch.run() == ["killed"]
         assert batch.failure(bad).kind == "out_of_memory"
@@ -317,7 +316,7 @@ LAUNCHER = """
     from bench.executors import Job, LocalExecutor
     from results.store import Store
     jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[3:]]
-    options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": ["bench.worker"]}
+    options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": ["slow_import", "bench.worker"]}
     executor = LocalExecutor(Store.open(sys.argv[2]), **options)
     def tell(event):
         if event.kind != "tick":
@@ -330,7 +329,8 @@ def launch(batch: Batch) -> subprocess.Popen[str]:
     paths = [str(job.order_path) for job in batch.jobs]
     here = json.dumps([str(Path(fake_work.__file__).parent)])
     command = [sys.executable, "-c", textwrap.dedent(LAUNCHER), here, str(batch.store.path), *paths]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(fake_work.__file__).parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
 
 
 class TestLaunchers:
@@ -369,6 +369,19 @@ class TestLaunchers:
         wait_for(lambda: batch.store.status(job.run_id) == "interrupted")
         log = (batch.store.run_folder(job.run_id) / "log.txt").read_text()
         assert log.rstrip().endswith(": interrupted")
+
+    def test_ctrl_c_while_the_heavy_imports_are_loaded(
+        self, batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The terminal sends it to the launcher and to its fork server alike."""
+        batch.add(0, stage="fit", act="patient")
+        monkeypatch.setenv("SLOW_IMPORT", str(tmp_path / "importing"))
+        launcher = launch(batch)
+        wait_for((tmp_path / "importing").exists)
+        os.killpg(launcher.pid, signal.SIGINT)
+        said, _ = launcher.communicate(timeout=30)
+        assert json.loads(said.splitlines()[-1]) == {batch.jobs[0].run_id: "interrupted"}
+        assert batch.run() == ["done"]
 
     def test_terminated_launcher_stops_in_order(self, batch: Batch) -> None:
         job = batch.add(0, stage="fit", act="patient")
