@@ -114,6 +114,7 @@ class _Run:
 
 def note(folder: Path, what: str) -> None:
     """Count that something was done."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / what).open("a") as file:
         file.write(f"{os.getpid()}\n")
 
