@@ -96,11 +96,20 @@ class Extraction:
         """
         total = len(self.ids)
         self.progress(0, total)
-        for done, item in enumerate(self.features(recipe, range(total)), start=1):
-            if self.should_stop():
-                raise RunInterrupted(f"stopped while features were extracted, after {done - 1} of {total} images")
+        for done, item in enumerate(self.stoppable(recipe, range(total)), start=1):
             yield item
             self.progress(done, total)
+
+    def stoppable(self, recipe: Recipe, indices: Sequence[int]) -> Iterator[tuple[Look, PatchBatch]]:
+        """``features`` that end when the run is asked to stop.
+
+        Raises:
+            RunInterrupted: it was.
+        """
+        for done, item in enumerate(self.features(recipe, indices)):
+            if self.should_stop():
+                raise RunInterrupted(f"stopped while features were extracted, after {done} of {len(indices)} images")
+            yield item
 
     def _extract(self, group: Sequence[Look]) -> PatchBatch:
         shots = [shot for look in group for shot in look.shots]

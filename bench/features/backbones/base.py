@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +53,20 @@ class Backbone(nn.Module, ABC):
         Returns:
             (B, h, w, C_l) float32 tensors from low to high, with (h, w) = ``info.grid(H, W)``: h = ceil(H / stride).
             Inputs are padded at the right and at the bottom with zeros after normalisation; a network with a native
-            resolution sees the image resized bicubically (antialiased) instead. On a CPU images go through one by one:
-            their activations then stay in its caches, which is up to twice as fast, and results depend on no batch.
+            resolution sees the image resized bicubically (antialiased) instead. On a CPU each thread takes one image at
+            a time: activations then stay in its caches, threads never wait for one another, which is several times as
+            fast on a busy machine, and results depend neither on the batch nor on the number of threads.
         """
-        if self.device.type == "cpu" and len(images) > 1:
-            singles = [self._levels(self._prepare(image)) for image in torch.split(images, 1)]
-            return tuple(torch.cat(level) for level in zip(*singles, strict=True))
-        return self._levels(self._prepare(images))
+        if self.device.type != "cpu":
+            return self._levels(self._prepare(images))
+        with _one_thread_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
+            singles = list(pool.map(self._single, torch.split(images, 1)))
+        return tuple(torch.cat(level) for level in zip(*singles, strict=True))
+
+    @torch.no_grad()
+    def _single(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Levels of one image; gradients are switched off a thread."""
+        return self._levels(self._prepare(image))
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Normalised (B, 3, H', W') inputs whose sides are multiples of the stride."""
@@ -71,3 +80,14 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def _levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Levels of normalised (B, 3, H, W) inputs whose sides are multiples of the stride."""
+
+
+@contextmanager
+def _one_thread_an_operation() -> Iterator[int]:
+    """Let the threads that are started inside compute alone. Yields the number of torch threads outside."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

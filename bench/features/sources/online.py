@@ -31,6 +31,7 @@ class OnlineSource(TrainingSource):
 
     Raises:
         DataError: the first image cannot be read.
+        RunInterrupted: from ``subsample`` and ``statistics``, where the run was asked to stop.
     """
 
     def __init__(self, extraction: Extraction, transform: Transform, seed: int) -> None:
@@ -47,24 +48,26 @@ class OnlineSource(TrainingSource):
             yield batch.to("cpu")
 
     def _load(self, epoch: int, batches: Sequence[list[int]]) -> Iterator[PatchBatch]:
-        stream = self._shots(epoch, list(chain.from_iterable(batches)))
+        recipe = epoch_recipe(self.transform, self.seeds.seed, epoch)
+        stream = equal_grids(self.extraction.features(recipe, chain.from_iterable(batches)))
         for indices in batches:
-            yield concatenate(list(islice(stream, len(indices))))
+            yield concatenate([batch.to("cpu") for _, batch in islice(stream, len(indices))])
 
     def _gather(self, rows: NDArray[np.int64]) -> list[Tensor]:
         size = self.grid[0] * self.grid[1]
         images, starts = np.unique(rows // size, return_index=True)
         parts: list[list[Tensor]] = []
         stops = [*starts[1:], len(rows)]
-        for batch, start, stop in zip(self._shots(0, images.tolist()), starts, stops, strict=True):
+        for batch, start, stop in zip(self._pass(images.tolist()), starts, stops, strict=True):
             places = torch.from_numpy(rows[start:stop] % size)
             parts.append([level.flatten(0, -2)[places] for level in (*batch.features, batch.pixels)])
         return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
     def _one_pass(self) -> Iterator[PatchBatch]:
-        return self._shots(0, range(len(self)))
+        return self._pass(range(len(self)))
 
-    def _shots(self, epoch: int, indices: Sequence[int]) -> Iterator[PatchBatch]:
-        recipe = epoch_recipe(self.transform, self.seeds.seed, epoch)
-        for _, batch in equal_grids(self.extraction.features(recipe, indices)):
+    def _pass(self, indices: Sequence[int]) -> Iterator[PatchBatch]:
+        """Shots of epoch 0 in order; ends when the run is asked to stop, since methods cannot ask meanwhile."""
+        recipe = epoch_recipe(self.transform, self.seeds.seed, 0)
+        for _, batch in equal_grids(self.extraction.stoppable(recipe, indices)):
             yield batch.to("cpu")

@@ -204,6 +204,14 @@ def test_an_online_subsample_reads_only_the_images_it_needs(make_images, how):
     assert len(images.reads) == len(sample.image_index.unique()) <= 2
 
 
+def test_long_online_passes_can_be_stopped_but_batches_are_left_to_the_method(make_images, how):
+    source = open_(make_spec(PLAIN, ONLINE), make_images(4), how, should_stop=lambda: True)
+    for long in (source.statistics, lambda: source.subsample(5)):
+        with pytest.raises(RunInterrupted, match="after 0 of"):
+            long()
+    assert len(list(source.batches(0, 2))) == 2
+
+
 @pytest.mark.parametrize("features", [CACHE, ONLINE])
 def test_images_of_different_sizes_are_refused(features, make_sized_images, how):
     images = make_sized_images({"a": (48, 64), "b": (48, 64), "c": (64, 48), "d": (32, 32)})
