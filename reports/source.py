@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from results.contingency import Contingency
@@ -27,6 +28,10 @@ class Source(Protocol):
 
     def status(self, run_id: str) -> str:
         """What is going on with a run; ``running`` while a living process works on it."""
+        ...
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run, which need not exist."""
         ...
 
     def contingency(self, run_id: str, view_id: str) -> Contingency:

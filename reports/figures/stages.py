@@ -1,0 +1,51 @@
+"""What a run of each row costs, stacked by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from reports.cells import Measure
+from reports.collect import Entry
+from reports.cost_table import stage_seconds, stages
+from reports.figures.style import colours, legend_below, new_figure, shorten, style
+from results.statistics import summarise
+
+_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo")
+
+
+def stage_figure(entries: Sequence[Entry]) -> Figure | None:
+    """Horizontal bars, one a row: mean seconds of each stage; None where no run has a cost."""
+    shown = [entry for entry in entries if entry.done]
+    found = stages(shown)
+    if not found:
+        return None
+    with style():
+        figure = new_figure(0.9 + 0.2 * len(shown) + 0.07 * len(found))
+        axes = figure.subplots()
+        left = [0.0] * len(shown)
+        for index, stage in enumerate(found):
+            widths = [_mean(entry, stage_seconds(stage)) for entry in shown]
+            axes.barh(
+                range(len(shown)),
+                widths,
+                left=left,
+                color=colours(len(found))[index],
+                hatch=_HATCHES[index % len(_HATCHES)],
+                edgecolor="white",
+                linewidth=0.3,
+                label=stage.label,
+            )
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.set_yticks(range(len(shown)), [shorten(entry.row.title) for entry in shown])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("seconds a run")
+        legend_below(figure, axes, columns=3)
+    return figure
+
+
+def _mean(entry: Entry, measure: Measure) -> float:
+    values = [value for result in entry.done if (value := measure(result)) is not None]
+    return summarise(values).mean if values else 0.0

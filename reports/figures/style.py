@@ -1,0 +1,110 @@
+"""One look for all figures, and files that are the same bytes for the same data."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.files import write_bytes
+
+COLUMN_WIDTH = 3.4  # inches: one column of a two-column paper
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "p", "h")
+FORMATS = ("pdf", "png")
+_RC: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "reports",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the house style within a ``with`` block; nothing changes outside of it."""
+    with mpl.rc_context(), sns.axes_style("whitegrid"), mpl.rc_context(_RC):
+        yield
+
+
+def new_figure(height: float, width: float = COLUMN_WIDTH) -> Figure:
+    """An empty figure of this size in inches, laid out so that nothing overlaps or is cut off."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colours(count: int) -> list[tuple[float, float, float]]:
+    """So many colours that people with any colour vision can tell apart, as far as there are; then they repeat.
+
+    Figures use markers, hatches or labels beside colour throughout.
+    """
+    return [tuple(colour) for colour in sns.color_palette("colorblind", count)]
+
+
+def set_logarithmic(axes: Axes, values: Sequence[float], factor: float = 4.0) -> None:
+    """Make the x axis logarithmic if the values are positive and span at least a factor."""
+    if not values or min(values) <= 0 or max(values) < factor * min(values):
+        return
+    axes.set_xscale("log")
+    if max(values) < 10 * min(values):  # a decade or less holds one labelled tick at most: label some values instead
+        low, high = min(values), max(values)
+        axes.set_xticks(
+            [low, math.sqrt(low * high), high], [f"{tick:.3g}" for tick in (low, math.sqrt(low * high), high)]
+        )
+    axes.minorticks_off()
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """Put the legend of some axes under the figure, outside of what is drawn."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.5)
+
+
+def shorten(text: str, most: int = 34) -> str:
+    """A label that fits: what is too long loses its middle."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``<stem>.pdf`` and ``<stem>.png`` (300 dpi); the same figure gives the same bytes.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    paths = []
+    for form in FORMATS:
+        path = stem.with_name(f"{stem.name}.{form}")
+        write_bytes(path, rendered(figure, form))
+        paths.append(path)
+    return paths
+
+
+def rendered(figure: Figure, form: str) -> bytes:
+    """A figure as the bytes of a PDF, PNG or SVG file, without dates."""
+    dates = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
+    stream = io.BytesIO()
+    with style():
+        if figure.get_layout_engine() is not None:  # lay out once: each further drawing would move things a little
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        figure.savefig(stream, format=form, metadata=dates[form])
+    return stream.getvalue()

@@ -1,0 +1,94 @@
+"""Accuracy against time and against memory, with the Pareto front of the rows that use no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.cells import seed_values
+from reports.collect import Entry, SeedResult
+from reports.costs import run_cost
+from reports.figures.style import MARKERS, colours, legend_below, new_figure, set_logarithmic, shorten, style
+from results.statistics import summarise
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One row: cost in base units, mIoU in per cent, and whether it may lie on the front."""
+
+    title: str
+    cost: float
+    miou: float
+    ranked: bool
+
+
+def trade_off_figure(entries: Sequence[Entry]) -> Figure | None:
+    """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show."""
+    panels = [("fit time (s)", marks(entries, _fit_seconds, 1.0)), ("peak memory (GB)", marks(entries, _memory, 1e9))]
+    if max(len(found) for _, found in panels) < 2:
+        return None
+    titles = list(dict.fromkeys(mark.title for _, found in panels for mark in found))
+    with style():
+        figure = new_figure(2.1 + 0.14 * ((len(titles) + 1) // 2))
+        grid = figure.subplots(1, 2, sharey=True)
+        for axes, (label, found) in zip(grid, panels, strict=True):
+            _panel(axes, label, found, titles)
+        grid[0].set_ylabel("mIoU (%)")
+        legend_below(figure, max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
+    return figure
+
+
+def marks(entries: Sequence[Entry], measure: Callable[[SeedResult], float | None], unit: float) -> list[Mark]:
+    """The rows that have both a score and a cost: means over seeds, the cost in ``unit`` base units."""
+    found = []
+    for entry in entries:
+        costs = [value for result in entry.done if (value := measure(result)) is not None]
+        scores = list(seed_values(entry, lambda scores: scores.miou).values())
+        if costs and scores:
+            cost = summarise(costs).mean / unit
+            found.append(Mark(entry.row.title, cost, summarise(scores).mean, not entry.uses_labels))
+    return found
+
+
+def pareto_front(found: Sequence[Mark]) -> list[Mark]:
+    """The marks that no other beats in both cost and mIoU, by ascending cost; those that use labels do not count."""
+    front: list[Mark] = []
+    for mark in sorted((mark for mark in found if mark.ranked), key=lambda mark: (mark.cost, -mark.miou)):
+        if not front or mark.miou > front[-1].miou:
+            front.append(mark)
+    return front
+
+
+def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str]) -> None:
+    palette = colours(len(titles))
+    front = pareto_front(found)
+    axes.plot(
+        [mark.cost for mark in front], [mark.miou for mark in front], color="0.6", drawstyle="steps-post", zorder=1
+    )
+    for mark in found:
+        index = titles.index(mark.title)
+        axes.plot(
+            [mark.cost],
+            [mark.miou],
+            linestyle="none",
+            marker=MARKERS[index % len(MARKERS)],
+            color=palette[index],
+            markerfacecolor=palette[index] if mark.ranked else "white",
+            label=shorten(mark.title + ("" if mark.ranked else " †")),
+        )
+    set_logarithmic(axes, [mark.cost for mark in found])
+    axes.set_xlabel(label)
+    axes.margins(0.1)
+
+
+def _fit_seconds(result: SeedResult) -> float | None:
+    return run_cost(result).fit_s
+
+
+def _memory(result: SeedResult) -> float | None:
+    cost = run_cost(result)
+    peaks = [peak for peak in (cost.peak_rss, cost.peak_device) if peak is not None]
+    return float(max(peaks)) if peaks else None

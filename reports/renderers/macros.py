@@ -1,0 +1,60 @@
+"""Every number of a table as a LaTeX macro that carries its runs, so that prose and table cannot drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reports.formatting import NumberFormat, number_format
+from reports.renderers.tex_escape import comment, label
+from reports.table import Cell, Column, Row, Table
+
+_HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
+\providecommand{\benchnumber}[1]{%
+  \ifcsname bench:#1\endcsname\csname bench:#1\endcsname
+  \else\errmessage{No number of this name: #1}\fi}
+"""
+
+
+def render_macros(tables: Sequence[Table]) -> str:
+    """A file that defines ``\\benchnumber{table/row/column}`` for every number of some tables.
+
+    Names are lower-case ASCII: the table's name, the row's first text (with a number where rows share it) and the
+    column's key; ``-std``, ``-low`` and ``-high`` follow for spreads. Numbers are rounded and in the unit that the
+    table shows; a comment names unit and runs.
+    """
+    return _HEAD + "".join(f"{line}\n" for table in tables for line in _table(table))
+
+
+def number_names(table: Table) -> list[str]:
+    """The middle part of the names, one a row: unlike rows have unlike names."""
+    names: list[str] = []
+    shown = table.folded()
+    for row in table.rows:
+        texts = (str(row.cell(column).value) for column in shown.columns if column.kind == "text")
+        stem = label(next(texts, "row"))
+        taken = sum(name == stem or name.rpartition("--")[0] == stem for name in names)
+        names.append(f"{stem}--{taken + 1}" if taken else stem)
+    return names
+
+
+def _table(table: Table) -> Iterator[str]:
+    for name, row in zip(number_names(table), table.rows, strict=True):
+        for column in table.columns:
+            if column.kind != "text":
+                yield from _numbers(f"{label(table.name)}/{name}/{label(column.key)}", table, column, row)
+
+
+def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]:
+    cell, style = row.cell(column), number_format(table, column)
+    if cell.number is None:
+        return
+    yield _macro(name, style.text(cell.number), style, cell)
+    for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
+        if value is not None:
+            yield _macro(f"{name}-{part}", style.plain(value), style, cell)
+
+
+def _macro(name: str, number: str, style: NumberFormat, cell: Cell) -> str:
+    text = rf"\ensuremath{{{number}}}" if number[:1] in "+-" else number
+    facts = " ".join([style.unit.replace("%", "per cent"), *cell.runs]).strip()
+    return rf"\expandafter\def\csname bench:{name}\endcsname{{{text}}}" + (f" % {comment(facts)}" if facts else "")

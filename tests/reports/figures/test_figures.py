@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from report_samples import FAILED, VIEW, Outcome, add_row, miou, outcomes, write_grid
+
+from reports.ablations import ablations
+from reports.collect import Entry, collect
+from reports.figures.ablation import ablation_figure, baseline_value, points
+from reports.figures.all import all_figures
+from reports.figures.per_class import per_class_figure
+from reports.figures.stages import stage_figure
+from reports.figures.style import colours, new_figure, rendered, save, set_logarithmic, shorten, style
+from reports.figures.trade_off import Mark, marks, pareto_front, trade_off_figure
+from reports.figures.training import collect_curves, training_figure
+from results.specification import Protocol, Scoring
+from results.store import Store
+
+
+def curve(store: Store, run_id: str, values: list[float], **more: float) -> None:
+    folder = store.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"step": step, "loss": value, "lr": 0.1 * step, **more}) for step, value in enumerate(values)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+
+pytestmark = pytest.mark.filterwarnings("error")  # such as a layout that does not fit
+
+
+@pytest.fixture
+def entries(store: Store) -> list[Entry]:
+    """An ablation of two factors, one failed; a plain row and one that uses labels; curves of two runs."""
+    rows = [
+        add_row(store, "base", outcomes(20, 22), role="baseline", settings={"k": 8, "graph": "knn"}),
+        add_row(store, "k=4", outcomes(30, 33), role="variation", factor="k", value=4),
+        add_row(store, "k=64", {0: Outcome(10)}, role="variation", factor="k", value=64),
+        add_row(store, "full", {0: FAILED}, role="variation", factor="graph", value="full"),
+        add_row(store, "plain", {0: Outcome(25, fit_s=500.0)}),
+        add_row(store, "probe", {0: Outcome(2)}, uses_labels=True),
+    ]
+    write_grid(store, *rows)
+    curve(store, rows[0].runs[0], [3.0, 2.0, 1.0])
+    curve(store, rows[0].runs[1], [4.0, 3.0])
+    return collect(store)
+
+
+def axes_of(figure: Figure | None) -> list[mpl.axes.Axes]:
+    assert figure is not None
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+def test_every_figure_of_a_grid_is_drawn_and_written(entries: list[Entry], store: Store, tmp_path: Path):
+    found = all_figures(entries, store.run_folder)
+    assert list(found) == ["ablation-example-1", "trade-off-1", "per-class-1", "stages", "training"]
+    for name, figure in found.items():
+        pdf, png = save(figure, tmp_path / f"{name}.v1")
+        assert pdf.name == f"{name}.v1.pdf"
+        assert pdf.read_bytes().startswith(b"%PDF")
+        assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("form", ["pdf", "png", "svg"])
+def test_the_same_data_give_the_same_bytes_whatever_was_drawn_before(entries: list[Entry], form: str):
+    first, second = ablation_figure(ablations(entries)[0]), ablation_figure(ablations(entries)[0])
+    rendered(second, "png")
+    assert rendered(first, form) == rendered(second, form)
+
+
+def test_figures_fit_one_column(entries: list[Entry], store: Store):
+    widths = [figure.get_figwidth() for figure in all_figures(entries, store.run_folder).values()]
+    assert max(widths) <= 3.7
+
+
+def test_nothing_outside_of_a_figure_changes(entries: list[Entry]):
+    before = dict(mpl.rcParams)
+    stage_figure(entries)
+    assert dict(mpl.rcParams) == before
+
+
+def test_points_of_a_numeric_factor_ascend_with_the_baseline_among_them(entries: list[Entry]):
+    found = points(entries[0], entries[1:3], "k")
+    assert [(point.value, point.baseline) for point in found] == [(4, False), (8, True), (64, False)]
+    assert found[1].summary is not None
+    assert found[1].summary.mean == pytest.approx((miou(20) + miou(22)) / 2)
+    assert found[2].summary is not None
+    assert found[2].summary.low is None
+
+
+def test_points_of_names_keep_their_order_and_failed_ones_have_no_value(entries: list[Entry]):
+    found = points(entries[0], [entries[3]], "graph")
+    assert [(point.value, point.summary is None) for point in found] == [("knn", False), ("full", True)]
+
+
+def test_the_baselines_value_comes_from_its_parameters_or_settings(entries: list[Entry]):
+    assert baseline_value(entries[0], "title") == "base"
+    assert baseline_value(entries[0], "k") == 8
+    assert baseline_value(entries[0], "alpha") is None
+    nested = entries[0].row.model_copy(update={"settings": {"params": {"alpha": 0.3}}})
+    assert baseline_value(Entry("g", "", nested, entries[0].protocol, ()), "alpha") == 0.3
+
+
+def test_an_ablation_has_a_panel_a_factor(entries: list[Entry]):
+    (ablation,) = ablations(entries)
+    k, graph = axes_of(ablation_figure(ablation))
+    assert (k.get_xlabel(), graph.get_xlabel()) == ("k", "graph")
+    assert k.get_xscale() == "log"
+    assert [label.get_text() for label in k.get_xticklabels()] == ["4", "8", "64"]
+    assert [label.get_text() for label in graph.get_xticklabels()] == ["knn", "full"]
+    assert [text.get_text() for text in graph.texts] == ["no result"]
+    assert graph.get_xlim()[0] < 0 < 1 < graph.get_xlim()[1]
+
+
+COSTS = st.lists(
+    st.tuples(st.floats(0.1, 1e4), st.floats(0, 100), st.booleans()).map(lambda found: Mark("x", *found)), max_size=12
+)
+
+
+@given(COSTS)
+def test_the_front_holds_exactly_what_no_ranked_row_beats(found: list[Mark]):
+    def beaten(mark: Mark) -> bool:
+        ranked = [other for other in found if other.ranked]
+        return any(
+            other.cost <= mark.cost and other.miou >= mark.miou and (other.cost, other.miou) != (mark.cost, mark.miou)
+            for other in ranked
+        )
+
+    front = pareto_front(found)
+    assert {(mark.cost, mark.miou) for mark in front} == {
+        (mark.cost, mark.miou) for mark in found if mark.ranked and not beaten(mark)
+    }
+    assert all(one.cost < other.cost and one.miou < other.miou for one, other in pairwise(front))
+
+
+def test_marks_need_a_score_and_a_cost(entries: list[Entry]):
+    found = marks(entries, lambda result: 1.0 if result.fit is not None else None, 2.0)
+    assert [mark.title for mark in found] == ["base", "k=4", "k=64", "plain", "probe"]
+    assert {mark.cost for mark in found} == {0.5}
+    assert [mark.ranked for mark in found] == [True, True, True, True, False]
+
+
+def test_one_row_makes_no_trade_off(entries: list[Entry]):
+    assert trade_off_figure(entries[:1]) is None
+    assert len(axes_of(trade_off_figure(entries))) == 2
+
+
+def test_bars_add_up_to_the_run(entries: list[Entry]):
+    (axes,) = axes_of(stage_figure(entries))
+    ends = {round(patch.get_y() + patch.get_height() / 2): patch.get_x() + patch.get_width() for patch in axes.patches}
+    assert ends[0] == pytest.approx(3 + 10 + 2)
+    assert ends[3] == pytest.approx(3 + 500 + 2)
+    assert stage_figure([entries[3]]) is None
+
+
+def test_the_heat_map_leaves_absent_classes_empty(store: Store):
+    three = Protocol(name="three", view=VIEW, scoring=Scoring(classes="three"))
+    write_grid(store, add_row(store, "a", outcomes(10), protocols=[three]), add_row(store, "f", {0: FAILED}))
+    found = collect(store)
+    axes = axes_of(per_class_figure(found[:1]))[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["sky", "sea", "ship"]
+    values = axes.collections[0].get_array()
+    assert values is not None
+    assert np.ma.getmaskarray(np.ma.masked_invalid(values)).ravel().tolist() == [False, False, True]
+    assert per_class_figure(found[1:]) is None
+
+
+def test_curves_of_all_seeds_and_no_schedules(entries: list[Entry], store: Store):
+    curves = collect_curves(entries, store.run_folder)
+    assert curves["loss"] == {"base": [{0: 3.0, 1: 2.0, 2: 1.0}, {0: 4.0, 1: 3.0}]}
+    shown = axes_of(training_figure(entries, store.run_folder))
+    assert [axes.get_title() for axes in shown] == ["loss", "lr"]  # the seeds stopped at different steps
+
+    for run_id in entries[0].all_runs:
+        curve(store, run_id, [3.0, 2.0, 1.0 + len(run_id) + hash(run_id) % 7])
+    assert [axes.get_title() for axes in axes_of(training_figure(entries, store.run_folder))] == ["loss"]
+
+
+def test_no_curve_no_figure(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10)))
+    assert training_figure(collect(store), store.run_folder) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([], "linear"), ([0.0, 5.0], "linear"), ([1.0, 3.9], "linear"), ([1.0, 4.0], "log")]
+)
+def test_an_axis_is_logarithmic_where_that_helps(values: list[float], scale: str):
+    axes = new_figure(1).subplots()
+    set_logarithmic(axes, values)
+    assert axes.get_xscale() == scale
+
+
+def test_labels_lose_their_middle():
+    assert shorten("short") == "short"
+    assert shorten("a" * 20 + "b" * 20, 11) == "aaaaa…bbbbb"
+    assert len(shorten("x" * 100)) == 34
+
+
+def test_colours_and_style():
+    assert len(set(colours(10))) == 10
+    with style():
+        assert mpl.rcParams["pdf.fonttype"] == 42

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reports.renderers.macros import number_names, render_macros
+from reports.table import Cell, Column, Row, State, Table
+
+COLUMNS = (
+    Column("configuration", "configuration"),
+    Column("mIoU", "mIoU", "percent", "higher", "std"),
+    Column("mIoU_difference", "Δ", "points", "higher", "interval"),
+    Column("fit_s", "fit", "seconds"),
+)
+ROWS = (
+    Row(
+        {
+            "configuration": Cell("k-means, α_1"),
+            "mIoU": Cell(42.44, std=0.31, runs=("r1", "r2")),
+            "mIoU_difference": Cell(1.26, low=-0.5, high=3.0),
+            "fit_s": Cell(1200.0),
+        }
+    ),
+    Row({"configuration": Cell("k-means, α_1"), "mIoU": Cell(state=State.FAILED)}),
+    Row({"configuration": Cell("other"), "mIoU": Cell(1.0)}),
+)
+TABLE = Table("main", "", COLUMNS, ROWS)
+
+
+def definitions(text: str) -> dict[str, str]:
+    return dict(re.findall(r"\\csname bench:([^\\]*)\\endcsname\{((?:[^{}]|\{[^}]*\})*)\}", text.split("}\n", 1)[1]))
+
+
+def test_rows_that_share_a_name_are_numbered():
+    assert number_names(TABLE) == ["k-means-1", "k-means-1--2", "other"]
+
+
+def test_every_number_has_a_macro_with_unit_and_runs():
+    text = render_macros([TABLE])
+    assert definitions(text) == {
+        "main/k-means-1/miou": "42.4",
+        "main/k-means-1/miou-std": "0.3",
+        "main/k-means-1/miou-difference": r"\ensuremath{+1.3}",
+        "main/k-means-1/miou-difference-low": r"\ensuremath{-0.5}",
+        "main/k-means-1/miou-difference-high": "3.0",
+        "main/k-means-1/fit-s": "20",
+        "main/other/miou": "1.0",
+    }
+    assert r"\endcsname{42.4} % per cent r1 r2" in text
+    assert r"\endcsname{20} % min" in text
+    assert text.isascii()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize(("name", "works"), [("main/k-means-1/miou", True), ("main/nobody/miou", False)])
+def test_macros_compile_and_an_unknown_name_is_an_error(name: str, works: bool, tmp_path: Path):
+    (tmp_path / "numbers.tex").write_text(render_macros([TABLE]))
+    document = rf"\documentclass{{article}}\input{{numbers}}\begin{{document}}\benchnumber{{{name}}}\end{{document}}"
+    (tmp_path / "t.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert (done.returncode == 0) == works, done.stdout[-2000:]
