@@ -1,0 +1,116 @@
+"""The smallest generalised eigenpairs of graph Laplacians, (D - W) v = mu D v, without the trivial one."""
+
+from __future__ import annotations
+
+import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from methods.eigensolvers import Eigenpairs, Solver, largest_eigenpairs, largest_residual
+from methods.errors import NumericalError
+from methods.graphs.kernel import inverse_root
+
+_BELOW = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
+
+
+def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
+    """The ``count`` smallest eigenpairs of (D - W) v = mu D v, ascending, without the constant vector.
+
+    They are those of the largest eigenvalues 1 - mu of D^-1/2 W D^-1/2 with v = D^-1/2 u (Shi and Malik, 2000), from
+    which the constant vector is deflated: a graph of m parts that no edge joins then has m - 1 eigenvalues 0, whose
+    vectors are constant on each part, and never the constant itself. These are written down rather than computed, so
+    that every solver gives the same. A node without edges is in no part: its entry of every vector is 0.
+
+    Args:
+        affinity: W, (n, n) or (B, n, n) symmetric, float32 or float64, no weight negative.
+        count: at least 1, and fewer than each graph has nodes with edges.
+        solver: see ``largest_eigenpairs``.
+        seed: of the starting vectors.
+
+    Returns:
+        Values ascending, and vectors with v^T D v = 1.
+
+    Raises:
+        NumericalError: weights are negative or not finite, nodes with edges are too few, or no convergence.
+    """
+    degrees = _degrees(affinity, count)
+    root = inverse_root(degrees)
+    trivial = _unit(degrees.sqrt())
+    # The constant vector and nodes without edges are moved to the far end of the spectrum.
+    matrix = affinity * root[..., None] * root[..., None, :]
+    matrix -= _BELOW * trivial[..., None] * trivial[..., None, :]
+    matrix.diagonal(dim1=-2, dim2=-1).sub_(_BELOW * (degrees == 0))
+    found = largest_eigenpairs(matrix, count, solver=solver, seed=seed)
+    mu, vectors = 1 - found.values, found.vectors
+    if bool((mu[..., 0] < _zero(mu.dtype)).any()):
+        mu, vectors = _with_parts(affinity, matrix, mu, vectors, solver, seed)
+    residual = largest_residual(matrix, 1 - mu, vectors)
+    return Eigenpairs(mu, vectors * root[..., None], residual)
+
+
+def _degrees(affinity: Tensor, count: int) -> Tensor:
+    if not bool(((affinity >= 0) & affinity.isfinite()).all()):
+        raise NumericalError("affinity: expected weights that are finite and not negative")
+    degrees = affinity.sum(-1)
+    joined = int((degrees > 0).sum(-1).min())
+    if joined <= count:
+        raise NumericalError(
+            f"affinity: {joined} nodes have an edge, which gives {max(joined - 1, 0)} eigenvectors besides the"
+            f" constant one; {count} are wanted"
+        )
+    return degrees
+
+
+def _with_parts(
+    affinity: Tensor, matrix: Tensor, mu: Tensor, vectors: Tensor, solver: Solver, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Values and vectors with those of eigenvalue 0 written down for each graph that falls into parts."""
+    size, count = vectors.shape[-2:]
+    mu, vectors = mu.clone(), vectors.clone()
+    flat = zip(affinity.view(-1, size, size), matrix.view(-1, size, size), strict=True)
+    for index, (weights, deflated) in enumerate(flat):
+        parts = _part_vectors(weights)
+        zeros = _orthogonal_to_constant(weights, parts)[:, :count]
+        if not zeros.shape[1]:
+            continue
+        values, found = mu.view(-1, count)[index], vectors.view(-1, size, count)[index]
+        values[: zeros.shape[1]], found[:, : zeros.shape[1]] = 0.0, zeros
+        if zeros.shape[1] < count:
+            rest = deflated - _BELOW * zeros @ zeros.T
+            pairs = largest_eigenpairs(rest, count - zeros.shape[1], solver=solver, seed=seed)
+            values[zeros.shape[1] :], found[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
+    return mu, vectors
+
+
+def _part_vectors(weights: Tensor) -> Tensor:
+    """(n, m) unit vectors D^1/2 1_c of the m parts that have edges, the heaviest first."""
+    degrees = weights.sum(1)
+    _, labels = connected_components(csr_array(weights.cpu().numpy()), directed=False)
+    onehot = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).to(weights)
+    volumes = degrees @ onehot
+    order = torch.argsort(volumes, descending=True, stable=True)
+    order = order[volumes[order] > 0]
+    return onehot[:, order] * degrees.sqrt()[:, None] / volumes[order].sqrt()
+
+
+def _orthogonal_to_constant(weights: Tensor, parts: Tensor) -> Tensor:
+    """(n, m - 1) orthonormal combinations of the parts' vectors without the constant: a Householder reflection's."""
+    share = _unit(weights.sum(1).sqrt()) @ parts  # of the constant vector in each part
+    if len(share) < 2:
+        return parts[:, :0]
+    mirror = share.clone()
+    mirror[0] -= 1
+    mirror = _unit(mirror)
+    reflection = torch.eye(len(share), dtype=share.dtype, device=share.device) - 2 * mirror[:, None] * mirror
+    return parts @ reflection[:, 1:]
+
+
+def _unit(vector: Tensor) -> Tensor:
+    length: Tensor = vector.norm(dim=-1, keepdim=True)
+    return vector / length
+
+
+def _zero(dtype: torch.dtype) -> float:
+    """Eigenvalues below this may be 0; whether they are is decided by looking for parts."""
+    return 1e-8 if dtype == torch.float64 else 1e-4
