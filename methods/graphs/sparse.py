@@ -57,7 +57,8 @@ def matmul(matrix: Tensor, dense: Tensor) -> Tensor:
     """``matrix @ dense`` for a dense (N, K) tensor of the same dtype, without gradient.
 
     A row of the product is a weighted sum of rows of ``dense``, which is what an embedding bag computes; its kernels
-    prefetch rows (twice as fast as MKL's sparse product here) and add in a fixed order.
+    prefetch rows and add in a fixed order. (Measured in float32 with 300 to 500 entries a row and K = 256: 0.6 times
+    the time of MKL's sparse product. Float64, which only checks use, is slower than that product.)
     """
     with torch.no_grad():
         return embedding_bag(
