@@ -16,7 +16,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -214,10 +214,12 @@ class RunRecords:
     def _evaluation(self, run_id: str, view_id: str, suffix: str) -> Path:
         return self.run_folder(run_id) / "evaluations" / f"{plain(view_id)}{suffix}"
 
-    def claim(self, run_id: str, **facts: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def claim(self, run_id: str, **facts: str) -> Iterator[None]:
         """Own a run (its fit and every evaluation of it) for the length of a ``with`` block.
 
-        The claim ends with the process that holds it, however it dies.
+        The claim ends with the process that holds it, however it dies. Half-written files that a dead owner left
+        behind are removed.
 
         Args:
             run_id: the run.
@@ -227,7 +229,11 @@ class RunRecords:
             Busy: another process owns it.
             StoreError: the store cannot be written, or its file system has no locks.
         """
-        return claims.claim(self.run_folder(run_id), **facts)
+        folder = self.run_folder(run_id)
+        with claims.claim(folder, **facts):
+            for leftover in folder.rglob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+            yield
 
     def is_claimed(self, run_id: str) -> bool:
         """Whether a living process owns the run."""

@@ -197,6 +197,16 @@ class TestStatus:
             assert store.status(RUN) == "running"
         assert store.status(RUN) == "interrupted"
 
+    def test_claiming_sweeps_up_what_a_killed_owner_left_half_written(self, store: Store) -> None:
+        store.write_fit(fit())
+        folder = store.run_folder(RUN)
+        (folder / "evaluations").mkdir()
+        for name in (".checkpoint.pt.abc.tmp", "evaluations/.x.npz.def.tmp", "notes.tmp"):
+            (folder / name).write_text("half")
+        with store.claim(RUN):
+            left = {path.name for path in folder.rglob("*") if path.is_file()}
+        assert left == {"fit.json", "notes.tmp", "claim.lock", "claim.json"}
+
     def test_evaluations_are_added_under_a_claim_of_the_run(self, store: Store) -> None:
         store.write_fit(fit())
         with store.claim(RUN, job="12_3"):
