@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.features.backbones import backbone_info, complete_options, weights_digest
+from bench.features.backbones import backbone_info, weights_digest
+from bench.features.cache.material import cache_material
 from bench.features.cache.opening import CacheRequest
+from bench.features.cache.size import planned_bytes
 from bench.features.pipeline import Extraction
 from bench.features.recipes import Recipe
 from common.errors import DataError
@@ -23,24 +25,15 @@ def cache_request(
 ) -> CacheRequest:
     """The cache that holds the shots of ``recipe``.
 
-    A whole-image cache is one and the same for training and for evaluation, whatever asked for it first.
-
     Args:
         extraction: images and backbone.
         recipe: the shots of each image.
         backbone: name, options, weights.
         features: the dtype.
-        source: data set, split and subset.
+        source: ``dataset``, ``split`` and ``subset`` of the images.
         limit: bytes that the cache may take.
     """
-    material = {
-        "source": source,
-        "backbone": backbone.name,
-        "options": complete_options(backbone.name, backbone.options),
-        "weights": used_weights(backbone, extraction),
-        "recipe": recipe.material(),
-        "dtype": features.dtype,
-    }
+    material = cache_material(source, recipe, backbone, used_weights(backbone, extraction), features.dtype)
     channels = backbone_info(backbone.name, backbone.options).channels
     return CacheRequest(material, extraction.images.digest(), extraction.ids, channels, features.dtype, limit)
 
@@ -67,8 +60,6 @@ def used_weights(backbone: BackboneSpec, extraction: Extraction) -> str:
 
 def planned_by_first(extraction: Extraction, recipe: Recipe, backbone: BackboneSpec, dtype: str) -> int:
     """Bytes of a cache, were all images like the first one."""
-    from bench.features.cache.size import planned_bytes
-
     height, width = extraction.images.image(extraction.ids[0]).shape[:2]
     shots = recipe.shots(0, height, width)
     crop = shots[0].crop

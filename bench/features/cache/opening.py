@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from bench.features.cache.material import cache_key
 from bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs
 from bench.features.cache.reader import FeatureCache, read_cache
 from bench.features.cache.size import require_room
 from bench.features.cache.writer import CacheWriter
 from common.errors import RunInterrupted, StoreError
 from common.files import store_error, write_bytes
-from results.identity import digest
 
 _POLL_S = 0.5
 
@@ -47,7 +47,7 @@ class CacheRequest:
     @property
     def key(self) -> str:
         """The name of the cache's folder."""
-        return digest(self.material, 16)
+        return cache_key(self.material)
 
 
 def open_cache(

@@ -71,3 +71,11 @@ def test_planned_bytes_take_the_first_image_for_all(make_sized_images, make_work
     spec = BackboneSpec(name="test_vit", options=RANDOM)
     assert planned_by_first(work, WHOLE, spec, "float16") == 2 * 12 * 195 * 2
     assert planned_by_first(work, WindowRecipe(Resize(), 32, 16), spec, "float16") == 2 * 6 * 4 * 195 * 2
+
+
+def test_other_weights_under_the_same_name_change_the_key(make_images, make_work, monkeypatch):
+    work, keys = make_work(make_images(1)), set()
+    for weights in ("0123456789abcdef", "fedcba9876543210"):
+        monkeypatch.setattr("bench.features.identity.weights_digest", lambda name, options, w=weights: w)
+        keys.add(request(work, BackboneSpec(name="efficientnet_lite0")).key)
+    assert len(keys) == 2

@@ -24,3 +24,16 @@ def test_every_public_name_is_there(name):
 def test_other_names_are_not():
     with pytest.raises(AttributeError, match="no attribute 'open_labels'"):
         bench.features.open_labels  # noqa: B018
+
+
+def test_keys_of_caches_can_be_planned_without_torch():
+    code = (
+        "import sys; from bench.features.cache.material import cache_key, cache_material\n"
+        "from bench.features.recipes import WholeRecipe\n"
+        "from results.specification import BackboneSpec, Resize\n"
+        "backbone = BackboneSpec(name='efficientnet_lite0')\n"
+        "material = cache_material({'dataset': 'd'}, WholeRecipe(Resize()), backbone, 'w', 'float16')\n"
+        "print(len(cache_key(material)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["16", "False"]
