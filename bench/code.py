@@ -7,29 +7,16 @@ from datasets.registry import REGISTRY as DATA_SETS
 from methods.registry import REGISTRY as METHODS
 from results.specification import FitSpec, View
 
+_BACKBONES = "bench.features.backbones.load"
+
 
 def fit_code(spec: FitSpec) -> dict[str, str]:
-    """Module -> fingerprint of what a fit depends on: method, data set, transforms, backbone, feature sources."""
-    backbone = "efficientnet" if spec.backbone.name == "efficientnet_lite0" else "vit"
-    return fingerprint(
-        [
-            METHODS.module(spec.method),
-            DATA_SETS.module(spec.data.dataset),
-            f"bench.features.backbones.{backbone}",
-            "bench.features.sources.opening",
-        ]
-    )
+    """Module -> fingerprint of what a fit depends on: method, data set, transforms, backbones, feature sources."""
+    method, data = METHODS.module(spec.method), DATA_SETS.module(spec.data.dataset)
+    return fingerprint([method, data, _BACKBONES, "bench.features.sources.opening"])
 
 
 def evaluation_code(spec: FitSpec, view: View) -> dict[str, str]:
-    """Module -> fingerprint of all that an evaluation depends on besides its fit: prediction, resampling, counting."""
-    backbone = "efficientnet" if spec.backbone.name == "efficientnet_lite0" else "vit"
-    return fingerprint(
-        [
-            METHODS.module(spec.method),
-            DATA_SETS.module(view.dataset),
-            f"bench.features.backbones.{backbone}",
-            "bench.features.views",
-            "bench.run.looking",
-        ]
-    )
+    """Module -> fingerprint of what an evaluation depends on besides its fit: prediction, resampling, counting."""
+    method, data = METHODS.module(spec.method), DATA_SETS.module(view.dataset)
+    return fingerprint([method, data, _BACKBONES, "bench.features.views", "bench.run.looking"])

@@ -1,0 +1,149 @@
+"""Segment any images by a stored fit."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.evaluation.counting import assign
+from bench.features import open_view_features
+from bench.features.backbones import load_backbone
+from bench.run.context import resolve_device
+from bench.run.looking import scored_images
+from bench.run.stored import load_fit
+from common.errors import StoreError
+from common.files import write_bytes
+from datasets.reading import read_image
+from results.specification import Features, View
+
+if TYPE_CHECKING:
+    from results.store import Store
+
+_GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circle keep neighbouring hues apart
+
+
+class FileImages:
+    """Image files of any place, each under its stem."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = {path.stem: path for path in paths}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The stems, in the given order."""
+        return tuple(self._paths)
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
+        return read_image(self._paths[image_id])
+
+    def digest(self) -> str:
+        """Nothing is kept of these images, so they need no digest."""
+        return ""
+
+
+def predict(
+    store: Store,
+    run_id: str,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    overlays: bool = True,
+    device: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Write the cluster mask of each image, in the image's own size, and a colour overlay beside it.
+
+    Images are looked at as the run's first evaluation looked at its own (resizing, windows); a run without evaluations
+    looks as it did in training.
+
+    Args:
+        store: the store of the run.
+        run_id: a finished run.
+        images: image files of different stems.
+        out: folder for ``<stem>.png`` (palette PNG of cluster indices; 16-bit grey above 256 clusters) and
+            ``<stem>_overlay.jpg``.
+        overlays: whether to write overlays.
+        device: auto, cpu, cuda or cuda:N.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The files written.
+
+    Raises:
+        StoreError: there is no such finished run, or its state is torn.
+        DataError: an image cannot be read; those before it are written.
+    """
+    run = store.load_run(run_id)
+    if run is None:
+        raise StoreError(f"run {run_id}: no finished fit in {store.path}")
+    spec, chosen = run.fit.spec, resolve_device(device)
+    view = next((record.view for record in run.evaluations.values()), None)
+    view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
+    files = FileImages(images)
+    features = open_view_features(
+        view,
+        backbone_spec=spec.backbone,
+        features=Features(mode="online"),
+        images=files,
+        ids=files.ids,
+        backbone=lambda: load_backbone(spec.backbone.name, spec.backbone.options, chosen),
+        folder=store.path / "features",
+        device=chosen,
+        workers=2,
+        inference_batch=8,
+        cache_limit=0,
+        progress=lambda done, total: None,
+        should_stop=lambda: False,
+    )
+    method = load_fit(store, run_id, chosen)
+    written: list[Path] = []
+    scored = scored_images(
+        method, view, features, device=chosen, stage=lambda name: nullcontext(), should_stop=lambda: False
+    )
+    for done, image in enumerate(scored, start=1):
+        clusters = assign(image).cpu().numpy()
+        written += _write(clusters, method.n_clusters, files.image(image.image_id), out / image.image_id, overlays)
+        progress(done, len(files.ids))
+    return written
+
+
+def palette(n: int) -> NDArray[np.uint8]:
+    """(n, 3) RGB colours that tell neighbours apart: hues by the golden ratio, three levels of brightness."""
+    colours = [colorsys.hsv_to_rgb((i * _GOLDEN) % 1.0, 0.55 + 0.4 * (i % 2), 0.95 - 0.2 * (i % 3)) for i in range(n)]
+    return (np.array(colours) * 255).round().astype(np.uint8)
+
+
+def _look(view: View) -> View:
+    """A view that looks at whole images at their own size, in the way of ``view``."""
+    return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
+
+
+def _write(
+    clusters: NDArray[np.int64], n_clusters: int, image: NDArray[np.uint8], stem: Path, overlays: bool
+) -> Iterator[Path]:
+    colours = palette(n_clusters)
+    if n_clusters <= 256:
+        mask = Image.fromarray(clusters.astype(np.uint8), mode="P")
+        mask.putpalette(colours.tobytes())
+    else:
+        mask = Image.fromarray(clusters.astype(np.uint16))
+    yield _save(mask, stem.with_name(f"{stem.name}.png"), "PNG")
+    if overlays:
+        mixed = Image.fromarray((image * 0.45 + colours[clusters] * 0.55).astype(np.uint8))
+        yield _save(mixed, stem.with_name(f"{stem.name}_overlay.jpg"), "JPEG")
+
+
+def _save(image: Image.Image, path: Path, kind: str) -> Path:
+    buffer = BytesIO()
+    image.save(buffer, format=kind)
+    write_bytes(path, buffer.getvalue())
+    return path
