@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, RunInterrupted
-from methods.errors import NumericalError
+from methods.health import Check, collapse_check
+from methods.inputs import require_finite, require_patches
 from methods.interface import FitContext, PatchSource
-from methods.lloyd import cluster, squared_distances
+from methods.lloyd import Clustering, cluster, squared_distances
 from methods.params import LloydParams
 
 
@@ -28,13 +29,22 @@ class Centres:
     scoring: Literal["one_hot", "distance"]
 
     def scores(self, inputs: Tensor) -> Tensor:
-        """(B, h, w, D) inputs to (B, K, h, w) float32 scores."""
-        distances = squared_distances(inputs.flatten(0, -2), self.centres.to(inputs.device))
+        """(B, h, w, D) inputs to (B, K, h, w) float32 scores, image by image.
+
+        Raises:
+            NumericalError: an input is not finite.
+        """
+        require_finite((inputs,), "the images to be predicted")
+        centres = self.centres.to(inputs.device)
+        return torch.stack([self._image_scores(image, centres) for image in inputs])
+
+    def _image_scores(self, image: Tensor, centres: Tensor) -> Tensor:
+        distances = squared_distances(image.flatten(0, 1), centres)
         if self.scoring == "distance":
             scores = -distances
         else:
             scores = torch.zeros_like(distances).scatter_(1, distances.argmin(1, keepdim=True), 1.0)
-        return scores.view(*inputs.shape[:-1], -1).permute(0, 3, 1, 2)
+        return scores.T.reshape(-1, *image.shape[:2])
 
 
 def sample_size(patches: PatchSource, params: LloydParams, k: int) -> int:
@@ -43,14 +53,16 @@ def sample_size(patches: PatchSource, params: LloydParams, k: int) -> int:
     Raises:
         ConfigError: there are fewer than K.
     """
-    size = min(patches.n_patches, params.max_patches)
-    if k > size:
-        raise ConfigError(f"k = {k}: expected at most {size}, the number of patches that are clustered")
-    return size
+    require_patches(patches, k)
+    if k > params.max_patches:
+        raise ConfigError(f"k = {k}: expected at most max_patches = {params.max_patches}")
+    return min(patches.n_patches, params.max_patches)
 
 
-def fit_centres(points: Tensor, *, params: LloydParams, k: int, context: FitContext) -> Centres:
-    """k-means of points.
+def fit_centres(
+    points: Tensor, *, params: LloydParams, k: int, context: FitContext
+) -> tuple[Centres, tuple[Check, ...]]:
+    """k-means of points, and what can be said of its health.
 
     Args:
         points: (N, D) float32 on the context's device, N >= K.
@@ -62,8 +74,7 @@ def fit_centres(points: Tensor, *, params: LloydParams, k: int, context: FitCont
         NumericalError: a point is not finite.
         RunInterrupted: the run was asked to stop.
     """
-    if not bool(torch.isfinite(points).all()):
-        raise NumericalError("the features to be clustered hold NaN or infinite values")
+    require_finite((points,), "the training images")
 
     def watch(done: int) -> None:
         context.progress(done, params.iterations * params.restarts)
@@ -79,4 +90,10 @@ def fit_centres(points: Tensor, *, params: LloydParams, k: int, context: FitCont
         restarts=params.restarts,
         on_iteration=watch,
     )
-    return Centres(found.centres, params.scores)
+    return Centres(found.centres, params.scores), _checks(found)
+
+
+def _checks(found: Clustering) -> tuple[Check, ...]:
+    note = "" if found.converged else "the centres still moved when the iterations ran out"
+    rest = Check("kmeans_iterations", float(found.iterations), None, passed=True, note=note)
+    return collapse_check(int((found.counts > 0).sum())), rest

@@ -30,15 +30,24 @@ class Check:
     note: str = ""
 
 
-def clusters_in_use(scores: Iterable[Tensor]) -> Check:
-    """Whether more than one cluster is used: a network that collapsed puts every patch into the same.
+def collapse_check(used: int) -> Check:
+    """Whether more than one cluster is used: a fit that collapsed puts every patch into the same.
 
     Args:
-        scores: (B, K, h, w) scores, batch by batch.
+        used: clusters that hold at least one of the training patches looked at.
+    """
+    passed = used >= LEAST_CLUSTERS
+    note = "" if passed else "collapsed: every training patch that was looked at is in the same cluster"
+    return Check("training_clusters_in_use", float(used), float(LEAST_CLUSTERS), passed, note)
+
+
+def clusters_in_use(scores: Iterable[Tensor]) -> Check:
+    """Whether more than one cluster is used.
+
+    Args:
+        scores: (B, K, h, w) scores of training patches, batch by batch.
     """
     used: set[int] = set()
     for batch in scores:
         used.update(torch.unique(batch.argmax(1)).tolist())
-    passed = len(used) >= LEAST_CLUSTERS
-    note = "" if passed else "collapsed: every training patch is in the same cluster"
-    return Check("training_clusters_in_use", float(len(used)), float(LEAST_CLUSTERS), passed, note)
+    return collapse_check(len(used))

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.centres import Centres, fit_centres, sample_size
+from methods.health import Check
+from methods.inputs import by_chunks, standardisation
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.params import KMeansParams
 
@@ -27,6 +29,7 @@ class KMeans:
     def __init__(self, params: KMeansParams) -> None:
         self.params = params
         self.n_clusters = params.k
+        self.checks: tuple[Check, ...] = ()
         self._centres: Centres | None = None
         self._mean = torch.empty(0)
         self._scale = torch.empty(0)
@@ -41,17 +44,17 @@ class KMeans:
         """
         size = sample_size(patches, self.params, self.params.k)
         if self.params.input == "all_standardised_l2":
-            statistics = patches.statistics()
-            std = torch.cat(statistics.std)
-            self._mean = torch.cat(statistics.mean).to(context.device)
-            self._scale = torch.where(std > 0, std, torch.ones_like(std)).reciprocal().to(context.device)
-        sample = patches.subsample(size)
-        points = self._input(tuple(level.to(context.device) for level in sample.features))
-        self._centres = fit_centres(points, params=self.params, k=self.params.k, context=context)
+            self._mean, self._scale = (part.to(context.device) for part in standardisation(patches.statistics()))
+        points = by_chunks(self._input, patches.subsample(size).features, context.device)
+        self._centres, self.checks = fit_centres(points, params=self.params, k=self.params.k, context=context)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
-        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances."""
+        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances.
+
+        Raises:
+            NumericalError: features are not finite.
+        """
         return self._fitted().scores(self._input(batch.features))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -66,7 +69,8 @@ class KMeans:
     def _input(self, levels: tuple[Tensor, ...]) -> Tensor:
         """What is clustered, of levels (..., C_l): (..., D)."""
         if self.params.input == "all_standardised_l2":
-            return functional.normalize((torch.cat(levels, -1) - self._mean) * self._scale, dim=-1)
+            mean, scale = self._mean.to(levels[0].device), self._scale.to(levels[0].device)
+            return functional.normalize((torch.cat(levels, -1) - mean) * scale, dim=-1)
         return levels[-1] if self.params.input == "last" else functional.normalize(levels[-1], dim=-1)
 
     def _fitted(self) -> Centres:

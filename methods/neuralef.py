@@ -5,21 +5,26 @@ Deng and Luo, *Learning Neural Eigenfunctions for Unsupervised Semantic Segmenta
 
 from __future__ import annotations
 
+import math
+from itertools import islice
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
+from methods.errors import NumericalError
 from methods.graphs.batch import batch_kernel
 from methods.graphs.kernel import Kernel
 from methods.graphs.options import GraphOptions
 from methods.health import Check, clusters_in_use
+from methods.inputs import images_of, one_by_one, require_finite, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
 from methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
 from methods.params import NeuralEFParams
 from methods.psi import Psi
 from methods.trainer import Budget, Cosine, Step, train
+
+_LOOKED_AT = 32  # training images that the check for collapse predicts
 
 
 class NeuralEF:
@@ -49,16 +54,10 @@ class NeuralEF:
             RunInterrupted: the run was asked to stop; it goes on from its checkpoint.
         """
         params = self.params
-        if params.k > patches.n_patches:
-            raise ConfigError(f"k = {params.k}: expected at most the {patches.n_patches} training patches")
+        require_patches(patches, params.k)
         if params.standardise or params.graph_standardise:
             self._statistics = patches.statistics()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seeds.integer("initialisation"))
-            psi = self._build(patches.channels)
-        if params.standardise and self._statistics is not None:
-            psi.standardise(self._statistics)
-        self.psi = psi.to(context.device)
+        self.psi = self._initial(patches.channels, context)
         train(
             self.psi,
             lambda number, steps, batch: self._step(number, steps, batch, context),
@@ -67,20 +66,33 @@ class NeuralEF:
             budget=Budget(params.batch_size, params.epochs, params.steps),
             rate=Cosine(params.lr, params.lr_min),
         )
-        self.checks = (clusters_in_use(self.predict(batch.to(context.device)) for batch in patches.images()),)
+        few = islice(patches.batches(0, params.batch_size), math.ceil(_LOOKED_AT / params.batch_size))
+        self.checks = (clusters_in_use(self.predict(batch.to(context.device)) for batch in few),)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
-        """(B, K, h, w) logits over the final temperature; neither noise nor the normalisation of training."""
+        """(B, K, h, w) logits over the final temperature, in float32 and image by image.
+
+        Neither the noise nor the normalisation of training is part of it; continuous outputs are returned as they are.
+
+        Raises:
+            NumericalError: features, or the network's outputs, are not finite.
+        """
+        require_finite(batch.features, images_of(batch))
+        psi = self._on(batch.pixels.device)
         with torch.no_grad():
-            logits: Tensor = self._fitted()(batch.features)
-        scores = logits / self.params.temperature_min
+            outputs = torch.cat([psi(image.features) for image in one_by_one(batch)])
+        if not bool(torch.isfinite(outputs).all()):
+            raise NumericalError("psi's outputs hold NaN or infinite values: its training diverged")
+        scores = outputs / self.params.temperature_min if self.params.discrete else outputs
         return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 
     def hidden(self, batch: PatchBatch) -> Tensor:
-        """(B, h, w, C) float32 outputs of psi's last block, before norm and head."""
+        """(B, h, w, C) float32 outputs of psi's last block, before norm and head, image by image."""
+        psi = self._on(batch.pixels.device)
         with torch.no_grad():
-            return self._fitted().hidden(batch.features).view(len(batch), *batch.grid, -1)
+            tokens = torch.cat([psi.hidden(image.features) for image in one_by_one(batch)])
+        return tokens.view(len(batch), *batch.grid, -1)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights of psi and the statistics that its input is standardised by."""
@@ -88,9 +100,19 @@ class NeuralEF:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore psi on the device of the given tensors."""
-        width = state["mean"].numel()
-        self.psi = self._build((width,)).to(state["mean"].device).eval()
-        self.psi.load_state_dict(state)
+        with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
+            psi = self._build((state["mean"].numel(),))
+        psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+        self.psi = psi.eval()
+
+    def _initial(self, channels: tuple[int, ...], context: FitContext) -> Psi:
+        """A fresh psi, the same at the same seed on every device; the global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
+            psi = self._build(channels)
+        if self.params.standardise and self._statistics is not None:
+            psi.standardise(self._statistics)
+        return psi.to(context.device)
 
     def _build(self, channels: tuple[int, ...]) -> Psi:
         params = self.params
@@ -108,15 +130,21 @@ class NeuralEF:
             raise RuntimeError("NeuralEF: fit or load a state before predicting")
         return self.psi
 
+    def _on(self, device: torch.device) -> Psi:
+        """Psi, ready to predict on a device."""
+        self.psi = self._fitted().to(device).eval()
+        return self.psi
+
     def _step(self, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
         params = self.params
+        require_finite(batch.features, images_of(batch))
         with context.stage("graph"):
             kernel = self._kernel(batch)
         half = context.precision == "bfloat16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
             logits = self._fitted()(batch.features)
         temperature = Cosine(params.temperature_max, params.temperature_min).at(number, steps)
-        outputs = self._outputs(logits.float().flatten(0, 1), temperature, number, context)
+        outputs = self._outputs(logits.flatten(0, 1), temperature, number, context)
         psi = normalise_columns(outputs, params.t, params.normalisation)
         terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
         return Step(terms.loss, lambda: _measures(terms, psi, temperature))
@@ -142,7 +170,10 @@ class NeuralEF:
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise, float32: -log of exponential draws, which are never 0 in the smallest normal number."""
+    """Standard Gumbel noise of the shape of ``like``, float32 whatever the precision of ``like``.
+
+    It is -log E of exponential draws E, which are kept from 0; in half precision one in some thousand would be 0.
+    """
     draws = torch.empty(like.shape, dtype=torch.float32, device=like.device).exponential_(generator=generator)
     return -draws.clamp_min_(torch.finfo(torch.float32).tiny).log_()
 

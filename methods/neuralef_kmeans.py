@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunInterrupted
 from methods.centres import Centres, fit_centres, sample_size
+from methods.health import Check
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.neuralef import NeuralEF
 from methods.params import NeuralEFKMeansParams, NeuralEFParams
@@ -32,6 +33,7 @@ class NeuralEFKMeans:
         self.params = params
         self.n_clusters = params.k
         self._base = NeuralEF(NeuralEFParams(**params.base_params()))
+        self.checks: tuple[Check, ...] = ()
         self._centres: Centres | None = None
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
@@ -46,7 +48,7 @@ class NeuralEFKMeans:
             raise ConfigError("neuralef_kmeans starts from a stored neuralef fit, and was given none")
         self._base = context.base
         points = self._hidden_patches(patches, sample_size(patches, self.params, self.params.k), context)
-        self._centres = fit_centres(points, params=self.params, k=self.params.k, context=context)
+        self._centres, self.checks = fit_centres(points, params=self.params, k=self.params.k, context=context)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
@@ -68,16 +70,21 @@ class NeuralEFKMeans:
         return functional.normalize(hidden, dim=-1) if self.params.input == "hidden_l2" else hidden
 
     def _hidden_patches(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
-        """(size, D) hidden features of patches drawn uniformly; psi looks at whole images."""
-        order = torch.randperm(patches.n_patches, generator=context.seeds.torch("subsample"))
-        chosen = order[:size].sort().values
-        parts, before = [], 0
-        for batch in patches.images():
-            hidden = self._input(batch.to(context.device)).flatten(0, -2)
-            here = chosen[(chosen >= before) & (chosen < before + len(hidden))] - before
-            parts.append(hidden[here.to(hidden.device)])
-            before += len(hidden)
-        return torch.cat(parts)
+        """(size, D) hidden features of patches drawn uniformly from one epoch; psi looks at whole images."""
+        generator = context.seeds.torch("subsample")
+        chosen = torch.randperm(patches.n_patches, generator=generator)[:size].sort().values
+        points, done, before = torch.empty(0), 0, 0
+        for batch in patches.batches(0, 1):
+            if context.should_stop():
+                raise RunInterrupted
+            count = batch.pixels[..., 0].numel()
+            first, last = torch.searchsorted(chosen, torch.tensor([before, before + count])).tolist()
+            if last > first:
+                hidden = self._input(batch.to(context.device)).flatten(0, -2)
+                points = hidden.new_empty(size, hidden.shape[1]) if done == 0 else points
+                points[first:last] = hidden[(chosen[first:last] - before).to(hidden.device)]
+            done, before = last, before + count
+        return points
 
     def _fitted(self) -> Centres:
         if self._centres is None:

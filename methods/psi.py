@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.inputs import standardisation
 from methods.interface import Statistics
 
 
@@ -31,10 +32,11 @@ class LinearAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) tokens to (B, N, C)."""
         images, count, _ = tokens.shape
-        qkv = self.qkv(tokens).view(images, count, 3, self.heads, self.width).permute(2, 0, 3, 1, 4)
-        queries = qkv[0].softmax(-1) * self.width**-0.5
-        summary = qkv[1].softmax(-2).transpose(-1, -2) @ qkv[2]
-        read = (queries @ summary).transpose(1, 2).reshape(images, count, -1)
+        qkv = self.qkv(tokens).view(images, count, 3, self.heads, self.width)
+        queries, keys, values = qkv.transpose(1, 3).unbind(2)
+        summary = keys.softmax(-2).transpose(-1, -2) @ values
+        read = queries.softmax(-1) @ (summary * self.width**-0.5)
+        read = read.transpose(1, 2).reshape(images, count, -1)
         out: Tensor = self.out(read)
         return out
 
@@ -60,22 +62,25 @@ class OrthogonalHead(nn.Module):
     """A linear map without bias whose (K, C) weight has orthonormal rows, or orthonormal columns where K > C.
 
     The weight is the orthogonal factor of a QR decomposition of a free matrix, with the signs that make the triangular
-    factor's diagonal positive: differentiable, defined by the matrix alone, and decomposed once a step in training. In
-    evaluation the weight is computed once and kept until the matrix changes.
+    factor's diagonal positive. It is a differentiable function of that matrix alone, so setting the matrix sets the
+    weight, and its cost, a few milliseconds at K = 256, is paid once a step: a fraction of what a product of
+    Householder reflections or a matrix exponential takes to differentiate. Without gradients it is computed once and
+    kept until the matrix changes.
     """
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
         self.free = nn.Parameter(torch.empty(outputs, channels))
         nn.init.orthogonal_(self.free)
-        self._kept: tuple[int, Tensor] | None = None
+        self._kept: tuple[tuple[int, int, torch.device], Tensor] | None = None
 
     def weight(self) -> Tensor:
         """The (K, C) float32 weight."""
         if torch.is_grad_enabled():
             return self._orthogonal()
-        if self._kept is None or self._kept[0] != self.free._version or self._kept[1].device != self.free.device:
-            self._kept = (self.free._version, self._orthogonal())
+        state = (self.free._version, self.free.data_ptr(), self.free.device)
+        if self._kept is None or self._kept[0] != state:
+            self._kept = (state, self._orthogonal())
         return self._kept[1]
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -83,11 +88,10 @@ class OrthogonalHead(nn.Module):
         return functional.linear(tokens, self.weight())
 
     def _orthogonal(self) -> Tensor:
-        with torch.autocast(self.free.device.type, enabled=False):
-            tall = self.free if self.free.shape[0] > self.free.shape[1] else self.free.T
-            factors: tuple[Tensor, Tensor] = torch.linalg.qr(tall)
-            q = factors[0] * torch.where(factors[1].diagonal() < 0, -1.0, 1.0)
-            return q if self.free.shape[0] > self.free.shape[1] else q.T
+        wide = self.free.shape[0] <= self.free.shape[1]
+        factors: tuple[Tensor, Tensor] = torch.linalg.qr(self.free.T if wide else self.free)
+        q = factors[0] * torch.where(factors[1].diagonal() < 0, -1.0, 1.0)
+        return q.T if wide else q
 
 
 class Psi(nn.Module):
@@ -117,10 +121,10 @@ class Psi(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     def standardise(self, statistics: Statistics) -> None:
-        """Subtract the training mean of each channel and divide by its deviation; constant channels are centred."""
-        std = torch.cat(statistics.std)
-        self.mean.copy_(torch.cat(statistics.mean))
-        self.scale.copy_(torch.where(std > 0, std, torch.ones_like(std)).reciprocal())
+        """Subtract the training mean of each channel and divide by its deviation; constant channels become 0."""
+        mean, scale = standardisation(statistics)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
 
     def hidden(self, features: tuple[Tensor, ...]) -> Tensor:
         """(B, h, w, C_l) features of each level to (B, h * w, C) float32 outputs of the last block."""
@@ -130,6 +134,12 @@ class Psi(nn.Module):
         return tokens
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """(B, h, w, C_l) features of each level to (B, h * w, K) outputs."""
-        out: Tensor = self.head(self.norm(self.hidden(features)))
+        """(B, h, w, C_l) features of each level to (B, h * w, K) float32 outputs.
+
+        Under autocast the blocks compute in half precision, norm and head in float32: logits in bfloat16 would be
+        coarser than the Gumbel noise that is added to them.
+        """
+        tokens = self.hidden(features)
+        with torch.autocast(tokens.device.type, enabled=False):
+            out: Tensor = self.head(self.norm(tokens))
         return out

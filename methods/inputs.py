@@ -1,0 +1,84 @@
+"""What networks and k-means are fed: levels side by side, standardised, and refused where they are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError
+from methods.errors import NumericalError
+from methods.interface import PatchBatch, PatchSource, Statistics
+
+_NEGLIGIBLE = 1e-6  # deviation of a channel in units of its mean that rounding alone explains
+_ROWS = 2**15  # patches in a chunk
+
+
+def standardisation(statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """Mean and scale, (D,) each, of all levels side by side: (x - mean) * scale has mean 0 and deviation 1.
+
+    A channel that is constant up to rounding gets scale 0: it says nothing, and dividing by its deviation would blow
+    rounding up to the size of a signal.
+    """
+    mean, std = torch.cat(statistics.mean), torch.cat(statistics.std)
+    varies = std > _NEGLIGIBLE * mean.abs()
+    return mean, torch.where(varies, std.where(varies, torch.ones_like(std)).reciprocal(), 0.0)
+
+
+def require_patches(patches: PatchSource, k: int) -> None:
+    """Refuse more clusters than there are training patches.
+
+    Raises:
+        ConfigError: K is larger.
+    """
+    if k > patches.n_patches:
+        raise ConfigError(
+            f"k = {k}: expected at most {patches.n_patches}, the number of training patches in {len(patches)} images"
+        )
+
+
+def require_finite(levels: Sequence[Tensor], where: str) -> None:
+    """Refuse features (..., C_l) that hold NaN or infinite values; ``where`` says whose they are.
+
+    Raises:
+        NumericalError: a level is not finite; the message names it.
+    """
+    for index, level in enumerate(levels):
+        if not bool(torch.isfinite(level).all()):
+            raise NumericalError(f"level {index} of the features of {where} holds NaN or infinite values")
+
+
+def images_of(batch: PatchBatch) -> str:
+    """The images of a batch, for messages: at most three names."""
+    names = list(dict.fromkeys(batch.image_ids))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"images {', '.join(names[:3])}{more}" if len(names) > 1 else f"image {names[0]}"
+
+
+def by_chunks(
+    function: Callable[[tuple[Tensor, ...]], Tensor], levels: Sequence[Tensor], device: torch.device
+) -> Tensor:
+    """``function`` of levels (n, C_l), (n, D) on ``device``, some ten thousand rows at a time to bound the memory."""
+    total, done = len(levels[0]), 0
+    result = torch.empty(0, device=device)
+    while done < total:
+        part = function(tuple(level[done : done + _ROWS].to(device) for level in levels))
+        if done == 0:
+            result = part.new_empty(total, part.shape[1])
+        result[done : done + len(part)] = part
+        done += len(part)
+    return result
+
+
+def one_by_one(batch: PatchBatch) -> list[PatchBatch]:
+    """The images of a batch as batches of one: what is computed of them does not depend on what else is predicted."""
+    return [
+        PatchBatch(
+            tuple(level[index : index + 1] for level in batch.features),
+            batch.pixels[index : index + 1],
+            batch.image_ids[index : index + 1],
+            batch.crops[index : index + 1],
+        )
+        for index in range(len(batch))
+    ]
