@@ -1,6 +1,22 @@
-"""Reports: one table model, made from a store of records and rendered as Markdown, LaTeX or CSV."""
+"""Reports: one table model, made from a store of records and rendered as Markdown, LaTeX, CSV or HTML, and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from reports.api import RENDERERS, build_table, build_tables, render
 from reports.table import Table
 
-__all__ = ["RENDERERS", "Table", "build_table", "build_tables", "render"]
+if TYPE_CHECKING:
+    from reports.write import write_all
+
+__all__ = ["RENDERERS", "Table", "build_table", "build_tables", "render", "write_all"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what draws figures only when it is asked for: tables alone need no matplotlib."""
+    if name == "write_all":
+        from reports.write import write_all
+
+        return write_all
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ def training_curve(folder: Path) -> dict[str, dict[int, float]]:
     are passed over.
     """
     curve: dict[str, dict[int, float]] = {}
-    for line in _read(folder / METRICS_FILE).splitlines():
+    for line in _read(folder / METRICS_FILE).split("\n"):
         try:
             values = json.loads(line)
             step = int(values.pop("step"))
@@ -31,7 +31,7 @@ def training_curve(folder: Path) -> dict[str, dict[int, float]]:
 
 def log_tail(folder: Path, lines: int = 20) -> str:
     """The last lines of a run's log; empty where there is none."""
-    return "\n".join(_read(folder / LOG_FILE).splitlines()[-lines:])
+    return "\n".join(_read(folder / LOG_FILE).rstrip("\n").split("\n")[-lines:])
 
 
 def _read(path: Path) -> str:

@@ -15,6 +15,21 @@ from reports.figures.stages import stage_figure
 from reports.figures.trade_off import trade_off_figure
 from reports.figures.training import training_figure
 
+_CAPTIONS = {
+    "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
+    "dotted line: the baseline. Open markers: one seed, no interval.",
+    "trade-off": "mIoU against fit time (features left out) and peak memory: means over seeds. Grey: Pareto front of "
+    "the methods that use no labels. Open markers: methods that use labels.",
+    "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted.",
+    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out.",
+    "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed.",
+}
+
+
+def caption(name: str) -> str:
+    """What a figure of ``all_figures`` shows, by its name."""
+    return next(text for start, text in _CAPTIONS.items() if name.startswith(start))
+
 
 def all_figures(entries: Sequence[Entry], folder: Callable[[str], Path]) -> dict[str, Figure]:
     """Figures by name; what has no data is left out.

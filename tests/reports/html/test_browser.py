@@ -1,0 +1,112 @@
+"""The page in a real browser: no error on the console, and sorting, filtering and the panel of runs work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
+
+from reports.api import all_tables
+from reports.collect import collect
+from reports.html.page import render_html
+from results.store import Store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
+)
+HARNESS = """
+<script>
+addEventListener("load", () => {
+  const found = {};
+  const table = document.getElementById("table-main");
+  const tools = document.querySelector(".tools[data-for=table-main]");
+  const names = () => [...table.tBodies[0].rows].filter((row) => !row.hidden)
+    .map((row) => row.textContent.match(/row [a-z]/)[0].slice(4)).join("");
+  const head = (text) => [...table.tHead.rows[0].cells].find((cell) => cell.textContent.trim().startsWith(text));
+  const click = (text) => { head(text).querySelector("button").click(); return names(); };
+  const type = (text) => {
+    const input = tools.querySelector("input[type=search]");
+    input.value = text;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    return names();
+  };
+  found.before = names();
+  found.best_first = click("mIoU");
+  found.order = head("mIoU").getAttribute("aria-sort");
+  found.worst_first = click("mIoU");
+  found.by_name = click("configuration");
+  found.filtered = type("row b");
+  found.count = tools.querySelector(".count").textContent;
+  found.nothing = type("no such row");
+  found.all = type("");
+  const labels = tools.querySelector("input.labels");
+  labels.click();
+  found.without_labels = names();
+  labels.click();
+  const extras = tools.querySelector("input.extras");
+  const isShown = (cell) => getComputedStyle(cell).display !== "none";
+  const visible = () => [...table.tHead.rows[0].cells].filter(isShown).length;
+  found.columns = visible();
+  extras.click();
+  found.all_columns = visible();
+  found.run_rows = document.getElementById("table-runs").tBodies[0].rows.length;
+  location.hash = table.querySelector("td a").getAttribute("href");
+  setTimeout(() => {
+    found.open = document.getElementById("panel").open;
+    found.panel = document.getElementById("details").textContent;
+    document.querySelector("#panel .close").click();
+    setTimeout(() => {
+      found.closed = !document.getElementById("panel").open;
+      found.hash = location.hash;
+      document.body.append(Object.assign(document.createElement("output"), { textContent: JSON.stringify(found) }));
+    }, 100);
+  }, 100);
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_sorting_filtering_and_the_panel_work_without_an_error(store: Store, tmp_path: Path):
+    rows = [
+        add_row(store, "row c", outcomes(30, 31)),
+        add_row(store, "row a", outcomes(10, 11)),
+        add_row(store, "row f", {0: FAILED}),
+        add_row(store, "row b", {0: Outcome(20)}),
+        add_row(store, "row p", {0: Outcome(1)}, uses_labels=True),
+    ]
+    (store.run_folder(rows[0].runs[0]) / "log.txt").write_text("the last words\n")
+    found, errors = look(write_grid(store, *rows), tmp_path)
+    assert errors == []
+    assert found["before"] == "cafbp"
+    assert (found["best_first"], found["order"]) == ("pabcf", "descending")
+    assert found["worst_first"] == "cbapf"  # a failed row is last in both directions
+    assert found["by_name"] == "abcfp"
+    assert (found["filtered"], found["count"]) == ("b", "1 of 5 rows")
+    assert (found["nothing"], found["all"], found["without_labels"]) == ("", "abcfp", "abcf")
+    assert found["all_columns"] > found["columns"]
+    assert found["run_rows"] == 7
+    assert (found["open"], found["closed"], found["hash"]) == (True, True, "")
+    assert "row a, seed 0" in found["panel"]
+    assert "specification" in found["panel"]
+
+
+def look(store: Store, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """What the harness found in the page, and the lines of the console."""
+    entries = collect(store)
+    text = render_html(entries, store, all_tables(entries), {}).replace("</body>", HARNESS + "</body>")
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    output = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
+    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert output is not None, errors
+    return json.loads(output[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")), errors

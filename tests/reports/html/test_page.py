@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
+
+from reports.api import all_tables
+from reports.collect import collect
+from reports.html.page import render_html
+from reports.html.runs import RunBook
+from reports.html.view import TableView, table_view
+from reports.table import Cell, Column, Row, State, Table
+from results.specification import Protocol, Scoring
+from results.store import Store
+
+NASTY = '<script>alert("x")</script> & k_means α'
+
+
+class Tags(HTMLParser):
+    """Counts elements, and collects ids and every address that a browser might follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "action", "srcset", "data"):
+                self.addresses.append(value or "")
+
+
+def page(store: Store) -> str:
+    entries = collect(store)
+    return render_html(entries, store, all_tables(entries), {})
+
+
+def payload(text: str) -> dict[str, list[dict[str, object]]]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    loaded = json.loads(found[1])
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_the_page_asks_no_host_for_anything(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10)))
+    text = page(store)
+    assert all(address.startswith(("#", "data:")) for address in Tags(text).addresses)
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_names_cannot_break_out_of_the_page(store: Store):
+    row = add_row(store, NASTY, {0: Outcome(10), 1: FAILED})
+    folder = store.run_folder(row.runs[0])
+    (folder / "log.txt").write_text("</script><script>alert(1)</script>\u2028\n")
+    text = page(write_grid(store, row, note=NASTY))
+    assert Tags(text).tags.count("script") == 2
+    assert "alert(&#34;x&#34;)" in text
+    assert payload(text)["runs"][0]["log"] == "</script><script>alert(1)</script>\u2028"
+
+
+def test_ids_are_unique_and_links_lead_somewhere(store: Store):
+    rows = [add_row(store, "a", outcomes(10), role="baseline"), add_row(store, "b", outcomes(9), role="variation")]
+    tags = Tags(page(write_grid(store, *rows)))
+    assert len(tags.ids) == len(set(tags.ids))
+    anchors = [address[1:] for address in tags.addresses if address.startswith("#") and not address.startswith("#run=")]
+    assert set(anchors) <= set(tags.ids)
+
+
+def test_the_same_store_gives_the_same_page(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10, 20)))
+    assert page(store) == page(store)
+
+
+def test_runs_are_told_once_with_all_that_is_known(store: Store):
+    hungarian = Protocol(name="hungarian", view=VIEW, scoring=Scoring(matching="hungarian"))
+    seeds = {0: Outcome(10, environment={"host": "here"}), 1: Outcome(11, environment={"host": "here"}), 2: FAILED}
+    write_grid(store, add_row(store, "a", seeds, protocols=[WHOLE, hungarian]))
+    data = payload(page(store))
+    assert [run["state"] for run in data["runs"]] == ["done", "done", "failed"]
+    assert data["environments"] == [{"host": "here"}, {}]
+    first, failed = data["runs"][0], data["runs"][2]
+    assert isinstance(first["evaluations"], list)
+    assert len(first["evaluations"]) == 1
+    assert isinstance(first["spec"], dict)
+    assert first["spec"]["method"] == "kmeans"
+    assert isinstance(failed["failure"], dict)
+    assert failed["failure"]["kind"] == "out_of_memory"
+    assert [run["environment"] for run in data["runs"]] == [0, 0, 1]
+
+
+def test_states_are_counted_in_the_head(store: Store):
+    write_grid(store, add_row(store, "a", {0: Outcome(10), 1: FAILED, 2: FAILED}))
+    text = page(store)
+    assert '<span class="state done"><b>1</b> done</span>' in text
+    assert '<span class="state failed"><b>2</b> failed</span>' in text
+
+
+def view(store: Store, *rows: Row) -> TableView:
+    columns = (
+        Column("protocol", "protocol", constant=True),
+        Column("name", "name"),
+        Column("mIoU", "mIoU", "percent", "higher", "std"),
+        Column("hidden", "hidden", "count", machine=True),
+        Column("nothing", "nothing", "count", machine=True),
+    )
+    write_grid(store, add_row(store, "a", outcomes(10, 20)))
+    return table_view(Table("t x", "C.", columns, rows), RunBook(collect(store), store))
+
+
+def test_cells_carry_text_sorting_key_and_runs(store: Store):
+    run = add_row(store, "a", outcomes(10, 20)).runs[1]
+    cells = {
+        "protocol": Cell("whole"),
+        "name": Cell("x", marks=("†",)),
+        "mIoU": Cell(42.44, std=0.3, bold=True, runs=(run, "unknown")),
+        "hidden": Cell(3),
+    }
+    found = view(store, Row(cells, ranked=False), Row({"mIoU": Cell(state=State.FAILED)}))
+    assert found.id == "table-t-x"
+    assert [(head.key, head.extra) for head in found.heads] == [
+        ("protocol", True),
+        ("name", False),
+        ("mIoU", False),
+        ("hidden", True),
+    ]
+    assert (found.heads[2].text, found.heads[2].small) == ("mIoU", "± std (%)")
+    number = found.rows[0].cells[2]
+    assert (number.text, number.sort, number.runs, number.bold) == ("42.4 ± 0.3", "42.44", "1", True)
+    assert found.rows[0].cells[1].marks == ("†",)
+    assert [row.ranked for row in found.rows] == [False, True]
+    failed = found.rows[1].cells[2]
+    assert (failed.text, failed.sort, failed.state) == ("failed", "", "failed")
+
+
+def test_a_run_that_never_began_is_told_too(store: Store):
+    write_grid(store, add_row(store, "a", {0: Outcome(fit_status=None, evaluation_status=None)}))
+    (run,) = payload(page(store))["runs"]
+    assert (run["state"], run["reason"]) == ("missing", "not begun")
+    assert "spec" not in run
+
+
+@pytest.mark.parametrize("name", ["page.html.j2", "page.css", "page.js"])
+def test_the_pages_parts_are_package_data(name: str):
+    import reports.html
+
+    assert (Path(str(reports.html.__file__)).parent / name).is_file()
