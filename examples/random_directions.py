@@ -5,12 +5,15 @@ Run it in any grid, without a change to the harness: ``method: examples/random_d
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Self
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from methods.health import clusters_in_use
+from methods.inputs import require_finite, require_patches
 from methods.interface import FitContext, Params, PatchBatch, PatchSource
 
 
@@ -32,13 +35,16 @@ class RandomDirections:
         self.directions = torch.empty(0)
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
-        """Draw the directions, (C, K)."""
+        """Draw the directions, (C, K), and look at 16 images whether more than one cluster is used."""
+        require_patches(patches, self.n_clusters)
         generator = context.seeds.torch("initialisation")
         self.directions = torch.randn(patches.channels[-1], self.n_clusters, generator=generator)
+        self.checks = (clusters_in_use(self.predict(batch) for batch in islice(patches.images(), 16)),)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
         """(B, K, h, w) inner products."""
+        require_finite(batch.features, "the images")
         scores = batch.features[-1] @ self.directions.to(batch.pixels.device)
         return scores.permute(0, 3, 1, 2)
 

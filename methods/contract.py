@@ -1,0 +1,243 @@
+"""What every method must keep: checks that run in a moment on small scenes, for methods that ship and for others.
+
+``violations(Subject("kmeans", {"k": 4}))`` lists what a method breaks; it is empty for a sound one.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import ConfigError, RunInterrupted, UserError
+from methods.errors import NumericalError
+from methods.interface import LabelSource, Segmenter
+from methods.registry import base_params, complete_params, load_method, method_facts
+from methods.testing import MemoryCheckpoint, MemorySource, build, fit, same_state, scenes, stop_after
+
+
+class ContractViolation(AssertionError):
+    """A method does not keep a promise that the harness relies on."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method under test.
+
+    Attributes:
+        name: as in grids, or ``path/to/file.py:Class``.
+        params: parameters that make its fit small: a training of seconds at the most, on 8 images of 6 x 7 patches.
+        labels: for a method that uses labels.
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    labels: LabelSource | None = None
+
+    def fit(self, source: MemorySource | None = None, seed: int = 0, **context: Any) -> Segmenter:
+        """The method fitted on ``source``, else on the standard scenes."""
+        return fit(self.name, self.params, source or scenes()[0], seed, labels=self.labels, **context)
+
+
+def facts(subject: Subject) -> None:
+    """The registry says of a method what its class says."""
+    method, known = load_method(subject.name), method_facts(subject.name)
+    _demand(known.params is method.Params, "the registry names another parameter model than the class")
+    _demand(known.uses_labels == method.uses_labels, "registry and class disagree on uses_labels")
+    _demand(known.fit_from == method.fit_from, "registry and class disagree on fit_from")
+    _demand("k" in method.Params.model_fields, 'the number of clusters must be a parameter called "k"')
+    params = complete_params(subject.name, subject.params)
+    _demand(build(subject.name, subject.params).n_clusters == params["k"], "n_clusters must equal the parameter k")
+
+
+def firewall(subject: Subject) -> None:
+    """The file of a method imports no data set, through which it could reach labels."""
+    method = load_method(subject.name)
+    tree = ast.parse(inspect.getsource(inspect.getmodule(method) or method))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        reached = [name for name in names if name.split(".")[0] in ("datasets", "bench")]
+        _demand(not reached, f"imports {', '.join(reached)}: a method sees patches, never data sets or the harness")
+
+
+def refusals(subject: Subject) -> None:
+    """Bad parameters are refused with an error for users."""
+    for bad in ({"no_such_parameter": 1}, {"k": 0}, {"k": "many"}, {"k": None}):
+        with _expected(ConfigError, f"parameters {bad} must be refused"):
+            complete_params(subject.name, {**subject.params, **bad})
+
+
+def determinism(subject: Subject) -> None:
+    """The same seed gives the same bits, whatever the global generator does, and leaves that as it was."""
+    torch.manual_seed(1)
+    first = subject.fit()
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    second = subject.fit()
+    _demand(same_state(first, second), "two fits of one seed differ: draw from context.seeds only")
+    _demand(torch.equal(before, torch.random.get_rng_state()), "the global random generator was used")
+
+
+def prediction(subject: Subject) -> None:
+    """Scores are finite float32 of shape (B, K, h, w) on any grid, and predicting changes nothing."""
+    method, batch = subject.fit(), scenes(3, (5, 9), seed=1)[0].batch([0, 1, 2])
+    features, state = [level.clone() for level in batch.features], _copy(method)
+    scores = method.predict(batch)
+    shape = (3, method.n_clusters, 5, 9)
+    _demand(tuple(scores.shape) == shape, f"predict gave shape {tuple(scores.shape)}, expected {shape}")
+    _demand(scores.dtype == torch.float32, f"predict gave {scores.dtype}, expected float32")
+    _demand(bool(scores.isfinite().all()), "predict gave scores that are not finite")
+    _demand(not scores.requires_grad, "scores carry a gradient: predict under torch.no_grad()")
+    _demand(all(torch.equal(a, b) for a, b in zip(batch.features, features, strict=True)), "predict changed features")
+    _demand(_same(state, method.state_dict()), "predict changed the state")
+    _demand(torch.equal(method.predict(batch), scores), "a second prediction differs from the first")
+
+
+def batch_invariance(subject: Subject) -> None:
+    """The scores of an image do not depend on what else is in the batch, to 1e-5."""
+    method, source = subject.fit(), scenes()[0]
+    together = method.predict(source.batch(range(8)))
+    for size in (1, 3):
+        parts = [method.predict(source.batch(range(8)[at : at + size])) for at in range(0, 8, size)]
+        gap = float((torch.cat(parts) - together).abs().max())
+        _demand(gap <= 1e-5, f"scores in batches of {size} differ by {gap:.2g} from those in one batch of 8")
+
+
+def resume(subject: Subject) -> None:
+    """A fit that was stopped, at any of its first moments, and ordered again ends with the same bits."""
+    undisturbed = subject.fit()
+    for moment in (0, 1, 3, 7):
+        checkpoint, resumed = MemoryCheckpoint(), None
+        try:
+            resumed = subject.fit(checkpoint=checkpoint, should_stop=stop_after(moment))
+        except RunInterrupted:
+            resumed = subject.fit(checkpoint=checkpoint)
+        _demand(same_state(undisturbed, resumed), f"stopped at its question {moment} and resumed, a fit ends otherwise")
+
+
+def state(subject: Subject) -> None:
+    """A state is tensors that share no memory; restored from it, a method predicts the same bits."""
+    method, source = subject.fit(), scenes()[0]
+    kept = method.state_dict()
+    _demand(all(isinstance(tensor, Tensor) for tensor in kept.values()), "a state may hold tensors only")
+    places = [tensor.untyped_storage().data_ptr() for tensor in kept.values() if tensor.numel()]
+    _demand(len(places) == len(set(places)), "tensors of a state share memory: clone them")
+    restored = build(subject.name, subject.params)
+    restored.load_state_dict({name: tensor.clone() for name, tensor in kept.items()})
+    _demand(_same(kept, restored.state_dict()), "a restored state differs from the stored one")
+    batch = source.batch(range(8))
+    _demand(torch.equal(restored.predict(batch), method.predict(batch)), "a restored fit predicts otherwise")
+
+
+def too_many_clusters(subject: Subject) -> None:
+    """More clusters than training patches are refused with an error for users."""
+    tiny = Subject(subject.name, {**subject.params, "k": 8 * 2 * 2 + 1}, subject.labels)
+    base = None if method_facts(subject.name).fit_from is None else _base(subject)
+    with _expected(UserError, "33 clusters of 32 patches must be refused"):
+        tiny.fit(scenes(8, (2, 2))[0], base=base)
+
+
+def not_finite(subject: Subject) -> None:
+    """Features that hold NaN are refused in training and in prediction; NaN never comes out in silence."""
+    method, source = subject.fit(), scenes()[0]
+    base = None if method_facts(subject.name).fit_from is None else _base(subject)
+    source.features[-1][:, 2, 2] = float("nan")
+    with _expected((NumericalError, UserError), "a fit on features that hold NaN must be refused"):
+        subject.fit(source, base=base)
+    with _expected((NumericalError, UserError), "a prediction from features that hold NaN must be refused"):
+        method.predict(source.batch([0, 1]))
+
+
+def constant_features(subject: Subject) -> None:
+    """Features that are all alike end in a refusal, or in finite scores and a failed check of the method's own."""
+    source = scenes()[0]
+    alike = MemorySource([torch.full_like(level, 0.3) for level in source.features])
+    try:
+        method = subject.fit(alike)
+    except (NumericalError, UserError):
+        return
+    _demand(
+        bool(method.predict(alike.batch([0])).isfinite().all()), "constant features gave scores that are not finite"
+    )
+    used = len(set(method.predict(alike.batch([0])).argmax(1).flatten().tolist()))
+    failed = any(not check.passed for check in getattr(method, "checks", ()))
+    _demand(used > 1 or failed, "all patches are in one cluster, and no check of the method says so")
+
+
+def one_image(subject: Subject) -> None:
+    """A single training image is enough, or is refused with an error for users."""
+    source = scenes(1)[0]
+    try:
+        scores = subject.fit(source).predict(source.batch([0]))
+    except UserError:
+        return
+    _demand(bool(scores.isfinite().all()), "one image gave scores that are not finite")
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    check.__name__: check
+    for check in (
+        facts,
+        firewall,
+        refusals,
+        determinism,
+        prediction,
+        batch_invariance,
+        resume,
+        state,
+        too_many_clusters,
+        not_finite,
+        constant_features,
+        one_image,
+    )
+}
+
+
+def violations(subject: Subject) -> dict[str, str]:
+    """What a method breaks: name of the check -> what was found, empty for a sound method."""
+    found = {}
+    for name, check in CHECKS.items():
+        try:
+            check(subject)
+        except Exception as error:
+            prefix = "" if isinstance(error, ContractViolation) else f"{type(error).__name__}: "
+            found[name] = prefix + str(error)
+    return found
+
+
+def _demand(kept: bool, violation: str) -> None:
+    if not kept:
+        raise ContractViolation(violation)
+
+
+@contextmanager
+def _expected(kind: type[Exception] | tuple[type[Exception], ...], violation: str) -> Iterator[None]:
+    try:
+        yield
+    except kind:
+        return
+    except Exception as error:
+        raise ContractViolation(f"{violation}, but it ended in {type(error).__name__}: {error}") from error
+    raise ContractViolation(violation)
+
+
+def _base(subject: Subject) -> Segmenter:
+    """The fit that the subject starts from, made on sound patches."""
+    name = method_facts(subject.name).fit_from
+    assert name is not None
+    return fit(name, base_params(subject.name, subject.params), scenes()[0])
+
+
+def _copy(method: Segmenter) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in method.state_dict().items()}
+
+
+def _same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

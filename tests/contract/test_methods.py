@@ -1,0 +1,45 @@
+"""Every method that ships keeps the contract."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from methods.contract import CHECKS, Subject
+from methods.registry import METHODS
+from methods.testing import same_state
+
+NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
+SMALL: dict[str, dict[str, Any]] = {
+    "kmeans": {"k": 4, "input": "all_standardised_l2", "scores": "distance"},
+    "neuralef": {"k": 4, **NETWORK},
+    "neuralef_kmeans": {"k": 4, "scores": "distance", **NETWORK},
+}
+
+
+def test_every_method_is_held_to_the_contract() -> None:
+    assert SMALL.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name: str, check: Callable[[Subject], None]) -> None:
+    check(Subject(name, SMALL[name]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_seed_gives_another_fit(name: str) -> None:
+    subject = Subject(name, SMALL[name])
+    assert not same_state(subject.fit(seed=0), subject.fit(seed=1))
+
+
+@pytest.mark.parametrize("params", [{"k": 4, "input": kind} for kind in ("last", "last_l2")])
+def test_other_inputs_of_kmeans_keep_it_too(params: dict[str, Any]) -> None:
+    for check in CHECKS.values():
+        check(Subject("kmeans", params))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_networks_resume_exactly_in_both_precisions(precision: str) -> None:
+    fits = [Subject("neuralef", SMALL["neuralef"]).fit(precision=precision) for _ in range(2)]
+    assert same_state(*fits)

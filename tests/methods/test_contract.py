@@ -1,0 +1,125 @@
+"""The contract's checks find the methods that break it, each its own fault, and pass a sound one."""
+
+from pathlib import Path
+
+import pytest
+
+from methods.contract import CHECKS, Subject, violations
+
+SOUND = '''
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from common.errors import ConfigError
+from methods.errors import NumericalError
+from methods.health import collapse_check
+from methods.params import Params
+
+
+class DirectionsParams(Params):
+    k: int = Field(4, ge=2)
+
+
+class Directions:
+    """The nearest of K patches drawn at random."""
+
+    Params = DirectionsParams
+    uses_labels = False
+    fit_from = None
+
+    def __init__(self, params):
+        self.n_clusters = params.k
+        self.centres = torch.empty(0)
+
+    def fit(self, patches, *, context):
+        if patches.n_patches < self.n_clusters:
+            raise ConfigError("too many clusters")
+        points = patches.subsample(patches.n_patches).features[-1]
+        if not points.isfinite().all():
+            raise NumericalError("NaN")
+        generator = context.seeds.torch("initialisation")
+        self.centres = points[torch.randperm(len(points), generator=generator)[: self.n_clusters]]
+        self.checks = (collapse_check(len(torch.cdist(points, self.centres).argmin(1).unique())),)
+        return self
+
+    def predict(self, batch):
+        if not batch.features[-1].isfinite().all():
+            raise NumericalError("NaN")
+        parts = [-(image[..., None, :] - self.centres).square().sum(-1) for image in batch.features[-1]]
+        return torch.stack(parts).permute(0, 3, 1, 2)
+
+    def state_dict(self):
+        return {"centres": self.centres}
+
+    def load_state_dict(self, state):
+        self.centres = state["centres"]
+'''
+
+BROKEN = {
+    "facts": ("self.n_clusters = params.k", "self.n_clusters = params.k + 1"),
+    "firewall": ("from typing import Any", "import datasets.interface"),
+    "refusals": ("k: int = Field(4, ge=2)", "k: Any = 4"),
+    "determinism": (", generator=generator)", ")"),
+    "prediction": ("return torch.stack(parts).permute(0, 3, 1, 2)", "return torch.stack(parts)"),
+    "batch_invariance": ("torch.stack(parts)", "(torch.stack(parts) - batch.features[-1].mean())"),
+    "resume": (
+        "generator = context.seeds",
+        "first = context.checkpoint.load() is None\n        context.checkpoint.save({})\n"
+        "        if context.should_stop():\n            from common.errors import RunInterrupted\n"
+        "            raise RunInterrupted\n"
+        "        points = points if first else points.flip(0)\n        generator = context.seeds",
+    ),
+    "state": ('self.centres = state["centres"]', 'self.centres = state["centres"].flip(0)'),
+    "too_many_clusters": ('raise ConfigError("too many clusters")', "self.n_clusters = patches.n_patches"),
+    "not_finite": ('raise NumericalError("NaN")', "pass"),
+    "constant_features": ("self.checks = (", "self.unread = ("),
+    "one_image": ("points = patches", "assert len(patches) > 1\n        points = patches"),
+}
+
+
+def subject(folder: Path, text: str) -> Subject:
+    path = folder / "directions.py"
+    path.write_text(text)
+    return Subject(f"{path}:Directions", {"k": 4})
+
+
+def test_a_sound_method_breaks_nothing(tmp_path: Path) -> None:
+    assert violations(subject(tmp_path, SOUND)) == {}
+
+
+def test_each_check_has_a_method_that_breaks_it() -> None:
+    assert BROKEN.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("check", BROKEN)
+def test_a_method_that_breaks_a_promise_is_found_out(check: str, tmp_path: Path) -> None:
+    sound, broken = BROKEN[check]
+    assert sound in SOUND
+    found = violations(subject(tmp_path, SOUND.replace(sound, broken)))
+    assert check in found, found
+    assert found[check]
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "check", "message"),
+    [
+        ("return torch.stack(parts)", "return torch.stack(parts).double()", "prediction", "expected float32"),
+        ("parts = [", "batch.features[-1].add_(1)\n        parts = [", "prediction", "predict changed features"),
+        ("parts = [", "self.centres = self.centres + 1\n        parts = [", "prediction", "predict changed the state"),
+        ('{"centres": self.centres}', '{"a": self.centres, "b": self.centres}', "state", "share memory"),
+        ('{"centres": self.centres}', '{"centres": self.centres, "k": 4}', "state", "tensors only"),
+        ("generator = context", "torch.rand(1)\n        generator = context", "determinism", "global random generator"),
+        ('ConfigError("too', 'ValueError("too', "too_many_clusters", "ended in ValueError: too many clusters"),
+    ],
+)
+def test_violations_say_what_is_wrong(sound: str, broken: str, check: str, message: str, tmp_path: Path) -> None:
+    found = violations(subject(tmp_path, SOUND.replace(sound, broken)))
+    assert message in found[check]
+
+
+def test_the_example_of_a_method_breaks_nothing() -> None:
+    example = Path(__file__).parents[2] / "examples" / "random_directions.py"
+    assert violations(Subject(f"{example}:RandomDirections", {"k": 4})) == {}
+    assert len(example.read_text().splitlines()) <= 60
