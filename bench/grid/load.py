@@ -112,6 +112,18 @@ def load_grid(
     return Grid(path, keys.name or path.stem, keys.note, tuple(rows), roots, keys.executor)
 
 
+def grid_name(reference: str) -> str:
+    """The name of a grid in the store, given that name or the grid's file.
+
+    Raises:
+        ConfigError: it looks like a file and is none, or the file is no YAML.
+    """
+    if not reference.endswith((".yaml", ".yml")):
+        return reference
+    name = read_document(Path(reference)).child("name")
+    return str(name.value) if name is not None else Path(reference).stem
+
+
 def _apply(root: Node, overrides: Sequence[Override], problems: Problems) -> tuple[Node, list[Override]]:
     """Apply overrides to the document; return those that are left for the rows."""
     for_rows = []

@@ -86,7 +86,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"features of {cache.title}: {size}{', there already' if cache.present else ''}")
     if plan.caches:
         lines.append(f"feature caches to write: {gigabytes(plan.cache_bytes)}; free on disk: {gigabytes(plan.free)}")
-    if plan.unfinished:
+    if plan.unfinished and total_seconds(plan) is not None:
         lines.append(f"time left on one worker, from past records: {_total_text(plan)}")
     if plan.provisional:
         names = ", ".join(plan.provisional)
@@ -103,7 +103,7 @@ def total_seconds(plan: Plan) -> float | None:
 def _total_text(plan: Plan) -> str:
     unknown = sum(run.seconds is None for run in plan.unfinished)
     total = show_seconds(total_seconds(plan))
-    return f"{total}, without {unknown} runs of a kind not seen before" if unknown and total != "-" else total
+    return f"{total}, without {unknown} runs of a kind not seen before" if unknown else total
 
 
 def _note(run: PlannedRun) -> str:

@@ -91,4 +91,4 @@ class Lab:
     def finish(self, spec: FitSpec, views: tuple[View, ...], **changes: Any) -> None:
         self.store.write_fit(fit_record(spec, **changes))
         for view in views:
-            self.evaluate(spec, view)
+            self.evaluate(spec, view, code=changes.get("code", CODE))

@@ -140,7 +140,7 @@ def test_the_table_shows_each_run_and_the_totals(lab: Lab) -> None:
 
 def test_lines_say_what_to_mind(lab: Lab) -> None:
     plan = lab.plan()
-    assert "time left on one worker, from past records: -" in plan_lines(plan)
+    assert not any("time left" in line for line in plan_lines(plan))
     spec = plan.runs[0].spec
     bare = spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": ""})})
     provisional = replace(plan, runs=(replace(plan.runs[0], spec=bare),))

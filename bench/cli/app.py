@@ -1,0 +1,74 @@
+"""The commands of ``bench``, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from bench.cli import data, doctor, listing, plan, predict, report, run, status
+from bench.cli.group import NearestGroup
+from common.errors import UserError
+
+# Typer brings its own copy of click in newer releases, so its errors are found through what it exports.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+# What typer makes of Ctrl-C.
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bench",
+    help="Benchmark and ablation harness for spectral methods in unsupervised semantic segmentation.",
+    cls=NearestGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("status")(status.status)
+app.command("report")(report.report)
+app.command("predict")(predict.predict)
+app.add_typer(listing.app, name="list")
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+app.command("version")(doctor.version)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows ``python -m bench``.
+
+    Returns:
+        0 if everything asked for is done, 1 if something failed or is unfinished, 2 for bad input.
+    """
+    try:
+        code = int(app(args=list(arguments) or ["--help"], prog_name="bench", standalone_mode=False) or 0)
+        if code != _INTERRUPTED:
+            return code
+        raise KeyboardInterrupt
+    except UserError as error:
+        if "--debug" in arguments:
+            raise
+        return complain(error)
+    except _UsageError as error:
+        message: Any = error
+        return complain(message.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted; the store is valid, and the same command goes on where this one stopped\n")
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has left. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def complain(error: object) -> int:
+    """Print each line of an error to standard error, and return the exit code of bad input."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"error: {line}\n")
+    return 2

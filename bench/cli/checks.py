@@ -1,0 +1,93 @@
+"""What is checked before a grid is run: its data, its extras, its weights and its device."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from bench.plan.model import Plan
+from common.errors import ConfigError, DataError
+from common.names import unknown
+from datasets import DataRoots, count_warning, open_data
+
+
+def used_splits(plan: Plan) -> list[tuple[str, str]]:
+    """Each (data set, split) that the unfinished runs of a plan look at, in the order of their use."""
+    used: dict[tuple[str, str], None] = {}
+    for run in plan.unfinished:
+        if not run.condition.fitted:
+            used[run.spec.data.dataset, run.spec.data.split] = None
+        for view in run.condition.missing:
+            used[view.dataset, view.split] = None
+    return list(used)
+
+
+def check_data(plan: Plan, roots: DataRoots) -> list[str]:
+    """Check every split that unfinished runs look at, without decoding a pixel.
+
+    Returns:
+        Warnings, one line each: splits that are not as large as their owners published.
+
+    Raises:
+        DataError: a data set is not there, or something is wrong with a split: the first problem and the count.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    for name, split in used_splits(plan):
+        data = open_data(name, roots)
+        found = data.problems(split)
+        problems += found
+        if not found and (warning := count_warning(data, split)):
+            warnings.append(warning)
+    if problems:
+        more = f" (and {len(problems) - 1} more; see bench data verify)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0]}{more}")
+    return warnings
+
+
+def check_extras(plan: Plan) -> None:
+    """Refuse a plan that needs a package that is not installed.
+
+    Raises:
+        ConfigError: a view asks for a CRF and pydensecrf2 is missing.
+    """
+    wants_crf = any(view.crf is not None for run in plan.unfinished for view in run.condition.missing)
+    if wants_crf and importlib.util.find_spec("pydensecrf") is None:
+        raise ConfigError("a protocol asks for a CRF, but pydensecrf2 is not installed; install the extra crf")
+
+
+def check_device(device: str) -> None:
+    """Refuse a CUDA device that this machine lacks. Imports torch only where CUDA was asked for by name.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if device.startswith("cuda"):
+        from bench.run.context import resolve_device
+
+        resolve_device(device)
+
+
+def check_executor(name: str, jobs: int | None) -> None:
+    """Refuse an unknown executor, or several jobs where one runs at a time.
+
+    Raises:
+        ConfigError: as said.
+    """
+    known = ("local", "inline")
+    if name not in known:
+        raise ConfigError(f"--executor: {unknown('executor', name, known)}")
+    if name == "inline" and jobs not in (None, 1):
+        raise ConfigError(f"--jobs {jobs}: the executor inline carries out one run at a time; use --executor local")
+
+
+def fetch_weights(plan: Plan) -> None:
+    """Bring the weights of all backbones to this machine, so that runs get their final identity.
+
+    Raises:
+        DataError: they cannot be fetched.
+    """
+    from bench.features.backbones import load_backbone
+
+    wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
+    for backbone in wanted.values():
+        load_backbone(backbone.name, backbone.options, "cpu")

@@ -1,0 +1,148 @@
+"""``bench doctor``: is this machine ready? And ``bench version``."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
+from bench.cli.output import plain_table, say, show, show_json
+from common.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from datasets import DataRoots
+
+DISTRIBUTION = "spectral-segmentation-bench"
+PACKAGES = ("bench", "common", "datasets", "methods", "reports", "results")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``ok`` is None where it is neither good nor bad."""
+
+    what: str
+    found: str
+    ok: bool | None = None
+
+
+def doctor(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False) -> int:
+    """Say what this machine offers and what is in the way; exit code 1 if something is."""
+    findings = [
+        *_versions(),
+        *_device(),
+        *_shadows(),
+        *_data(data_roots(data_root)),
+        _weights(),
+        *_store(out),
+    ]
+    if as_json:
+        show_json([asdict(finding) for finding in findings])
+    else:
+        marks = {True: Text("ok", "green"), False: Text("bad", "red"), None: Text("")}
+        show(plain_table(("", "", ""), [(marks[one.ok], one.what, one.found) for one in findings]))
+    return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def version(debug: Debug = False) -> int:
+    """Print the version."""
+    say(f"{DISTRIBUTION} {installed_version(DISTRIBUTION)}")
+    return 0
+
+
+def installed_version(distribution: str) -> str:
+    """The version of an installed distribution, or ``not installed``."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def shadowed(package: str, project: Path = PROJECT) -> str | None:
+    """Where a top-level package of ours would be imported from, if that is not the project; None if all is well."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return "cannot be imported"
+    places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
+    foreign = [place for place in places if Path(place).resolve() != project / package]
+    return foreign[0] if foreign else None
+
+
+def _versions() -> list[Finding]:
+    names = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "submitit", "pydensecrf2")
+    optional = ("pydensecrf2",)
+    found = [Finding(DISTRIBUTION, installed_version(DISTRIBUTION)), Finding("python", platform.python_version())]
+    for name in names:
+        version = installed_version(name)
+        found.append(Finding(name, version, None if version != "not installed" or name in optional else False))
+    return found
+
+
+def _device() -> list[Finding]:
+    import torch
+
+    from bench.environment import usable_cpus
+
+    threads = Finding("threads", f"{torch.get_num_threads()} of torch, {usable_cpus()} usable processors")
+    if not torch.cuda.is_available():
+        return [Finding("device", "cpu; no CUDA device"), threads]
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [Finding("device", f"cuda: {', '.join(names)}", True), threads]
+
+
+def _shadows() -> list[Finding]:
+    found = {package: shadowed(package) for package in PACKAGES}
+    foreign = [
+        Finding(
+            f"package {package}",
+            f"imported from {place}, not from {PROJECT / package}: uninstall the other package or use a virtual "
+            "environment of its own",
+            False,
+        )
+        for package, place in found.items()
+        if place is not None
+    ]
+    return foreign or [Finding("packages", f"{', '.join(PACKAGES)} come from {PROJECT}", True)]
+
+
+def _data(roots: DataRoots) -> list[Finding]:
+    from datasets import data_info, names, open_data
+    from datasets.verify import held_splits
+
+    found = [Finding("data root", str(root), root.is_dir()) for root in roots.roots]
+    if not roots.roots:
+        found.append(Finding("data root", "none; give --data-root or set $BENCH_DATA"))
+    for name in names():
+        if not data_info(name).needs_root:
+            continue
+        try:
+            splits = held_splits(open_data(name, roots))
+        except DataError:
+            splits = ()
+        found.append(Finding(f"data set {name}", ", ".join(splits) or "not found", True if splits else None))
+    return found
+
+
+def _weights() -> Finding:
+    from bench.features.backbones import weights_digest
+
+    digest = weights_digest("efficientnet_lite0")
+    return Finding("weights of efficientnet_lite0", digest or "not found", digest is not None)
+
+
+def _store(out: Path) -> list[Finding]:
+    from bench.features.cache.size import gigabytes
+    from bench.plan.build import free_bytes
+
+    disk = Finding("free disk", f"{gigabytes(free_bytes(out))} at {out}")
+    try:
+        store = find_store(out)
+    except StoreError as error:
+        return [disk, Finding("store", str(error), False)]
+    return [disk, Finding("store", f"{out}: {len(store.runs())} runs" if store else f"{out}: not there yet")]

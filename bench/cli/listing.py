@@ -1,0 +1,168 @@
+"""``bench list``: the methods, data sets, backbones and protocols that there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Group
+
+from bench.cli.group import NearestGroup
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from bench.cli.output import plain_table, say, show, show_json
+from common.errors import ConfigError, DataError
+from common.names import unknown
+
+app = typer.Typer(
+    help="List methods, data sets, backbones or protocols.",
+    cls=NearestGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Name = Annotated[Optional[str], typer.Argument(help="One of them, for all about it.")]  # noqa: UP045
+
+
+@app.command("methods")
+def methods(
+    name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+) -> int:
+    """List the methods, or the parameters of one with defaults and meaning."""
+    from methods.registry import method_facts, names
+
+    if name is not None:
+        return _method(name, as_json)
+    facts = [method_facts(known) for known in names()]
+    if as_json:
+        keys = ("name", "summary", "uses_labels", "fit_from")
+        show_json([{key: getattr(fact, key) for key in keys} for fact in facts])
+        return 0
+    rows = [(f"{fact.name} †" if fact.uses_labels else fact.name, fact.summary, fact.fit_from or "") for fact in facts]
+    show(plain_table(("method", "", "starts from"), rows))
+    if any(fact.uses_labels for fact in facts):
+        say("† is fitted with labels: marked in every table and kept out of rankings")
+    return 0
+
+
+def _method(name: str, as_json: bool) -> int:
+    from methods.registry import method_facts
+
+    facts = method_facts(name)
+    fields = facts.params.model_json_schema()["properties"]
+    if as_json:
+        keys = ("name", "summary", "uses_labels", "fit_from")
+        show_json({**{key: getattr(facts, key) for key in keys}, "parameters": fields})
+        return 0
+    rows = [(key, _default(field), _valid(field), field.get("description", "")) for key, field in fields.items()]
+    notes = [f"{facts.name}: {facts.summary}"]
+    if facts.uses_labels:
+        notes.append("Is fitted with labels: marked in every table and kept out of rankings.")
+    if facts.fit_from:
+        notes.append(f"Starts from the stored fit of {facts.fit_from} with the same parameters.")
+    show(Group(*notes, "", plain_table(("parameter", "default", "valid", ""), rows)))
+    return 0
+
+
+def _default(field: dict[str, Any]) -> str:
+    import json
+
+    default = field.get("default")
+    return default if isinstance(default, str) else json.dumps(default)
+
+
+def _valid(field: dict[str, Any]) -> str:
+    """Type and range of a parameter in a few characters."""
+    if "enum" in field:
+        return " | ".join(map(str, field["enum"]))
+    if "anyOf" in field:
+        return " or ".join(_valid(part) for part in field["anyOf"])
+    signs = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+    limits = [f"{sign} {field[key]:g}" for key, sign in signs if key in field]
+    return " ".join([str(field.get("type", "")), *limits]).strip()
+
+
+@app.command("datasets")
+def datasets(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False) -> int:
+    """List the data sets with classes, splits and sizes, and whether a data root holds them."""
+    from datasets import data_info, names
+
+    roots = data_roots(data_root)
+    found = [_data_set(data_info(name), roots) for name in names()]
+    if as_json:
+        show_json(found)
+        return 0
+    rows = [
+        (one["name"], ", ".join(one["classes"]) or "no labels", _splits(one["splits"]), one["held"]) for one in found
+    ]
+    show(plain_table(("data set", "classes", "splits", "held"), rows))
+    return 0
+
+
+def _data_set(info: Any, roots: Any) -> dict[str, Any]:
+    from datasets import open_data
+    from datasets.verify import held_splits
+
+    held = "generated"
+    if info.needs_root:
+        try:
+            held = ", ".join(held_splits(open_data(info.name, roots))) or "no"
+        except DataError:
+            held = "no"
+    elif not info.splits:
+        held = ""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "splits": info.splits,
+        "classes": list(info.class_sets),
+        "default_classes": info.default_classes,
+        "evaluation_size": info.evaluation_size,
+        "held": held,
+        "licence": info.licence,
+    }
+
+
+def _splits(splits: dict[str, int | None]) -> str:
+    return ", ".join(name if size is None else f"{name} {size}" for name, size in splits.items())
+
+
+@app.command("backbones")
+def backbones(
+    name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+) -> int:
+    """List the backbones, or stride, channels and options of one."""
+    from bench.features.backbones import backbone_info, backbone_names, complete_options
+
+    if name is None:
+        show_json(list(backbone_names())) if as_json else say("\n".join(backbone_names()))
+        return 0
+    info = backbone_info(name)
+    facts = {
+        "name": info.name,
+        "family": info.family,
+        "stride": info.stride,
+        "channels": list(info.channels),
+        "options": complete_options(name, {}),
+    }
+    show_json(facts) if as_json else show(plain_table(("", ""), [(key, str(value)) for key, value in facts.items()]))
+    return 0
+
+
+@app.command("protocols")
+def protocols(
+    name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+) -> int:
+    """List the protocols that ship, or one as it is written, to start a protocol of your own from."""
+    from bench.protocols.catalogue import FOLDER, find, names
+
+    if name is not None:
+        if name not in names():
+            raise ConfigError(unknown("protocol", name, names()))
+        show_json(find(name, FOLDER).node.plain()) if as_json else say((FOLDER / f"{name}.yaml").read_text().rstrip())
+        return 0
+    found = [find(known, Path()) for known in names()]
+    if as_json:
+        show_json([{"name": one.name, "note": one.note} for one in found])
+    else:
+        show(plain_table(("protocol", ""), [(one.name, one.note) for one in found]))
+    return 0

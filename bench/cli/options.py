@@ -1,0 +1,107 @@
+"""Options that commands share, and what their values become."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from common.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datasets import DataRoots
+    from results.store import Store
+
+DEFAULT_OUT = Path("results/runs")
+DATA_VARIABLE = "BENCH_DATA"
+
+Grid = Annotated[Path, typer.Option("--grid", "-g", help="The grid: a YAML file.", metavar="FILE")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the store of results.", metavar="DIR")]
+Roots = Annotated[
+    Optional[list[Path]],  # noqa: UP045 - typer reads this annotation at run time
+    typer.Option(
+        "--data-root",
+        help="Folder that holds data sets; may be given several times. Then $BENCH_DATA, then the grid's own.",
+        metavar="DIR",
+    ),
+]
+Changes = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set",
+        help="Change the grid: a path into it (defaults.seeds=[0,1]), or a key of runs or a parameter (seeds=[0], "
+        "epochs=1) for every run that has it. May be given several times.",
+        metavar="KEY=VALUE",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> DataRoots:
+    """Where data sets lie: the folders of ``--data-root``, then those of ``$BENCH_DATA``, then the grid's.
+
+    Raises:
+        DataError: a folder of ``--data-root`` does not exist.
+    """
+    from datasets import DataRoots
+
+    for root in given or ():
+        if not root.is_dir():
+            raise DataError(f"--data-root {root}: no such folder")
+    variable = os.environ.get(DATA_VARIABLE, "")
+    of_variable = [Path(part) for part in variable.split(os.pathsep) if part]
+    return DataRoots((*(given or ()), *of_variable, *of_grid))
+
+
+def find_store(out: Path) -> Store | None:
+    """The store at ``out``, or None where nothing is there yet.
+
+    Raises:
+        StoreError: something else is there, or a newer release wrote it.
+    """
+    from results.store import Store
+
+    nothing = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    return None if nothing else Store.open(out)
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes written as ``50GB``, ``1.5 TB`` or ``800MiB``.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].upper() not in _BYTES:
+        raise ConfigError(f'--cache-limit: expected a size such as 50GB or 800MB, got "{text}"')
+    return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def parse_device(text: str) -> str:
+    """A device by name.
+
+    Raises:
+        ConfigError: it is none of auto, cpu, cuda and cuda:N.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ConfigError(f'--device: unknown device "{text}"; valid: auto, cpu, cuda, cuda:N')
+    return text
+
+
+def parse_gpus(text: str) -> tuple[str, ...]:
+    """The devices of ``--gpus 0,1``, as in ``CUDA_VISIBLE_DEVICES``; empty for none.
+
+    Raises:
+        ConfigError: a device is empty or named twice.
+    """
+    devices = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    if any(not device for device in devices) or len(set(devices)) < len(devices):
+        raise ConfigError(f'--gpus: expected different devices such as 0,1, got "{text}"')
+    return devices

@@ -1,0 +1,71 @@
+"""``bench status``: how far the runs of a store or of a grid are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.text import Text
+
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.output import plain_table, say, show, show_json
+
+if TYPE_CHECKING:
+    from bench.plan.overview import RunStatus
+
+StateFilter = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--state", help="Only runs in this state; may be given several times.", metavar="STATE"),
+]
+
+
+def status(
+    out: Out = DEFAULT_OUT,
+    grid: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--grid", "-g", help="One grid, by name or file; default: all of the store.", metavar="GRID"),
+    ] = None,
+    state: StateFilter = None,
+    data_root: Roots = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Print the state of each run: stage and progress while it runs, the reason where it failed."""
+    from bench.grid.load import grid_name
+    from bench.plan.overview import overview
+    from results.store import Store
+
+    found = overview(Store.open(out), grid_name(grid) if grid is not None else None)
+    shown = [run for run in found if not state or run.condition.state in state]
+    if as_json:
+        show_json([_json(run) for run in shown])
+        return 0
+    columns = ("state", "progress", "grid", "row", "seed", "run", "note")
+    show(plain_table(columns, [_cells(run) for run in shown], right=("seed",)))
+    counts = Counter(run.condition.state for run in found)
+    say(f"{len(found)} runs: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+    return 0
+
+
+def _cells(run: RunStatus) -> tuple[Any, ...]:
+    from bench.plan.show import STATE_STYLES
+
+    state = Text(run.condition.state, style=STATE_STYLES.get(run.condition.state, ""))
+    return state, run.progress_text, run.grid, run.title, run.seed, run.run_id, run.condition.reason
+
+
+def _json(run: RunStatus) -> dict[str, Any]:
+    progress = run.progress
+    return {
+        "run_id": run.run_id,
+        "grid": run.grid,
+        "title": run.title,
+        "seed": run.seed,
+        "state": run.condition.state,
+        "reason": run.condition.reason,
+        "missing": len(run.condition.missing),
+        "stage": progress.stage if progress else None,
+        "done": progress.done if progress else None,
+        "total": progress.total if progress else None,
+    }

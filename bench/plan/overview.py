@@ -1,0 +1,100 @@
+"""How far the runs are that a store knows of, from its manifests and records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.plan.current import CurrentCode
+from bench.plan.model import Condition
+from bench.plan.states import Code, condition
+from bench.progress import PROGRESS_FILE, Progress, read_progress
+from common.errors import StoreError
+from common.names import unknown
+from results.manifest import Manifest, ManifestRow
+from results.specification import View
+from results.store import Store
+
+_AT_WORK = ("running", "interrupted")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run of a store.
+
+    Attributes:
+        run_id: the run.
+        grid: the grid that asks for it; empty for a fit that others start from, or of a grid that has changed since.
+        title: of its row.
+        seed: its seed.
+        condition: how far it is.
+        progress: what it last said of itself, while it is at work.
+    """
+
+    run_id: str
+    grid: str
+    title: str
+    seed: int
+    condition: Condition
+    progress: Progress | None
+
+    @property
+    def progress_text(self) -> str:
+        """Stage and progress, such as ``fit 12/60``; empty where it is not at work."""
+        if self.progress is None:
+            return ""
+        total = f"/{self.progress.total}" if self.progress.total else ""
+        return f"{self.progress.stage} {self.progress.done}{total}"
+
+
+def overview(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:
+    """The runs that the grids of a store ask for, then all others that left anything.
+
+    Args:
+        store: the store.
+        grid: the name of one grid; None: all.
+        code: today's; default: that of the project.
+
+    Raises:
+        StoreError: the store cannot be read, or knows no such grid.
+    """
+    manifests = store.manifests()
+    if grid is not None:
+        names = [manifest.name for manifest in manifests]
+        if grid not in names:
+            raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
+        manifests = [manifest for manifest in manifests if manifest.name == grid]
+    today = code or CurrentCode()
+    found = [_status(store, manifest, row, seed, today) for manifest, row, seed in _wanted(manifests)]
+    if grid is None:
+        known = {run.run_id for run in found}
+        found += [_other(store, run_id, today) for run_id in store.runs() if run_id not in known]
+    return found
+
+
+def _wanted(manifests: list[Manifest]) -> Iterator[tuple[Manifest, ManifestRow, int]]:
+    for manifest in manifests:
+        for row in manifest.rows:
+            for seed in row.runs:
+                yield manifest, row, seed
+
+
+def _status(store: Store, manifest: Manifest, row: ManifestRow, seed: int, code: Code) -> RunStatus:
+    run_id = row.runs[seed]
+    views = {view.view_id: view for p in row.protocols for view in (p.view, p.fit_view) if view is not None}
+    return _with_progress(store, run_id, manifest.name, row.title, seed, tuple(views.values()), code)
+
+
+def _other(store: Store, run_id: str, code: Code) -> RunStatus:
+    record = store.fit_record(run_id)
+    title, seed = (record.spec.method, record.spec.seed) if record else ("", 0)
+    return _with_progress(store, run_id, "", title, seed, (), code)
+
+
+def _with_progress(
+    store: Store, run_id: str, grid: str, title: str, seed: int, views: tuple[View, ...], code: Code
+) -> RunStatus:
+    found = condition(run_id, views, store, code)
+    at_work = found.state in _AT_WORK
+    progress = read_progress(store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
+    return RunStatus(run_id, grid, title, seed, found, progress)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_lab import Bench
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = ["run", "plan", "status", "report", "predict", "list", "data", "doctor", "version"]
+LEAVES = [
+    *([command] for command in COMMANDS if command not in ("list", "data")),
+    *(["list", noun] for noun in ("methods", "datasets", "backbones", "protocols")),
+    ["data", "verify"],
+    ["data", "prepare"],
+]
+
+
+def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False
+    )
+
+
+def test_the_front_page_lists_every_command(bench: Bench) -> None:
+    for result in (bench("--help"), bench()):
+        assert result.code == 0
+        assert all(f"  {command} " in result.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
+def test_every_command_explains_itself(bench: Bench, command: list[str]) -> None:
+    result = bench(*command, "--help")
+    assert result.code == 0
+    assert "Usage: bench " + " ".join(command) in result.out
+    assert "--debug" in result.out
+    if command != ["version"]:
+        assert "--out" in result.out
+        assert "--data-root" in result.out
+
+
+@pytest.mark.parametrize("command", [leaf for leaf in LEAVES if leaf not in (["run"], ["version"])], ids=" ".join)
+def test_every_query_offers_json(bench: Bench, command: list[str]) -> None:
+    assert "--json" in bench(*command, "--help").out
+
+
+def test_version(bench: Bench) -> None:
+    result = bench("version")
+    assert result.code == 0
+    assert result.out.startswith("spectral-segmentation-bench ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rum"], 'unknown command "rum"; did you mean "run"?'),
+        (["list", "method"], 'unknown command "method"; did you mean "methods"?'),
+        (["plan"], "Missing option '--grid'"),
+        (["plan", "--grd", "x"], "No such option: --grd"),
+        (["run", "--grid", "g.yaml", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["run", "--grid", "g.yaml", "--threads", "many"], "Invalid value for '--threads'"),
+        (["plan", "--grid", "g.yaml", "extra"], "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_error_line(bench: Bench, arguments: list[str], says: str) -> None:
+    result = bench(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: ")
+    assert says in result.err
+
+
+def test_debug_shows_the_traceback(bench: Bench) -> None:
+    from common.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no such file"):
+        bench("plan", "--grid", "gone.yaml", "--debug")
+
+
+def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.grid.load.load_grid", interrupt)
+    result = bench("plan", "--grid", "g.yaml")
+    assert result.code == 1
+    assert "the same command goes on" in result.err
+
+
+def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from bench.cli.app import run_command_line as run; "
+        f"run(['--help']); run(['plan', '--grid', 'ablations.yaml', '--out', {str(tmp_path / 'o')!r}]); "
+        "run(['list', 'methods']); "
+        "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
+    )
+    assert python("-c", code).stderr == "light"
+
+
+def test_the_module_and_its_exit_code(tmp_path: Path) -> None:
+    found = python("-m", "bench", "plan", "--grid", "gone.yaml", cwd=tmp_path)
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", "error: gone.yaml: no such file\n")
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = f"{sys.executable} -m bench list backbones | head -1"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    assert found.stdout == "efficientnet_lite0\n"
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,152 @@
+"""Options, checks and what a launcher shows."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plan_lab import Lab
+from rich.console import Console
+from rich.progress import Progress
+
+from bench.cli.checks import used_splits
+from bench.cli.options import data_roots, find_store, parse_bytes, parse_device, parse_gpus
+from bench.cli.progress import counted
+from bench.cli.report import csv_records
+from bench.cli.watch import BarWatcher, LineWatcher, watching
+from bench.executors.interface import Event
+from common.errors import ConfigError, DataError, StoreError
+
+
+@given(st.integers(0, 10**6), st.sampled_from([("", 1), ("kB", 10**3), ("GB", 10**9), ("GiB", 2**30), ("tb", 10**12)]))
+def test_sizes(number: int, unit: tuple[str, int]) -> None:
+    assert parse_bytes(f"{number}{unit[0]}") == number * unit[1]
+    assert parse_bytes(f" {number} {unit[0]} ") == number * unit[1]
+
+
+def test_sizes_with_a_fraction() -> None:
+    assert parse_bytes("1.5GB") == 1_500_000_000
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1 gigabyte", "1,5GB"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ConfigError, match="--cache-limit"):
+        parse_bytes(text)
+
+
+def test_devices() -> None:
+    assert [parse_device(text) for text in ("auto", "cpu", "cuda", "cuda:3")] == ["auto", "cpu", "cuda", "cuda:3"]
+    assert parse_gpus("") == ()
+    assert parse_gpus("0, 1") == ("0", "1")
+    for text in ("0,,1", "0,0", ","):
+        with pytest.raises(ConfigError, match="--gpus"):
+            parse_gpus(text)
+
+
+def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/x:/y")
+    assert data_roots([tmp_path], [Path("/z")]).roots == (tmp_path, Path("/x"), Path("/y"), Path("/z"))
+    with pytest.raises(DataError, match="no such folder"):
+        data_roots([tmp_path / "gone"])
+
+
+def test_a_store_that_is_not_there_is_none(tmp_path: Path) -> None:
+    assert find_store(tmp_path / "gone") is None
+    assert find_store(tmp_path) is None
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(StoreError):
+        find_store(tmp_path)
+
+
+def test_the_splits_of_what_is_left(lab: Lab) -> None:
+    text = (
+        "{protocols: [whole, {name: fitted, extends: whole, scoring: {fit_split: train}}],"
+        " runs: [{method: kmeans}, {method: kmeans, train_dataset: synthetic, dataset: camvid, split: test}]}"
+    )
+    plan = lab.plan(text)
+    assert set(used_splits(plan)) == {
+        ("synthetic", "train"),
+        ("synthetic", "val"),
+        ("camvid", "test"),
+        ("camvid", "train"),
+    }
+    run = plan.runs[0]
+    lab.finish(run.spec, tuple(view for view in run.views if view.dataset == "synthetic"))
+    assert set(used_splits(lab.plan(text))) == {("camvid", "test"), ("camvid", "train")}
+
+
+def progress_of(lab: Lab, run_id: str, done: int) -> None:
+    folder = lab.store.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "progress.json").write_text(json.dumps({"stage": "fit", "done": done, "total": 60, "updated": 0.0}))
+
+
+EVENTS = [
+    Event("started", "r1"),
+    Event("tick"),
+    Event("elsewhere", "r2"),
+    Event("finished", "r1", "not_converged"),
+    Event("finished", "r3", "dependency", "needs r9"),
+    Event("stopping", message="waiting"),
+]
+
+
+def test_lines_for_starts_ends_and_now_and_then_progress(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.cli.watch.QUIET_S", 0.0)
+    progress_of(lab, "r1", 12)
+    watch = LineWatcher(lab.store, {"r1": "one", "r2": "two"})
+    for event in EVENTS:
+        watch(event)
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "one: started",
+        "one: fit 12 of 60",
+        "two: another launcher is at work on it",
+        "one: not converged after 0 s (1 of 2)",
+        "r3: dependency: needs r9 (2 of 2)",
+        "stopping: waiting",
+    ]
+
+
+def test_progress_lines_do_not_flood(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    progress_of(lab, "r1", 12)
+    watch = LineWatcher(lab.store, {"r1": "one"})
+    watch(EVENTS[0])
+    for _ in range(50):
+        watch(Event("tick"))
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_bars_on_a_terminal(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cli.watch.BAR_S", 0.0)
+    progress_of(lab, "r1", 12)
+    stream = StringIO()
+    with Progress(console=Console(file=stream, force_terminal=True, width=100), auto_refresh=False) as progress:
+        watch = BarWatcher(lab.store, {"r1": "one", "r2": "two"}, progress)
+        for event in EVENTS[:2]:
+            watch(event)
+        (task,) = [task for task in progress.tasks if task.description == "one: fit"]
+        assert (task.completed, task.total) == (12, 60)
+        for event in EVENTS[2:]:
+            watch(event)
+        assert [(task.description, task.completed, task.total) for task in progress.tasks] == [("all runs", 2, 2)]
+    assert "needs r9" in stream.getvalue()
+
+
+def test_lines_where_there_is_no_terminal(lab: Lab) -> None:
+    with watching(lab.store, {}) as watch:
+        assert isinstance(watch, LineWatcher)
+    with watching(lab.store, {}, bars=True) as watch:
+        assert isinstance(watch, BarWatcher)
+    with counted("reading") as progress:
+        assert progress is None
+
+
+def test_csv_records_have_numbers() -> None:
+    assert csv_records("a,b\n1.5,x\n,2\n") == [{"a": 1.5, "b": "x"}, {"a": "", "b": 2.0}]

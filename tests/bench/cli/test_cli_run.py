@@ -1,0 +1,214 @@
+"""From a grid to its tables, with an executor that only pretends: what is carried out, resumed, retried, reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cli_lab import Bench, FakeExecutor, Result
+from plan_lab import CODE, SMALL, Lab, fit_record
+
+from bench.order import Execution
+from results.store import Store
+
+Launcher = Callable[..., tuple[Result, FakeExecutor]]
+BASES = "{name: bases, defaults: {subset: 8, params: {k: 8}}, runs: [{method: neuralef_kmeans}, {method: kmeans}]}"
+
+
+@pytest.fixture
+def launch(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Launcher:
+    """Runs a grid; returns how it ended and the executor, whose list tells what was carried out."""
+
+    def call(text: str = SMALL, *options: object, **endings: Any) -> tuple[Result, FakeExecutor]:
+        made: list[FakeExecutor] = []
+
+        def make(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> FakeExecutor:
+            made.append(FakeExecutor(store, endings))
+            return made[0]
+
+        monkeypatch.setattr("bench.cli.run.make_executor", make)
+        result = bench("run", "--grid", lab.write(text), "--out", lab.out, *options)
+        return result, made[0] if made else FakeExecutor(lab.store)
+
+    return call
+
+
+def test_a_grid_becomes_records_a_manifest_and_a_table(launch: Launcher, lab: Lab) -> None:
+    result, executor = launch()
+    assert result.code == 0
+    assert executor.carried_out == [run.run_id for run in lab.plan().runs]
+    assert [manifest.name for manifest in lab.store.manifests()] == ["small"]
+    assert "efficientnet_lite0" in lab.store.weights_lock()
+    assert "small: 4 runs: 4 new" in result.out
+    assert "kmeans, input=last_l2" in result.out
+    assert "| configuration" in result.out
+    assert "(4 of 4)" in result.out
+
+
+def test_the_same_command_does_nothing_twice(launch: Launcher, lab: Lab) -> None:
+    launch()
+    before = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file() and path.parent.name != "grids"}
+    result, executor = launch()
+    assert result.code == 0
+    assert executor.carried_out == []
+    assert "4 done" in result.out
+    assert "| configuration" in result.out
+    after = {path: path.read_bytes() for path in lab.out.rglob("*") if path.is_file() and path.parent.name != "grids"}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("change", "fits", "views"),
+    [
+        ("seeds=[0, 1, 2]", 2, 1),
+        ("input=[last, last_l2, all_standardised_l2]", 2, 1),
+        ("protocols=[whole, centre320]", 0, 2),
+    ],
+)
+def test_more_seeds_rows_or_protocols_extend_what_is_there(
+    launch: Launcher, lab: Lab, change: str, fits: int, views: int
+) -> None:
+    launch()
+    known = set(lab.store.runs())
+    result, executor = launch(SMALL, "--set", change)
+    assert result.code == 0
+    assert len(set(executor.carried_out) - known) == fits
+    if not fits:
+        assert set(executor.carried_out) == known
+    assert all(len(order.views) == views for order in executor.orders)
+    assert "| configuration" in result.out
+
+
+def test_failed_runs_are_told_and_tried_again_alone(launch: Launcher, lab: Lab) -> None:
+    text = "{name: two, defaults: {subset: 8, params: {k: 8}}, runs: [{method: kmeans}, {method: neuralef}]}"
+    result, _ = launch(text, kmeans=("exception", "ValueError: it broke\nat length"))
+    assert result.code == 1
+    (line,) = [line for line in result.errors if line.startswith("failed: ")]
+    assert "kmeans, seed 0: exception: ValueError: it broke (log: " in line
+    assert "Traceback" not in result.err
+    again, executor = launch(text)
+    assert again.code == 0
+    assert [run_id.partition("-")[0] for run_id in executor.carried_out] == ["kmeans"]
+    assert "1 runs that failed are tried again" in again.out
+
+
+@pytest.mark.parametrize("kind", ["data", "store"])
+def test_what_the_user_can_mend_is_bad_input_and_said_once(launch: Launcher, kind: str) -> None:
+    result, _ = launch(kmeans=(kind, "/data/x.png: corrupt"))
+    assert result.code == 2
+    assert [line for line in result.errors if line.startswith("error: ")] == ["error: /data/x.png: corrupt"]
+
+
+def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
+    result, executor = launch(SMALL, "--set", "note=a b", kmeans="pending")
+    assert result.code == 1
+    assert executor.carried_out == []
+    assert "4 runs are left; go on with:" in result.out
+    assert f"python -m bench run --grid {lab.folder / 'g.yaml'} --out {lab.out} --set 'note=a b'" in result.out
+    assert launch()[0].code == 0
+
+
+def test_a_base_comes_first_and_is_not_done_twice(launch: Launcher, lab: Lab) -> None:
+    result, executor = launch(BASES)
+    assert result.code == 0
+    assert [order.spec.method for order in executor.orders] == ["neuralef", "neuralef_kmeans", "kmeans"]
+    assert [len(order.views) for order in executor.orders] == [0, 1, 1]
+    assert executor.orders[1].requires == executor.orders[0].spec.run_id
+    _, again = launch(BASES, "--set", "runs[0].params.max_patches=99")
+    assert [order.spec.method for order in again.orders] == ["neuralef_kmeans"]
+    assert again.orders[0].requires == executor.orders[0].spec.run_id
+
+
+def test_orders_lie_beside_the_records_and_carry_the_execution(launch: Launcher, lab: Lab) -> None:
+    _, executor = launch(SMALL, "--threads", 3, "--workers", 0, "--device", "cpu", "--cache-limit", "2 GB")
+    order = executor.orders[0]
+    assert (order.execution.threads, order.execution.workers, order.execution.device) == (3, 0, "cpu")
+    assert order.execution.cache_limit == 2 * 10**9
+    assert order.store == lab.out
+    folder = lab.store.run_folder(order.spec.run_id)
+    (written,) = folder.glob("order-*.json")
+    assert json.loads(written.read_text())["spec"]["method"] == "kmeans"
+
+
+def test_data_roots_are_the_options_then_the_variables_then_the_grids(
+    launch: Launcher, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (lab.folder / name).mkdir()
+    monkeypatch.setenv("BENCH_DATA", f"{lab.folder / 'b'}:{lab.folder / 'c'}")
+    text = "{data_root: own, defaults: {subset: 8}, runs: [{method: kmeans}]}"
+    _, executor = launch(text, "--data-root", lab.folder / "a")
+    assert [path.name for path in executor.orders[0].data_roots] == ["a", "b", "c", "own"]
+    assert all(path.is_absolute() for path in executor.orders[0].data_roots)
+
+
+def test_a_dry_run_checks_all_and_writes_nothing(launch: Launcher, lab: Lab) -> None:
+    result, executor = launch(SMALL, "--dry-run")
+    assert result.code == 0
+    assert executor.carried_out == []
+    assert "small: 4 runs: 4 new" in result.out
+    assert [path.name for path in lab.folder.iterdir() if path != lab.out] == ["g.yaml"]
+
+
+def test_stale_runs_are_kept_and_told_until_they_are_asked_for(launch: Launcher, lab: Lab) -> None:
+    for run in lab.plan().runs[:1]:
+        lab.finish(run.spec, run.views, code=CODE)
+    stale = lab.plan().runs[0].run_id
+    result, executor = launch()
+    assert result.code == 0
+    assert "1 runs were done with code that has changed since; --rerun-stale does them again" in result.out
+    assert stale not in executor.carried_out
+    _, again = launch(SMALL, "--rerun-stale")
+    assert again.carried_out == [stale]
+
+
+def test_a_run_that_did_not_converge_is_not_done_again(launch: Launcher, lab: Lab) -> None:
+    first = lab.plan().runs[0]
+    lab.finish(first.spec, first.views, status="not_converged", code={})
+    result, executor = launch()
+    assert result.code == 0
+    assert first.run_id not in executor.carried_out
+
+
+def test_an_evaluation_that_failed_is_done_again_without_the_fit(launch: Launcher, lab: Lab) -> None:
+    from plan_lab import failure
+
+    first = lab.plan().runs[0]
+    lab.store.write_fit(fit_record(first.spec, code={}, warnings=["kept"]))
+    lab.evaluate(first.spec, first.views[0], status="failed", failure=failure())
+    result, executor = launch()
+    assert result.code == 0
+    assert first.run_id in executor.carried_out
+    record = lab.store.fit_record(first.run_id)
+    assert record is not None
+    assert record.warnings == ["kept"]
+
+
+def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
+    launch: Launcher, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests: list[str | None] = [None]
+    fetched: list[str] = []
+
+    def fetch(plan: Any) -> None:
+        fetched.extend(plan.provisional)
+        digests[0] = "00112233"
+
+    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: digests[0])
+    monkeypatch.setattr("bench.cli.checks.fetch_weights", fetch)
+    result, executor = launch()
+    assert result.code == 0
+    assert fetched == ["efficientnet_lite0"]
+    assert {order.spec.backbone.weights for order in executor.orders} == {"00112233"}
+
+
+def test_executors_by_name(lab: Lab) -> None:
+    from bench.cli.run import make_executor
+    from common.errors import ConfigError
+
+    assert make_executor(Execution(executor="inline"), lab.store, None, ()).name == "inline"
+    assert make_executor(Execution(executor="local"), lab.store, 2, ("0", "1")).name == "local"
+    with pytest.raises(ConfigError, match="--jobs 3: more than the 2 devices"):
+        make_executor(Execution(executor="local"), lab.store, 3, ("0", "1"))

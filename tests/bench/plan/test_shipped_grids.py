@@ -1,0 +1,142 @@
+"""The grids that ship are what they say, and plan without data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from plan_lab import FixedCode
+
+from bench.grid.load import load_grid
+from bench.plan.build import make_plan
+from bench.plan.model import Plan
+from results.specification import Crf
+
+ROOT = Path(__file__).parents[3]
+PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests of transformers would import timm and torch, and what is cached differs between machines."""
+    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+
+
+def planned(path: Path, tmp_path: Path) -> Plan:
+    return make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_a_grid_of_the_paper_plans_without_data_and_names_its_table(path: Path, tmp_path: Path) -> None:
+    plan = planned(path, tmp_path)
+    assert plan.unfinished
+    comment = path.read_text().split("\nname:")[0]
+    assert comment.startswith("# ")
+    assert "ICCV 2023" in comment
+    assert plan.grid.name == f"paper-{path.stem.replace('_', '-')}"
+    assert plan.grid.note
+    assert all(row.row.settings.seeds == (0, 1, 2) for row in plan.rows)
+    assert plan.caches == ()  # features are computed as they are read: no cache of hundreds of gigabytes
+
+
+def test_all_tables_of_the_paper_have_a_grid() -> None:
+    assert [path.stem for path in PAPER] == [
+        "ade20k",
+        "alpha",
+        "backbones",
+        "beta",
+        "clusters",
+        "main_results",
+        "neighbours",
+        "sliding_window",
+        "zero_shot",
+    ]
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_settings_are_those_of_the_paper(path: Path, tmp_path: Path) -> None:
+    for run in planned(path, tmp_path).runs:
+        spec, params = run.spec, run.spec.params
+        assert (spec.data.transform.scale, spec.data.transform.flip) == ((0.5, 2.0), True)
+        if spec.method == "kmeans":
+            assert params["input"] == "last"
+            continue
+        assert params["epochs"] == {"ade20k": 20, "imagenet": 5}.get(spec.data.dataset, 40)
+        assert params["batch_size"] == (8 if spec.data.dataset == "cityscapes" else 16)
+        assert (params["lr"], params["lr_min"], params["t"]) == (1e-3, 1e-5, 0.01)
+        assert (params["temperature_max"], params["temperature_min"]) == (1.0, 0.3)
+        assert (params["depth"], params["heads"], params["head_width"], params["mlp_width"]) == (2, 18, 64, 576)
+        if path.stem != "clusters":
+            assert params["k"] == (512 if spec.data.dataset == "ade20k" else 256)
+        if path.stem not in ("beta", "clusters"):
+            assert params["beta"] == pytest.approx(20.48 / params["k"])
+
+
+def test_views_are_those_of_the_papers_protocols(tmp_path: Path) -> None:
+    main = planned(ROOT / "grids/paper/main_results.yaml", tmp_path)
+    assert {(view.centre_crop, view.crf is not None) for run in main.runs for view in run.views} == {
+        (320, False),
+        (320, True),
+    }
+    sliding = planned(ROOT / "grids/paper/sliding_window.yaml", tmp_path)
+    assert {
+        (view.dataset, view.resize.short_side, view.window, view.stride) for r in sliding.runs for view in r.views
+    } == {
+        ("pascal_context", 520, 480, 320),
+        ("cityscapes", 1024, 768, 512),
+    }
+    assert {view.crf for run in sliding.runs for view in run.views} == {None, Crf()}
+
+
+def test_psi_is_trained_once_a_seed_and_reused(tmp_path: Path) -> None:
+    for name in ("camvid.yaml", "paper/main_results.yaml", "paper/clusters.yaml"):
+        runs = planned(ROOT / "grids" / name, tmp_path).runs
+        assert all(run.asked_for for run in runs)
+        assert any(run.requires for run in runs)
+
+
+def test_zero_shot_trains_on_imagenet_alone(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/paper/zero_shot.yaml", tmp_path)
+    trained = {run.run_id: {view.dataset for view in run.views} for run in plan.runs if run.spec.method == "neuralef"}
+    assert len(trained) == 3
+    assert set().union(*trained.values()) == {"pascal_context", "cityscapes"}
+
+
+def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
+    plan = planned(ROOT / "ablations.yaml", tmp_path)
+    assert "small on purpose" in plan.grid.note.lower()
+    specs = [run.spec for run in plan.runs]
+    assert {spec.data.dataset for spec in specs} == {"synthetic"}
+    assert {spec.data.subset for spec in specs} == {64}
+    assert {spec.seed for spec in specs} == {0, 1, 2}
+    networks = [spec.params for spec in specs if spec.method == "neuralef"]
+    assert all(p["depth"] == 1 and p["heads"] * p["head_width"] <= 128 and p["mlp_width"] <= 128 for p in networks)
+    assert all(p["steps"] == 60 for p in networks)
+    assert {row.row.draft.factor for row in plan.rows} == {None, "k", "alpha", "beta"}
+    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert any(spec.method == "kmeans" for spec in specs)
+    assert plan.cache_bytes < 10**8
+
+
+def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
+    assert [(row.row.settings.method, row.specs[0].params.get("input")) for row in plan.rows] == [
+        ("kmeans", "last"),
+        ("kmeans", "last_l2"),
+        ("kmeans", "all_standardised_l2"),
+        ("neuralef", None),
+        ("neuralef_kmeans", "hidden"),
+    ]
+    assert {run.spec.params["k"] for run in plan.runs} == {64}
+    assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)
+    assert {protocol.name for row in plan.rows for protocol in row.protocols} == {"whole"}
+    psi = next(run.spec for run in plan.runs if run.spec.method == "neuralef")
+    assert psi.precision == "bfloat16"
+    assert {key: psi.params[key] for key in ("epochs", "batch_size", "lr", "lr_min")} == {
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": 1e-3,
+        "lr_min": 1e-5,
+    }
+    assert psi.params["standardise"] is True
+    assert (psi.params["graph_level"], psi.params["graph_standardise"]) == (-1, False)
