@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -69,7 +70,7 @@ def largest_eigenpairs(matrix: Tensor, count: int, *, solver: Solver = "arpack",
     size = matrix.shape[-1]
     if not 1 <= count < size:
         raise ValueError(f"{count} eigenpairs of a matrix of {size} rows: expected 1 to {size - 1}")
-    if not bool(matrix.isfinite().all()):
+    if not all(math.isfinite(float(end)) for end in torch.aminmax(matrix)):
         raise NumericalError("the matrix whose eigenvectors are wanted holds NaN or infinite values")
     values, vectors = _solve(matrix, count, solver, seed)
     residual = largest_residual(matrix, values, vectors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
@@ -50,7 +52,8 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
 
 
 def _degrees(affinity: Tensor, count: int) -> Tensor:
-    if not bool(((affinity >= 0) & affinity.isfinite()).all()):
+    least, most = torch.aminmax(affinity)
+    if not (float(least) >= 0 and math.isfinite(float(most))):
         raise NumericalError("affinity: expected weights that are finite and not negative")
     degrees = affinity.sum(-1)
     joined = int((degrees > 0).sum(-1).min())
