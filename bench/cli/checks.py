@@ -8,17 +8,22 @@ from bench.plan.model import Plan
 from common.errors import ConfigError, DataError
 from common.names import unknown
 from datasets import DataRoots, count_warning, open_data
+from methods.registry import method_facts
 
 
-def used_splits(plan: Plan) -> list[tuple[str, str]]:
-    """Each (data set, split) that the unfinished runs of a plan look at, in the order of their use."""
-    used: dict[tuple[str, str], None] = {}
+def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
+    """(data set, split) that the unfinished runs of a plan look at, in the order of their use -> whether at labels.
+
+    Training looks at none: a fit is never refused for what is wrong with labels, unless its method uses them.
+    """
+    used: dict[tuple[str, str], bool] = {}
     for run in plan.unfinished:
         if not run.condition.fitted:
-            used[run.spec.data.dataset, run.spec.data.split] = None
+            trained_on = (run.spec.data.dataset, run.spec.data.split)
+            used[trained_on] = used.get(trained_on, False) or method_facts(run.spec.method).uses_labels
         for view in run.condition.missing:
-            used[view.dataset, view.split] = None
-    return list(used)
+            used[view.dataset, view.split] = True
+    return used
 
 
 def check_data(plan: Plan, roots: DataRoots) -> list[str]:
@@ -32,9 +37,9 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
     """
     problems: list[str] = []
     warnings: list[str] = []
-    for name, split in used_splits(plan):
+    for (name, split), labels in used_splits(plan).items():
         data = open_data(name, roots)
-        found = data.problems(split)
+        found = data.problems(split, labels=labels)
         problems += found
         if not found and (warning := count_warning(data, split)):
             warnings.append(warning)

@@ -12,6 +12,9 @@ from cli_lab import Bench, Result
 from PIL import Image
 from plan_lab import SMALL, Lab
 
+from bench.cli.checks import check_data
+from datasets import DataRoots
+
 CAMVID = "{name: c, defaults: {dataset: camvid}, runs: [{method: kmeans, params: {k: 8}}]}"
 
 
@@ -94,8 +97,8 @@ def broken(root: Path, kind: str) -> str:
         (folder / "valannot" / "a.png").unlink()
         return "val/a.png"
     if kind == "label without image":
-        (folder / "train" / "b.png").unlink()
-        return "trainannot/b.png"
+        (folder / "valannot" / "c.png").write_bytes((folder / "valannot" / "b.png").read_bytes())
+        return "valannot/c.png"
     if kind == "label of another size":
         Image.fromarray(np.zeros((30, 48), dtype=np.uint8)).save(folder / "valannot" / "b.png")
         return "valannot/b.png"
@@ -116,12 +119,29 @@ def test_a_broken_data_set_is_refused_before_anything_runs(
     assert not lab.out.exists()
 
 
+def test_training_asks_for_no_labels(lab: Lab, camvid: Callable[..., Path]) -> None:
+    root = camvid()
+    (root / "camvid" / "trainannot" / "b.png").unlink()
+    check_data(lab.plan(CAMVID), DataRoots((root,)))
+
+
 def test_several_broken_files_are_counted(bench: Bench, lab: Lab, camvid: Callable[..., Path]) -> None:
     root = camvid()
     for kind in ("image without label", "label without image", "label of another size"):
         broken(root, kind)
     result = bench("run", "--grid", lab.write(CAMVID), "--out", lab.out, "--data-root", root)
     refused(result, "(and 2 more; see bench data verify)")
+
+
+def test_a_fit_is_not_refused_for_what_is_wrong_with_labels(
+    bench: Bench, lab: Lab, camvid: Callable[..., Path]
+) -> None:
+    root = camvid()
+    (root / "camvid" / "trainannot" / "a.png").unlink()
+    grid = lab.write(CAMVID)
+    assert bench("run", "--grid", grid, "--out", lab.out, "--data-root", root, "--dry-run").code == 0
+    (root / "camvid" / "train" / "a.png").write_bytes(b"no image")
+    refused(bench("run", "--grid", grid, "--out", lab.out, "--data-root", root, "--dry-run"), "train/a.png")
 
 
 def test_finished_runs_need_no_data(bench: Bench, lab: Lab) -> None:
