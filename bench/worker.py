@@ -5,6 +5,7 @@ The records in the store are the only result. The exit code says, for those who 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import socket
@@ -40,7 +41,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 4
     """It was asked to stop and has saved what it needs to go on."""
     BUSY = 5
-    """Another process works on the run; nothing was done."""
+    """Another process works on the run, or has just failed at it; nothing was done."""
     STORE = 6
     """The store cannot be written, so not even the failure could be recorded."""
 
@@ -56,6 +57,7 @@ class Execute(Protocol):
 def main(
     path: Path,
     *,
+    known_failures: int | None = None,
     execute: Execute | None = None,
     set_up: Callable[[Order], None] | None = None,
     log: bool = True,
@@ -64,6 +66,8 @@ def main(
 
     Args:
         path: the order's JSON file.
+        known_failures: how many failures of the run the launcher knew of. If there are more by the time that the run
+            is claimed, another launcher has just tried: the run is left alone. None: try in any case.
         execute: what carries it out; None: ``bench.run.execute``.
         set_up: what prepares the process for it; None: torch's threads and determinism.
         log: send the output of the process into the log of the run.
@@ -82,6 +86,8 @@ def main(
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
                 stack.enter_context(store.claim(order.spec.run_id, **_owner(order)))
+                if known_failures is not None and len(store.attempts(order.spec.run_id)) > known_failures:
+                    return ExitCode.BUSY
             if log:
                 stack.enter_context(into_log(work.log))
             return work.carry_out()
@@ -156,8 +162,13 @@ def _set_up(order: Order) -> None:
     set_up_torch(order.execution)
 
 
+def _command_line() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.worker", description="Carry out one order.")
+    parser.add_argument("order", type=Path, help="JSON file of the order")
+    parser.add_argument("--known-failures", type=int, help="leave the run alone if it has failed more often than this")
+    given = parser.parse_args()
+    return main(given.order, known_failures=given.known_failures)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m bench.worker ORDER.json\n")
-        sys.exit(ExitCode.BAD_ORDER)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(_command_line())

@@ -22,8 +22,8 @@ from results.store import Store
 POLL_S = 0.2
 ELSEWHERE_S = 1.0
 
-Start = Callable[[Job, Slot], ForkServerProcess]
-"""Starts the worker of a job on its share of the machine."""
+Start = Callable[[Job, int, Slot], ForkServerProcess]
+"""Starts the worker of a job, given its known failures, on its share of the machine."""
 
 
 @dataclass
@@ -89,9 +89,10 @@ class Batch:
             else:
                 slot = self._free.pop(0)
                 self.schedule.begin(job)
-                self._active.append(Active(job, slot, start(job, slot), memory_kills()))
+                process = start(job, self._verdicts.known_failures(job), slot)
+                self._active.append(Active(job, slot, process, memory_kills()))
                 where = f" on GPU {slot.gpu}" if slot.gpu is not None else ""
-                self._tell(Event("started", job.run_id, message=f"process {self._active[-1].process.pid}{where}"))
+                self._tell(Event("started", job.run_id, message=f"process {process.pid}{where}"))
 
     def _look_elsewhere(self) -> None:
         """From time to time: take up the runs that other launchers have let go of."""

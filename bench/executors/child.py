@@ -8,10 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.executors.interface import Target
 from bench.numerics import THREADS_VARIABLE
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -30,7 +30,7 @@ class Slot:
     gpu: str | None = None
 
 
-def enter(target: Callable[[Path], int], order_path: Path, slot: Slot, grace: float) -> None:
+def enter(target: Target, order_path: Path, known_failures: int, slot: Slot, grace: float) -> None:
     """Carry out an order in a fresh process and leave with its exit code.
 
     The process leads a session of its own: Ctrl-C on the terminal reaches the launcher only, which passes it on, and
@@ -43,7 +43,7 @@ def enter(target: Callable[[Path], int], order_path: Path, slot: Slot, grace: fl
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
-    sys.exit(int(target(order_path)))
+    sys.exit(int(target(order_path, known_failures=known_failures)))
 
 
 def _follow_launcher(grace: float) -> None:

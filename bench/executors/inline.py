@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench import worker
-from bench.executors.interface import Event, Exit, Job, OnEvent
+from bench.executors.interface import Event, Exit, Job, OnEvent, Target
 from bench.executors.schedule import Schedule
 from bench.executors.verdict import Verdicts
 from results.store import Store
 
 
-def _work(path: Path) -> int:
-    return worker.main(path, log=False)
+def _work(path: Path, *, known_failures: int | None) -> int:
+    return worker.main(path, known_failures=known_failures, log=False)
 
 
 class InlineExecutor:
@@ -21,12 +21,12 @@ class InlineExecutor:
 
     Args:
         store: the store of all jobs.
-        target: what carries out an order file and returns a ``bench.worker.ExitCode``.
+        target: what carries out an order file.
     """
 
     name = "inline"
 
-    def __init__(self, store: Store, *, target: Callable[[Path], int] = _work) -> None:
+    def __init__(self, store: Store, *, target: Target = _work) -> None:
         self._store = store
         self._target = target
 
@@ -52,5 +52,5 @@ class InlineExecutor:
 
     def _do(self, job: Job, verdicts: Verdicts, on_event: OnEvent) -> Exit:
         on_event(Event("started", job.run_id))
-        code = self._target(job.order_path)
+        code = self._target(job.order_path, known_failures=verdicts.known_failures(job))
         return verdicts.judge(job, code, stopping=False, memory_kills=0)

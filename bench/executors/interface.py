@@ -64,6 +64,14 @@ class Event:
 OnEvent = Callable[[Event], None]
 
 
+class Target(Protocol):
+    """What carries out an order file in a worker: ``bench.worker.main``."""
+
+    def __call__(self, path: Path, /, *, known_failures: int | None) -> int:
+        """Returns a ``bench.worker.ExitCode``; ``known_failures`` as in ``bench.worker.main``."""
+        ...
+
+
 class Executor(Protocol):
     """Carries out a batch of jobs."""
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import multiprocessing.resource_tracker
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing.context import ForkServerProcess
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from bench import worker
 from bench.environment import usable_cpus
 from bench.executors.batch import Batch
 from bench.executors.child import Slot, enter
-from bench.executors.interface import Exit, Job, OnEvent
+from bench.executors.interface import Exit, Job, OnEvent, Target
 from bench.stopping import StopFlag, stop_on_signals
 from common.errors import ConfigError
 from results.store import Store
@@ -46,7 +46,7 @@ class LocalExecutor:
         gpus: the devices to hand out, one a process, as in ``CUDA_VISIBLE_DEVICES``; empty: leave that alone.
         threads: of each process; 0: the usable processors divided by ``jobs``. An order's own number takes precedence.
         grace: seconds that a worker may take to stop.
-        target: what carries out an order file in the worker process and returns a ``bench.worker.ExitCode``.
+        target: what carries out an order file in the worker process; importable by its name.
         preload: modules that the fork server imports; those that cannot be imported are passed over.
 
     Raises:
@@ -63,7 +63,7 @@ class LocalExecutor:
         gpus: Sequence[str] = (),
         threads: int = 0,
         grace: float = 60.0,
-        target: Callable[[Path], int] = worker.main,
+        target: Target = worker.main,
         preload: Sequence[str] = PRELOAD,
     ) -> None:
         count = jobs if jobs is not None else max(1, len(gpus))
@@ -83,13 +83,13 @@ class LocalExecutor:
         stop = StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
-                batch.carry_out(lambda job, slot: self._start(context, job, slot), stop)
+                batch.carry_out(functools.partial(self._start, context), stop)
             finally:
                 batch.end_all()
         return batch.schedule.rest()
 
-    def _start(self, context: multiprocessing.context.ForkServerContext, job: Job, slot: Slot) -> ForkServerProcess:
-        arguments = (self._target, job.order_path, slot, self._grace)
+    def _start(self, context: ForkServerContext, job: Job, known_failures: int, slot: Slot) -> ForkServerProcess:
+        arguments = (self._target, job.order_path, known_failures, slot, self._grace)
         process = context.Process(target=enter, args=arguments, name=job.run_id)
         with _nameless_main(), _interrupts_later():
             process.start()

@@ -44,7 +44,9 @@ class Verdicts:
         return log_of(self._orders[job.run_id], self._store, job.order_path)
 
     def elsewhere(self, job: Job) -> Exit | None:
-        """How another launcher has settled the job since this one was launched; None if it has not."""
+        """How another launcher has settled the job since this one was launched; None if it has not, or not yet."""
+        if self.is_claimed(job):
+            return None
         status = self._settled_now(job.run_id)
         if status is not None and not self._settled[job.run_id]:
             return status
@@ -54,6 +56,10 @@ class Verdicts:
         """Whether another process is at work on the job's run."""
         order = self._orders[job.run_id]
         return not order.features_only and self._store.is_claimed(order.spec.run_id)
+
+    def known_failures(self, job: Job) -> int:
+        """How many failures of the job's run there were at the launch: its worker must not try again after more."""
+        return self._attempts[job.run_id]
 
     def judge(self, job: Job, code: int, *, stopping: bool, memory_kills: int) -> Exit:
         """How the job of a worker that has just ended stands. What cut it short is put into the store.
@@ -68,7 +74,7 @@ class Verdicts:
             StoreError: the worker could not write to the store, or this process cannot.
         """
         if code == ExitCode.BUSY:
-            return "elsewhere"
+            return self.elsewhere(job) or "elsewhere"
         if code == ExitCode.INTERRUPTED:
             return "interrupted"
         if (how := self._ended(job.run_id, code)) is not None:

@@ -42,9 +42,9 @@ def spec_of(seed: int = 0, **behaviour: Any) -> FitSpec:
     return FitSpec(data=data, backbone=backbone, method="fake", params=behaviour, seed=seed)
 
 
-def target(path: Path) -> int:
+def target(path: Path, *, known_failures: int | None = None) -> int:
     """What an executor runs in place of ``bench.worker.main``."""
-    return worker.main(path, execute=execute, set_up=lambda order: None)
+    return worker.main(path, known_failures=known_failures, execute=execute, set_up=lambda order: None)
 
 
 def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> SimpleNamespace:

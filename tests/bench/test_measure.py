@@ -95,7 +95,7 @@ class TestTime:
             clocks.turn(5)
         assert costs(meter) == {"fit": (10, 0)}
 
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None)
     @given(st.recursive(st.just([]), lambda inner: st.lists(st.tuples(st.sampled_from("abc"), inner), max_size=4)))
     def test_nothing_is_lost_or_counted_twice(self, tree: list[tuple[str, list[object]]]) -> None:
         expected: dict[str, float] = {}

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import progress as module
@@ -129,6 +129,7 @@ class TestMetrics:
             (6, 3),
         ]
 
+    @settings(deadline=None)
     @given(st.integers(0, 60), st.integers(1, 4))
     def test_torn_last_line_loses_no_other(self, cut: int, more: int) -> None:
         import tempfile

@@ -16,8 +16,9 @@ from results.store import Store
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
-def work(path: Path) -> int:
-    return worker.main(path, execute=fake_work.execute, set_up=lambda order: None, log=False)
+def work(path: Path, *, known_failures: int | None = None) -> int:
+    options = {"execute": fake_work.execute, "set_up": lambda order: None, "log": False}
+    return worker.main(path, known_failures=known_failures, **options)
 
 
 def jobs_of(*paths: Path) -> list[Job]:
@@ -77,7 +78,7 @@ def test_runs_of_others_are_left_to_them(store: Store, make_order: MakeOrder) ->
 
 def test_leaving_without_a_record_is_a_failure(store: Store, make_order: MakeOrder) -> None:
     (job,) = jobs_of(make_order(0))
-    exits = InlineExecutor(store, target=lambda path: 0).run([job], lambda event: None)
+    exits = InlineExecutor(store, target=lambda path, **rest: 0).run([job], lambda event: None)
     assert exits == {job.run_id: "killed"}
     record = store.fit_record(job.run_id)
     assert record is not None

@@ -68,7 +68,7 @@ def batch(store: Store, make_order: MakeOrder) -> Batch:
     return Batch(store, make_order)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -156,7 +156,7 @@ class TestOrderly:
         assert batch.run() == []
 
 
-def tell_environment(path: Path) -> int:
+def tell_environment(path: Path, *, known_failures: int | None) -> int:
     """A target that writes what it was told into the log and leaves no record."""
     from bench.outstanding import read_order
 
@@ -168,6 +168,12 @@ def tell_environment(path: Path) -> int:
     log.write_text(json.dumps(told) + "\n")
     time.sleep(0.3)
     return 0
+
+
+def fails_elsewhere_first(path: Path, *, known_failures: int | None) -> int:
+    """A target that comes too late: another launcher's worker gets the claim first and fails."""
+    fake_work.target(path)
+    return fake_work.target(path, known_failures=known_failures)
 
 
 class TestCrashes:
@@ -341,13 +347,20 @@ class TestLaunchers:
         bad = batch.add(6, pause=0.1, stage="fit", act="raise", always=True)
         both = [launch(batch), launch(batch)]
         for launcher in both:
-            said, _ = launcher.communicate(timeout=60)
+            said, _ = launcher.communicate(timeout=120)
             assert launcher.returncode == 0
             exits = json.loads(said.splitlines()[-1])
             assert exits == {job.run_id: "failed" if job is bad else "done" for job in batch.jobs}
         for seed in range(6):
             assert fake_work.count(batch.store, seed, "fits", pause=0.03) == 1
         assert batch.store.attempts(bad.run_id) == ["1"]
+
+    def test_failure_of_another_launcher_in_the_last_moment(self, batch: Batch) -> None:
+        """It fails elsewhere after the launcher has looked and before its worker has the claim: not tried again."""
+        job = batch.add(0, stage="fit", act="raise", always=True)
+
+        assert batch.run(target=fails_elsewhere_first) == ["failed"]
+        assert batch.store.attempts(job.run_id) == ["1"]
 
     def test_run_of_a_dead_launcher_is_taken_over(self, batch: Batch) -> None:
         job = batch.add(0, stage="fit", act="hang")
@@ -379,16 +392,16 @@ class TestLaunchers:
         launcher = launch(batch)
         wait_for((tmp_path / "importing").exists)
         os.killpg(launcher.pid, signal.SIGINT)
-        said, _ = launcher.communicate(timeout=30)
+        said, _ = launcher.communicate(timeout=120)
         assert json.loads(said.splitlines()[-1]) == {batch.jobs[0].run_id: "interrupted"}
-        assert batch.run() == ["done"]
+        assert batch.store.attempts(batch.jobs[0].run_id) == []
 
     def test_terminated_launcher_stops_in_order(self, batch: Batch) -> None:
         job = batch.add(0, stage="fit", act="patient")
         launcher = launch(batch)
         wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
         launcher.terminate()
-        said, _ = launcher.communicate(timeout=30)
+        said, _ = launcher.communicate(timeout=120)
         assert json.loads(said.splitlines()[-1]) == {job.run_id: "interrupted"}
         assert launcher.returncode == 0
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.executors.interface import FAILURES, SUCCESSES, Exit, Job
@@ -103,6 +103,7 @@ def batches(draw: st.DrawFn) -> list[Job]:
     return draw(st.permutations(jobs))
 
 
+@settings(deadline=None)
 @given(batches(), st.data())
 def test_every_job_is_begun_after_its_requirements_or_is_given_up(jobs: list[Job], data: st.DataObject) -> None:
     schedule = Schedule(jobs)

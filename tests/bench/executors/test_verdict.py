@@ -120,8 +120,19 @@ def test_run_that_another_process_has_taken_over_meanwhile(case: Case) -> None:
     assert case.store.attempts(case.job.run_id) == []
 
 
-def test_busy_is_elsewhere(case: Case) -> None:
+def test_busy_is_elsewhere_unless_it_has_ended_by_now(case: Case) -> None:
     assert case.judge(ExitCode.BUSY) == "elsewhere"
+    case.fail()
+    assert case.judge(ExitCode.BUSY) == "failed"
+
+
+def test_known_failures_are_those_at_the_launch(store: Store, make_order: MakeOrder) -> None:
+    first = Case(store, make_order())
+    first.fail()
+    again = Case(store, make_order())
+    assert again.verdicts.known_failures(again.job) == 1
+    again.fail()
+    assert again.verdicts.known_failures(again.job) == 1
 
 
 def test_settled_elsewhere(case: Case) -> None:
@@ -132,6 +143,14 @@ def test_settled_elsewhere(case: Case) -> None:
 
 def test_failed_elsewhere(case: Case) -> None:
     case.fail()
+    assert case.verdicts.elsewhere(case.job) == "failed"
+
+
+def test_failure_of_a_part_while_the_other_goes_on(case: Case) -> None:
+    """One evaluation has failed elsewhere, the next is under way: too early to say."""
+    case.fail()
+    with case.store.claim(case.job.run_id):
+        assert case.verdicts.elsewhere(case.job) is None
     assert case.verdicts.elsewhere(case.job) == "failed"
 
 
