@@ -10,6 +10,7 @@ from reports.ablation_table import ablation_tables
 from reports.collect import Entry, collect
 from reports.cost_table import cost_table
 from reports.health_table import health_table
+from reports.images import Intervals, image_intervals
 from reports.main_table import main_table
 from reports.per_class_table import per_class_tables
 from reports.renderers.csv import render_csv
@@ -27,7 +28,12 @@ RENDERERS: dict[str, Callable[[Table], str]] = {
 
 
 def build_table(
-    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+    source: Source,
+    *,
+    grid: str | None = None,
+    protocol: str | None = None,
+    matching: str | None = None,
+    resamples: int = 0,
 ) -> Table:
     """The main results of a store.
 
@@ -36,27 +42,35 @@ def build_table(
         grid: the name of a grid; None: all grids.
         protocol: the name of a protocol; None: all that the grids ask for.
         matching: score with this matching in place of each protocol's own.
+        resamples: of the images, for a column with the interval of mIoU over images; 0: no such column.
 
     Raises:
         StoreError: the store holds no grid, or was written by a newer release.
         UserError: a name is unknown.
     """
-    return main_table(collect(source, grid=grid, protocol=protocol, matching=matching))
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    return main_table(entries, image_intervals(source, resamples) if resamples else None)
 
 
 def build_tables(
-    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+    source: Source,
+    *,
+    grid: str | None = None,
+    protocol: str | None = None,
+    matching: str | None = None,
+    resamples: int = 0,
 ) -> list[Table]:
     """The main results, then an ablation table for each grid with a baseline. Arguments and errors: ``build_table``."""
     entries = collect(source, grid=grid, protocol=protocol, matching=matching)
-    return [main_table(entries), *ablation_tables(entries)]
+    intervals = image_intervals(source, resamples) if resamples else None
+    return [main_table(entries, intervals), *ablation_tables(entries)]
 
 
-def all_tables(entries: Sequence[Entry]) -> list[Table]:
-    """Every table of some entries: main results, ablations, costs, IoU by class, health."""
+def all_tables(entries: Sequence[Entry], intervals: Intervals | None = None) -> list[Table]:
+    """Every table of some entries: main results (with ``intervals`` over images), ablations, costs, classes, health."""
     health = health_table(entries)
     return [
-        main_table(entries),
+        main_table(entries, intervals),
         *ablation_tables(entries),
         cost_table(entries),
         *per_class_tables(entries),

@@ -8,6 +8,7 @@ from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
 from reports.collect import Entry, SeedResult, distinct
 from reports.costs import run_cost
 from reports.hardware import entry_hardware, warn_if_unlike
+from reports.images import COLUMN, REMARK, Intervals, image_cell
 from reports.ranking import emphasise
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, Table
@@ -39,10 +40,15 @@ COLUMNS = (
 )
 
 
-def main_table(entries: Sequence[Entry]) -> Table:
-    """The main results of some entries, in their order. A row that several grids share appears once."""
+def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> Table:
+    """The main results of some entries, in their order. A row that several grids share appears once.
+
+    Args:
+        entries: the rows.
+        intervals: gives a further column with intervals over images.
+    """
     notes, entries = NoteBook(), distinct(entries)
-    rows = tuple(_row(entry, notes) for entry in entries)
+    rows = tuple(_row(entry, intervals, notes) for entry in entries)
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
         "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
@@ -51,11 +57,18 @@ def main_table(entries: Sequence[Entry]) -> Table:
     warn_if_unlike(entries, notes)
     for note in dict.fromkeys(entry.note for entry in entries if entry.note):
         notes.remark(note)
-    return Table("main", "Main results.", COLUMNS, rows, notes.notes())
+    columns = COLUMNS
+    if intervals is not None:
+        after = [column.key for column in COLUMNS].index("mIoU") + 1
+        columns = (*COLUMNS[:after], COLUMN, *COLUMNS[after:])
+        notes.remark(REMARK)
+    return Table("main", "Main results.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, notes: NoteBook) -> Row:
+def _row(entry: Entry, intervals: Intervals | None, notes: NoteBook) -> Row:
     cells = setting_cells(entry, notes)
+    if intervals is not None:
+        cells[COLUMN.key] = image_cell(entry, intervals)
     for key, (_, metric) in METRICS.items():
         cells[key] = score_cell(entry, metric, notes)
     cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)

@@ -13,6 +13,7 @@ from reports.collect import collect
 from reports.figures.all import all_figures, caption
 from reports.figures.style import FORMATS, rendered
 from reports.html.page import render_html
+from reports.images import image_intervals
 from reports.renderers.macros import render_macros
 from reports.renderers.markdown import escape
 from reports.renderers.tex_escape import label
@@ -30,6 +31,7 @@ def write_all(
     grid: str | None = None,
     protocol: str | None = None,
     matching: str | None = None,
+    resamples: int = 0,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write a report of a store into a folder: the page, tables, figures, numbers for LaTeX, and ``index.md``.
@@ -37,7 +39,7 @@ def write_all(
     Each file replaces the one of its name at once; other files in the folder are left alone.
 
     Args:
-        source, grid, protocol, matching: as for ``build_table``.
+        source, grid, protocol, matching, resamples: as for ``build_table``.
         folder: made if it is missing.
         progress: called with what was just written, how many files are done, and of how many.
 
@@ -49,7 +51,8 @@ def write_all(
         UserError: a name is unknown.
     """
     entries = collect(source, grid=grid, protocol=protocol, matching=matching)
-    tables, figures = all_tables(entries), all_figures(entries, source.run_folder)
+    intervals = image_intervals(source, resamples) if resamples else None
+    tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder)
     contents: dict[str, Callable[[], bytes]] = {
         "index.html": lambda: render_html(entries, source, tables, figures).encode(),
         "numbers.tex": lambda: render_macros(tables).encode(),

@@ -8,17 +8,23 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from reports.cells import seed_values
 from reports.collect import Entry
 from reports.figures.style import COLUMN_WIDTH, new_figure, shorten, style
 from reports.per_class_table import class_cells
 from reports.table import NoteBook
+from results.statistics import summarise
 
+MOST_COLUMNS = 30
 _MOST_NUMBERS = 12 * 30  # cells; more numbers than these would not be legible
 
 
 def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
-    """The heat map of rows that are scored alike; None without a finished row. Absent classes are left grey."""
-    shown = [entry for entry in entries if entry.done]
+    """The heat map of rows that are scored alike; None without a finished row. Absent classes are left grey.
+
+    Of more than 30 rows those of the highest mIoU are shown, in the order of the table.
+    """
+    shown = _best([entry for entry in entries if entry.done])
     table = next((entry.class_table for entry in shown if entry.class_table is not None), None)
     if table is None:
         return None
@@ -49,3 +55,9 @@ def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
             tick.set_horizontalalignment("right")
             tick.set_rotation_mode("anchor")
     return figure
+
+
+def _best(entries: Sequence[Entry]) -> list[Entry]:
+    means = [summarise(list(seed_values(entry, lambda scores: scores.miou).values())).mean for entry in entries]
+    order = sorted(range(len(entries)), key=lambda index: -means[index])
+    return [entries[index] for index in sorted(order[:MOST_COLUMNS])]

@@ -12,13 +12,21 @@ from reports.cost_table import stage_seconds, stages
 from reports.figures.style import colours, legend_below, new_figure, shorten, style
 from results.statistics import summarise
 
+MOST_BARS = 40
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo")
 
 
 def stage_figure(entries: Sequence[Entry]) -> Figure | None:
-    """Horizontal bars, one a row: mean seconds of each stage; None where no run has a cost."""
+    """Horizontal bars, one a row: mean seconds of each stage; None where no run has a cost.
+
+    Of more than 40 rows those that cost most are shown, in the order of the table.
+    """
     shown = [entry for entry in entries if entry.done]
     found = stages(shown)
+    if len(shown) > MOST_BARS:
+        totals = [sum(_mean(entry, stage_seconds(stage)) for stage in found) for entry in shown]
+        costly = sorted(range(len(shown)), key=lambda index: -totals[index])[:MOST_BARS]
+        shown = [shown[index] for index in sorted(costly)]
     if not found:
         return None
     with style():

@@ -14,6 +14,8 @@ from reports.costs import run_cost
 from reports.figures.style import MARKERS, colours, legend_below, new_figure, set_logarithmic, shorten, style
 from results.statistics import summarise
 
+MOST_NAMES = 16
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -26,11 +28,14 @@ class Mark:
 
 
 def trade_off_figure(entries: Sequence[Entry]) -> Figure | None:
-    """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show."""
+    """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show.
+
+    Of more than 16 rows only those on a front are named; the others are grey dots.
+    """
     panels = [("fit time (s)", marks(entries, _fit_seconds, 1.0)), ("peak memory (GB)", marks(entries, _memory, 1e9))]
     if max(len(found) for _, found in panels) < 2:
         return None
-    titles = list(dict.fromkeys(mark.title for _, found in panels for mark in found))
+    titles = _named([found for _, found in panels])
     with style():
         figure = new_figure(2.1 + 0.14 * ((len(titles) + 1) // 2))
         grid = figure.subplots(1, 2, sharey=True)
@@ -62,13 +67,25 @@ def pareto_front(found: Sequence[Mark]) -> list[Mark]:
     return front
 
 
+def _named(panels: Sequence[Sequence[Mark]]) -> list[str]:
+    titles = list(dict.fromkeys(mark.title for found in panels for mark in found))
+    if len(titles) <= MOST_NAMES:
+        return titles
+    fronts = {mark.title for found in panels for mark in pareto_front(found)}
+    return [title for title in titles if title in fronts][:MOST_NAMES]
+
+
 def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str]) -> None:
     palette = colours(len(titles))
     front = pareto_front(found)
     axes.plot(
         [mark.cost for mark in front], [mark.miou for mark in front], color="0.6", drawstyle="steps-post", zorder=1
     )
+    others = [mark for mark in found if mark.title not in titles]
+    axes.plot([mark.cost for mark in others], [mark.miou for mark in others], ".", color="0.6", zorder=1)
     for mark in found:
+        if mark.title not in titles:
+            continue
         index = titles.index(mark.title)
         axes.plot(
             [mark.cost],

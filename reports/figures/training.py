@@ -14,6 +14,7 @@ from reports.figures.style import colours, legend_below, new_figure, shorten, st
 from reports.run_files import training_curve
 
 MOST_PANELS = 6
+MOST_LINES = 12
 _STYLES = ("-", "--", "-.", ":")
 Curves = dict[str, dict[str, list[dict[int, float]]]]
 
@@ -26,14 +27,14 @@ def training_figure(entries: Sequence[Entry], folder: Callable[[str], Path]) -> 
         folder: run id -> the run's folder.
 
     Returns:
-        None where no run logged a metric. At most six metrics are shown, in the order in which they were logged;
+        None where no run logged a metric. At most six metrics of at most twelve rows are shown, the first ones;
         schedules, which are the same in all runs, are not.
     """
     curves = {metric: rows for metric, rows in collect_curves(entries, folder).items() if not _is_schedule(rows)}
     if not curves:
         return None
     metrics = list(curves)[:MOST_PANELS]
-    titles = list(dict.fromkeys(title for metric in metrics for title in curves[metric]))
+    titles = list(dict.fromkeys(title for metric in metrics for title in curves[metric]))[:MOST_LINES]
     columns = 1 if len(metrics) == 1 else 2
     lines = math.ceil(len(metrics) / columns)
     with style():
@@ -64,8 +65,10 @@ def _is_schedule(rows: dict[str, list[dict[int, float]]]) -> bool:
 
 def _panel(axes: Axes, metric: str, rows: dict[str, list[dict[int, float]]], titles: Sequence[str]) -> None:
     palette = colours(len(titles))
-    for title, seeds in rows.items():
-        index = titles.index(title)
+    for index, title in enumerate(titles):
+        seeds = rows.get(title, [])
+        if not seeds:
+            continue
         steps = sorted({step for seed in seeds for step in seed})
         values = [[seed[step] for seed in seeds if step in seed] for step in steps]
         means = [sum(found) / len(found) for found in values]

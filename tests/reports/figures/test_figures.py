@@ -177,8 +177,8 @@ def test_curves_of_all_seeds_and_no_schedules(entries: list[Entry], store: Store
     shown = axes_of(training_figure(entries, store.run_folder))
     assert [axes.get_title() for axes in shown] == ["loss", "lr"]  # the seeds stopped at different steps
 
-    for run_id in entries[0].all_runs:
-        curve(store, run_id, [3.0, 2.0, 1.0 + len(run_id) + hash(run_id) % 7])
+    for last, run_id in enumerate(entries[0].all_runs):
+        curve(store, run_id, [3.0, 2.0, float(last)])
     assert [axes.get_title() for axes in axes_of(training_figure(entries, store.run_folder))] == ["loss"]
 
 
@@ -206,3 +206,27 @@ def test_colours_and_style():
     assert len(set(colours(10))) == 10
     with style():
         assert mpl.rcParams["pdf.fonttype"] == 42
+
+
+def test_figures_of_many_rows_stay_legible(store: Store):
+    rows = [
+        add_row(store, f"row {index:02}", {0: Outcome(50 - index, fit_s=100.0 + index % 7)}, method=f"m{index}")
+        for index in range(45)
+    ]
+    write_grid(store, *rows)
+    for row in rows[:20]:
+        curve(store, row.runs[0], [3.0, float(len(row.title) + rows.index(row))])
+    found = collect(store)
+    heat, bars = axes_of(per_class_figure(found))[0], axes_of(stage_figure(found))[0]
+    assert [label.get_text() for label in heat.get_xticklabels()] == [f"row {index:02}" for index in range(15, 45)]
+    assert len(bars.get_yticklabels()) == 40
+    trade_off, training = trade_off_figure(found), training_figure(found, store.run_folder)
+    assert trade_off is not None
+    assert training is not None
+    named = {text.get_text() for text in trade_off.legends[0].get_texts()}
+    fronts = {
+        mark.title for mark in pareto_front(marks(found, lambda result: result.fit and result.fit.costs[1].wall_s, 1.0))
+    }
+    assert fronts <= named
+    assert len(named) <= 16
+    assert len(training.legends[0].get_texts()) == 12

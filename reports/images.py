@@ -1,0 +1,42 @@
+"""How much a row's mIoU depends on which images were evaluated: the bootstrap over images, on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.collect import Entry
+from reports.source import Source
+from reports.table import Cell, Column
+from results.bootstrap import ImageInterval, bootstrap_miou
+from results.statistics import summarise
+
+COLUMN = Column("mIoU_images", "mIoU, images", "percent", "higher", "interval")
+REMARK = (
+    "mIoU, images: 95 % interval over resamples of the images, the matching fitted anew in each. It speaks "
+    "about these fits; what speaks about a method is the spread over seeds."
+)
+Intervals = Callable[[Entry], ImageInterval | None]
+
+
+def image_intervals(source: Source, resamples: int) -> Intervals:
+    """A function from a row to its interval over images; None where no seed is finished."""
+
+    def interval(entry: Entry) -> ImageInterval | None:
+        table, protocol = entry.class_table, entry.protocol
+        if table is None:
+            return None
+        counts = [source.contingency(run_id, protocol.view.view_id) for run_id in entry.runs]
+        view = protocol.fit_view
+        fit_on = [source.contingency(run_id, view.view_id) for run_id in entry.runs] if view is not None else []
+        return bootstrap_miou(counts, table, protocol.scoring.matching, fit_on=fit_on, resamples=resamples)
+
+    return interval
+
+
+def image_cell(entry: Entry, intervals: Intervals) -> Cell:
+    """The mean mIoU over seeds in per cent with its interval over images."""
+    found = intervals(entry)
+    if found is None:
+        return Cell(runs=entry.all_runs)
+    mean = summarise([result.scores.miou for result in entry.done if result.scores is not None]).mean
+    return Cell(value=100 * mean, low=100 * found.low, high=100 * found.high, n=len(entry.done), runs=entry.runs)
