@@ -54,10 +54,13 @@ def _table(ablation: Ablation, name: str) -> Table:
     notes.remark(
         "Differences to the baseline in points of per cent: the mean over the seeds that both rows have, paired by "
         "seed, with the 95 % Student-t interval where there are two seeds or more. Verdicts on mIoU at the 5 % level, "
-        f"corrected over the table by Holm's method; a claim needs {MIN_SEEDS} seeds. Detectable: the effect that "
-        "would have been found with a probability of 0.8. More seeds: about how many would decide; with 0, only the "
-        "correction for the size of the table stands in the way."
+        f"corrected over the table by Holm's method; a claim needs {MIN_SEEDS} seeds."
     )
+    if any(row.cells.get("verdict", Cell()).value == "undecided" for row in rows):
+        notes.remark(
+            "Detectable: the effect that would have been found with a probability of 0.8. More seeds: about how many "
+            "would decide; with 0, only the correction for the size of the table stands in the way."
+        )
     caption = f"Ablation of {ablation.pairs[0][0].row.title}: one change at a time."
     return Table(name, caption, COLUMNS, rows, notes.notes())
 

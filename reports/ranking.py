@@ -38,7 +38,8 @@ def emphasise(
     }
     found = rank(columns)
     if found.lacking:
-        notes.remark(_why_not([entries[index] for index in found.lacking]))
+        everybody = {index for rows_of in columns.values() for index in rows_of}
+        notes.remark(_why_not([entries[index] for index in found.lacking], len(everybody)))
     elif any(found.best.values()):
         notes.remark(
             "Bold: the best row of a column and every row that cannot be told from it at the 5 % level "
@@ -52,10 +53,13 @@ def _takes_part(entry: Entry) -> bool:
     return bool(entry.done) and not entry.uses_labels
 
 
-def _why_not(lacking: Sequence[Entry]) -> str:
+def _why_not(lacking: Sequence[Entry], of: int) -> str:
+    reason = f"No row is in bold: a claim needs {MIN_SEEDS} common seeds in every row"
+    if len(lacking) == of:
+        return f"{reason}, and no row has them."
     names = list(dict.fromkeys(entry.row.title for entry in lacking))
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    return f"No row is in bold: a claim needs {MIN_SEEDS} common seeds in every row, and these have fewer: {listed}."
+    return f"{reason}, and these have fewer: {listed}."
 
 
 def _in_bold(row: Row, keys: set[str]) -> Row:

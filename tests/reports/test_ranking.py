@@ -38,7 +38,9 @@ def test_with_too_few_seeds_nothing_is_bold_and_the_table_says_why(store: Store)
 
 def test_many_rows_with_too_few_seeds_are_counted(store: Store):
     rows = [add_row(store, f"r{index}", outcomes(10 + index)) for index in range(6)]
-    assert "r0, r1, r2, r3 and 2 more." in remarks(build_table(write_grid(store, *rows)))
+    assert "and no row has them." in remarks(build_table(write_grid(store, *rows)))
+    write_grid(store, *rows, add_row(store, "enough", outcomes(*GOOD)))
+    assert "r0, r1, r2, r3 and 2 more." in remarks(build_table(store))
 
 
 def test_methods_that_use_labels_neither_win_nor_hinder(store: Store):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,16 @@ def test_a_store_of_failures_is_reported_too(store: Store, tmp_path: Path):
     names = {path.name for path in write_all(store, tmp_path / "out")}
     assert "main.csv" in names
     assert not {name for name in names if name.endswith(".png")}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_every_table_compiles_alone_without_an_overfull_box(filled: Store, tmp_path: Path):
+    documents = [path for path in write_all(filled, tmp_path / "out") if path.name.endswith("-standalone.tex")]
+    assert len(documents) == 4
+    for document in documents:
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name]
+        done = subprocess.run(
+            command, cwd=document.parent, capture_output=True, text=True, errors="replace", timeout=120
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert "Overfull" not in done.stdout, document.name
