@@ -37,6 +37,7 @@ def test_everything_is_written_and_indexed(filled: Store, tmp_path: Path):
     assert "data:image/svg+xml" in (tmp_path / "out" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(filled: Store, tmp_path: Path):
     first, second = (write_all(filled, tmp_path / name) for name in ("one", "two"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -55,6 +56,7 @@ def test_a_store_of_failures_is_reported_too(store: Store, tmp_path: Path):
     assert not {name for name in names if name.endswith(".png")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_every_table_compiles_alone_without_an_overfull_box(filled: Store, tmp_path: Path):
     documents = [path for path in write_all(filled, tmp_path / "out") if path.name.endswith("-standalone.tex")]
