@@ -37,7 +37,6 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
         Exception: whatever the method raises. Recording a failure is the caller's.
     """
     run = Run(order, store, should_stop)
-    run.progress("start")(0, 0)  # what an earlier attempt said is over
     try:
         if order.features_only:
             _extract(run)

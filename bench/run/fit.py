@@ -53,6 +53,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         Exception: whatever the method raises; the caller records it as the run's failure.
     """
     started, meter = now(), run.meter()
+    run.progress("start")(0, 0)  # what an earlier attempt said is over
     source = training_patches(run, meter)
     method = build_method(run.spec)
     checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, run.order.execution.checkpoint_every)
