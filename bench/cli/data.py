@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.group import NearestGroup
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from bench.cli.output import plain_table, say, show, show_json
+from bench.cli.output import say, show_json, show_table
 from bench.cli.progress import counted
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _show(name: str, reports: list[SplitReport]) -> None:
     ]
     columns = ("split", "found", "published", "read", "problems")
     say(f"{name}:")
-    show(plain_table(columns, rows, right=columns[1:]))
+    show_table(columns, rows, right=columns[1:])
 
 
 @app.command("prepare")

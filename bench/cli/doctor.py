@@ -9,10 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
-from bench.cli.output import plain_table, say, show, show_json
+from bench.cli.output import say, show_json, show_table
 from common.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -45,8 +43,8 @@ def doctor(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = Fals
     if as_json:
         show_json([asdict(finding) for finding in findings])
     else:
-        marks = {True: Text("ok", "green"), False: Text("bad", "red"), None: Text("")}
-        show(plain_table(("", "", ""), [(marks[one.ok], one.what, one.found) for one in findings]))
+        marks = {True: "ok", False: "bad", None: ""}
+        show_table(("", "", ""), [(marks[one.ok], one.what, one.found) for one in findings])
     return 1 if any(finding.ok is False for finding in findings) else 0
 
 

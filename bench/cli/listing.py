@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Group
 
 from bench.cli.group import NearestGroup
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from bench.cli.output import plain_table, say, show, show_json
+from bench.cli.output import say, show_json, show_table
 from common.errors import ConfigError, DataError
 from common.names import unknown
 
@@ -38,7 +37,7 @@ def methods(
         show_json([{key: getattr(fact, key) for key in keys} for fact in facts])
         return 0
     rows = [(f"{fact.name} †" if fact.uses_labels else fact.name, fact.summary, fact.fit_from or "") for fact in facts]
-    show(plain_table(("method", "", "starts from"), rows))
+    show_table(("method", "", "starts from"), rows)
     if any(fact.uses_labels for fact in facts):
         say("† is fitted with labels: marked in every table and kept out of rankings")
     return 0
@@ -59,7 +58,8 @@ def _method(name: str, as_json: bool) -> int:
         notes.append("Is fitted with labels: marked in every table and kept out of rankings.")
     if facts.fit_from:
         notes.append(f"Starts from the stored fit of {facts.fit_from} with the same parameters.")
-    show(Group(*notes, "", plain_table(("parameter", "default", "valid", ""), rows)))
+    say("\n".join(notes) + "\n")
+    show_table(("parameter", "default", "valid", ""), rows)
     return 0
 
 
@@ -94,7 +94,7 @@ def datasets(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = Fa
     rows = [
         (one["name"], ", ".join(one["classes"]) or "no labels", _splits(one["splits"]), one["held"]) for one in found
     ]
-    show(plain_table(("data set", "classes", "splits", "held"), rows))
+    show_table(("data set", "classes", "splits", "held"), rows)
     return 0
 
 
@@ -144,7 +144,7 @@ def backbones(
         "channels": list(info.channels),
         "options": complete_options(name, {}),
     }
-    show_json(facts) if as_json else show(plain_table(("", ""), [(key, str(value)) for key, value in facts.items()]))
+    show_json(facts) if as_json else show_table(("", ""), [(key, str(value)) for key, value in facts.items()])
     return 0
 
 
@@ -164,5 +164,5 @@ def protocols(
     if as_json:
         show_json([{"name": one.name, "note": one.note} for one in found])
     else:
-        show(plain_table(("protocol", ""), [(one.name, one.note) for one in found]))
+        show_table(("protocol", ""), [(one.name, one.note) for one in found])
     return 0

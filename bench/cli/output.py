@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.cells import cell_len
 
-# Wide enough for a run id and a title where the output goes into a file and has no width of its own.
-_PLAIN_WIDTH = 200
-
-
-def console() -> Console:
-    """Where tables go: as wide as the terminal, or wide enough where there is none."""
-    return Console(soft_wrap=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
-
-
-def show(item: RenderableType) -> None:
-    """Print a table or a text."""
-    console().print(item)
+# Of the states of runs, on a terminal.
+STATE_COLOURS: Mapping[str, str] = {
+    "done": "green",
+    "failed": "red",
+    "not_converged": "yellow",
+    "stale": "yellow",
+    "running": "cyan",
+    "partial": "cyan",
+    "interrupted": "cyan",
+    "ok": "green",
+    "bad": "red",
+}
 
 
 def say(line: str) -> None:
@@ -40,11 +39,35 @@ def show_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Table:
-    """A table without lines; the columns named in ``right`` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if not isinstance(cell, (int, float)) else str(cell) for cell in row))
-    return table
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
+    """Print a table without lines.
+
+    A store can hold thousands of runs: this takes a hundredth of the time of a table that wraps its cells.
+
+    Args:
+        columns: headings.
+        rows: as many cells each.
+        right: headings of the columns that are aligned to the right.
+    """
+    lines = aligned(columns, rows, right)
+    if not sys.stdout.isatty():
+        say("\n".join(lines))
+        return
+    say(typer.style(lines[0], bold=True))
+    for line in lines[1:]:
+        word = line.partition(" ")[0]
+        colour = STATE_COLOURS.get(word)
+        say(typer.style(word, fg=colour) + line[len(word) :] if colour else line)
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> list[str]:
+    """The lines of a table, headings first, each column as wide as its widest cell on a terminal."""
+    texts = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(cell_len(row[index]) for row in texts) for index in range(len(columns))]
+    return ["  ".join(_cells(row, widths, columns, right)).rstrip() for row in texts]
+
+
+def _cells(row: Sequence[str], widths: Sequence[int], columns: Sequence[str], right: Sequence[str]) -> Iterable[str]:
+    for text, width, column in zip(row, widths, columns, strict=True):
+        padding = " " * (width - cell_len(text))
+        yield padding + text if column in right else text + padding

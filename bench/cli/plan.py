@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.cli.options import DEFAULT_OUT, Changes, Debug, Grid, Json, Out, Roots, data_roots, find_store
-from bench.cli.output import show, show_json
+from bench.cli.output import say, show_json, show_table
+
+if TYPE_CHECKING:
+    from bench.plan.model import Plan
 
 
 def plan(
@@ -20,12 +25,20 @@ def plan(
     """
     from bench.grid.load import load_grid
     from bench.plan.build import make_plan
-    from bench.plan.show import plan_json, plan_table
+    from bench.plan.show import plan_json
 
     data_roots(data_root)
     made = make_plan(load_grid(grid, changes or ()), find_store(out), out)
     if as_json:
         show_json(plan_json(made))
     else:
-        show(plan_table(made))
+        show_plan(made)
     return 0
+
+
+def show_plan(made: Plan) -> None:
+    """Print the runs of a plan in the order of execution, what they need, and totals."""
+    from bench.plan.show import PLAN_COLUMNS, plan_lines, plan_rows
+
+    show_table(PLAN_COLUMNS, plan_rows(made), right=("seed", "evaluated", "time"))
+    say("\n" + "\n".join(plan_lines(made)))

@@ -22,7 +22,9 @@ from bench.cli.options import (
     parse_device,
     parse_gpus,
 )
-from bench.cli.output import say, show, warn
+from bench.cli.output import say, warn
+from bench.cli.plan import show_plan
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
     from bench.executors import Executor
@@ -39,7 +41,7 @@ def run(
     changes: Changes = None,
     jobs: Annotated[
         Optional[int],  # noqa: UP045 - typer reads this annotation at run time
-        typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: one, or one a GPU of --gpus."),
+        typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: the grid's executor.jobs, or one a GPU."),
     ] = None,
     executor: Annotated[
         str, typer.Option("--executor", help="local (a process a run) or inline (this process, for debugging).")
@@ -71,7 +73,7 @@ def run(
     from bench.cli.checks import check_data, check_device, check_executor, check_extras
     from bench.grid.load import load_grid
     from bench.order import Execution
-    from bench.plan.show import plan_lines, plan_table
+    from bench.plan.show import plan_lines
     from bench.plan.storage import require_space
 
     check_executor(executor, jobs)
@@ -87,6 +89,7 @@ def run(
     devices = parse_gpus(gpus)
     loaded = load_grid(grid, changes or ())
     roots = data_roots(data_root, loaded.data_roots)
+    at_a_time = jobs_of(jobs, loaded, execution, devices)
     made = _plan(loaded, out, rerun_stale=rerun_stale and not dry_run)
     require_space(made, execution.cache_limit)
     check_extras(made)
@@ -94,11 +97,11 @@ def run(
     for warning in check_data(made, roots):
         warn(warning)
     if dry_run:
-        show(plan_table(made))
+        show_plan(made)
         return 0
     for line in plan_lines(made):
         say(line)
-    return _carry_out(made, execution, roots.roots, jobs, devices)
+    return _carry_out(made, execution, roots.roots, at_a_time, devices)
 
 
 def _plan(grid: LoadedGrid, out: Path, *, rerun_stale: bool) -> Plan:
@@ -107,14 +110,14 @@ def _plan(grid: LoadedGrid, out: Path, *, rerun_stale: bool) -> Plan:
     from bench.plan.build import make_plan
 
     store = find_store(out)
-    made = make_plan(grid, store, out)
+    made = make_plan(grid, store, out, verify=True)
     if made.provisional:
         say(f"fetching weights: {', '.join(made.provisional)}")
         fetch_weights(made)
-        made = make_plan(grid, store, out)
+        made = make_plan(grid, store, out, verify=True)
     if rerun_stale and store is not None and "stale" in made.counts():
         _discard_stale(made, store)
-        made = make_plan(grid, store, out)
+        made = make_plan(grid, store, out, verify=True)
     return made
 
 
@@ -148,6 +151,20 @@ def _carry_out(
             f"\n{ended.unfinished} runs are left; go on with:\n  {shlex.join(['python', '-m', 'bench', *sys.argv[1:]])}"
         )
     return ended.exit_code
+
+
+def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tuple[str, ...]) -> int | None:
+    """Runs at a time: of the command line, else of the grid's executor block where no GPUs are handed out.
+
+    Raises:
+        ConfigError: the grid's number is none.
+    """
+    of_grid = grid.executor.get("jobs")
+    if of_grid is not None and (isinstance(of_grid, bool) or not isinstance(of_grid, int) or of_grid < 1):
+        raise ConfigError(f"{grid.path}: executor.jobs: expected a whole number from 1, got {of_grid!r}")
+    if given is not None or gpus or execution.executor != "local":
+        return given
+    return of_grid
 
 
 def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> Executor:

@@ -6,10 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.text import Text
 
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
-from bench.cli.output import plain_table, say, show, show_json
+from bench.cli.output import say, show_json, show_table
 
 if TYPE_CHECKING:
     from bench.plan.overview import RunStatus
@@ -42,17 +41,14 @@ def status(
         show_json([_json(run) for run in shown])
         return 0
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
-    show(plain_table(columns, [_cells(run) for run in shown], right=("seed",)))
+    show_table(columns, [_cells(run) for run in shown], right=("seed",))
     counts = Counter(run.condition.state for run in found)
     say(f"{len(found)} runs: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
     return 0
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
-    from bench.plan.show import STATE_STYLES
-
-    state = Text(run.condition.state, style=STATE_STYLES.get(run.condition.state, ""))
-    return state, run.progress_text, run.grid, run.title, run.seed, run.run_id, run.condition.reason
+    return run.condition.state, run.progress_text, run.grid, run.title, run.seed, run.run_id, run.condition.reason
 
 
 def _json(run: RunStatus) -> dict[str, Any]:

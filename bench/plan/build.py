@@ -13,14 +13,15 @@ from bench.plan.estimate import History
 from bench.plan.manifest import grid_manifest
 from bench.plan.model import Plan, PlannedRun
 from bench.plan.rows import resolve_rows
-from bench.plan.runs import features_key, planned_runs
+from bench.plan.runs import planned_runs
+from bench.plan.snapshot import Snapshot
 from bench.plan.states import Code, condition
 from bench.plan.storage import planned_caches
 from bench.plan.titles import row_titles
 from results.store import Store
 
 
-def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None = None) -> Plan:
+def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None = None, *, verify: bool = False) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
     Args:
@@ -28,6 +29,7 @@ def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None =
         store: the records; None where there is no store yet.
         folder: the folder of the store.
         code: today's code; default: that of the project.
+        verify: read each stored contingency to see that it is intact, before results are built on it.
 
     Raises:
         ConfigError: a name or value of the grid is not valid; one line a problem.
@@ -36,10 +38,11 @@ def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None =
     rows = resolve_rows(grid, store.weights_lock() if store else {})
     titles = row_titles(rows)
     today = code or CurrentCode()
+    snapshot = Snapshot(store, verify=verify)
     planned = planned_runs(rows, titles)
-    runs = [replace(run, condition=condition(run.run_id, run.views, store, today)) for run in planned]
-    if store is not None:
-        runs = with_estimates(runs, History(store.load_all()))
+    runs = [replace(run, condition=condition(run.run_id, run.views, snapshot, today)) for run in planned]
+    if any(not run.condition.finished for run in runs):
+        runs = with_estimates(runs, History(snapshot.past))
     return Plan(
         grid=grid,
         rows=tuple(rows),
@@ -57,11 +60,10 @@ def with_estimates(runs: Sequence[PlannedRun], history: History) -> list[Planned
     estimated = []
     for run in runs:
         stages = {} if run.condition.finished else history.estimate(run)
-        key = features_key(run.spec)
-        if stages and run.spec.features.mode == "cache" and key in extracted:
+        if stages and run.spec.features.mode == "cache" and run.features in extracted:
             stages = {stage: seconds for stage, seconds in stages.items() if stage != "features"}
         if not run.condition.finished:
-            extracted.add(key)
+            extracted.add(run.features)
         seconds = None if stages is None else sum(stages.values())
         estimated.append(replace(run, stages=stages or {}, seconds=seconds))
     return estimated

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Protocol
 
 from bench.plan.model import PlannedRun
-from results.record import EvaluationRecord, FitRecord, StageCost
+from bench.plan.snapshot import PastRun
+from results.record import StageCost
 from results.specification import FitSpec
 
 Stages = dict[str, float]
-
-
-class PastRun(Protocol):
-    """A fit with its evaluations, as ``results.store.Store.load_all`` gives them."""
-
-    @property
-    def fit(self) -> FitRecord:
-        """The record of the fit."""
-        ...
-
-    @property
-    def evaluations(self) -> dict[str, EvaluationRecord]:
-        """View id -> record."""
-        ...
 
 
 class History:

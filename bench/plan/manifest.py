@@ -34,6 +34,6 @@ def _manifest_row(row: ResolvedRow, title: str) -> ManifestRow:
         role=draft.role,
         factor=draft.factor,
         value=draft.value,
-        runs={spec.seed: spec.run_id for spec in row.specs},
+        runs={spec.seed: run_id for spec, run_id in zip(row.specs, row.run_ids, strict=True)},
         protocols=list(row.protocols),
     )

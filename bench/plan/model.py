@@ -46,7 +46,9 @@ class PlannedRun:
     """One fit and the evaluations that are wanted of it.
 
     Attributes:
+        run_id: the identity of the fit.
         spec: the fit.
+        features: what the runs that share its features have in common.
         views: all that it is evaluated on, without repeats.
         requires: run id of the fit that it starts from, or None.
         title: of the first row that asks for it.
@@ -56,7 +58,9 @@ class PlannedRun:
         stages: the same by stage.
     """
 
+    run_id: str
     spec: FitSpec
+    features: str
     views: tuple[View, ...]
     requires: str | None
     title: str
@@ -64,11 +68,6 @@ class PlannedRun:
     condition: Condition = Condition("new")
     seconds: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def run_id(self) -> str:
-        """The identity of the fit."""
-        return self.spec.run_id
 
     @property
     def provisional(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.plan.current import CurrentCode
 from bench.plan.model import Condition
+from bench.plan.snapshot import Snapshot
 from bench.plan.states import Code, condition
 from bench.progress import PROGRESS_FILE, Progress, read_progress
 from common.errors import StoreError
@@ -64,11 +65,10 @@ def overview(store: Store, grid: str | None = None, code: Code | None = None) ->
         if grid not in names:
             raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
         manifests = [manifest for manifest in manifests if manifest.name == grid]
-    today = code or CurrentCode()
-    found = [_status(store, manifest, row, seed, today) for manifest, row, seed in _wanted(manifests)]
+    reader = _Reader(store, code or CurrentCode())
+    found = [reader.status(manifest, row, seed) for manifest, row, seed in _wanted(manifests)]
     if grid is None:
-        known = {run.run_id for run in found}
-        found += [_other(store, run_id, today) for run_id in store.runs() if run_id not in known]
+        found += reader.others({run.run_id for run in found})
     return found
 
 
@@ -79,22 +79,29 @@ def _wanted(manifests: list[Manifest]) -> Iterator[tuple[Manifest, ManifestRow, 
                 yield manifest, row, seed
 
 
-def _status(store: Store, manifest: Manifest, row: ManifestRow, seed: int, code: Code) -> RunStatus:
-    run_id = row.runs[seed]
-    views = {view.view_id: view for p in row.protocols for view in (p.view, p.fit_view) if view is not None}
-    return _with_progress(store, run_id, manifest.name, row.title, seed, tuple(views.values()), code)
+class _Reader:
+    """Reads the runs of a store."""
 
+    def __init__(self, store: Store, code: Code) -> None:
+        self._store, self._code = store, code
+        self._snapshot = Snapshot(store)
 
-def _other(store: Store, run_id: str, code: Code) -> RunStatus:
-    record = store.fit_record(run_id)
-    title, seed = (record.spec.method, record.spec.seed) if record else ("", 0)
-    return _with_progress(store, run_id, "", title, seed, (), code)
+    def status(self, manifest: Manifest, row: ManifestRow, seed: int) -> RunStatus:
+        """A run that a grid asks for."""
+        views = {view.view_id: view for p in row.protocols for view in (p.view, p.fit_view) if view is not None}
+        return self._read(row.runs[seed], manifest.name, row.title, seed, tuple(views.values()))
 
+    def others(self, known: set[str]) -> list[RunStatus]:
+        """All other runs, in alphabetical order."""
+        found = []
+        for run_id in sorted(self._snapshot.known - known):
+            past = self._snapshot.run(run_id)
+            title, seed = (past.fit.spec.method, past.fit.spec.seed) if past else ("", 0)
+            found.append(self._read(run_id, "", title, seed, ()))
+        return found
 
-def _with_progress(
-    store: Store, run_id: str, grid: str, title: str, seed: int, views: tuple[View, ...], code: Code
-) -> RunStatus:
-    found = condition(run_id, views, store, code)
-    at_work = found.state in _AT_WORK
-    progress = read_progress(store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
-    return RunStatus(run_id, grid, title, seed, found, progress)
+    def _read(self, run_id: str, grid: str, title: str, seed: int, views: tuple[View, ...]) -> RunStatus:
+        found = condition(run_id, views, self._snapshot, self._code)
+        at_work = found.state in _AT_WORK
+        progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
+        return RunStatus(run_id, grid, title, seed, found, progress)

@@ -26,12 +26,14 @@ class ResolvedRow:
     Attributes:
         row: as the grid states it.
         specs: one fit a seed.
+        run_ids: their identities.
         protocols: resolved for the row's data set.
         facts: the method's.
     """
 
     row: Row
     specs: tuple[FitSpec, ...]
+    run_ids: tuple[str, ...]
     protocols: tuple[Protocol, ...]
     facts: MethodFacts
 
@@ -90,7 +92,7 @@ def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problem
         )
         for seed in settings.seeds
     )
-    return ResolvedRow(row, specs, protocols, facts)
+    return ResolvedRow(row, specs, tuple(spec.run_id for spec in specs), protocols, facts)
 
 
 def _protocols(
@@ -130,7 +132,8 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
     for row in rows:
         role = row.row.draft.role
         baseline = row if role == "baseline" else baseline
-        if role == "variation" and baseline and (row.specs, row.protocols) == (baseline.specs, baseline.protocols):
+        same = baseline is not None and (row.run_ids, row.protocols) == (baseline.run_ids, baseline.protocols)
+        if role == "variation" and same:
             continue
         kept.append(row)
     return kept
@@ -139,12 +142,13 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
 def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
     seen: dict[tuple[str, str], ResolvedRow] = {}
     for row in rows:
-        for spec in row.specs:
-            for protocol in row.protocols:
-                key = (spec.run_id, protocol.model_dump_json())
+        protocols = [(protocol.name, protocol.model_dump_json()) for protocol in row.protocols]
+        for spec, run_id in zip(row.specs, row.run_ids, strict=True):
+            for name, protocol in protocols:
+                key = (run_id, protocol)
                 if key in seen and seen[key] is not row:
                     other = seen[key].row.draft.origin
-                    seed = f"method {spec.method}, seed {spec.seed}, protocol {protocol.name}"
+                    seed = f"method {spec.method}, seed {spec.seed}, protocol {name}"
                     problems.add(row.row.draft.origin, f"the same run as {other.path} on {other.where} ({seed})")
                     return
                 seen[key] = row

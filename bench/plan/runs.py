@@ -30,14 +30,14 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
     places: dict[str, _Place] = {}
     groups: dict[str, int] = {}
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        views = _views(row)
-        for seed, spec in enumerate(row.specs):
+        features, views = features_key(row.specs[0]), _views(row)
+        group = groups.setdefault(features, len(groups))
+        for seed, (spec, run_id) in enumerate(zip(row.specs, row.run_ids, strict=True)):
             base = base_spec(spec)
-            run = PlannedRun(spec, views, base.run_id if base else None, title)
-            runs[spec.run_id] = _merged(runs.get(spec.run_id), run)
-            group = groups.setdefault(features_key(spec), len(groups))
-            places.setdefault(spec.run_id, _Place(group, seed, index))
-            _add_bases(runs, base, title)
+            run = PlannedRun(run_id, spec, features, views, base.run_id if base else None, title)
+            runs[run_id] = _merged(runs.get(run_id), run)
+            places.setdefault(run_id, _Place(group, seed, index))
+            _add_bases(runs, base, run)
     ordered = sorted(places, key=lambda run_id: (places[run_id].features, places[run_id].seed, places[run_id].row))
     return _bases_first(runs, ordered)
 
@@ -64,10 +64,12 @@ def _merged(known: PlannedRun | None, run: PlannedRun) -> PlannedRun:
     return replace(known, views=_unique((*known.views, *run.views)))
 
 
-def _add_bases(runs: dict[str, PlannedRun], base: FitSpec | None, title: str) -> None:
-    while base is not None and base.run_id not in runs:
+def _add_bases(runs: dict[str, PlannedRun], base: FitSpec | None, user: PlannedRun) -> None:
+    """Add the fits that a run starts from, unless the grid asks for them."""
+    while base is not None and (run_id := base.run_id) not in runs:
         below = base_spec(base)
-        runs[base.run_id] = PlannedRun(base, (), below.run_id if below else None, f"for {title}", asked_for=False)
+        required = below.run_id if below else None
+        runs[run_id] = PlannedRun(run_id, base, user.features, (), required, f"for {user.title}", asked_for=False)
         base = below
 
 

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from bench.features.cache.size import gigabytes
 from bench.plan.model import Plan, PlannedRun
-
-STATE_STYLES = {
-    "done": "green",
-    "failed": "red",
-    "not_converged": "yellow",
-    "stale": "yellow",
-    "running": "cyan",
-    "partial": "cyan",
-    "interrupted": "cyan",
-}
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -60,21 +46,18 @@ def _run_json(run: PlannedRun) -> dict[str, Any]:
     }
 
 
-def plan_table(plan: Plan) -> RenderableType:
-    """The runs of a plan in the order of execution, what they need, and totals."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("state", "row", "seed"):
-        table.add_column(column)
-    table.add_column("views", justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("run", overflow="fold")
-    table.add_column("note", overflow="fold")
-    for run in plan.runs:
-        state = Text(run.condition.state, style=STATE_STYLES.get(run.condition.state, ""))
-        left = f"{len(run.condition.missing)}/{len(run.views)}"
-        time = "" if run.condition.finished else show_seconds(run.seconds)
-        table.add_row(state, run.title, str(run.spec.seed), left, time, run.run_id, _note(run))
-    return Group(table, Text(), *(Text(line) for line in plan_lines(plan)))
+PLAN_COLUMNS = ("state", "row", "seed", "evaluated", "time", "run", "note")
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """A row a run, in the order of execution, with the columns ``PLAN_COLUMNS``."""
+    return [_row(run) for run in plan.runs]
+
+
+def _row(run: PlannedRun) -> tuple[str, ...]:
+    evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
+    time = "" if run.condition.finished else show_seconds(run.seconds)
+    return run.condition.state, run.title, str(run.spec.seed), evaluated, time, run.run_id, _note(run)
 
 
 def plan_lines(plan: Plan) -> list[str]:

@@ -7,24 +7,9 @@ from typing import Protocol
 
 from bench.fingerprint import changed
 from bench.plan.model import Condition
+from bench.plan.snapshot import Snapshot
 from results.record import EvaluationRecord, Failure, FitRecord
 from results.specification import FitSpec, View
-
-
-class Records(Protocol):
-    """The part of ``results.store.Store`` that planning reads."""
-
-    def status(self, run_id: str) -> str:
-        """What is going on with a run, whatever is stored already."""
-        ...
-
-    def fit_record(self, run_id: str) -> FitRecord | None:
-        """The record of a fit; None while there is none."""
-        ...
-
-    def evaluation_record(self, run_id: str, view_id: str) -> EvaluationRecord | None:
-        """The record of an evaluation; None while there is none."""
-        ...
 
 
 class Code(Protocol):
@@ -39,23 +24,20 @@ class Code(Protocol):
         ...
 
 
-def condition(run_id: str, views: Sequence[View], store: Records | None, code: Code) -> Condition:
+def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code) -> Condition:
     """How far a run is.
 
     Args:
         run_id: the run.
         views: all that it is to be evaluated on.
-        store: the records; None where there is no store yet.
+        snapshot: what the store holds.
         code: of today.
     """
     views = tuple(views)
-    if store is None:
-        return Condition("new", views)
-    status = store.status(run_id)
-    fit = store.fit_record(run_id)
-    if fit is None or fit.status == "failed":
-        return _without_fit(views, status, fit)
-    found = {view.view_id: store.evaluation_record(run_id, view.view_id) for view in views}
+    status, past = snapshot.status(run_id), snapshot.run(run_id)
+    if past is None or past.fit.status == "failed":
+        return _without_fit(views, status, past.fit if past else None)
+    found = {view.view_id: past.evaluations.get(view.view_id) for view in views}
     evaluations = [record for record in found.values() if record is not None]
     failed = [record for record in evaluations if record.status == "failed"]
     missing = tuple(view for view in views if (r := found[view.view_id]) is None or r.status == "failed")
@@ -63,11 +45,11 @@ def condition(run_id: str, views: Sequence[View], store: Records | None, code: C
         return Condition("running", missing, fitted=True)
     if failed:
         return Condition("failed", missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
-    news = _news(fit, evaluations, code)
+    news = _news(past.fit, evaluations, code)
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
         return Condition("partial", missing, fitted=True, reason=reason + (f"; {news}" if news else ""))
-    records: list[FitRecord | EvaluationRecord] = [fit, *evaluations]
+    records: list[FitRecord | EvaluationRecord] = [past.fit, *evaluations]
     unsound = next((record for record in records if record.status == "not_converged"), None)
     if unsound is not None:
         return Condition("not_converged", fitted=True, reason=_failed_checks(unsound))

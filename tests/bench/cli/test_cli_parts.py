@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plan_lab import Lab
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 
 from bench.cli.checks import used_splits
 from bench.cli.options import data_roots, find_store, parse_bytes, parse_device, parse_gpus
+from bench.cli.output import aligned, show_table
 from bench.cli.progress import counted
 from bench.cli.report import csv_records
 from bench.cli.watch import BarWatcher, LineWatcher, watching
@@ -150,3 +152,25 @@ def test_lines_where_there_is_no_terminal(lab: Lab) -> None:
 
 def test_csv_records_have_numbers() -> None:
     assert csv_records("a,b\n1.5,x\n,2\n") == [{"a": 1.5, "b": "x"}, {"a": "", "b": 2.0}]
+
+
+@given(st.lists(st.tuples(st.text("ab é漢", max_size=5), st.integers(-99, 9999)), max_size=5))
+def test_columns_line_up_whatever_is_in_them(rows: list[tuple[str, int]]) -> None:
+    lines = aligned(("name", "number"), rows, right=("number",))
+    assert len(lines) == len(rows) + 1
+    assert len({cell_len(line) for line in lines}) == 1
+    for line, (_, number) in zip(lines[1:], rows, strict=True):
+        assert line.endswith(f" {number}")
+
+
+def test_states_are_coloured_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_table(("state", "run"), [("failed", "r1"), ("new", "r2")])
+    assert capsys.readouterr().out == "state   run\nfailed  r1\nnew     r2\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_table(("state", "run"), [("failed", "r1"), ("new", "r2")])
+    heading, failed, new = capsys.readouterr().out.splitlines()
+    assert failed.startswith("\x1b[31mfailed\x1b[0m  r1")
+    assert new == "new     r2"
+    assert heading.startswith("\x1b[1m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from typing import Any
@@ -212,3 +213,50 @@ def test_executors_by_name(lab: Lab) -> None:
     assert make_executor(Execution(executor="local"), lab.store, 2, ("0", "1")).name == "local"
     with pytest.raises(ConfigError, match="--jobs 3: more than the 2 devices"):
         make_executor(Execution(executor="local"), lab.store, 3, ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("block", "options", "jobs"),
+    [
+        ("{}", (), None),
+        ("{jobs: 2}", (), 2),
+        ("{jobs: 2}", ("--jobs", "5"), 5),
+        ("{jobs: 2}", ("--executor", "inline"), None),
+        ("{jobs: 2}", ("--gpus", "0"), None),
+    ],
+)
+def test_a_grid_may_say_how_many_runs_suit_it_at_a_time(
+    bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, block: str, options: tuple[str, ...], jobs: int | None
+) -> None:
+    asked: list[int | None] = []
+
+    def make(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> FakeExecutor:
+        asked.append(jobs)
+        return FakeExecutor(store)
+
+    monkeypatch.setattr("bench.cli.run.make_executor", make)
+    grid = lab.write(SMALL + f"executor: {block}\n")
+    assert bench("run", "--grid", grid, "--out", lab.out, *options).code == 0
+    assert asked == [jobs]
+
+
+@pytest.mark.parametrize("value", ["0", "many", "true", "1.5"])
+def test_a_number_of_runs_that_is_none(bench: Bench, lab: Lab, value: str) -> None:
+    result = bench("run", "--grid", lab.write(SMALL + f"executor: {{jobs: {value}}}\n"), "--out", lab.out)
+    assert result.code == 2
+    assert "executor.jobs: expected a whole number from 1, got" in result.err
+    assert not lab.out.exists()
+
+
+def test_a_full_disk_is_one_line(launch: Launcher, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    launch(SMALL, "--set", "runs[0].matrix.input=[last]")
+    before = {path: path.read_bytes() for path in lab.out.rglob("*.json")}
+    monkeypatch.setattr("common.files.os.fsync", full)
+    result, _ = launch()
+    assert result.code == 2
+    assert len(result.errors) == 1
+    assert "no space left" in result.err
+    assert {path: path.read_bytes() for path in lab.out.rglob("*.json")} == before

@@ -76,9 +76,9 @@ class Lab:
     def rows(self, text: str, *changes: str) -> list[ResolvedRow]:
         return resolve_rows(load_grid(self.write(text), changes), {})
 
-    def plan(self, text: str = SMALL, *changes: str) -> Plan:
+    def plan(self, text: str = SMALL, *changes: str, verify: bool = False) -> Plan:
         store = Store.open(self.out) if self.out.exists() else None
-        return make_plan(load_grid(self.write(text), changes), store, self.out, FixedCode())
+        return make_plan(load_grid(self.write(text), changes), store, self.out, FixedCode(), verify=verify)
 
     def evaluate(self, spec: FitSpec, view: View, **changes: Any) -> None:
         record = evaluation_record(spec, view, **changes)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plan_lab import CODE, Lab, cost, failure, fit_record
-from rich.console import Console
 
 from bench.order import Execution
 from bench.plan.orders import plan_orders
 from bench.plan.rows import ResolvedRow
-from bench.plan.show import plan_json, plan_lines, plan_table, show_seconds, total_seconds
+from bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, show_seconds, total_seconds
 from bench.plan.titles import row_titles, show_value, stated_settings
 from results.manifest import Manifest
 
@@ -121,21 +119,30 @@ def test_json_holds_all_and_can_be_read_again(lab: Lab) -> None:
     assert {"run_id", "title", "state", "seconds", "requires", "views"} <= found["runs"][2].keys()
 
 
-def text_of(plan: Any) -> str:
-    console = Console(file=StringIO(), width=200)
-    console.print(plan_table(plan))
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
-
-
-def test_the_table_shows_each_run_and_the_totals(lab: Lab) -> None:
+def test_the_rows_show_each_run_and_the_lines_the_totals(lab: Lab) -> None:
     runs = lab.plan().runs
     lab.finish(runs[0].spec, runs[0].views, code={**CODE, "methods.kmeans": "x"})
-    text = text_of(lab.plan())
-    assert all(run.run_id in text for run in runs)
-    assert "kmeans, input=last_l2" in text
-    assert "code changed since: methods.kmeans" in text
-    assert "small: 4 runs: 1 stale, 3 new" in text
-    assert "features of synthetic train (8 images), efficientnet_lite0:" in text
+    plan = lab.plan()
+    first, second, *_ = [dict(zip(PLAN_COLUMNS, row, strict=True)) for row in plan_rows(plan)]
+    assert first == {
+        "state": "stale",
+        "row": "kmeans, input=last",
+        "seed": "0",
+        "evaluated": "1/1",
+        "time": "",
+        "run": runs[0].run_id,
+        "note": "code changed since: methods.kmeans",
+    }
+    assert (second["state"], second["evaluated"], second["run"]) == ("new", "0/1", runs[1].run_id)
+    lines = plan_lines(plan)
+    assert lines[0] == "small: 4 runs: 1 stale, 3 new"
+    assert lines[1].startswith("features of synthetic train (8 images), efficientnet_lite0: ")
+
+
+def test_a_note_names_the_fit_that_a_run_starts_from(lab: Lab) -> None:
+    base, dependent = plan_rows(lab.plan("{runs: [{method: neuralef_kmeans}]}"))
+    assert (base[1], base[3], base[-1]) == ("for neuralef_kmeans", "0/0", "")
+    assert dependent[-1] == f"starts from {base[5]}"
 
 
 def test_lines_say_what_to_mind(lab: Lab) -> None:

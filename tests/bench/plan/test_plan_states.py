@@ -127,6 +127,17 @@ def test_a_torn_record_counts_as_absent(lab: Lab) -> None:
     assert lab.plan().runs[0].condition.state == "new"
 
 
+def test_a_contingency_that_is_gone_or_torn_is_evaluated_again(lab: Lab) -> None:
+    first = lab.plan().runs[0]
+    lab.finish(first.spec, first.views)
+    payload = next(lab.store.run_folder(first.run_id).glob("evaluations/*.npz"))
+    payload.write_bytes(payload.read_bytes()[:-1])
+    assert lab.plan().runs[0].condition.state == "done"  # a look at names is enough for a look at the plan
+    assert lab.plan(verify=True).runs[0].condition.state == "partial"
+    payload.unlink()
+    assert lab.plan().runs[0].condition.state == "partial"
+
+
 @pytest.mark.parametrize(
     ("fit", "evaluation", "says"),
     [

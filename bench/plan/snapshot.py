@@ -1,0 +1,70 @@
+"""The records of a store at one moment, read once for everything that planning asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from results.record import EvaluationRecord, FitRecord
+from results.store import Store
+
+
+class PastRun(Protocol):
+    """A fit with its evaluations."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        ...
+
+    @property
+    def fit(self) -> FitRecord:
+        """The record of the fit."""
+        ...
+
+    @property
+    def evaluations(self) -> dict[str, EvaluationRecord]:
+        """View id -> record."""
+        ...
+
+
+class Snapshot:
+    """All runs that left a record, and who is at work.
+
+    Args:
+        store: the store; None where there is none yet.
+        verify: read each contingency to see that it is the one its record vouches for; else only that it exists.
+
+    Raises:
+        StoreError: a newer release wrote a record.
+    """
+
+    def __init__(self, store: Store | None, *, verify: bool = False) -> None:
+        self._store = store
+        self._known = frozenset(store.runs()) if store else frozenset()
+        self._past = {run.run_id: run for run in store.load_all(verify=verify)} if store else {}
+
+    @property
+    def past(self) -> Iterable[PastRun]:
+        """All runs with a record of their fit."""
+        return self._past.values()
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The ids of all runs that left anything."""
+        return self._known
+
+    def run(self, run_id: str) -> PastRun | None:
+        """The records of a run; None while its fit has none."""
+        return self._past.get(run_id)
+
+    def status(self, run_id: str) -> str:
+        """``running`` while a living process owns the run, ``interrupted`` if it left a checkpoint and no record.
+
+        Any other state is told by its records.
+        """
+        if self._store is None or run_id not in self._known:
+            return "new"
+        if run_id in self._past:
+            return "running" if self._store.is_claimed(run_id) else self._past[run_id].fit.status
+        return self._store.status(run_id)
