@@ -39,7 +39,7 @@ _SYMBOLS = {
     "±": r"\ensuremath{\pm}",
     "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",
-    "°": r"\ensuremath{^\circ}",
+    "°": r"\textdegree{}",
     "µ": r"\ensuremath{\mu}",
     "≤": r"\ensuremath{\leq}",
     "≥": r"\ensuremath{\geq}",

@@ -58,17 +58,18 @@ addEventListener("load", () => {
   extras.click();
   found.all_columns = visible();
   found.run_rows = document.getElementById("table-runs").tBodies[0].rows.length;
-  location.hash = table.querySelector("td a").getAttribute("href");
-  setTimeout(() => {
-    found.open = document.getElementById("panel").open;
+  const panel = document.getElementById("panel");
+  addEventListener("hashchange", () => {
+    found.open = panel.open;
     found.panel = document.getElementById("details").textContent;
-    document.querySelector("#panel .close").click();
-    setTimeout(() => {
-      found.closed = !document.getElementById("panel").open;
+    panel.addEventListener("close", () => {
+      found.closed = !panel.open;
       found.hash = location.hash;
       document.body.append(Object.assign(document.createElement("output"), { textContent: JSON.stringify(found) }));
-    }, 100);
-  }, 100);
+    });
+    panel.querySelector(".close").click();
+  }, { once: true });
+  location.hash = table.querySelector("td a").getAttribute("href");
 });
 </script>
 """
