@@ -48,7 +48,7 @@ class KMeansParams(LloydParams):
 
     k: int = Field(64, ge=2, description="number of clusters")
     input: Literal["last", "last_l2", "all_standardised_l2"] = Field(
-        "last_l2",
+        "last",
         description="what is clustered: the last level, the last level L2-normalised, or all levels concatenated, "
         "standardised per channel with training statistics and L2-normalised",
     )

@@ -53,7 +53,7 @@ def test_l2_normalised_inputs_ignore_the_length_of_features() -> None:
 
 def test_the_centres_are_those_of_the_stated_input() -> None:
     source, _ = scenes()
-    method = fit("kmeans", {"k": 5, "tol": 0.0}, source)
+    method = fit("kmeans", {"k": 5, "input": "last_l2", "tol": 0.0}, source)
     points = functional.normalize(source.features[-1].flatten(0, 2), dim=-1)
     assigned = method.predict(source.batch(range(8))).argmax(1).flatten()
     means = torch.stack([points[assigned == cluster].mean(0) for cluster in range(5)])
