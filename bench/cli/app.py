@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from bench.cli import data, doctor, listing, plan, predict, report, run, status
+from bench.cli import check_method, data, doctor, listing, plan, predict, report, run, status
 from bench.cli.group import NearestGroup
 from common.errors import UserError
 
@@ -33,6 +33,7 @@ app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
+app.command("check-method")(check_method.check_method)
 app.command("doctor")(doctor.doctor)
 app.command("version")(doctor.version)
 

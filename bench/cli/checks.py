@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
+from bench.cli.output import warn
+from bench.order import Execution
 from bench.plan.model import Plan
+from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
 from common.names import unknown
 from datasets import DataRoots, count_warning, open_data
@@ -47,6 +50,19 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
         more = f" (and {len(problems) - 1} more; see bench data verify)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}")
     return warnings
+
+
+def check_plan(plan: Plan, execution: Execution, roots: DataRoots) -> None:
+    """Check all that a plan needs, and print what is odd about its data.
+
+    Raises:
+        ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
+    """
+    require_space(plan, execution.cache_limit)
+    check_extras(plan)
+    check_device(execution.device)
+    for warning in check_data(plan, roots):
+        warn(warning)
 
 
 def check_extras(plan: Plan) -> None:

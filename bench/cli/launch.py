@@ -58,6 +58,10 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     for run in plan.unfinished:
         if run.spec.backbone.options.get("weights") != "random":
             store.lock_weights(run.spec.backbone.name, run.spec.backbone.weights)
+    for run in plan.unfinished:
+        if run.condition.state == "stale":
+            with store.claim(run.run_id):
+                store.discard(run.run_id)
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]
     titles = {run.run_id: f"{run.title}, seed {run.spec.seed}" for run in plan.unfinished}

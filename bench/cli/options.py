@@ -40,6 +40,28 @@ Changes = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Jobs = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: the grid's executor.jobs, or one a GPU."),
+]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="local (a process a run) or inline (this process, for debugging).")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Gpus = Annotated[str, typer.Option("--gpus", help="GPUs to hand out, one a process: 0,1.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads a run; 0: processors / jobs.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Workers a run that decode images.")]
+InferenceBatch = Annotated[int, typer.Option("--inference-batch", min=1, help="Images a forward pass of the backbone.")]
+CacheLimit = Annotated[
+    str, typer.Option("--cache-limit", help="What the feature caches of the grid may take.", metavar="SIZE")
+]
+CheckpointEvery = Annotated[
+    float, typer.Option("--checkpoint-every", min=0, help="Seconds between checkpoints of a fit.")
+]
+RerunStale = Annotated[
+    bool, typer.Option("--rerun-stale", help="Do again what was done with code that has changed since.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 

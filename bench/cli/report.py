@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from bench.cli.output import say, show_json
+from bench.cli.progress import counted
+
+if TYPE_CHECKING:
+    from results.store import Store
+
+# Formats of which one text holds one table.
+_ONE_TABLE = ("csv", "standalone")
 
 
 def report(
@@ -30,9 +37,16 @@ def report(
         Optional[str],  # noqa: UP045
         typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
     ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
+    ] = 0,
     to: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE"),
+    ] = None,
+    everything: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
     data_root: Roots = None,
     as_json: Json = False,
@@ -44,24 +58,38 @@ def report(
     """
     from bench.grid.load import grid_name
     from common.files import write_bytes
-    from reports import build_table, build_tables, render
     from results.store import Store
 
     store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
-    if as_json:
-        form = "csv"
-    if form in ("csv", "standalone"):
-        text = render(build_table(store, grid=name, protocol=protocol, matching=matching), form)
-    else:
-        tables = build_tables(store, grid=name, protocol=protocol, matching=matching)
-        text = "\n".join(render(table, form) for table in tables)
+    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples}
+    if everything is not None:
+        return _write_all(store, everything, chosen, as_json)
+    text = _text(store, "csv" if as_json else form, chosen)
     if as_json:
         show_json(csv_records(text))
     elif to is not None:
         write_bytes(to, text.encode())
     else:
         say(text.rstrip("\n"))
+    return 0
+
+
+def _text(store: Store, form: str, chosen: dict[str, Any]) -> str:
+    from reports import build_table, build_tables, render
+
+    if form in _ONE_TABLE:
+        return render(build_table(store, **chosen), form)
+    return "\n".join(render(table, form) for table in build_tables(store, **chosen))
+
+
+def _write_all(store: Store, folder: Path, chosen: dict[str, Any], as_json: bool) -> int:
+    from reports import write_all
+
+    with counted("writing the report") as progress:
+        told = (lambda name, done, total: progress(done, total)) if progress else None
+        written = write_all(store, folder, progress=told, **chosen)
+    show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[0]}")
     return 0
 
 

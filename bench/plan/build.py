@@ -54,6 +54,17 @@ def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None =
     )
 
 
+def with_stale_anew(plan: Plan) -> Plan:
+    """The plan in which runs that are stale are to be done again from the start."""
+    runs = [
+        replace(run, condition=replace(run.condition, missing=run.views, fitted=False))
+        if run.condition.state == "stale"
+        else run
+        for run in plan.runs
+    ]
+    return replace(plan, runs=tuple(runs), caches=planned_caches(runs, plan.store))
+
+
 def with_estimates(runs: Sequence[PlannedRun], history: History) -> list[PlannedRun]:
     """The runs with the seconds that each has left; shared features are counted for the first run that needs them."""
     extracted: set[str] = set()

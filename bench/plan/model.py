@@ -38,7 +38,7 @@ class Condition:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.state in FINISHED and not self.missing
+        return self.state in FINISHED and self.fitted and not self.missing
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.features.backbones import backbone_info
+from bench.features.cache.material import cache_key, cache_material
 from bench.features.cache.meta import META_FILE
 from bench.features.cache.size import gigabytes, planned_bytes
 from bench.features.recipes import Recipe, cached_recipe, view_recipe
 from bench.plan.model import Plan, PlannedCache, PlannedRun
 from common.errors import StoreError
 from datasets import data_info
-from results.identity import digest
 from results.specification import Resize, TrainingData, View
 
 FEATURES_FOLDER = "features"
@@ -84,18 +83,11 @@ def _cache(
     if sides is not None and images is not None:
         info = backbone_info(spec.backbone.name, spec.backbone.options)
         size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
-    # The same material as in bench.features.identity, which needs torch; a test holds the two together.
-    material: dict[str, Any] = {
-        "source": {"dataset": source.dataset, "split": source.split, "subset": source.subset},
-        "backbone": spec.backbone.name,
-        "options": spec.backbone.options,
-        "weights": spec.backbone.weights,
-        "recipe": recipe.material(),
-        "dtype": spec.features.dtype,
-    }
+    images_of = {"dataset": source.dataset, "split": source.split, "subset": source.subset}
+    material = cache_material(images_of, recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
     title = f"{source.dataset} {source.split}{subset}, {spec.backbone.name}"
-    return _Wanted(digest(material, 16), source, title, size)
+    return _Wanted(cache_key(material), source, title, size)
 
 
 def _images(source: TrainingData | View) -> int | None:

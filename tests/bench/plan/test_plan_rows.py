@@ -21,7 +21,7 @@ ablate:
     alpha: [0.0, 0.1, 0.3, 0.5, 0.7]
 runs:
   - {method: kmeans, matrix: {k: [32, 64, 128]}}
-  - {method: kmeans, matrix: {k: [32, 256], input: [last, all_standardised_l2]}, exclude: [{k: 32, input: last}]}
+  - {method: kmeans, matrix: {k: [32, 64], input: [last_l2, all_standardised_l2]}, exclude: [{k: 32, input: last_l2}]}
 """
 
 

@@ -60,7 +60,6 @@ def test_finished_runs_need_no_features_and_fitted_ones_no_training_features(lab
 
 
 def test_keys_are_those_under_which_features_are_stored(lab: Lab) -> None:
-    """Holds the material of keys together with the one that extraction uses, which needs torch."""
     from bench.features.identity import cache_request
     from bench.features.recipes import cached_recipe, view_recipe
 

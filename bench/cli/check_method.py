@@ -1,0 +1,64 @@
+"""``bench check-method``: the promises that every method keeps, as a command for authors of new ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.output import say, show_json, show_table
+from common.errors import ConfigError
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter that makes a fit small, such as epochs=2.", metavar="KEY=VALUE"),
+]
+
+
+def check_method(
+    method: Annotated[str, typer.Argument(help="A method, by name or as path/to/file.py:Class.", metavar="METHOD")],
+    parameters: Parameters = None,
+    out: Out = DEFAULT_OUT,
+    data_root: Roots = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is told.
+
+    Exit code 1 if it breaks a promise.
+    """
+    from methods.registry import complete_params
+
+    params = plain_parameters(parameters or [])
+    complete_params(method, params)
+    from methods.contract import CHECKS, Subject, violations
+
+    found = violations(Subject(method, params))
+    if as_json:
+        show_json({name: found.get(name) for name in CHECKS})
+    else:
+        show_table(("", "promise", ""), [_row(name, found.get(name)) for name in CHECKS])
+        say(f"\n{method}: {len(CHECKS) - len(found)} of {len(CHECKS)} promises kept")
+    return 1 if found else 0
+
+
+def plain_parameters(texts: list[str]) -> dict[str, object]:
+    """The parameters in ``key=value`` texts; values are YAML.
+
+    Raises:
+        ConfigError: a text has no ``=``.
+    """
+    from bench.grid.overrides import parse_override
+
+    found: dict[str, object] = {}
+    for text in texts:
+        override = parse_override(text)
+        if override.key in found:
+            raise ConfigError(f"--set {text}: {override.key} is set twice")
+        found[override.key] = override.node.plain()
+    return found
+
+
+def _row(name: str, violation: str | None) -> tuple[str, str, str]:
+    return "bad" if violation else "ok", name.replace("_", " "), violation or ""

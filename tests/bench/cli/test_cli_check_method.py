@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_lab import Bench
+
+from bench.cli.check_method import plain_parameters
+from common.errors import ConfigError
+
+BROKEN = '''
+"""A method whose predictions never change."""
+import torch
+from methods.params import Params
+from pydantic import Field
+
+
+class Mine(Params):
+    k: int = Field(4, ge=2, description="clusters")
+
+
+class Constant:
+    """Everything is cluster 0."""
+    Params, uses_labels, fit_from = Mine, False, None
+
+    def __init__(self, params):
+        self.n_clusters = params.k
+
+    def fit(self, patches, *, context):
+        return self
+
+    def predict(self, batch):
+        scores = torch.zeros(len(batch), self.n_clusters + 1, *batch.grid)
+        return scores
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+'''
+
+
+def test_a_method_that_ships_keeps_every_promise(bench: Bench) -> None:
+    result = bench("check-method", "kmeans", "--set", "k=4")
+    assert result.code == 0, result.out
+    assert "bad" not in result.out
+    assert "firewall" in result.out
+    assert "kmeans: 12 of 12 promises kept" in result.out
+
+
+def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    result = bench("check-method", "mine.py:Constant", "--json")
+    found = json.loads(result.out)
+    assert result.code == 1
+    assert found["prediction"]
+    assert found["facts"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["kmaens"], 'unknown method "kmaens"; did you mean "kmeans"?'),
+        (["gone.py:X"], "no such file gone.py"),
+        (["kmeans", "--set", "kk=4"], 'unknown parameter of kmeans "kk"'),
+        (["kmeans", "--set", "k"], "--set k: expected key=value"),
+        (["kmeans", "--set", "k=4", "--set", "k=5"], "--set k=5: k is set twice"),
+    ],
+)
+def test_bad_input(bench: Bench, arguments: list[str], says: str) -> None:
+    result = bench("check-method", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.errors) == 1
+    assert says in result.err
+
+
+def test_parameters_are_yaml() -> None:
+    assert plain_parameters(["k=4", "input=last", "lr=1e-3"]) == {"k": 4, "input": "last", "lr": 0.001}
+    with pytest.raises(ConfigError):
+        plain_parameters(["k"])
