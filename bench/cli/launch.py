@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from common.errors import UserError
 from common.files import write_bytes
 from results.identity import digest
 from results.record import Failure
-from results.store import Store
+from results.store import Busy, Store
 
 # Failures that are no fault of a method: something that the user can mend.
 _BAD_INPUT = ("data", "store")
@@ -60,7 +61,8 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
             store.lock_weights(run.spec.backbone.name, run.spec.backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":
-            with store.claim(run.run_id):
+            # Another launcher that is at work on it will settle it.
+            with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]

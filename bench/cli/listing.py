@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Name = Annotated[Optional[str], typer.Argument(help="One of them, for all about it.")]  # noqa: UP045
+Name = Annotated[str | None, typer.Argument(help="One of them, for all about it.")]
 
 
 @app.command("methods")

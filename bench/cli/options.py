@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ DATA_VARIABLE = "BENCH_DATA"
 Grid = Annotated[Path, typer.Option("--grid", "-g", help="The grid: a YAML file.", metavar="FILE")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the store of results.", metavar="DIR")]
 Roots = Annotated[
-    Optional[list[Path]],  # noqa: UP045 - typer reads this annotation at run time
+    list[Path] | None,
     typer.Option(
         "--data-root",
         help="Folder that holds data sets; may be given several times. Then $BENCH_DATA, then the grid's own.",
@@ -30,7 +30,7 @@ Roots = Annotated[
     ),
 ]
 Changes = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option(
         "--set",
         help="Change the grid: a path into it (defaults.seeds=[0,1]), or a key of runs or a parameter (seeds=[0], "
@@ -41,7 +41,7 @@ Changes = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Jobs = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: the grid's executor.jobs, or one a GPU."),
 ]
 ExecutorName = Annotated[

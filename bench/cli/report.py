@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,29 +23,29 @@ _ONE_TABLE = ("csv", "standalone")
 def report(
     out: Out = DEFAULT_OUT,
     grid: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--grid", "-g", help="One grid, by name or file; default: all of the store.", metavar="GRID"),
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex (to include), standalone (a LaTeX document) or csv.")
     ] = "markdown",
     protocol: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--protocol", help="One protocol; default: all that the grids ask for."),
     ] = None,
     matching: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
     ] = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
     to: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE"),
     ] = None,
     everything: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
     data_root: Roots = None,

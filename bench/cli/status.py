@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.plan.overview import RunStatus
 
 StateFilter = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option("--state", help="Only runs in this state; may be given several times.", metavar="STATE"),
 ]
 
@@ -22,7 +22,7 @@ StateFilter = Annotated[
 def status(
     out: Out = DEFAULT_OUT,
     grid: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--grid", "-g", help="One grid, by name or file; default: all of the store.", metavar="GRID"),
     ] = None,
     state: StateFilter = None,

@@ -157,6 +157,15 @@ def test_lines_say_what_to_mind(lab: Lab) -> None:
     assert total_seconds(timed) == 30.0
 
 
+def test_a_plan_says_that_its_caches_are_too_large(lab: Lab) -> None:
+    plan = lab.plan()
+    big = replace(plan.caches[0], bytes=60 * 10**9)
+    lines = plan_lines(replace(plan, caches=(big,), free=10**12))
+    assert any(line.startswith("run refuses caches beyond --cache-limit (50 GB by default)") for line in lines)
+    assert not any(line.startswith("run refuses") for line in plan_lines(plan))
+    assert any(line.startswith("run refuses") for line in plan_lines(replace(plan, free=10)))
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-"), (0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (9000, "2.5 h")]
 )

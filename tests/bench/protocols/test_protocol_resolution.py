@@ -140,3 +140,43 @@ def test_hungarian_needs_as_many_clusters_as_classes() -> None:
     with pytest.raises(ConfigError, match=r'k is 64, but the class set "27" of cityscapes has 27 classes'):
         check_clusters(definition, protocol, STREETS, 64)
     check_clusters(find("centre320", FOLDER), protocol, STREETS, 64)
+
+
+PUBLISHED = {
+    # data set -> short side, window, stride and classes of sliding, classes of centre320
+    "pascal_context": (520, 480, 320, 60, 59),
+    "cityscapes": (1024, 768, 512, 19, 27),
+    "ade20k": (512, 512, 512, 150, 150),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_protocols_of_the_three_benchmarks_are_the_published_ones(name: str) -> None:
+    from datasets import data_info
+
+    info = data_info(name)
+    short_side, window, stride, sliding_classes, centre_classes = PUBLISHED[name]
+    sliding, centre, hungarian = (resolved(protocol, info) for protocol in ("sliding", "centre320", "hungarian"))
+    assert sliding.view.resize == Resize(mode="short_side", short_side=short_side)
+    assert (sliding.view.window, sliding.view.stride) == (window, stride)
+    assert (sliding.view.label_resize, sliding.view.centre_crop) == (False, None)
+    assert class_count(sliding, info) == sliding_classes
+    assert class_count(centre, info) == centre_classes
+    assert class_count(hungarian, info) == centre_classes
+    assert (centre.view.window, centre.view.centre_crop, centre.view.label_resize) == (None, 320, True)
+    assert hungarian.view == centre.view
+    assert (sliding.scoring.matching, centre.scoring.matching, hungarian.scoring.matching) == (
+        "iou",
+        "iou",
+        "hungarian",
+    )
+
+
+@pytest.mark.parametrize("name", ["synthetic", "camvid", *PUBLISHED])
+@pytest.mark.parametrize("protocol", ["whole", "centre320", "hungarian"])
+def test_these_protocols_suit_every_labelled_data_set(name: str, protocol: str) -> None:
+    from datasets import data_info
+
+    found = resolved(protocol, data_info(name), subset=2)
+    assert (found.view.dataset, found.view.subset, found.view.crf) == (name, 2, None)
+    assert Protocol.model_validate_json(found.model_dump_json()) == found
