@@ -12,7 +12,8 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
 from common.seeds import SeedStreams
-from methods.lloyd import assign, cluster, lloyd, seed_centres, squared_distances
+from methods.lloyd import assign, cluster, lloyd, squared_distances
+from methods.seeding import seed_centres
 
 
 def blobs(n: int, width: int, groups: int, seed: int = 0, noise: float = 0.1) -> Tensor:
@@ -220,6 +221,25 @@ def test_the_best_restart_is_kept_and_iterations_are_counted_over_all() -> None:
     ]
     assert best.inertia == min(alone)
     assert seen == list(range(1, len(seen) + 1))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_share_the_points_and_agree(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = blobs(3001, 8, 12, noise=0.5)
+    start = points[:20].clone()
+    alone = lloyd(points, start, iterations=6)
+    monkeypatch.setattr("methods.lloyd._SHARED", 1)
+    monkeypatch.setattr("methods.lloyd._CHUNK", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        shared, again = (lloyd(points, start, iterations=6) for _ in range(2))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(shared.centres, again.centres)
+    torch.testing.assert_close(shared.centres, alone.centres)
+    assert torch.equal(shared.counts, alone.counts)
 
 
 @settings(max_examples=20, deadline=None)
