@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from bench.plan.model import PlannedRun
@@ -24,6 +24,7 @@ class History:
     def __init__(self, past: Iterable[PastRun]) -> None:
         self._fits: dict[object, list[Stages]] = defaultdict(list)
         self._evaluations: dict[object, list[Stages]] = defaultdict(list)
+        self._usual: dict[object, Stages | None] = {}
         for run in past:
             spec = run.fit.spec
             if run.fit.status != "failed":
@@ -39,17 +40,23 @@ class History:
         spec = run.spec
         total: Stages = {}
         if not run.condition.fitted:
-            past = self._fits.get(spec.configuration_id) or self._fits.get(_family(spec))
-            if not past:
+            past = self._medians(self._fits, spec.configuration_id) or self._medians(self._fits, _family(spec))
+            if past is None:
                 return None
-            total = _medians(past)
+            total = dict(past)
         for view in run.condition.missing:
-            seen = self._evaluations.get((view.view_id, spec.method, spec.backbone.name))
-            if not seen:
+            seen = self._medians(self._evaluations, (view.view_id, spec.method, spec.backbone.name))
+            if seen is None:
                 return None
-            for stage, seconds in _medians(seen).items():
+            for stage, seconds in seen.items():
                 total[stage] = total.get(stage, 0.0) + seconds
         return total
+
+    def _medians(self, past: Mapping[object, list[Stages]], key: object) -> Stages | None:
+        """What is usual under a key, computed once; None where there is no past."""
+        if key not in self._usual:
+            self._usual[key] = _medians(past[key]) if key in past else None
+        return self._usual[key]
 
 
 def _family(spec: FitSpec) -> tuple[object, ...]:

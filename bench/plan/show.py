@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bench.features.cache.size import gigabytes
+from bench.order import Execution
 from bench.plan.model import Plan, PlannedRun
+
+DEFAULT_CACHE_LIMIT = Execution().cache_limit
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -69,6 +72,11 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"features of {cache.title}: {size}{', there already' if cache.present else ''}")
     if plan.caches:
         lines.append(f"feature caches to write: {gigabytes(plan.cache_bytes)}; free on disk: {gigabytes(plan.free)}")
+    if plan.cache_bytes > min(plan.free, DEFAULT_CACHE_LIMIT):
+        lines.append(
+            f"run refuses caches beyond --cache-limit ({gigabytes(DEFAULT_CACHE_LIMIT)} by default) or the free disk; "
+            "features.mode: online needs none"
+        )
     if plan.unfinished and total_seconds(plan) is not None:
         lines.append(f"time left on one worker, from past records: {_total_text(plan)}")
     if plan.provisional:

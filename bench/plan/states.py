@@ -69,7 +69,8 @@ def _news(fit: FitRecord, evaluations: Sequence[EvaluationRecord], code: Code) -
 
 def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
     """The modules whose code differs from what a record was made with, appeared or vanished."""
-    return set(changed(dict(recorded), dict(today)))
+    # Almost all records are of today's code, and there can be thousands.
+    return set() if recorded == today else set(changed(dict(recorded), dict(today)))
 
 
 def _without_fit(views: tuple[View, ...], status: str, fit: FitRecord | None) -> Condition:

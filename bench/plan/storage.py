@@ -32,14 +32,16 @@ class _Wanted:
 def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCache, ...]:
     """The feature caches that the unfinished among ``runs`` need, each once, in the order of their use."""
     found: dict[str, PlannedCache] = {}
+    alike: dict[object, list[_Wanted]] = {}
     for run in runs:
         if run.condition.finished or run.spec.features.mode == "online":
             continue
-        for wanted in _wanted(run):
-            known = found.get(wanted.key)
-            present = (store / FEATURES_FOLDER / wanted.key / META_FILE).is_file()
-            cache = known or PlannedCache(wanted.title, wanted.bytes, present, 0)
-            found[wanted.key] = replace(cache, runs=cache.runs + 1)
+        kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
+        for wanted in alike.get(kind) or alike.setdefault(kind, _wanted(run)):
+            if wanted.key not in found:
+                present = (store / FEATURES_FOLDER / wanted.key / META_FILE).is_file()
+                found[wanted.key] = PlannedCache(wanted.title, wanted.bytes, present, 0)
+            found[wanted.key] = replace(found[wanted.key], runs=found[wanted.key].runs + 1)
     return tuple(found.values())
 
 
