@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -195,12 +196,21 @@ def _assign(points: _Points, centres: Tensor) -> _Assignment:
         for rows in chunks:
             values = points.values[rows]
             scores = torch.addmm(bias, values, relative, alpha=-2, out=room[: len(values)])
-            torch.min(scores, 1, out=(distances[rows], labels[rows]))
+            _row_minima(scores, distances[rows], labels[rows])
             sums[part].add(values, labels[rows])
 
     points.run(task)
     total = torch.stack([one.total() for one in sums]).sum(0)
     return _Assignment(labels, distances.add_(points.spread).clamp_min_(0), total)
+
+
+def _row_minima(scores: Tensor, least: Tensor, where: Tensor) -> None:
+    """The least of each row of (n, K) scores and its index, of equal ones the first, into (n,) tensors."""
+    if scores.device.type == "cpu":  # numpy's argmin is vectorised and takes an eighth of the time of torch's
+        np.argmin(scores.numpy(), axis=1, out=where.numpy())
+        torch.gather(scores, 1, where[:, None], out=least[:, None])
+    else:
+        torch.min(scores, 1, out=(least, where))
 
 
 class _Sums:
