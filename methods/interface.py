@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from common.geometry import Crop
 from common.seeds import SeedStreams
 from methods.params import Params
+
+if TYPE_CHECKING:
+    from methods.graphs.kernel import Kernel
 
 
 @dataclass(frozen=True)
@@ -202,4 +205,24 @@ class Segmenter(Protocol):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave; the instance was built with the same parameters."""
+        ...
+
+
+@runtime_checkable
+class Spectral(Protocol):
+    """What a method offers besides ``Segmenter`` if it has eigenfunctions that can be looked at and checked."""
+
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        """(B, n, h, w) float32 values of the n functions on the batch's device, in the method's own order.
+
+        A method that decomposes each image by itself returns each image's own eigenvectors.
+        """
+        ...
+
+    def kernel(self, batch: PatchBatch) -> Kernel:
+        """The kernel over the B h w patches of the batch, image by image and row by row, that the functions belong to.
+
+        The functions approximate its principal eigenvectors (those of the largest eigenvalues). A method that
+        decomposes each image by itself accepts one image.
+        """
         ...
