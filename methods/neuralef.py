@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel
-from methods.graphs.kernel import Kernel
-from methods.graphs.options import GraphOptions
+from methods.graphs.batch import kernel_of
 from methods.health import Check, clusters_in_use
 from methods.inputs import images_of, one_by_one, require_finite, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
@@ -139,7 +137,7 @@ class NeuralEF:
         params = self.params
         require_finite(batch.features, images_of(batch))
         with context.stage("graph"):
-            kernel = self._kernel(batch)
+            kernel = kernel_of(batch, params, self._statistics)
         half = context.precision == "bfloat16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
             logits = self._fitted()(batch.features)
@@ -148,17 +146,6 @@ class NeuralEF:
         psi = normalise_columns(outputs, params.t, params.normalisation)
         terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
         return Step(terms.loss, lambda: _measures(terms, psi, temperature))
-
-    def _kernel(self, batch: PatchBatch) -> Kernel:
-        params = self.params
-        return batch_kernel(
-            batch,
-            neighbours=params.neighbours,
-            alpha=params.alpha,
-            level=params.graph_level,
-            statistics=self._statistics if params.graph_standardise else None,
-            options=GraphOptions(kind=params.graph, epsilon=params.graph_epsilon),
-        )
 
     def _outputs(self, logits: Tensor, temperature: float, number: int, context: FitContext) -> Tensor:
         """(N, K) soft samples of the assignment, or the logits themselves."""

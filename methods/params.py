@@ -54,10 +54,8 @@ class KMeansParams(LloydParams):
     )
 
 
-class NeuralEFParams(Params):
-    """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
-
-    k: int = Field(256, ge=2, description="number of clusters: outputs of psi")
+class GraphParams(Params):
+    """The kernel of a batch of patches, shared by the methods that approximate its eigenfunctions."""
 
     graph: Literal["knn", "mutual", "epsilon", "full"] = Field(
         "knn",
@@ -71,6 +69,12 @@ class NeuralEFParams(Params):
     )
     graph_standardise: bool = Field(False, description="standardise the graph's level with training statistics")
     alpha: float = Field(0.3, ge=0, description="weight of the pixel graph; 0 leaves it out")
+
+
+class NeuralEFParams(GraphParams):
+    """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
+
+    k: int = Field(256, ge=2, description="number of clusters: outputs of psi")
 
     discrete: bool = Field(True, description="outputs are soft cluster assignments; false: continuous eigenfunctions")
     noise: Literal["gumbel", "none"] = Field("gumbel", description="noise on the logits of a soft assignment")

@@ -15,6 +15,7 @@ from methods.graphs.kernel import Kernel, SparseKernel, combined, normalised
 from methods.graphs.options import GraphOptions
 from methods.graphs.pixels import pixel_graph
 from methods.interface import PatchBatch, Statistics
+from methods.params import GraphParams
 
 Level = int | Literal["all"]
 
@@ -49,6 +50,24 @@ def batch_kernel(
         return combined(feature_graph(features, neighbours=neighbours, options=options), pixels, alpha)
     extra = None if pixels is None else SparseKernel(sparse.multiply(normalised(pixels), alpha))
     return FullKernel.of(features, extra)
+
+
+def kernel_of(batch: PatchBatch, params: GraphParams, statistics: Statistics | None) -> Kernel:
+    """The kernel of a batch as a method's parameters describe it.
+
+    Args:
+        batch: as for ``batch_kernel``, which says what is raised, too.
+        params: kind of graph, neighbours, level and weight of the pixel graph.
+        statistics: of the training patches; used where ``params.graph_standardise``.
+    """
+    return batch_kernel(
+        batch,
+        neighbours=params.neighbours,
+        alpha=params.alpha,
+        level=params.graph_level,
+        statistics=statistics if params.graph_standardise else None,
+        options=GraphOptions(kind=params.graph, epsilon=params.graph_epsilon),
+    )
 
 
 def graph_features(batch: PatchBatch, level: Level = -1, statistics: Statistics | None = None) -> Tensor:
