@@ -24,6 +24,7 @@ PASSED_OVER = frozenset(
         "datasets.registry",
         "methods.registry",
         # Defaults and ranges: the parameters of a run are complete in its specification.
+        "methods.label_params",
         "methods.params",
         # Words and files, not numbers.
         "common.errors",

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from common.errors import ConfigError, RunInterrupted, UserError
 from methods.errors import NumericalError
-from methods.interface import LabelSource, Segmenter
+from methods.interface import PatchBatch, Segmenter
+from methods.labels import predict_scores
 from methods.registry import base_params, complete_params, load_method, method_facts
-from methods.testing import MemoryCheckpoint, MemorySource, build, fit, same_state, scenes, stop_after
+from methods.testing import MemoryCheckpoint, MemoryLabels, MemorySource, build, fit, same_state, scenes, stop_after
 
 
 class ContractViolation(AssertionError):
@@ -33,16 +34,28 @@ class Subject:
     Attributes:
         name: as in grids, or ``path/to/file.py:Class``.
         params: parameters that make its fit small: a training of seconds at the most, on 8 images of 6 x 7 patches.
-        labels: for a method that uses labels.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    labels: LabelSource | None = None
+
+    @property
+    def labels(self) -> MemoryLabels | None:
+        """Labels of the standard scenes for a method that uses labels, else None."""
+        known = method_facts(self.name)
+        if not known.uses_labels:
+            return None
+        groups = scenes()[1]
+        classes = complete_params(self.name, self.params)["k"] if known.classes_as_clusters else int(groups.max()) + 1
+        return MemoryLabels(groups % classes, classes)
 
     def fit(self, source: MemorySource | None = None, seed: int = 0, **context: Any) -> Segmenter:
         """The method fitted on ``source``, else on the standard scenes."""
-        return fit(self.name, self.params, source or scenes()[0], seed, labels=self.labels, **context)
+        return fit(self.name, self.params, source or scenes()[0], seed, **{"labels": self.labels, **context})
+
+    def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor:
+        """Its scores of a batch of scenes."""
+        return predict_scores(method, batch, self.labels)
 
 
 def facts(subject: Subject) -> None:
@@ -51,6 +64,8 @@ def facts(subject: Subject) -> None:
     _demand(known.params is method.Params, "the registry names another parameter model than the class")
     _demand(known.uses_labels == method.uses_labels, "registry and class disagree on uses_labels")
     _demand(known.fit_from == method.fit_from, "registry and class disagree on fit_from")
+    for key in ("classes_as_clusters", "labels_at_prediction"):
+        _demand(getattr(known, key) == getattr(method, key, False), f"registry and class disagree on {key}")
     _demand("k" in method.Params.model_fields, 'the number of clusters must be a parameter called "k"')
     params = complete_params(subject.name, subject.params)
     _demand(build(subject.name, subject.params).n_clusters == params["k"], "n_clusters must equal the parameter k")
@@ -65,6 +80,25 @@ def firewall(subject: Subject) -> None:
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         reached = [name for name in names if name.split(".")[0] in ("datasets", "bench")]
         _demand(not reached, f"imports {', '.join(reached)}: a method sees patches, never data sets or the harness")
+
+
+def labels(subject: Subject) -> None:
+    """Labels decide what a method learns that declares that it uses them (an oracle: what it predicts), and no other.
+
+    A method that uses none fits the same even where a context holds labels, which the harness never hands it.
+    """
+    known, own = method_facts(subject.name), subject.labels
+    source, truth = scenes()
+    permuted = (own or MemoryLabels(truth, int(truth.max()) + 1)).permuted()
+    fits = subject.fit(), subject.fit(labels=permuted)
+    if own is None:
+        _demand(same_state(*fits) and not permuted.asked, "it looks at labels: declare uses_labels = True")
+    elif known.labels_at_prediction:
+        batch = source.batch([0, 1])
+        scores = [predict_scores(fits[0], batch, labels) for labels in (own, permuted)]
+        _demand(not torch.equal(*scores), "it declares labels_at_prediction, and labels do not change its scores")
+    else:
+        _demand(not same_state(*fits), "it declares uses_labels, and other labels give the same fit")
 
 
 def refusals(subject: Subject) -> None:
@@ -89,7 +123,7 @@ def prediction(subject: Subject) -> None:
     """Scores are finite float32 of shape (B, K, h, w) on any grid, and predicting changes nothing."""
     method, batch = subject.fit(), scenes(3, (5, 9), seed=1)[0].batch([0, 1, 2])
     features, state = [level.clone() for level in batch.features], _copy(method)
-    scores = method.predict(batch)
+    scores = subject.predict(method, batch)
     shape = (3, method.n_clusters, 5, 9)
     _demand(tuple(scores.shape) == shape, f"predict gave shape {tuple(scores.shape)}, expected {shape}")
     _demand(scores.dtype == torch.float32, f"predict gave {scores.dtype}, expected float32")
@@ -97,15 +131,15 @@ def prediction(subject: Subject) -> None:
     _demand(not scores.requires_grad, "scores carry a gradient: predict under torch.no_grad()")
     _demand(all(torch.equal(a, b) for a, b in zip(batch.features, features, strict=True)), "predict changed features")
     _demand(_same(state, method.state_dict()), "predict changed the state")
-    _demand(torch.equal(method.predict(batch), scores), "a second prediction differs from the first")
+    _demand(torch.equal(subject.predict(method, batch), scores), "a second prediction differs from the first")
 
 
 def batch_invariance(subject: Subject) -> None:
     """The scores of an image do not depend on what else is in the batch, to 1e-5."""
     method, source = subject.fit(), scenes()[0]
-    together = method.predict(source.batch(range(8)))
+    together = subject.predict(method, source.batch(range(8)))
     for size in (1, 3):
-        parts = [method.predict(source.batch(range(8)[at : at + size])) for at in range(0, 8, size)]
+        parts = [subject.predict(method, source.batch(range(8)[at : at + size])) for at in range(0, 8, size)]
         gap = float((torch.cat(parts) - together).abs().max())
         _demand(gap <= 1e-5, f"scores in batches of {size} differ by {gap:.2g} from those in one batch of 8")
 
@@ -133,19 +167,25 @@ def state(subject: Subject) -> None:
     restored.load_state_dict({name: tensor.clone() for name, tensor in kept.items()})
     _demand(_same(kept, restored.state_dict()), "a restored state differs from the stored one")
     batch = source.batch(range(8))
-    _demand(torch.equal(restored.predict(batch), method.predict(batch)), "a restored fit predicts otherwise")
+    same = torch.equal(subject.predict(restored, batch), subject.predict(method, batch))
+    _demand(same, "a restored fit predicts otherwise")
 
 
 def too_many_clusters(subject: Subject) -> None:
     """More clusters than training patches are refused with an error for users."""
-    tiny = Subject(subject.name, {**subject.params, "k": 8 * 2 * 2 + 1}, subject.labels)
+    tiny = Subject(subject.name, {**subject.params, "k": 8 * 2 * 2 + 1})
     base = None if method_facts(subject.name).fit_from is None else _base(subject)
     with _expected(UserError, "33 clusters of 32 patches must be refused"):
         tiny.fit(scenes(8, (2, 2))[0], base=base)
 
 
 def not_finite(subject: Subject) -> None:
-    """Features that hold NaN are refused in training and in prediction; NaN never comes out in silence."""
+    """Features that hold NaN are refused in training and in prediction; NaN never comes out in silence.
+
+    An oracle looks at labels instead of features.
+    """
+    if method_facts(subject.name).labels_at_prediction:
+        return
     method, source = subject.fit(), scenes()[0]
     base = None if method_facts(subject.name).fit_from is None else _base(subject)
     source.features[-1][:, 2, 2] = float("nan")
@@ -163,10 +203,9 @@ def constant_features(subject: Subject) -> None:
         method = subject.fit(alike)
     except (NumericalError, UserError):
         return
-    _demand(
-        bool(method.predict(alike.batch([0])).isfinite().all()), "constant features gave scores that are not finite"
-    )
-    used = len(set(method.predict(alike.batch([0])).argmax(1).flatten().tolist()))
+    scores = subject.predict(method, alike.batch([0]))
+    _demand(bool(scores.isfinite().all()), "constant features gave scores that are not finite")
+    used = len(set(scores.argmax(1).flatten().tolist()))
     failed = any(not check.passed for check in getattr(method, "checks", ()))
     _demand(used > 1 or failed, "all patches are in one cluster, and no check of the method says so")
 
@@ -175,7 +214,7 @@ def one_image(subject: Subject) -> None:
     """A single training image is enough, or is refused with an error for users."""
     source = scenes(1)[0]
     try:
-        scores = subject.fit(source).predict(source.batch([0]))
+        scores = subject.predict(subject.fit(source), source.batch([0]))
     except UserError:
         return
     _demand(bool(scores.isfinite().all()), "one image gave scores that are not finite")
@@ -186,6 +225,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     for check in (
         facts,
         firewall,
+        labels,
         refusals,
         determinism,
         prediction,
@@ -232,7 +272,7 @@ def _base(subject: Subject) -> Segmenter:
     """The fit that the subject starts from, made on sound patches."""
     name = method_facts(subject.name).fit_from
     assert name is not None
-    return fit(name, base_params(subject.name, subject.params), scenes()[0])
+    return fit(name, base_params(subject.name, subject.params), scenes()[0], labels=subject.labels)
 
 
 def _copy(method: Segmenter) -> dict[str, Tensor]:

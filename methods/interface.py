@@ -121,12 +121,22 @@ class PatchSource(Protocol):
 
 
 class LabelSource(Protocol):
-    """Labels for methods that declare ``uses_labels``; no other method is handed one."""
+    """Labels at patch resolution for methods that declare ``uses_labels``; no other method is handed one.
 
-    n_classes: int
+    An image is looked at as its features were: ``crop`` and ``grid`` are those of its ``PatchBatch``.
+    """
+
+    @property
+    def n_classes(self) -> int:
+        """The number C of classes: those of the data set's default class set."""
+        ...
 
     def labels(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> Tensor:
-        """(h, w) int64 class indices at patch resolution (the majority of a patch's pixels), -1 where void."""
+        """(h, w) int64 class indices on the CPU: what most of a patch's pixels are, -1 where that is void."""
+        ...
+
+    def shares(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> Tensor:
+        """(C, h, w) float32 on the CPU: the share of a patch's pixels that each class has; void takes the rest."""
         ...
 
 
@@ -181,7 +191,9 @@ class Segmenter(Protocol):
 
     A class that implements it is constructed as ``Method(params)`` with an instance of its ``Params`` and names these
     class attributes: ``Params`` (its parameter model), ``uses_labels``, and ``fit_from`` (the name of the method whose
-    stored fit it starts from, or None; it then offers ``base_params(params) -> dict`` too).
+    stored fit it starts from, or None; it then offers ``base_params(params) -> dict`` too). Two more may be left out:
+    ``classes_as_clusters`` (cluster j is class j, so K is the number of classes) and ``labels_at_prediction`` (it is a
+    ``LabelReader``).
     """
 
     Params: ClassVar[type[Params]]
@@ -205,6 +217,18 @@ class Segmenter(Protocol):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave; the instance was built with the same parameters."""
+        ...
+
+
+class LabelReader(Protocol):
+    """What a ceiling offers that looks at the labels of the very images that are evaluated.
+
+    Its class declares ``labels_at_prediction = True``, and ``uses_labels = True`` with it. Only such a class is asked
+    by ``predict_labelled``; every other method is asked by ``predict``, which has no labels to give.
+    """
+
+    def predict_labelled(self, batch: PatchBatch, labels: LabelSource) -> Tensor:
+        """(B, K, h, w) float32 scores on the batch's device, out of the labels of the batch's own images."""
         ...
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.errors import NumericalError
 from methods.graphs.batch import kernel_of
@@ -57,7 +57,7 @@ class NeuralEF:
             self._statistics = patches.statistics()
         self.psi = self._initial(patches.channels, context)
         train(
-            self.psi,
+            self._network(),
             lambda number, steps, batch: self._step(number, steps, batch, context),
             patches,
             context=context,
@@ -140,12 +140,21 @@ class NeuralEF:
             kernel = kernel_of(batch, params, self._statistics)
         half = context.precision == "bfloat16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
-            logits = self._fitted()(batch.features)
+            hidden = self._fitted().hidden(batch.features)
+            logits = self._fitted().outputs(hidden)
         temperature = Cosine(params.temperature_max, params.temperature_min).at(number, steps)
         outputs = self._outputs(logits.flatten(0, 1), temperature, number, context)
         psi = normalise_columns(outputs, params.t, params.normalisation)
         terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
-        return Step(terms.loss, lambda: _measures(terms, psi, temperature))
+        return self._completed(Step(terms.loss, lambda: _measures(terms, psi, temperature)), hidden, batch, context)
+
+    def _network(self) -> nn.Module:
+        """What is trained: psi, and what a variant trains with it."""
+        return self._fitted()
+
+    def _completed(self, step: Step, hidden: Tensor, batch: PatchBatch, context: FitContext) -> Step:
+        """The step with what a variant adds to the loss; ``hidden`` are psi's (B, h * w, C) features of the batch."""
+        return step
 
     def _outputs(self, logits: Tensor, temperature: float, number: int, context: FitContext) -> Tensor:
         """(N, K) soft samples of the assignment, or the logits themselves."""

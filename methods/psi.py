@@ -134,12 +134,15 @@ class Psi(nn.Module):
         return tokens
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """(B, h, w, C_l) features of each level to (B, h * w, K) float32 outputs.
+        """(B, h, w, C_l) features of each level to (B, h * w, K) float32 outputs."""
+        return self.outputs(self.hidden(features))
+
+    def outputs(self, tokens: Tensor) -> Tensor:
+        """(B, h * w, C) outputs of the last block to (B, h * w, K) float32 outputs.
 
         Under autocast the blocks compute in half precision, norm and head in float32: logits in bfloat16 would be
         coarser than the Gumbel noise that is added to them.
         """
-        tokens = self.hidden(features)
         with torch.autocast(tokens.device.type, enabled=False):
             out: Tensor = self.head(self.norm(tokens))
         return out

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from common.errors import ConfigError
 from common.names import unknown
 from common.registry import Registry
+from methods import label_params as _label_params
 from methods import params as _params
 from methods.params import Params
 
@@ -29,6 +30,8 @@ class MethodFacts:
         params: its parameter model.
         uses_labels: whether its fit is handed labels; such a method is marked and kept out of rankings.
         fit_from: the method whose stored fit it starts from, or None.
+        classes_as_clusters: whether cluster j is class j, so that K is the number of classes.
+        labels_at_prediction: whether it looks at the labels of the images that are evaluated: an oracle.
     """
 
     name: str
@@ -36,6 +39,8 @@ class MethodFacts:
     params: type[Params]
     uses_labels: bool = False
     fit_from: str | None = None
+    classes_as_clusters: bool = False
+    labels_at_prediction: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,34 @@ METHODS: Mapping[str, _Entry] = dict(
             _params.NeuralEFKMeansParams,
             fit_from="neuralef",
         ),
+        _entry(
+            "methods.neuralef_label_leak:NeuralEFLabelLeak",
+            "neuralef_label_leak",
+            "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",
+            _label_params.NeuralEFLabelLeakParams,
+            uses_labels=True,
+        ),
+        _entry(
+            "methods.linear_probe:LinearProbe",
+            "linear_probe",
+            "a linear classifier of patch features trained with labels, a ceiling",
+            _label_params.LinearProbeParams,
+            uses_labels=True,
+            classes_as_clusters=True,
+        ),
+        _entry(
+            "methods.oracle:Oracle",
+            "oracle",
+            "the labels of the evaluated images at patch resolution, the ceiling of any method",
+            _label_params.OracleParams,
+            uses_labels=True,
+            classes_as_clusters=True,
+            labels_at_prediction=True,
+        ),
     )
 )
+
+_DECLARED = ("uses_labels", "fit_from", "classes_as_clusters", "labels_at_prediction")  # by class attributes
 
 REGISTRY = Registry("method", {name: entry.path for name, entry in METHODS.items()}, "spectral_bench.methods")
 
@@ -102,8 +133,10 @@ def method_facts(name: str) -> MethodFacts:
         return METHODS[name].facts
     method = load_method(name)
     summary = (method.__doc__ or "").strip().split("\n")[0]
-    uses_labels, fit_from = getattr(method, "uses_labels", False), getattr(method, "fit_from", None)
-    return MethodFacts(name, summary, method.Params, uses_labels, fit_from)
+    declared = {key: getattr(method, key) for key in _DECLARED if hasattr(method, key)}
+    facts = MethodFacts(name, summary, method.Params, **declared)
+    _require_declared_labels(facts)
+    return facts
 
 
 def params_model(name: str) -> type[Params]:
@@ -138,6 +171,18 @@ def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     complete = facts.params(**complete_params(name, params))
     base = complete.base_params() if name in METHODS else cast(Any, load_method(name)).base_params(complete)
     return complete_params(facts.fit_from, base)
+
+
+def _require_declared_labels(facts: MethodFacts) -> None:
+    """Refuse a method that labels reach by another way than the one it declares."""
+    if facts.uses_labels:
+        return
+    if facts.labels_at_prediction:
+        raise ConfigError(f'method "{facts.name}": labels_at_prediction needs uses_labels = True, so that it is marked')
+    if facts.fit_from is not None and method_facts(facts.fit_from).uses_labels:
+        raise ConfigError(
+            f'method "{facts.name}" starts from {facts.fit_from}, which uses labels: it must declare uses_labels = True'
+        )
 
 
 def _explain(name: str, model: type[Params], problem: ErrorDetails) -> str:

@@ -129,6 +129,38 @@ def scenes(
     return MemorySource(levels, (colours + 0.02 * torch.randn(colours.shape, generator=generator)).clamp(0, 1)), truth
 
 
+class MemoryLabels:
+    """A ``LabelSource`` over the classes of patches held in memory, of images ``image0``, ``image1``, ...
+
+    Args:
+        classes: (M, h, w) int64 class indices, -1 where void; another grid sees the nearest patches.
+        n_classes: C.
+    """
+
+    def __init__(self, classes: Tensor, n_classes: int) -> None:
+        self.classes = classes
+        self.n_classes = n_classes
+        self.asked: list[str] = []
+
+    def labels(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> Tensor:
+        """(h, w) class indices."""
+        self.asked.append(image_id)
+        whole = self.classes[int(image_id.removeprefix("image"))]
+        rows, columns = (torch.arange(n) * size // n for n, size in zip(grid, whole.shape, strict=True))
+        found = whole[rows[:, None], columns]
+        return found.flip(1) if crop.flip else found
+
+    def shares(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> Tensor:
+        """(C, h, w) shares: 1 for the patch's class."""
+        found = self.labels(image_id, crop, grid)
+        return (found == torch.arange(self.n_classes)[:, None, None]).float()
+
+    def permuted(self, seed: int = 0) -> MemoryLabels:
+        """The same labels, of other patches."""
+        order = torch.randperm(self.classes.numel(), generator=torch.Generator().manual_seed(seed))
+        return MemoryLabels(self.classes.flatten()[order].view(self.classes.shape), self.n_classes)
+
+
 class MemoryCheckpoint:
     """A ``CheckpointFolder`` in memory that keeps states as bytes, as a file would.
 
@@ -249,7 +281,7 @@ def fit(
     """
     facts = method_facts(name)
     if facts.fit_from is not None and base is None:
-        base = fit(facts.fit_from, base_params(name, params), source, seed)
+        base = fit(facts.fit_from, base_params(name, params), source, seed, labels=context.get("labels"))
     return build(name, params).fit(source, context=fit_context(seed, base=base, **context))
 
 

@@ -10,6 +10,9 @@ from results.specification import FitSpec, View
 
 SCHEMA_VERSION = 1
 
+BASE_STAGE = "base"
+"""The stage in which a fit loads the stored fit that it starts from."""
+
 Status = Literal["done", "failed", "not_converged"]
 
 
@@ -63,6 +66,7 @@ class FitRecord(_Part):
     health: list[HealthCheck] = []
     failure: Failure | None = None
     uses_labels: bool = False
+    base: str | None = Field(None, description="run id of the fit that this one started from, if any")
     warnings: list[str] = []
     environment: dict[str, Any] = {}
     execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")

@@ -9,6 +9,7 @@ from bench.documents.nodes import Node
 from bench.documents.problems import Problems
 from bench.grid.load import Grid, Row
 from bench.plan.backbone import backbone_spec
+from bench.plan.classes import check_classes, with_classes
 from bench.plan.data import facts_of, training_data
 from bench.plan.parameters import checked_params
 from bench.protocols.catalogue import load
@@ -70,11 +71,14 @@ def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problem
     facts, params, info = None, None, None
     with problems.at(_node(row, "method")):
         facts = method_facts(settings.method)
-    if facts is not None:
-        params = checked_params(facts, _node(row, "params"), settings.params, problems)
     with problems.at(_node(row, "dataset")):
         info = facts_of(settings.dataset)
     data = training_data(settings, lambda key: _node(row, key), problems)
+    if facts is not None:
+        stated = with_classes(facts, settings.params, data)
+        params = checked_params(facts, _node(row, "params"), stated, problems)
+    if facts and params and data and info:
+        check_classes(facts, params, data, info, lambda key: _node(row, key), problems)
     backbone = backbone_spec(settings, lambda key: _node(row, key), weights, problems)
     clusters = params.get("k") if params else None
     protocols = _protocols(row, grid, info, clusters, problems) if info else None

@@ -12,6 +12,7 @@ from bench.evaluation.counting import count
 from bench.features import open_view_features
 from bench.run.context import Run, now
 from bench.run.health import clusters_in_use, status_of
+from bench.run.labels import evaluated_labels
 from bench.run.looking import scored_images
 from common.errors import ConfigError, RunInterrupted
 from datasets import subset
@@ -88,7 +89,15 @@ def _count(run: Run, view: View, method: Segmenter, features: ViewFeatures, mete
     logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
     with meter.stage("evaluate", items=len(features)):
         contingency = count(
-            scored_images(method, view, features, device=run.device, stage=meter.stage, should_stop=run.should_stop),
+            scored_images(
+                method,
+                view,
+                features,
+                device=run.device,
+                stage=meter.stage,
+                should_stop=run.should_stop,
+                labels=evaluated_labels(run, view),
+            ),
             data.labels(view.split),
             n_clusters=method.n_clusters,
             n_labels=data.info.n_raw_labels,

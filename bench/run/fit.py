@@ -12,24 +12,25 @@ from bench.progress import METRICS_FILE, MetricsLog
 from bench.run.checkpoint import RunCheckpoint
 from bench.run.context import Run, now
 from bench.run.health import health_records, status_of
+from bench.run.labels import training_labels
 from bench.run.stored import build_method, load_fit, save_state
 from common.seeds import SeedStreams
 from datasets import subset
 from methods.interface import FitContext
 from methods.registry import method_facts
-from results.record import FitRecord
+from results.record import BASE_STAGE, FitRecord
 from results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from bench.features.sources.base import TrainingSource
     from datasets.interface import ImageLoader
-    from methods.interface import Segmenter
+    from methods.interface import LabelSource, Segmenter
 
 logger = logging.getLogger(__name__)
 
 
 def training_images(run: Run) -> ImageLoader:
-    """The images of the training split. Labels have another loader, which training code does not open."""
+    """The images of the training split. Labels have another loader: see ``bench.run.labels``."""
     return run.open_data(run.spec.data.dataset).images(run.spec.data.split)
 
 
@@ -54,12 +55,14 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     """
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
+    labels = training_labels(run, meter)
     source = training_patches(run, meter)
     method = build_method(run.spec)
     checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, run.order.execution.checkpoint_every)
     logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
+    context = _context(run, meter, checkpoint, labels)
     with meter.stage("fit", items=len(source)):
-        method.fit(source, context=_context(run, meter, checkpoint))
+        method.fit(source, context=context)
     checkpoint.charge(meter)
     n_numbers = save_state(run.folder, method)
     health = health_records(method)
@@ -74,6 +77,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         health=health,
         uses_labels=method_facts(run.spec.method).uses_labels,
         code=fit_code(run.spec),
+        base=run.order.requires,
         data_digest=training_images(run).digest(),
         **run.facts(meter),
     )
@@ -82,8 +86,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     return record, method
 
 
-def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint) -> FitContext:
-    base = run.order.requires
+def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint, labels: LabelSource | None) -> FitContext:
     return FitContext(
         seeds=SeedStreams(run.spec.seed),
         device=run.device,
@@ -93,5 +96,16 @@ def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint) -> FitContext:
         checkpoint=checkpoint,
         should_stop=run.should_stop,
         stage=meter.stage,
-        base=None if base is None else load_fit(run.store, base, run.device),
+        base=_base(run, meter),
+        labels=labels,
     )
+
+
+def _base(run: Run, meter: Meter) -> Segmenter | None:
+    """The stored fit that the run starts from. Its training is another run's cost; loading it is a stage of its own."""
+    if run.order.requires is None:
+        return None
+    with meter.stage(BASE_STAGE):
+        base = load_fit(run.store, run.order.requires, run.device)
+    meter.reused(BASE_STAGE)
+    return base

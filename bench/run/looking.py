@@ -11,10 +11,11 @@ import torch
 from bench.evaluation.counting import ScoredImage
 from bench.evaluation.placement import place
 from methods.errors import NumericalError
+from methods.labels import predict_scores
 
 if TYPE_CHECKING:
     from bench.features import ViewFeatures
-    from methods.interface import Segmenter
+    from methods.interface import LabelSource, Segmenter
     from results.specification import View
 
 
@@ -26,10 +27,21 @@ def scored_images(
     device: torch.device,
     stage: Callable[[str], AbstractContextManager[None]],
     should_stop: Callable[[], bool],
+    labels: LabelSource | None = None,
 ) -> Iterator[ScoredImage]:
     """The patch scores of each image of a view, in order; ends early once it should stop.
 
+    Args:
+        method: a fitted method.
+        view: what is looked at.
+        features: of the view.
+        device: where to predict.
+        stage: charges a block to a stage.
+        should_stop: asked before every image.
+        labels: of the view's images, for a method that declares ``labels_at_prediction``; no other is handed them.
+
     Raises:
+        ConfigError: the method needs labels of the images, and there are none.
         NumericalError: a score is NaN or infinite; the message names the image.
     """
     items = iter(features)
@@ -39,7 +51,7 @@ def scored_images(
         if item is None:
             return
         with stage("predict"), torch.inference_mode():
-            scores = method.predict(item.patches.to(device)).float()
+            scores = predict_scores(method, item.patches.to(device), labels).float()
             if not bool(torch.isfinite(scores).all()):
                 raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
         placement = place(view, item.original, item.patches.crops, item.patches.grid, item.cover)

@@ -60,6 +60,11 @@ class Directions:
 BROKEN = {
     "facts": ("self.n_clusters = params.k", "self.n_clusters = params.k + 1"),
     "firewall": ("from typing import Any", "import datasets.interface"),
+    "labels": (
+        "generator = context.seeds",
+        'if context.labels is not None:\n            context.labels.labels("image0", None, (6, 7))\n'
+        "        generator = context.seeds",
+    ),
     "refusals": ("k: int = Field(4, ge=2)", "k: Any = 4"),
     "determinism": (", generator=generator)", ")"),
     "prediction": ("return torch.stack(parts).permute(0, 3, 1, 2)", "return torch.stack(parts)"),
@@ -111,6 +116,14 @@ def test_a_method_that_breaks_a_promise_is_found_out(check: str, tmp_path: Path)
         ('{"centres": self.centres}', '{"a": self.centres, "b": self.centres}', "state", "share memory"),
         ('{"centres": self.centres}', '{"centres": self.centres, "k": 4}', "state", "tensors only"),
         ("generator = context", "torch.rand(1)\n        generator = context", "determinism", "global random generator"),
+        ("uses_labels = False", "uses_labels = True", "labels", "other labels give the same fit"),
+        (
+            "uses_labels = False",
+            "uses_labels = labels_at_prediction = True\n"
+            "    predict_labelled = lambda self, batch, labels: self.predict(batch)",
+            "labels",
+            "labels do not change its scores",
+        ),
         ('ConfigError("too', 'ValueError("too', "too_many_clusters", "ended in ValueError: too many clusters"),
     ],
 )

@@ -56,7 +56,25 @@ def test_facts_of_methods_that_ship() -> None:
     assert registry.method_facts("kmeans").params is KMeansParams
     assert registry.method_facts("neuralef_kmeans").fit_from == "neuralef"
     assert registry.method_facts("neuralef").fit_from is None
-    assert not any(registry.method_facts(name).uses_labels for name in ("kmeans", "neuralef", "neuralef_kmeans"))
+    labelled = {name for name, entry in registry.METHODS.items() if entry.facts.uses_labels}
+    assert labelled == {"neuralef_label_leak", "linear_probe", "oracle"}
+    assert {name for name in labelled if registry.method_facts(name).labels_at_prediction} == {"oracle"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("uses_labels, labels_at_prediction = False, True", "labels_at_prediction needs uses_labels = True"),
+        ('uses_labels, fit_from = False, "neuralef_label_leak"', "starts from neuralef_label_leak, which uses labels"),
+    ],
+)
+def test_labels_reach_a_method_only_where_it_declares_that_it_uses_them(
+    declared: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sly.py"
+    path.write_text(FILE.replace("uses_labels = True", declared))
+    with pytest.raises(ConfigError, match=message):
+        registry.method_facts(f"{path}:Mine")
 
 
 def test_an_unknown_method_is_met_with_the_nearest() -> None:

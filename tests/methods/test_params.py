@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
 from methods.params import KMeansParams, LloydParams, NeuralEFKMeansParams, NeuralEFParams, Params
 
-MODELS = [KMeansParams, NeuralEFParams, NeuralEFKMeansParams]
+MODELS = [KMeansParams, NeuralEFParams, NeuralEFKMeansParams, NeuralEFLabelLeakParams, LinearProbeParams, OracleParams]
 
 
 @pytest.mark.parametrize("model", MODELS)

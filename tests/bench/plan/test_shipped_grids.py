@@ -118,6 +118,18 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
     assert plan.cache_bytes < 10**8
 
 
+def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: Path) -> None:
+    plan, camvid = planned(ROOT / "grids/leak.yaml", tmp_path), planned(ROOT / "grids/camvid.yaml", tmp_path)
+    rows = {row.row.settings.method: row for row in plan.rows}
+    assert list(rows) == ["neuralef", "neuralef_label_leak", "linear_probe", "oracle"]
+    assert [row.facts.uses_labels for row in rows.values()] == [False, True, True, True]
+    assert set(rows["neuralef"].run_ids) <= {run.run_id for run in camvid.runs}
+    plain, leak = rows["neuralef"].specs[0], rows["neuralef_label_leak"].specs[0]
+    assert {**plain.params, "detach_head": False, "head_weight": 1.0} == leak.params
+    assert plain.model_copy(update={"method": leak.method, "params": leak.params}) == leak
+    assert rows["linear_probe"].specs[0].params["k"] == rows["oracle"].specs[0].params["k"] == 11
+
+
 def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
     assert [(row.row.settings.method, row.specs[0].params.get("input")) for row in plan.rows] == [

@@ -1,4 +1,7 @@
-"""No label can reach a method: fits are bit-identical whatever the labels are, and when there are none."""
+"""No label can reach a method that does not declare it, and labels decide what the others learn.
+
+Fits of methods without labels are bit-identical whatever the labels are, and when there are none.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,22 @@ from PIL import Image
 
 from bench.run import execute
 from bench.run.stored import STATE_FILE
+from common.errors import DataError
+from datasets.files import FileLabels
 from methods.registry import METHODS
+from results.specification import Resize, View
 from results.store import Store
 
+NETWORK = {"k": 4, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16}
 SMALL = {
-    "neuralef": {"k": 4, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16},
+    "neuralef": NETWORK,
+    "neuralef_label_leak": NETWORK,
+    "linear_probe": {"k": 11, "epochs": 2, "batch_size": 2},
+    "oracle": {"k": 11},
 }
 LABEL_FREE = [name for name, entry in METHODS.items() if not entry.facts.uses_labels and entry.facts.fit_from is None]
+LEARNING = [name for name, entry in METHODS.items() if entry.facts.uses_labels and not entry.facts.labels_at_prediction]
+VIEW = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)))
 
 
 def permute_labels(root: Path) -> None:
@@ -32,13 +44,89 @@ def remove_labels(root: Path) -> None:
         shutil.rmtree(folder)
 
 
+@pytest.fixture
+def fit_again(make_order, store, data_root, tmp_path):
+    """The states of a fit before and after a change of the labels."""
+
+    def states(method, change):
+        order = make_order(method, SMALL.get(method), views=())
+        execute(order, store=store, should_stop=lambda: False)
+        change(data_root)
+        other = Store.open(tmp_path / "other", create=True)
+        execute(order.model_copy(update={"store": other.path}), store=other, should_stop=lambda: False)
+        return [(s.run_folder(order.spec.run_id) / STATE_FILE).read_bytes() for s in (store, other)]
+
+    return states
+
+
 @pytest.mark.parametrize("change", [permute_labels, remove_labels])
 @pytest.mark.parametrize("method", LABEL_FREE)
-def test_labels_change_nothing(method, change, make_order, store, data_root, tmp_path):
-    order = make_order(method, SMALL.get(method), views=())
+def test_labels_change_nothing(method, change, fit_again):
+    first, second = fit_again(method, change)
+    assert first == second
+
+
+@pytest.mark.parametrize("method", LABEL_FREE)
+def test_the_loader_of_labels_is_never_opened_for_a_method_without(method, make_order, store, monkeypatch):
+    def opened(*args):
+        raise AssertionError("a label was looked at")
+
+    monkeypatch.setattr(FileLabels, "__init__", opened)
+    execute(make_order(method, SMALL.get(method), views=()), store=store, should_stop=lambda: False)
+
+
+@pytest.mark.parametrize("method", LEARNING)
+def test_labels_change_the_fit_of_a_method_that_uses_them(method, fit_again):
+    first, second = fit_again(method, permute_labels)
+    assert first != second
+
+
+@pytest.mark.parametrize("method", [*LEARNING, "oracle"])
+@pytest.mark.parametrize("fault", ["missing", "corrupt", "size"])
+def test_a_bad_label_is_told_by_its_file_before_the_fit(method, fault, make_order, store, data_root):
+    path = data_root / "camvid" / "trainannot" / "train2.png"
+    if fault == "missing":
+        path.unlink()
+    elif fault == "corrupt":
+        path.write_bytes(path.read_bytes()[:40])
+    else:
+        Image.fromarray(np.zeros((10, 10), np.uint8)).save(path)
+    order = make_order(method, SMALL[method], views=())
+    with pytest.raises(DataError, match=r"train2\.png|trainannot"):
+        execute(order, store=store, should_stop=lambda: False)
+    assert not (store.path / "features").exists()  # nothing was begun
+    assert store.fit_record(order.spec.run_id) is None
+
+
+def test_a_label_outside_of_the_subset_is_not_asked_for(make_order, store, data_root):
+    order = make_order("linear_probe", {**SMALL["linear_probe"], "batch_size": 1}, views=())
+    data = order.spec.data.model_copy(update={"subset": 1})
+    order = order.model_copy(update={"spec": order.spec.model_copy(update={"data": data})})
     execute(order, store=store, should_stop=lambda: False)
-    change(data_root)
-    other = Store.open(tmp_path / "other", create=True)
-    execute(order.model_copy(update={"store": other.path}), store=other, should_stop=lambda: False)
-    states = [(s.run_folder(order.spec.run_id) / STATE_FILE).read_bytes() for s in (store, other)]
-    assert states[0] == states[1]
+    assert store.fit_record(order.spec.run_id).uses_labels
+
+
+def test_an_oracle_reads_the_labels_of_the_evaluated_images(make_order, store, data_root):
+    order = make_order("oracle", SMALL["oracle"], views=(VIEW,))
+    assert execute(order, store=store, should_stop=lambda: False).status == "done"
+    counts = store.contingency(order.spec.run_id, VIEW.view_id)
+    dense = np.zeros((counts.n_clusters, counts.n_labels), np.int64)
+    np.add.at(dense, (counts.cluster, counts.label), counts.count)
+    assert dense.diagonal().sum() / dense.sum() > 0.95  # blocks of the size of a patch: only their borders blur
+    record = store.fit_record(order.spec.run_id)
+    assert (record.uses_labels, record.parameters) == (True, 0)
+
+
+def test_an_oracle_has_nothing_to_say_of_images_without_labels(make_order, store, data_root):
+    order = make_order("oracle", SMALL["oracle"], views=(VIEW,))
+    shutil.rmtree(data_root / "camvid" / "valannot")
+    with pytest.raises(DataError, match="valannot"):
+        execute(order, store=store, should_stop=lambda: False)
+
+
+def test_the_time_for_labels_is_a_stage_of_its_own(make_order, store):
+    order = make_order("linear_probe", SMALL["linear_probe"], views=())
+    execute(order, store=store, should_stop=lambda: False)
+    stages = {cost.stage: cost for cost in store.fit_record(order.spec.run_id).costs}
+    assert stages["labels"].items == 4
+    assert stages["labels"].wall_s > 0

@@ -1,0 +1,50 @@
+"""The only door through which labels reach a method, and only one that declares that it uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.features.backbones import backbone_info
+from bench.features.labels import PatchLabels
+from datasets import subset
+from methods.registry import method_facts
+
+if TYPE_CHECKING:
+    from bench.measure import Meter
+    from bench.run.context import Run
+    from results.specification import View
+
+
+def training_labels(run: Run, meter: Meter) -> PatchLabels | None:
+    """The labels of the training images, all of them read once; None, without a look, for a method that uses none.
+
+    Raises:
+        ConfigError: the training data has no classes.
+        DataError: a label is missing or not as it should be; the message names its file.
+        RunInterrupted: the run was asked to stop.
+    """
+    if not method_facts(run.spec.method).uses_labels:
+        return None
+    data = run.spec.data
+    labels = _patch_labels(run, data.dataset, data.split)
+    ids = subset(run.open_data(data.dataset).images(data.split).ids, data.subset)
+    with meter.stage("labels", items=len(ids)):
+        labels.require(ids, workers=run.order.execution.workers, should_stop=run.should_stop)
+    return labels
+
+
+def evaluated_labels(run: Run, view: View) -> PatchLabels | None:
+    """The labels of the evaluated images for a method that declares ``labels_at_prediction``; None for all others.
+
+    Raises:
+        ConfigError: the evaluated data has no classes.
+        DataError: the data root does not hold the labels.
+    """
+    if not method_facts(run.spec.method).labels_at_prediction:
+        return None
+    return _patch_labels(run, view.dataset, view.split)
+
+
+def _patch_labels(run: Run, dataset: str, split: str) -> PatchLabels:
+    data, backbone = run.open_data(dataset), run.spec.backbone
+    return PatchLabels(data.labels(split), data.info, backbone_info(backbone.name, backbone.options))
