@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,12 @@ def contingency(seed: int) -> Contingency:
 
 def fill(store: Store, run: PlannedRun, counts: Contingency) -> None:
     """The records of one finished run."""
-    common = {"started": NOW, "finished": NOW, "environment": environment(), "execution": {"device": "cpu", "threads": 2}}
+    common = {
+        "started": NOW,
+        "finished": NOW,
+        "environment": environment(),
+        "execution": {"device": "cpu", "threads": 2},
+    }
     costs = [StageCost(stage=name, wall_s=1.25, cpu_s=2.5, peak_rss=10**9, items=367) for name in ("features", "fit")]
     health = [HealthCheck(name="orthogonality", value=0.01, limit=0.1, passed=True)]
     fitted = FitRecord(
@@ -119,7 +125,7 @@ def main() -> None:
     store.write_manifest(plan.manifest)
     for number, run in enumerate(plan.runs):
         fill(store, run, contingency(number))
-    print(f"{len(plan.runs)} runs in {store.path}; they are asked for by {given.folder / 'grid.yaml'}")
+    sys.stdout.write(f"{len(plan.runs)} runs in {store.path}; they are asked for by {given.folder / 'grid.yaml'}\n")
 
 
 if __name__ == "__main__":

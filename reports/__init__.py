@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.api import RENDERERS, build_table, build_tables, render
+from reports.api import RENDERERS, build_published_table, build_table, build_tables, render
 from reports.table import Table
 
 if TYPE_CHECKING:
     from reports.write import write_all
 
-__all__ = ["RENDERERS", "Table", "build_table", "build_tables", "render", "write_all"]
+__all__ = ["RENDERERS", "Table", "build_published_table", "build_table", "build_tables", "render", "write_all"]
 
 
 def __getattr__(name: str) -> Any:

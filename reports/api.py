@@ -13,11 +13,13 @@ from reports.health_table import health_table
 from reports.images import Intervals, image_intervals
 from reports.main_table import main_table
 from reports.per_class_table import per_class_tables
+from reports.published.table import published_table
 from reports.renderers.csv import render_csv
 from reports.renderers.latex import render_latex, render_standalone
 from reports.renderers.markdown import render_markdown
 from reports.source import Source
 from reports.table import Table
+from results.published import load_published
 
 RENDERERS: dict[str, Callable[[Table], str]] = {
     "markdown": render_markdown,
@@ -64,6 +66,28 @@ def build_tables(
     entries = collect(source, grid=grid, protocol=protocol, matching=matching)
     intervals = image_intervals(source, resamples) if resamples else None
     return [main_table(entries, intervals), *ablation_tables(entries)]
+
+
+def build_published_table(
+    source: Source,
+    datasets: Sequence[str] = (),
+    *,
+    grid: str | None = None,
+    protocol: str | None = None,
+    matching: str | None = None,
+) -> Table:
+    """Published numbers beside the measured rows of a store.
+
+    Args:
+        source, grid, protocol, matching: as for ``build_table``.
+        datasets: the data sets whose published rows are shown, or ``all``; none: those of the measured rows.
+
+    Raises:
+        StoreError: the store holds no grid, or was written by a newer release.
+        UserError: a name is unknown.
+    """
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    return published_table(entries, load_published(), datasets)
 
 
 def all_tables(entries: Sequence[Entry], intervals: Intervals | None = None) -> list[Table]:

@@ -84,11 +84,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: cells by column key, and whether it takes part in rankings (methods that use labels do not)."""
+    """One row.
+
+    Attributes:
+        cells: by column key.
+        ranked: whether it takes part in rankings; methods that use labels and published rows do not.
+        group: rows of one group stand together.
+        published: whether it was copied from a paper instead of measured.
+    """
 
     cells: dict[str, Cell]
     ranked: bool = True
     group: str = ""
+    published: bool = False
 
     def cell(self, column: Column) -> Cell:
         """The cell of a column; an empty one where the row has none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -14,11 +14,13 @@ from reports.figures.all import all_figures, caption
 from reports.figures.style import FORMATS, rendered
 from reports.html.page import render_html
 from reports.images import image_intervals
+from reports.published.table import published_table
 from reports.renderers.macros import render_macros
 from reports.renderers.markdown import escape
 from reports.renderers.tex_escape import label
 from reports.source import Source
 from reports.table import Table
+from results.published import load_published
 
 Progress = Callable[[str, int, int], None]
 FILES = {"markdown": ".md", "latex": ".tex", "standalone": "-standalone.tex", "csv": ".csv"}
@@ -32,6 +34,7 @@ def write_all(
     protocol: str | None = None,
     matching: str | None = None,
     resamples: int = 0,
+    published: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write a report of a store into a folder: the page, tables, figures, numbers for LaTeX, and ``index.md``.
@@ -41,6 +44,8 @@ def write_all(
     Args:
         source, grid, protocol, matching, resamples: as for ``build_table``.
         folder: made if it is missing.
+        published: the data sets whose published numbers stand beside measured rows, as for ``build_published_table``;
+            None: no such table.
         progress: called with what was just written, how many files are done, and of how many.
 
     Returns:
@@ -53,6 +58,8 @@ def write_all(
     entries = collect(source, grid=grid, protocol=protocol, matching=matching)
     intervals = image_intervals(source, resamples) if resamples else None
     tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder)
+    if published is not None:
+        tables.insert(1, published_table(entries, load_published(), published))
     contents: dict[str, Callable[[], bytes]] = {
         "index.html": lambda: render_html(entries, source, tables, figures).encode(),
         "numbers.tex": lambda: render_macros(tables).encode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,13 +49,25 @@ def report(
         Path | None,
         typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
+    with_published: Annotated[
+        bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
+    ] = False,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--published",
+            help="The same for numbers on this data set, or on all; may be given several times. Default: the measured.",
+            metavar="DATASET",
+        ),
+    ] = None,
     data_root: Roots = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.
 
-    Formats that hold one table, csv and standalone, have the main table only.
+    Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
+    rows and the published ones.
     """
     from bench.grid.load import grid_name
     from common.files import write_bytes
@@ -63,9 +76,10 @@ def report(
     store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples}
+    beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
-        return _write_all(store, everything, chosen, as_json)
-    text = _text(store, "csv" if as_json else form, chosen)
+        return _write_all(store, everything, chosen | {"published": beside}, as_json)
+    text = _text(store, "csv" if as_json else form, chosen, beside)
     if as_json:
         show_json(csv_records(text))
     elif to is not None:
@@ -75,12 +89,18 @@ def report(
     return 0
 
 
-def _text(store: Store, form: str, chosen: dict[str, Any]) -> str:
-    from reports import build_table, build_tables, render
+def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:
+    from reports import build_published_table, build_table, build_tables, render
 
+    rows = {key: value for key, value in chosen.items() if key != "resamples"}
     if form in _ONE_TABLE:
-        return render(build_table(store, **chosen), form)
-    return "\n".join(render(table, form) for table in build_tables(store, **chosen))
+        return render(
+            build_table(store, **chosen) if beside is None else build_published_table(store, beside, **rows), form
+        )
+    tables = build_tables(store, **chosen)
+    if beside is not None:
+        tables.insert(1, build_published_table(store, beside, **rows))
+    return "\n".join(render(table, form) for table in tables)
 
 
 def _write_all(store: Store, folder: Path, chosen: dict[str, Any], as_json: bool) -> int:

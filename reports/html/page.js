@@ -29,18 +29,21 @@
     const sign = order === "ascending" ? 1 : -1;
     const key = (row) => row.children[index].dataset.sort;
     const body = table.tBodies[0];
-    body.append(...[...body.rows].sort((a, b) => compare(key(a), key(b), sign)));
+    const place = (row) => Number(row.classList.contains("published"));  // below the measured rows in both directions
+    body.append(...[...body.rows].sort((a, b) => place(a) - place(b) || compare(key(a), key(b), sign)));
   };
 
   // Filtering: every word must occur in the visible text of the row.
   const filter = (table, tools) => {
     const words = tools.querySelector("input[type=search]").value.toLowerCase().split(/\s+/).filter(Boolean);
     const labels = tools.querySelector("input.labels");
+    const published = tools.querySelector("input.published");
+    const hides = (box, row, name) => box !== null && !box.checked && row.classList.contains(name);
     let shown = 0;
     for (const row of table.tBodies[0].rows) {
       const text = row.textContent.toLowerCase();
       const wanted = words.every((word) => text.includes(word));
-      row.hidden = !wanted || (labels !== null && !labels.checked && row.classList.contains("unranked"));
+      row.hidden = !wanted || hides(labels, row, "unranked") || hides(published, row, "published");
       shown += !row.hidden;
     }
     const all = table.tBodies[0].rows.length;

@@ -21,6 +21,7 @@ from reports.table import Table
 
 _SECTIONS = (
     ("results", "Results", ("main",)),
+    ("published", "Beside published numbers", ("published",)),
     ("ablations", "Ablations", ("ablation",)),
     ("costs", "Time and memory", ("costs", "trade-off", "stages")),
     ("classes", "Classes", ("per-class",)),

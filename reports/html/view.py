@@ -41,10 +41,11 @@ class CellView:
 
 @dataclass(frozen=True)
 class RowView:
-    """A row, and whether it takes part in rankings."""
+    """A row: whether it takes part in rankings, and whether it was copied from a paper."""
 
     cells: tuple[CellView, ...]
     ranked: bool
+    published: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def table_view(table: Table, book: RunBook) -> TableView:
     def row_view(row: Row) -> RowView:
         cells = (_cell(column, row.cell(column), formats[column.key], book) for column in columns)
         shown = (replace(cell, extra=head.extra) for cell, head in zip(cells, heads, strict=True))
-        return RowView(tuple(shown), row.ranked)
+        return RowView(tuple(shown), row.ranked, row.published)
 
     rows = tuple(row_view(row) for row in table.rows)
     return TableView(f"table-{label(table.name)}", shown.caption, heads, rows, table.notes)

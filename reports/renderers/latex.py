@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
 from reports.renderers.tex_escape import comment, escape, label
-from reports.table import Cell, Column, Row, State, Table
+from reports.table import Cell, Column, Note, Row, State, Table
 
 PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
 MOST_ROWS = 30  # a float; longer tables go on in the next one
 _WIDE, _LONG = 140, 12  # characters of all headings, and of one, from which on long headings are turned
+_LONG_NOTES, _NOTES_A_PAGE = 2500, 5000  # characters
 _DOCUMENT = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
@@ -50,6 +51,8 @@ def render_latex(table: Table) -> str:
     for start in starts:
         part = replace(table, rows=table.rows[start : start + MOST_ROWS])
         lines += _environment(part, layouts, first=start == 0, last=start == starts[-1])
+    if not _fits(table):
+        lines += _notes_alone(table)
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +72,7 @@ def _environment(table: Table, layouts: list[_Layout], *, first: bool, last: boo
         rf"  \caption{{{caption}}}",
         *([rf"  \label{{tab:{label(table.name)}}}"] if first else []),
         *(_tabular(table, layouts) if layouts else []),
-        *(_notes(table) if last else []),
+        *(_notes(table) if last and _fits(table) else []),
         r"\end{table}",
     ]
 
@@ -93,12 +96,38 @@ def _tabular(table: Table, layouts: list[_Layout]) -> list[str]:
     return [*lines, r"    \bottomrule", r"  \end{tabular}", r"  \end{adjustbox}"]
 
 
+def _fits(table: Table) -> bool:
+    """Whether the notes fit below the rows; else they follow in floats of their own."""
+    return sum(len(note.text) for note in table.notes) <= _LONG_NOTES
+
+
 def _notes(table: Table) -> list[str]:
-    lines = []
+    return [
+        rf"  \par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {_note(note)}}}" for note in table.notes
+    ]
+
+
+def _notes_alone(table: Table) -> list[str]:
+    """Floats with the notes alone, one after the other in a paragraph, as many as fill most of a page in each."""
+    parts: list[list[Note]] = [[]]
     for note in table.notes:
-        symbol = rf"\textsuperscript{{{escape(note.symbol)}}}\," if note.symbol else ""
-        lines.append(rf"  \par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {symbol}{escape(note.text)}}}")
+        if parts[-1] and sum(len(one.text) for one in parts[-1]) + len(note.text) > _NOTES_A_PAGE:
+            parts.append([])
+        parts[-1].append(note)
+    lines = []
+    for part in parts:
+        lines += [
+            r"\begin{table}[htbp]",
+            r"  \footnotesize\raggedright",
+            *(f"  {_note(note)}\\quad" for note in part),
+            r"\end{table}",
+        ]
     return lines
+
+
+def _note(note: Note) -> str:
+    symbol = rf"\textsuperscript{{{escape(note.symbol)}}}\," if note.symbol else ""
+    return f"{symbol}{escape(note.text)}"
 
 
 def _layout(table: Table, column: Column) -> _Layout:

@@ -157,9 +157,20 @@ def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     assert target.read_text() == bench("report", "--out", finished.out, "--format", "csv").out
 
 
+def test_report_with_published_numbers(bench: Bench, finished: Lab) -> None:
+    out = ["--out", finished.out]
+    assert "Nothing published is known on synthetic" in bench("report", *out, "--with-published").out
+    text = bench("report", *out, "--published", "kitti_step", "--format", "latex").out
+    assert "kitti" in text
+    assert "textdagger" in text
+    rows = json.loads(bench("report", *out, "--published", "kitti_step", "--json").out)
+    assert [row["origin"] for row in rows] == ["measured", "measured", "published", "published", "published"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (["--published", "cityscape"], 'did you mean "cityscapes"?'),
         (["--format", "markdwn"], 'unknown format "markdwn"; did you mean "markdown"?'),
         (["--grid", "smal"], 'did you mean "small"?'),
         (["--protocol", "hole"], 'did you mean "whole"?'),

@@ -1,0 +1,155 @@
+"""A published protocol that equals the measured one has no dagger; one changed field adds its own, and no other."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from report_samples import add_row, outcomes, write_grid
+
+from reports.collect import Entry, collect
+from reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
+from reports.published.table import published_table
+from reports.table import Table
+from results.published import Look, Published, PublishedProtocol, PublishedRow
+from results.published.schema import Source
+from results.specification import Crf, Protocol, Resize, Scoring, View
+from results.store import Store
+
+VIEW = View(
+    dataset="cityscapes", split="val", resize=Resize(mode="short_side", short_side=320), centre_crop=320, crf=Crf()
+)
+MEASURED = Protocol(name="centre320", view=VIEW, scoring=Scoring())
+SAME: dict[str, Any] = {
+    "dataset": "cityscapes",
+    "classes": 2,
+    "split": "val",
+    "images": "all",
+    "view": Look(resize=VIEW.resize, centre_crop=320),
+    "matching": "iou",
+    "crf": "dense",
+    "k": 2,
+    "seeds": 3,
+    "selection": "mean",
+    "uses_labels": False,
+}
+CHANGES = [
+    ("dataset", {"dataset": "ade20k"}, "data set: ade20k; measured rows: cityscapes."),
+    ("classes", {"classes": 27}, "classes: 27; measured rows: 2."),
+    ("split", {"split": "test"}, "split: test; measured rows: val."),
+    ("images", {"images": 352}, "images: 352; measured rows: all 1."),
+    ("view", {"view": Look()}, "view: own size; measured rows: short side 320, centre 320."),
+    ("view", {"view": "patch level"}, "view: patch level; measured rows: short side 320, centre 320."),
+    (
+        "matching",
+        {"matching": "hungarian"},
+        "matching: Hungarian on counts, one-to-one; measured rows: IoU, many-to-one.",
+    ),
+    ("crf", {"crf": "none"}, "CRF: no; measured rows: yes."),
+    ("crf", {"crf": "black_image"}, "CRF: yes, on a black image; measured rows: yes."),
+    ("k", {"k": 256}, "K: 256; measured rows: 2."),
+    ("k", {"k": "none"}, "K: none; measured rows: 2."),
+    ("runs", {"seeds": 1}, "runs: 1; measured rows: mean of 3."),
+    ("runs", {"selection": "best"}, "runs: best of 3; measured rows: mean of 3."),
+    ("uses_labels", {"uses_labels": True}, "uses labels: yes; measured rows: no."),
+]
+
+
+def published_row(timm: str | None = "random", **changes: Any) -> PublishedRow:
+    return PublishedRow(
+        method="theirs",
+        backbone="Theirs",
+        timm=timm,
+        protocol=PublishedProtocol(**SAME | changes),
+        metrics={"mIoU": 12.5},
+        source=Source(key="s", title="A paper"),
+        where="Table 1",
+        file="f",
+    )
+
+
+@pytest.fixture
+def entries(store: Store) -> list[Entry]:
+    write_grid(store, add_row(store, "ours", outcomes(10, 11, 12), protocols=[MEASURED], dataset="cityscapes"))
+    return collect(store)
+
+
+def table(entries: list[Entry], *rows: PublishedRow) -> Table:
+    return published_table(entries, Published(rows=rows, facts=()), ["all"])
+
+
+def daggers(made: Table) -> list[str]:
+    return [note.text for note in made.notes if re.fullmatch(r"†\d+", note.symbol)]
+
+
+def test_the_same_protocol_has_no_dagger(entries: list[Entry]):
+    made = table(entries, published_row())
+    assert daggers(made) == []
+    assert all(cell.marks == () for cell in made.rows[1].cells.values())
+
+
+@pytest.mark.parametrize(("key", "change", "text"), CHANGES)
+def test_one_changed_field_adds_its_dagger_and_no_other(
+    entries: list[Entry], key: str, change: dict[str, Any], text: str
+):
+    made = table(entries, published_row(**change))
+    assert daggers(made) == [text]
+    marked = {name for name, cell in made.rows[1].cells.items() if "†1" in cell.marks}
+    assert marked == {key}
+
+
+def test_another_backbone_and_one_without_a_name(entries: list[Entry]):
+    assert daggers(table(entries, published_row(timm="vit_small_patch16_384"))) == [
+        "backbone: Theirs; measured rows: random."
+    ]
+    assert daggers(table(entries, published_row(timm=None))) == ["backbone: Theirs; measured rows: random."]
+
+
+@pytest.mark.parametrize("field", [name for name in SAME if name not in ("dataset", "selection")])
+def test_what_is_not_stated_agrees_with_nothing(entries: list[Entry], field: str):
+    (text,) = daggers(table(entries, published_row(**{field: None})))
+    assert "not stated" in text
+
+
+def test_every_field_of_a_published_protocol_is_compared():
+    compared = {key for key, _, _ in CHANGES} | {"backbone"}
+    assert compared == set(FIELDS)
+    changed = {field for _, change, _ in CHANGES for field in change}
+    assert changed == set(PublishedProtocol.model_fields)
+
+
+def test_a_number_of_images_agrees_with_all_of_as_many(entries: list[Entry]):
+    fields = [measured_fields(entry) for entry in entries]
+    assert differing(published_fields(published_row(images=1)), fields) == []
+
+
+def test_a_value_that_some_measured_row_has_is_no_difference(store: Store):
+    rows = [
+        add_row(store, "free", outcomes(1, 2, 3), protocols=[MEASURED]),
+        add_row(store, "cheat", outcomes(4, 5, 6), protocols=[MEASURED], uses_labels=True),
+    ]
+    write_grid(store, *rows)
+    assert daggers(table(collect(store), published_row(uses_labels=True))) == []
+
+
+def test_a_matching_fitted_on_another_split_is_another(store: Store):
+    fitted = MEASURED.model_copy(update={"fit_view": VIEW.model_copy(update={"split": "train"})})
+    write_grid(store, add_row(store, "ours", outcomes(1, 2, 3), protocols=[fitted]))
+    (text,) = [text for text in daggers(table(collect(store), published_row())) if text.startswith("matching")]
+    assert text.endswith("measured rows: IoU, many-to-one, fitted on train.")
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        (Look(), "own size"),
+        (Look(resize=Resize(mode="exact", size=(360, 480)), label_resize=True), "360 x 480, labels too"),
+        (
+            Look(resize=Resize(mode="short_side", short_side=520), window=480, stride=320),
+            "short side 520, windows of 480 every 320",
+        ),
+    ],
+)
+def test_views_in_words(look: Look, words: str):
+    assert look_words(look) == words

@@ -1,0 +1,146 @@
+"""The published numbers that ship: every result read is there, with its protocol, its source and its caveats."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from datasets import names
+from results.published import Published, PublishedRow, load_published
+from results.specification import Resize
+
+READ = {
+    # Deng and Luo: 9 rows of two tables; 3 methods on 3 data sets; the log's 27 cells.
+    ("neuralef", "nef_paper"): 9 + 9 + 6 + 3,
+    ("neuralef", "nef_log"): 7 + 12 + 8,
+    # K, alpha on two data sets, beta for both outputs, transfer, CLIP, K = classes.
+    ("neuralef_ablations", "nef_paper"): 4 + 5 + 5 + 3 + 3 + 2 + 3 + 2,
+    # K, alpha again, beta again, stop-gradient, neighbours, temperature, collapse, head, K = classes with CRF, ViT-Ti,
+    # CLIP again, the default thrice, without CRF on two data sets.
+    ("neuralef_ablations", "nef_log"): 3 + 3 + 2 + 2 + 8 + 4 + 1 + 1 + 1 + 1 + 2 + 3 + 2,
+    ("neuralef_precursor", "nef_precursor"): 4 * 7 + 3 + 1 + 3 * 7,
+    ("coco_stuff", "transfgu"): 1 + 1,
+    ("coco_stuff", "transfgu_issue"): 1,
+    ("coco_stuff", "reco"): 3,
+    ("coco_stuff", "primaps"): 10,
+    ("coco_stuff", "u2seg"): 1,
+    ("coco_stuff", "alignseg"): 1,
+    ("coco_stuff", "cause"): 3 + 3 + 1 + 3 + 2,
+    ("cityscapes", "transfgu"): 1,
+    ("cityscapes", "reco"): 3,
+    ("cityscapes", "clippy"): 1,
+    ("cityscapes", "primaps"): 10,
+    ("cityscapes", "cause"): 2 + 2 + 1 + 3,
+    ("cityscapes", "reclip"): 1,
+    ("cityscapes", "u2seg"): 2,
+    ("cityscapes", "cups"): 1,
+    ("potsdam", "primaps"): 10,
+    ("kitti_step", "reco"): 3,
+    ("text_prompted", "ifseg"): 1,
+    ("text_prompted", "reclip"): 6,
+    ("pascal_voc", "dsm_issues"): 4,
+    ("pascal_voc", "transfgu"): 1,
+    ("pascal_voc", "maskdistill"): 2,
+    ("pascal_voc", "cause"): 6,
+    ("pascal_voc", "leopart"): 2,
+    ("object_discovery", "lost"): 9,
+    ("object_discovery", "tokencut"): 9,
+    ("object_discovery", "found"): 3,
+}
+
+
+@pytest.fixture(scope="module")
+def published() -> Published:
+    return load_published()
+
+
+def find(published: Published, **wanted: object) -> list[PublishedRow]:
+    def value(row: PublishedRow, key: str) -> object:
+        return getattr(row.protocol, key) if hasattr(row.protocol, key) else getattr(row, key)
+
+    return [row for row in published.rows if all(value(row, key) == what for key, what in wanted.items())]
+
+
+def test_every_result_that_was_read_is_there(published: Published):
+    assert Counter((row.file, row.source.key) for row in published.rows) == READ
+    assert len(published.rows) == sum(READ.values())
+    assert len(published.facts) == 17
+
+
+def test_no_row_stands_twice(published: Published):
+    told = [row.model_dump_json() for row in published.rows]
+    # Two runs of one setting may give two numbers; the same number twice would be a slip.
+    assert len(set(told)) == len(told)
+
+
+def test_scores_are_percentages(published: Published):
+    assert all(0 < value <= 100 for row in published.rows for value in row.metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "accuracy", "miou"),
+    [
+        ({"where": "Table 1", "method": "NeuralEF", "backbone": "ViT-S/16"}, 70.4, 38.8),
+        ({"where": "Table 2", "method": "k-means", "backbone": "ViT-L/16"}, 66.3, 20.9),
+        ({"where": "Table 3", "method": "NeuralEF + k-means", "dataset": "cityscapes"}, 88.3, 52.8),
+        ({"where": "Table 4", "method": "k-means"}, 50.7, 19.2),
+        ({"where": "Section 4.4", "matching": "hungarian"}, 40.8, 23.5),
+        ({"where": "log", "dataset": "ade20k", "backbone": "ViT-B/8", "method": "NeuralEF"}, 66.45, 17.48),
+        ({"method": "CAUSE-TR", "backbone": "DINOv2 ViT-B/14", "dataset": "coco_stuff27"}, 78.0, 45.3),
+    ],
+)
+def test_numbers_are_those_of_the_sources(
+    published: Published, wanted: dict[str, object], accuracy: float, miou: float
+):
+    (row,) = find(published, **wanted)
+    assert row.metrics == {"accuracy": accuracy, "mIoU": miou}
+
+
+def test_rows_of_the_320_protocol_say_what_is_wrong_with_them(published: Published):
+    rows = [row for row in find(published, crf="black_image") if row.protocol.k == 256]
+    assert len(rows) > 30
+    for row in rows:
+        keys = {caveat.key for caveat in row.caveats}
+        assert row.protocol.images == 352
+        assert {"subset_352", "crf_black_image"} <= keys
+        assert ("label_leak" in keys) == bool(row.protocol.uses_labels)
+
+
+def test_only_what_trained_with_the_leak_used_labels(published: Published):
+    (transfer, _) = find(published, setting="trained on ImageNet for 5 epochs")
+    (baseline, _) = find(published, method="k-means", backbone="ViT-S/16", where="Table 1") * 2
+    assert (transfer.protocol.uses_labels, baseline.protocol.uses_labels) == (False, False)
+    assert all(row.protocol.uses_labels for row in published.rows if "label_leak" in {c.key for c in row.caveats})
+
+
+def test_the_best_of_three_is_told(published: Published):
+    (best,) = find(published, selection="best")
+    assert (best.protocol.seeds, best.backbone, best.metrics["mIoU"]) == (3, "CLIP ViT-L/14", 38.7)
+    assert "best_of_n" in {caveat.key for caveat in best.caveats}
+
+
+def test_protocols_are_written_as_the_harness_resolves_its_own(published: Published):
+    from bench.protocols.catalogue import find as find_protocol
+    from bench.protocols.resolve import class_count, resolve
+    from datasets import data_info
+    from reports.published.fields import _look
+
+    for name, dataset in (("centre320", "pascal_context"), ("centre320", "cityscapes"), ("sliding", "ade20k")):
+        info = data_info(dataset)
+        ours = resolve(find_protocol(name, None), info, split="val", subset=None)  # type: ignore[arg-type]
+        rows = [row for row in find(published, dataset=dataset, view=_look(ours.view)) if row.file == "neuralef"]
+        assert rows
+        assert {row.protocol.classes for row in rows} == {class_count(ours, info)}
+        assert {row.protocol.matching for row in rows} == {ours.scoring.matching}
+
+
+def test_data_sets_of_ours_have_our_names(published: Published):
+    assert {"pascal_context", "cityscapes", "ade20k"} <= set(published.datasets) & set(names())
+    assert not {"coco_stuff27", "potsdam3"} & set(names())
+
+
+def test_unstated_is_not_a_default(published: Published):
+    (row,) = find(published, method="ReCLIP++", dataset="cityscapes")
+    assert (row.protocol.classes, row.protocol.seeds) == (None, None)
+    assert Resize() not in {getattr(row.protocol.view, "resize", None) for row in published.rows}
