@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bench.run.checkpoint import RunCheckpoint
 from bench.run.context import Run
 from bench.run.evaluation import evaluate, view_features
 from bench.run.fit import fit, training_patches
 from bench.run.stored import load_fit
 from common.errors import RunInterrupted
+from results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from bench.order import Order
@@ -54,6 +57,7 @@ def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
     if record is None or record.status == "failed":
         record, method = fit(run)
         return record, lambda: method
+    RunCheckpoint(run.folder / CHECKPOINT_FILE, math.inf).remove()  # a kill may have come between record and removal
     return record, lambda: load_fit(run.store, run.spec.run_id, run.device)
 
 
