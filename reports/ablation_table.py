@@ -61,7 +61,7 @@ def _table(ablation: Ablation, name: str) -> Table:
             "Detectable: the effect that would have been found with a probability of 0.8. More seeds: about how many "
             "would decide; with 0, only the correction for the size of the table stands in the way."
         )
-    caption = f"Ablation of {ablation.pairs[0][0].row.title}: one change at a time."
+    caption = f"Ablation of {ablation.pairs[0][0].marked_title}: one change at a time."
     return Table(name, caption, COLUMNS, rows, notes.notes())
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.collect import Entry, SeedResult
+from reports.collect import LABELS_SYMBOL, Entry, SeedResult
 from reports.table import Cell, NoteBook, State
 from results.metrics import Scores
 from results.statistics import summarise
 
-LABELS_SYMBOL = "†"
 _WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
 _REASON_LENGTH = 160
 

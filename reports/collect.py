@@ -15,6 +15,9 @@ from results.metrics import Scores, score
 from results.record import ClassTable, EvaluationRecord, FitRecord
 from results.specification import Matching, Protocol
 
+LABELS_SYMBOL = "†"
+"""The mark of rows whose methods see labels."""
+
 MATCHINGS: tuple[Matching, ...] = ("majority", "iou", "hungarian", "hungarian_iou")
 
 
@@ -28,6 +31,7 @@ class SeedResult:
         reason: why not, in one line; empty where it is done or was not begun.
         scores: from the stored contingency, with the protocol's class set and matching.
         fit, evaluation: the records, as far as they exist.
+        bases: the records of the fits that this one starts from, the nearest first.
     """
 
     seed: int
@@ -37,6 +41,7 @@ class SeedResult:
     scores: Scores | None = None
     fit: FitRecord | None = None
     evaluation: EvaluationRecord | None = None
+    bases: tuple[FitRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ class Entry:
     def uses_labels(self) -> bool:
         """Whether the method sees labels, by the grid or by any record."""
         return self.row.uses_labels or any(result.fit is not None and result.fit.uses_labels for result in self.seeds)
+
+    @property
+    def marked_title(self) -> str:
+        """The title of the row for lists and figures, marked where the method sees labels."""
+        return f"{self.row.title} {LABELS_SYMBOL}" if self.uses_labels else self.row.title
 
     @property
     def class_table(self) -> ClassTable | None:
@@ -186,11 +196,19 @@ def _seed(source: Source, seed: int, run_id: str, protocol: Protocol) -> SeedRes
             return SeedResult(seed, run_id, _state(record), _reason(record), None, fit, evaluation)
     if fit is None or evaluation is None:
         return _unfinished(source.status(run_id), SeedResult(seed, run_id, State.MISSING, fit=fit))
-    result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation)
+    result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation, bases=tuple(_bases(source, fit)))
     try:
         return replace(result, scores=_scores(source, run_id, evaluation, protocol))
     except UserError as error:
         return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
+
+
+def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
+    """The fits that a fit starts from, as far as the store holds them."""
+    base = source.fit_record(fit.base) if fit.base is not None else None
+    if base is not None:
+        yield base
+        yield from _bases(source, base)
 
 
 def _unfinished(status: str, result: SeedResult) -> SeedResult:

@@ -33,13 +33,17 @@ class Stage:
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:
-    """Seconds a stage, throughput, memory and size of each row; what another run had paid for is left out."""
+    """Seconds a stage, throughput, memory and size of each row; what another run had paid for is left out.
+
+    The fit that a row's fits start from has a column of its own.
+    """
     notes, entries = NoteBook(), distinct(entries)
     found = stages(entries)
     columns = (
         *SETTING_COLUMNS,
         Column("hardware", "hardware", constant=True),
         *(Column(stage.key, stage.label, "seconds", "lower", "std") for stage in found),
+        Column("base_fit_s", "fit started from", "seconds", "lower", "std"),
         Column("images_per_s", "images/s", "number", "higher", "std"),
         Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
         Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
@@ -51,6 +55,11 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         "evaluation, its features left out. Memory: maximum over seeds and stages. A dash: not measured, or there "
         "already."
     )
+    if any(row.cells["base_fit_s"].value is not None for row in rows):
+        notes.remark(
+            "Fit started from: seconds of the stored fit that a row's fits start from, its features left out. Another "
+            "run paid for it and the other columns leave it out; a comparison of methods has to add it."
+        )
     warn_if_unlike(entries, notes)
     return Table("costs", "Time and memory.", columns, rows, notes.notes())
 
@@ -80,6 +89,7 @@ def _row(entry: Entry, found: Sequence[Stage], notes: NoteBook) -> Row:
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
         cells[stage.key] = mean_cell(entry, stage_seconds(stage))
+    cells["base_fit_s"] = mean_cell(entry, lambda result: run_cost(result).base_fit_s)
     cells["images_per_s"] = mean_cell(entry, _throughput)
     cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss)
     cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device)

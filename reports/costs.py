@@ -17,6 +17,7 @@ class RunCost:
     Attributes:
         features_s: seconds for the features of fit and evaluation; None where all were there already.
         fit_s: seconds of the other stages of the fit, reused ones left out.
+        base_fit_s: the same of the fits that it starts from, all together; None where it starts from none on record.
         evaluation_s: seconds of the other stages of the evaluation.
         peak_rss: most resident memory of any stage, bytes.
         peak_device: most device memory of any stage, bytes; None on a CPU.
@@ -25,6 +26,7 @@ class RunCost:
 
     features_s: float | None
     fit_s: float | None
+    base_fit_s: float | None
     evaluation_s: float | None
     peak_rss: int | None
     peak_device: int | None
@@ -38,7 +40,8 @@ def run_cost(result: SeedResult) -> RunCost:
     both = [*fit, *evaluation]
     return RunCost(
         features_s=_seconds([cost for cost in both if cost.stage == FEATURES_STAGE and not cost.reused]),
-        fit_s=_seconds([cost for cost in fit if cost.stage != FEATURES_STAGE and not cost.reused]),
+        fit_s=_fit_seconds(fit),
+        base_fit_s=_fit_seconds([cost for base in result.bases for cost in base.costs]),
         evaluation_s=_seconds([cost for cost in evaluation if cost.stage != FEATURES_STAGE]),
         peak_rss=max((cost.peak_rss for cost in both), default=None),
         peak_device=max(
@@ -46,6 +49,10 @@ def run_cost(result: SeedResult) -> RunCost:
         ),
         reused=tuple(dict.fromkeys(cost.stage for cost in fit if cost.reused and cost.stage != FEATURES_STAGE)),
     )
+
+
+def _fit_seconds(costs: list[StageCost]) -> float | None:
+    return _seconds([cost for cost in costs if cost.stage != FEATURES_STAGE and not cost.reused])
 
 
 def _seconds(costs: list[StageCost]) -> float | None:

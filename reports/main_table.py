@@ -12,6 +12,7 @@ from reports.images import COLUMN, REMARK, Intervals, image_cell
 from reports.ranking import emphasise
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, Table
+from results.record import BASE_STAGE
 
 METRICS: dict[str, tuple[str, Metric]] = {
     "mIoU": ("mIoU", lambda scores: scores.miou),
@@ -34,6 +35,7 @@ COLUMNS = (
     Column("hardware", "hardware", constant=True),
     Column("features_s", "features", "seconds", "lower", "std", machine=True),
     Column("fit_s", "fit", "seconds", "lower", "std"),
+    Column("base_fit_s", "fit started from", "seconds", "lower", "std"),
     Column("evaluation_s", "evaluation", "seconds", "lower", "std"),
     Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
     Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
@@ -82,6 +84,7 @@ def _cost_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
         "hardware": Cell(value=entry_hardware(entry), runs=entry.runs),
         "features_s": mean_cell(entry, lambda result: run_cost(result).features_s),
         "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, _reuse_marks(entry.done, notes)),
+        "base_fit_s": mean_cell(entry, lambda result: run_cost(result).base_fit_s),
         "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s),
         "peak_rss_bytes": peak_cell(entry, lambda result: run_cost(result).peak_rss),
         "peak_device_bytes": peak_cell(entry, lambda result: run_cost(result).peak_device),
@@ -90,6 +93,11 @@ def _cost_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
 
 def _reuse_marks(results: Sequence[SeedResult], notes: NoteBook) -> tuple[str, ...]:
     reused = sorted({stage for result in results for stage in run_cost(result).reused})
-    if not reused:
-        return ()
-    return (notes.mark(f"Without what another run had paid for already: {', '.join(reused)}."),)
+    marks = []
+    if BASE_STAGE in reused:
+        text = "Without the stored fit that it starts from, whose own seconds stand beside it where they are on record."
+        marks.append(notes.mark(text))
+    others = [stage for stage in reused if stage != BASE_STAGE]
+    if others:
+        marks.append(notes.mark(f"Without what another run had paid for already: {', '.join(others)}."))
+    return tuple(marks)

@@ -27,19 +27,20 @@ def methods(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the methods, or the parameters of one with defaults and meaning."""
+    from bench.plan.titles import LABELS_NOTE, marked
     from methods.registry import method_facts, names
 
     if name is not None:
         return _method(name, as_json)
     facts = [method_facts(known) for known in names()]
     if as_json:
-        keys = ("name", "summary", "uses_labels", "fit_from")
+        keys = ("name", "summary", "uses_labels", "labels_at_prediction", "fit_from")
         show_json([{key: getattr(fact, key) for key in keys} for fact in facts])
         return 0
-    rows = [(f"{fact.name} †" if fact.uses_labels else fact.name, fact.summary, fact.fit_from or "") for fact in facts]
+    rows = [(marked(fact.name, fact.uses_labels), fact.summary, fact.fit_from or "") for fact in facts]
     show_table(("method", "", "starts from"), rows)
     if any(fact.uses_labels for fact in facts):
-        say("† is fitted with labels: marked in every table and kept out of rankings")
+        say(LABELS_NOTE)
     return 0
 
 
@@ -49,13 +50,17 @@ def _method(name: str, as_json: bool) -> int:
     facts = method_facts(name)
     fields = facts.params.model_json_schema()["properties"]
     if as_json:
-        keys = ("name", "summary", "uses_labels", "fit_from")
+        keys = ("name", "summary", "uses_labels", "labels_at_prediction", "fit_from")
         show_json({**{key: getattr(facts, key) for key in keys}, "parameters": fields})
         return 0
     rows = [(key, _default(field), _valid(field), field.get("description", "")) for key, field in fields.items()]
     notes = [f"{facts.name}: {facts.summary}"]
     if facts.uses_labels:
         notes.append("Is fitted with labels: marked in every table and kept out of rankings.")
+    if facts.labels_at_prediction:
+        notes.append("Reads the labels of the very images that are evaluated.")
+    if facts.classes_as_clusters:
+        notes.append("Its clusters are the classes: a grid that leaves out k gets their number.")
     if facts.fit_from:
         notes.append(f"Starts from the stored fit of {facts.fit_from} with the same parameters.")
     say("\n".join(notes) + "\n")

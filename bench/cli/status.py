@@ -33,6 +33,7 @@ def status(
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
     from bench.grid.load import grid_name
     from bench.plan.overview import overview
+    from bench.plan.titles import LABELS_NOTE
     from results.store import Store
 
     found = overview(Store.open(out), grid_name(grid) if grid is not None else None)
@@ -44,11 +45,16 @@ def status(
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
     counts = Counter(run.condition.state for run in found)
     say(f"{len(found)} runs: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+    if any(run.uses_labels for run in shown):
+        say(LABELS_NOTE)
     return 0
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
-    return run.condition.state, run.progress_text, run.grid, run.title, run.seed, run.run_id, run.condition.reason
+    from bench.plan.titles import marked
+
+    title = marked(run.title, run.uses_labels)
+    return run.condition.state, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason
 
 
 def _json(run: RunStatus) -> dict[str, Any]:
@@ -58,6 +64,7 @@ def _json(run: RunStatus) -> dict[str, Any]:
         "grid": run.grid,
         "title": run.title,
         "seed": run.seed,
+        "uses_labels": run.uses_labels,
         "state": run.condition.state,
         "reason": run.condition.reason,
         "missing": len(run.condition.missing),

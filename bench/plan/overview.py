@@ -30,6 +30,7 @@ class RunStatus:
         seed: its seed.
         condition: how far it is.
         progress: what it last said of itself, while it is at work.
+        uses_labels: whether its method is fitted with labels, by its grid or its record.
     """
 
     run_id: str
@@ -38,6 +39,7 @@ class RunStatus:
     seed: int
     condition: Condition
     progress: Progress | None
+    uses_labels: bool = False
 
     @property
     def progress_text(self) -> str:
@@ -89,7 +91,8 @@ class _Reader:
     def status(self, manifest: Manifest, row: ManifestRow, seed: int) -> RunStatus:
         """A run that a grid asks for."""
         views = {view.view_id: view for p in row.protocols for view in (p.view, p.fit_view) if view is not None}
-        return self._read(row.runs[seed], manifest.name, row.title, seed, tuple(views.values()))
+        known = (manifest.name, row.title, seed, row.uses_labels)
+        return self._read(row.runs[seed], *known, tuple(views.values()))
 
     def others(self, known: set[str]) -> list[RunStatus]:
         """All other runs, in alphabetical order."""
@@ -97,11 +100,13 @@ class _Reader:
         for run_id in sorted(self._snapshot.known - known):
             past = self._snapshot.run(run_id)
             title, seed = (past.fit.spec.method, past.fit.spec.seed) if past else ("", 0)
-            found.append(self._read(run_id, "", title, seed, ()))
+            found.append(self._read(run_id, "", title, seed, past is not None and past.fit.uses_labels, ()))
         return found
 
-    def _read(self, run_id: str, grid: str, title: str, seed: int, views: tuple[View, ...]) -> RunStatus:
+    def _read(
+        self, run_id: str, grid: str, title: str, seed: int, uses_labels: bool, views: tuple[View, ...]
+    ) -> RunStatus:
         found = condition(run_id, views, self._snapshot, self._code)
         at_work = found.state in _AT_WORK
         progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
-        return RunStatus(run_id, grid, title, seed, found, progress)
+        return RunStatus(run_id, grid, title, seed, found, progress, uses_labels)

@@ -7,6 +7,8 @@ from typing import Any
 from bench.features.cache.size import gigabytes
 from bench.order import Execution
 from bench.plan.model import Plan, PlannedRun
+from bench.plan.titles import LABELS_NOTE, marked
+from methods.registry import method_facts
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
 
@@ -36,6 +38,7 @@ def _run_json(run: PlannedRun) -> dict[str, Any]:
         "state": run.condition.state,
         "reason": run.condition.reason,
         "method": run.spec.method,
+        "uses_labels": _uses_labels(run),
         "seed": run.spec.seed,
         "train_dataset": run.spec.data.dataset,
         "backbone": run.spec.backbone.name,
@@ -60,7 +63,12 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 def _row(run: PlannedRun) -> tuple[str, ...]:
     evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
     time = "" if run.condition.finished else show_seconds(run.seconds)
-    return run.condition.state, run.title, str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+    title = marked(run.title, _uses_labels(run))
+    return run.condition.state, title, str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+
+
+def _uses_labels(run: PlannedRun) -> bool:
+    return method_facts(run.spec.method).uses_labels
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -82,6 +90,8 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.provisional:
         names = ", ".join(plan.provisional)
         lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
+    if any(_uses_labels(run) for run in plan.runs):
+        lines.append(LABELS_NOTE)
     return lines
 
 

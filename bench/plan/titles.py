@@ -8,7 +8,15 @@ from typing import Any
 
 from bench.plan.rows import ResolvedRow
 
+LABELS_MARK = "†"
+LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
+
 _NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
+
+
+def marked(title: str, uses_labels: bool) -> str:
+    """A title, marked where the method is fitted with labels."""
+    return f"{title} {LABELS_MARK}" if uses_labels else title
 
 
 def stated_settings(row: ResolvedRow) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from reports.ablation_table import value_text
 from reports.ablations import Ablation
 from reports.cells import seed_values
-from reports.collect import Entry
+from reports.collect import LABELS_SYMBOL, Entry
 from reports.figures.style import COLUMN_WIDTH, colours, new_figure, set_logarithmic, style
 from results.statistics import Summary, summarise
 
@@ -39,6 +39,7 @@ class Point:
 def ablation_figure(ablation: Ablation) -> Figure:
     """The curves of an ablation under its first protocol."""
     name = ablation.pairs[0][0].protocol.name
+    mark = f" {LABELS_SYMBOL}" if any(entry.uses_labels for _, entry in ablation.pairs) else ""
     pairs = [pair for pair in ablation.pairs if pair[0].protocol.name == name]
     baseline = pairs[0][0]
     factors = list(dict.fromkeys(entry.row.factor or "" for _, entry in pairs if entry is not baseline))
@@ -54,7 +55,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
             own = [entry for _, entry in pairs if entry is not baseline and entry.row.factor == factors[index]]
             _panel(axes, factors[index], points(baseline, own, factors[index]))
             if index % columns == 0:
-                axes.set_ylabel("mIoU (%)")
+                axes.set_ylabel(f"mIoU (%){mark}")
     return figure
 
 

@@ -17,12 +17,14 @@ from reports.figures.training import training_figure
 
 _CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
-    "dotted line: the baseline. Open markers: one seed, no interval.",
-    "trade-off": "mIoU against fit time (features left out) and peak memory: means over seeds. Grey: Pareto front of "
-    "the methods that use no labels. Open markers: methods that use labels.",
-    "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted.",
-    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out.",
-    "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed.",
+    "dotted line: the baseline. Open markers: one seed, no interval. †: uses labels.",
+    "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory: "
+    "means over seeds. Grey: Pareto front of the methods that use no labels. Open markers and †: methods that use "
+    "labels.",
+    "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
+    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. †: uses labels.",
+    "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed. "
+    "†: uses labels.",
 }
 
 

@@ -30,7 +30,7 @@ def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
         return None
     values = [[cell.number for cell in class_cells(entry, table.classes, NoteBook())] for entry in shown]
     matrix = np.array([[np.nan if value is None else value for value in row] for row in values]).T
-    titles = [shorten(entry.row.title, 24) for entry in shown]
+    titles = [shorten(entry.marked_title, 24) for entry in shown]
     height = 0.4 + 0.16 * len(table.classes) + 0.05 * max(map(len, titles))
     with style():
         figure = new_figure(height, max(COLUMN_WIDTH, 1.2 + 0.4 * len(shown)))

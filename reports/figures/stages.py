@@ -46,7 +46,7 @@ def stage_figure(entries: Sequence[Entry]) -> Figure | None:
                 label=stage.label,
             )
             left = [start + width for start, width in zip(left, widths, strict=True)]
-        axes.set_yticks(range(len(shown)), [shorten(entry.row.title) for entry in shown])
+        axes.set_yticks(range(len(shown)), [shorten(entry.marked_title) for entry in shown])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("seconds a run")

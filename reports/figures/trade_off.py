@@ -54,7 +54,7 @@ def marks(entries: Sequence[Entry], measure: Callable[[SeedResult], float | None
         scores = list(seed_values(entry, lambda scores: scores.miou).values())
         if costs and scores:
             cost = summarise(costs).mean / unit
-            found.append(Mark(entry.row.title, cost, summarise(scores).mean, not entry.uses_labels))
+            found.append(Mark(entry.marked_title, cost, summarise(scores).mean, not entry.uses_labels))
     return found
 
 
@@ -94,7 +94,7 @@ def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str])
             marker=MARKERS[index % len(MARKERS)],
             color=palette[index],
             markerfacecolor=palette[index] if mark.ranked else "white",
-            label=shorten(mark.title + ("" if mark.ranked else " †")),
+            label=shorten(mark.title),
         )
     set_logarithmic(axes, [mark.cost for mark in found])
     axes.set_xlabel(label)
@@ -102,7 +102,9 @@ def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str])
 
 
 def _fit_seconds(result: SeedResult) -> float | None:
-    return run_cost(result).fit_s
+    """Of the fit, with those that it starts from: what a row costs whoever paid for it."""
+    cost = run_cost(result)
+    return None if cost.fit_s is None else cost.fit_s + (cost.base_fit_s or 0.0)
 
 
 def _memory(result: SeedResult) -> float | None:

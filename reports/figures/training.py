@@ -54,7 +54,7 @@ def collect_curves(entries: Sequence[Entry], folder: Callable[[str], Path]) -> C
     for entry in entries:
         for run_id in entry.all_runs:
             for metric, steps in training_curve(folder(run_id)).items():
-                curves.setdefault(metric, {}).setdefault(entry.row.title, []).append(steps)
+                curves.setdefault(metric, {}).setdefault(entry.marked_title, []).append(steps)
     return curves
 
 

@@ -57,7 +57,8 @@ class RunBook:
     def _describe(self, entry: Entry, result: SeedResult, source: Source) -> dict[str, Any]:
         run: dict[str, Any] = {
             "id": result.run_id,
-            "title": entry.row.title,
+            "title": entry.marked_title,
+            "uses_labels": entry.uses_labels,
             "seed": result.seed,
             "state": result.fit.status.replace("_", " ") if result.fit is not None else result.state.value,
             "reason": result.reason,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports.formatting import NumberFormat, number_format
+from reports.formatting import number_format
 from reports.renderers.tex_escape import comment, label
-from reports.table import Cell, Column, Row, Table
+from reports.table import Column, Row, Table
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%
@@ -20,7 +20,7 @@ def render_macros(tables: Sequence[Table]) -> str:
 
     Names are lower-case ASCII: the table's name, the row's first text (with a number where rows share it) and the
     column's key; ``-std``, ``-low`` and ``-high`` follow for spreads. Numbers are rounded and in the unit that the
-    table shows; a comment names unit and runs.
+    table shows; a comment names unit and runs, and says where labels were used.
     """
     return _HEAD + "".join(f"{line}\n" for table in tables for line in _table(table))
 
@@ -48,13 +48,14 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
     cell, style = row.cell(column), number_format(table, column)
     if cell.number is None:
         return
-    yield _macro(name, style.text(cell.number), style, cell)
+    facts = [style.unit.replace("%", "per cent"), *([] if row.ranked else ["uses labels;"]), *cell.runs]
+    yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
         if value is not None:
-            yield _macro(f"{name}-{part}", style.plain(value), style, cell)
+            yield _macro(f"{name}-{part}", style.plain(value), facts)
 
 
-def _macro(name: str, number: str, style: NumberFormat, cell: Cell) -> str:
+def _macro(name: str, number: str, facts: Sequence[str]) -> str:
     text = rf"\ensuremath{{{number}}}" if number[:1] in "+-" else number
-    facts = " ".join([style.unit.replace("%", "per cent"), *cell.runs]).strip()
-    return rf"\expandafter\def\csname bench:{name}\endcsname{{{text}}}" + (f" % {comment(facts)}" if facts else "")
+    told = " ".join(facts).strip()
+    return rf"\expandafter\def\csname bench:{name}\endcsname{{{text}}}" + (f" % {comment(told)}" if told else "")

@@ -53,6 +53,7 @@ class Outcome:
     fit_s: float = 10.0
     peak_device: int | None = None
     reused: tuple[str, ...] = ()
+    base: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
     health: list[HealthCheck] = field(default_factory=list)
@@ -123,6 +124,7 @@ def _write(store: Store, spec: FitSpec, outcome: Outcome, protocols: Sequence[Pr
             finished=END,
             n_clusters=2,
             parameters=1234,
+            base=outcome.base,
             costs=costs,
             failure=_failure(outcome.fit_status),
             environment=outcome.environment,

@@ -31,6 +31,20 @@ def test_methods_and_their_parameters(bench: Bench) -> None:
     assert parameters["k"]["minimum"] == 2
 
 
+def test_methods_that_use_labels_are_marked_in_lists(bench: Bench, lab: Lab) -> None:
+    table = bench("list", "methods").out
+    assert "oracle †" in table
+    assert "kmeans †" not in table
+    assert "† is fitted with labels" in table
+    assert "Reads the labels of the very images that are evaluated." in bench("list", "methods", "oracle").out
+    lab.store.write_manifest(lab.plan("{runs: [{method: oracle}, {method: kmeans}]}").manifest)
+    status = bench("status", "--out", lab.out)
+    assert "oracle †" in status.out
+    assert "† is fitted with labels" in status.out
+    told = json.loads(bench("status", "--out", lab.out, "--json").out)
+    assert {run["title"]: run["uses_labels"] for run in told} == {"oracle": True, "kmeans": False}
+
+
 def test_a_method_that_uses_labels_is_marked(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from methods.params import Params\n"

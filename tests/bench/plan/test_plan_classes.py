@@ -10,7 +10,11 @@ from plan_lab import FixedCode
 from bench.grid.load import load_grid
 from bench.plan.build import make_plan
 from bench.plan.model import Plan
+from bench.plan.overview import overview
+from bench.plan.show import plan_json, plan_lines, plan_rows
+from bench.plan.titles import LABELS_NOTE
 from common.errors import ConfigError
+from results.store import Store
 
 
 def planned(folder: Path, run: str) -> Plan:
@@ -65,3 +69,19 @@ def test_what_cannot_be_fitted_with_labels_is_refused_with_its_place(run: str, m
 def test_a_linear_probe_may_be_evaluated_on_data_of_other_classes(tmp_path: Path) -> None:
     (run,) = planned(tmp_path, "{method: linear_probe, train_dataset: camvid}").runs
     assert run.spec.params["k"] == 11
+
+
+def test_a_plan_marks_methods_that_use_labels(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "{method: linear_probe}\n  - {method: kmeans}")
+    assert [row[1] for row in plan_rows(plan)] == ["linear_probe †", "kmeans"]
+    assert [run["uses_labels"] for run in plan_json(plan)["runs"]] == [True, False]
+    assert LABELS_NOTE in plan_lines(plan)
+    assert LABELS_NOTE not in plan_lines(planned(tmp_path, "{method: kmeans}"))
+
+
+def test_status_marks_methods_that_use_labels(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "{method: linear_probe}\n  - {method: kmeans}")
+    store = Store.open(tmp_path / "out", create=True)
+    store.write_manifest(plan.manifest)
+    found = overview(store, None, FixedCode())
+    assert [(run.title, run.uses_labels) for run in found] == [("linear_probe", True), ("kmeans", False)]

@@ -10,6 +10,7 @@ from plan_lab import FixedCode
 from bench.grid.load import load_grid
 from bench.plan.build import make_plan
 from bench.plan.model import Plan
+from methods.params import GraphParams
 from results.specification import Crf
 
 ROOT = Path(__file__).parents[3]
@@ -116,6 +117,26 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
     assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
     assert any(spec.method == "kmeans" for spec in specs)
     assert plan.cache_bytes < 10**8
+
+
+def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/graphs.yaml", tmp_path)
+    assert "small on purpose" in plan.grid.note.lower()
+    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
+    params = [row.specs[0].params for row in plan.rows]
+    assert {one["graph"] for one in params} == {"knn", "mutual", "epsilon", "full"}
+    assert len({one["neighbours"] for one in params}) >= 3
+    assert len({one["graph_epsilon"] for one in params if one["graph"] == "epsilon"}) >= 3
+    assert {one["graph_level"] for one in params} == {0, 1, -1, "all"}
+    assert {one["graph_standardise"] for one in params} == {False, True}
+    assert 0.0 in {one["alpha"] for one in params}
+    baseline = params[0]
+    for one in params[1:]:
+        assert len([key for key in one if one[key] != baseline[key]]) in (1, 2)
+    factors = {row.row.draft.factor for row in plan.rows if row.row.draft.factor}
+    varied = {name.strip() for factor in factors for name in factor.split(",")}
+    assert varied == set(GraphParams.model_fields)
 
 
 def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: Path) -> None:

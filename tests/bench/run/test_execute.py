@@ -162,6 +162,11 @@ def test_neuralef_kmeans_starts_from_the_stored_fit(store, make_order):
     order = make_order("neuralef_kmeans", small, requires=base.spec.run_id)
     assert run(order, store) in ("done", "not_converged")
     assert order.spec.run_id != base.spec.run_id
+    fit = store.fit_record(order.spec.run_id)
+    assert fit is not None
+    assert fit.base == base.spec.run_id
+    stages = {cost.stage: cost.reused for cost in fit.costs}
+    assert (stages["base"], stages["fit"]) == (True, False)  # loading psi is no part of what k-means costs
 
 
 def test_a_missing_base_is_named(store, make_order):
