@@ -25,7 +25,7 @@ class LinearProbeParams(Params):
     epochs: int = Field(20, ge=1, description="passes over the training images")
     steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
     batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
-    lr: float = Field(1e-3, gt=0, description="Adam's learning rate at the first step; 0 at the last, along a cosine")
+    lr: float = Field(1e-2, gt=0, description="Adam's learning rate at the first step; 0 at the last, along a cosine")
 
 
 class OracleParams(Params):
