@@ -48,12 +48,17 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
         Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
         Column("parameters", "parameters", "count", "lower"),
+        Column("flops", "FLOPs an image", "flops", "lower"),
+        Column("flops_features", "FLOPs an image, features", "flops", "lower", machine=True),
+        Column("flops_predict", "FLOPs an image, predict", "flops", "lower", machine=True),
+        Column("energy_j", "energy", "joules", "lower", "std"),
     )
     rows = tuple(_row(entry, found, notes) for entry in entries)
     notes.remark(
         "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock. Images/s: of the "
-        "evaluation, its features left out. Memory: maximum over seeds and stages. A dash: not measured, or there "
-        "already."
+        "evaluation, its features left out. Memory: maximum over seeds and stages. FLOPs an image: backbone and "
+        "prediction; matrix products, convolutions and attention, a multiplication with its addition as two. Energy: "
+        "of the GPU's board over a run's stages. A dash: not measured, or there already."
     )
     if any(row.cells["base_fit_s"].value is not None for row in rows):
         notes.remark(
@@ -94,7 +99,23 @@ def _row(entry: Entry, found: Sequence[Stage], notes: NoteBook) -> Row:
     cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss)
     cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device)
     cells["parameters"] = peak_cell(entry, lambda result: None if result.fit is None else result.fit.parameters)
+    for key, measure in (("flops", _flops), ("flops_features", _flops_features), ("flops_predict", _flops_predict)):
+        cells[key] = peak_cell(entry, measure)
+    cells["energy_j"] = mean_cell(entry, lambda result: run_cost(result).energy_j)
     return Row(cells, ranked=not entry.uses_labels)
+
+
+def _flops_features(result: SeedResult) -> float | None:
+    return None if result.evaluation is None else result.evaluation.flops_features
+
+
+def _flops_predict(result: SeedResult) -> float | None:
+    return None if result.evaluation is None else result.evaluation.flops_predict
+
+
+def _flops(result: SeedResult) -> float | None:
+    features, predict = _flops_features(result), _flops_predict(result)
+    return None if features is None or predict is None else features + predict
 
 
 def _costs(result: SeedResult, part: str) -> list[StageCost]:

@@ -21,6 +21,7 @@ class RunCost:
         evaluation_s: seconds of the other stages of the evaluation.
         peak_rss: most resident memory of any stage, bytes.
         peak_device: most device memory of any stage, bytes; None on a CPU.
+        energy_j: joules of the device over all stages that the run paid for; None where that of one is not known.
         reused: names of the fit's stages (but the features) whose product another run had paid for.
     """
 
@@ -30,6 +31,7 @@ class RunCost:
     evaluation_s: float | None
     peak_rss: int | None
     peak_device: int | None
+    energy_j: float | None
     reused: tuple[str, ...]
 
 
@@ -47,6 +49,7 @@ def run_cost(result: SeedResult) -> RunCost:
         peak_device=max(
             (cost.peak_device for cost in (*fit, *evaluation) if cost.peak_device is not None), default=None
         ),
+        energy_j=_joules([cost for cost in both if not cost.reused]),
         reused=tuple(dict.fromkeys(cost.stage for cost in fit if cost.reused and cost.stage != FEATURES_STAGE)),
     )
 
@@ -57,3 +60,8 @@ def _fit_seconds(costs: list[StageCost]) -> float | None:
 
 def _seconds(costs: list[StageCost]) -> float | None:
     return sum(cost.wall_s for cost in costs) if costs else None
+
+
+def _joules(costs: list[StageCost]) -> float | None:
+    known = [cost.energy_j for cost in costs if cost.energy_j is not None]
+    return sum(known) if known and len(known) == len(costs) else None

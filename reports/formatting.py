@@ -11,7 +11,10 @@ from reports.table import Cell, Column, Kind, State, Table
 NO_VALUE = "–"
 _MAX_DECIMALS = 3
 _SECONDS = ((3600.0, "h", 3 * 3600.0), (60.0, "min", 600.0), (1.0, "s", 0.0))
+_FLOPS = ((1e12, "TFLOP", 1e12), (1e9, "GFLOP", 1e9), (1e6, "MFLOP", 0.0))
+_JOULES = ((1e6, "MJ", 1e6), (1e3, "kJ", 1e3), (1.0, "J", 0.0))
 _BYTES = ((1e9, "GB", 1e9), (1e6, "MB", 1e6), (1e3, "kB", 0.0))
+_UNITS = {"seconds": _SECONDS, "bytes": _BYTES, "flops": _FLOPS, "joules": _JOULES}
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ def _format(kind: Kind, values: list[float]) -> NumberFormat:
         return NumberFormat("points", 1.0, 1, signed=kind == "points")
     if kind == "count":
         return NumberFormat("", 1.0, None)
-    if kind in ("seconds", "bytes"):
-        scale, unit = _unit(_SECONDS if kind == "seconds" else _BYTES, max(values, default=0.0))
+    if kind in _UNITS:
+        scale, unit = _unit(_UNITS[kind], max(values, default=0.0))
         return NumberFormat(unit, scale, _decimals([value / scale for value in values]))
     return NumberFormat("", 1.0, _decimals(values, extra=1))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-Kind = Literal["text", "percent", "points", "effect", "seconds", "bytes", "count", "number"]
+Kind = Literal["text", "percent", "points", "effect", "seconds", "bytes", "flops", "joules", "count", "number"]
 Better = Literal["higher", "lower", "neither"]
 Spread = Literal["none", "std", "interval"]
 
@@ -35,7 +35,7 @@ class Column:
         key: the name in CSV files; columns with a spread add ``<key>_std`` or ``<key>_low`` and ``<key>_high``.
         label: the heading for people.
         kind: what the values are. Percentages, points (signed differences of percentages) and effects (their sizes)
-            are on the 0-100 scale, times in seconds, memory in bytes; renderers choose the unit.
+            are on the 0-100 scale, times in seconds, memory in bytes, energy in joules; renderers choose the unit.
         better: the direction of improvement, for ranking and sorting.
         spread: the form of uncertainty that the cells carry.
         constant: the column describes the setting; text renderers move it into the caption if all rows agree.

@@ -28,6 +28,7 @@ class StageCost(_Part):
     cpu_s: float = Field(description="CPU seconds of the process, all threads")
     peak_rss: int = Field(description="peak resident memory of the process during the stage, bytes")
     peak_device: int | None = Field(None, description="peak memory allocated on the CUDA device, bytes; None on CPU")
+    energy_j: float | None = Field(None, description="joules of the CUDA device's board; None where it tells none")
     items: int | None = Field(None, description="images processed, where the stage goes over images")
     reused: bool = Field(False, description="the stage's product was there already; its cost was paid by another run")
 
@@ -95,6 +96,8 @@ class EvaluationRecord(_Part):
     n_images: int = 0
     n_clusters: int = 0
     n_raw_labels: int = 0
+    flops_features: int | None = Field(None, description="operations of the backbone on one image, all windows")
+    flops_predict: int | None = Field(None, description="operations of the prediction of one image")
     class_sets: dict[str, ClassTable] = {}
     default_classes: str = ""
     contingency_sha256: str = ""

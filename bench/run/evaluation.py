@@ -14,6 +14,7 @@ from bench.run.context import Run, now
 from bench.run.health import clusters_in_use, status_of
 from bench.run.labels import evaluated_labels
 from bench.run.looking import scored_images
+from bench.run.operations import image_flops
 from common.errors import ConfigError, RunInterrupted
 from datasets import subset
 from results.record import ClassTable, EvaluationRecord
@@ -43,6 +44,8 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     images = data.images(view.split)
     features = view_features(run, view, images, meter)
     contingency = _count(run, view, method, features, meter)
+    facts = run.facts(meter)  # before what follows, which is not to be charged
+    flops = image_flops(run.spec.backbone, method, features, run.device, evaluated_labels(run, view))
     health = [clusters_in_use(int(np.unique(contingency.cluster).size))]
     record = EvaluationRecord(
         run_id=run.spec.run_id,
@@ -60,7 +63,10 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         health=health,
         code=evaluation_code(run.spec, view),
         data_digest=images.digest(),
-        **run.facts(meter),
+        flops_features=flops.features,
+        flops_predict=flops.predict,
+        warnings=flops.warnings,
+        **facts,
     )
     run.store.write_evaluation(record, contingency)
     return record

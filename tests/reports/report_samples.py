@@ -58,6 +58,8 @@ class Outcome:
     execution: dict[str, Any] = field(default_factory=dict)
     health: list[HealthCheck] = field(default_factory=list)
     counts: Contingency | None = None
+    energy: float | None = None
+    flops: tuple[int | None, int | None] = (None, None)
 
 
 FAILED = Outcome(fit_status="failed", evaluation_status=None)
@@ -109,9 +111,15 @@ def _write(store: Store, spec: FitSpec, outcome: Outcome, protocols: Sequence[Pr
     if outcome.fit_status is None:
         return
     costs = [
-        StageCost(stage="features", wall_s=3.0, cpu_s=3.0, peak_rss=2 * 10**9, items=8),
+        StageCost(stage="features", wall_s=3.0, cpu_s=3.0, peak_rss=2 * 10**9, energy_j=outcome.energy, items=8),
         StageCost(
-            stage="fit", wall_s=outcome.fit_s, cpu_s=20.0, peak_rss=3 * 10**8, peak_device=outcome.peak_device, items=8
+            stage="fit",
+            wall_s=outcome.fit_s,
+            cpu_s=20.0,
+            peak_rss=3 * 10**8,
+            peak_device=outcome.peak_device,
+            energy_j=outcome.energy,
+            items=8,
         ),
         *(StageCost(stage=name, wall_s=99.0, cpu_s=99.0, peak_rss=1, reused=True) for name in outcome.reused),
     ]
@@ -156,7 +164,11 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
             "three": ClassTable(classes=["sky", "sea", "ship"], raw_ids=[[0], [1], []]),
         },
         default_classes="two",
-        costs=[StageCost(stage="evaluate", wall_s=2.0, cpu_s=2.0, peak_rss=4 * 10**8, items=1)],
+        costs=[
+            StageCost(stage="evaluate", wall_s=2.0, cpu_s=2.0, peak_rss=4 * 10**8, energy_j=outcome.energy, items=1)
+        ],
+        flops_features=outcome.flops[0],
+        flops_predict=outcome.flops[1],
         failure=_failure(outcome.evaluation_status),
     )
     store.write_evaluation(record, None if failed else outcome.counts or contingency(outcome.wrong or 0))

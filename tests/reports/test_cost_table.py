@@ -88,3 +88,29 @@ def test_seeds_of_one_row_on_unlike_hardware_are_both_named(store: Store):
     seeds = timed(GPU, device="cuda") | {1: Outcome(10, environment=CPU, execution={"device": "cpu"})}
     write_grid(store, add_row(store, "a", seeds))
     assert costs(store).rows[0].cells["hardware"].value == "First GPU and Some CPU"
+
+
+def test_operations_of_backbone_and_prediction_add_up(store: Store):
+    seeds = {0: Outcome(1, flops=(3 * 10**9, 10**9)), 1: Outcome(1, flops=(3 * 10**9, 10**9))}
+    write_grid(store, add_row(store, "a", seeds), add_row(store, "b", {0: Outcome(1, flops=(10**9, None))}))
+    first, second = costs(store).rows
+    assert (first.cells["flops"].value, first.cells["flops"].n) == (4 * 10**9, 2)
+    assert (second.cells["flops"].value, second.cells["flops_features"].value) == (None, 10**9)
+    text = render(costs(store), "markdown")
+    assert "FLOPs an image (GFLOP)" in text
+    assert "| 4.0" in text or " 4.0 |" in text
+
+
+def test_energy_is_that_of_all_stages_or_none(store: Store):
+    known = {0: Outcome(1, energy=500.0, reused=("network",)), 1: Outcome(1, energy=700.0)}
+    write_grid(store, add_row(store, "gpu", known), add_row(store, "cpu", {0: Outcome(1)}))
+    gpu, cpu = costs(store).rows
+    assert (gpu.cells["energy_j"].value, gpu.cells["energy_j"].n) == (3 * 600.0, 2)
+    assert cpu.cells["energy_j"].value is None
+    assert "energy ± std (kJ)" in render(costs(store), "markdown")
+
+
+def test_records_of_before_have_neither(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(10)))
+    assert "FLOPs an image (" not in render(costs(store), "markdown")
+    assert "energy" not in render(costs(store), "markdown").split("Times:")[0]

@@ -60,12 +60,12 @@ class Backbone(nn.Module, ABC):
         if self.device.type != "cpu":
             return self._levels(self._prepare(images))
         with _one_thread_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
-            singles = list(pool.map(self._single, torch.split(images, 1)))
+            singles = list(pool.map(self.single, torch.split(images, 1)))
         return tuple(torch.cat(level) for level in zip(*singles, strict=True))
 
     @torch.no_grad()
-    def _single(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Levels of one image; gradients are switched off a thread."""
+    def single(self, image: Tensor) -> tuple[Tensor, ...]:
+        """As ``features`` for one image (1, 3, H, W), in the calling thread; gradients are switched off a thread."""
         return self._levels(self._prepare(image))
 
     def _prepare(self, images: Tensor) -> Tensor:

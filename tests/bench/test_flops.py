@@ -1,0 +1,59 @@
+"""Counted operations against counts by hand: a multiplication and its addition are two."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.features.backbones import load_backbone
+from bench.flops import backbone_flops, count_flops
+from results.specification import BackboneSpec
+
+RANDOM = {"weights": "random", "seed": 0}
+TINY = BackboneSpec(name="vit_tiny_patch16_224", options=RANDOM)
+
+
+def vit_by_hand(height: int, width: int, *, dim: int = 192, depth: int = 12, patch: int = 16) -> int:
+    """Patch embedding, then per block: qkv, both attention products, projection, and an MLP four times as wide."""
+    patches = (height // patch) * (width // patch)
+    tokens = patches + 1
+    block = tokens * dim * 3 * dim + 2 * tokens * tokens * dim + tokens * dim * dim + 2 * tokens * dim * 4 * dim
+    return 2 * (patches * 3 * patch * patch * dim + depth * block)
+
+
+def test_a_linear_layer():
+    layer = nn.Linear(8, 4)
+    assert count_flops(lambda: layer(torch.zeros(3, 8))) == 2 * 3 * 8 * 4
+
+
+def test_a_convolution():
+    layer = nn.Conv2d(3, 5, 3, padding=1)
+    assert count_flops(lambda: layer(torch.zeros(1, 3, 10, 12))) == 2 * 10 * 12 * 5 * 3 * 9
+
+
+def test_fused_attention_is_counted():
+    one = torch.zeros(1, 2, 7, 16)
+    assert count_flops(lambda: functional.scaled_dot_product_attention(one, one, one)) == 2 * 2 * (2 * 7 * 7 * 16)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (48, 48)])
+def test_a_vit_equals_the_count_by_hand(size: tuple[int, int]):
+    assert backbone_flops(TINY, 1, *size) == vit_by_hand(*size)
+
+
+def test_windows_add_up_and_sides_are_padded_to_whole_patches():
+    assert backbone_flops(TINY, 5, 64, 96) == 5 * vit_by_hand(64, 96)
+    assert backbone_flops(TINY, 1, 63, 81) == vit_by_hand(64, 96)
+
+
+def test_a_network_without_memory_counts_as_a_real_one():
+    network = load_backbone("efficientnet_lite0", RANDOM, "cpu")
+    real = count_flops(lambda: network.single(torch.rand(1, 3, 64, 96)))
+    assert backbone_flops(BackboneSpec(name="efficientnet_lite0", options=RANDOM), 1, 64, 96) == real > 10**8
+
+
+def test_weights_need_not_be_here():
+    trained = BackboneSpec(name="vit_tiny_patch16_224", options={"weights": "timm"}, weights="0123456789ab")
+    assert backbone_flops(trained, 1, 64, 96) == vit_by_hand(64, 96)
