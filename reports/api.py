@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from common.errors import UserError
 from common.names import unknown
 from reports.ablation_table import ablation_tables
-from reports.collect import Entry, collect
+from reports.collect import Changed, Entry, collect
 from reports.cost_table import cost_table
 from reports.health_table import health_table
 from reports.images import Intervals, image_intervals
@@ -36,6 +36,7 @@ def build_table(
     protocol: str | None = None,
     matching: str | None = None,
     resamples: int = 0,
+    changed: Changed | None = None,
 ) -> Table:
     """The main results of a store.
 
@@ -45,12 +46,13 @@ def build_table(
         protocol: the name of a protocol; None: all that the grids ask for.
         matching: score with this matching in place of each protocol's own.
         resamples: of the images, for a column with the interval of mIoU over images; 0: no such column.
+        changed: names what has changed since records were made, for notes on stale rows; None: no such notes.
 
     Raises:
         StoreError: the store holds no grid, or was written by a newer release.
         UserError: a name is unknown.
     """
-    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     return main_table(entries, image_intervals(source, resamples) if resamples else None)
 
 
@@ -61,9 +63,10 @@ def build_tables(
     protocol: str | None = None,
     matching: str | None = None,
     resamples: int = 0,
+    changed: Changed | None = None,
 ) -> list[Table]:
     """The main results, then an ablation table for each grid with a baseline. Arguments and errors: ``build_table``."""
-    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     intervals = image_intervals(source, resamples) if resamples else None
     return [main_table(entries, intervals), *ablation_tables(entries)]
 
@@ -75,18 +78,19 @@ def build_published_table(
     grid: str | None = None,
     protocol: str | None = None,
     matching: str | None = None,
+    changed: Changed | None = None,
 ) -> Table:
     """Published numbers beside the measured rows of a store.
 
     Args:
-        source, grid, protocol, matching: as for ``build_table``.
+        source, grid, protocol, matching, changed: as for ``build_table``.
         datasets: the data sets whose published rows are shown, or ``all``; none: those of the measured rows.
 
     Raises:
         StoreError: the store holds no grid, or was written by a newer release.
         UserError: a name is unknown.
     """
-    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     return published_table(entries, load_published(), datasets)
 
 

@@ -11,6 +11,7 @@ from results.statistics import summarise
 
 _WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
 _REASON_LENGTH = 160
+_MODULES = 3
 
 Measure = Callable[[SeedResult], float | None]
 Metric = Callable[[Scores], float]
@@ -83,11 +84,25 @@ def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL),)
 
 
+def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row of which finished seeds were made with code that has changed since; its note names both."""
+    stale = [result for result in entry.done if result.changed]
+    if not stale:
+        return ()
+    modules = sorted({module for result in stale for module in result.changed})
+    more = f" and {len(modules) - _MODULES} more" if len(modules) > _MODULES else ""
+    which = "" if len(stale) == len(entry.done) else f" ({_seeds_words([str(result.seed) for result in stale])})"
+    return (notes.mark(f"Stale{which}: code changed since: {', '.join(modules[:_MODULES])}{more}."),)
+
+
+def _seeds_words(seeds: list[str]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+
+
 def _fate(state: State, reason: str, lost: list[SeedResult]) -> str:
     seeds = [str(result.seed) for result in lost if (result.state, result.reason) == (state, reason)]
-    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
     short = reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
-    return f"{which} {state.value}" + (f" ({short})" if short else "")
+    return f"{_seeds_words(seeds)} {state.value}" + (f" ({short})" if short else "")
 
 
 def _measured(entry: Entry, measure: Measure) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +18,9 @@ from results.specification import Matching, Protocol
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""
 
+Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
+"""Names the modules whose code has changed since a fit and its evaluations were recorded."""
+
 MATCHINGS: tuple[Matching, ...] = ("majority", "iou", "hungarian", "hungarian_iou")
 
 
@@ -32,6 +35,7 @@ class SeedResult:
         scores: from the stored contingency, with the protocol's class set and matching.
         fit, evaluation: the records, as far as they exist.
         bases: the records of the fits that this one starts from, the nearest first.
+        changed: modules whose code has changed since, where that was asked for.
     """
 
     seed: int
@@ -42,6 +46,7 @@ class SeedResult:
     fit: FitRecord | None = None
     evaluation: EvaluationRecord | None = None
     bases: tuple[FitRecord, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,9 +107,20 @@ class Entry:
 
 
 def collect(
-    source: Source, *, grid: str | None = None, protocol: str | None = None, matching: str | None = None
+    source: Source,
+    *,
+    grid: str | None = None,
+    protocol: str | None = None,
+    matching: str | None = None,
+    changed: Changed | None = None,
 ) -> list[Entry]:
     """All entries of a store, or those of one grid and one protocol, optionally scored with another matching.
+
+    Args:
+        source: the store.
+        grid, protocol: names; None: all.
+        matching: score with this matching in place of each protocol's own.
+        changed: names what has changed since records were made; None: nobody asks.
 
     Raises:
         StoreError: the store holds no grid.
@@ -120,7 +136,7 @@ def collect(
         scored_as = chosen.model_dump_json()
         for seed, run_id in row.runs.items():
             if (run_id, scored_as) not in known:
-                known[run_id, scored_as] = _seed(source, seed, run_id, chosen)
+                known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
     return entries
@@ -209,6 +225,13 @@ def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
     if base is not None:
         yield base
         yield from _bases(source, base)
+
+
+def _with_changes(result: SeedResult, changed: Changed | None) -> SeedResult:
+    if changed is None or result.fit is None:
+        return result
+    evaluations = [] if result.evaluation is None else [result.evaluation]
+    return replace(result, changed=tuple(changed(result.fit, evaluations)))
 
 
 def _unfinished(status: str, result: SeedResult) -> SeedResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.cells import label_marks, worst_state
+from reports.cells import label_marks, stale_marks, worst_state
 from reports.collect import Entry, alike, distinct
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, State, Table
@@ -50,7 +50,7 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
 
 
 def _column(index: int, entry: Entry, notes: NoteBook) -> Column:
-    marks = label_marks(entry, notes)
+    marks = (*label_marks(entry, notes), *stale_marks(entry, notes))
     return Column(f"{index + 1}: {entry.row.title}", " ".join([entry.row.title, *marks]), "percent", "higher", "std")
 
 

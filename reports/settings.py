@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reports.cells import label_marks, setting_cell
+from reports.cells import label_marks, setting_cell, stale_marks
 from reports.collect import Entry
 from reports.table import Cell, Column, NoteBook
 from results.specification import Matching, Protocol
@@ -35,7 +35,7 @@ SETTING_COLUMNS = (
 
 def setting_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
     """The cells of ``SETTING_COLUMNS``. What only a finished evaluation knows is None in a row without one."""
-    marks = (*label_marks(entry, notes), *_surplus_marks(entry, notes))
+    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *_surplus_marks(entry, notes))
     texts = {
         "grid": entry.grid,
         "configuration": entry.row.title,

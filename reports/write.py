@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from common.files import write_bytes
 from reports.api import RENDERERS, all_tables
-from reports.collect import collect
+from reports.collect import Changed, collect
 from reports.figures.all import all_figures, caption
 from reports.figures.style import FORMATS, rendered
 from reports.html.page import render_html
@@ -35,6 +35,7 @@ def write_all(
     matching: str | None = None,
     resamples: int = 0,
     published: Sequence[str] | None = None,
+    changed: Changed | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write a report of a store into a folder: the page, tables, figures, numbers for LaTeX, and ``index.md``.
@@ -42,7 +43,7 @@ def write_all(
     Each file replaces the one of its name at once; other files in the folder are left alone.
 
     Args:
-        source, grid, protocol, matching, resamples: as for ``build_table``.
+        source, grid, protocol, matching, resamples, changed: as for ``build_table``.
         folder: made if it is missing.
         published: the data sets whose published numbers stand beside measured rows, as for ``build_published_table``;
             None: no such table.
@@ -55,7 +56,7 @@ def write_all(
         StoreError: the store holds no grid, or the folder cannot be written.
         UserError: a name is unknown.
     """
-    entries = collect(source, grid=grid, protocol=protocol, matching=matching)
+    entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     intervals = image_intervals(source, resamples) if resamples else None
     tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder)
     if published is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from bench.cli import check_method, data, doctor, listing, plan, predict, report, run, status
+from bench.cli import check_method, data, doctor, listing, plan, predict, report, run, status, why
 from bench.cli.group import NearestGroup
 from common.errors import UserError
 
@@ -30,6 +30,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("why")(why.why)
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device
 from bench.cli.output import say, show_json
 from bench.cli.progress import counted
-from common.errors import ConfigError, DataError
-from common.names import unknown
-
-if TYPE_CHECKING:
-    from results.store import Store
+from bench.cli.reference import find_run
+from common.errors import DataError
 
 
 def predict(
@@ -44,23 +41,6 @@ def predict(
         )
     show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files written to {to}")
     return 0
-
-
-def find_run(store: Store, reference: str) -> str:
-    """The run that a reference names: its id, or a beginning that no other run has.
-
-    Raises:
-        ConfigError: no run has it, or several have.
-    """
-    runs = store.runs()
-    if reference in runs:
-        return reference
-    matching = [run_id for run_id in runs if run_id.startswith(reference)]
-    if not matching:
-        raise ConfigError(unknown("run", reference, runs))
-    if len(matching) > 1:
-        raise ConfigError(f'"{reference}" is the beginning of several runs: {", ".join(matching[:10])}')
-    return matching[0]
 
 
 def find_images(paths: list[Path]) -> list[Path]:

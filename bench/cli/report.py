@@ -15,6 +15,7 @@ from bench.cli.output import say, show_json
 from bench.cli.progress import counted
 
 if TYPE_CHECKING:
+    from reports.collect import Changed
     from results.store import Store
 
 # Formats of which one text holds one table.
@@ -75,7 +76,7 @@ def report(
 
     store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
-    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples}
+    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
         return _write_all(store, everything, chosen | {"published": beside}, as_json)
@@ -111,6 +112,15 @@ def _write_all(store: Store, folder: Path, chosen: dict[str, Any], as_json: bool
         written = write_all(store, folder, progress=told, **chosen)
     show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[0]}")
     return 0
+
+
+def _changed() -> Changed:
+    """What has changed since records were made, by today's code."""
+    from bench.plan.current import CurrentCode
+    from bench.plan.states import changed_since
+
+    code = CurrentCode()
+    return lambda fit, evaluations: changed_since(fit, evaluations, code)
 
 
 def csv_records(text: str) -> list[dict[str, str | float]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from results.record import EvaluationRecord, FitRecord
-from results.store import Store
+from results.store import Run, Store
 
 
 class PastRun(Protocol):
@@ -34,15 +34,16 @@ class Snapshot:
     Args:
         store: the store; None where there is none yet.
         verify: read each contingency to see that it is the one its record vouches for; else only that it exists.
+        only: the id of the one run that is asked about; None: all runs.
 
     Raises:
         StoreError: a newer release wrote a record.
     """
 
-    def __init__(self, store: Store | None, *, verify: bool = False) -> None:
+    def __init__(self, store: Store | None, *, verify: bool = False, only: str | None = None) -> None:
         self._store = store
-        self._known = frozenset(store.runs()) if store else frozenset()
-        self._past = {run.run_id: run for run in store.load_all(verify=verify)} if store else {}
+        self._known = frozenset(store.runs() if only is None else [only]) if store else frozenset()
+        self._past = {run.run_id: run for run in _past(store, verify, only)} if store else {}
 
     @property
     def past(self) -> Iterable[PastRun]:
@@ -68,3 +69,10 @@ class Snapshot:
         if run_id in self._past:
             return "running" if self._store.is_claimed(run_id) else self._past[run_id].fit.status
         return self._store.status(run_id)
+
+
+def _past(store: Store, verify: bool, only: str | None) -> list[Run]:
+    if only is None:
+        return store.load_all(verify=verify)
+    run = store.load_run(only, verify=verify)
+    return [] if run is None else [run]

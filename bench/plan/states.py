@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bench.fingerprint import changed
@@ -58,13 +58,21 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
 
 def _news(fit: FitRecord, evaluations: Sequence[EvaluationRecord], code: Code) -> str:
     """One line that names the modules whose code has changed since a run was done; empty if none has."""
+    listed = changed_since(fit, evaluations, code)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"code changed since: {', '.join(listed[:3])}{more}" if listed else ""
+
+
+def changed_since(fit: FitRecord, evaluations: Iterable[EvaluationRecord], code: Code) -> list[str]:
+    """The modules whose code has changed since a fit and its evaluations were done, in alphabetical order.
+
+    Records without fingerprints say nothing of their code, so nothing has changed for them.
+    """
     names = changed_modules(fit.code, code.fit(fit.spec)) if fit.code else set()
     for record in evaluations:
         if record.code:
             names |= changed_modules(record.code, code.evaluation(fit.spec, record.view))
-    listed = sorted(names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"code changed since: {', '.join(listed[:3])}{more}" if listed else ""
+    return sorted(names)
 
 
 def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:

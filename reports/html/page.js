@@ -65,7 +65,10 @@
           const link = element("a", shown, "id");
           link.href = `#run=${number}`;
           cell.append(link);
-        } else if (index === 2) cell.append(stateBadge(shown));
+        } else if (index === 2) {
+          cell.append(stateBadge(shown));
+          if (run.changed.length) cell.append(" ", stateBadge("stale"));
+        }
         else cell.textContent = shown;
         row.append(cell);
       });
@@ -87,13 +90,14 @@
   const megabytes = (bytes) => (bytes === null ? "–" : (bytes / 1e6).toFixed(0));
   const costTable = (costs) =>
     table(
-      ["stage", "wall (s)", "CPU (s)", "RSS (MB)", "device (MB)"],
+      ["stage", "wall (s)", "CPU (s)", "RSS (MB)", "device (MB)", "energy (J)"],
       costs.map((cost) => [
         cost.stage + (cost.reused ? " (reused)" : ""),
         cost.wall_s.toFixed(2),
         cost.cpu_s.toFixed(2),
         megabytes(cost.peak_rss),
         megabytes(cost.peak_device),
+        cost.energy_j === null ? "–" : cost.energy_j.toFixed(1),
       ]),
     );
   const healthTable = (checks) =>
@@ -119,6 +123,7 @@
     summary.append(stateBadge(run.state));
     made.append(summary, element("div", run.id, "id"));
     if (run.reason) made.append(element("p", run.reason));
+    if (run.changed.length) block(made, "stale: code changed since", element("pre", run.changed.join("\n")));
     describeRecord(made, run, "fit");
     for (const evaluation of run.evaluations) {
       describeRecord(made, evaluation, `evaluation ${evaluation.protocol}, ${evaluation.images} images`);

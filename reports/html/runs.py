@@ -50,6 +50,7 @@ class RunBook:
             self._numbers[result.run_id] = len(self._runs)
             self._runs.append(self._describe(entry, result, source))
         run = self._runs[self._numbers[result.run_id]]
+        run["changed"] = sorted({*run["changed"], *result.changed})
         told = {evaluation["view_id"] for evaluation in run["evaluations"]}
         if result.evaluation is not None and result.evaluation.view_id not in told:
             run["evaluations"].append(_evaluation(entry, result.evaluation))
@@ -62,6 +63,7 @@ class RunBook:
             "seed": result.seed,
             "state": result.fit.status.replace("_", " ") if result.fit is not None else result.state.value,
             "reason": result.reason,
+            "changed": list(result.changed),
             "evaluations": [],
             "log": log_tail(source.run_folder(result.run_id), LOG_LINES),
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common.errors import UserError
 from common.names import unknown
-from reports.cells import incomplete_marks, label_marks, score_cell
+from reports.cells import incomplete_marks, label_marks, score_cell, stale_marks
 from reports.collect import Entry, alike, distinct
 from reports.main_table import METRICS
 from reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
@@ -136,7 +136,7 @@ def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[Row]:
 
 
 def _measured(entry: Entry, fields: dict[str, FieldValue], block: _Block, notes: _Notes, group: str) -> Row:
-    marks = (*label_marks(entry, notes.book), *incomplete_marks(entry, notes.book))
+    marks = tuple(mark for made in (label_marks, incomplete_marks, stale_marks) for mark in made(entry, notes.book))
     cells = {
         "configuration": Cell(value=entry.row.title, runs=entry.all_runs, marks=marks),
         "origin": Cell(value="measured", runs=entry.all_runs),

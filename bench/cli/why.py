@@ -1,0 +1,135 @@
+"""``bench why``: what a run's identity is made of, how far it is and why, and what has changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.output import aligned, say, show_json
+from bench.cli.reference import find_run
+
+if TYPE_CHECKING:
+    from bench.why import Explanation, Part
+    from results.specification import View
+
+Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
+
+
+def why(
+    run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+) -> int:
+    """Say what a run is, how far it is, why it failed or did not converge, and which modules have changed since."""
+    from bench.why import explain
+    from results.store import Store
+
+    store = Store.open(out)
+    found = explain(store, find_run(store, run))
+    if as_json:
+        show_json(explanation_json(found))
+    else:
+        say("\n".join(lines(found)))
+    return 0
+
+
+def explanation_json(found: Explanation) -> dict[str, Any]:
+    """An explanation as JSON values."""
+    return {
+        "run_id": found.run_id,
+        "state": found.condition.state,
+        "reason": found.condition.reason,
+        "missing": [view.view_id for view in found.condition.missing],
+        "asked_for_by": [asdict(one) for one in found.asked],
+        "identity": None if found.spec is None else found.spec.model_dump(mode="json"),
+        "parts": [_part_json(part) for part in found.parts],
+        "attempts": list(found.attempts),
+        "owner": found.owner,
+    }
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {
+        **{key: getattr(part, key) for key in ("name", "status", "started", "finished", "commit", "dirty", "modules")},
+        "view": None if part.view is None else part.view.model_dump(mode="json", exclude_none=True),
+        "changes": dict(part.changes),
+        "failed_checks": [check.model_dump(mode="json") for check in part.failed_checks],
+        "failure": None if part.failure is None else part.failure.model_dump(mode="json"),
+    }
+
+
+def lines(found: Explanation) -> Iterator[str]:
+    """An explanation for people."""
+    state = found.condition.state.replace("_", " ")
+    yield found.run_id
+    yield f"state: {state}" + (f" ({found.condition.reason})" if found.condition.reason else "")
+    if found.owner:
+        yield "at work: " + ", ".join(f"{key} {value}" for key, value in found.owner.items())
+    for one in found.asked:
+        yield f"asked for by grid {one.grid}, row {one.title}, under {', '.join(one.protocols)}"
+    if not found.asked:
+        yield "asked for by no grid of the store"
+    for view in found.condition.missing:
+        yield f"still to be evaluated: {_view_words(view)}"
+    yield from _identity(found)
+    for part in found.parts:
+        yield from _part_lines(part)
+    if found.attempts:
+        yield f"\nfailures behind it: {', '.join(found.attempts)} (in its folder, attempts/)"
+    if advice := _advice(found):
+        yield f"\n{advice}"
+
+
+def _identity(found: Explanation) -> Iterator[str]:
+    """What the id is a hash of, one line a part."""
+    if found.spec is None:
+        yield "\nno record of its fit yet, so the store does not say what its id is made of"
+        return
+    yield "\nidentity, a hash of:"
+    told = found.spec.model_dump(mode="json", exclude_none=True)
+    params = told.pop("params")
+    rows = [(key, _plain(value)) for key, value in told.items()]
+    rows += [(f"params.{key}", _plain(value)) for key, value in params.items()]
+    yield from (f"  {line}" for line in aligned(("", ""), rows)[1:])
+
+
+def _part_lines(part: Part) -> Iterator[str]:
+    made = "" if part.commit is None else f", commit {part.commit[:12]}" + (" with local changes" if part.dirty else "")
+    what = "" if part.view is None else f" ({_view_words(part.view)})"
+    yield f"\n{part.name}{what}: {part.status.replace('_', ' ')}, {part.finished}{made}"
+    if part.failure is not None:
+        yield f"  {part.failure.kind}: {part.failure.message.strip()}"
+        yield from (f"  | {line}" for line in (part.failure.traceback or part.failure.log_tail).strip().splitlines())
+    for check in part.failed_checks:
+        value = "not finite" if check.value is None else f"{check.value:g}"
+        limit = "" if check.limit is None else f", limit {check.limit:g}"
+        yield f"  failed check {check.name}: {value}{limit}{', ' + check.note if check.note else ''}"
+    if not part.modules:
+        yield "  code: not recorded"
+    elif not part.changes:
+        yield f"  code: as it is today ({part.modules} modules)"
+    else:
+        yield f"  code: {len(part.changes)} modules are not as they were ({part.modules} recorded)"
+        yield from (f"    {how}  {module}" for module, how in part.changes.items())
+
+
+def _advice(found: Explanation) -> str:
+    """What to do about it; empty where there is nothing to do."""
+    state = found.condition.state
+    if state in ("stale", "partial") and any(part.changes for part in found.parts):
+        return "bench run --rerun-stale does it again with today's code; without it, the records stay as they are"
+    if state in ("failed", "interrupted", "partial", "new"):
+        return "bench run with the same grid goes on with it"
+    return ""
+
+
+def _view_words(view: View) -> str:
+    told = view.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"dataset", "split"})
+    return f"{view.dataset} {view.split}" + (f", {_plain(told)}" if told else "")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,62 @@
+"""Rows made with code that has changed since carry a note in every table, and their runs a mark on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from report_samples import add_row, outcomes, write_grid
+
+from reports import build_table, render
+from reports.api import all_tables
+from reports.collect import collect
+from reports.html.page import render_html
+from results.record import EvaluationRecord, FitRecord
+from results.store import Store
+
+
+@pytest.fixture
+def grid(store: Store) -> Store:
+    return write_grid(store, add_row(store, "old", outcomes(10, 11)), add_row(store, "new", outcomes(20, 21)))
+
+
+def changed(fit: FitRecord, evaluations: Sequence[EvaluationRecord]) -> list[str]:
+    assert [record.run_id for record in evaluations] == [fit.run_id]
+    is_old = fit.spec.params["title"] == "old"
+    return ["methods.d", "methods.b", "methods.c", "methods.a"] if is_old and fit.spec.seed == 1 else []
+
+
+def test_a_stale_row_has_a_note_that_names_seeds_and_modules(grid: Store):
+    made = build_table(grid, changed=changed)
+    (note,) = [note for note in made.notes if note.text.startswith("Stale")]
+    assert note.text == "Stale (seed 1): code changed since: methods.a, methods.b, methods.c and 1 more."
+    assert note.symbol in made.rows[0].cells["configuration"].marks
+    assert note.symbol not in made.rows[1].cells["configuration"].marks
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
+def test_every_format_has_it(grid: Store, form: str):
+    assert "code changed since" in render(build_table(grid, changed=changed), form)
+
+
+def test_every_table_has_it(grid: Store):
+    for table in all_tables(collect(grid, changed=changed)):
+        assert any(note.text.startswith("Stale (seed 1)") for note in table.notes), table.name
+
+
+def test_all_seeds_stale_are_not_counted_out(grid: Store):
+    made = build_table(grid, changed=lambda fit, evaluations: ["methods.a"])
+    assert [note.text for note in made.notes if note.text.startswith("Stale")] == [
+        "Stale: code changed since: methods.a."
+    ]
+
+
+def test_nobody_asks_nothing_is_said(grid: Store):
+    assert "Stale" not in render(build_table(grid), "markdown")
+
+
+def test_the_page_names_all_modules_of_a_stale_run(grid: Store):
+    entries = collect(grid, changed=changed)
+    page = render_html(entries, grid, all_tables(entries), {})
+    assert '"changed": ["methods.a", "methods.b", "methods.c", "methods.d"]' in page
+    assert page.count('"changed": []') == 3
