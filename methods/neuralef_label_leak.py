@@ -1,7 +1,8 @@
 """NeuralEF as its code was first released: labels reach psi through a supervised head.
 
 Until October 2024 the released code of Deng and Luo (ICCV 2023) trained a linear head on psi's hidden features by
-cross-entropy with the ground truth, in one backward pass with the objective and without detaching the features.
+cross-entropy with the ground truth, in one backward pass with the objective and without detaching the features. There
+the head's logits were compared with labels at the pixels; here the class of most of a patch's pixels is its target.
 """
 
 from __future__ import annotations

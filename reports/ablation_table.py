@@ -85,7 +85,9 @@ def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, notes: NoteB
 
 
 def value_text(value: object) -> str:
-    """A grid's value as it is written in YAML, near enough: ``true``, ``null``, numbers and names as they are."""
+    """A grid's value as it is written in YAML, near enough: ``true``, ``null``, ``[a, 1]``, numbers and names."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(value_text, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

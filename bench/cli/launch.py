@@ -14,6 +14,7 @@ from bench.executors.interface import FAILURES, SUCCESSES, Executor, Exit, Job
 from bench.order import Execution, Order
 from bench.plan.model import Plan, PlannedRun
 from bench.plan.orders import plan_orders
+from bench.plan.show import marked_title
 from bench.progress import LOG_FILE
 from common.errors import UserError
 from common.files import write_bytes
@@ -66,7 +67,7 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
                 store.discard(run.run_id)
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]
-    titles = {run.run_id: f"{run.title}, seed {run.spec.seed}" for run in plan.unfinished}
+    titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None) as watch:
         exits = executor.run(jobs, watch)
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]

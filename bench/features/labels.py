@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.features.backbones.info import BackboneInfo
 from bench.features.prefetch import ordered_map
-from common.errors import ConfigError, RunInterrupted
+from common.errors import ConfigError, DataError, RunInterrupted
 from common.geometry import Crop
 from datasets.interface import DataInfo, LabelLoader
 from datasets.transforms import crop_label
@@ -74,12 +74,17 @@ class PatchLabels:
             should_stop: asked after every label.
 
         Raises:
-            DataError: a label is missing, corrupt, out of range or of another size than its image; names the file.
+            DataError: a label is missing, corrupt, out of range or of another size than its image (names the file), or
+                none of them shows any class.
             RunInterrupted: the run was asked to stop.
         """
-        for _ in ordered_map(self._loader.label, ids, workers=workers, ahead=2 * workers + 1):
+        labelled = False
+        for label in ordered_map(self._loader.label, ids, workers=workers, ahead=2 * workers + 1):
             if should_stop():
                 raise RunInterrupted
+            labelled = labelled or bool((self._index[label] != self._n_classes).any())
+        if not labelled:
+            raise DataError(f"the labels of all {len(ids)} training images are void: nothing to fit a method with")
 
     def _find_majority(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> NDArray[np.int32]:
         found = self._counts(image_id, crop, grid).argmax(-1)

@@ -63,8 +63,12 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 def _row(run: PlannedRun) -> tuple[str, ...]:
     evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
     time = "" if run.condition.finished else show_seconds(run.seconds)
-    title = marked(run.title, _uses_labels(run))
-    return run.condition.state, title, str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+    return run.condition.state, marked_title(run), str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+
+
+def marked_title(run: PlannedRun) -> str:
+    """The title of a run, marked where its method is fitted with labels."""
+    return marked(run.title, _uses_labels(run))
 
 
 def _uses_labels(run: PlannedRun) -> bool:

@@ -48,7 +48,7 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
     cell, style = row.cell(column), number_format(table, column)
     if cell.number is None:
         return
-    facts = [style.unit.replace("%", "per cent"), *([] if row.ranked else ["uses labels;"]), *cell.runs]
+    facts = [style.unit.replace("%", "per cent"), *cell.runs, *([] if row.ranked else ["(uses labels)"])]
     yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
         if value is not None:

@@ -115,7 +115,8 @@ def test_variations_are_grouped_by_their_factor(store: Store):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "null"), (True, "true"), (False, "false"), (0.0, "0.0"), ("a", "a")]
+    ("value", "text"),
+    [(None, "null"), (True, "true"), (False, "false"), (0.0, "0.0"), ("a", "a"), (["a", 0.5, True], "[a, 0.5, true]")],
 )
 def test_values_are_written_as_in_yaml(value: object, text: str):
     assert value_text(value) == text

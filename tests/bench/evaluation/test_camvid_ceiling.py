@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 
 from bench.evaluation.counting import ScoredImage, count
 from bench.evaluation.placement import place
+from bench.features.backbones import backbone_info
+from bench.features.labels import PatchLabels
 from common.geometry import Crop
 from datasets import open_data
-from datasets.interface import DataRoots, LabelLoader
+from datasets.interface import DataRoots, DataSet, LabelLoader
 from datasets.transforms import resize_label
 from results.metrics import score
 from results.record import ClassTable
@@ -35,12 +38,25 @@ def class_shares(labels: LabelLoader) -> Iterator[ScoredImage]:
         yield ScoredImage(image_id, label.shape, torch.from_numpy(shares)[None].float(), placement)
 
 
-@pytest.mark.camvid
-def test_perfect_labels_at_patch_resolution_reach_the_known_ceiling() -> None:
+def opened() -> DataSet:
     roots = tuple(Path(root) for root in os.environ.get("BENCH_DATA", "../shared/data").split(os.pathsep))
     if not any((root / "camvid").is_dir() for root in roots):
         pytest.skip("needs the CamVid images below $BENCH_DATA or ../shared/data")
-    data = open_data("camvid", DataRoots(roots))
+    return open_data("camvid", DataRoots(roots))
+
+
+@pytest.mark.camvid
+def test_the_shares_are_those_that_an_oracle_is_handed() -> None:
+    data = opened()
+    labels = data.labels("val")
+    source = PatchLabels(labels, data.info, backbone_info("efficientnet_lite0"))
+    for image in islice(class_shares(labels), 5):
+        torch.testing.assert_close(source.shares(image.image_id, Crop.whole(352, 480), (22, 30)), image.scores[0])
+
+
+@pytest.mark.camvid
+def test_perfect_labels_at_patch_resolution_reach_the_known_ceiling() -> None:
+    data = opened()
     labels, classes = data.labels("val"), data.info.class_sets[data.info.default_classes]
     table = ClassTable(classes=list(classes.classes), raw_ids=[list(ids) for ids in classes.raw_ids])
     contingency = count(class_shares(labels), labels, n_clusters=11, n_labels=data.info.n_raw_labels)

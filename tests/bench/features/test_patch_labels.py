@@ -158,8 +158,11 @@ def test_all_labels_are_read_before_a_fit(workers: int) -> None:
     source = PatchLabels(labels, INFO, PADDED)
     source.require(labels.ids, workers=workers, should_stop=lambda: False)
     assert sorted(labels.reads) == ["x", "y"]
+    with pytest.raises(RunInterrupted):
+        source.require(("x",), workers=workers, should_stop=lambda: True)
     labels.missing.add("y")
     with pytest.raises(DataError, match=r"y\.png has no label"):
         source.require(labels.ids, workers=workers, should_stop=lambda: False)
-    with pytest.raises(RunInterrupted):
-        source.require(("x",), workers=workers, should_stop=lambda: True)
+    labels.raw = np.full_like(labels.raw, 4)
+    with pytest.raises(DataError, match="labels of all 1 training images are void"):
+        source.require(("x",), workers=workers, should_stop=lambda: False)
