@@ -71,7 +71,23 @@ class GraphParams(Params):
     alpha: float = Field(0.3, ge=0, description="weight of the pixel graph; 0 leaves it out")
 
 
-class NeuralEFParams(GraphParams):
+class TrainingParams(Params):
+    """How a network is trained; shared by the methods that train one."""
+
+    epochs: int = Field(40, ge=1, description="passes over the training images")
+    steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
+    batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate at the first step")
+    lr_min: float = Field(1e-5, ge=0, description="learning rate at the last step, reached along a cosine")
+
+    @model_validator(mode="after")
+    def _refuse_a_rising_rate(self) -> Self:
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min = {self.lr_min} must not be above lr = {self.lr}")
+        return self
+
+
+class NeuralEFParams(GraphParams, TrainingParams):
     """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
 
     k: int = Field(256, ge=2, description="number of clusters: outputs of psi")
@@ -91,12 +107,6 @@ class NeuralEFParams(GraphParams):
         None, ge=0, description="weight of the off-diagonal penalty; null: 20.48 / number of psi's outputs"
     )
 
-    epochs: int = Field(40, ge=1, description="passes over the training images")
-    steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
-    batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
-    lr: float = Field(1e-3, gt=0, description="Adam's learning rate at the first step")
-    lr_min: float = Field(1e-5, ge=0, description="learning rate at the last step, reached along a cosine")
-
     standardise: bool = Field(True, description="psi's input is standardised per channel with training statistics")
     depth: int = Field(2, ge=0, description="transformer blocks")
     heads: int = Field(18, ge=1, description="attention heads a block")
@@ -113,9 +123,9 @@ class NeuralEFParams(GraphParams):
         """``beta`` is 0.08 at the published K = 256 and inversely proportional to K elsewhere."""
         if self.beta is None:
             object.__setattr__(self, "beta", 20.48 / self.outputs)
-        for low, high in (("temperature_min", "temperature_max"), ("lr_min", "lr")):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} = {getattr(self, low)} must not be above {high} = {getattr(self, high)}")
+        low, high = self.temperature_min, self.temperature_max
+        if low > high:
+            raise ValueError(f"temperature_min = {low} must not be above temperature_max = {high}")
         return self
 
 
@@ -142,3 +152,28 @@ class NeuralEFKMeansParams(NeuralEFParams, LloydParams):
         """The complete parameters of the ``neuralef`` fit that is clustered."""
         shared = {name: getattr(self, name) for name in NeuralEFParams.model_fields}
         return NeuralEFParams(**{**shared, "k": self.outputs}).model_dump(mode="json")
+
+
+class SpinParams(GraphParams, TrainingParams, LloydParams):
+    """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
+
+    k: int = Field(64, ge=2, description="number of clusters: k-means centres")
+    functions: int = Field(16, ge=2, description="eigenfunctions that are learnt, those of the largest eigenvalues")
+    decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="of the moving averages of the functions' covariance and its Jacobian, a step; 0: no averages",
+    )
+    jacobian_patches: int | None = Field(
+        512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"
+    )
+    features: Literal["all", "last"] = Field("all", description="what the network sees: all levels, or the last")
+    standardise: bool = Field(True, description="the network's input is standardised per channel")
+    width: int = Field(128, ge=1, description="units of a hidden layer")
+    depth: int = Field(2, ge=0, description="hidden layers")
+    activation: Literal["gelu", "tanh", "softplus"] = Field("gelu", description="of the hidden layers")
+    input: Literal["eigenfunctions", "eigenfunctions_l2"] = Field(
+        "eigenfunctions_l2",
+        description="what is clustered: the values of a patch's eigenfunctions, as they are or L2-normalised",
+    )

@@ -70,6 +70,12 @@ METHODS: Mapping[str, _Entry] = dict(
             fit_from="neuralef",
         ),
         _entry(
+            "methods.spin.method:Spin",
+            "spin",
+            "a network trained to be the ordered eigenfunctions of a patch kernel (SpIN), and k-means on them",
+            _params.SpinParams,
+        ),
+        _entry(
             "methods.neuralef_label_leak:NeuralEFLabelLeak",
             "neuralef_label_leak",
             "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",

@@ -76,6 +76,7 @@ def train(
     context: FitContext,
     budget: Budget,
     rate: Cosine,
+    more_follows: bool = False,
 ) -> None:
     """Minimise a loss by Adam without weight decay, from the checkpoint where there is one.
 
@@ -89,6 +90,7 @@ def train(
         context: seeds, device, checkpoint, progress and stop signal.
         budget: batch size and length.
         rate: the learning rate.
+        more_follows: the fit does not end with the training: save its end, so that it is not repeated.
 
     Raises:
         ConfigError: there are fewer images than a batch holds.
@@ -119,6 +121,8 @@ def train(
             context.progress(done, total)
             if done == total:
                 break
+        if more_follows and done == total:
+            _save(network, optimiser, done, context)
     network.eval()
 
 
@@ -134,7 +138,11 @@ def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, context: FitCo
 def _save_if_wanted(network: nn.Module, optimiser: torch.optim.Optimizer, done: int, context: FitContext) -> None:
     stop = context.should_stop()
     if stop or context.checkpoint.due():
-        state = {"done": done, "network": network.state_dict(), "optimiser": optimiser.state_dict()}
-        context.checkpoint.save(state)
+        _save(network, optimiser, done, context)
     if stop:
         raise RunInterrupted
+
+
+def _save(network: nn.Module, optimiser: torch.optim.Optimizer, done: int, context: FitContext) -> None:
+    state = {"done": done, "network": network.state_dict(), "optimiser": optimiser.state_dict()}
+    context.checkpoint.save(state)

@@ -10,6 +10,7 @@ from methods.registry import METHODS
 from methods.testing import same_state
 
 NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
+SPIN = {"neighbours": 20, "epochs": 2, "batch_size": 2, "width": 8}
 SMALL: dict[str, dict[str, Any]] = {
     "kmeans": {"k": 4, "input": "all_standardised_l2", "scores": "distance"},
     "neuralef": {"k": 4, **NETWORK},
@@ -17,6 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "neuralef_label_leak": {"k": 4, **NETWORK},
     "linear_probe": {"k": 4, "epochs": 2, "batch_size": 2},
     "oracle": {"k": 4},
+    "spin": {"k": 4, "functions": 3, "scores": "distance", "decay": 0.5, **SPIN},
 }
 
 
@@ -46,7 +48,15 @@ def test_the_leak_keeps_it_with_a_detached_head_too() -> None:
     assert violations(Subject("neuralef_label_leak", {**SMALL["neuralef_label_leak"], "detach_head": True})) == {}
 
 
+@pytest.mark.parametrize(
+    "params", [{"decay": 0.0, "graph_standardise": True}, {"features": "last", "input": "eigenfunctions"}]
+)
+def test_spin_keeps_it_without_averages_and_on_other_inputs(params: dict[str, Any]) -> None:
+    assert violations(Subject("spin", {**SMALL["spin"], **params})) == {}
+
+
+@pytest.mark.parametrize("name", ["neuralef", "spin"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_networks_resume_exactly_in_both_precisions(precision: str) -> None:
-    fits = [Subject("neuralef", SMALL["neuralef"]).fit(precision=precision) for _ in range(2)]
+def test_networks_resume_exactly_in_both_precisions(name: str, precision: str) -> None:
+    fits = [Subject(name, SMALL[name]).fit(precision=precision) for _ in range(2)]
     assert same_state(*fits)

@@ -1,0 +1,1 @@
+"""SpIN: ordered eigenfunctions of an operator by a network, and clusters of patches by k-means on them."""

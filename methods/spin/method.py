@@ -1,0 +1,272 @@
+"""SpIN on patches: ordered eigenfunctions of their kernel by a network, clusters by k-means on them.
+
+Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*, ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.errors import ConfigError
+from methods.centres import Centres, fit_centres, sample_size
+from methods.graphs.batch import kernel_of
+from methods.graphs.kernel import Kernel
+from methods.health import Check
+from methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
+from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
+from methods.memory import free_bytes
+from methods.params import SpinParams
+from methods.spin.averages import Averages, jacobian_bytes
+from methods.spin.network import FunctionNetwork
+from methods.spin.operators import KernelOperator
+from methods.spin.spectrum import cholesky, second_moment
+from methods.spin.step import SpinTerms, spin_terms
+from methods.trainer import Budget, Cosine, Step, train
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_NETWORK = "network."
+_MEAN, _STD = "statistics.mean.", "statistics.std."
+
+
+class Spin:
+    """n eigenfunctions of the patch kernel, learnt in the order of their eigenvalues, and K centres among their values.
+
+    Args:
+        params: parameters; ``decay`` turns the moving averages on.
+    """
+
+    Params = SpinParams
+    uses_labels = False
+    fit_from = None
+
+    def __init__(self, params: SpinParams) -> None:
+        self.params = params
+        self.n_clusters = params.k
+        self.checks: tuple[Check, ...] = ()
+        self._network: FunctionNetwork | None = None
+        self._statistics: Statistics | None = None
+        self._whitening = torch.empty(0)
+        self._centres: Centres | None = None
+
+    def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
+        """Train the functions on batches of whole images, then cluster their values at training patches.
+
+        Raises:
+            ConfigError: more clusters than patches, fewer images than a batch holds, or averages that do not fit in
+                memory.
+            NumericalError: features are not finite, or the functions came to depend on each other, as they do on
+                constant features.
+            RunInterrupted: the run was asked to stop; it goes on from its checkpoint.
+        """
+        params = self.params
+        size = sample_size(patches, params, params.k)
+        self._network = self._initial(patches.channels, context)
+        trained = _Trained(self._network, self._averages(self._network))
+        self._standardise(patches, self._network)
+        train(
+            trained,
+            lambda number, steps, batch: self._step(number, batch, trained, context),
+            patches,
+            context=context,
+            budget=Budget(params.batch_size, params.epochs, params.steps),
+            rate=Cosine(params.lr, params.lr_min),
+            more_follows=True,
+        )
+        values = by_chunks(self._values, patches.subsample(size).features, context.device)
+        self._whiten(values)
+        self._centres, self.checks = fit_centres(
+            self._input(self._whitened(values)), params=params, k=params.k, context=context
+        )
+        return self
+
+    def predict(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances.
+
+        Raises:
+            NumericalError: features, or the network's outputs, are not finite.
+        """
+        if self._centres is None:
+            raise RuntimeError("Spin: fit or load a state before predicting")
+        return self._centres.scores(self._input(self.eigenfunctions(batch).permute(0, 2, 3, 1)))
+
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        """(B, n, h, w) float32 values of L^-1 u, the largest eigenvalue first.
+
+        L L^T is the covariance of u over the training patches that were clustered, so that the functions have mean
+        square 1 and are uncorrelated there.
+
+        Raises:
+            NumericalError: features are not finite.
+        """
+        require_finite(batch.features, images_of(batch))
+        self._fitted().to(batch.pixels.device).eval()
+        values = torch.stack([self._whitened(self._values(image.features))[0] for image in one_by_one(batch)])
+        return values.permute(0, 3, 1, 2)
+
+    def kernel(self, batch: PatchBatch) -> Kernel:
+        """The kernel of the batch's patches that training approximates the eigenfunctions of."""
+        return kernel_of(batch, self.params, self._statistics)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network, L^-1 (n, n), centres (K, D), and the training statistics where the graph is standardised."""
+        network = {_NETWORK + name: tensor for name, tensor in self._fitted().state_dict().items()}
+        centres = {} if self._centres is None else {"centres": self._centres.centres}
+        return {**network, "whitening": self._whitening, **centres, **_statistics_state(self._statistics)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave, on the device of the given tensors."""
+        inner = {name.removeprefix(_NETWORK): state[name].clone() for name in state if name.startswith(_NETWORK)}
+        with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
+            network = self._build(inner["mean"].numel())
+        network.load_state_dict(inner, assign=True)
+        self._network = network.eval()
+        self._whitening = state["whitening"]
+        self._centres = Centres(state["centres"], self.params.scores)
+        self._statistics = _statistics_from(state)
+
+    def _initial(self, channels: tuple[int, ...], context: FitContext) -> FunctionNetwork:
+        """A fresh network, the same at the same seed on every device; the global generator is left as it was."""
+        width = sum(self._seen(channels))
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in self._build(width).parameters())
+        _require_memory(self.params, count, context.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
+            return self._build(width).to(context.device)
+
+    def _build(self, channels: int) -> FunctionNetwork:
+        params = self.params
+        return FunctionNetwork(channels, (params.width,) * params.depth, params.functions, params.activation)
+
+    def _averages(self, network: FunctionNetwork) -> Averages | None:
+        params = self.params
+        return Averages(params.functions, list(network.parameters()), params.decay) if params.decay else None
+
+    def _seen(self, levels: tuple[_T, ...]) -> tuple[_T, ...]:
+        """Of what there is one of a level: that of the levels that the network sees."""
+        return levels if self.params.features == "all" else levels[-1:]
+
+    def _standardise(self, patches: PatchSource, network: FunctionNetwork) -> None:
+        if not (self.params.standardise or self.params.graph_standardise):
+            return
+        statistics = patches.statistics()
+        if self.params.graph_standardise:
+            self._statistics = statistics
+        if self.params.standardise:
+            seen = Statistics(self._seen(statistics.mean), self._seen(statistics.std))
+            mean, scale = standardisation(seen)
+            network.mean.copy_(mean)
+            network.scale.copy_(scale)
+
+    def _step(self, number: int, batch: PatchBatch, trained: _Trained, context: FitContext) -> Step:
+        require_finite(batch.features, images_of(batch))
+        with context.stage("graph"):
+            operator = KernelOperator(self.kernel(batch))
+        x = torch.cat(self._seen(batch.features), -1).flatten(0, 2)
+        half = context.precision == "bfloat16"
+
+        def u(points: Tensor) -> Tensor:
+            with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
+                out: Tensor = trained.network(points)
+            return out
+
+        parameters = list(trained.network.parameters())
+        terms = spin_terms(u, x, operator, parameters, trained.averages, self._drawn(number, len(x), context))
+        return Step(terms.loss, lambda: _measures(terms))
+
+    def _drawn(self, number: int, count: int, context: FitContext) -> Tensor | None:
+        """The patches of a batch that its Jacobian is estimated on, (m,) int64; None: all of them."""
+        wanted = self.params.jacobian_patches
+        if wanted is None or wanted >= count:
+            return None
+        generator = context.seeds.torch("jacobian", number)
+        return torch.randperm(count, generator=generator)[:wanted].to(context.device)
+
+    def _values(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """u of features (..., C_l), (..., n) float32, without gradient."""
+        with torch.no_grad():
+            out: Tensor = self._fitted()(torch.cat(self._seen(levels), -1))
+        return out
+
+    def _whiten(self, values: Tensor) -> None:
+        """Take L^-1 from (N, n) values of u at training patches."""
+        factor = cholesky(second_moment(values, values))
+        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+        self._whitening = torch.linalg.solve_triangular(factor, eye, upper=False).float()
+
+    def _whitened(self, values: Tensor) -> Tensor:
+        return values @ self._whitening.to(values.device).T
+
+    def _input(self, functions: Tensor) -> Tensor:
+        return functional.normalize(functions, dim=-1) if self.params.input == "eigenfunctions_l2" else functions
+
+    def _fitted(self) -> FunctionNetwork:
+        if self._network is None:
+            raise RuntimeError("Spin: fit or load a state before predicting")
+        return self._network
+
+
+class _Trained(nn.Module):
+    """What a checkpoint holds: the network, and the averages where there are any."""
+
+    def __init__(self, network: FunctionNetwork, averages: Averages | None) -> None:
+        super().__init__()
+        self.network = network
+        self.averages = averages
+
+
+def _require_memory(params: SpinParams, count: int, device: torch.device) -> None:
+    """Say what the averages will take, and refuse what does not fit.
+
+    Raises:
+        ConfigError: weights, their gradient, Adam's two moments and the averaged Jacobian take more than is free.
+    """
+    jacobian = jacobian_bytes(params.functions, count) if params.decay else 0
+    what = (
+        f"the averaged Jacobian takes {params.functions} ({params.functions} + 1) / 2 pairs of functions x {count}"
+        f" parameters x 4 bytes = {_megabytes(jacobian)}, the network and its optimiser {_megabytes(16 * count)}"
+    )
+    logger.info("%s", what)
+    free = free_bytes(device)
+    if jacobian + 16 * count > free:
+        raise ConfigError(
+            f"functions = {params.functions}, width = {params.width}, depth = {params.depth}: {what}, and"
+            f" {_megabytes(free)} are free on {device}; lower one of them, or set decay: 0, which needs no Jacobian"
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _measures(terms: SpinTerms) -> dict[str, float]:
+    values = terms.spectrum.eigenvalues
+    return {
+        "eigenvalue_first": float(values[0]),
+        "eigenvalue_last": float(values[-1]),
+        "off_diagonal": terms.spectrum.off_diagonal,
+    }
+
+
+def _statistics_state(statistics: Statistics | None) -> dict[str, Tensor]:
+    if statistics is None:
+        return {}
+    means = {f"{_MEAN}{level}": mean for level, mean in enumerate(statistics.mean)}
+    return means | {f"{_STD}{level}": std for level, std in enumerate(statistics.std)}
+
+
+def _statistics_from(state: dict[str, Tensor]) -> Statistics | None:
+    levels = range(sum(name.startswith(_MEAN) for name in state))
+    if not levels:
+        return None
+    return Statistics(
+        tuple(state[f"{_MEAN}{level}"] for level in levels), tuple(state[f"{_STD}{level}"] for level in levels)
+    )

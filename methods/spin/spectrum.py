@@ -1,0 +1,107 @@
+"""Eigenvalues of functions that are not yet eigenfunctions, and the masked gradients that make them so.
+
+Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*, ICLR 2019, section 3. All n x n algebra
+is in float64: it costs nothing beside the network, and the functions of a network that starts to learn are nearly
+dependent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.errors import NumericalError
+
+_LEAST_PIVOT = 1e-10  # part of a function's mean square that the functions before it must leave unexplained
+
+
+@dataclass(frozen=True)
+class MaskedGradients:
+    """Gradients of the eigenvalues, in which function i feels the i-th eigenvalue only.
+
+    Attributes:
+        pi: (n, n) float64, upper triangular: column i is the derivative of the i-th eigenvalue by column i of Pi.
+        sigma: (n, n) float64, upper triangular: the same by Sigma.
+    """
+
+    pi: Tensor
+    sigma: Tensor
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Sigma = L L^T of n functions, and Lambda = L^-1 Pi L^-T, which is diagonal once they are eigenfunctions.
+
+    Attributes:
+        factor: L, (n, n) float64, lower triangular.
+        matrix: Lambda, (n, n) float64; its diagonal holds the eigenvalues in the functions' order.
+    """
+
+    factor: Tensor
+    matrix: Tensor
+
+    @classmethod
+    def of(cls, sigma: Tensor, pi: Tensor) -> Spectrum:
+        """The spectrum of Sigma = E[u u^T] and Pi = E[u (K u)^T], (n, n) of any floating dtype.
+
+        Raises:
+            NumericalError: as ``cholesky``, or Pi is not finite.
+        """
+        if not bool(pi.isfinite().all()):
+            raise NumericalError("the operator's image of the functions of SpIN holds NaN or infinite values")
+        factor = cholesky(sigma)
+        left = torch.linalg.solve_triangular(factor, pi.double(), upper=False)
+        return cls(factor, torch.linalg.solve_triangular(factor, left.T, upper=False).T)
+
+    @property
+    def eigenvalues(self) -> Tensor:
+        """(n,) float64 diagonal of Lambda."""
+        return self.matrix.diagonal()
+
+    @property
+    def off_diagonal(self) -> float:
+        """The largest entry of Lambda off its diagonal, in absolute value: 0 for eigenfunctions."""
+        return float((self.matrix - torch.diag(self.eigenvalues)).abs().max())
+
+    def masked_gradients(self) -> MaskedGradients:
+        """dPi = L^-T diag(L)^-1 and dSigma = -L^-T triu(Lambda diag(L)^-1) (Pfau et al., 2019, eq. 14 and 15).
+
+        Both are one-sided: Sigma and Pi are symmetric, so the derivative along u_i is twice the product of column i
+        with E[(K u) du_i] and E[u du_i].
+        """
+        scale = self.factor.diagonal().reciprocal()
+        right = torch.cat([torch.diag(scale), -(self.matrix * scale).triu()], 1)
+        pi, sigma = torch.linalg.solve_triangular(self.factor.T, right, upper=True).chunk(2, 1)
+        return MaskedGradients(pi, sigma)
+
+
+def second_moment(first: Tensor, second: Tensor) -> Tensor:
+    """E[a b^T] over N rows of (N, n) values, (n, n) float64, without gradient."""
+    return first.detach().double().T @ second.detach().double() / len(first)
+
+
+def cholesky(sigma: Tensor) -> Tensor:
+    """L of Sigma = L L^T, (n, n) float64 lower triangular with a positive diagonal.
+
+    Nothing is added to Sigma: functions that depend on each other have no eigenvalues of their own, and regularisation
+    would only hide it.
+
+    Raises:
+        NumericalError: Sigma is not finite, or a function is a combination of those before it up to rounding, as all
+            are on features that are constant.
+    """
+    wide = sigma.double()
+    if not bool(wide.isfinite().all()):
+        raise NumericalError("the functions of SpIN hold NaN or infinite values: its training diverged")
+    factors: tuple[Tensor, Tensor] = torch.linalg.cholesky_ex(wide)
+    factor, failed = factors
+    left = factor.diagonal().square() / wide.diagonal()
+    dependent = int(failed) if int(failed) else int((left < _LEAST_PIVOT).long().argmax()) + 1
+    if int(failed) or bool((left < _LEAST_PIVOT).any()):
+        raise NumericalError(
+            f"function {dependent} of the {len(wide)} functions of SpIN is 0 or a combination of those before it, so"
+            " that their covariance is singular: the features are constant or too few for so many functions"
+        )
+    return factor
