@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
-from methods.params import KMeansParams, LloydParams, NeuralEFKMeansParams, NeuralEFParams, Params
+from methods.params import KMeansParams, LloydParams, NeuralEFKMeansParams, NeuralEFParams, Params, SpinParams
 
-MODELS = [KMeansParams, NeuralEFParams, NeuralEFKMeansParams, NeuralEFLabelLeakParams, LinearProbeParams, OracleParams]
+MODELS = [
+    KMeansParams,
+    NeuralEFParams,
+    NeuralEFKMeansParams,
+    SpinParams,
+    NeuralEFLabelLeakParams,
+    LinearProbeParams,
+    OracleParams,
+]
 
 
 @pytest.mark.parametrize("model", MODELS)
