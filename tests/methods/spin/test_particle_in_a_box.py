@@ -53,7 +53,7 @@ def test_functions_vanish_at_the_ends(box: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_four_functions_are_found_in_order(box: ModuleType) -> None:
-    progress = box.train(steps=300, every=300)
+    progress = box.train(steps=500, every=500)
     assert max(progress.angles) < 3
     assert progress.eigenvalues == pytest.approx([1, 4, 9, 16], rel=0.02)
 
