@@ -13,18 +13,30 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class StopFlag:
-    """False until the process is asked to stop. Called as a function, it says which."""
+    """False until the process is asked to stop. Called as a function, it says which.
+
+    Attributes:
+        count: how often it was asked.
+        signals: the numbers of the signals that asked.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.signals: list[int] = []
 
     def __call__(self) -> bool:
         """Whether it was asked to stop."""
         return self.count > 0
 
-    def request(self) -> None:
-        """Ask to stop."""
+    def request(self, number: int | None = None) -> None:
+        """Ask to stop, by a signal where a number is given."""
+        if number is not None:
+            self.signals.append(number)
         self.count += 1
+
+    def forgive(self) -> None:
+        """Forget what was asked without a signal."""
+        self.count = len(self.signals)
 
 
 @contextlib.contextmanager
@@ -43,7 +55,7 @@ def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         again = flag()
-        flag.request()
+        flag.request(number)
         if insist and again and number == signal.SIGINT:
             raise KeyboardInterrupt
 

@@ -9,7 +9,21 @@ from typing import Any
 
 import typer
 
-from bench.cli import check_method, data, doctor, listing, plan, predict, report, run, status, why
+from bench.cli import (
+    cancel,
+    check_method,
+    data,
+    doctor,
+    listing,
+    logs,
+    plan,
+    predict,
+    report,
+    retry,
+    run,
+    status,
+    why,
+)
 from bench.cli.group import NearestGroup
 from common.errors import UserError
 
@@ -29,6 +43,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
 app.command("report")(report.report)
 app.command("why")(why.why)
 app.command("predict")(predict.predict)

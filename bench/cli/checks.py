@@ -60,7 +60,8 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots) -> None:
     """
     require_space(plan, execution.cache_limit)
     check_extras(plan)
-    check_device(execution.device)
+    if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
+        check_device(execution.device)
     for warning in check_data(plan, roots):
         warn(warning)
 
@@ -94,11 +95,13 @@ def check_executor(name: str, jobs: int | None) -> None:
     Raises:
         ConfigError: as said.
     """
-    known = ("local", "inline")
+    known = ("local", "slurm", "inline")
     if name not in known:
         raise ConfigError(f"--executor: {unknown('executor', name, known)}")
     if name == "inline" and jobs not in (None, 1):
         raise ConfigError(f"--jobs {jobs}: the executor inline carries out one run at a time; use --executor local")
+    if name == "slurm" and jobs is not None:
+        raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 
 
 def fetch_weights(plan: Plan) -> None:

@@ -22,8 +22,9 @@ from results.identity import digest
 from results.record import Failure
 from results.store import Busy, Store
 
+ORDER_PREFIX = "order-"
 # Failures that are no fault of a method: something that the user can mend.
-_BAD_INPUT = ("data", "store")
+_BAD_INPUT = ("data", "store", "rejected", "setup")
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,21 @@ class Launch:
 
     @property
     def exit_code(self) -> int:
-        """0 if all is done, 2 if anything failed for what the user can mend, 1 if anything else is not done."""
+        """0 if all is done or submitted, 2 if anything failed for what the user can mend, 1 if anything else is."""
         if any(failure.kind in _BAD_INPUT for failure in self.failures.values()):
             return 2
-        return 0 if all(how in SUCCESSES for how in self.exits.values()) else 1
+        return 0 if all(how in SUCCESSES or how == "submitted" for how in self.exits.values()) else 1
 
     @property
     def unfinished(self) -> int:
         """How many runs were stopped or not begun."""
-        return sum(how not in SUCCESSES and how not in FAILURES for how in self.exits.values())
+        over = (*SUCCESSES, *FAILURES, "submitted")
+        return sum(how not in over for how in self.exits.values())
+
+    @property
+    def submitted(self) -> int:
+        """How many runs a batch system carries on with."""
+        return sum(how == "submitted" for how in self.exits.values())
 
 
 def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, roots: Sequence[Path]) -> Launch:
@@ -77,11 +84,16 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
 
 
 def write_job(order: Order, store: Store) -> Job:
-    """Write an order into the folder of its run; the same order has the same file, whoever launches it."""
-    run_id = order.spec.run_id
-    path = store.run_folder(run_id) / f"order-{digest(order, 8)}.json"
-    write_bytes(path, (order.model_dump_json(indent=1) + "\n").encode())
-    return Job(run_id, path, frozenset({order.requires} if order.requires else ()))
+    """Write an order into the folder of its run."""
+    job = job_of(order, store)
+    write_bytes(job.order_path, (order.model_dump_json(indent=1) + "\n").encode())
+    return job
+
+
+def job_of(order: Order, store: Store) -> Job:
+    """The job of an order; the same order has the same file, whoever launches it."""
+    path = store.run_folder(order.spec.run_id) / f"{ORDER_PREFIX}{digest(order, 8)}.json"
+    return Job(order.spec.run_id, path, frozenset({order.requires} if order.requires else ()))
 
 
 def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:

@@ -45,10 +45,10 @@ Jobs = Annotated[
     typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: the grid's executor.jobs, or one a GPU."),
 ]
 ExecutorName = Annotated[
-    str, typer.Option("--executor", help="local (a process a run) or inline (this process, for debugging).")
+    str, typer.Option("--executor", help="local (a process a run), slurm (a cluster's queue) or inline (this process).")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Gpus = Annotated[str, typer.Option("--gpus", help="GPUs to hand out, one a process: 0,1.")]
+Gpus = Annotated[str, typer.Option("--gpus", help="GPUs to hand out, one a process: 0,1. With Slurm: GPUs a job.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads a run; 0: processors / jobs.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Workers a run that decode images.")]
 InferenceBatch = Annotated[int, typer.Option("--inference-batch", min=1, help="Images a forward pass of the backbone.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ from bench.cli.options import (
 )
 from bench.cli.output import say
 from bench.cli.plan import show_plan
-from common.errors import ConfigError
+from bench.cli.slurm_options import PrintSbatch, Wait, slurm_options
+from bench.grid.executor import SlurmSettings
 
 if TYPE_CHECKING:
     from bench.executors import Executor
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from results.store import Store
 
 
+@slurm_options
 def run(
     grid: Grid,
     out: Out = DEFAULT_OUT,
@@ -59,7 +62,11 @@ def run(
     checkpoint_every: CheckpointEvery = 120.0,
     rerun_stale: RerunStale = False,
     dry_run: DryRun = False,
+    wait: Wait = False,
+    print_sbatch: PrintSbatch = False,
     debug: Debug = False,
+    *,
+    slurm: SlurmSettings,
 ) -> int:
     """Carry out a grid and print its tables.
 
@@ -67,6 +74,7 @@ def run(
     again, what failed is tried again, and more seeds, rows or protocols extend what is there.
     """
     from bench.cli.checks import check_executor, check_plan, fetch_weights
+    from bench.cli.slurm import slurm_launch
     from bench.grid.load import load_grid
     from bench.order import Execution
     from bench.plan.show import plan_lines
@@ -81,8 +89,9 @@ def run(
         checkpoint_every=checkpoint_every,
         executor=executor,
     )
-    devices = parse_gpus(gpus)
     loaded = load_grid(grid, changes or ())
+    on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
+    devices = () if on_slurm else parse_gpus(gpus)
     roots = data_roots(data_root, loaded.data_roots)
     at_a_time = jobs_of(jobs, loaded, execution, devices)
     made = _plan(loaded, out, rerun_stale)
@@ -90,13 +99,22 @@ def run(
     if dry_run:
         show_plan(made)
         return 0
+    if on_slurm:
+        on_slurm.check(made, show_only=print_sbatch)
     if made.provisional:
         say(f"fetching weights: {', '.join(made.provisional)}")
         fetch_weights(made)
         made = _plan(loaded, out, rerun_stale)
+    if on_slurm and print_sbatch:
+        return on_slurm.show(made, execution, roots.roots)
     for line in plan_lines(made):
         say(line)
-    return _carry_out(made, execution, roots.roots, at_a_time, devices)
+    return _carry_out(
+        made,
+        execution,
+        roots.roots,
+        lambda store: on_slurm.executor(store) if on_slurm else make_executor(execution, store, at_a_time, devices),
+    )
 
 
 def _plan(grid: LoadedGrid, out: Path, rerun_stale: bool) -> Plan:
@@ -106,9 +124,7 @@ def _plan(grid: LoadedGrid, out: Path, rerun_stale: bool) -> Plan:
     return with_stale_anew(made) if rerun_stale else made
 
 
-def _carry_out(
-    plan: Plan, execution: Execution, roots: tuple[Path, ...], jobs: int | None, gpus: tuple[str, ...]
-) -> int:
+def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
     from bench.cli.launch import launch, tell_tables
     from results.store import Store
 
@@ -122,7 +138,10 @@ def _carry_out(
         store.write_manifest(plan.manifest)
         tell_tables(store, plan.grid.name)
         return 0
-    ended = launch(plan, store, make_executor(execution, store, jobs, gpus), execution, roots)
+    ended = launch(plan, store, executor(store), execution, roots)
+    if ended.submitted:
+        say(f"{ended.submitted} runs are with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
+        return ended.exit_code
     tell_tables(store, plan.grid.name)
     if ended.unfinished:
         command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
@@ -131,17 +150,10 @@ def _carry_out(
 
 
 def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tuple[str, ...]) -> int | None:
-    """Runs at a time: of the command line, else of the grid's executor block where no GPUs are handed out.
-
-    Raises:
-        ConfigError: the grid's number is none.
-    """
-    of_grid = grid.executor.get("jobs")
-    if of_grid is not None and (isinstance(of_grid, bool) or not isinstance(of_grid, int) or of_grid < 1):
-        raise ConfigError(f"{grid.path}: executor.jobs: expected a whole number from 1, got {of_grid!r}")
+    """Runs at a time: of the command line, else of the grid's executor block where no GPUs are handed out."""
     if given is not None or gpus or execution.executor != "local":
         return given
-    return of_grid
+    return grid.executor.jobs
 
 
 def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> Executor:

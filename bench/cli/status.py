@@ -31,12 +31,15 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
+    from bench.executors.slurm.overlay import settle_and_look, with_queue
     from bench.grid.load import grid_name
     from bench.plan.overview import overview
     from bench.plan.titles import LABELS_NOTE
     from results.store import Store
 
-    found = overview(Store.open(out), grid_name(grid) if grid is not None else None)
+    store = Store.open(out)
+    board = settle_and_look(store)
+    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
     shown = [run for run in found if not state or run.condition.state in state]
     if as_json:
         show_json([_json(run) for run in shown])

@@ -67,6 +67,8 @@ class LineWatcher:
             self._line(f"stopping: {event.message}" if event.message else "stopping")
         elif event.kind == "elsewhere":
             self._line(f"{self._name(event)}: another launcher is at work on it")
+        elif event.kind == "submitted":
+            self._line(f"{self._name(event)}: submitted, {event.message}")
         elif event.kind == "started":
             self._begun[event.run_id] = time.monotonic()
             self._line(f"{self._name(event)}: started")

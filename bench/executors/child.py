@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.executors.interface import Target
 from bench.numerics import THREADS_VARIABLE
+from bench.stopping import SIGNALS
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -38,7 +39,7 @@ def enter(target: Target, order_path: Path, known_failures: int, slot: Slot, gra
     ended after ``grace`` seconds.
     """
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # held back in the fork server
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back in the fork server
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:

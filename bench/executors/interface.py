@@ -47,15 +47,15 @@ class Event:
     """What a launcher learns while jobs are carried out.
 
     Attributes:
-        kind: ``started``; ``finished`` (see ``exit``); ``elsewhere``: another launcher is at work on the run, which
-            is waited for; ``stopping``: the jobs were asked to stop; ``tick``: nothing new, time to look at the
-            progress files.
+        kind: ``submitted`` to a batch system; ``started``; ``finished`` (see ``exit``); ``elsewhere``: another
+            launcher is at work on the run, which is waited for; ``stopping``: the jobs were asked to stop; ``tick``:
+            nothing new, time to look at the progress files.
         run_id: the job, where it is about one.
         exit: how it ended, where it has.
         message: for people, one line.
     """
 
-    kind: Literal["started", "finished", "elsewhere", "stopping", "tick"]
+    kind: Literal["submitted", "started", "finished", "elsewhere", "stopping", "tick"]
     run_id: str = ""
     exit: Exit | None = None
     message: str = ""

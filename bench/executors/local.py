@@ -17,7 +17,7 @@ from bench.environment import usable_cpus
 from bench.executors.batch import Batch
 from bench.executors.child import Slot, enter
 from bench.executors.interface import Exit, Job, OnEvent, Target
-from bench.stopping import StopFlag, stop_on_signals
+from bench.stopping import SIGNALS, StopFlag, stop_on_signals
 from common.errors import ConfigError
 from results.store import Store
 
@@ -48,6 +48,7 @@ class LocalExecutor:
         grace: seconds that a worker may take to stop.
         target: what carries out an order file in the worker process; importable by its name.
         preload: modules that the fork server imports; those that cannot be imported are passed over.
+        stop: set at the signals that ask to stop, and heeded; None: a fresh one for each batch.
 
     Raises:
         ConfigError: ``jobs`` is below 1 or above the number of GPUs.
@@ -65,6 +66,7 @@ class LocalExecutor:
         grace: float = 60.0,
         target: Target = worker.main,
         preload: Sequence[str] = PRELOAD,
+        stop: StopFlag | None = None,
     ) -> None:
         count = jobs if jobs is not None else max(1, len(gpus))
         if count < 1:
@@ -74,13 +76,14 @@ class LocalExecutor:
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)
+        self._stop = stop
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
         batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event)
-        stop = StopFlag()
+        stop = self._stop or StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
                 batch.carry_out(functools.partial(self._start, context), stop)
@@ -91,7 +94,7 @@ class LocalExecutor:
     def _start(self, context: ForkServerContext, job: Job, known_failures: int, slot: Slot) -> ForkServerProcess:
         arguments = (self._target, job.order_path, known_failures, slot, self._grace)
         process = context.Process(target=enter, args=arguments, name=job.run_id)
-        with _nameless_main(), _interrupts_later():
+        with _nameless_main(), _signals_later():
             process.start()
         return process
 
@@ -108,11 +111,16 @@ def _nameless_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Hold Ctrl-C back: the first start launches the fork server, which inherits this and so survives its imports."""
-    multiprocessing.resource_tracker.ensure_running()  # which would unblock it if it were launched along the way
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def _signals_later() -> Iterator[None]:
+    """Hold back all that asks to stop: the first start launches the fork server, which inherits this.
+
+    Ctrl-C reaches it with everything else on the terminal, and Slurm signals every process of a job. Without it,
+    nobody would learn how the workers end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
+        multiprocessing.resource_tracker.ensure_running()  # which unblocks signals if it is launched along the way
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

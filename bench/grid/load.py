@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bench.documents.parse import read_document
 from bench.documents.problems import Problems
 from bench.documents.validate import validate
 from bench.grid.drafts import Draft, draft_rows
+from bench.grid.executor import ExecutorBlock
 from bench.grid.keys import RUN_KEYS, RunSettings, Values
 from bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
 
@@ -32,7 +33,7 @@ class _GridKeys(BaseModel):
     ablate: Any = None
     runs: Any = None
     data_root: Any = None
-    executor: dict[str, Any] = {}
+    executor: ExecutorBlock = ExecutorBlock()
 
 
 GRID_KEYS: tuple[str, ...] = tuple(_GridKeys.model_fields)
@@ -68,7 +69,7 @@ class Grid:
         note: its caption.
         rows: in the order of the file, ablations first.
         data_roots: its own data roots, relative to the file's folder.
-        executor: settings of the executor, by name.
+        executor: how its runs are executed.
     """
 
     path: Path
@@ -76,7 +77,7 @@ class Grid:
     note: str
     rows: tuple[Row, ...]
     data_roots: tuple[Path, ...]
-    executor: Mapping[str, Any]
+    executor: ExecutorBlock
 
 
 def load_grid(

@@ -12,7 +12,19 @@ from bench.plan.rows import ResolvedRow
 from results.manifest import Manifest
 from results.specification import FitSpec, View
 
-State = Literal["new", "interrupted", "partial", "failed", "running", "done", "stale", "not_converged"]
+State = Literal[
+    "new",
+    "interrupted",
+    "partial",
+    "failed",
+    "running",
+    "done",
+    "stale",
+    "not_converged",
+    "pending",
+    "cancelled",
+    "unknown",
+]
 
 FINISHED: tuple[State, ...] = ("done", "stale", "not_converged")
 
@@ -24,7 +36,8 @@ class Condition:
     Attributes:
         state: ``new``; ``interrupted`` (goes on from a checkpoint); ``partial`` (fitted, an evaluation is missing);
             ``failed`` (is tried again); ``running``; ``done``; ``stale`` (done with code that has changed since);
-            ``not_converged`` (done, and no number).
+            ``not_converged`` (done, and no number); ``cancelled`` (is tried again); ``pending`` (in a queue);
+            ``unknown`` (in a queue that does not answer).
         missing: the views that are still to be evaluated.
         fitted: whether the fit is stored.
         reason: why it failed, what has changed, or what is missing; one line, may be empty.

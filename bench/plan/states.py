@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bench.fingerprint import changed
-from bench.plan.model import Condition
+from bench.plan.model import Condition, State
 from bench.plan.snapshot import Snapshot
 from results.record import EvaluationRecord, Failure, FitRecord
 from results.specification import FitSpec, View
@@ -44,7 +44,8 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
     if status == "running":
         return Condition("running", missing, fitted=True)
     if failed:
-        return Condition("failed", missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
+        state = _failed_state(failed[0].failure)
+        return Condition(state, missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
     news = _news(past.fit, evaluations, code)
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
@@ -85,10 +86,14 @@ def _without_fit(views: tuple[View, ...], status: str, fit: FitRecord | None) ->
     if status == "running":
         return Condition("running", views)
     if fit is not None:
-        return Condition("failed", views, reason=_why(fit.failure))
+        return Condition(_failed_state(fit.failure), views, reason=_why(fit.failure))
     if status == "interrupted":
         return Condition("interrupted", views, reason="goes on from its checkpoint")
     return Condition("new", views)
+
+
+def _failed_state(failure: Failure | None) -> State:
+    return "cancelled" if failure is not None and failure.kind == "cancelled" else "failed"
 
 
 def _why(failure: Failure | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,21 @@ from bench.features.recipes import Recipe, cached_recipe, view_recipe
 from bench.plan.model import Plan, PlannedCache, PlannedRun
 from common.errors import StoreError
 from datasets import data_info
-from results.specification import Resize, TrainingData, View
+from results.specification import FitSpec, Resize, TrainingData, View
 
 FEATURES_FOLDER = "features"
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One cache: which images, seen how, through which backbone."""
+class WantedCache:
+    """One cache: which images, seen how, through which backbone.
+
+    Attributes:
+        key: the name of its folder.
+        source: the images; a view, or the training data of a fit.
+        title: for tables.
+        bytes: its size; None where it depends on images not seen yet.
+    """
 
     key: str
     source: TrainingData | View
@@ -32,15 +39,16 @@ class _Wanted:
 def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCache, ...]:
     """The feature caches that the unfinished among ``runs`` need, each once, in the order of their use."""
     found: dict[str, PlannedCache] = {}
-    alike: dict[object, list[_Wanted]] = {}
+    alike: dict[object, list[WantedCache]] = {}
     for run in runs:
         if run.condition.finished or run.spec.features.mode == "online":
             continue
         kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
-        for wanted in alike.get(kind) or alike.setdefault(kind, _wanted(run)):
+        if kind not in alike:
+            alike[kind] = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
+        for wanted in alike[kind]:
             if wanted.key not in found:
-                present = (store / FEATURES_FOLDER / wanted.key / META_FILE).is_file()
-                found[wanted.key] = PlannedCache(wanted.title, wanted.bytes, present, 0)
+                found[wanted.key] = PlannedCache(wanted.title, wanted.bytes, is_present(store, wanted.key), 0)
             found[wanted.key] = replace(found[wanted.key], runs=found[wanted.key].runs + 1)
     return tuple(found.values())
 
@@ -65,21 +73,27 @@ def require_space(plan: Plan, limit: int) -> None:
         )
 
 
-def _wanted(run: PlannedRun) -> list[_Wanted]:
-    spec = run.spec
+def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> list[WantedCache]:
+    """The caches that the rest of a run reads: of its training images unless it is fitted, and of missing views."""
+    if spec.features.mode == "online":
+        return []
     wanted = []
-    if not run.condition.fitted:
+    if not fitted:
         recipe = cached_recipe(spec.data.transform, spec.features)
-        wanted.append(_cache(run, spec.data, recipe, _training_sides(spec.data), spec.features.views))
-    for view in run.condition.missing:
-        wanted.append(_cache(run, view, view_recipe(view), _view_sides(view), 1))
+        wanted.append(_cache(spec, spec.data, recipe, _training_sides(spec.data), spec.features.views))
+    for view in missing:
+        wanted.append(_cache(spec, view, view_recipe(view), _view_sides(view), 1))
     return wanted
 
 
+def is_present(store: Path, key: str) -> bool:
+    """Whether a cache is complete in the store in the folder ``store``."""
+    return (store / FEATURES_FOLDER / key / META_FILE).is_file()
+
+
 def _cache(
-    run: PlannedRun, source: TrainingData | View, recipe: Recipe, sides: tuple[int, int] | None, shots: int
-) -> _Wanted:
-    spec = run.spec
+    spec: FitSpec, source: TrainingData | View, recipe: Recipe, sides: tuple[int, int] | None, shots: int
+) -> WantedCache:
     images = _images(source)
     size = None
     if sides is not None and images is not None:
@@ -89,7 +103,7 @@ def _cache(
     material = cache_material(images_of, recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
     title = f"{source.dataset} {source.split}{subset}, {spec.backbone.name}"
-    return _Wanted(cache_key(material), source, title, size)
+    return WantedCache(cache_key(material), source, title, size)
 
 
 def _images(source: TrainingData | View) -> int | None:

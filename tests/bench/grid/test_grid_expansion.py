@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.grid.executor import ExecutorBlock
 from bench.grid.load import Grid, load_grid
 from common.errors import ConfigError
 
@@ -143,7 +144,7 @@ def test_what_is_not_stated_has_the_documented_default(tmp_path: Path) -> None:
         (0,),
     )
     assert [node.plain() for node in grid.rows[0].protocols] == ["whole"]
-    assert (grid.name, grid.note, grid.data_roots, dict(grid.executor)) == ("grid", "", (), {})
+    assert (grid.name, grid.note, grid.data_roots, grid.executor) == ("grid", "", (), ExecutorBlock())
 
 
 def test_protocols_come_from_the_run_then_the_defaults_then_the_grid(tmp_path: Path) -> None:
@@ -158,4 +159,4 @@ def test_data_roots_are_relative_to_the_grid_and_the_executor_block_is_kept(tmp_
     document = {"data_root": ["data", "/abs"], "executor": {"partition": "gpu"}, "runs": [{"method": "m"}]}
     grid = expand(tmp_path, document)
     assert grid.data_roots == (tmp_path / "data", Path("/abs"))
-    assert grid.executor == {"partition": "gpu"}
+    assert grid.executor == ExecutorBlock(partition="gpu")

@@ -1,0 +1,86 @@
+"""``bench logs``: what a run said."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import DEFAULT_OUT, Debug, Out
+from bench.cli.output import say
+from bench.cli.runs import RunName, find_run
+from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from results.store import Store
+
+POLL_S = 0.5
+
+
+def logs(
+    run: RunName,
+    out: Out = DEFAULT_OUT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Print the log of a run; where it has none, what Slurm said of its job."""
+    from bench.progress import LOG_FILE
+    from results.store import Store
+
+    store = Store.open(out)
+    run_id = find_run(store, run)
+    path = store.run_folder(run_id) / LOG_FILE
+    if follow:
+        follow_file(path, lambda: _at_work(store, run_id))
+        return 0
+    files = [path] if path.exists() else _job_outputs(store, run_id)
+    if not files:
+        raise ConfigError(f"run {run_id}: no log yet; bench status says how it stands")
+    for file in files:
+        say(file.read_text(encoding="utf-8", errors="replace").rstrip("\n"))
+    return 0
+
+
+def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
+    """Copy a file to standard output as it grows, from its beginning, until ``at_work`` says that nothing will come."""
+    position = 0
+    while True:
+        going = at_work()
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(position)
+                text = file.read()
+            position += len(text)
+            sys.stdout.write(text.decode("utf-8", errors="replace"))
+            sys.stdout.flush()
+        if not going:
+            return
+        time.sleep(POLL_S)
+
+
+def _at_work(store: Store, run_id: str) -> bool:
+    from bench.executors.slurm.overlay import settle_and_look
+
+    if store.is_claimed(run_id):
+        return True
+    board = settle_and_look(store)
+    place = board.newest().get(run_id) if board is not None else None
+    return place is not None and place.live
+
+
+def _job_outputs(store: Store, run_id: str) -> list[Path]:
+    from bench.executors.slurm.ledger import Ledger
+
+    ledger = Ledger(store)
+    places = [
+        (submission.name, index)
+        for submission in ledger.every()
+        for index, unit in enumerate(submission.units)
+        if run_id in {entry.run_id for entry in unit.entries}
+    ]
+    return [path for name, index in places[-1:] for path in ledger.outputs(name, index)]

@@ -1,0 +1,118 @@
+"""``bench retry``: carry out again what failed, was cancelled or was interrupted, from what the store knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import DEFAULT_OUT, Debug, Gpus, Out, parse_gpus
+from bench.cli.output import say, warn
+from bench.cli.runs import RunNames, chosen_runs, newest_job
+from bench.cli.slurm_options import Wait, slurm_options
+from bench.grid.executor import SlurmSettings
+from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bench.executors.interface import Executor, Job
+    from bench.order import Order
+    from results.store import Store
+
+RETRIED = ("failed", "cancelled", "interrupted", "partial", "unknown")
+
+
+@slurm_options
+def retry(
+    runs: RunNames = None,
+    out: Out = DEFAULT_OUT,
+    grid: Annotated[str | None, typer.Option("--grid", "-g", help="Only runs of one grid.", metavar="GRID")] = None,
+    executor: Annotated[
+        str | None, typer.Option("--executor", help="local, slurm or inline; default: the one that each run had.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time on this machine.")] = None,
+    gpus: Gpus = "",
+    wait: Wait = False,
+    debug: Debug = False,
+    *,
+    slurm: SlurmSettings,
+) -> int:
+    """Try again what did not end well, as it was ordered before; a run that has a checkpoint goes on from there.
+
+    Slurm jobs ask for what they asked for before, but for what is stated now, such as --mem 32G.
+    """
+    from bench.cli.checks import check_executor
+    from results.store import Store
+
+    if executor is not None:
+        check_executor(executor, jobs)
+    store = Store.open(out)
+    wanted = _wanted(store, chosen_runs(store, runs), grid)
+    if not wanted:
+        say("nothing to try again")
+        return 0
+    orders = _orders(store, wanted)
+    names = {run_id: executor or order.execution.executor for run_id, (_, order) in orders.items()}
+    code = 0
+    for name, count in Counter(names.values()).items():
+        say(f"{count} runs are tried again with executor {name}")
+        chosen = [orders[run_id] for run_id in orders if names[run_id] == name]
+        code = max(code, _carry_out(store, _executor(name, store, jobs, gpus, slurm, wait), chosen))
+    return code
+
+
+def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> list[str]:
+    """The runs to try again: those named, else all that did not end well."""
+    from bench.executors.slurm.overlay import settle_and_look, with_queue
+    from bench.grid.load import grid_name
+    from bench.plan.overview import overview
+
+    board = settle_and_look(store)
+    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+    states = {run.run_id: run.condition.state for run in found}
+    silent = board is not None and bool(board.known.silent)
+    retried = [name for name in RETRIED if not (silent and name == "unknown")]
+    for run_id in chosen or ():
+        if states.get(run_id) not in retried:
+            warn(f"{run_id}: {states.get(run_id, 'not of this grid')}, left alone")
+    return [run_id for run_id, state in states.items() if state in retried and (chosen is None or run_id in chosen)]
+
+
+def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
+    """The last orders of runs, with those of the fits that they start from and that are not there."""
+    from bench.outstanding import fit_outstanding, read_order
+
+    found: dict[str, tuple[Job, Order]] = {}
+    left = list(run_ids)
+    while left:
+        run_id = left.pop(0)
+        job = newest_job(store, run_id)
+        if job is None:
+            raise ConfigError(f"run {run_id}: the store has no order of it; issue bench run with its grid")
+        order = read_order(job.order_path)
+        found[run_id] = (job, order)
+        if order.requires is not None and order.requires not in found:
+            base = newest_job(store, order.requires)
+            left += [order.requires] if base is not None and fit_outstanding(read_order(base.order_path), store) else []
+    return found
+
+
+def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: SlurmSettings, wait: bool) -> Executor:
+    from bench.cli.run import make_executor
+    from bench.cli.slurm import slurm_launch
+    from bench.executors.slurm.ledger import Ledger
+    from bench.order import Execution
+
+    if name != "slurm":
+        return make_executor(Execution(executor=name), store, jobs, parse_gpus(gpus))
+    return slurm_launch(Ledger(store).last_settings(), stated, gpus, wait).executor(store)
+
+
+def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]]) -> int:
+    from bench.cli.launch import Launch
+    from bench.cli.watch import watching
+
+    titles = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
+    with watching(store, titles, bars=False if executor.name == "inline" else None) as watch:
+        exits = executor.run([job for job, _ in chosen], watch)
+    return Launch(exits, {}).exit_code

@@ -1,0 +1,57 @@
+"""Runs of a store by what people call them, and where they are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.launch import ORDER_PREFIX
+from common.errors import ConfigError
+from common.names import unknown
+from results.documents import names_in
+
+if TYPE_CHECKING:
+    from bench.executors.interface import Job
+    from results.store import Store
+
+RunNames = Annotated[
+    list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="[RUN]...")
+]
+RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
+
+
+def find_run(store: Store, name: str) -> str:
+    """The id of a run, given it or its beginning.
+
+    Raises:
+        ConfigError: no run is called so, or several are.
+    """
+    known = store.runs()
+    found = [run_id for run_id in known if run_id.startswith(name)]
+    if name in known:
+        return name
+    if len(found) > 1:
+        raise ConfigError(f"{store.path}: {len(found)} runs begin with {name}: {', '.join(found[:5])}; say more")
+    if not found:
+        raise ConfigError(f"{store.path}: {unknown('run', name, known)}")
+    return found[0]
+
+
+def newest_job(store: Store, run_id: str) -> Job | None:
+    """The job of the order that was last written for a run; None where none was."""
+    from bench.cli.launch import job_of
+    from bench.outstanding import read_order
+
+    folder = store.run_folder(run_id)
+    orders = [folder / name for name in names_in(folder) if name.startswith(ORDER_PREFIX) and name.endswith(".json")]
+    if not orders:
+        return None
+    order = read_order(max(orders, key=lambda path: path.stat().st_mtime_ns))
+    return job_of(order, store)
+
+
+def chosen_runs(store: Store, names: Sequence[str] | None) -> list[str] | None:
+    """The ids of the runs that were named; None where none was."""
+    return [find_run(store, name) for name in names] if names else None

@@ -1,0 +1,96 @@
+"""What ``bench run`` and ``bench retry`` do where the executor is Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.output import say
+from bench.grid.executor import ExecutorBlock, SlurmSettings
+from common.errors import ConfigError
+from common.names import unknown
+
+if TYPE_CHECKING:
+    from bench.executors.slurm.executor import SlurmExecutor
+    from bench.order import Execution
+    from bench.plan.model import Plan
+    from results.store import Store
+
+
+@dataclass(frozen=True)
+class SlurmLaunch:
+    """How runs are handed to Slurm.
+
+    Attributes:
+        block: the grid's settings.
+        stated: those of the command line, which take precedence.
+        wait: whether to wait for the runs.
+    """
+
+    block: ExecutorBlock
+    stated: SlurmSettings
+    wait: bool
+
+    def settings(self, method: str | None) -> SlurmSettings:
+        """The settings of the jobs of a method; None: of those that extract features."""
+        return self.block.settings(method, self.stated)
+
+    def executor(self, store: Store) -> SlurmExecutor:
+        """The executor."""
+        from bench.executors.slurm.executor import SlurmExecutor
+
+        return SlurmExecutor(store, self.settings, wait=self.wait)
+
+    def check(self, plan: Plan, *, show_only: bool) -> None:
+        """See that the settings fit the grid and, unless they are only shown, the cluster.
+
+        Raises:
+            UserError: they do not.
+        """
+        from results.store import Store
+
+        check_methods(self.block, {run.spec.method for run in plan.runs})
+        if plan.unfinished and not show_only:
+            self.executor(Store(plan.store.absolute())).check({run.spec.method for run in plan.unfinished})
+
+    def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
+        """Print the scripts that sbatch would be given. Writes nothing."""
+        from bench.cli.launch import job_of
+        from bench.plan.orders import plan_orders
+        from results.store import Store
+
+        store = Store(plan.store.absolute())
+        orders = plan_orders(plan, execution, roots)
+        jobs = [job_of(order, store) for order in orders]
+        for script in self.executor(store).scripts(jobs, {order.spec.run_id: order for order in orders}):
+            say(script)
+        return 0
+
+
+def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: bool) -> SlurmLaunch:
+    """How to launch, given the options of the command line; ``gpus`` empty: not stated.
+
+    Raises:
+        ConfigError: ``gpus`` is no number of GPUs.
+    """
+    from bench.cli.slurm_options import stated_settings
+
+    given = stated.model_dump(exclude_unset=True) | ({"gpus": gpus} if gpus else {})
+    given |= {"sbatch": [f"{key}={value}" for key, value in stated.sbatch.items()]} if stated.sbatch else {}
+    return SlurmLaunch(block, stated_settings(given), wait)
+
+
+def check_methods(block: ExecutorBlock, used: Iterable[str]) -> None:
+    """Refuse settings for a method that does not exist.
+
+    Raises:
+        ConfigError: as said.
+    """
+    from methods.registry import names
+
+    valid = {*names(), *used}
+    for method in block.methods:
+        if method not in valid:
+            raise ConfigError(f"executor.methods: {unknown('method', method, valid)}")

@@ -1,0 +1,99 @@
+"""The settings of Slurm jobs as options of a command: one for each field of ``SlurmSettings``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import ValidationError
+
+from bench.grid.executor import SlurmSettings
+from common.errors import ConfigError
+
+GROUP = "Slurm"
+_ELSEWHERE = ("gpus",)
+"""Fields whose option the command has already, for other executors."""
+
+Wait = Annotated[bool, typer.Option("--wait", help="Come back only when all runs have ended.", rich_help_panel=GROUP)]
+PrintSbatch = Annotated[
+    bool,
+    typer.Option("--print-sbatch", help="Show what would be submitted, and do nothing.", rich_help_panel=GROUP),
+]
+
+
+def slurm_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of Slurm jobs; it gets what was stated as its parameter ``slurm``."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "slurm"
+    ]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name))
+        for name in SlurmSettings.model_fields
+        if name not in _ELSEWHERE
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> int:
+        stated = {parameter.name: given.pop(parameter.name) for parameter in added}
+        return command(**given, slurm=stated_settings(stated))
+
+    signature = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *added]])
+    wrapper.__dict__["__signature__"] = signature
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": int}
+    del wrapper.__dict__["__wrapped__"]  # the signature is that of the wrapper
+    return wrapper
+
+
+def stated_settings(stated: Mapping[str, Any]) -> SlurmSettings:
+    """The settings that a command line states; what it does not state is None.
+
+    Raises:
+        ConfigError: a value is not valid; one line each.
+    """
+    values = {name: value for name, value in stated.items() if value not in (None, [], ())}
+    if "sbatch" in values:
+        values["sbatch"] = dict(map(_pair, values["sbatch"]))
+    try:
+        return SlurmSettings.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise ConfigError("\n".join(f"{_option(str(one['loc'][0]))}: {_message(one)}" for one in problems)) from error
+
+
+def _message(problem: Any) -> str:
+    told = problem.get("ctx", {}).get("error")
+    return str(told) if told is not None else f"{problem['msg']}, got {problem['input']!r}"
+
+
+def _pair(text: str) -> tuple[str, str | bool]:
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not name:
+        raise ConfigError(f'--sbatch: expected KEY=VALUE such as mail-type=END, got "{text}"')
+    return name, value if equals else True
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _annotation(name: str) -> Any:
+    """The type of an option: a list where it may be given several times, else a whole number or a text."""
+    field = SlurmSettings.model_fields[name]
+    several = name in ("setup", "sbatch")
+    kind: Any = list[str] if several else int if int in _kinds(field.annotation) else str
+    words = field.description or ""
+    help_text = f"{words[:1].upper()}{words[1:]}{'; may be given several times' if several else ''}."
+    metavar = "KEY=VALUE" if name == "sbatch" else None
+    option = typer.Option(_option(name), help=help_text, metavar=metavar, rich_help_panel=GROUP, show_default=False)
+    return Annotated[kind | None, option]
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)

@@ -1,0 +1,230 @@
+"""What was submitted, as JSON files in the store: all that other machines and later days need to find the jobs again.
+
+Layout, below ``slurm/`` of a store; a submission is one job array, and its name is used once in the world::
+
+    submit.lock                     held while anything is submitted or cancelled
+    <name>/submission.json          what was submitted, with the job id as soon as it is known
+    <name>/submission.sh            what sbatch was given
+    <name>/trace-<index>.json       written by the job: where it is, and which run it is at work on
+    <name>/cancelled-<run>          somebody wants this run cancelled
+    <name>/*_log.out                what Slurm and the job said
+    closed/<name>/                  a submission of which nothing is left
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.failure import now
+from bench.grid.executor import SLURM_KEYS, ExecutorBlock
+from common.files import store_error, write_bytes, write_json
+from results import claims
+from results.documents import names_in, plain, read_document
+from results.store import Store
+
+SUBMISSION_VERSION = 1
+SUBMISSION_FILE = "submission.json"
+SCRIPT_FILE = "submission.sh"
+CLOSED = "closed"
+_PREFIX = "bench-"
+
+
+class _Part(BaseModel):
+    # A later release may say more: what is not known here is passed over.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Entry(_Part):
+    """One run of a job.
+
+    Attributes:
+        run_id: the run; for an extraction of features a name of its own.
+        order: the order's file, relative to the store.
+        known_failures: failures of the run that the launcher knew of; after more it is left alone.
+        features_only: whether it only extracts features.
+        method: of the run.
+    """
+
+    run_id: str
+    order: str
+    known_failures: int = 0
+    features_only: bool = False
+    method: str = ""
+
+
+class Unit(_Part):
+    """What one job of the array carries out, run after run."""
+
+    entries: tuple[Entry, ...]
+
+
+class Submission(_Part):
+    """One job array.
+
+    Attributes:
+        name: of the job in Slurm; no two submissions share one.
+        job_id: of the array; None until Slurm has answered.
+        units: one a job.
+        after: name -> indices of the jobs that must have succeeded before.
+        settings: what was asked for.
+        cluster: name of the cluster, for people.
+        user: who submitted.
+        host: from where.
+        time: when, UTC.
+    """
+
+    schema_version: int = SUBMISSION_VERSION
+    name: str
+    job_id: str | None = None
+    units: tuple[Unit, ...]
+    after: dict[str, tuple[int, ...]] = {}
+    settings: dict[str, Any] = {}
+    cluster: str = ""
+    user: str
+    host: str = ""
+    time: str = ""
+
+
+def new_submission(
+    units: tuple[Unit, ...], *, after: dict[str, tuple[int, ...]], settings: dict[str, Any], cluster: str
+) -> Submission:
+    """A submission under a name of its own, made here and now."""
+    return Submission(
+        name=_PREFIX + secrets.token_hex(8),
+        units=units,
+        after=after,
+        settings=settings,
+        cluster=cluster,
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        time=now(),
+    )
+
+
+class Trace(_Part):
+    """What a job left of itself: its host, the id that Slurm gave to this very job, and the run it was at work on."""
+
+    host: str = ""
+    job: str = ""
+    run_id: str = ""
+
+
+class Ledger:
+    """The submissions of a store.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.folder = store.path / "slurm"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other launchers from submitting or cancelling for the length of the block.
+
+        Raises:
+            StoreError: another one took ten minutes, or the store cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error(self.folder, error) from error
+        with claims.exclusive(self.folder / "submit.lock", wait=600.0):
+            yield
+
+    def of(self, name: str) -> Path:
+        """The folder of a submission, which need not exist."""
+        closed = self.folder / CLOSED / plain(name)
+        return closed if closed.exists() else self.folder / name
+
+    def write(self, submission: Submission) -> None:
+        """Store a submission, in place of what was known of it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        text = submission.model_dump_json(indent=1) + "\n"
+        write_bytes(self.of(submission.name) / SUBMISSION_FILE, text.encode())
+
+    def read(self, name: str) -> Submission | None:
+        """A submission by name, closed or not; None where there is none that can be read."""
+        return read_submission(self.of(name))
+
+    def open(self) -> list[Submission]:
+        """The submissions of which something may be left, oldest first."""
+        return self._sorted(names_in(self.folder))
+
+    def every(self) -> list[Submission]:
+        """All submissions, closed ones too, oldest first."""
+        return self._sorted({*names_in(self.folder), *names_in(self.folder / CLOSED)})
+
+    def _sorted(self, names: Iterable[str]) -> list[Submission]:
+        mine = (name for name in names if name.startswith(_PREFIX))
+        found = [submission for name in mine if (submission := self.read(name)) is not None]
+        return sorted(found, key=lambda submission: (submission.time, submission.job_id or "", submission.name))
+
+    def close(self, submission: Submission) -> None:
+        """Note that nothing is left of a submission. Its files stay, out of the way."""
+        target = self.folder / CLOSED / submission.name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
+        (self.folder / submission.name).rename(target)
+
+    def last_settings(self) -> ExecutorBlock:
+        """What the jobs of each method asked for when they were last submitted; others, what was asked for last."""
+        last: dict[str, Any] = {}
+        methods: dict[str, Any] = {}
+        for submission in self.every():
+            last = {key: value for key, value in submission.settings.items() if key in SLURM_KEYS}
+            methods |= {entry.method: last for unit in submission.units for entry in unit.entries if entry.method}
+        return ExecutorBlock.model_validate(last | {"methods": methods})
+
+    def trace(self, name: str, index: int) -> Trace | None:
+        """What a job left of itself; None where it left nothing."""
+        try:
+            return Trace.model_validate_json((self.of(name) / f"trace-{index}.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def mark_cancelled(self, name: str, run_id: str) -> None:
+        """Note that somebody wants a run cancelled."""
+        write_bytes(self.of(name) / f"cancelled-{plain(run_id)}", b"")
+
+    def is_cancelled(self, name: str, run_id: str) -> bool:
+        """Whether somebody wants it cancelled."""
+        return (self.of(name) / f"cancelled-{plain(run_id)}").exists()
+
+    def outputs(self, name: str, index: int) -> list[Path]:
+        """What Slurm and one job of a submission said: the files, oldest first."""
+        return sorted(self.of(name).glob(f"*_{index}_0_log.out"))
+
+
+def read_submission(folder: Path) -> Submission | None:
+    """The submission in a folder; None where there is none that can be read.
+
+    Raises:
+        StoreError: a newer release wrote it.
+    """
+    return read_document(folder / SUBMISSION_FILE, Submission, SUBMISSION_VERSION)
+
+
+def write_trace(folder: Path, index: int, *, host: str, job: str, run_id: str) -> None:
+    """Say where a job is and which run it is at work on.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    write_json(folder / f"trace-{index}.json", json.loads(Trace(host=host, job=job, run_id=run_id).model_dump_json()))

@@ -1,0 +1,123 @@
+"""Turn what Slurm says of jobs that are over into failures in the store, and close submissions that are over."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from dataclasses import replace
+
+from bench.executors.slurm.board import Board, Place, is_settled, order_of
+from bench.executors.slurm.ledger import Entry, Submission
+from bench.executors.slurm.queue import Element
+from bench.executors.slurm.verdict import Job, blames_all, failure_of_job
+from bench.failure import record_failure
+from bench.worker import ExitCode
+from results.record import Failure
+from results.store import Busy
+
+LOST_STATE = "CANCELLED"
+
+
+def settle(board: Board, *, give_up_lost: bool = False) -> Board:
+    """Record why runs whose jobs are over have no record, and close the submissions that are over.
+
+    Any number of processes may do so at a time: a failure is recorded once.
+
+    Args:
+        board: how things stand.
+        give_up_lost: close submissions that Slurm knows nothing of. Only for who holds the ledger's lock, since a
+            launcher may be about to submit them.
+
+    Returns:
+        The submissions that stay open.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    stay = []
+    for submission in board.submissions:
+        places = [place for place in board.places if place.submission.name == submission.name]
+        for place in places:
+            if place.stand == "ended":
+                _record(board, place)
+        gone = ("settled", "ended", "lost") if give_up_lost else ("settled", "ended")
+        if all(place.stand in gone for place in places) and not _at_work(board, submission):
+            with contextlib.suppress(OSError):  # another process has just closed it
+                board.ledger.close(submission)
+        else:
+            stay.append(_with_id(board, submission))
+    return replace(board, submissions=tuple(stay))
+
+
+def failure_of(board: Board, place: Place) -> Failure | None:
+    """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
+    ledger, submission, index = board.ledger, place.submission, place.index
+    element = place.element or Element(submission.job_id or submission.name, LOST_STATE)
+    trace = ledger.trace(submission.name, index)
+    if element.state == "FAILED" and _was_asked_to_stop(element):
+        return None
+    failure = failure_of_job(
+        Job(
+            element=element,
+            index=index,
+            store=ledger.store.path,
+            began=trace is not None,
+            cancelled=ledger.is_cancelled(submission.name, place.entry.run_id),
+            lacking=_lacking(board, submission),
+            output=ledger.outputs(submission.name, index),
+            minutes=submission.settings.get("minutes"),
+        )
+    )
+    at_work = trace.run_id if trace is not None else place.entry.run_id
+    return failure if blames_all(failure) or place.entry.run_id == at_work else None
+
+
+def _was_asked_to_stop(element: Element) -> bool:
+    """Whether a job saved what it had and left, or was asked to before it could listen."""
+    early = (signal.SIGUSR2, 128 + signal.SIGUSR2)
+    return element.exit_code in (ExitCode.INTERRUPTED, *early) or element.signal == signal.SIGUSR2
+
+
+def _record(board: Board, place: Place) -> None:
+    store, entry = board.ledger.store, place.entry
+    order = order_of(entry, store)
+    failure = failure_of(board, place)
+    if order is None or failure is None or entry.features_only:
+        return
+    # Busy: another launcher has taken the run over.
+    with contextlib.suppress(Busy), store.claim(entry.run_id):
+        if not is_settled(entry, store):
+            record_failure(order, store, failure, started=place.submission.time)
+
+
+def _lacking(board: Board, submission: Submission) -> list[str]:
+    """The runs, or extractions of features, that a submission was to wait for and that did not succeed."""
+    lacking = []
+    for name, indices in submission.after.items():
+        other = board.ledger.read(name)
+        for index in indices:
+            element = board.known.elements.get((name, index))
+            if element is None or element.state == "COMPLETED" or element.live:
+                continue
+            entries: tuple[Entry, ...] = other.units[index].entries if other is not None else ()
+            lacking += [entry.run_id for entry in entries]
+    return lacking
+
+
+def _at_work(board: Board, submission: Submission) -> bool:
+    """Whether a job of the submission still runs, though all of its runs are settled."""
+    live = (board.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
+    return any(element is not None and element.live for element in live)
+
+
+def _with_id(board: Board, submission: Submission) -> Submission:
+    """A submission whose launcher died before it learnt the job's id, with the id."""
+    if submission.job_id is not None:
+        return submission
+    for index in range(len(submission.units)):
+        element = board.known.elements.get((submission.name, index))
+        if element is not None:
+            submission = submission.model_copy(update={"job_id": element.job_id})
+            board.ledger.write(submission)
+            break
+    return submission

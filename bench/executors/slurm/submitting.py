@@ -1,0 +1,121 @@
+"""Arrays of jobs on their way to Slurm."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.executors.interface import Job
+from bench.executors.slurm.commands import Slurm, SlurmRefused
+from bench.executors.slurm.ledger import Entry, Ledger, Submission, Unit, new_submission
+from bench.executors.slurm.packing import Array
+from bench.executors.slurm.script import script_text, submit
+from bench.failure import now, record_failure
+from bench.order import Order
+from results.record import Failure
+from results.store import Busy
+
+Position = tuple[str, int]
+"""Name of a submission, and the index of a job in it."""
+
+
+@dataclass
+class Submitter:
+    """Submits arrays one after the other, each after those that it requires.
+
+    Attributes:
+        ledger: where they are kept.
+        slurm: who takes them.
+        orders: of all runs, by run id.
+        cluster: its name.
+        positions: run -> its job, for what is in the queue already; grows.
+        job_ids: name of a submission -> id, likewise.
+        rejected: run -> why it was not submitted.
+    """
+
+    ledger: Ledger
+    slurm: Slurm
+    orders: dict[str, Order]
+    cluster: str
+    positions: dict[str, Position] = field(default_factory=dict)
+    job_ids: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+
+    def submit(self, array: Array) -> str | None:
+        """Submit one array; a refusal is recorded as the failure of its runs.
+
+        Returns:
+            The job's id; None where it was refused.
+
+        Raises:
+            SlurmUnreachable: nobody knows whether it was submitted; the next launcher finds out.
+            StoreError: the store cannot be written.
+        """
+        if missing := sorted(array.requires & self.rejected.keys()):
+            self._reject(array, "dependency", f"needs {', '.join(missing)}, which Slurm did not take")
+            return None
+        submission = self._submission(array)
+        folder = self.ledger.of(submission.name)
+        self.ledger.write(submission)  # before Slurm is told: a launcher that dies here leaves the name to look for
+        try:
+            job_id, cluster = submit(self.slurm, self.script(submission, array), folder)
+        except SlurmRefused as error:
+            self._reject(array, "rejected", str(error))
+            self.ledger.close(submission)
+            return None
+        self.ledger.write(submission.model_copy(update={"job_id": job_id, "cluster": cluster or self.cluster}))
+        self.job_ids[submission.name] = job_id
+        return job_id
+
+    def show(self, array: Array) -> str:
+        """The script of an array that is not submitted."""
+        submission = self._submission(array)
+        self.job_ids[submission.name] = f"<id of {submission.name}>"
+        return self.script(submission, array)
+
+    def script(self, submission: Submission, array: Array) -> str:
+        """What sbatch is given."""
+        return script_text(submission, array.settings, self.ledger.of(submission.name), self.job_ids)
+
+    def _submission(self, array: Array) -> Submission:
+        units = tuple(Unit(entries=tuple(map(self._entry, unit))) for unit in array.units)
+        after: dict[str, tuple[int, ...]] = {}
+        for run_id in sorted(array.requires & self.positions.keys()):
+            name, index = self.positions[run_id]
+            after[name] = tuple(sorted({*after.get(name, ()), index}))
+        settings = array.settings.model_dump(mode="json") | {"minutes": array.settings.minutes}
+        submission = new_submission(units, after=after, settings=settings, cluster=self.cluster)
+        for index, unit in enumerate(array.units):
+            self.positions |= {job.run_id: (submission.name, index) for job in unit}
+        return submission
+
+    def _entry(self, job: Job) -> Entry:
+        store, order = self.ledger.store, self.orders[job.run_id]
+        failures = 0 if order.features_only else len(store.attempts(job.run_id))
+        return Entry(
+            run_id=job.run_id,
+            order=_relative(job.order_path, store.path),
+            known_failures=failures,
+            features_only=order.features_only,
+            method="" if order.features_only else order.spec.method,
+        )
+
+    def _reject(self, array: Array, kind: str, why: str) -> None:
+        for job in _all(array.units):
+            self.rejected[job.run_id] = why
+            order = self.orders[job.run_id]
+            if not order.features_only:
+                with contextlib.suppress(Busy), self.ledger.store.claim(job.run_id):
+                    failure = Failure(kind=kind, message=why)
+                    record_failure(order, self.ledger.store, failure, started=now())
+
+
+def _all(units: Sequence[Sequence[Job]]) -> Iterator[Job]:
+    return (job for unit in units for job in unit)
+
+
+def _relative(path: Path, store: Path) -> str:
+    """Where an order lies in its store, which another machine may see elsewhere."""
+    return str(path.absolute().relative_to(store.absolute()))

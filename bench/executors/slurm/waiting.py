@@ -1,0 +1,141 @@
+"""Wait for runs that Slurm carries out: the store tells how they end, Slurm is asked now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from bench.executors.interface import Event, Exit, Job, OnEvent
+from bench.executors.slurm.board import look
+from bench.executors.slurm.commands import Slurm
+from bench.executors.slurm.ledger import Ledger
+from bench.executors.slurm.settle import settle
+from bench.executors.verdict import Verdicts
+from bench.stopping import StopFlag, stop_on_signals
+
+Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
+"""Submits runs once more."""
+
+STORE_S = 0.5
+SLURM_S = (2.0, 30.0)
+"""Seconds between two questions to Slurm, at first and at most."""
+PATIENCE = 3
+"""Looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again."""
+ROUNDS = 3
+"""Times that a run may be submitted again because its job went away through no fault of the run."""
+
+
+def wait_for(
+    jobs: Sequence[Job], exits: dict[str, Exit], *, ledger: Ledger, slurm: Slurm, again: Again, on_event: OnEvent
+) -> dict[str, Exit]:
+    """Wait until every submitted run has ended, or until asked to stop, which leaves the jobs alone.
+
+    Args:
+        jobs: the runs.
+        exits: how they stand after submission.
+        ledger: the submissions.
+        slurm: whom to ask.
+        again: submits what has to be submitted again.
+        on_event: told of all that happens.
+
+    Returns:
+        How each run ended; ``submitted`` where it has not.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    watch = _Watch(jobs, dict(exits), ledger, slurm, again, on_event)
+    stop = StopFlag()
+    with stop_on_signals(stop, insist=False):
+        while watch.left and not stop():
+            watch.step()
+            time.sleep(STORE_S)
+    if stop():
+        on_event(Event("stopping", message="no longer waiting; the jobs go on, see bench status"))
+    return watch.exits
+
+
+class _Watch:
+    """The runs of one wait."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        exits: dict[str, Exit],
+        ledger: Ledger,
+        slurm: Slurm,
+        again: Again,
+        on_event: OnEvent,
+    ) -> None:
+        self.exits = exits
+        self._jobs = {job.run_id: job for job in jobs}
+        self._verdicts = Verdicts(ledger.store, jobs)
+        self._ledger, self._slurm, self._again, self._tell = ledger, slurm, again, on_event
+        self._begun: set[str] = set()
+        self._missed: dict[str, int] = {}
+        self._rounds: dict[str, int] = {}
+        self._silent = ""
+        self._pause, self._next = SLURM_S[0], time.monotonic()
+
+    @property
+    def left(self) -> list[Job]:
+        """The runs that have not ended."""
+        return [job for name, job in self._jobs.items() if self.exits[name] == "submitted"]
+
+    def step(self) -> None:
+        """Look at the store, and at Slurm where it is time to."""
+        self._look_at_store()
+        if time.monotonic() >= self._next and self.left:
+            self._look_at_slurm()
+            self._pause = min(self._pause * 1.5, SLURM_S[1])
+            self._next = time.monotonic() + self._pause
+        self._tell(Event("tick"))
+
+    def _look_at_store(self) -> None:
+        for job in self.left:
+            how = self._verdicts.elsewhere(job)
+            if how is not None:
+                self._end(job, how)
+
+    def _look_at_slurm(self) -> None:
+        board = look(self._ledger, self._slurm)
+        settle(board)
+        self._complain(board.known.silent or board.known.forgetful)
+        self._look_at_store()
+        places = board.newest()
+        lost = []
+        for job in self.left:
+            place = places.get(job.run_id)
+            if place is not None and place.stand == "running":
+                self._begin(job, place.job)
+            if place is None or place.stand in ("ended", "lost"):
+                self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
+                lost += [job] if self._missed[job.run_id] >= PATIENCE else []
+            else:
+                self._missed.pop(job.run_id, None)
+        if lost and not board.known.silent:
+            self._submit_again(lost)
+
+    def _begin(self, job: Job, name: str) -> None:
+        if job.run_id not in self._begun and self._verdicts.is_claimed(job):
+            self._begun.add(job.run_id)
+            self._tell(Event("started", job.run_id, message=f"job {name}"))
+
+    def _submit_again(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._missed.pop(job.run_id, None)
+            self._rounds[job.run_id] = self._rounds.get(job.run_id, 0) + 1
+            if self._rounds[job.run_id] > ROUNDS:
+                self._end(job, "pending")
+        retried = [job for job in jobs if self.exits[job.run_id] == "submitted"]
+        self.exits |= self._again(retried, lambda event: None)
+
+    def _end(self, job: Job, how: Exit) -> None:
+        self.exits[job.run_id] = how
+        self._tell(Event("finished", job.run_id, how))
+
+    def _complain(self, why: str) -> None:
+        """Say once that Slurm does not answer, which says nothing about any run."""
+        if why and why != self._silent:
+            self._tell(Event("stopping", message=f"Slurm does not answer, the runs go on: {why}"))
+        self._silent = why

@@ -1,0 +1,13 @@
+"""A workbench with a fake Slurm for each test."""
+
+from __future__ import annotations
+
+import pytest
+from slurm_workbench import SlurmLab
+
+from results.store import Store
+
+
+@pytest.fixture
+def slurm_lab(store: Store, no_fsync: None) -> SlurmLab:
+    return SlurmLab(store)

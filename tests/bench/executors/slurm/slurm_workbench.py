@@ -1,0 +1,82 @@
+"""A store, a fake Slurm, and runs that cost nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fake_work
+from fake_slurm import FakeJob, FakeSlurm
+from fake_work import VIEWS, spec_of
+
+from bench.executors.interface import Event, Exit, Job
+from bench.executors.slurm.board import Board, look
+from bench.executors.slurm.commands import Slurm
+from bench.executors.slurm.executor import SlurmExecutor
+from bench.executors.slurm.ledger import Ledger
+from bench.executors.slurm.settle import settle
+from bench.grid.executor import ExecutorBlock
+from bench.order import Execution, Order
+from bench.outstanding import read_order
+from results.record import Failure
+from results.specification import Features
+from results.store import Store
+
+
+class SlurmLab:
+    """A store, a fake Slurm, and what is launched on it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.ledger = store, Ledger(store)
+        self.fake = FakeSlurm()
+        self.slurm = Slurm(self.fake)
+        self.block = ExecutorBlock()
+        self.events: list[Event] = []
+
+    def job(self, seed: int = 0, *requires: Job, method: str = "fake", views: int = 2, **behaviour: Any) -> Job:
+        spec = spec_of(seed, **behaviour).model_copy(update={"features": Features(mode="online"), "method": method})
+        order = Order(
+            spec=spec,
+            views=VIEWS[:views],
+            store=self.store.path,
+            requires=requires[0].run_id if requires else None,
+            execution=Execution(executor="slurm"),
+        )
+        path = self.store.run_folder(spec.run_id) / f"order-{views}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(order.model_dump_json())
+        return Job(spec.run_id, path, frozenset(one.run_id for one in requires))
+
+    def executor(self, *, wait: bool = False) -> SlurmExecutor:
+        return SlurmExecutor(self.store, lambda method: self.block.settings(method), slurm=self.slurm, wait=wait)
+
+    def launch(self, *jobs: Job) -> dict[str, Exit]:
+        return self.executor().run(jobs, self.events.append)
+
+    def work(self, job: Job) -> None:
+        """Carry a run out, as its Slurm job would."""
+        fake_work.execute(read_order(job.order_path), store=self.store, should_stop=lambda: False)
+
+    def look(self) -> Board:
+        return look(self.ledger, self.slurm)
+
+    def settle(self, **options: bool) -> Board:
+        return settle(self.look(), **options)
+
+    def stand(self, job: Job) -> str:
+        return self.look().newest()[job.run_id].stand
+
+    def failure(self, job: Job) -> Failure | None:
+        record = self.store.fit_record(job.run_id)
+        return record.failure if record is not None else None
+
+    def end(self, state: str, **facts: Any) -> None:
+        """Let every job that waits or runs end in a state."""
+        for job in self.fake.jobs:
+            if job.state in ("PENDING", "RUNNING"):
+                self.become(job, state, **facts)
+
+    @staticmethod
+    def become(job: FakeJob, state: str, **facts: Any) -> None:
+        job.state = state
+        for name, value in facts.items():
+            setattr(job, name, value)
