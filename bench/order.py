@@ -16,7 +16,7 @@ class Execution(BaseModel):
 
     device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda, cuda:N")
     threads: int = Field(0, ge=0, description="torch threads; 0: all cores divided by the jobs")
-    workers: int = Field(2, ge=0, description="processes or threads that decode and augment images")
+    workers: int = Field(2, ge=0, description="threads that decode and augment images, and processes that compute CRFs")
     inference_batch: int = Field(8, ge=1, description="images a forward pass of the backbone")
     cache_limit: int = Field(50 * 10**9, ge=0, description="bytes that the feature caches of a plan may take")
     checkpoint_every: float = Field(120.0, ge=0, description="seconds between checkpoints of a fit")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from bench.cli.output import warn
+from bench.extras import require_crf
 from bench.order import Execution
 from bench.plan.model import Plan
 from bench.plan.storage import require_space
@@ -59,22 +58,11 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots) -> None:
         ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
     """
     require_space(plan, execution.cache_limit)
-    check_extras(plan)
+    require_crf(view for run in plan.unfinished for view in run.condition.missing)
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
         check_device(execution.device)
     for warning in check_data(plan, roots):
         warn(warning)
-
-
-def check_extras(plan: Plan) -> None:
-    """Refuse a plan that needs a package that is not installed.
-
-    Raises:
-        ConfigError: a view asks for a CRF and pydensecrf2 is missing.
-    """
-    wants_crf = any(view.crf is not None for run in plan.unfinished for view in run.condition.missing)
-    if wants_crf and importlib.util.find_spec("pydensecrf") is None:
-        raise ConfigError("a protocol asks for a CRF, but pydensecrf2 is not installed; install the extra crf")
 
 
 def check_device(device: str) -> None:

@@ -50,7 +50,7 @@ ExecutorName = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Gpus = Annotated[str, typer.Option("--gpus", help="GPUs to hand out, one a process: 0,1. With Slurm: GPUs a job.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads a run; 0: processors / jobs.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Workers a run that decode images.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Threads that decode, processes for CRFs; a run.")]
 InferenceBatch = Annotated[int, typer.Option("--inference-batch", min=1, help="Images a forward pass of the backbone.")]
 CacheLimit = Annotated[
     str, typer.Option("--cache-limit", help="What the feature caches of the grid may take.", metavar="SIZE")

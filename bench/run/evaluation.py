@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +17,12 @@ from bench.run.health import clusters_in_use, status_of
 from bench.run.labels import evaluated_labels
 from bench.run.looking import scored_images
 from bench.run.operations import image_flops
-from common.errors import ConfigError, RunInterrupted
+from common.errors import RunInterrupted
 from datasets import subset
 from results.record import ClassTable, EvaluationRecord
 
 if TYPE_CHECKING:
+    from bench.evaluation.counting import ScoredImage
     from bench.features import ViewFeatures
     from bench.measure import Meter
     from datasets.interface import ClassSet, DataInfo, ImageLoader
@@ -37,8 +40,6 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         RunInterrupted: the run was asked to stop; the evaluation starts anew when it is ordered again.
         UserError: images or labels are not as they should be.
     """
-    if view.crf is not None:
-        raise ConfigError("a view with a CRF: this release has no CRF stage; leave crf out of the protocol")
     started, meter = now(), run.meter()
     data = run.open_data(view.dataset)
     images = data.images(view.split)
@@ -94,24 +95,38 @@ def _count(run: Run, view: View, method: Segmenter, features: ViewFeatures, mete
     progress = run.progress("evaluate")
     logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
     with meter.stage("evaluate", items=len(features)):
-        contingency = count(
-            scored_images(
-                method,
-                view,
-                features,
-                device=run.device,
-                stage=meter.stage,
-                should_stop=run.should_stop,
-                labels=evaluated_labels(run, view),
-            ),
-            data.labels(view.split),
+        scored = scored_images(
+            method,
+            view,
+            features,
+            device=run.device,
+            stage=meter.stage,
+            should_stop=run.should_stop,
+            labels=evaluated_labels(run, view),
+        )
+        counted = partial(
+            count,
+            labels=data.labels(view.split),
             n_clusters=method.n_clusters,
             n_labels=data.info.n_raw_labels,
             counted=lambda done: progress(done, len(features)),
         )
+        contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)
     if contingency.n_images < len(features):
         raise RunInterrupted
     return contingency
+
+
+def _with_crf(
+    run: Run, view: View, scored: Iterator[ScoredImage], counted: Callable[..., Contingency], meter: Meter
+) -> Contingency:
+    """Count with a CRF over each image, in processes of their own."""
+    from bench.evaluation.crf_pool import CrfPool
+
+    assert view.crf is not None
+    images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers
+    with CrfPool(view.crf, images, processes=processes, should_stop=run.should_stop, stage=meter.stage) as pool:
+        return counted(pool.ahead(scored), assign=pool.assign)
 
 
 def class_tables(info: DataInfo) -> dict[str, ClassTable]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bench.extras import require_crf
 from bench.run.checkpoint import RunCheckpoint
 from bench.run.context import Run
 from bench.run.evaluation import evaluate, view_features
@@ -36,10 +37,11 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     """Fit, evaluate and record. What is stored already is not done again. The caller owns the claim on the run.
 
     Raises:
-        UserError: the data or the backbone is not as the order needs it.
+        UserError: the data or the backbone is not as the order needs it, or a package that it needs is missing.
         Exception: whatever the method raises. Recording a failure is the caller's.
     """
     run = Run(order, store, should_stop)
+    require_crf(order.views)
     try:
         if order.features_only:
             _extract(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def test_no_store_yet(bench: Bench, lab: Lab, command: list[str]) -> None:
 
 
 def test_a_crf_without_its_package(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.cli.checks.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     text = "{protocols: [{name: c, extends: whole, view: {crf: {}}}], runs: [{method: kmeans}]}"
     refused(bench("run", "--grid", lab.write(text), "--out", lab.out), "install the extra crf")
 

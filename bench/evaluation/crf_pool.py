@@ -1,0 +1,160 @@
+"""CRFs of several images at a time, each in a process of its own, handed over in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.evaluation.counting import ScoredImage
+from bench.evaluation.crf import crf_bytes, crf_image, refine, require_countable
+from bench.evaluation.placement import Placement
+from common.errors import RunInterrupted
+from datasets.interface import ImageLoader
+from results.specification import Crf
+
+_POLL_S = 0.5  # how soon a stop is noticed while an image is waited for
+_SHARE = 0.8  # of the free memory
+
+
+class CrfPool:
+    """A DenseCRF over each image of a stream; the number of processes does not change what comes out.
+
+    Each process computes with one thread. Images are begun ahead of the one that is asked for, as many as there are
+    processes and as fit together into four fifths of the memory that was free at the start.
+
+    Args:
+        crf: iterations, sizes and weights.
+        images: where the images themselves come from.
+        processes: images at a time; 0 counts as 1.
+        should_stop: asked while an image is waited for.
+        stage: measures the waiting.
+        memory: bytes that all processes may take together; None: four fifths of what is free.
+    """
+
+    def __init__(
+        self,
+        crf: Crf,
+        images: ImageLoader,
+        *,
+        processes: int,
+        should_stop: Callable[[], bool],
+        stage: Callable[[str], AbstractContextManager[None]],
+        memory: int | None = None,
+    ) -> None:
+        self._crf, self._images = crf, images
+        self._should_stop, self._stage = should_stop, stage
+        self._processes = max(1, processes)
+        self._memory = int(psutil.virtual_memory().available * _SHARE) if memory is None else memory
+        self._begun: dict[str, Future[NDArray[np.int64]]] = {}
+
+    def __enter__(self) -> Self:
+        self._others = set(multiprocessing.active_children())
+        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in mid-flight
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_prepare)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # nobody waits for what the processes are at
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.terminate()
+        self._pool.shutdown(cancel_futures=True)
+
+    def ahead(self, images: Iterable[ScoredImage]) -> Iterator[ScoredImage]:
+        """The images in their order, the CRFs of the following ones begun before each is handed over.
+
+        Raises:
+            MemoryError: one image alone needs more memory than there is.
+            RunInterrupted: the run was asked to stop.
+        """
+        waiting: deque[ScoredImage] = deque()
+        for image in images:
+            while waiting and self._full(waiting, image):
+                yield waiting.popleft()
+            self._begin(image)
+            waiting.append(image)
+        while waiting:
+            yield waiting.popleft()
+
+    def assign(self, image: ScoredImage) -> Tensor:
+        """(H, W) int64 clusters of an image that ``ahead`` has handed over.
+
+        Raises:
+            RunInterrupted: the run was asked to stop.
+            FloatingPointError: a score is nan or infinite.
+            MemoryError: the process was ended from outside, most likely for the memory it took.
+        """
+        future = self._begun.pop(image.image_id)
+        with self._stage("crf"):
+            while not wait([future], timeout=_POLL_S).done:
+                if self._should_stop():
+                    raise RunInterrupted(f"stopped during the CRF of image {image.image_id}")
+            try:
+                return torch.from_numpy(future.result())
+            except BrokenProcessPool as error:
+                raise MemoryError(f"a process was killed during the CRF; {_needs(image)}") from error
+
+    def _full(self, waiting: Iterable[ScoredImage], image: ScoredImage) -> bool:
+        at_work = [other for other in waiting if not self._begun[other.image_id].done()]
+        taken = sum(_bytes(other) for other in at_work)
+        return len(at_work) >= 2 * self._processes or taken + _bytes(image) > self._memory
+
+    def _begin(self, image: ScoredImage) -> None:
+        if self._should_stop():
+            raise RunInterrupted(f"stopped before the CRF of image {image.image_id}")
+        require_countable(image.scores.shape[1], image.placement.target)
+        if _bytes(image) > self._memory:
+            raise MemoryError(f"{_needs(image)}, and {self._memory / 1e9:.1f} GB are there to be used")
+        picture = crf_image(self._images, image.image_id, image.placement)
+        task = (image.scores.cpu().numpy(), image.placement, picture, self._crf)
+        try:
+            self._begun[image.image_id] = self._pool.submit(_refine, *task)
+        except BrokenProcessPool as error:
+            raise MemoryError(f"a process was killed during the CRF before image {image.image_id}") from error
+
+
+def _bytes(image: ScoredImage) -> int:
+    return crf_bytes(image.scores.shape[1], image.placement.target)
+
+
+def _needs(image: ScoredImage) -> str:
+    height, width = image.placement.target
+    return (
+        f"image {image.image_id}: a CRF over {image.scores.shape[1]} clusters of {height} x {width} pixels takes about "
+        f"{_bytes(image) / 1e9:.1f} GB"
+    )
+
+
+def _refine(scores: NDArray[np.float32], placement: Placement, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
+    return refine(torch.from_numpy(scores), placement, image, crf)
+
+
+def _prepare() -> None:
+    """Of a new process: one thread, so that sums have one order; stopping is the parent's; no life without a parent."""
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,121 @@
+"""CRFs in processes: the same in any number of them, in order, within the memory, and stopped when asked."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench.evaluation.counting import ScoredImage, count
+from bench.evaluation.crf import crf_bytes, refine
+from bench.evaluation.crf_pool import CrfPool
+from bench.evaluation.placement import Placement
+from common.errors import RunInterrupted
+from common.geometry import Crop
+from results.specification import Crf
+
+pytest.importorskip("pydensecrf.densecrf")
+
+PLACEMENT = Placement((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (16, 20))
+NEED = crf_bytes(4, (16, 20))
+
+
+class Pictures:
+    """Random images and labels."""
+
+    ids = tuple("abcdef")
+
+    def __init__(self, height: int = 16, width: int = 20) -> None:
+        self.size = height, width
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        return np.random.default_rng(ord(image_id)).integers(0, 256, (*self.size, 3), dtype=np.uint8)
+
+    def label(self, image_id: str) -> NDArray[np.uint16]:
+        return np.random.default_rng(ord(image_id)).integers(0, 3, self.size).astype(np.uint16)
+
+    def digest(self) -> str:
+        return ""
+
+
+def scored() -> list[ScoredImage]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        ScoredImage(name, (16, 20), torch.randn(1, 4, 4, 5, generator=generator) * 3, PLACEMENT)
+        for name in Pictures.ids
+    ]
+
+
+class Stages:
+    """Counts how often each stage was entered."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.entered.append(name)
+        yield
+
+
+def pool(processes: int, images: Pictures | None = None, **options: object) -> CrfPool:
+    settings = {"should_stop": lambda: False, "stage": Stages(), **options}
+    return CrfPool(Crf(), images or Pictures(), processes=processes, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "memory"), [(0, None), (1, None), (3, None), (3, NEED)])
+def test_the_number_of_processes_and_the_memory_change_nothing(processes: int, memory: int | None) -> None:
+    expected = [refine(image.scores, PLACEMENT, Pictures().image(image.image_id), Crf()) for image in scored()]
+    stages = Stages()
+    with pool(processes, memory=memory, stage=stages) as crf:
+        found = [(image.image_id, crf.assign(image).numpy()) for image in crf.ahead(scored())]
+    assert [name for name, _ in found] == list(Pictures.ids)
+    for (_, clusters), wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(clusters, wanted)
+    assert stages.entered == ["crf"] * 6
+
+
+@pytest.mark.slow
+def test_counting_through_the_pool_and_what_goes_wrong_in_it() -> None:
+    images = scored()
+    with pool(1) as crf:
+        contingency = count(crf.ahead(images), Pictures(), n_clusters=4, n_labels=3, assign=crf.assign)
+        assert contingency.image_ids == Pictures.ids
+        assert contingency.n_pixels == 6 * 16 * 20
+        images[0].scores[0, 0, 0, 0] = torch.inf
+        with pytest.raises(FloatingPointError, match="image a: patch scores hold nan or infinite values"):
+            count(crf.ahead(images[:1]), Pictures(), n_clusters=4, n_labels=3, assign=crf.assign)
+
+
+def test_an_image_that_does_not_fit_is_named_with_what_it_needs() -> None:
+    message = r"image a: a CRF over 4 clusters of 16 x 20 pixels takes about 0\.0 GB, and 0\.0 GB are there"
+    with pool(1, memory=NEED - 1) as crf, pytest.raises(MemoryError, match=message):
+        next(crf.ahead(scored()))
+
+
+def test_a_stop_is_heeded_before_an_image_and_during_it() -> None:
+    answers = iter([False, False, True])
+    with pytest.raises(RunInterrupted, match="before the CRF of image c"), pool(1, should_stop=answers.__next__) as crf:
+        list(crf.ahead(scored()))
+    with pool(1, should_stop=lambda: True) as crf:
+        crf._begun["a"] = Future()  # never done
+        with pytest.raises(RunInterrupted, match="during the CRF of image a"):
+            crf.assign(scored()[0])
+
+
+def test_a_process_that_is_killed_is_told_as_a_lack_of_memory() -> None:
+    slow = Placement((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (800, 1000))
+    large = ScoredImage("a", (800, 1000), torch.zeros(1, 64, 4, 5), slow)
+    with pool(1, Pictures(800, 1000)) as crf:
+        (image,) = crf.ahead([large])
+        for process in set(multiprocessing.active_children()) - crf._others:
+            process.kill()
+        with pytest.raises(MemoryError, match="was killed during the CRF; image a: a CRF over 64 clusters"):
+            crf.assign(image)
