@@ -163,7 +163,8 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         0.0,
         ge=0,
         lt=1,
-        description="of the moving averages of the functions' covariance and its Jacobian, a step; 0: no averages",
+        description="share that moving averages of the functions' covariance and its Jacobian keep at a step, 1 - the "
+        "paper's rate; 0: no averages",
     )
     jacobian_patches: int | None = Field(
         512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"

@@ -14,14 +14,14 @@ class Averages(nn.Module):
     """Averages of Sigma = E[u u^T] and of J_ij = E[u_i du_j/dtheta] over batches, with weights that decay.
 
     Without them the gradient of a batch is biased, because it multiplies estimates from the same patches (Pfau et al.,
-    2019, section 3.2). J is kept for i <= j alone: the masked gradient of Sigma is upper triangular and multiplies no
+    2019). J is kept for i <= j alone: the masked gradient of Sigma is upper triangular and multiplies no
     other entry. Weights are normalised from the first batch on, so that no start value fades out of the averages. They
     are buffers: a checkpoint that holds this module's state holds them.
 
     Args:
         functions: n.
         parameters: of the network, theta.
-        decay: of a batch's weight with every further batch, in (0, 1).
+        decay: of a batch's weight with every further batch, in (0, 1); 1 minus the rate that the paper states.
     """
 
     sigma: Tensor

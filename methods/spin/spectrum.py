@@ -1,6 +1,6 @@
 """Eigenvalues of functions that are not yet eigenfunctions, and the masked gradients that make them so.
 
-Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*, ICLR 2019, section 3. All n x n algebra
+Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*, ICLR 2019. All n x n algebra
 is in float64: it costs nothing beside the network, and the functions of a network that starts to learn are nearly
 dependent.
 """
@@ -49,8 +49,7 @@ class Spectrum:
         Raises:
             NumericalError: as ``cholesky``, or Pi is not finite.
         """
-        if not bool(pi.isfinite().all()):
-            raise NumericalError("the operator's image of the functions of SpIN holds NaN or infinite values")
+        require_finite_moments(sigma, pi)
         factor = cholesky(sigma)
         left = torch.linalg.solve_triangular(factor, pi.double(), upper=False)
         return cls(factor, torch.linalg.solve_triangular(factor, left.T, upper=False).T)
@@ -66,7 +65,7 @@ class Spectrum:
         return float((self.matrix - torch.diag(self.eigenvalues)).abs().max())
 
     def masked_gradients(self) -> MaskedGradients:
-        """dPi = L^-T diag(L)^-1 and dSigma = -L^-T triu(Lambda diag(L)^-1) (Pfau et al., 2019, eq. 14 and 15).
+        """dPi = L^-T diag(L)^-1 and dSigma = -L^-T triu(Lambda diag(L)^-1) (Pfau et al., 2019).
 
         Both are one-sided: Sigma and Pi are symmetric, so the derivative along u_i is twice the product of column i
         with E[(K u) du_i] and E[u du_i].
@@ -82,6 +81,18 @@ def second_moment(first: Tensor, second: Tensor) -> Tensor:
     return first.detach().double().T @ second.detach().double() / len(first)
 
 
+def require_finite_moments(sigma: Tensor, pi: Tensor) -> None:
+    """Refuse moments that hold NaN or infinite values, and say whether functions or their image are to blame.
+
+    Raises:
+        NumericalError: one is not finite.
+    """
+    if not bool(sigma.isfinite().all()):
+        raise NumericalError("the functions of SpIN hold NaN or infinite values: its training diverged")
+    if not bool(pi.isfinite().all()):
+        raise NumericalError("the operator's image of the functions of SpIN holds NaN or infinite values")
+
+
 def cholesky(sigma: Tensor) -> Tensor:
     """L of Sigma = L L^T, (n, n) float64 lower triangular with a positive diagonal.
 
@@ -92,9 +103,8 @@ def cholesky(sigma: Tensor) -> Tensor:
         NumericalError: Sigma is not finite, or a function is a combination of those before it up to rounding, as all
             are on features that are constant.
     """
+    require_finite_moments(sigma, sigma)
     wide = sigma.double()
-    if not bool(wide.isfinite().all()):
-        raise NumericalError("the functions of SpIN hold NaN or infinite values: its training diverged")
     factors: tuple[Tensor, Tensor] = torch.linalg.cholesky_ex(wide)
     factor, failed = factors
     left = factor.diagonal().square() / wide.diagonal()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from methods.spin.averages import Averages
 from methods.spin.operators import Functions, Operator
-from methods.spin.spectrum import Spectrum, second_moment
+from methods.spin.spectrum import Spectrum, require_finite_moments, second_moment
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ def spin_terms(
     averages: Averages | None = None,
     drawn: Tensor | None = None,
 ) -> SpinTerms:
-    """The loss of a batch (Pfau et al., 2019, algorithm 1).
+    """The loss of a batch (Pfau et al., 2019).
 
     With Sigma and Pi of the batch, masked gradients dPi and dSigma, and G_i = sum_j dPi_ji (K u)_j, the gradient is
     twice E[sum_i G_i du_i] + sum_{j <= i} dSigma_ji J_ji. Without averages J is the batch's own and takes one backward
-    pass. Then the gradient is exactly 0 at eigenfunctions whatever the batch holds, so it settles fast, but it is
-    biased as long as they are not reached. With averages it is unbiased up to the age of what is averaged, but the two
-    terms come from different batches, and their noise no longer cancels.
+    pass; the gradient is then exactly 0 wherever K u = u diag(l), whatever points the batch holds, so it settles fast,
+    but it is biased elsewhere. With averages it is unbiased up to the age of what is averaged, but its two parts come
+    from different batches and their noise no longer cancels: the learning rate must be low.
 
     Args:
         u: points to n functions.
@@ -57,7 +57,7 @@ def spin_terms(
     values, image = operator.apply(u, x)
     sigma, pi = second_moment(values, values), second_moment(values, image)
     if averages is not None:
-        Spectrum.of(sigma, pi)  # a batch that is not sound must not enter the averages
+        require_finite_moments(sigma, pi)  # a batch that is not sound must not enter the averages
         averages.update(values if drawn is None else u(x[drawn]), sigma, parameters)
         sigma = averages.sigma
     spectrum = Spectrum.of(sigma, pi)

@@ -11,6 +11,7 @@ from methods.graphs.kernel import DenseKernel
 from methods.spin.averages import Averages
 from methods.spin.network import FunctionNetwork
 from methods.spin.operators import Functions, KernelOperator
+from methods.spin.spectrum import second_moment
 from methods.spin.step import spin_terms
 
 
@@ -120,9 +121,21 @@ def test_a_batch_that_is_not_sound_leaves_the_averages_as_they_were() -> None:
     averages = Averages(4, parameters, 0.9)
     spin_terms(network, x, KernelOperator(kernel), parameters, averages)
     before = {name: tensor.clone() for name, tensor in averages.state_dict().items()}
-    with pytest.raises(NumericalError, match="combination of those before it"):
-        spin_terms(network, x[:1].expand(30, 5), KernelOperator(kernel), parameters, averages)
+    x[3, 2] = float("nan")
+    with pytest.raises(NumericalError, match="the functions of SpIN hold NaN"):
+        spin_terms(network, x, KernelOperator(kernel), parameters, averages)
     assert all(torch.equal(before[name], tensor) for name, tensor in averages.state_dict().items())
+
+
+def test_averages_serve_batches_smaller_than_the_number_of_functions() -> None:
+    network, x, _ = problem(6)
+    parameters = list(network.parameters())
+    averages = Averages(4, parameters, 0.9)
+    averages.update(network(x), second_moment(network(x), network(x)), parameters)
+    few, kernel = x[:2], DenseKernel(torch.eye(2, dtype=torch.float64))
+    assert spin_terms(network, few, KernelOperator(kernel), parameters, averages).loss.isfinite()
+    with pytest.raises(NumericalError, match="function 3 of the 4"):
+        spin_terms(network, few, KernelOperator(kernel), parameters)
 
 
 def test_gradients_in_single_precision_are_near_those_in_double() -> None:
