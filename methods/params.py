@@ -159,6 +159,7 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
 
     k: int = Field(64, ge=2, description="number of clusters: k-means centres")
     functions: int = Field(16, ge=2, description="eigenfunctions that are learnt, those of the largest eigenvalues")
+    lr: float = Field(3e-3, gt=0, description="Adam's learning rate at the first step")
     decay: float = Field(
         0.0,
         ge=0,

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
-from methods.params import KMeansParams, LloydParams, NeuralEFKMeansParams, NeuralEFParams, Params, SpinParams
+from methods.params import (
+    GraphParams,
+    KMeansParams,
+    LloydParams,
+    NeuralEFKMeansParams,
+    NeuralEFParams,
+    Params,
+    SpinParams,
+)
 
 MODELS = [
     KMeansParams,
@@ -68,6 +76,33 @@ def test_published_settings_are_the_defaults() -> None:
     assert (params.temperature_max, params.temperature_min) == (1.0, 0.3)
     assert params.discrete
     assert (params.noise, params.normalisation, params.penalty, params.graph) == ("gumbel", "clamped", "fixed", "knn")
+
+
+def test_spin_learns_sixteen_functions_by_two_layers_of_128_on_the_same_kernel() -> None:
+    params, other = SpinParams(), NeuralEFParams()
+    assert (params.functions, params.depth, params.width, params.decay) == (16, 2, 128, 0.0)
+    assert all(getattr(params, name) == getattr(other, name) for name in GraphParams.model_fields)
+    assert (params.epochs, params.batch_size) == (other.epochs, other.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("functions", 1),
+        ("decay", 1.0),
+        ("decay", -0.1),
+        ("jacobian_patches", 0),
+        ("width", 0),
+        ("depth", -1),
+        ("features", "first"),
+        ("activation", "step"),
+        ("input", "last"),
+        ("lr_min", 1.0),
+    ],
+)
+def test_values_of_spin_out_of_range_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        SpinParams(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

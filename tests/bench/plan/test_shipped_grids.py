@@ -159,6 +159,7 @@ def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
         ("kmeans", "all_standardised_l2"),
         ("neuralef", None),
         ("neuralef_kmeans", "hidden"),
+        ("spin", "eigenfunctions_l2"),
     ]
     assert {run.spec.params["k"] for run in plan.runs} == {64}
     assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)
