@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 from reports.ablations import Ablation, Compared, ablations, compare
 from reports.cells import score_cell
 from reports.collect import Entry
 from reports.main_table import METRICS
+from reports.renderers.tex_escape import label
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, State, Table
 from results.comparison import MIN_SEEDS, verdict
@@ -33,18 +35,19 @@ COLUMNS = (
     Column("verdict", "verdict"),
     Column("detectable", "detectable", "effect"),
     Column("more_seeds", "more seeds", "count"),
+    Column("in_words", "in words", machine=True),
 )
 
 
 def ablation_tables(entries: Sequence[Entry]) -> list[Table]:
     """A table for each baseline that has variations, in the order of the entries."""
     found = ablations(entries)
-    grids = [ablation.grid for ablation in found]
-    numbers = [grids[:index].count(grid) + 1 for index, grid in enumerate(grids)]
-    return [
-        _table(ablation, f"ablation-{ablation.grid}" + (f"-{number}" if number > 1 else ""))
-        for ablation, number in zip(found, numbers, strict=True)
-    ]
+    names: list[str] = []
+    for ablation in found:
+        stem = label(f"ablation-{ablation.grid}")
+        free = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+        names.append(next(name for name in free if name not in names))
+    return [_table(ablation, name) for ablation, name in zip(found, names, strict=True)]
 
 
 def _table(ablation: Ablation, name: str) -> Table:
@@ -56,10 +59,13 @@ def _table(ablation: Ablation, name: str) -> Table:
         "seed, with the 95 % Student-t interval where there are two seeds or more. Verdicts on mIoU at the 5 % level, "
         f"corrected over the table by Holm's method; a claim needs {MIN_SEEDS} seeds."
     )
-    if any(row.cells.get("verdict", Cell()).value == "undecided" for row in rows):
+    words = {row.cells.get("verdict", Cell()).value for row in rows}
+    if "undecided" in words:
+        notes.remark("Detectable: the effect that would have been found with a probability of 0.8.")
+    if words & {"undecided", "no claim"}:
         notes.remark(
-            "Detectable: the effect that would have been found with a probability of 0.8. More seeds: about how many "
-            "would decide; with 0, only the correction for the size of the table stands in the way."
+            "More seeds: about how many would decide if difference and spread stay as they are; a dash: no number up "
+            "to 1000; 0: only the correction for the size of the table stands in the way."
         )
     caption = f"Ablation of {ablation.pairs[0][0].marked_title}: one change at a time."
     return Table(name, caption, COLUMNS, rows, notes.notes())
@@ -113,4 +119,5 @@ def _verdict_cells(found: PairedDifference, p: float | None) -> dict[str, Cell]:
         "verdict": Cell(value=reached.word),
         "detectable": Cell(value=reached.detectable),
         "more_seeds": Cell(value=reached.more_seeds),
+        "in_words": Cell(value=reached.sentence),
     }

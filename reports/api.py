@@ -12,6 +12,7 @@ from reports.cost_table import cost_table
 from reports.health_table import health_table
 from reports.images import Intervals, image_intervals
 from reports.main_table import main_table
+from reports.overview_table import overview_table
 from reports.per_class_table import per_class_tables
 from reports.published.table import published_table
 from reports.renderers.csv import render_csv
@@ -95,10 +96,11 @@ def build_published_table(
 
 
 def all_tables(entries: Sequence[Entry], intervals: Intervals | None = None) -> list[Table]:
-    """Every table of some entries: main results (with ``intervals`` over images), ablations, costs, classes, health."""
-    health = health_table(entries)
+    """Every table of some entries: main results (with ``intervals`` over images), overview, ablations, costs, ..."""
+    health, overview = health_table(entries), overview_table(entries)
     return [
         main_table(entries, intervals),
+        *([overview] if overview is not None else []),
         *ablation_tables(entries),
         cost_table(entries),
         *per_class_tables(entries),

@@ -49,12 +49,12 @@ def mean_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Ce
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(found), marks=marks)
 
 
-def peak_cell(entry: Entry, measure: Measure) -> Cell:
+def peak_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
     """The largest cost over the finished seeds that have it."""
     found = _measured(entry, measure)
     if not found:
         return Cell(runs=entry.all_runs)
-    return Cell(value=max(found.values()), n=len(found), runs=tuple(found))
+    return Cell(value=max(found.values()), n=len(found), runs=tuple(found), marks=marks)
 
 
 def seeds_cell(entry: Entry, notes: NoteBook) -> Cell:

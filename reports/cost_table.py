@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from reports.cells import mean_cell, peak_cell
 from reports.collect import Entry, SeedResult, distinct
 from reports.costs import FEATURES_STAGE, run_cost
-from reports.hardware import entry_hardware, warn_if_unlike
+from reports.hardware import entry_hardware, unlike_marks
 from reports.settings import SETTING_COLUMNS, setting_cells
 from reports.table import Cell, Column, NoteBook, Row, Table
-from results.record import StageCost
+from results.record import BASE_STAGE, StageCost
+
+_ORDER = {
+    name: place
+    for place, name in enumerate((FEATURES_STAGE, "labels", BASE_STAGE, "graph", "fit", "predict", "evaluate"))
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("flops_predict", "FLOPs an image, predict", "flops", "lower", machine=True),
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
-    rows = tuple(_row(entry, found, notes) for entry in entries)
+    unlike = unlike_marks(entries, notes)
+    rows = tuple(_row(entry, found, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
     notes.remark(
         "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock. Images/s: of the "
         "evaluation, its features left out. Memory: maximum over seeds and stages. FLOPs an image: backbone and "
@@ -65,18 +71,20 @@ def cost_table(entries: Sequence[Entry]) -> Table:
             "Fit started from: seconds of the stored fit that a row's fits start from, its features left out. Another "
             "run paid for it and the other columns leave it out; a comparison of methods has to add it."
         )
-    warn_if_unlike(entries, notes)
     return Table("costs", "Time and memory.", columns, rows, notes.notes())
 
 
 def stages(entries: Iterable[Entry]) -> list[Stage]:
-    """The stages that were paid for in any finished run, those of fits first, each part in the order of the records."""
+    """The stages that were paid for in any finished run: those of fits first, in the order in which work is done.
+
+    Stages that are not known by name come last in their part, in the order of the records.
+    """
     found: dict[Stage, None] = {}
     results = [result for entry in entries for result in entry.done]
     for part in ("fit", "evaluation"):
         for result in results:
             found |= {Stage(part, cost.stage): None for cost in _costs(result, part) if not cost.reused}
-    return list(found)
+    return sorted(found, key=lambda stage: (stage.part != "fit", _ORDER.get(stage.name, len(_ORDER))))
 
 
 def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
@@ -89,15 +97,15 @@ def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
     return seconds
 
 
-def _row(entry: Entry, found: Sequence[Stage], notes: NoteBook) -> Row:
+def _row(entry: Entry, found: Sequence[Stage], unlike: tuple[str, ...], notes: NoteBook) -> Row:
     cells = setting_cells(entry, notes)
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
-        cells[stage.key] = mean_cell(entry, stage_seconds(stage))
-    cells["base_fit_s"] = mean_cell(entry, lambda result: run_cost(result).base_fit_s)
-    cells["images_per_s"] = mean_cell(entry, _throughput)
-    cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss)
-    cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device)
+        cells[stage.key] = mean_cell(entry, stage_seconds(stage), unlike)
+    cells["base_fit_s"] = mean_cell(entry, lambda result: run_cost(result).base_fit_s, unlike)
+    cells["images_per_s"] = mean_cell(entry, _throughput, unlike)
+    cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss, unlike)
+    cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device, unlike)
     cells["parameters"] = peak_cell(entry, lambda result: None if result.fit is None else result.fit.parameters)
     for key, measure in (("flops", _flops), ("flops_features", _flops_features), ("flops_predict", _flops_predict)):
         cells[key] = peak_cell(entry, measure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from reports.collect import Entry
@@ -27,10 +28,33 @@ def entry_hardware(entry: Entry) -> str | None:
     return " and ".join(known) or None
 
 
-def warn_if_unlike(entries: list[Entry], notes: NoteBook) -> None:
-    """Add a remark where times come from more than one kind of hardware."""
-    if len({name for name in map(entry_hardware, entries) if name is not None}) > 1:
-        notes.remark("Rows were timed on unlike hardware (see the column): their times and memory do not compare.")
+def hardware_groups(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Hardware -> the finished rows that were timed on it, those without a word of it under an empty name."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.done:
+            groups.setdefault(entry_hardware(entry) or "", []).append(entry)
+    return groups
+
+
+def unlike_marks(entries: Sequence[Entry], notes: NoteBook) -> dict[int, tuple[str, ...]]:
+    """Position -> the mark for times and memory of rows on other hardware than most rows; none where all are alike.
+
+    Of equally frequent kinds of hardware the first counts as that of most rows. Rows without a finished seed have
+    nothing to mark.
+    """
+    groups = hardware_groups(entries)
+    if len(groups) < 2:
+        return {}
+    usual = max(groups, key=lambda name: len(groups[name]))
+    notes.remark(f"Times and memory of rows without a hardware mark: {usual or 'hardware not recorded'}.")
+    marks: dict[int, tuple[str, ...]] = {}
+    for index, entry in enumerate(entries):
+        name = entry_hardware(entry) or ""
+        if entry.done and name != usual:
+            where = f"Timed on {name}" if name else "Timed on hardware that was not recorded"
+            marks[index] = (notes.mark(f"{where}: not to be compared with rows of another or no such mark."),)
+    return marks
 
 
 def _gpu(gpus: Any, device: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
 from reports.collect import Entry, SeedResult, distinct
 from reports.costs import run_cost
-from reports.hardware import entry_hardware, warn_if_unlike
+from reports.hardware import entry_hardware, unlike_marks
 from reports.images import COLUMN, REMARK, Intervals, image_cell
 from reports.ranking import emphasise
 from reports.settings import SETTING_COLUMNS, setting_cells
@@ -50,13 +50,13 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
         intervals: gives a further column with intervals over images.
     """
     notes, entries = NoteBook(), distinct(entries)
-    rows = tuple(_row(entry, intervals, notes) for entry in entries)
+    unlike = unlike_marks(entries, notes)
+    rows = tuple(_row(entry, intervals, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
         "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
         "left out. Memory: maximum over seeds and stages."
     )
-    warn_if_unlike(entries, notes)
     for note in dict.fromkeys(entry.note for entry in entries if entry.note):
         notes.remark(note)
     columns = COLUMNS
@@ -67,7 +67,7 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     return Table("main", "Main results.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, intervals: Intervals | None, notes: NoteBook) -> Row:
+def _row(entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], notes: NoteBook) -> Row:
     cells = setting_cells(entry, notes)
     if intervals is not None:
         cells[COLUMN.key] = image_cell(entry, intervals)
@@ -76,18 +76,19 @@ def _row(entry: Entry, intervals: Intervals | None, notes: NoteBook) -> Row:
     cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)
     cells["seeds"] = seeds_cell(entry, notes)
     cells["seeds_planned"] = Cell(value=len(entry.seeds), n=len(entry.seeds), runs=entry.all_runs)
-    return Row({**cells, **_cost_cells(entry, notes)}, ranked=not entry.uses_labels)
+    return Row({**cells, **_cost_cells(entry, unlike, notes)}, ranked=not entry.uses_labels)
 
 
-def _cost_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
+def _cost_cells(entry: Entry, unlike: tuple[str, ...], notes: NoteBook) -> dict[str, Cell]:
+    reused = _reuse_marks(entry.done, notes)
     return {
         "hardware": Cell(value=entry_hardware(entry), runs=entry.runs),
-        "features_s": mean_cell(entry, lambda result: run_cost(result).features_s),
-        "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, _reuse_marks(entry.done, notes)),
-        "base_fit_s": mean_cell(entry, lambda result: run_cost(result).base_fit_s),
-        "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s),
-        "peak_rss_bytes": peak_cell(entry, lambda result: run_cost(result).peak_rss),
-        "peak_device_bytes": peak_cell(entry, lambda result: run_cost(result).peak_device),
+        "features_s": mean_cell(entry, lambda result: run_cost(result).features_s, unlike),
+        "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, (*reused, *unlike)),
+        "base_fit_s": mean_cell(entry, lambda result: run_cost(result).base_fit_s, unlike),
+        "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s, unlike),
+        "peak_rss_bytes": peak_cell(entry, lambda result: run_cost(result).peak_rss, unlike),
+        "peak_device_bytes": peak_cell(entry, lambda result: run_cost(result).peak_device, unlike),
     }
 
 

@@ -145,7 +145,8 @@ class Table:
         constant = [column for column in shown if column.constant and len(self._values(column)) <= 1]
         empty = [column for column in shown if column not in constant and self._is_empty(column)]
         facts = [f"{column.label}: {value}" for column in constant for value in self._values(column) if value != ""]
-        caption = f"{self.caption} {'; '.join(facts)}." if facts else self.caption
+        told = "; ".join(facts)
+        caption = f"{self.caption} {told[0].upper()}{told[1:]}." if facts else self.caption
         kept = tuple(column for column in shown if column not in constant and column not in empty)
         return replace(self, caption=caption.strip(), columns=kept)
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from common.files import write_bytes
 from reports.api import RENDERERS, all_tables
-from reports.collect import Changed, collect
+from reports.collect import Changed, Entry, collect, distinct
 from reports.figures.all import all_figures, caption
 from reports.figures.style import FORMATS, rendered
+from reports.gallery.choice import galleries
+from reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
 from reports.html.page import render_html
-from reports.images import image_intervals
+from reports.images import Intervals, image_intervals
 from reports.published.table import published_table
 from reports.renderers.macros import render_macros
 from reports.renderers.markdown import escape
 from reports.renderers.tex_escape import label
 from reports.source import Source
 from reports.table import Table
+from results.bootstrap import ImageInterval
 from results.published import load_published
 
 Progress = Callable[[str, int, int], None]
 FILES = {"markdown": ".md", "latex": ".tex", "standalone": "-standalone.tex", "csv": ".csv"}
+PAGE = "index.html"
 
 
 def write_all(
@@ -36,9 +39,10 @@ def write_all(
     resamples: int = 0,
     published: Sequence[str] | None = None,
     changed: Changed | None = None,
-    progress: Progress | None = None,
+    make_panels: PanelMaker | None = None,
+    progress: Progress = lambda name, done, total: None,
 ) -> list[Path]:
-    """Write a report of a store into a folder: the page, tables, figures, numbers for LaTeX, and ``index.md``.
+    """Write a report of a store into a folder: tables, figures, numbers for LaTeX, ``index.md`` and the page.
 
     Each file replaces the one of its name at once; other files in the folder are left alone.
 
@@ -47,51 +51,83 @@ def write_all(
         folder: made if it is missing.
         published: the data sets whose published numbers stand beside measured rows, as for ``build_published_table``;
             None: no such table.
-        progress: called with what was just written, how many files are done, and of how many.
+        make_panels: makes the panels of the gallery that the store lacks; None: only stored ones are shown. What is
+            missing then is said in the index and on the page.
+        progress: called with what was just done, how many of its kind are done, and of how many: first for the
+            intervals over images, then for the files.
 
     Returns:
-        The files, in the order in which they were written.
+        The files, in the order in which they were written; the page comes last.
 
     Raises:
         StoreError: the store holds no grid, or the folder cannot be written.
         UserError: a name is unknown.
     """
     entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
-    intervals = image_intervals(source, resamples) if resamples else None
-    tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder)
+    intervals = _told(image_intervals(source, resamples), entries, progress) if resamples else None
+    panels, missing = _panels(entries, source, make_panels)
+    tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder, panels)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
-    contents: dict[str, Callable[[], bytes]] = {
-        "index.html": lambda: render_html(entries, source, tables, figures).encode(),
-        "numbers.tex": lambda: render_macros(tables).encode(),
-        "index.md": lambda: _index(tables, list(figures)).encode(),
-    }
+
+    @cache
+    def picture(name: str, form: str) -> bytes:
+        return rendered(figures[name], form)
+
+    contents = {f"figures/{label(name)}.{form}": _picture(picture, name, form) for name in figures for form in FORMATS}
     for table in tables:
         for form, ending in FILES.items():
             contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
-    for name, figure in figures.items():
-        for form in FORMATS:
-            contents[f"figures/{label(name)}.{form}"] = _picture(figure, form)
+    contents["numbers.tex"] = lambda: render_macros(tables).encode()
+    contents["index.md"] = lambda: _index(tables, list(figures), missing).encode()
+    pictures = {name: lambda name=name: picture(name, "svg") for name in figures}
+    contents[PAGE] = lambda: render_html(entries, source, tables, pictures, missing).encode()
     for number, (name, content) in enumerate(contents.items(), start=1):
         write_bytes(folder / name, content())
-        if progress is not None:
-            progress(name, number, len(contents))
+        progress(name, number, len(contents))
     return [folder / name for name in contents]
+
+
+def _panels(entries: Sequence[Entry], source: Source, make: PanelMaker | None) -> tuple[list[Panels], list[str]]:
+    """The galleries whose panels are there or could be made, and what is to be said of the others."""
+    chosen = galleries(entries, source)
+    wanted, missing = wanted_panels(chosen, source), []
+    if wanted and make is not None:
+        missing = make(wanted)
+    lacking = len(wanted_panels(chosen, source)) if wanted else 0
+    if lacking:
+        missing.insert(0, f"{lacking} panels of the gallery are not shown: the store lacks them.")
+    found = (read_panels(gallery, source) for gallery in chosen)
+    return [panels for panels in found if panels is not None], missing
+
+
+def _told(intervals: Intervals, entries: Sequence[Entry], progress: Progress) -> Intervals:
+    """The same intervals, with progress told row by row."""
+    total, done = len(distinct(entries)), 0
+
+    def interval(entry: Entry) -> ImageInterval | None:
+        nonlocal done
+        found = intervals(entry)
+        done += 1
+        progress(f"images resampled: {entry.row.title}", done, total)
+        return found
+
+    return interval
 
 
 def _text(table: Table, form: str) -> Callable[[], bytes]:
     return lambda: RENDERERS[form](table).encode()
 
 
-def _picture(figure: Figure, form: str) -> Callable[[], bytes]:
-    return lambda: rendered(figure, form)
+def _picture(picture: Callable[[str, str], bytes], name: str, form: str) -> Callable[[], bytes]:
+    return lambda: picture(name, form)
 
 
-def _index(tables: list[Table], figures: list[str]) -> str:
+def _index(tables: Sequence[Table], figures: Sequence[str], missing: Sequence[str]) -> str:
     lines = [
         "# Report",
         "",
-        "* [index.html](index.html): everything on one page",
+        f"* [{PAGE}]({PAGE}): everything on one page",
         "* [numbers.tex](numbers.tex): every number as a LaTeX macro",
     ]
     for table in tables:
@@ -101,4 +137,5 @@ def _index(tables: list[Table], figures: list[str]) -> str:
     for name in figures:
         links = ", ".join(f"[{form}](figures/{label(name)}.{form})" for form in FORMATS)
         lines.append(f"* figure {name}: {links}. {caption(name)}")
+    lines += [f"* {escape(sentence)}" for sentence in missing]
     return "\n".join(lines) + "\n"

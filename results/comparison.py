@@ -49,9 +49,9 @@ class Verdict:
         word: ``better``, ``worse``, ``undecided``, ``no claim`` (too few seeds) or ``not comparable`` (no common seed).
         n: common seeds.
         detectable: for an undecided one, the effect that would have been found with a probability of 0.8.
-        more_seeds: for an undecided one, how many more seeds would decide with a probability of 0.8 if the difference
-            and its spread stay; 0 where only the correction for the table stands in the way; None where no number up to
-            1000 in all would.
+        more_seeds: for an undecided one and where there is no claim, how many more seeds would decide with a
+            probability of 0.8 if the difference and its spread stay, and at least as many as a claim needs; 0 where
+            only the correction for the table stands in the way; None where no number up to 1000 in all would.
     """
 
     word: Word
@@ -63,7 +63,8 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in words, effects in points."""
         if self.word == "no claim":
-            return f"no claim: {self.n} of {MIN_SEEDS} seeds"
+            more = f"about {self.more_seeds} more" if self.more_seeds else f"no number up to {_MOST_SEEDS}"
+            return f"no claim: {self.n} of {MIN_SEEDS} seeds; {more} would decide"
         if self.word == "not comparable":
             return "not comparable: no common seed"
         if self.word != "undecided":
@@ -151,14 +152,18 @@ def verdict(difference: Summary | None, p: float | None) -> Verdict:
     if difference is None:
         return Verdict("not comparable", 0)
     if difference.n < MIN_SEEDS:
-        return Verdict("no claim", difference.n)
+        return Verdict("no claim", difference.n, more_seeds=_more_seeds(difference))
     if p is not None and p <= LEVEL:
         return Verdict("better" if difference.mean > 0 else "worse", difference.n)
     if not difference.std:
         return Verdict("undecided", difference.n, 0.0)
-    needed = seeds_needed(difference)
-    more = None if needed is None else max(needed - difference.n, 0)
-    return Verdict("undecided", difference.n, detectable(difference.std, difference.n), more)
+    return Verdict("undecided", difference.n, detectable(difference.std, difference.n), _more_seeds(difference))
+
+
+def _more_seeds(difference: Summary) -> int | None:
+    """How many seeds are missing; those that any claim needs where one seed tells nothing of the spread."""
+    needed = MIN_SEEDS if difference.std is None else seeds_needed(difference)
+    return None if needed is None else max(needed - difference.n, 0)
 
 
 def _noncentral_t(degrees: int, shift: float, t: float) -> float:

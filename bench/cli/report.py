@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
-from bench.cli.output import say, show_json
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, parse_device
+from bench.cli.output import say, show_json, warn
 from bench.cli.progress import counted
 
 if TYPE_CHECKING:
+    from datasets import DataRoots
     from reports.collect import Changed
+    from reports.gallery.panels import WantedPanel
     from results.store import Store
 
+Told = Callable[[int, int], None]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 
@@ -61,6 +65,14 @@ def report(
             metavar="DATASET",
         ),
     ] = None,
+    gallery: Annotated[
+        bool,
+        typer.Option(
+            "--gallery/--no-gallery",
+            help="With --all: predict a few images anew for the gallery, unless the store has them already.",
+        ),
+    ] = True,
+    device: Annotated[str, typer.Option("--device", help="For the gallery: auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Roots = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -79,7 +91,8 @@ def report(
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
-        return _write_all(store, everything, chosen | {"published": beside}, as_json)
+        found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
+        return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
     text = _text(store, "csv" if as_json else form, chosen, beside)
     if as_json:
         show_json(csv_records(text))
@@ -104,13 +117,25 @@ def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str]
     return "\n".join(render(table, form) for table in tables)
 
 
-def _write_all(store: Store, folder: Path, chosen: dict[str, Any], as_json: bool) -> int:
+def _write_all(
+    store: Store,
+    folder: Path,
+    chosen: dict[str, Any],
+    panels: Callable[[Told, Sequence[WantedPanel]], list[str]] | None,
+    as_json: bool,
+) -> int:
     from reports import write_all
 
     with counted("writing the report") as progress:
-        told = (lambda name, done, total: progress(done, total)) if progress else None
-        written = write_all(store, folder, progress=told, **chosen)
-    show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[0]}")
+        told = progress or (lambda done, total: None)
+        written = write_all(
+            store,
+            folder,
+            make_panels=None if panels is None else partial(panels, told),
+            progress=lambda name, done, total: told(done, total),
+            **chosen,
+        )
+    show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[-1]}")
     return 0
 
 
@@ -121,6 +146,16 @@ def _changed() -> Changed:
 
     code = CurrentCode()
     return lambda fit, evaluations: changed_since(fit, evaluations, code)
+
+
+def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
+    """Make panels of the gallery, and say on stderr which could not be made and why."""
+    from bench.panels import make_panels
+
+    problems = make_panels(store, wanted, roots, device=device, progress=told)
+    for problem in problems:
+        warn(problem)
+    return problems
 
 
 def csv_records(text: str) -> list[dict[str, str | float]]:

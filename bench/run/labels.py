@@ -12,7 +12,8 @@ from methods.registry import method_facts
 if TYPE_CHECKING:
     from bench.measure import Meter
     from bench.run.context import Run
-    from results.specification import View
+    from datasets.interface import DataSet
+    from results.specification import FitSpec, View
 
 
 def training_labels(run: Run, meter: Meter) -> PatchLabels | None:
@@ -26,7 +27,7 @@ def training_labels(run: Run, meter: Meter) -> PatchLabels | None:
     if not method_facts(run.spec.method).uses_labels:
         return None
     data = run.spec.data
-    labels = _patch_labels(run, data.dataset, data.split)
+    labels = _patch_labels(run.spec, run.open_data(data.dataset), data.split)
     ids = subset(run.open_data(data.dataset).images(data.split).ids, data.subset)
     with meter.stage("labels", items=len(ids)):
         labels.require(ids, workers=run.order.execution.workers, should_stop=run.should_stop)
@@ -40,11 +41,16 @@ def evaluated_labels(run: Run, view: View) -> PatchLabels | None:
         ConfigError: the evaluated data has no classes.
         DataError: the data root does not hold the labels.
     """
-    if not method_facts(run.spec.method).labels_at_prediction:
-        return None
-    return _patch_labels(run, view.dataset, view.split)
+    return labels_at_prediction(run.spec, run.open_data(view.dataset), view.split)
 
 
-def _patch_labels(run: Run, dataset: str, split: str) -> PatchLabels:
-    data, backbone = run.open_data(dataset), run.spec.backbone
-    return PatchLabels(data.labels(split), data.info, backbone_info(backbone.name, backbone.options))
+def labels_at_prediction(spec: FitSpec, data: DataSet, split: str) -> PatchLabels | None:
+    """The labels of a split for a fit whose method declares that it predicts from them; None for all others.
+
+    Errors: as for ``evaluated_labels``.
+    """
+    return _patch_labels(spec, data, split) if method_facts(spec.method).labels_at_prediction else None
+
+
+def _patch_labels(spec: FitSpec, data: DataSet, split: str) -> PatchLabels:
+    return PatchLabels(data.labels(split), data.info, backbone_info(spec.backbone.name, spec.backbone.options))

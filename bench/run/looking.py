@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from methods.errors import NumericalError
 from methods.labels import predict_scores
 
 if TYPE_CHECKING:
-    from bench.features import ViewFeatures
+    from bench.features import ViewItem
     from methods.interface import LabelSource, Segmenter
     from results.specification import View
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def scored_images(
     method: Segmenter,
     view: View,
-    features: ViewFeatures,
+    features: Iterable[ViewItem],
     *,
     device: torch.device,
     stage: Callable[[str], AbstractContextManager[None]],

@@ -14,7 +14,7 @@ from reports.ablation_table import value_text
 from reports.ablations import Ablation
 from reports.cells import seed_values
 from reports.collect import LABELS_SYMBOL, Entry
-from reports.figures.style import COLUMN_WIDTH, colours, new_figure, set_logarithmic, style
+from reports.figures.style import COLUMN_WIDTH, colours, new_figure, printable, set_logarithmic, shorten, style
 from results.statistics import Summary, summarise
 
 _PANEL_HEIGHT = 1.5  # inches
@@ -95,7 +95,7 @@ def _panel(axes: Axes, factor: str, found: list[Point]) -> None:
         if point.summary is None:
             looks: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6}
             axes.text(place, 0.03, "no result", transform=axes.get_xaxis_transform(), in_layout=False, **looks)
-    axes.set_xlabel(factor)
+    axes.set_xlabel(printable(factor))
     axes.margins(x=0.12)
 
 
@@ -123,7 +123,7 @@ def _places(axes: Axes, found: list[Point], numeric: bool) -> list[float]:
 
 
 def _tick(point: Point) -> str:
-    return "baseline" if point.value is None and point.baseline else value_text(point.value)
+    return "baseline" if point.value is None and point.baseline else shorten(value_text(point.value), 16)
 
 
 def _summary(entry: Entry) -> Summary | None:

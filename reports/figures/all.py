@@ -10,45 +10,86 @@ from matplotlib.figure import Figure
 from reports.ablations import ablations
 from reports.collect import Entry, alike, distinct
 from reports.figures.ablation import ablation_figure
+from reports.figures.eigenfunctions import eigenfunction_figure
 from reports.figures.per_class import per_class_figure
+from reports.figures.qualitative import qualitative_figure
 from reports.figures.stages import stage_figure
 from reports.figures.trade_off import trade_off_figure
 from reports.figures.training import training_figure
+from reports.gallery.choice import FIT_RULE, IMAGE_RULE
+from reports.gallery.panels import Panels
+from reports.hardware import hardware_groups
 
-_CAPTIONS = {
+CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
     "dotted line: the baseline. Open markers: one seed, no interval. †: uses labels.",
     "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory: "
     "means over seeds. Grey: Pareto front of the methods that use no labels. Open markers and †: methods that use "
-    "labels.",
+    "labels. A figure holds rows of one kind of hardware.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
-    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. †: uses labels.",
+    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. A figure holds rows "
+    "of one kind of hardware. †: uses labels.",
     "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed. "
     "†: uses labels.",
+    "qualitative": "Two lines an image: the image and the classes of each fit by its own matching on all images "
+    f"(black: no class); the truth (white: void) and the errors of each fit. {IMAGE_RULE} {FIT_RULE} †: uses labels.",
+    "eigenfunctions": "The first eigenfunctions of each fit, in its own order, on the gallery's image of the median "
+    "score (of several windows the one in the middle). Each is divided by its value of the largest magnitude, which "
+    "fixes its sign; white is 0.",
 }
+Found = list[tuple[str, Figure | None]]
 
 
 def caption(name: str) -> str:
     """What a figure of ``all_figures`` shows, by its name."""
-    return next(text for start, text in _CAPTIONS.items() if name.startswith(start))
+    return next(text for start, text in CAPTIONS.items() if name.startswith(start))
 
 
-def all_figures(entries: Sequence[Entry], folder: Callable[[str], Path]) -> dict[str, Figure]:
+def all_figures(
+    entries: Sequence[Entry], folder: Callable[[str], Path], panels: Sequence[Panels] = ()
+) -> dict[str, Figure]:
     """Figures by name; what has no data is left out.
 
     Args:
         entries: the rows.
         folder: run id -> the run's folder, for training curves.
+        panels: the galleries.
     """
-    found: dict[str, Figure | None] = {}
-    for number, ablation in enumerate(ablations(entries), start=1):
-        found[f"ablation-{ablation.grid}-{number}"] = ablation_figure(ablation)
+    found: Found = [
+        (f"ablation-{ablation.grid}-{number}", ablation_figure(ablation))
+        for number, ablation in enumerate(ablations(entries), start=1)
+    ]
     rows = distinct(entries)
-    for number, members in enumerate(alike(rows).values(), start=1):
-        group = [rows[index] for index in members]
-        found[f"trade-off-{number}"] = trade_off_figure(group)
-        found[f"per-class-{number}"] = per_class_figure(group)
-        if number == 1:
-            found["stages"] = stage_figure(group)
-            found["training"] = training_figure(group, folder)
-    return {name: figure for name, figure in found.items() if figure is not None}
+    groups = [[rows[index] for index in members] for members in alike(rows).values()]
+    found += _numbered("qualitative", [qualitative_figure(own) for own in panels])
+    found += _numbered("eigenfunctions", [eigenfunction_figure(own) for own in panels])
+    found += _numbered("trade-off", [figure for group in groups for figure in _by_hardware(trade_off_figure, group)])
+    found += _numbered("per-class", [per_class_figure(group) for group in groups])
+    fits = _distinct_fits(groups)
+    found += _numbered("stages", [figure for group in fits for figure in _by_hardware(stage_figure, group)])
+    found += _numbered("training", [training_figure(group, folder) for group in fits])
+    return {name: figure for name, figure in found if figure is not None}
+
+
+def _numbered(name: str, figures: Sequence[Figure | None]) -> Found:
+    """The figures that there are, numbered from 1."""
+    drawn = [figure for figure in figures if figure is not None]
+    return [(f"{name}-{number}", figure) for number, figure in enumerate(drawn, start=1)]
+
+
+def _by_hardware(draw: Callable[[Sequence[Entry], str], Figure | None], group: Sequence[Entry]) -> list[Figure | None]:
+    """A figure for each kind of hardware, which is told above it if there are several."""
+    kinds = hardware_groups(group)
+    several = len(kinds) > 1
+    return [draw(own, (name or "hardware not recorded") if several else "") for name, own in kinds.items()]
+
+
+def _distinct_fits(groups: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
+    """The groups without rows whose runs a group before them has: fits under a further protocol cost nothing new."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for group in groups:
+        new = [entry for entry in group if entry.all_runs not in seen]
+        seen |= {entry.all_runs for entry in group}
+        found.append(new)
+    return [group for group in found if group]

@@ -47,7 +47,7 @@ def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
             annot_kws={"size": 6},
             linewidths=0.3,
             xticklabels=titles,
-            yticklabels=table.classes,
+            yticklabels=[shorten(name, 24) for name in table.classes],
             cbar_kws={"label": "IoU (%)", "shrink": 0.6},
         )
         axes.tick_params(axis="x", rotation=45)

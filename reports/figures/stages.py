@@ -16,10 +16,14 @@ MOST_BARS = 40
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo")
 
 
-def stage_figure(entries: Sequence[Entry]) -> Figure | None:
+def stage_figure(entries: Sequence[Entry], heading: str = "") -> Figure | None:
     """Horizontal bars, one a row: mean seconds of each stage; None where no run has a cost.
 
     Of more than 40 rows those that cost most are shown, in the order of the table.
+
+    Args:
+        entries: rows that were timed on one kind of hardware.
+        heading: printed above the bars, such as the hardware.
     """
     shown = [entry for entry in entries if entry.done]
     found = stages(shown)
@@ -50,6 +54,8 @@ def stage_figure(entries: Sequence[Entry]) -> Figure | None:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("seconds a run")
+        if heading:
+            figure.suptitle(shorten(heading, 60), fontsize=8)
         legend_below(figure, axes, columns=3)
     return figure
 

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ft2font import FT2Font
 
 from common.files import write_bytes
 
 COLUMN_WIDTH = 3.4  # inches: one column of a two-column paper
+PAGE_WIDTH = 7.0  # inches: both columns
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "p", "h")
-FORMATS = ("pdf", "png")
+FORMATS = ("pdf", "svg", "png")
+FONT = "DejaVu Sans"  # comes with matplotlib, so figures look the same on every machine
 _RC: Any = {
+    "font.family": FONT,
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -70,22 +76,45 @@ def set_logarithmic(axes: Axes, values: Sequence[float], factor: float = 4.0) ->
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Put the legend of some axes under the figure, outside of what is drawn."""
+    """Put the legend of some axes under the figure, outside of what is drawn, in fewer columns where names are long."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
+        columns = legend_columns(labels, figure.get_figwidth(), columns)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.5)
 
 
+def legend_columns(labels: Sequence[str], width: float = COLUMN_WIDTH, most: int = 2) -> int:
+    """How many columns of such labels, up to ``most``, fit into ``width`` inches."""
+    longest = max(map(len, labels), default=0)
+    return max(1, min(most, int(width / (0.35 + 0.055 * longest))))
+
+
+def legend_rows(names: Sequence[str], most: int = 2) -> int:
+    """How many rows a legend of these names, shortened, takes in one column of a paper."""
+    return -(-len(names) // legend_columns([shorten(name) for name in names], most=most))
+
+
 def shorten(text: str, most: int = 34) -> str:
-    """A label that fits: what is too long loses its middle."""
-    if len(text) <= most:
-        return text
-    head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+    """A label that fits: what is too long loses its middle. It is ``printable`` too."""
+    if len(text) > most:
+        head = (most - 1) // 2
+        text = f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Text as the figures' font shows it: what it lacks as code points, and no dollar begins a formula."""
+    shown = (char if _font().get_char_index(ord(char)) else f"[U+{ord(char):04X}]" for char in " ".join(text.split()))
+    return "".join(shown).replace("$", r"\$")
+
+
+@cache
+def _font() -> FT2Font:
+    return get_font(findfont(FONT))
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``<stem>.pdf`` and ``<stem>.png`` (300 dpi); the same figure gives the same bytes.
+    """Write ``<stem>.pdf``, ``<stem>.svg`` and ``<stem>.png`` (300 dpi); the same figure gives the same bytes.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.

@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from reports.cells import seed_values
 from reports.collect import Entry, SeedResult
 from reports.costs import run_cost
-from reports.figures.style import MARKERS, colours, legend_below, new_figure, set_logarithmic, shorten, style
+from reports.figures.style import (
+    MARKERS,
+    colours,
+    legend_below,
+    legend_rows,
+    new_figure,
+    set_logarithmic,
+    shorten,
+    style,
+)
 from results.statistics import summarise
 
 MOST_NAMES = 16
@@ -27,21 +36,27 @@ class Mark:
     ranked: bool
 
 
-def trade_off_figure(entries: Sequence[Entry]) -> Figure | None:
+def trade_off_figure(entries: Sequence[Entry], heading: str = "") -> Figure | None:
     """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show.
 
     Of more than 16 rows only those on a front are named; the others are grey dots.
+
+    Args:
+        entries: rows that are scored alike and were timed on one kind of hardware.
+        heading: printed above the panels, such as the hardware.
     """
     panels = [("fit time (s)", marks(entries, _fit_seconds, 1.0)), ("peak memory (GB)", marks(entries, _memory, 1e9))]
     if max(len(found) for _, found in panels) < 2:
         return None
     titles = _named([found for _, found in panels])
     with style():
-        figure = new_figure(2.1 + 0.14 * ((len(titles) + 1) // 2))
+        figure = new_figure(2.1 + 0.14 * legend_rows(titles) + (0.2 if heading else 0))
         grid = figure.subplots(1, 2, sharey=True)
         for axes, (label, found) in zip(grid, panels, strict=True):
             _panel(axes, label, found, titles)
         grid[0].set_ylabel("mIoU (%)")
+        if heading:
+            figure.suptitle(shorten(heading, 60), fontsize=8)
         legend_below(figure, max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     return figure
 

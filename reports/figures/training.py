@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.collect import Entry
-from reports.figures.style import colours, legend_below, new_figure, shorten, style
+from reports.figures.style import colours, legend_below, legend_rows, new_figure, printable, shorten, style
 from reports.run_files import training_curve
 
 MOST_PANELS = 6
@@ -38,7 +38,7 @@ def training_figure(entries: Sequence[Entry], folder: Callable[[str], Path]) -> 
     columns = 1 if len(metrics) == 1 else 2
     lines = math.ceil(len(metrics) / columns)
     with style():
-        figure = new_figure(1.4 * lines + 0.3 + 0.14 * ((len(titles) + 1) // 2))
+        figure = new_figure(1.4 * lines + 0.3 + 0.14 * legend_rows(titles))
         grid = figure.subplots(lines, columns, squeeze=False)
         for axes, metric in zip(grid.flat, metrics, strict=False):
             _panel(axes, metric, curves[metric], titles)
@@ -78,4 +78,4 @@ def _panel(axes: Axes, metric: str, rows: dict[str, list[dict[int, float]]], tit
             low, high = [min(found) for found in values], [max(found) for found in values]
             axes.fill_between(steps, low, high, color=palette[index], alpha=0.2, linewidth=0)
     axes.set_xlabel("step")
-    axes.set_title(metric.replace("_", " "))
+    axes.set_title(printable(metric.replace("_", " ")))

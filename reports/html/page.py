@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from reports.collect import Entry
 from reports.figures.all import caption
-from reports.figures.style import rendered
 from reports.html.runs import RunBook
 from reports.html.view import TableView, table_view
 from reports.source import Source
 from reports.table import Table
 
+GALLERY = "gallery"
 _SECTIONS = (
-    ("results", "Results", ("main",)),
+    ("results", "Results", ("overview", "main")),
     ("published", "Beside published numbers", ("published",)),
     ("ablations", "Ablations", ("ablation",)),
+    (GALLERY, "Gallery", ("qualitative", "eigenfunctions")),
     ("costs", "Time and memory", ("costs", "trade-off", "stages")),
     ("classes", "Classes", ("per-class",)),
     ("health", "Health and training", ("health", "training")),
 )
 _STATE_ORDER = ("done", "failed", "not converged", "running", "missing")
 
+_WIDE = 330  # points; wider figures take the whole line
+_WIDTH = re.compile(rb'<svg[^>]*?width="([\d.]+)pt"')
+
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure as a data address, and what it shows."""
+    """A figure as a data address, what it shows, and whether it takes a whole line of the page."""
 
     caption: str
     address: str
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -46,17 +51,23 @@ class Section:
     title: str
     tables: list[TableView]
     figures: list[FigureView]
+    remarks: list[str]
 
 
 def render_html(
-    entries: Sequence[Entry], source: Source, tables: Sequence[Table], figures: Mapping[str, Figure]
+    entries: Sequence[Entry],
+    source: Source,
+    tables: Sequence[Table],
+    figures: Mapping[str, Callable[[], bytes]],
+    missing: Sequence[str] = (),
 ) -> str:
     """The page. The same store gives the same bytes.
 
     Args:
         entries: the rows, for the runs behind them.
         source: the store.
-        tables, figures: what to show; the start of their names says in which section.
+        tables, figures: what to show, figures as SVG files; the start of their names says in which section.
+        missing: sentences on panels of the gallery that are not shown.
     """
     book = RunBook(entries, source)
     environment = Environment(
@@ -71,29 +82,33 @@ def render_html(
         grids=list(dict.fromkeys(entry.grid for entry in entries)),
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),
         states=_states(book),
-        sections=_sections(tables, figures, book),
+        sections=_sections(tables, figures, missing, book),
         payload=book.payload(),
         style=_file("page.css"),
         script=_file("page.js"),
     )
 
 
-def _sections(tables: Sequence[Table], figures: Mapping[str, Figure], book: RunBook) -> list[Section]:
+def _sections(
+    tables: Sequence[Table], figures: Mapping[str, Callable[[], bytes]], missing: Sequence[str], book: RunBook
+) -> list[Section]:
     found = [
         Section(
             key,
             title,
             [table_view(table, book) for table in tables if table.name.startswith(starts)],
-            [_figure(name, figure) for name, figure in figures.items() if name.startswith(starts)],
+            [_figure(name, svg()) for name, svg in figures.items() if name.startswith(starts)],
+            list(missing) if key == GALLERY else [],
         )
         for key, title, starts in _SECTIONS
     ]
-    return [section for section in found if section.tables or section.figures]
+    return [section for section in found if section.tables or section.figures or section.remarks]
 
 
-def _figure(name: str, figure: Figure) -> FigureView:
-    data = base64.b64encode(rendered(figure, "svg")).decode()
-    return FigureView(caption(name), f"data:image/svg+xml;base64,{data}")
+def _figure(name: str, svg: bytes) -> FigureView:
+    width = _WIDTH.search(svg)
+    address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return FigureView(caption(name), address, width is not None and float(width[1]) > _WIDE)
 
 
 def _states(book: RunBook) -> list[tuple[str, int]]:

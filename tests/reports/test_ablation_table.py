@@ -153,7 +153,9 @@ def test_p_values_are_corrected_over_all_differences_of_the_table(store: Store):
     assert among.number >= alone.number
 
 
-def test_few_seeds_make_no_claim_and_leave_the_planning_columns_out(store: Store):
+def test_few_seeds_make_no_claim_and_say_how_many_more_it_would_need(store: Store):
     table = ablation(store, base(store, 10, 11, 12), change(store, "k", 32, outcomes(40, 41, 42)))
     assert by_change(table)["k = 32"].cells["verdict"].value == "no claim"
-    assert not {"detectable", "more_seeds"} & {column.key for column in table.folded().columns}
+    assert by_change(table)["k = 32"].cells["more_seeds"].number is not None
+    assert "about" in str(by_change(table)["k = 32"].cells["in_words"].value)
+    assert "detectable" not in {column.key for column in table.folded().columns}

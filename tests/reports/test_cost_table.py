@@ -65,23 +65,31 @@ def test_hardware_of_a_record(
 
 
 @pytest.mark.parametrize("kind", ["main", "costs"])
-def test_rows_from_unlike_hardware_are_told_apart(store: Store, kind: str):
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
+def test_times_from_unlike_hardware_are_marked(store: Store, kind: str, form: str):
     rows = (
-        add_row(store, "slow", timed(CPU, device="cpu", threads=2)),
+        add_row(store, "usual", timed(CPU, device="cpu", threads=2)),
         add_row(store, "fast", timed(GPU, device="cuda")),
+        add_row(store, "broken", {0: FAILED}),
+        add_row(store, "usual too", timed(CPU, device="cpu", threads=2)),
     )
     write_grid(store, *rows)
-    text = render(costs(store) if kind == "costs" else build_table(store), "markdown")
-    assert "Rows were timed on unlike hardware" in text
-    assert "| Some CPU, 2 threads" in text
-    assert "| First GPU" in text
+    table = costs(store) if kind == "costs" else build_table(store)
+    usual, fast, broken, too = table.rows
+    (mark,) = {mark for key in ("fit_s", "fit_fit_s") if key in fast.cells for mark in fast.cells[key].marks}
+    assert fast.cells["peak_rss_bytes"].marks == (mark,)
+    assert not [row for row in (usual, too, broken) if any(mark in cell.marks for cell in row.cells.values())]
+    text = render(table, form)
+    assert "Timed on First GPU: not to be compared with rows of another or no such mark." in text
+    if form != "csv":  # where the hardware is a column and each row has its notes
+        assert "rows without a hardware mark: Some CPU, 2 threads" in text
 
 
 def test_like_hardware_is_told_once_in_the_caption(store: Store):
     rows = [add_row(store, name, timed(CPU, device="cpu", threads=2)) for name in ("a", "b")]
     write_grid(store, *rows)
     assert "hardware: Some CPU, 2 threads" in costs(store).folded().caption
-    assert "unlike" not in render(costs(store), "markdown")
+    assert "not to be compared" not in render(costs(store), "markdown")
 
 
 def test_seeds_of_one_row_on_unlike_hardware_are_both_named(store: Store):

@@ -27,13 +27,14 @@ def test_everything_is_written_and_indexed(filled: Store, tmp_path: Path):
     paths = write_all(filled, tmp_path / "out", progress=lambda *step: steps.append(step))
     names = {str(path.relative_to(tmp_path / "out")) for path in paths}
     assert {"index.html", "index.md", "numbers.tex", "tables/main.csv", "tables/main.tex"} <= names
-    assert {"tables/ablation-example-standalone.tex", "tables/costs.md", "figures/stages.pdf"} <= names
+    assert {"tables/ablation-example-standalone.tex", "tables/costs.md", "figures/stages-1.pdf"} <= names
     assert all(path.stat().st_size > 0 for path in paths)
     assert [number for _, number, _ in steps] == list(range(1, len(paths) + 1))
     assert {total for *_, total in steps} == {len(paths)}
     index = (tmp_path / "out" / "index.md").read_text()
     linked = re.findall(r"\]\(([^)]*)\)", index)
     assert set(linked) | {"index.md"} == names
+    assert paths[-1].name == "index.html"
     assert "data:image/svg+xml" in (tmp_path / "out" / "index.html").read_text()
 
 

@@ -124,8 +124,9 @@ def test_seeds_needed_at_the_edges():
     ("found", "p", "word", "text"),
     [
         (None, None, "not comparable", "not comparable: no common seed"),
-        (difference(3.0, 0.1, 3), 0.001, "no claim", "no claim: 3 of 5 seeds"),
-        (difference(3.0, None, 1), None, "no claim", "no claim: 1 of 5 seeds"),
+        (difference(3.0, 0.1, 3), 0.001, "no claim", "no claim: 3 of 5 seeds; about 2 more would decide"),
+        (difference(3.0, None, 1), None, "no claim", "no claim: 1 of 5 seeds; about 4 more would decide"),
+        (difference(0.0, 1.0, 3), 1.0, "no claim", "no claim: 3 of 5 seeds; no number up to 1000 would decide"),
         (difference(3.0, 0.1), 0.001, "better", "better"),
         (difference(-3.0, 0.1), 0.05, "worse", "worse"),
         (difference(0.0, 0.0), 1.0, "undecided", "0.0 points would probably have been seen"),

@@ -18,7 +18,17 @@ from reports.figures.ablation import ablation_figure, baseline_value, points
 from reports.figures.all import all_figures
 from reports.figures.per_class import per_class_figure
 from reports.figures.stages import stage_figure
-from reports.figures.style import colours, new_figure, rendered, save, set_logarithmic, shorten, style
+from reports.figures.style import (
+    colours,
+    legend_columns,
+    new_figure,
+    printable,
+    rendered,
+    save,
+    set_logarithmic,
+    shorten,
+    style,
+)
 from reports.figures.trade_off import Mark, marks, pareto_front, trade_off_figure
 from reports.figures.training import collect_curves, training_figure
 from results.specification import Protocol, Scoring
@@ -59,11 +69,12 @@ def axes_of(figure: Figure | None) -> list[mpl.axes.Axes]:
 
 def test_every_figure_of_a_grid_is_drawn_and_written(entries: list[Entry], store: Store, tmp_path: Path):
     found = all_figures(entries, store.run_folder)
-    assert list(found) == ["ablation-example-1", "trade-off-1", "per-class-1", "stages", "training"]
+    assert list(found) == ["ablation-example-1", "trade-off-1", "per-class-1", "stages-1", "training-1"]
     for name, figure in found.items():
-        pdf, png = save(figure, tmp_path / f"{name}.v1")
+        pdf, svg, png = save(figure, tmp_path / f"{name}.v1")
         assert pdf.name == f"{name}.v1.pdf"
         assert pdf.read_bytes().startswith(b"%PDF")
+        assert svg.read_bytes().startswith(b"<?xml")
         assert png.read_bytes().startswith(b"\x89PNG")
 
 
@@ -77,6 +88,42 @@ def test_the_same_data_give_the_same_bytes_whatever_was_drawn_before(entries: li
 def test_figures_fit_one_column(entries: list[Entry], store: Store):
     widths = [figure.get_figwidth() for figure in all_figures(entries, store.run_folder).values()]
     assert max(widths) <= 3.7
+
+
+def test_times_on_unlike_hardware_have_figures_of_their_own(store: Store):
+    cpu = {"environment": {"cpu": "Some CPU"}, "execution": {"device": "cpu"}}
+    rows = [
+        add_row(store, "a", {0: Outcome(10, **cpu)}),
+        add_row(store, "b", {0: Outcome(12, fit_s=20.0, **cpu)}),
+        add_row(store, "c", {0: Outcome(14)}),
+    ]
+    second = Protocol(name="h", view=VIEW, scoring=Scoring(matching="hungarian"))
+    rows.append(rows[0].model_copy(update={"protocols": [second]}))  # the same fits: no further bars
+    found = all_figures(collect(write_grid(store, *rows)), store.run_folder)
+    assert [name for name in found if name.startswith(("stages", "trade-off"))] == [
+        "trade-off-1",
+        "stages-1",
+        "stages-2",
+    ]
+    assert [found[name].get_suptitle() for name in ("stages-1", "stages-2")] == ["Some CPU", "hardware not recorded"]
+
+
+def test_long_names_get_a_legend_of_one_column(store: Store):
+    rows = [add_row(store, f"a rather long name of a row, number {n}", {0: Outcome(n, fit_s=n)}) for n in (10, 20)]
+    figure = trade_off_figure(collect(write_grid(store, *rows)))
+    assert figure is not None
+    rendered(figure, "svg")
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert legend_columns(["short", "names"]) == 2
+
+
+def test_names_that_the_font_lacks_are_told_by_code_point(store: Store):
+    assert printable("k_means 方 α $x$") == r"k_means [U+65B9] α \$x\$"
+    write_grid(store, add_row(store, "方法 $a$", outcomes(10), method="m"), add_row(store, "b", outcomes(12)))
+    figure = stage_figure(collect(store))
+    assert figure is not None
+    rendered(figure, "svg")  # a missing glyph would warn, and warnings are errors here
 
 
 def test_nothing_outside_of_a_figure_changes(entries: list[Entry]):

@@ -1,0 +1,125 @@
+"""Qualitative panels: image and truth, and beside them what every fit made of the image and where it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from reports.figures.maps import heading, picture, thinned, tighten
+from reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, shorten, style
+from reports.gallery.panels import Panels
+from results.metrics import class_of_label
+from results.record import ClassTable
+
+MOST_CLASSES = 24  # in the legend, those with the most pixels
+Colour = NDArray[np.uint8]
+WRONG, RIGHT, VOID, NO_CLASS = np.array([[213, 94, 0], [222, 222, 222], [255, 255, 255], [0, 0, 0]], dtype=np.uint8)
+_FITS_A_COLUMN = 3
+_LEGEND_COLUMNS = {COLUMN_WIDTH: 4, PAGE_WIDTH: 8}
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """A class set for drawing: (L,) class of each raw id, -1 for void, and the classes' names and (C, 3) colours."""
+
+    of_label: NDArray[np.int64]
+    names: Sequence[str]
+    colours: NDArray[np.uint8]
+
+    def paint(self, classes: NDArray[np.int64], none: Colour) -> NDArray[np.uint8]:
+        """(H, W, 3) colours of an (H, W) map of classes; ``none`` where the class is -1."""
+        painted: Colour = np.where((classes < 0)[..., None], none, self.colours[np.maximum(classes, 0)])
+        return painted
+
+
+def qualitative_figure(panels: Panels) -> Figure | None:
+    """Two lines an image: image, and each fit's classes; truth, and each fit's errors. None without a class set.
+
+    Classes are those of each fit's own matching, fitted on all images. White: void. Black: a cluster of no class.
+    """
+    entry = panels.fits[0][0].entry
+    table, record = entry.class_table, panels.fits[0][0].result.evaluation
+    if table is None or record is None:
+        return None
+    classes = _Classes(class_of_label(table, record.n_raw_labels), table.classes, class_colours(table))
+    width = COLUMN_WIDTH if len(panels.fits) <= _FITS_A_COLUMN else PAGE_WIDTH
+    across = width / (1 + len(panels.fits)) - 0.1
+    heights = [across * panel.truth.shape[0] / panel.truth.shape[1] for panel in panels.fits[0][1] for _ in range(2)]
+    with style():
+        legend = _legend(panels, classes)
+        columns = _LEGEND_COLUMNS[width]
+        figure = new_figure(sum(heights) + 0.1 * len(heights) + 0.3 + 0.13 * -(-len(legend) // columns), width)
+        tighten(figure)
+        grid = figure.subplots(
+            len(heights), 1 + len(panels.fits), squeeze=False, gridspec_kw={"height_ratios": heights}
+        )
+        for number in range(len(panels.gallery.images)):
+            _draw(grid[2 * number : 2 * number + 2], panels, number, classes, across)
+        looks = {"fontsize": 6, "frameon": False, "handlelength": 1.0}
+        figure.legend(handles=legend, loc="outside lower center", ncols=columns, **looks)
+    return figure
+
+
+def class_colours(table: ClassTable) -> NDArray[np.uint8]:
+    """(C, 3) RGB: the data set's own palette, or evenly spaced hues where it has none."""
+    if len(table.palette) == len(table.classes):
+        return np.array(table.palette, dtype=np.uint8)
+    hues = [[round(255 * part) for part in colour] for colour in sns.husl_palette(len(table.classes))]
+    return np.array(hues, dtype=np.uint8)
+
+
+def errors(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(H, W, 3) colours of two (H, W) maps of classes: right, wrong (no class at all is wrong), and void truth."""
+    marked = np.where((predicted == truth)[..., None], RIGHT, WRONG)
+    shown: Colour = np.where((truth < 0)[..., None], VOID, marked)
+    return shown
+
+
+def _draw(lines: NDArray[np.object_], panels: Panels, number: int, classes: _Classes, across: float) -> None:
+    """Draw the two lines of one image."""
+    image, first = panels.gallery.images[number], panels.fits[0][1][number]
+    above, below = lines
+    picture(above[0], thinned(first.image))
+    picture(below[0], classes.paint(thinned(classes.of_label[first.truth]), VOID))
+    above[0].set_ylabel(heading(image.rule, across * first.truth.shape[0] / first.truth.shape[1] + 0.2), fontsize=6)
+    below[0].set_ylabel("truth", fontsize=6)
+    below[0].set_xlabel(shorten(image.image_id, int(14 * across)), fontsize=5)
+    for index, (fit, own) in enumerate(panels.fits, start=1):
+        scores, panel = fit.result.scores, own[number]
+        assert scores is not None  # only finished seeds are chosen
+        predicted, truth = scores.matching[thinned(panel.clusters)], classes.of_label[thinned(panel.truth)]
+        picture(above[index], classes.paint(predicted, NO_CLASS))
+        picture(below[index], errors(predicted, truth))
+        of_image = image.scores[panels.gallery.fits.index(fit)]
+        below[index].set_xlabel(f"IoU {100 * of_image:.0f}", fontsize=6, labelpad=2)
+        if number == 0:
+            above[index].set_title(heading(fit.entry.marked_title, across), fontsize=6)
+
+
+def _legend(panels: Panels, classes: _Classes) -> list[Patch]:
+    """A patch for each class that occurs, those with the most pixels where there are many, and for right and wrong."""
+    pixels = np.zeros(len(classes.names), dtype=np.int64)
+    for fit, own in panels.fits:
+        for panel in own:
+            pixels += _counted(classes.of_label[panel.truth], len(pixels))
+            if fit.result.scores is not None:
+                pixels += _counted(fit.result.scores.matching[panel.clusters], len(pixels))
+    most = sorted(np.flatnonzero(pixels).tolist(), key=lambda index: (-pixels[index], index))[:MOST_CLASSES]
+    shown = [(classes.names[index], classes.colours[index]) for index in sorted(most)]
+    shown += [("right", RIGHT), ("wrong", WRONG)]
+    return [_patch(name, colour) for name, colour in shown]
+
+
+def _patch(name: str, colour: Colour) -> Patch:
+    red, green, blue = (float(part) / 255 for part in colour)
+    return Patch(facecolor=(red, green, blue), edgecolor="0.5", linewidth=0.3, label=shorten(name))
+
+
+def _counted(found: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    return np.bincount(found[found >= 0], minlength=n_classes)

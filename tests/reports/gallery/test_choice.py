@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, contingency, outcomes, write_grid
+
+from reports.collect import Entry, collect
+from reports.gallery.choice import MOST_METHODS, choose, galleries, median_seed, shown_rows
+from results.contingency import Contingency
+from results.specification import Protocol, Scoring
+from results.store import Store
+
+
+def uneven(*wrong: int) -> Contingency:
+    """An image for each number of wrong pixels of each hundred."""
+    parts = [contingency(value) for value in wrong]
+    image = np.concatenate([part.image + index for index, part in enumerate(parts)]).astype(np.int32)
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("cluster", "label", "count"))
+    return Contingency(tuple(f"image{index}" for index in range(len(wrong))), 2, 2, image, *arrays)
+
+
+def titles(found: list[Entry]) -> list[str]:
+    return [entry.row.title for entry in found]
+
+
+def test_images_by_their_rules_each_once():
+    scores = np.array([[0.9, 0.1, 0.5, 0.4, 0.9, np.nan], [0.9, 0.2, 0.5, 0.6, 0.1, 0.3]])
+    found = {image.image_id: image.rule for image in choose(list("abcdef"), scores)}
+    assert found == {"a": "best", "d": "median", "b": "worst", "e": "largest disagreement"}
+    assert choose(list("abcdef"), scores)[0].scores == (0.9, 0.9)
+
+
+def test_one_fit_disagrees_with_nobody_and_one_image_is_shown_once():
+    assert [image.rule for image in choose(list("abc"), np.array([[0.1, 0.2, 0.3]]))] == ["best", "median", "worst"]
+    assert [image.rule for image in choose(["a"], np.array([[0.1], [0.3]]))] == ["best"]
+    assert choose(["a"], np.array([[np.nan]])) == []
+
+
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_best_and_worst_are_extremes_and_no_image_is_shown_twice(fits: int, images: int, seed: int):
+    scores = np.random.default_rng(seed).integers(0, 4, (fits, images)) / 4
+    found = choose([str(index) for index in range(images)], scores)
+    means = scores.mean(axis=0)
+    assert means[int(found[0].image_id)] == means.max()
+    assert len({image.image_id for image in found}) == len(found) == min(images, 4 if fits > 1 else 3)
+    worst = [image for image in found if image.rule == "worst"]
+    if images > 1:
+        assert means[int(worst[0].image_id)] == min(np.delete(means, int(found[0].image_id)))
+
+
+def test_a_method_is_shown_by_its_baseline_or_its_best_row(store: Store):
+    rows = [
+        add_row(store, "base", outcomes(30), method="neuralef", role="baseline"),
+        add_row(store, "better", outcomes(10), method="neuralef", role="variation", factor="k", value=4),
+        add_row(store, "k1", outcomes(30)),
+        add_row(store, "k2", outcomes(20)),
+        add_row(store, "broken", {0: FAILED}, method="spin"),
+    ]
+    found = galleries(collect(write_grid(store, *rows)), store)
+    assert [titles([fit.entry for fit in gallery.fits]) for gallery in found] == [["base", "k2"]]
+
+
+def test_of_many_methods_the_best_are_shown(store: Store):
+    rows = [add_row(store, f"row {index}", outcomes(10 + index), method=f"m{index}") for index in (9, *range(9))]
+    shown = titles(shown_rows(collect(write_grid(store, *rows))))
+    assert shown == [f"row {index}" for index in range(MOST_METHODS)]
+
+
+@pytest.mark.parametrize(("wrong", "seed"), [((10,), 0), ((10, 30), 1), ((10, 30, 20), 2), ((5, 40, 20, 10), 2)])
+def test_a_row_is_shown_by_its_median_seed(store: Store, wrong: tuple[int, ...], seed: int):
+    (entry,) = collect(write_grid(store, add_row(store, "a", outcomes(*wrong))))
+    assert median_seed(entry).seed == seed
+
+
+def test_one_gallery_a_data_set_with_the_images_of_its_contingency(store: Store):
+    seeds = {0: Outcome(counts=uneven(10, 40, 20, 30))}
+    hungarian = Protocol(name="h", view=VIEW, scoring=Scoring(matching="hungarian"))
+    city = Protocol(name="c", view=VIEW.model_copy(update={"dataset": "cityscapes"}), scoring=Scoring())
+    rows = [
+        add_row(store, "a", seeds, protocols=[WHOLE, hungarian]),
+        add_row(store, "b", {0: Outcome(counts=uneven(10, 45, 49, 30))}, method="b", protocols=[WHOLE]),
+        add_row(store, "c", seeds, protocols=[city], dataset="cityscapes"),
+    ]
+    first, second = galleries(collect(write_grid(store, *rows)), store)
+    assert (first.dataset, second.dataset) == ("synthetic", "cityscapes")
+    assert {image.rule: image.image_id for image in first.images} == {
+        "best": "image0",
+        "median": "image2",
+        "worst": "image1",
+        "largest disagreement": "image3",
+    }
+    assert first.images[0].scores == pytest.approx((90 / 110, 90 / 110))
+
+
+def test_fits_of_other_images_are_left_out(store: Store):
+    rows = [
+        add_row(store, "a", {0: Outcome(counts=uneven(10, 40))}),
+        add_row(store, "b", {0: Outcome(counts=uneven(10, 40, 20))}, method="b"),
+    ]
+    (found,) = galleries(collect(write_grid(store, *rows)), store)
+    assert titles([fit.entry for fit in found.fits]) == ["a"]
+
+
+def test_nothing_finished_no_gallery(store: Store):
+    assert galleries(collect(write_grid(store, add_row(store, "a", {0: FAILED}))), store) == []
