@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common.errors import DataError
 from datasets.listing import Listing
+
+_THREADS = 4
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -15,18 +18,23 @@ Size = tuple[int, int]
 def sizes(listing: Listing, read: Callable[[Path], Size]) -> tuple[dict[str, Size], list[str]]:
     """The sizes of all files whose header can be read, by id, and a line for each file whose header cannot.
 
+    Headers are read by several threads: what takes time is waiting for the disk.
+
     Args:
         listing: the files.
         read: (height, width) of a file from its header.
     """
-    found: dict[str, Size] = {}
-    problems = []
-    for file_id, path in listing.files.items():
+
+    def size(path: Path) -> Size | str:
         try:
-            found[file_id] = read(path)
+            return read(path)
         except DataError as error:
-            problems.append(str(error))
-    return found, problems
+            return str(error)
+
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        results = dict(zip(listing.files, pool.map(size, listing.files.values()), strict=True))
+    found = {file_id: result for file_id, result in results.items() if not isinstance(result, str)}
+    return found, [result for result in results.values() if isinstance(result, str)]
 
 
 def pairing_problems(images: Listing, labels: Listing) -> list[str]:

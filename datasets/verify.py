@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from common.errors import DataError
 from datasets.files import FileDataSet
@@ -71,14 +72,46 @@ def verify(
         for split, loaders in opened.items():
             problems = data.problems(split)
             for found in pool.map(_reader(*loaders), chosen[split]) if loaders else ():
-                named = {line.partition(": ")[0] for line in problems}
-                problems += [line for line in found if line.partition(": ")[0] not in named]
+                problems += unnamed(problems, found)
                 done += 1
                 if progress is not None:
                     progress(done, total)
             count = len(loaders[0].ids) if loaders else 0
             reports.append(SplitReport(split, count, data.info.splits[split], len(chosen[split]), tuple(problems)))
     return reports
+
+
+def unnamed(problems: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Those lines of ``found`` whose file no line of ``problems`` names."""
+    named = {line.partition(": ")[0] for line in problems}
+    return [line for line in found if line.partition(": ")[0] not in named]
+
+
+def unreadable_labels(
+    data: DataSet, split: str, n: int | None = None, *, jobs: int = 4, progress: Progress | None = None
+) -> list[str]:
+    """What reading labels in full finds and headers do not tell, one line each: a value that belongs to no class table.
+
+    Args:
+        data: the data set; labels that are generated are not looked at.
+        split: a split that the data root holds.
+        n: labels of a subset of this many images only; None: all.
+        jobs: threads that read.
+        progress: called with (labels read, labels to read).
+    """
+    if not isinstance(data, FileDataSet) or not data.holds(split):
+        return []
+    images, labels = data.loaders(split)
+    ids = subset(images.ids, None if n is None else min(n, len(images.ids)))
+    labelled = frozenset(labels.ids if labels is not None else ())
+    known = [image_id for image_id in ids if image_id in labelled]
+    found: list[str] = []
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        for done, problem in enumerate(pool.map(partial(_label_problem, labels), known), start=1):
+            found += problem
+            if progress is not None:
+                progress(done, len(known))
+    return found
 
 
 def _open(data: DataSet, split: str) -> _Loaders | None:
@@ -103,11 +136,15 @@ def _reader(images: ImageLoader, labels: LabelLoader | None) -> Callable[[str], 
             images.image(image_id)
         except DataError as error:
             found.append(str(error))
-        try:
-            if labels is not None and image_id in labelled:
-                labels.label(image_id)
-        except DataError as error:
-            found.append(str(error))
-        return found
+        return found + (_label_problem(labels, image_id) if image_id in labelled else [])
 
     return read
+
+
+def _label_problem(labels: LabelLoader | None, image_id: str) -> list[str]:
+    try:
+        if labels is not None:
+            labels.label(image_id)
+    except DataError as error:
+        return [str(error)]
+    return []

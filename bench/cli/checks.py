@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.cli.output import warn
+from bench.cli.progress import counted
 from bench.extras import require_crf
 from bench.order import Execution
 from bench.plan.model import Plan
@@ -10,6 +11,7 @@ from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
 from common.names import unknown
 from datasets import DataRoots, count_warning, open_data
+from datasets.verify import unnamed, unreadable_labels
 from methods.registry import method_facts
 
 
@@ -28,8 +30,17 @@ def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
     return used
 
 
+def evaluated_images(plan: Plan) -> dict[tuple[str, str], int | None]:
+    """(data set, split) that unfinished runs are evaluated on -> the most images of it that are; None for all."""
+    wanted: dict[tuple[str, str], list[int | None]] = {}
+    for run in plan.unfinished:
+        for view in run.condition.missing:
+            wanted.setdefault((view.dataset, view.split), []).append(view.subset)
+    return {key: None if None in sizes else max(filter(None, sizes)) for key, sizes in wanted.items()}
+
+
 def check_data(plan: Plan, roots: DataRoots) -> list[str]:
-    """Check every split that unfinished runs look at, without decoding a pixel.
+    """Check every split that unfinished runs look at: images by their headers, labels that are counted in full.
 
     Returns:
         Warnings, one line each: splits that are not as large as their owners published.
@@ -39,9 +50,14 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
     """
     problems: list[str] = []
     warnings: list[str] = []
+    counted_labels = evaluated_images(plan)
     for (name, split), labels in used_splits(plan).items():
         data = open_data(name, roots)
         found = data.problems(split, labels=labels)
+        if (name, split) in counted_labels:
+            with counted(f"checking labels of {name} {split}") as progress:
+                values = unreadable_labels(data, split, counted_labels[name, split], progress=progress)
+            found += unnamed(found, values)
         problems += found
         if not found and (warning := count_warning(data, split)):
             warnings.append(warning)

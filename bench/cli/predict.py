@@ -35,10 +35,7 @@ def predict(
     from bench.predict import predict as predict_images
 
     with counted("predicting") as progress:
-        told = progress or (lambda done, total: None)
-        written = predict_images(
-            store, run_id, files, to, overlays=overlays, device=parse_device(device), progress=told
-        )
+        written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
     show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files written to {to}")
     return 0
 

@@ -127,12 +127,11 @@ def _write_all(
     from reports import write_all
 
     with counted("writing the report") as progress:
-        told = progress or (lambda done, total: None)
         written = write_all(
             store,
             folder,
-            make_panels=None if panels is None else partial(panels, told),
-            progress=lambda name, done, total: told(done, total),
+            make_panels=None if panels is None else partial(panels, progress),
+            progress=lambda name, done, total: progress(done, total),
             **chosen,
         )
     show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[-1]}")

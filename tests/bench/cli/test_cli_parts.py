@@ -146,8 +146,17 @@ def test_lines_where_there_is_no_terminal(lab: Lab) -> None:
         assert isinstance(watch, LineWatcher)
     with watching(lab.store, {}, bars=True) as watch:
         assert isinstance(watch, BarWatcher)
+
+
+def test_a_line_each_tenth_of_a_long_way_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with counted("reading") as progress:
-        assert progress is None
+        for done in range(1, 251):
+            progress(done, 250)
+        for done in range(1, 51):
+            progress(done, 50)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [f"reading: {done}/250" for done in range(25, 251, 25)]
 
 
 def test_csv_records_have_numbers() -> None:

@@ -1,0 +1,87 @@
+"""Small trees in the layout, the formats and the pixel types of the originals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasets.cityscapes import CITIES
+
+SIZE = (48, 64)
+
+
+def photo(path: Path, seed: int = 0, mode: str = "RGB") -> Path:
+    """An image of coloured blocks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    pixels = np.kron(blocks, np.ones((SIZE[0] // 6, SIZE[1] // 8, 1), np.uint8))
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def labels(path: Path, values: NDArray[np.generic]) -> Path:
+    """A label PNG, 8 bits grey-scale."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+def random_ids(seed: int, highest: int, size: tuple[int, int] = SIZE) -> NDArray[np.int64]:
+    blocks = np.random.default_rng(seed).integers(0, highest + 1, (size[0] // 8, size[1] // 8))
+    return np.kron(blocks, np.ones((8, 8), np.int64))
+
+
+def cityscapes(root: Path) -> Path:
+    """All 21 cities with one image each; returns the data set's folder."""
+    for split, cities in CITIES.items():
+        for seed, city in enumerate(cities):
+            stem = f"{city}_000000_000019"
+            photo(root / "cityscapes/leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", seed)
+            path = root / "cityscapes/gtFine" / split / city / f"{stem}_gtFine_labelIds.png"
+            labels(path, random_ids(seed, 33))
+    return root / "cityscapes"
+
+
+def pascal_context(root: Path, n: int = 6) -> Path:
+    """VOC2010 with ``n`` images a split, their original .mat labels and the lists; returns the VOC2010 folder."""
+    voc = root / "VOCdevkit/VOC2010"
+    for number, split in enumerate(("train", "val")):
+        stems = [f"2008_{number:02}{index:04}" for index in range(n)]
+        for seed, stem in enumerate(stems):
+            photo(voc / "JPEGImages" / f"{stem}.jpg", seed)
+            label_map(voc / "trainval" / f"{stem}.mat", random_ids(seed, 459))
+        (voc / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+        (voc / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+    return voc
+
+
+def label_map(path: Path, values: NDArray[np.generic], variable: str = "LabelMap") -> Path:
+    """A MATLAB file as the owners of Pascal Context ship them: 16 bits, compressed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, {variable: values.astype(np.uint16)}, do_compression=True)
+    return path
+
+
+def imagenet(root: Path, n: int = 4) -> Path:
+    """``n`` training images in two synsets, one of them grey-scale; returns the data set's folder."""
+    for index in range(n):
+        synset = ("n01440764", "n02105855")[index % 2]
+        photo(root / f"imagenet/train/{synset}/{synset}_{index}.JPEG", index, "L" if index == 1 else "RGB")
+    return root / "imagenet"
+
+
+def folder(root: Path) -> Path:
+    """A user's own data: two validation images of two classes; returns the YAML file that describes them."""
+    for seed, stem in enumerate("ab"):
+        photo(root / "mine/images" / f"{stem}.jpg", seed)
+        labels(root / "mine/masks" / f"{stem}.png", np.where(random_ids(seed, 1) > 0, 7, 3))
+    path = root / "mine/mine.yaml"
+    path.write_text(
+        "title: Mine\nsplits: {val: {images: images, labels: masks}}\n"
+        "classes: [{name: a, ids: [3]}, {name: b, ids: [7]}]\nignore: [255]\n"
+    )
+    return path
