@@ -1,7 +1,9 @@
 """Cost of evaluation: patch scores to label maps, label maps to metrics, and the bootstrap over images.
 
-Run with ``python -m pytest benchmarks/bench_evaluation.py``. Each figure stands beside the plain way of doing the same,
-in the same process and on the same threads; ``peak_mb`` is the resident memory that a call adds at its highest.
+Run with ``OMP_WAIT_POLICY=PASSIVE python -m pytest benchmarks/bench_evaluation.py``: threads then wait as they do in a
+run (``bench.__main__`` sets it), which tells where other programs are at work. Each figure stands beside the plain way
+of doing the same, in the same process and on the same threads; ``peak_mb`` is the resident memory that a call adds at
+its highest.
 """
 
 from __future__ import annotations
