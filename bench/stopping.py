@@ -43,7 +43,8 @@ class StopFlag:
 def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
     """Set ``flag`` at SIGTERM, SIGINT and SIGUSR2 for the length of the block; former handlers come back after it.
 
-    Outside of the main thread, where Python allows no handlers, nothing is done.
+    Signals that were held back so far are let through, now that somebody listens. Outside of the main thread, where
+    Python allows no handlers, nothing is done.
 
     Args:
         flag: set at each signal.
@@ -60,6 +61,7 @@ def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -11,7 +11,8 @@ import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Out
 from bench.cli.output import say
-from bench.cli.runs import RunName, find_run
+from bench.cli.reference import find_run
+from bench.cli.runs import RunName
 from common.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.launch import ORDER_PREFIX
-from common.errors import ConfigError
-from common.names import unknown
+from bench.cli.reference import find_run
 from results.documents import names_in
 
 if TYPE_CHECKING:
@@ -20,23 +19,6 @@ RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="[RUN]...")
 ]
 RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
-
-
-def find_run(store: Store, name: str) -> str:
-    """The id of a run, given it or its beginning.
-
-    Raises:
-        ConfigError: no run is called so, or several are.
-    """
-    known = store.runs()
-    found = [run_id for run_id in known if run_id.startswith(name)]
-    if name in known:
-        return name
-    if len(found) > 1:
-        raise ConfigError(f"{store.path}: {len(found)} runs begin with {name}: {', '.join(found[:5])}; say more")
-    if not found:
-        raise ConfigError(f"{store.path}: {unknown('run', name, known)}")
-    return found[0]
 
 
 def newest_job(store: Store, run_id: str) -> Job | None:

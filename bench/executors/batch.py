@@ -55,12 +55,14 @@ class Batch:
         self._tell = on_event
         self._active: list[Active] = []
         self._trouble: StoreError | None = None
+        self._stop = StopFlag()
         self._asked = 0
         self._deadline = float("inf")
         self._looked = time.monotonic()
 
     def carry_out(self, start: Start, stop: StopFlag) -> None:
         """Start, wait and reap until all jobs are over, or until asked to stop."""
+        self._stop = stop
         while True:
             if not self._asked:
                 self._look_elsewhere()
@@ -118,7 +120,9 @@ class Batch:
         code = active.process.exitcode
         kills = memory_kills() - active.memory_kills
         try:
-            how = self._verdicts.judge(active.job, code or 0, stopping=self._asked > 0, memory_kills=kills)
+            how = self._verdicts.judge(
+                active.job, code or 0, stopping=self._asked > 0 or self._stop(), memory_kills=kills
+            )
         except StoreError as error:
             self._trouble = self._trouble or error
             how = "pending"

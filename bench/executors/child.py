@@ -13,7 +13,6 @@ from pathlib import Path
 
 from bench.executors.interface import Target
 from bench.numerics import THREADS_VARIABLE
-from bench.stopping import SIGNALS
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -36,10 +35,9 @@ def enter(target: Target, order_path: Path, known_failures: int, slot: Slot, gra
 
     The process leads a session of its own: Ctrl-C on the terminal reaches the launcher only, which passes it on, and
     the launcher can end the process with all of its helpers. If the launcher dies, the process is asked to stop, and
-    ended after ``grace`` seconds.
+    ended after ``grace`` seconds. Signals that ask to stop are held back until the work listens to them.
     """
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # held back in the fork server
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:

@@ -167,6 +167,13 @@ def _helper(run: _Run) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _hog(run: _Run) -> None:
+    """Take 400 MB and keep them."""
+    taken = np.ones(50_000_000)
+    time.sleep(ONCE)
+    del taken
+
+
 ACTS: dict[str, Callable[[_Run], object]] = {
     "kill": lambda run: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda run: os.kill(os.getpid(), signal.SIGSEGV),
@@ -179,5 +186,6 @@ ACTS: dict[str, Callable[[_Run], object]] = {
     "hang": _hang,
     "patient": _patient,
     "helper": _helper,
+    "hog": _hog,
     "diverge": lambda run: None,
 }

@@ -17,7 +17,7 @@ from bench.executors.slurm.submitting import Submitter
 from bench.executors.slurm.waiting import wait_for
 from bench.grid.executor import SlurmSettings
 from bench.order import Order
-from bench.outstanding import read_order
+from bench.outstanding import read_order, settled
 from results.store import Store
 
 SettingsOf = Callable[[str | None], SlurmSettings]
@@ -78,14 +78,15 @@ class SlurmExecutor:
         orders = {job.run_id: read_order(job.order_path) for job in jobs}
         if self._cluster is None:
             self.check({order.spec.method for order in orders.values()})
-        exits: dict[str, Exit] = {}
+        exits: dict[str, Exit] = {
+            job.run_id: how for job in jobs if (how := settled(orders[job.run_id], self._store)) is not None
+        }
         with self._ledger.locked():
             board = settle(look(self._ledger, self._slurm), give_up_lost=True)
             if board.known.silent:
                 raise SlurmUnreachable(board.known.silent)
-            waiting = self._in_queue(board, jobs)
-            todo = [job for job in jobs if job.run_id not in waiting]
-            exits |= dict.fromkeys(waiting, "submitted")
+            exits |= dict.fromkeys(self._in_queue(board, jobs) - exits.keys(), "submitted")
+            todo = [job for job in jobs if job.run_id not in exits]
             submitter = self._submitter(board, orders)
             for array in self._arrays(todo, orders, submitter, write=True):
                 _tell(array, submitter.submit(array), submitter, exits, on_event)
@@ -100,7 +101,7 @@ class SlurmExecutor:
     def _arrays(
         self, jobs: Sequence[Job], orders: dict[str, Order], submitter: Submitter, *, write: bool
     ) -> list[Array]:
-        extracting, waiting = features_first(jobs, orders, self._store, write=write)
+        extracting, waiting = features_first(jobs, orders, self._store, queued=submitter.positions.keys(), write=write)
         return pack([*extracting, *waiting], self._of(orders), frozenset(submitter.positions))
 
     def _of(self, orders: dict[str, Order]) -> Callable[[Job], SlurmSettings]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bench.executors.interface import Job
@@ -28,7 +28,12 @@ class _Caches:
 
 
 def features_first(
-    jobs: Sequence[Job], orders: dict[str, Order], store: Store, *, write: bool = True
+    jobs: Sequence[Job],
+    orders: dict[str, Order],
+    store: Store,
+    *,
+    queued: Collection[str] = (),
+    write: bool = True,
 ) -> tuple[list[Job], list[Job]]:
     """Take the extraction of features that several jobs read out of them.
 
@@ -39,6 +44,7 @@ def features_first(
         jobs: runs.
         orders: their orders, by run id; those of the extractions are added.
         store: where caches lie and orders are written.
+        queued: extractions that are in the queue already, by name.
         write: whether to write the orders of the extractions.
 
     Returns:
@@ -55,14 +61,16 @@ def features_first(
     waiting: list[Job] = []
     for job in jobs:
         keys = caches[job.run_id].keys & shared
-        if keys - owner.keys():
-            order = _extraction(orders[job.run_id], caches[job.run_id], keys - owner.keys())
-            extraction = _job(order, store)
-            orders[extraction.run_id] = order
-            if write:
-                write_bytes(extraction.order_path, (order.model_dump_json(indent=1) + "\n").encode())
-            owner |= dict.fromkeys(keys - owner.keys(), extraction.run_id)
-            extracting.append(extraction)
+        if missing := keys - owner.keys():
+            # Named after what it writes: whoever wants the same finds it in the queue.
+            extraction = _job(missing, store)
+            owner |= dict.fromkeys(missing, extraction.run_id)
+            if extraction.run_id not in queued:
+                order = _extraction(orders[job.run_id], caches[job.run_id], missing)
+                orders[extraction.run_id] = order
+                extracting.append(extraction)
+                if write:
+                    write_bytes(extraction.order_path, (order.model_dump_json(indent=1) + "\n").encode())
         waiting.append(replace(job, requires=job.requires | {owner[key] for key in keys}))
     return extracting, waiting
 
@@ -80,6 +88,6 @@ def _extraction(order: Order, caches: _Caches, keys: frozenset[str]) -> Order:
     return order.model_copy(update={"views": views, "features_only": True, "requires": None})
 
 
-def _job(order: Order, store: Store) -> Job:
-    name = f"features-{digest(order, 8)}"
+def _job(keys: frozenset[str], store: Store) -> Job:
+    name = f"features-{digest(sorted(keys), 8)}"
     return Job(name, store.path / "slurm" / "orders" / f"{name}.json")

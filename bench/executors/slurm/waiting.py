@@ -108,11 +108,13 @@ class _Watch:
             place = places.get(job.run_id)
             if place is not None and place.stand == "running":
                 self._begin(job, place.job)
-            if place is None or place.stand in ("ended", "lost"):
+            if self._verdicts.is_claimed(job) or (place is not None and place.live):
+                self._missed.pop(job.run_id, None)
+            elif place is not None and place.stand == "ended":
+                lost.append(job)  # for no fault of its own, else its failure would be in the store
+            else:
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
                 lost += [job] if self._missed[job.run_id] >= PATIENCE else []
-            else:
-                self._missed.pop(job.run_id, None)
         if lost and not board.known.silent:
             self._submit_again(lost)
 

@@ -1,0 +1,98 @@
+"""A real Slurm, where one answers, and the workbench on it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slurm_workbench import SlurmLab
+
+from bench.executors.interface import Exit, Job
+from bench.executors.slurm.board import Place
+from bench.executors.slurm.commands import Slurm, run_command
+from bench.grid.executor import ExecutorBlock
+from common.errors import UserError
+from results.store import Store
+
+PATIENCE_S = 180.0
+ROOT = Path(__file__).parents[4]
+
+
+@functools.cache
+def why_not() -> str:
+    """Why tests of a cluster are skipped; empty where one answers."""
+    try:
+        states = Slurm().ask("sinfo", "-h", "-N", "-o", "%T").split()
+        Slurm().ask("sacct", "-n", "-j", "1")
+    except UserError as error:
+        return f"no Slurm cluster answers: {error}"
+    return "" if any(state in ("idle", "mixed", "allocated") for state in states) else "no node of Slurm is up"
+
+
+class Cluster(SlurmLab):
+    """Runs that cost nothing on a real cluster."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        super().__init__(store)
+        self.slurm = Slurm(run_command)
+        python = folder / "python"
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "bench")])
+        python.write_text(
+            f"#!/bin/sh\nexport PYTHONPATH={path} OMP_NUM_THREADS=1\n"
+            f'exec {shlex.quote(sys.executable)} {Path(__file__).with_name("fake_task.py")} "$@"\n'
+        )
+        python.chmod(0o755)
+        self._python = str(python)
+        self.configure()
+
+    def configure(self, **settings: Any) -> None:
+        self.block = ExecutorBlock(**{"python": self._python, "time": "20m", "mem": "300M", "cpus": 1} | settings)
+
+    def wait(self, *jobs: Job) -> dict[str, Exit]:
+        return self.executor(wait=True).run(jobs, self.events.append)
+
+    def place(self, job: Job) -> Place | None:
+        return self.look().newest().get(job.run_id)
+
+    def until(self, what: Callable[[], Any], seconds: float = PATIENCE_S) -> None:
+        """Wait for something that must happen."""
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, "it never happened"
+            time.sleep(0.3)
+
+    def until_at_work(self, job: Job) -> Place:
+        self.until(lambda: self.store.is_claimed(job.run_id))
+        place = self.place(job)
+        assert place is not None
+        return place
+
+    def finish(self, *jobs: Job) -> None:
+        """Wait until every submission is closed."""
+
+        def closed() -> bool:
+            self.settle()
+            return not self.ledger.open()
+
+        self.until(closed)
+
+    def started(self, job: Job) -> int:
+        """How often the fit of a run was begun."""
+        path = self.store.run_folder(job.run_id) / "fits"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def command(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def resume(node: str) -> None:
+    """Bring a node back, unless it has come back by itself."""
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False, capture_output=True)

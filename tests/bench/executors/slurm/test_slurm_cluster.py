@@ -1,0 +1,122 @@
+"""On a real cluster: what becomes of runs, and of those beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster, command, resume, why_not
+
+from bench.executors.interface import Job
+from bench.executors.slurm.cancelling import cancel
+from bench.executors.slurm.commands import Slurm
+from results.store import Store
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+@pytest.fixture
+def cluster(store: Store, tmp_path: Path) -> Iterator[Cluster]:
+    if reason := why_not():
+        pytest.skip(reason)
+    cluster = Cluster(store, tmp_path)
+    yield cluster
+    cancel(store, None, Slurm())
+
+
+def kinds(cluster: Cluster, *jobs: Job) -> list[str | None]:
+    return [failure.kind if (failure := cluster.failure(job)) else None for job in jobs]
+
+
+def test_one_dead_run_hides_none_beside_it(cluster: Cluster) -> None:
+    """Two jobs of three runs: one raises, one is killed, the others end well; their dependents know."""
+    cluster.configure(runs_per_job=3)
+    raising = cluster.job(0, stage="fit", act="raise")
+    killed = cluster.job(1, stage="fit", act="kill")
+    others = [cluster.job(seed) for seed in range(2, 6)]
+    base = cluster.job(6, stage="fit", act="raise", pause=0.1)
+    good = cluster.job(7)
+    late, later = cluster.job(8, base), cluster.job(9, good)
+    jobs = [raising, killed, *others, base, good, late, later]
+    exits = cluster.wait(*jobs)
+    assert kinds(cluster, raising, killed, base, late) == ["exception", "killed", "exception", "dependency"]
+    assert {exits[job.run_id] for job in (*others, good, later)} == {"done"}
+    assert len(cluster.store.load_all(verify=True)) == len(jobs)
+    assert all(cluster.started(job) == 1 for job in jobs if job is not late)
+    assert cluster.ledger.open() == []
+
+
+def test_a_signal_before_the_limit_and_the_next_turn(cluster: Cluster) -> None:
+    """Asked to stop, the run saves what it has, its job goes back into the queue, and it goes on from there."""
+    job = cluster.job(0, stage="fit", act="patient")
+    cluster.launch(job)
+    place = cluster.until_at_work(job)
+    command("scancel", "--signal=USR2", place.job)
+    cluster.finish()
+    assert kinds(cluster, job) == [None]
+    assert cluster.started(job) == 2
+    assert len(cluster.fake.jobs) == 0
+    record = cluster.store.fit_record(job.run_id)
+    assert record is not None
+    assert record.status == "done"
+
+
+def test_a_run_that_gets_nowhere_within_its_limit(cluster: Cluster) -> None:
+    """Under a limit of a minute every such signal is that of the time limit; the second in a row is one too many."""
+    cluster.configure(time="1m", signal_delay=10, requeues=1)
+    job = cluster.job(0, stage="begun", act="patient", always=True)
+    cluster.launch(job)
+    for _ in range(2):
+        place = cluster.until_at_work(job)
+        command("scancel", "--signal=USR2", place.job)
+        cluster.until(lambda: not cluster.store.is_claimed(job.run_id))
+    cluster.finish()
+    failure = cluster.failure(job)
+    assert failure is not None
+    assert failure.kind == "time_limit"
+    assert failure.message.startswith("no progress in 2 time limits of 1 min in a row")
+
+
+def test_a_node_that_goes_down(cluster: Cluster) -> None:
+    job = cluster.job(0, stage="fit", act="patient")
+    cluster.launch(job)
+    place = cluster.until_at_work(job)
+    assert place.element is not None
+    command("scontrol", "update", f"NodeName={place.element.nodes}", "State=DOWN", "Reason=test")
+    cluster.until(lambda: not cluster.store.is_claimed(job.run_id))
+    resume(place.element.nodes)
+    cluster.finish()
+    assert kinds(cluster, job) == [None]
+    assert cluster.started(job) == 2
+
+
+def test_more_memory_than_allowed(cluster: Cluster) -> None:
+    greedy, modest = cluster.job(0, stage="fit", act="hog"), cluster.job(1)
+    exits = cluster.wait(greedy, modest)
+    assert kinds(cluster, greedy) == ["out_of_memory"]
+    assert exits[modest.run_id] == "done"
+
+
+def test_cancelled_and_tried_again(cluster: Cluster) -> None:
+    """One at work, one waiting in the same job, one in the same array; then all are submitted again."""
+    cluster.configure(runs_per_job=2, array_parallelism=1)
+    jobs = [cluster.job(0, stage="fit", act="patient"), cluster.job(1), cluster.job(2)]
+    cluster.launch(*jobs)
+    cluster.until_at_work(jobs[0])
+    assert cancel(cluster.store, [jobs[2].run_id]) == [jobs[2].run_id]
+    assert cancel(cluster.store, [jobs[0].run_id]) == [jobs[0].run_id]
+    cluster.finish()
+    assert kinds(cluster, *jobs) == ["cancelled", None, "cancelled"]
+    assert set(cluster.wait(*jobs).values()) == {"done"}
+
+
+def test_features_are_extracted_once_and_first(cluster: Cluster) -> None:
+    from test_slurm_features import sharing
+
+    jobs = sharing(cluster, 3)
+    cluster.wait(*jobs)
+    submissions = cluster.ledger.every()
+    assert [entry.features_only for entry in submissions[0].units[0].entries] == [True]
+    assert submissions[1].after == {submissions[0].name: (0,)}
+    assert kinds(cluster, *jobs) == [None] * 3
