@@ -31,7 +31,7 @@ defaults:
   features: {mode: cache}
   backbone_options: {weights: random}
   params: {k: 4}
-executor: {runs_per_job: 3, cpus: 1, mem: 1500M, time: 30m, signal_delay: 10}
+executor: {runs_per_job: 3, cpus: 1, mem: 2500M, time: 30m, signal_delay: 10}
 runs:
   - {method: kmeans, seeds: [0, 1, 2, 3]}
   - {method: neuralef, seeds: [0, 1, 2, 3], params: {epochs: 6, batch_size: 4}}

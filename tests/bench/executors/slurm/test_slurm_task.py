@@ -1,0 +1,158 @@
+"""What a job does with its runs, in this process and with workers that cost nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake_work
+import pytest
+from fake_slurm import FakeSlurm
+from slurm_workbench import SlurmLab
+
+from bench.executors.interface import Job
+from bench.executors.slurm import task
+from bench.executors.slurm.commands import Slurm
+from bench.executors.slurm.limits import Limits, mark_of
+from bench.executors.slurm.requeue import ran_out_of_time, requeue, seconds_of
+from bench.grid.executor import ExecutorBlock
+from bench.outstanding import read_order
+from bench.progress import ProgressFile
+from bench.worker import ExitCode
+
+
+@pytest.fixture
+def lab(slurm_lab: SlurmLab) -> SlurmLab:
+    slurm_lab.block = ExecutorBlock(runs_per_job=9)
+    return slurm_lab
+
+
+def carry_out(lab: SlurmLab) -> int:
+    name = lab.ledger.open()[-1].name
+    return task.main(lab.ledger.of(name), 0, target=fake_work.target, preload=["fake_work"])
+
+
+def kinds(lab: SlurmLab, *jobs: Job) -> list[str | None]:
+    return [failure.kind if (failure := lab.failure(job)) else None for job in jobs]
+
+
+def test_each_run_in_a_process_of_its_own_whatever_the_others_do(lab: SlurmLab) -> None:
+    jobs = [lab.job(0), lab.job(1, stage="fit", act="raise"), lab.job(2, stage="fit", act="kill"), lab.job(3)]
+    lab.launch(*jobs)
+    assert carry_out(lab) == ExitCode.FAILED
+    assert kinds(lab, *jobs) == [None, "exception", "killed", None]
+    assert len(lab.store.load_all(verify=True)) == 4
+    trace = lab.ledger.trace(lab.ledger.open()[0].name, 0)
+    assert trace is not None
+    assert trace.run_id == jobs[3].run_id
+
+
+def test_started_again_it_does_nothing_twice_and_tries_no_failure_again(lab: SlurmLab) -> None:
+    """As after a node failure: what is settled stays as it is."""
+    jobs = [lab.job(0), lab.job(1, stage="fit", act="raise")]
+    lab.launch(*jobs)
+    assert [carry_out(lab) for _ in range(2)] == [ExitCode.FAILED] * 2
+    assert kinds(lab, *jobs) == [None, "exception"]
+    assert len(lab.store.attempts(jobs[1].run_id)) == 1
+    assert all(len((lab.store.run_folder(job.run_id) / "fits").read_text().splitlines()) == 1 for job in jobs)
+
+
+def test_success(lab: SlurmLab) -> None:
+    lab.launch(lab.job(0), lab.job(1, act="diverge"))
+    assert carry_out(lab) == ExitCode.DONE
+
+
+def test_a_run_that_was_cancelled_is_passed_over(lab: SlurmLab) -> None:
+    jobs = [lab.job(0), lab.job(1)]
+    lab.launch(*jobs)
+    lab.ledger.mark_cancelled(lab.ledger.open()[0].name, jobs[0].run_id)
+    assert carry_out(lab) == ExitCode.FAILED
+    assert kinds(lab, *jobs) == ["cancelled", None]
+    assert not (lab.store.run_folder(jobs[0].run_id) / "fits").exists()
+
+
+def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LOOK_S", 0.0)
+    jobs = [lab.job(0, stage="fit", act="patient"), lab.job(1)]
+    lab.launch(*jobs)
+    name = lab.ledger.open()[0].name
+    asked: list[str] = []
+
+    def is_cancelled(self: Any, of: str, run_id: str) -> bool:
+        began = (lab.store.run_folder(jobs[0].run_id) / "was-fit").exists()
+        asked.append(run_id)
+        return began and run_id == jobs[0].run_id and of == name
+
+    monkeypatch.setattr("bench.executors.slurm.ledger.Ledger.is_cancelled", is_cancelled)
+    assert carry_out(lab) == ExitCode.FAILED
+    assert kinds(lab, *jobs) == ["cancelled", None]
+    assert (lab.store.run_folder(jobs[0].run_id) / "checkpoint.pt").exists()
+
+
+def test_a_store_that_the_node_does_not_see(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert task.main(tmp_path / "slurm" / "bench-1", 0) == ExitCode.BAD_ORDER
+    assert "this node does not see the store" in capfd.readouterr().err
+
+
+def test_a_store_that_takes_nothing(lab: SlurmLab, capfd: pytest.CaptureFixture[str]) -> None:
+    lab.launch(lab.job(0, stage="begun", act="full"))
+    assert carry_out(lab) == ExitCode.STORE
+    assert "could not write to the store" in capfd.readouterr().err
+
+
+class TestLimits:
+    def order_and_folder(self, lab: SlurmLab) -> tuple[Any, Path]:
+        job = lab.job(0)
+        return read_order(job.order_path), lab.store.run_folder(job.run_id)
+
+    def test_no_progress_is_counted_across_restarts(self, lab: SlurmLab, tmp_path: Path) -> None:
+        order, folder = self.order_and_folder(lab)
+        assert [Limits(tmp_path, 0).met(order, lab.store) for _ in range(3)] == [1, 2, 3]
+        (folder / "checkpoint.pt").touch()
+        ProgressFile(folder / "progress.json", every=0).update("fit", 5, 60)
+        assert Limits(tmp_path, 0).met(order, lab.store) == 0
+        assert Limits(tmp_path, 0).met(order, lab.store) == 1
+        ProgressFile(folder / "progress.json", every=0).update("features", 7, 9)
+        assert Limits(tmp_path, 0).met(order, lab.store) == 2
+
+    def test_records_are_progress(self, lab: SlurmLab) -> None:
+        job = lab.job(0)
+        order = read_order(job.order_path)
+        assert mark_of(order, lab.store) == (0, 0)
+        lab.work(job)
+        assert mark_of(order, lab.store) == (3, 0)
+        assert mark_of(order.model_copy(update={"features_only": True}), lab.store) == (0, 0)
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [("1:00", 60), ("4:00:00", 14400), ("1-02:00:00", 93600), ("UNLIMITED", None), ("INVALID", None)],
+    )
+    def test_durations(self, text: str, expected: float | None) -> None:
+        assert seconds_of(text) == expected
+
+    @pytest.mark.parametrize(
+        ("limits", "elapsed", "expected"),
+        [
+            ("4:00:00 N/A", 14300, True),
+            ("4:00:00 N/A", 600, False),
+            ("4:00:00 2026-01-01T00:00:00", 14300, False),
+            ("UNLIMITED N/A", 1e9, False),
+            ("1:00 N/A", 5, True),
+        ],
+    )
+    def test_limit_or_preemption(self, limits: str, elapsed: float, expected: bool) -> None:
+        slurm = Slurm(FakeSlurm(limits=limits))
+        assert ran_out_of_time(slurm, elapsed, delay=90, limit=3600) is expected
+
+    @pytest.mark.parametrize(("elapsed", "expected"), [(3600 - 95, True), (60, False)])
+    def test_without_an_answer_the_limit_that_was_asked_for_counts(self, elapsed: float, expected: bool) -> None:
+        assert ran_out_of_time(Slurm(FakeSlurm(silent=True)), elapsed, delay=90, limit=3600) is expected
+
+    def test_back_into_the_queue(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", "77")
+        fake = FakeSlurm()
+        assert requeue(Slurm(fake), patience=0)
+        assert fake.commands == [("scontrol", "requeue", "77")]
+        assert not requeue(Slurm(FakeSlurm(silent=True)), patience=-1)
