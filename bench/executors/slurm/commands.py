@@ -83,11 +83,11 @@ class Slurm:
     """Slurm, as far as it is asked here.
 
     Args:
-        runner: what runs its commands.
+        runner: what runs its commands; None: this machine.
     """
 
-    def __init__(self, runner: Runner = run_command) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner | None = None) -> None:
+        self._runner = runner or run_command
 
     def ask(self, *command: str) -> str:
         """The standard output of a command.

@@ -1,0 +1,280 @@
+"""run, status, logs, cancel and retry where the executor is a Slurm that is a dictionary, and on this machine."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from cli_lab import Bench, FakeExecutor
+from plan_lab import SMALL, Lab, failure, fit_record
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "executors" / "slurm"))  # for fake_slurm
+
+from fake_slurm import FakeSlurm
+
+from bench.cli.logs import follow_file
+from bench.cli.slurm_options import stated_settings
+from bench.executors.slurm.script import script_text
+from common.errors import ConfigError
+from results.store import Store
+
+ONLINE = SMALL + "executor: {runs_per_job: 2, time: 1h}\n"
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "slurm.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = FakeSlurm()
+    monkeypatch.setattr("bench.executors.slurm.commands.run_command", fake)
+    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    return fake
+
+
+@pytest.fixture
+def launch(bench: Bench, lab: Lab, slurm: FakeSlurm) -> Bench:
+    return lambda *options: bench(
+        "run",
+        "--grid",
+        lab.write(ONLINE),
+        "--out",
+        lab.out,
+        "--executor",
+        "slurm",
+        "--set",
+        "features.mode=online",
+        *options,
+    )
+
+
+def runs(lab: Lab) -> list[str]:
+    return [run.run_id for run in lab.plan(ONLINE, "features.mode=online").runs]
+
+
+def states(bench: Bench, lab: Lab) -> dict[str, str]:
+    found = re.findall(r"^(\w+) .*?(kmeans-s\d-\w+)", bench("status", "--out", lab.out).out, re.MULTILINE)
+    return {run_id: state for state, run_id in found}
+
+
+def test_a_day_with_slurm(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    result = launch("--mem", "2G")
+    assert (result.code, result.err) == (0, "")
+    assert "4 runs are with Slurm; see bench status" in result.out
+    assert "| configuration" not in result.out
+    assert set(states(bench, lab).values()) == {"pending"}
+    assert launch().code == 0
+    assert len(slurm.submitted()) == 1
+    first = runs(lab)[0]
+    assert bench("cancel", first, "--out", lab.out).out == f"{first}: cancelled\n"
+    slurm.jobs[1].state, slurm.jobs[1].code = "FAILED", "3:0"
+    slurm.jobs[0].state = "CANCELLED by 0"
+    assert states(bench, lab)[first] == "cancelled"
+    result = bench("retry", "--out", lab.out, "--mem", "4G")
+    assert result.code == 0
+    assert "runs are tried again with executor slurm" in result.out
+    script = slurm.jobs[-1].script
+    assert "--mem=4G" in script
+    assert "--time=60" in script
+    assert "tried again" not in bench("retry", "--out", lab.out).out
+    result = bench("cancel", "--all", "--out", lab.out)
+    assert result.code == 0
+    assert set(states(bench, lab).values()) == {"cancelled"}
+    assert bench("cancel", "--all", "--out", lab.out).out == "no run waits or is at work\n"
+
+
+def test_a_silent_controller_is_unknown(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    launch()
+    slurm.silent = True
+    result = bench("status", "--out", lab.out)
+    assert result.code == 0
+    assert set(states(bench, lab).values()) == {"unknown"}
+    assert "Slurm is not reachable" in result.out
+    assert bench("retry", "--out", lab.out).out == "nothing to try again\n"
+    result = bench("cancel", "--all", "--out", lab.out)
+    assert result.code == 2
+    assert result.err.startswith("error: nothing was cancelled")
+
+
+def test_what_would_be_submitted(lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    result = launch(
+        "--print-sbatch", "--partition", "nowhere", "--sbatch", "mail-type=END", "--setup", "a", "--setup", "b"
+    )
+    assert result.code == 0
+    assert "#SBATCH --partition=nowhere" in result.out
+    assert "#SBATCH --mail-type=END" in result.out
+    assert "# setup\na\n" in result.out
+    assert not lab.out.exists()
+    assert slurm.commands == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mem", "lots"), '--mem: expected memory such as 16G or 4000M, got "lots"'),
+        (("--time", "soon"), "--time: expected a time such as"),
+        (("--gpus", "a100"), "--gpus: expected a number of GPUs"),
+        (("--sbatch", "=x"), "--sbatch: expected KEY=VALUE"),
+        (("--jobs", "3"), "--jobs 3: with Slurm, --array-parallelism says"),
+        (("--partition", "debgu"), 'unknown partition "debgu"; did you mean "debug"?'),
+        (("--mem", "900G"), "the largest node of partition debug has 8000 MB"),
+        (("--set", "executor.partion=x"), 'unknown key "partion"; did you mean "partition"?'),
+        (("--set", "executor.methods.kmeans.tim=1h"), 'unknown key "tim"; did you mean "time"?'),
+        (
+            ("--set", "executor.methods.kmean.time=1h"),
+            'executor.methods: unknown method "kmean"; did you mean "kmeans"?',
+        ),
+        (("--set", "executor.time=soon"), "executor.time: expected a time such as"),
+    ],
+)
+def test_bad_settings_are_one_line_and_nothing_is_written(
+    lab: Lab, launch: Bench, options: tuple[str, ...], message: str
+) -> None:
+    result = launch(*options)
+    assert result.code == 2
+    assert message in result.err
+    assert len(result.errors) == 1
+    assert not lab.out.exists()
+
+
+def test_no_sbatch_on_the_path(bench: Bench, lab: Lab, launch: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.executors.slurm.commands import Answer
+
+    def missing(command: tuple[str, ...]) -> Answer:
+        raise FileNotFoundError(command[0])
+
+    monkeypatch.setattr("bench.executors.slurm.commands.run_command", missing)
+    result = launch()
+    assert result.code == 2
+    assert result.err.startswith("error: no sbatch on the path: ")
+    assert not lab.out.exists()
+
+
+def test_a_refusal_is_bad_input(lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    def later(given: tuple[str, ...]) -> object:
+        slurm.refuse = "" if "--test-only" in given else "no more jobs today"
+        return type(slurm).sbatch(slurm, given)
+
+    slurm.sbatch = later  # type: ignore[assignment, method-assign]
+    result = launch()
+    assert result.code == 2
+    assert result.err.strip() == "error: sbatch: no more jobs today"
+
+
+class TestLogs:
+    def test_of_a_run(self, bench: Bench, lab: Lab) -> None:
+        run = lab.plan().runs[0]
+        lab.store.write_fit(fit_record(run.spec))
+        assert "no log yet" in bench("logs", run.run_id, "--out", lab.out).err
+        (lab.store.run_folder(run.run_id) / "log.txt").write_text("one\ntwo\n")
+        assert bench("logs", run.run_id[:-3], "--out", lab.out).out == "one\ntwo\n"
+        assert bench("logs", run.run_id, "--out", lab.out, "--follow").out == "one\ntwo\n"
+
+    def test_of_a_job_whose_run_never_began(self, bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+        launch()
+        (folder,) = (lab.out / "slurm").glob("bench-*")
+        (folder / "100_1_0_log.out").write_text("slurmstepd: error: no such node\n")
+        assert bench("logs", runs(lab)[3], "--out", lab.out).out == "slurmstepd: error: no such node\n"
+        assert "no log yet" in bench("logs", runs(lab)[0], "--out", lab.out).err
+
+    def test_that_grows(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bench.cli.logs.POLL_S", 0.0)
+        path = tmp_path / "log.txt"
+        parts = ["", "one\n", "tw", "o\n"]
+
+        def at_work() -> bool:
+            with path.open("a") as file:
+                file.write(parts.pop(0))
+            return bool(parts)
+
+        follow_file(path, at_work)
+        assert capsys.readouterr().out == "one\ntwo\n"
+
+
+HOLD = """
+import signal, sys, threading
+from results.store import Store
+done = threading.Event()
+signal.signal(signal.SIGTERM, lambda number, frame: done.set())
+with Store.open(sys.argv[1]).claim(sys.argv[2]):
+    print("mine", flush=True)
+    done.wait(600)
+"""
+
+
+class TestThisMachine:
+    def test_a_run_at_work_is_asked_to_stop(self, bench: Bench, lab: Lab) -> None:
+        run = lab.plan().runs[0]
+        command = [sys.executable, "-c", HOLD, str(lab.store.path), run.run_id]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as process:
+            assert process.stdout is not None
+            guard = threading.Timer(120, process.kill)
+            guard.start()
+            assert process.stdout.readline() == b"mine\n"
+            result = bench("cancel", run.run_id, "--out", lab.out)
+            assert process.wait() == 0
+            guard.cancel()
+        assert (result.code, result.out) == (0, f"{run.run_id}: asked to stop\n")
+
+    def test_a_run_that_nobody_has_in_hand(self, bench: Bench, lab: Lab) -> None:
+        run = lab.plan().runs[0]
+        lab.store.write_fit(fit_record(run.spec))
+        result = bench("cancel", run.run_id, "--out", lab.out)
+        assert result.code == 1
+        assert "neither waits nor is at work" in result.err
+        assert bench("cancel", "--out", lab.out).code == 2
+
+    def test_what_failed_is_tried_again_with_the_executor_that_it_had(
+        self, bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[FakeExecutor] = []
+
+        def make(execution: object, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> FakeExecutor:
+            made.append(FakeExecutor(store, {} if made else {"kmeans": ("exception", "broken")}))
+            return made[-1]
+
+        monkeypatch.setattr("bench.cli.run.make_executor", make)
+        assert bench("run", "--grid", lab.write(SMALL), "--out", lab.out).code == 1
+        result = bench("retry", "--out", lab.out)
+        assert result.code == 0
+        assert "4 runs are tried again with executor local" in result.out
+        assert sorted(made[1].carried_out) == sorted(run.run_id for run in lab.plan().runs)
+        assert bench("retry", "--out", lab.out).out == "nothing to try again\n"
+
+    def test_a_run_without_an_order(self, bench: Bench, lab: Lab) -> None:
+        run = lab.plan().runs[0]
+        lab.store.write_fit(fit_record(run.spec, "failed", failure=failure()))
+        result = bench("retry", run.run_id, "--out", lab.out)
+        assert result.code == 2
+        assert "issue bench run with its grid" in result.err
+
+
+def test_what_is_not_stated_is_not_set() -> None:
+    assert stated_settings({"mem": None, "setup": []}).model_fields_set == set()
+    with pytest.raises(ConfigError, match=r"--runs-per-job: .* greater than or equal to 1, got 0"):
+        stated_settings({"runs_per_job": 0})
+
+
+def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
+    from bench.executors.slurm.ledger import Submission, Unit
+    from bench.grid.executor import SlurmSettings
+
+    listing = re.findall(r"```bash\n(#!/bin/bash.*?)```", DOCUMENT, re.DOTALL)[0]
+    name = re.findall(r"--job-name=(\S+)", listing)[0]
+    submission = Submission(name=name, units=(Unit(entries=()),) * 4, after={"features": (0,)}, user="me")
+    settings = SlurmSettings(cpus=4, mem="16G", time="8h", setup="source /shared/me/env/bin/activate", python="python")
+    script = script_text(submission, settings, Path("/shared/me/runs/slurm") / name, {"features": "55518417"})
+    assert script.strip() == listing.strip()
+
+
+def test_every_setting_is_on_the_page() -> None:
+    from bench.grid.executor import SLURM_KEYS
+
+    described = set(re.findall(r"`(\w+)`", DOCUMENT))
+    assert set(SLURM_KEYS) <= described
+    assert signal.SIGUSR2.name.removeprefix("SIG") in DOCUMENT
