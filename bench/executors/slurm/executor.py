@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.executors.interface import Event, Exit, Job, OnEvent
@@ -10,6 +11,7 @@ from bench.executors.slurm.board import Board, look, order_path
 from bench.executors.slurm.checks import check_cluster, check_settings
 from bench.executors.slurm.commands import Slurm, SlurmUnreachable
 from bench.executors.slurm.features import features_first
+from bench.executors.slurm.held import release_held
 from bench.executors.slurm.ledger import Ledger
 from bench.executors.slurm.packing import Array, pack
 from bench.executors.slurm.settle import settle
@@ -85,6 +87,7 @@ class SlurmExecutor:
             board = settle(look(self._ledger, self._slurm), give_up_lost=True)
             if board.known.silent:
                 raise SlurmUnreachable(board.known.silent)
+            release_held(board, self._slurm, Counter())
             exits |= dict.fromkeys(self._in_queue(board, jobs) - exits.keys(), "submitted")
             todo = [job for job in jobs if job.run_id not in exits]
             submitter = self._submitter(board, orders)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bench.executors.interface import Event, Exit, Job, OnEvent
 from bench.executors.slurm.board import look
 from bench.executors.slurm.commands import Slurm
+from bench.executors.slurm.held import release_held
 from bench.executors.slurm.ledger import Ledger
 from bench.executors.slurm.settle import settle
 from bench.executors.verdict import Verdicts
@@ -74,6 +76,7 @@ class _Watch:
         self._begun: set[str] = set()
         self._missed: dict[str, int] = {}
         self._rounds: dict[str, int] = {}
+        self._released: Counter[str] = Counter()
         self._silent = ""
         self._pause, self._next = SLURM_S[0], time.monotonic()
 
@@ -100,6 +103,7 @@ class _Watch:
     def _look_at_slurm(self) -> None:
         board = look(self._ledger, self._slurm)
         settle(board)
+        release_held(board, self._slurm, self._released)
         self._complain(board.known.silent or board.known.forgetful)
         self._look_at_store()
         places = board.newest()

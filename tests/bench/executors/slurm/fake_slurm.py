@@ -81,7 +81,7 @@ class FakeSlurm:
         return Answer(0, "".join(rows))
 
     def scontrol(self, given: Sequence[str]) -> Answer:
-        if given[0] == "requeue":
+        if given[0] in ("requeue", "release"):
             return Answer(0)
         text = f"AccountingStorageType   = {self.accounting}\nClusterName             = fake\nMaxArraySize = 1001\n"
         return Answer(0, "Configuration data as of now\n" + text)

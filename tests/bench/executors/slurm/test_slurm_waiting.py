@@ -100,6 +100,16 @@ def test_ctrl_c_stops_the_waiting_only(lab: SlurmLab) -> None:
     assert lab.fake.jobs[0].state == "PENDING"
 
 
+def test_a_job_that_slurm_holds_for_its_own_fault_is_released_a_few_times(lab: SlurmLab) -> None:
+    job = lab.job(0)
+
+    def hold() -> None:
+        lab.fake.jobs[0].reason = "launch failed requeued held"
+
+    assert wait(lab, [job], hold, *[lambda: None] * 6, lambda: lab.work(job)) == ["done"]
+    assert lab.fake.asked("scontrol").count(("scontrol", "release", "100_0")) == 3
+
+
 def test_a_run_at_work_is_told(lab: SlurmLab) -> None:
     job = lab.job(0)
     claim = lab.store.claim(job.run_id)
