@@ -1,0 +1,55 @@
+"""On a real cluster, real runs: the store is that of the local executor, also after six kills at random moments."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from slurm_cluster import ROOT, why_not
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import chaos_slurm
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+RESTART = os.environ.get("BENCH_SLURM_RESTART", "")
+
+
+@pytest.fixture(autouse=True)
+def _cluster() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+
+
+def bench(grid: Path, out: Path, *options: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench", "run", "--grid", str(grid), "--out", str(out), *options]
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
+
+
+def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(chaos_slurm.GRID)
+    bench(grid, tmp_path / "slurm", "--executor", "slurm", "--wait")
+    bench(grid, tmp_path / "local", "--threads", "1")
+    found, expected = (chaos_slurm.content(tmp_path / name) for name in ("slurm", "local"))
+    assert len(expected) == 2 * chaos_slurm.RUNS
+    assert found == expected
+
+
+@pytest.mark.skipif(not RESTART, reason="BENCH_SLURM_RESTART names no script that restarts this cluster's daemons")
+def test_six_kills_leave_the_store_of_an_undisturbed_day(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "chaos_slurm.py"), "--kills", "6", "--pause", "3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*script, "--folder", str(tmp_path), "--restart", RESTART],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
