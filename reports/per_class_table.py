@@ -50,7 +50,7 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
 
 
 def _column(index: int, entry: Entry, notes: NoteBook) -> Column:
-    marks = (*label_marks(entry, notes), *stale_marks(entry, notes))
+    marks = (*label_marks(entry, notes), *(f"[{mark}]" for mark in stale_marks(entry, notes)))
     return Column(f"{index + 1}: {entry.row.title}", " ".join([entry.row.title, *marks]), "percent", "higher", "std")
 
 

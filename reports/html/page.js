@@ -153,6 +153,19 @@
   panel.addEventListener("click", (event) => event.target === panel && panel.close());
   addEventListener("hashchange", showRuns);
 
+  // A figure, enlarged.
+  const picture = document.getElementById("picture");
+  for (const button of document.querySelectorAll(".zoom")) {
+    button.addEventListener("click", () => {
+      const [shown, large] = [button.querySelector("img"), picture.querySelector("img")];
+      large.src = shown.src;
+      large.alt = shown.alt;
+      picture.querySelector(".caption").textContent = shown.alt;
+      picture.showModal();
+    });
+  }
+  picture.addEventListener("click", (event) => event.target === picture && picture.close());
+
   fillRuns();
   for (const tools of document.querySelectorAll(".tools")) {
     const made = document.getElementById(tools.dataset.for);

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports.collect import Entry
 from reports.figures.all import caption
+from reports.html.facts import facts
 from reports.html.runs import RunBook
 from reports.html.view import TableView, table_view
 from reports.source import Source
@@ -82,6 +83,7 @@ def render_html(
         grids=list(dict.fromkeys(entry.grid for entry in entries)),
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),
         states=_states(book),
+        facts=facts(entries),
         sections=_sections(tables, figures, missing, book),
         payload=book.payload(),
         style=_file("page.css"),
@@ -96,8 +98,8 @@ def _sections(
         Section(
             key,
             title,
-            [table_view(table, book) for table in tables if table.name.startswith(starts)],
-            [_figure(name, svg()) for name, svg in figures.items() if name.startswith(starts)],
+            [table_view(table, book) for start in starts for table in tables if table.name.startswith(start)],
+            [_figure(name, svg()) for start in starts for name, svg in figures.items() if name.startswith(start)],
             list(missing) if key == GALLERY else [],
         )
         for key, title, starts in _SECTIONS

@@ -21,7 +21,7 @@ def row(protocol: str | None, value: float | None = 1.0) -> Row:
 def test_a_column_that_all_rows_agree_on_is_told_in_the_caption():
     folded = table(row("whole"), row("whole")).folded()
     assert folded.columns == (NUMBER,)
-    assert folded.caption == "Results. protocol: whole."
+    assert folded.caption == "Results. Protocol: whole."
 
 
 def test_a_column_that_differs_stays():
@@ -31,7 +31,7 @@ def test_a_column_that_differs_stays():
 
 
 def test_a_row_that_does_not_know_its_setting_does_not_unfold_the_column():
-    assert table(row("whole"), row(None)).folded().caption == "Results. protocol: whole."
+    assert table(row("whole"), row(None)).folded().caption == "Results. Protocol: whole."
 
 
 def test_machine_and_empty_columns_are_left_out_for_people():

@@ -22,6 +22,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
 )
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="244.8pt" height="100pt"><rect width="90" height="9"/></svg>'
 HARNESS = """
 <script>
 addEventListener("load", () => {
@@ -58,6 +59,11 @@ addEventListener("load", () => {
   extras.click();
   found.all_columns = visible();
   found.run_rows = document.getElementById("table-runs").tBodies[0].rows.length;
+  const picture = document.getElementById("picture");
+  document.querySelector(".zoom").click();
+  found.enlarged = [picture.open, picture.querySelector("img").naturalWidth > 0, picture.textContent.includes("mIoU")];
+  picture.querySelector(".close").click();
+  found.enlarged.push(picture.open);
   const panel = document.getElementById("panel");
   addEventListener("hashchange", () => {
     found.open = panel.open;
@@ -95,6 +101,7 @@ def test_sorting_filtering_and_the_panel_work_without_an_error(store: Store, tmp
     assert (found["nothing"], found["all"], found["without_labels"]) == ("", "abcfp", "abcf")
     assert found["all_columns"] > found["columns"]
     assert found["run_rows"] == 7
+    assert found["enlarged"] == [True, True, True, False]
     assert (found["open"], found["closed"], found["hash"]) == (True, True, "")
     assert "row a, seed 0" in found["panel"]
     assert "specification" in found["panel"]
@@ -103,7 +110,9 @@ def test_sorting_filtering_and_the_panel_work_without_an_error(store: Store, tmp
 def look(store: Store, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """What the harness found in the page, and the lines of the console."""
     entries = collect(store)
-    text = render_html(entries, store, all_tables(entries), {}).replace("</body>", HARNESS + "</body>")
+    text = render_html(entries, store, all_tables(entries), {"trade-off-1": lambda: SVG}).replace(
+        "</body>", HARNESS + "</body>"
+    )
     (folder / "page.html").write_text(text, encoding="utf-8")
     command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
