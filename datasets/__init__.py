@@ -10,7 +10,7 @@
 from datasets.interface import ClassSet, DataInfo, DataRoots, DataSet, ImageLoader, LabelLoader
 from datasets.registry import data_info, names, open_data
 from datasets.sound import count_warning, require_sound
-from datasets.subset import subset
+from datasets.subset import ranked, subset
 
 __all__ = [
     "ClassSet",
@@ -23,6 +23,7 @@ __all__ = [
     "data_info",
     "names",
     "open_data",
+    "ranked",
     "require_sound",
     "subset",
 ]

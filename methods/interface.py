@@ -234,7 +234,12 @@ class LabelReader(Protocol):
 
 @runtime_checkable
 class Spectral(Protocol):
-    """What a method offers besides ``Segmenter`` if it has eigenfunctions that can be looked at and checked."""
+    """What a method offers besides ``Segmenter`` if it has eigenfunctions that can be looked at and checked.
+
+    The harness checks the functions of such a method on held-out images (``methods.spectral_health``). Two more
+    attributes are read where they are there: ``per_image`` (True: each image is decomposed by itself, so that each is
+    a graph of its own) and ``health_limits`` (name of a figure -> the most that a converged fit may have of it).
+    """
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
         """(B, n, h, w) float32 values of the n functions on the batch's device, in the method's own order.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from methods.errors import NumericalError
 from methods.graphs.batch import kernel_of
+from methods.graphs.kernel import Kernel
 from methods.health import Check, clusters_in_use
 from methods.inputs import images_of, one_by_one, require_finite, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
@@ -22,6 +23,7 @@ from methods.params import NeuralEFParams
 from methods.psi import Psi
 from methods.trainer import Budget, Cosine, Step, train
 
+_GRAPH = "graph_statistics."  # mean and deviation of a level, in the state
 _LOOKED_AT = 32  # training images that the check for collapse predicts
 
 
@@ -42,6 +44,12 @@ class NeuralEF:
         self.checks: tuple[Check, ...] = ()
         self.psi: Psi | None = None
         self._statistics: Statistics | None = None
+
+    @property
+    def health_limits(self) -> dict[str, float]:
+        """What the harness holds the functions of a fit against on held-out images."""
+        limit = self.params.angle_limit
+        return {} if limit is None else {"angle_largest": limit}
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Train psi on batches of whole images.
@@ -85,6 +93,27 @@ class NeuralEF:
         scores = outputs / self.params.temperature_min if self.params.discrete else outputs
         return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) outputs that the objective makes eigenfunctions of, in float32 and image by image.
+
+        Discrete: the softmax of ``predict``, that is the assignment at the final temperature, without noise.
+        Continuous: psi's outputs. Either as they are, without the normalisation over a batch: a function counts up to
+        its length.
+
+        Raises:
+            NumericalError: features, or the network's outputs, are not finite.
+        """
+        scores = self.predict(batch)
+        return scores.softmax(1) if self.params.discrete else scores
+
+    def kernel(self, batch: PatchBatch) -> Kernel:
+        """The kernel that training approximates the eigenfunctions of, over the patches of these images.
+
+        Raises:
+            NumericalError: features or pixels are not finite.
+        """
+        return kernel_of(batch, self.params, self._graph_statistics())
+
     def hidden(self, batch: PatchBatch) -> Tensor:
         """(B, h, w, C) float32 outputs of psi's last block, before norm and head, image by image."""
         psi = self._on(batch.pixels.device)
@@ -93,11 +122,19 @@ class NeuralEF:
         return tokens.view(len(batch), *batch.grid, -1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights of psi and the statistics that its input is standardised by."""
-        return dict(self._fitted().state_dict())
+        """The weights of psi and the statistics that its input, and maybe its graph, is standardised by."""
+        state: dict[str, Tensor] = dict(self._fitted().state_dict())
+        if self.params.graph_standardise and self._statistics is not None:
+            for level, parts in enumerate(zip(self._statistics.mean, self._statistics.std, strict=True)):
+                state[f"{_GRAPH}{level}"] = torch.stack(parts)
+        return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore psi on the device of the given tensors."""
+        count = sum(name.startswith(_GRAPH) for name in state)
+        levels = [state[f"{_GRAPH}{level}"].clone().unbind() for level in range(count)]
+        self._statistics = Statistics(tuple(m for m, _ in levels), tuple(s for _, s in levels)) if levels else None
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(_GRAPH)}
         with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
             psi = self._build((state["mean"].numel(),))
         psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
@@ -137,7 +174,7 @@ class NeuralEF:
         params = self.params
         require_finite(batch.features, images_of(batch))
         with context.stage("graph"):
-            kernel = kernel_of(batch, params, self._statistics)
+            kernel = self.kernel(batch)
         half = context.precision == "bfloat16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
             hidden = self._fitted().hidden(batch.features)
@@ -155,6 +192,13 @@ class NeuralEF:
     def _completed(self, step: Step, hidden: Tensor, batch: PatchBatch, context: FitContext) -> Step:
         """The step with what a variant adds to the loss; ``hidden`` are psi's (B, h * w, C) features of the batch."""
         return step
+
+    def _graph_statistics(self) -> Statistics | None:
+        if not self.params.graph_standardise:
+            return None
+        if self._statistics is None:
+            raise RuntimeError("NeuralEF: the graph is standardised, and the stored fit holds no statistics for it")
+        return self._statistics
 
     def _outputs(self, logits: Tensor, temperature: float, number: int, context: FitContext) -> Tensor:
         """(N, K) soft samples of the assignment, or the logits themselves."""

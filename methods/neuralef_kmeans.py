@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from common.errors import ConfigError, RunInterrupted
 from methods.centres import Centres, fit_centres, sample_size
+from methods.graphs.kernel import Kernel
 from methods.health import Check
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.neuralef import NeuralEF
@@ -54,6 +55,19 @@ class NeuralEFKMeans:
     def predict(self, batch: PatchBatch) -> Tensor:
         """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances."""
         return self._fitted().scores(self._input(batch))
+
+    @property
+    def health_limits(self) -> dict[str, float]:
+        """Those of the NeuralEF fit."""
+        return self._base.health_limits
+
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        """(B, n, h, w) eigenfunctions of the NeuralEF fit whose hidden features are clustered."""
+        return self._base.eigenfunctions(batch)
+
+    def kernel(self, batch: PatchBatch) -> Kernel:
+        """The kernel of the NeuralEF fit."""
+        return self._base.kernel(batch)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, D), and the state of the NeuralEF fit."""

@@ -113,6 +113,15 @@ class NeuralEFParams(GraphParams, TrainingParams):
     head_width: int = Field(64, ge=1, description="channels a head")
     mlp_width: int = Field(576, ge=1, description="hidden channels of a block's MLP")
 
+    angle_limit: float | None = Field(
+        None,
+        gt=0,
+        le=90,
+        exclude_if=lambda value: value is None,  # identities of runs that set none are those of before it was there
+        description="largest angle in degrees to the exact eigenspace of held-out images at which a fit counts as "
+        "converged; null: any",
+    )
+
     @property
     def outputs(self) -> int:
         """The number of outputs of psi."""

@@ -6,7 +6,7 @@ All figures are computed in float64, on a graph that training has not seen where
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.linalg
@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.graphs.kernel import Kernel
+from methods.graphs.kernel import DenseKernel, Kernel
 from methods.health import Check
+from methods.interface import PatchBatch, Spectral
 
 MOST_EXACT_NODES = 4096  # dense float64 eigenvectors of more take minutes and gigabytes
 LEAST_VARYING = 2
+_AVERAGED = ("rayleigh_mean", "eigenvalue_mean")
 _CONSTANT = 1e-3  # an output varies if its standard deviation is more than this part of its root mean square
 
 Matrix = NDArray[np.float64]
@@ -79,31 +81,92 @@ def varying_functions(functions: Tensor) -> int:
 def spectral_checks(
     functions: Tensor, kernel: Kernel, *, exact: bool = True, limits: Mapping[str, float] | None = None
 ) -> tuple[Check, ...]:
-    """The spectral health of (N, K) functions on a kernel of N nodes.
+    """The spectral health of (N, n) functions on a kernel of N nodes.
 
-    Names: ``varying_functions`` (at least 2), ``rayleigh_mean``, ``orthogonality_error``, ``residual_largest`` and,
-    with ``exact``, ``angle_largest`` in degrees. What is not finite has failed. Other values are for information, as a
-    method may be published without being one that finds eigenfunctions, unless ``limits`` names the most allowed.
+    Names: ``varying_functions``, ``rayleigh_mean``, ``orthogonality_error``, ``residual_largest`` and, with ``exact``,
+    ``eigenvalue_mean`` of the n largest eigenvalues and ``angle_largest`` in degrees. What is not finite has failed,
+    and so have functions of which fewer than two vary. Outputs that are 0 everywhere are left out of quotients and
+    residuals, and count as 90 degrees. Other values are for information, as a method may be published without being
+    one that finds eigenfunctions, unless ``limits`` names the most allowed.
     """
-    columns = functions.shape[1]
-    figures = {
-        "rayleigh_mean": float(rayleigh_quotients(functions, kernel).mean()),
-        "orthogonality_error": orthogonality_error(functions),
-        "residual_largest": float(eigen_residuals(functions, kernel).max()),
+    return _checks([_figures(functions, kernel, exact=exact)], functions.shape[1], limits or {})
+
+
+def method_checks(
+    method: Spectral, graphs: Sequence[PatchBatch], *, limits: Mapping[str, float] | None = None
+) -> tuple[Check, ...]:
+    """The spectral health of a fitted method on some images that it was not trained on.
+
+    Names are those of ``spectral_checks``, and ``graph_patches``, the nodes of the largest graph. A graph of more than
+    ``MOST_EXACT_NODES`` nodes, or of fewer nodes than functions, goes without exact eigenvectors.
+
+    Args:
+        method: the fitted method.
+        graphs: images that make one graph each; of several graphs the worst figure counts, and the mean of Rayleigh
+            quotients and eigenvalues.
+        limits: the most allowed of a figure, by name.
+
+    Raises:
+        NumericalError: functions or kernel are not finite.
+    """
+    found, columns, most = [], 0, 0
+    for batch in graphs:
+        functions = method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2)
+        nodes, columns = functions.shape
+        most = max(most, nodes)
+        found.append(_figures(functions, method.kernel(batch), exact=columns <= nodes <= MOST_EXACT_NODES))
+    return Check("graph_patches", float(most), None, passed=True), *_checks(found, columns, limits or {})
+
+
+def _figures(functions: Tensor, kernel: Kernel, *, exact: bool) -> dict[str, float]:
+    """The figures of one graph by name; where it is decomposed, all are computed with its matrix in float64."""
+    finite = bool(functions.isfinite().all())
+    varying = {"varying_functions": float(varying_functions(functions)) if finite else math.nan}
+    if not exact:
+        return varying | _plain_figures(functions, kernel)
+    wide, dense = functions.detach().double().cpu(), DenseKernel(kernel.dense().double().cpu())
+    values, vectors = exact_eigenspace(dense, wide.shape[1])
+    exact_figures = {
+        "eigenvalue_mean": float(values.mean()),
+        "angle_largest": float(principal_angles(wide, vectors)[-1]),
     }
-    if exact:
-        _, vectors = exact_eigenspace(kernel, columns)
-        figures["angle_largest"] = float(principal_angles(functions, vectors)[-1])
-    varying = varying_functions(functions)
-    enough = varying >= LEAST_VARYING
-    note = "" if enough else f"collapsed: {columns - varying} of {columns} outputs are constant"
-    checks = [Check("varying_functions", float(varying), float(LEAST_VARYING), enough, note)]
-    for name, value in figures.items():
-        checks.append(_judged(name, value, (limits or {}).get(name)))
+    return varying | _plain_figures(wide, dense) | exact_figures
+
+
+def _plain_figures(functions: Tensor, kernel: Kernel) -> dict[str, float]:
+    """Quotients and residuals are of the functions that are not 0 everywhere: a dead output has none."""
+    alive = functions[:, (functions != 0).any(0)]
+    if not alive.shape[1]:
+        return dict.fromkeys(("rayleigh_mean", "orthogonality_error", "residual_largest"), math.nan)
+    return {
+        "rayleigh_mean": float(rayleigh_quotients(alive, kernel).mean()),
+        "orthogonality_error": orthogonality_error(alive),
+        "residual_largest": float(eigen_residuals(alive, kernel).max()),
+    }
+
+
+def _checks(graphs: Sequence[Mapping[str, float]], columns: int, limits: Mapping[str, float]) -> tuple[Check, ...]:
+    """One check a figure, of several graphs the worst value; NaN is the worst of all."""
+    checks = []
+    for name in graphs[0]:
+        values = np.array([figures[name] for figures in graphs])
+        if name == "varying_functions":
+            checks.append(_varying_check(float(values.min()), columns))
+        else:
+            checks.append(_judged(name, float(values.mean() if name in _AVERAGED else values.max()), limits))
     return tuple(checks)
 
 
-def _judged(name: str, value: float, limit: float | None) -> Check:
+def _varying_check(value: float, columns: int) -> Check:
+    if not math.isfinite(value):
+        return Check("varying_functions", None, float(LEAST_VARYING), False, "not finite")
+    enough = value >= LEAST_VARYING
+    note = "" if enough else f"collapsed: {columns - int(value)} of {columns} outputs are constant"
+    return Check("varying_functions", value, float(LEAST_VARYING), enough, note)
+
+
+def _judged(name: str, value: float, limits: Mapping[str, float]) -> Check:
+    limit = limits.get(name)
     if not math.isfinite(value):
         return Check(name, None, limit, False, "not finite")
     passed = limit is None or value <= limit

@@ -8,11 +8,12 @@ from reports.collect import SeedResult
 from results.record import StageCost
 
 FEATURES_STAGE = "features"
+HEALTH_STAGE = "health"
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """The cost of one run under one protocol.
+    """The cost of one run under one protocol. What it cost to check the run's health is no part of it.
 
     Attributes:
         features_s: seconds for the features of fit and evaluation; None where all were there already.
@@ -37,8 +38,8 @@ class RunCost:
 
 def run_cost(result: SeedResult) -> RunCost:
     """The cost of a seed's run, from its records."""
-    fit = result.fit.costs if result.fit is not None else []
-    evaluation = result.evaluation.costs if result.evaluation is not None else []
+    fit = _work(result.fit.costs) if result.fit is not None else []
+    evaluation = _work(result.evaluation.costs) if result.evaluation is not None else []
     both = [*fit, *evaluation]
     return RunCost(
         features_s=_seconds([cost for cost in both if cost.stage == FEATURES_STAGE and not cost.reused]),
@@ -56,6 +57,10 @@ def run_cost(result: SeedResult) -> RunCost:
 
 def _fit_seconds(costs: list[StageCost]) -> float | None:
     return _seconds([cost for cost in costs if cost.stage != FEATURES_STAGE and not cost.reused])
+
+
+def _work(costs: list[StageCost]) -> list[StageCost]:
+    return [cost for cost in costs if cost.stage != HEALTH_STAGE]
 
 
 def _seconds(costs: list[StageCost]) -> float | None:

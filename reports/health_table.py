@@ -10,6 +10,16 @@ from reports.table import Cell, Column, NoteBook, Row, Table
 from results.record import HealthCheck
 from results.statistics import summarise
 
+LABELS = {
+    "graph_patches": "patches looked at",
+    "varying_functions": "functions that vary",
+    "rayleigh_mean": "mean Rayleigh quotient",
+    "eigenvalue_mean": "mean eigenvalue",
+    "orthogonality_error": "largest cosine",
+    "residual_largest": "largest residual",
+    "angle_largest": "largest angle (°)",
+}
+
 
 def health_table(entries: Sequence[Entry]) -> Table | None:
     """Each row's checks: mean and standard deviation of the value over seeds; None where no record has a check."""
@@ -19,11 +29,17 @@ def health_table(entries: Sequence[Entry]) -> Table | None:
         return None
     columns = (
         *SETTING_COLUMNS,
-        *(Column(name, name.replace("_", " "), "number", spread="std") for name in names),
+        *(Column(name, LABELS.get(name, name.replace("_", " ")), "number", spread="std") for name in names),
         Column("passed", "seeds that passed"),
     )
     rows = tuple(_row(entry, names, notes) for entry in entries)
     notes.remark("Checks of the fits and of their evaluations: mean and sample standard deviation over seeds.")
+    if "graph_patches" in names:
+        notes.remark(
+            "Eigenfunctions are held against the kernel of held-out images: the n functions' Rayleigh quotients beside "
+            "the n largest eigenvalues, cosines between functions, residuals in units of the kernel, and angles to the "
+            "exact eigenspace. What has no limit is for information."
+        )
     return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
 
 
@@ -44,7 +60,7 @@ def _checks(result: SeedResult) -> list[HealthCheck]:
 
 
 def _cell(found: dict[str, HealthCheck], notes: NoteBook) -> Cell:
-    marks = tuple(dict.fromkeys(_mark(check, notes) for check in found.values() if not check.passed))
+    marks = tuple(dict.fromkeys(_mark(check, notes) for check in found.values() if check.note or not check.passed))
     values = [check.value for check in found.values() if check.value is not None]
     if not values:
         return Cell(value="not finite" if found else None, runs=tuple(found), marks=marks)
@@ -53,5 +69,7 @@ def _cell(found: dict[str, HealthCheck], notes: NoteBook) -> Cell:
 
 
 def _mark(check: HealthCheck, notes: NoteBook) -> str:
+    if check.passed:
+        return notes.mark(f"Check {check.name}: {check.note}.")
     limit = "" if check.limit is None else f" (limit {check.limit:g})"
     return notes.mark(f"Check {check.name} failed{limit}{': ' + check.note if check.note else '.'}")

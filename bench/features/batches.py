@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -68,3 +70,33 @@ def entries(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     return PatchBatch(
         tuple(level[part] for level in batch.features), batch.pixels[part], batch.image_ids[part], batch.crops[part]
     )
+
+
+def central(batch: PatchBatch, cover: tuple[int, int], most: int) -> PatchBatch:
+    """The central part of the patch grid with at most ``most`` patches an entry; the batch itself where it has no more.
+
+    Args:
+        batch: entries whose crops are not mirrored.
+        cover: (height, width) in pixels that the grid spans.
+        most: patches an entry, at least 1.
+    """
+    height, width = batch.grid
+    if height * width <= most:
+        return batch
+    rows = min(max(1, int(height * math.sqrt(most / (height * width)))), most)
+    columns = min(width, most // rows)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    down, across = cover[0] // height, cover[1] // width
+    part = slice(top, top + rows), slice(left, left + columns)
+    crops = tuple(
+        replace(
+            crop,
+            top=crop.top + top * down,
+            left=crop.left + left * across,
+            height=rows * down,
+            width=columns * across,
+        )
+        for crop in batch.crops
+    )
+    features = tuple(level[:, *part] for level in batch.features)
+    return PatchBatch(features, batch.pixels[:, *part], batch.image_ids, crops)

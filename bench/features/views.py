@@ -77,8 +77,14 @@ class ViewFeatures:
             for look, batch in self._work.features(self._recipe, range(len(self))):
                 yield self._item(look.original, batch)
         else:
-            for index, image in enumerate(self._cache.meta.images):
-                yield self._item(image.size, self._cache.batch(index))
+            yield from map(self.at, range(len(self)))
+
+    def at(self, index: int) -> ViewItem:
+        """Image number ``index`` alone."""
+        if self._cache is None:
+            ((look, batch),) = self._work.features(self._recipe, [index])
+            return self._item(look.original, batch)
+        return self._item(self._cache.meta.images[index].size, self._cache.batch(index))
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
         crop = batch.crops[0]

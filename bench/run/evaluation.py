@@ -17,6 +17,7 @@ from bench.run.health import clusters_in_use, status_of
 from bench.run.labels import evaluated_labels
 from bench.run.looking import scored_images
 from bench.run.operations import image_flops
+from bench.run.spectral import spectral_health
 from common.errors import RunInterrupted
 from datasets import subset
 from results.record import ClassTable, EvaluationRecord
@@ -45,9 +46,12 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     images = data.images(view.split)
     features = view_features(run, view, images, meter)
     contingency = _count(run, view, method, features, meter)
+    health = [
+        clusters_in_use(int(np.unique(contingency.cluster).size)),
+        *spectral_health(run, view, method, features, meter),
+    ]
     facts = run.facts(meter)  # before what follows, which is not to be charged
     flops = image_flops(run.spec.backbone, method, features, run.device, evaluated_labels(run, view))
-    health = [clusters_in_use(int(np.unique(contingency.cluster).size))]
     record = EvaluationRecord(
         run_id=run.spec.run_id,
         view_id=view.view_id,

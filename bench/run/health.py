@@ -18,7 +18,11 @@ LEAST_CLUSTERS = 2
 
 def health_records(method: Segmenter) -> list[HealthCheck]:
     """The checks that a fitted method made of itself (its attribute ``checks``), none where it makes none."""
-    checks: Sequence[Any] = getattr(method, "checks", ())
+    return as_records(getattr(method, "checks", ()))
+
+
+def as_records(checks: Sequence[Any]) -> list[HealthCheck]:
+    """Checks of ``methods.health`` as a record keeps them."""
     return [
         HealthCheck(
             name=check.name,

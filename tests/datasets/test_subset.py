@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from datasets import subset
+from datasets import ranked, subset
 
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=40, unique=True)
 
@@ -51,3 +51,11 @@ def test_the_choice_is_fixed_for_ever() -> None:
 def test_a_size_out_of_range_is_refused(n: int) -> None:
     with pytest.raises(DataError, match=rf"subset of {n} images.*1 to 3"):
         subset(["a", "b", "c"], n)
+
+
+def test_ranked_ids_are_in_the_order_in_which_subsets_take_them():
+    ids = [f"image{index}" for index in range(20)]
+    order = ranked(ids)
+    assert sorted(order) == sorted(ids)
+    assert all(set(order[:n]) == set(subset(ids, n)) for n in range(1, 21))
+    assert ranked(ids[::-1]) == order

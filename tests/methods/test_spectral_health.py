@@ -119,13 +119,22 @@ def test_what_is_not_finite_fails_and_is_not_stored_as_a_number(value: float) ->
         assert (checks[name].value, checks[name].passed, checks[name].note) == (None, False, "not finite")
 
 
-def test_a_function_that_is_zero_everywhere_fails() -> None:
+def test_a_function_that_is_zero_everywhere_is_left_out_of_quotients_and_counts_as_a_right_angle() -> None:
     kernel = graph_kernel(20)
     functions = eigenfunctions(kernel, 3)
     functions[:, 2] = 0
     checks = by_name(spectral_checks(functions, kernel))
-    assert not checks["rayleigh_mean"].passed
+    assert checks["rayleigh_mean"].value == pytest.approx(exact_eigenspace(kernel, 2)[0].mean())
+    assert checks["residual_largest"].value == pytest.approx(0, abs=1e-9)
     assert checks["angle_largest"].value == pytest.approx(90)
+    assert all(check.passed for check in checks.values())
+    dead = by_name(spectral_checks(functions * 0, kernel))
+    assert [name for name, check in dead.items() if not check.passed] == [
+        "varying_functions",
+        "rayleigh_mean",
+        "orthogonality_error",
+        "residual_largest",
+    ]
 
 
 def test_values_beyond_a_limit_fail_and_those_without_one_inform() -> None:

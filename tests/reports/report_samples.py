@@ -57,6 +57,8 @@ class Outcome:
     environment: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
     health: list[HealthCheck] = field(default_factory=list)
+    evaluation_health: list[HealthCheck] = field(default_factory=list)
+    health_s: float | None = None
     counts: Contingency | None = None
     energy: float | None = None
     flops: tuple[int | None, int | None] = (None, None)
@@ -164,14 +166,20 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
             "three": ClassTable(classes=["sky", "sea", "ship"], raw_ids=[[0], [1], []]),
         },
         default_classes="two",
-        costs=[
-            StageCost(stage="evaluate", wall_s=2.0, cpu_s=2.0, peak_rss=4 * 10**8, energy_j=outcome.energy, items=1)
-        ],
+        costs=_evaluation_costs(outcome),
         flops_features=outcome.flops[0],
         flops_predict=outcome.flops[1],
+        health=outcome.evaluation_health,
         failure=_failure(outcome.evaluation_status),
     )
     store.write_evaluation(record, None if failed else outcome.counts or contingency(outcome.wrong or 0))
+
+
+def _evaluation_costs(outcome: Outcome) -> list[StageCost]:
+    costs = [StageCost(stage="evaluate", wall_s=2.0, cpu_s=2.0, peak_rss=4 * 10**8, energy_j=outcome.energy, items=1)]
+    if outcome.health_s is not None:
+        costs.append(StageCost(stage="health", wall_s=outcome.health_s, cpu_s=1.0, peak_rss=9 * 10**9))
+    return costs
 
 
 def _failure(status: Status) -> Failure | None:

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.features.backbones import BackboneInfo
-from bench.features.batches import concatenate, entries, extract, grid_pixels
+from bench.features.batches import central, concatenate, entries, extract, grid_pixels
 from common.geometry import Crop
+from methods.interface import PatchBatch
 
 INFO = BackboneInfo("any", 16, (4, 4, 4), "vit")
 
@@ -82,3 +83,20 @@ def test_concatenate_undoes_entries(tiny, cut):
     assert again.crops == batch.crops
     assert torch.equal(again.pixels, batch.pixels)
     assert all(torch.equal(one, other) for one, other in zip(again.features, batch.features, strict=True))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
+def test_the_central_part_is_in_the_middle_and_no_larger_than_asked_for(height, width, most):
+    places = torch.arange(height * width).view(1, height, width, 1).float()
+    crop = Crop((16 * height + 8, 16 * width), 5, 7, 16 * height, 16 * width)
+    batch = PatchBatch((places, places), places.expand(-1, -1, -1, 3), ("a",), (crop,))
+    part = central(batch, (16 * height, 16 * width), most)
+    rows, columns = part.grid
+    assert rows * columns <= most or rows * columns == height * width <= most
+    assert 2 * rows * columns >= min(most, height * width) / 2  # no needless loss
+    top, left = (height - rows) // 2, (width - columns) // 2
+    assert torch.equal(part.features[1], places[:, top : top + rows, left : left + columns])
+    assert part.pixels.shape == (1, rows, columns, 3)
+    (cut,) = part.crops
+    assert (cut.resized, cut.top, cut.left) == (crop.resized, 5 + 16 * top, 7 + 16 * left)
+    assert (cut.height, cut.width) == (16 * rows, 16 * columns)

@@ -145,3 +145,16 @@ def test_contradictions_and_stops_are_raised(make_images, how):
     with pytest.raises(RunInterrupted):
         open_(make_images(2), {**how, "should_stop": lambda: True})
     assert not list(how["folder"].glob("*/*"))
+
+
+@pytest.mark.parametrize("features", [FLOAT32, Features(mode="online")])
+def test_one_image_can_be_looked_at_alone(make_images, how, features):
+    view = open_(make_images(3, (60, 90)), how, features, resize=EXACT, window=32, stride=16)
+    for index, item in enumerate(view):
+        alone = view.at(index)
+        assert (alone.image_id, alone.original, alone.patches.crops) == (
+            item.image_id,
+            item.original,
+            item.patches.crops,
+        )
+        torch.testing.assert_close(alone.patches.features[-1], item.patches.features[-1])
