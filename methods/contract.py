@@ -17,7 +17,7 @@ from torch import Tensor
 
 from common.errors import ConfigError, RunInterrupted, UserError
 from methods.errors import NumericalError
-from methods.interface import PatchBatch, Segmenter
+from methods.interface import PatchBatch, Segmenter, Spectral
 from methods.labels import predict_scores
 from methods.registry import base_params, complete_params, load_method, method_facts
 from methods.testing import MemoryCheckpoint, MemoryLabels, MemorySource, build, fit, same_state, scenes, stop_after
@@ -144,6 +144,24 @@ def batch_invariance(subject: Subject) -> None:
         _demand(gap <= 1e-5, f"scores in batches of {size} differ by {gap:.2g} from those in one batch of 8")
 
 
+def node_order(subject: Subject) -> None:
+    """Kernel and eigenfunctions follow their patches when an image is turned by 180 degrees, to 1e-4.
+
+    Turning reverses the order of the nodes and keeps the distances between their places. Asked of methods with
+    eigenfunctions, unless they decompose each image by itself, where signs are free.
+    """
+    method, batch = subject.fit(), scenes()[0].batch([0])
+    if not isinstance(method, Spectral) or getattr(method, "per_image", False):
+        return
+    turned = PatchBatch(
+        tuple(level.flip(1, 2) for level in batch.features), batch.pixels.flip(1, 2), batch.image_ids, batch.crops
+    )
+    gap = float((method.kernel(turned).dense() - method.kernel(batch).dense().flip(0, 1)).abs().max())
+    _demand(gap <= 1e-4, f"the kernel of an image turned by 180 degrees differs by {gap:.2g}: it leans on node order")
+    gap = float((method.eigenfunctions(turned) - method.eigenfunctions(batch).flip(2, 3)).abs().max())
+    _demand(gap <= 1e-4, f"eigenfunctions of an image turned by 180 degrees differ by {gap:.2g}")
+
+
 def resume(subject: Subject) -> None:
     """A fit that was stopped, at any of its first moments, and ordered again ends with the same bits."""
     undisturbed = subject.fit()
@@ -230,6 +248,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         determinism,
         prediction,
         batch_invariance,
+        node_order,
         resume,
         state,
         too_many_clusters,

@@ -69,6 +69,15 @@ BROKEN = {
     "determinism": (", generator=generator)", ")"),
     "prediction": ("return torch.stack(parts).permute(0, 3, 1, 2)", "return torch.stack(parts)"),
     "batch_invariance": ("torch.stack(parts)", "(torch.stack(parts) - batch.features[-1].mean())"),
+    "node_order": (
+        "    def state_dict(self):",
+        "    def kernel(self, batch):\n"
+        "        from methods.graphs.batch import batch_kernel\n"
+        "        return batch_kernel(batch, neighbours=5, alpha=0.3)\n\n"
+        "    def eigenfunctions(self, batch):\n"
+        "        return self.predict(batch) + torch.linspace(0, 1, batch.grid[1])\n\n"
+        "    def state_dict(self):",
+    ),
     "resume": (
         "generator = context.seeds",
         "first = context.checkpoint.load() is None\n        context.checkpoint.save({})\n"
