@@ -2,8 +2,9 @@
 
     python benchmarks/chaos_slurm.py --kills 30 --folder /tmp/chaos --restart path/to/slurm-up
 
-Tasks, node daemons, the controller and launchers are killed (SIGKILL). ``--restart`` brings dead daemons back, as an
-administrator would; it needs a cluster on this very machine. Ends with exit code 0 if nothing was lost or done twice.
+Tasks, node daemons, the controller and launchers are killed (SIGKILL); jobs get the signal of a preemption.
+``--restart`` brings dead daemons back, as an administrator would; it needs a cluster on this very machine. Ends with
+exit code 0 if nothing was lost or done twice.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ runs:
   - {method: neuralef_kmeans, seeds: [0, 1, 2, 3], params: {epochs: 6, batch_size: 4}}
 """
 RUNS = 12
-TARGETS = ("task", "task", "slurmd", "controller", "launcher", "launcher")
+TARGETS = ("task", "task", "signal", "slurmd", "controller", "launcher")
 PATIENCE_S = 900.0
 
 
@@ -67,6 +68,9 @@ class Chaos:
     def strike(self) -> None:
         """Kill one process of a random kind."""
         kind = self._chance.choice(TARGETS)
+        if kind == "signal":
+            self._signal()
+            return
         found = [process for process in psutil.process_iter(["pid", "cmdline"]) if self._is(kind, process)]
         if not found:
             return
@@ -75,8 +79,21 @@ class Chaos:
             os.kill(victim.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
+        self._note(kind, victim.pid)
+
+    def _signal(self) -> None:
+        """Ask a random job to save and make way."""
+        listed = subprocess.run(
+            ["squeue", "-h", "-r", "-t", "R", "-o", "%i"], capture_output=True, text=True, check=False
+        )
+        if jobs := listed.stdout.split():
+            job = self._chance.choice(sorted(jobs))
+            subprocess.run(["scancel", "--signal=USR2", job], check=False, capture_output=True)
+            self._note("signal", job)
+
+    def _note(self, kind: str, what: object) -> None:
         self.killed[kind] += 1
-        print(f"{time.strftime('%H:%M:%S')} killed {kind} {victim.pid}", flush=True)  # noqa: T201
+        print(f"{time.strftime('%H:%M:%S')} struck {kind} {what}", flush=True)  # noqa: T201
 
     def repair(self) -> None:
         """Bring the cluster's daemons back, and a launcher if none is left."""

@@ -17,6 +17,7 @@ from bench.executors.slurm.packing import Array, pack
 from bench.executors.slurm.settle import settle
 from bench.executors.slurm.submitting import Submitter
 from bench.executors.slurm.waiting import wait_for
+from bench.executors.verdict import Verdicts
 from bench.grid.executor import SlurmSettings
 from bench.order import Order
 from bench.outstanding import read_order, settled
@@ -68,10 +69,13 @@ class SlurmExecutor:
         """
         jobs = list(jobs)
         Schedule(jobs)  # for its checks
+        verdicts = Verdicts(self._store, jobs)
         exits = self.submit(jobs, on_event)
         if not self._wait:
             return exits
-        return wait_for(jobs, exits, ledger=self._ledger, slurm=self._slurm, again=self.submit, on_event=on_event)
+        return wait_for(
+            jobs, exits, verdicts, ledger=self._ledger, slurm=self._slurm, again=self.submit, on_event=on_event
+        )
 
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Submit those of ``jobs`` that are not in the queue; ``submitted``, or ``failed`` where Slurm refused."""

@@ -77,7 +77,7 @@ class _Task:
         self._ledger, self._slurm = Ledger(store), Slurm()
         self._delay = float(submission.settings.get("signal_delay", 90))
         self._stop = StopFlag()
-        cpus = os.environ.get("SLURM_CPUS_PER_TASK", "")
+        cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
         self._local = LocalExecutor(
             store,
             jobs=1,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bench.executors.interface import Event, Exit, Job, OnEvent
 from bench.executors.slurm.board import look
-from bench.executors.slurm.commands import Slurm
+from bench.executors.slurm.commands import Slurm, SlurmUnreachable
 from bench.executors.slurm.held import release_held
 from bench.executors.slurm.ledger import Ledger
 from bench.executors.slurm.settle import settle
@@ -28,13 +29,21 @@ ROUNDS = 3
 
 
 def wait_for(
-    jobs: Sequence[Job], exits: dict[str, Exit], *, ledger: Ledger, slurm: Slurm, again: Again, on_event: OnEvent
+    jobs: Sequence[Job],
+    exits: dict[str, Exit],
+    verdicts: Verdicts,
+    *,
+    ledger: Ledger,
+    slurm: Slurm,
+    again: Again,
+    on_event: OnEvent,
 ) -> dict[str, Exit]:
     """Wait until every submitted run has ended, or until asked to stop, which leaves the jobs alone.
 
     Args:
         jobs: the runs.
         exits: how they stand after submission.
+        verdicts: made before the submission, since a run may fail while others are submitted.
         ledger: the submissions.
         slurm: whom to ask.
         again: submits what has to be submitted again.
@@ -46,7 +55,7 @@ def wait_for(
     Raises:
         StoreError: the store cannot be read or written.
     """
-    watch = _Watch(jobs, dict(exits), ledger, slurm, again, on_event)
+    watch = _Watch(jobs, dict(exits), verdicts, ledger, slurm, again, on_event)
     stop = StopFlag()
     with stop_on_signals(stop, insist=False):
         while watch.left and not stop():
@@ -64,6 +73,7 @@ class _Watch:
         self,
         jobs: Sequence[Job],
         exits: dict[str, Exit],
+        verdicts: Verdicts,
         ledger: Ledger,
         slurm: Slurm,
         again: Again,
@@ -71,7 +81,7 @@ class _Watch:
     ) -> None:
         self.exits = exits
         self._jobs = {job.run_id: job for job in jobs}
-        self._verdicts = Verdicts(ledger.store, jobs)
+        self._verdicts = verdicts
         self._ledger, self._slurm, self._again, self._tell = ledger, slurm, again, on_event
         self._begun: set[str] = set()
         self._missed: dict[str, int] = {}
@@ -134,7 +144,8 @@ class _Watch:
             if self._rounds[job.run_id] > ROUNDS:
                 self._end(job, "pending")
         retried = [job for job in jobs if self.exits[job.run_id] == "submitted"]
-        self.exits |= self._again(retried, lambda event: None)
+        with contextlib.suppress(SlurmUnreachable):  # the next look tries again
+            self.exits |= self._again(retried, lambda event: None)
 
     def _end(self, job: Job, how: Exit) -> None:
         self.exits[job.run_id] = how

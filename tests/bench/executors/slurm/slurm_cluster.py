@@ -93,6 +93,10 @@ def command(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True)
 
 
+def partitions() -> list[str]:
+    return Slurm().ask("sinfo", "-h", "-o", "%R").split()
+
+
 def resume(node: str) -> None:
     """Bring a node back, unless it has come back by itself."""
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False, capture_output=True)

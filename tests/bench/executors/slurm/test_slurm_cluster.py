@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, command, resume, why_not
+from slurm_cluster import Cluster, command, partitions, resume, why_not
 
 from bench.executors.interface import Job
 from bench.executors.slurm.cancelling import cancel
@@ -60,6 +60,19 @@ def test_a_signal_before_the_limit_and_the_next_turn(cluster: Cluster) -> None:
     record = cluster.store.fit_record(job.run_id)
     assert record is not None
     assert record.status == "done"
+
+
+def test_a_job_of_a_preemptible_partition_makes_way(cluster: Cluster) -> None:
+    if "low" not in partitions():
+        pytest.skip("this cluster has no preemptible partition low")
+    cluster.configure(partition="low")
+    job = cluster.job(0, stage="fit", act="patient")
+    cluster.launch(job)
+    cluster.until_at_work(job)
+    command("sbatch", "-p", "debug", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
+    cluster.finish()
+    assert kinds(cluster, job) == [None]
+    assert cluster.started(job) == 2
 
 
 def test_a_run_that_gets_nowhere_within_its_limit(cluster: Cluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from slurm_workbench import SlurmLab
@@ -199,6 +200,27 @@ def test_what_a_newer_release_adds_is_passed_over(slurm_lab: SlurmLab) -> None:
     path = slurm_lab.ledger.of(submission.name) / "submission.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"mood": "good"}))
     assert slurm_lab.ledger.open() == [submission]
+
+
+def test_a_full_disk_submits_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise StoreError(f"{path}: no space left on the disk; free some and issue the same command again")
+
+    monkeypatch.setattr("bench.executors.slurm.ledger.write_bytes", full)
+    with pytest.raises(StoreError, match="no space left on the disk"):
+        slurm_lab.launch(slurm_lab.job())
+    assert slurm_lab.fake.submitted() == []
+
+
+def test_a_clock_that_jumps_changes_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later submissions bear earlier times: what is live still counts before what is over."""
+    for year in ("2040", "1999", "2026"):
+        monkeypatch.setattr("bench.executors.slurm.ledger.now", lambda year=year: f"{year}-01-01T00:00:00+00:00")
+        slurm_lab.end("TIMEOUT")
+        job = slurm_lab.job()
+        assert slurm_lab.launch(job) == {job.run_id: "submitted"}
+        assert slurm_lab.stand(job) == "pending"
+    assert len(slurm_lab.store.attempts(job.run_id)) == 2
 
 
 def test_circles_are_refused(slurm_lab: SlurmLab) -> None:
