@@ -32,28 +32,33 @@ defaults:
   features: {mode: cache}
   backbone_options: {weights: random}
   params: {k: 4}
-executor: {runs_per_job: 3, cpus: 1, mem: 2500M, time: 30m, signal_delay: 10}
+executor: {runs_per_job: 3, cpus: 1, mem: 2000M, time: 30m, signal_delay: 10}
 runs:
   - {method: kmeans, seeds: [0, 1, 2, 3]}
-  - {method: neuralef, seeds: [0, 1, 2, 3], params: {epochs: 6, batch_size: 4}}
-  - {method: neuralef_kmeans, seeds: [0, 1, 2, 3], params: {epochs: 6, batch_size: 4}}
+  - {method: neuralef, seeds: [0, 1, 2, 3], params: {epochs: EPOCHS, batch_size: 4}}
+  - {method: neuralef_kmeans, seeds: [0, 1, 2, 3], params: {epochs: EPOCHS, batch_size: 4}}
 """
 RUNS = 12
 TARGETS = ("task", "task", "signal", "slurmd", "controller", "launcher")
 PATIENCE_S = 900.0
 
 
+def grid_text(epochs: int) -> str:
+    """A grid of 12 runs."""
+    return GRID.replace("EPOCHS", str(epochs))
+
+
 class Chaos:
     """A grid, a cluster of this machine, and someone who kills."""
 
-    def __init__(self, folder: Path, restart: str, seed: int, slurm_conf: str) -> None:
+    def __init__(self, folder: Path, restart: str, seed: int, slurm_conf: str, epochs: int) -> None:
         self.folder, self._restart, self._conf = folder, restart, slurm_conf
         self._chance = random.Random(seed)
         self._launchers: list[subprocess.Popen[bytes]] = []
         self.killed: Counter[str] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
         self.grid = folder / "chaos.yaml"
-        self.grid.write_text(GRID)
+        self.grid.write_text(grid_text(epochs))
 
     def bench(self, *words: str) -> list[str]:
         """A command of the harness on the store under fire."""
@@ -154,11 +159,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=6.0, help="seconds between two kills, on average")
+    parser.add_argument("--epochs", type=int, default=6, help="of each of the eight fits that checkpoint")
     parser.add_argument("--folder", type=Path, required=True, help="an empty folder for both stores")
     parser.add_argument("--restart", required=True, help="a script that starts whatever daemon of the cluster is down")
     given = parser.parse_args()
-    conf = os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")
-    chaos = Chaos(given.folder.absolute(), given.restart, given.seed, conf)
+    conf = str(Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).resolve())  # as the daemons have it
+    chaos = Chaos(given.folder.absolute(), given.restart, given.seed, conf, given.epochs)
     chaos.launch()
     while sum(chaos.killed.values()) < given.kills:
         time.sleep(random.Random(given.seed + sum(chaos.killed.values())).uniform(0.2, 2 * given.pause))

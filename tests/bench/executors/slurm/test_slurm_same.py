@@ -33,7 +33,7 @@ def bench(grid: Path, out: Path, *options: str) -> None:
 
 def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
-    grid.write_text(chaos_slurm.GRID)
+    grid.write_text(chaos_slurm.grid_text(2))
     bench(grid, tmp_path / "slurm", "--executor", "slurm", "--wait")
     bench(grid, tmp_path / "local", "--threads", "1")
     found, expected = (chaos_slurm.content(tmp_path / name) for name in ("slurm", "local"))
@@ -43,7 +43,16 @@ def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path)
 
 @pytest.mark.skipif(not RESTART, reason="BENCH_SLURM_RESTART names no script that restarts this cluster's daemons")
 def test_six_kills_leave_the_store_of_an_undisturbed_day(tmp_path: Path) -> None:
-    script = [sys.executable, str(ROOT / "benchmarks" / "chaos_slurm.py"), "--kills", "6", "--pause", "3"]
+    script = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "chaos_slurm.py"),
+        "--kills",
+        "6",
+        "--pause",
+        "3",
+        "--epochs",
+        "2",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*script, "--folder", str(tmp_path), "--restart", RESTART],
