@@ -43,19 +43,11 @@ def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path)
 
 @pytest.mark.skipif(not RESTART, reason="BENCH_SLURM_RESTART names no script that restarts this cluster's daemons")
 def test_six_kills_leave_the_store_of_an_undisturbed_day(tmp_path: Path) -> None:
-    script = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "chaos_slurm.py"),
-        "--kills",
-        "6",
-        "--pause",
-        "3",
-        "--epochs",
-        "2",
-    ]
+    script = [sys.executable, str(ROOT / "benchmarks" / "chaos_slurm.py")]
+    options = ["--kills", "6", "--pause", "3", "--epochs", "2", "--folder", str(tmp_path), "--restart", RESTART]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*script, "--folder", str(tmp_path), "--restart", RESTART],
+        [*script, *options],
         env=environment,
         capture_output=True,
         text=True,
