@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,25 @@ def test_started_again_it_does_nothing_twice_and_tries_no_failure_again(lab: Slu
 def test_success(lab: SlurmLab) -> None:
     lab.launch(lab.job(0), lab.job(1, act="diverge"))
     assert carry_out(lab) == ExitCode.DONE
+
+
+def test_a_run_that_another_launcher_has_in_hand_comes_last_and_is_waited_for(lab: SlurmLab) -> None:
+    jobs = [lab.job(0), lab.job(1)]
+    lab.launch(*jobs)
+    held = threading.Event()
+
+    def hold() -> None:
+        with lab.store.claim(jobs[0].run_id):
+            held.set()
+            while lab.store.fit_record(jobs[1].run_id) is None:
+                time.sleep(0.01)
+
+    other = threading.Thread(target=hold, daemon=True)
+    other.start()
+    assert held.wait(120)
+    assert carry_out(lab) == ExitCode.DONE
+    other.join()
+    assert len(lab.store.load_all(verify=True)) == 2
 
 
 def test_a_run_that_was_cancelled_is_passed_over(lab: SlurmLab) -> None:
