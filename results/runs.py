@@ -29,6 +29,7 @@ from results.documents import document_bytes, names_in, plain, read_document
 from results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
 
 CHECKPOINT_FILE = "checkpoint.pt"
+FIT_FILE = "fit.json"
 
 State = Literal["done", "failed", "not_converged", "running", "interrupted", "new"]
 
@@ -77,7 +78,7 @@ class RunRecords:
         Raises:
             StoreError: a newer release wrote it.
         """
-        return read_document(self.run_folder(run_id) / "fit.json", FitRecord, SCHEMA_VERSION)
+        return read_document(self.run_folder(run_id) / FIT_FILE, FitRecord, SCHEMA_VERSION)
 
     def evaluation_record(self, run_id: str, view_id: str) -> EvaluationRecord | None:
         """The record of an evaluation, failed or not; None while there is none.
@@ -160,7 +161,7 @@ class RunRecords:
             before = self.fit_record(record.run_id)
             if before is not None and before.status != "failed":
                 return
-        write_bytes(folder / "fit.json", text)
+        write_bytes(folder / FIT_FILE, text)
 
     def write_evaluation(self, record: EvaluationRecord, contingency: Contingency | None = None) -> EvaluationRecord:
         """Store an evaluation: its contingency, then the record that vouches for it.
@@ -203,7 +204,7 @@ class RunRecords:
         folder = self.run_folder(run_id)
         for name in names_in(folder / "evaluations"):
             (folder / "evaluations" / name).unlink()
-        for name in ("fit.json", "fit.safetensors", CHECKPOINT_FILE):
+        for name in (FIT_FILE, "fit.safetensors", CHECKPOINT_FILE):
             (folder / name).unlink(missing_ok=True)
 
     def _keep_attempt(self, folder: Path, prefix: str, text: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench.executors.slurm.queue import Element, Known, ask
 from bench.order import Order
 from bench.outstanding import read_order, settled
 from common.errors import ConfigError
+from results.runs import FIT_FILE
 from results.store import Store
 
 Stand = Literal["settled", "pending", "running", "ended", "lost", "unknown"]
@@ -69,7 +70,21 @@ class Board:
     @cached_property
     def places(self) -> list[Place]:
         """Every run of every submission."""
-        return [place for submission in self.submissions for place in self._places(submission)]
+        return [place for submission in self.submissions for place in self.places_of(submission)]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Place]]:
+        return {submission.name: list(self._places(submission)) for submission in self.submissions}
+
+    def places_of(self, submission: Submission) -> list[Place]:
+        """Every run of one submission."""
+        return self._by_name[submission.name]
+
+    def of(self, submissions: Sequence[Submission]) -> Board:
+        """The same moment with some of the submissions only, which may know more of themselves by now."""
+        board = Board(self.ledger, tuple(submissions), self.known)
+        board.__dict__["_by_name"] = {one.name: self._by_name[one.name] for one in submissions}
+        return board
 
     def newest(self) -> dict[str, Place]:
         """The last place of each run, live ones before others."""
@@ -82,8 +97,7 @@ class Board:
 
     def unit(self, place: Place) -> list[Place]:
         """The runs that share the job of ``place``, itself included."""
-        name = place.submission.name
-        return [other for other in self.places if (other.submission.name, other.index) == (name, place.index)]
+        return [other for other in self.places_of(place.submission) if other.index == place.index]
 
     def _places(self, submission: Submission) -> Iterator[Place]:
         for index, unit in enumerate(submission.units):
@@ -136,7 +150,9 @@ def is_settled(entry: Entry, store: Store) -> bool:
     """
     if entry.features_only:
         return False
-    order = order_of(entry, store)
-    if order is None or settled(order, store) is not None:
+    if len(store.attempts(entry.run_id)) > entry.known_failures:
         return True
-    return len(store.attempts(entry.run_id)) > entry.known_failures
+    if not (store.run_folder(entry.run_id) / FIT_FILE).exists():  # spares thousands of waiting runs their orders
+        return False
+    order = order_of(entry, store)
+    return order is None or settled(order, store) is not None

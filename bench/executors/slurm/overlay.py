@@ -21,10 +21,9 @@ def settle_and_look(store: Store, slurm: Slurm | None = None) -> Board | None:
 
     A store that cannot be written, because it is another user's or its disk is full, is looked at all the same.
     """
-    ledger = Ledger(store)
-    if not ledger.open():
+    board = look(Ledger(store), slurm or Slurm())
+    if not board.submissions:
         return None
-    board = look(ledger, slurm or Slurm())
     try:
         return settle(board)
     except StoreError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from dataclasses import replace
 
 from bench.executors.slurm.board import Board, Place, is_settled, order_of
 from bench.executors.slurm.ledger import Entry, Submission
@@ -36,7 +35,7 @@ def settle(board: Board, *, give_up_lost: bool = False) -> Board:
     """
     stay = []
     for submission in board.submissions:
-        places = [place for place in board.places if place.submission.name == submission.name]
+        places = board.places_of(submission)
         for place in places:
             if place.stand == "ended":
                 _record(board, place)
@@ -46,7 +45,7 @@ def settle(board: Board, *, give_up_lost: bool = False) -> Board:
                 board.ledger.close(submission)
         else:
             stay.append(_with_id(board, submission))
-    return replace(board, submissions=tuple(stay))
+    return board.of(stay)
 
 
 def failure_of(board: Board, place: Place) -> Failure | None:
