@@ -81,7 +81,9 @@ def ask(slurm: Slurm, jobs: Mapping[str, str | None], users: Iterable[str]) -> K
         waiting = _queued(slurm, jobs, users)
     except (SlurmUnreachable, SlurmRefused) as error:
         return Known(silent=str(error))
-    return Known({**ended, **waiting}, forgetful=forgetful)
+    # What waits or runs in the accounts alone has ended since, or was lost by a controller that died: nobody knows.
+    over = {key: element for key, element in ended.items() if not element.live}
+    return Known({**over, **waiting}, forgetful=forgetful)
 
 
 def _queued(slurm: Slurm, jobs: Mapping[str, str | None], users: Iterable[str]) -> dict[ElementId, Element]:

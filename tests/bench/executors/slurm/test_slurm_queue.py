@@ -69,6 +69,14 @@ def test_the_queue_outweighs_the_accounts() -> None:
     assert ask(Slurm(requeued), {"bench-a": "7"}, {"me"}).elements["bench-a", 0].live
 
 
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_job_that_a_controller_lost_is_not_waited_for(state: str) -> None:
+    """The accounts go on to say that it waits, the queue does not know it."""
+    fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state=state)])
+    fake.squeue = lambda given: Answer(0, "")  # type: ignore[assignment, method-assign]
+    assert ask(Slurm(fake), {"bench-a": "7"}, {"me"}).elements == {}
+
+
 def test_a_fresh_cluster_that_gives_an_id_again() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-other", "", state="COMPLETED"), FakeJob("7", 1, "bench-a", "")])
     fake.jobs[1].job_id = "8"
