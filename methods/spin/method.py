@@ -98,7 +98,7 @@ class Spin:
         return self._centres.scores(self._input(self.eigenfunctions(batch).permute(0, 2, 3, 1)))
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
-        """(B, n, h, w) float32 values of L^-1 u, the largest eigenvalue first.
+        """(B, n, h, w) float32 values of L^-1 u in the order learnt: once converged, the largest eigenvalue first.
 
         L L^T is the covariance of u over the training patches that were clustered, so that the functions have mean
         square 1 and are uncorrelated there.
@@ -158,6 +158,7 @@ class Spin:
         if not (self.params.standardise or self.params.graph_standardise):
             return
         statistics = patches.statistics()
+        require_finite(statistics.mean, "the training images")  # else the network is to blame for NaN of a patch
         if self.params.graph_standardise:
             self._statistics = statistics
         if self.params.standardise:

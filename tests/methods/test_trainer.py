@@ -106,6 +106,22 @@ def test_checkpoints_that_are_due_change_nothing_and_serve_a_crash(source: Memor
     assert equal(run(source, Budget(2, 3), checkpoint=checkpoint), undisturbed)
 
 
+def test_a_training_that_more_follows_is_not_repeated(source: MemorySource) -> None:
+    checkpoint, model = MemoryCheckpoint(), network()
+    numbers: list[int] = []
+    for _ in range(2):
+        given_context = fit_context(checkpoint=checkpoint)
+        step = noisy_step(model, given_context)
+
+        def counted(number: int, steps: int, batch: PatchBatch, step: Callable[..., Step] = step) -> Step:
+            numbers.append(number)
+            return step(number, steps, batch)
+
+        train(model, counted, source, context=given_context, budget=Budget(2, 1), rate=RATE, more_follows=True)
+    assert numbers == [0, 1, 2]
+    assert equal(model.state_dict(), run(source, Budget(2, 1)))
+
+
 def test_a_resumed_epoch_starts_behind_the_batches_seen(source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, starts, batches = MemoryCheckpoint(), [], source.batches
     with pytest.raises(RunInterrupted):

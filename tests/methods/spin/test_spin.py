@@ -196,6 +196,8 @@ def test_nan_is_refused_with_level_and_image(source: MemorySource, level: int) -
     source.features[level][3, 1, 1, 0] = float("nan")
     with pytest.raises(NumericalError, match=f"level {level} of the features of images .*NaN"):
         fitted(source, standardise=False, batch_size=8)
+    with pytest.raises(NumericalError, match=f"level {level} of the features of the training images holds NaN"):
+        fitted(source, batch_size=1)
     with pytest.raises(NumericalError, match=f"level {level} of the features of image image3"):
         method.predict(source.batch([3]))
 
