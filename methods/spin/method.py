@@ -231,16 +231,19 @@ def _require_memory(params: SpinParams, count: int, device: torch.device) -> Non
         ConfigError: weights, their gradient, Adam's two moments and the averaged Jacobian take more than is free.
     """
     jacobian = jacobian_bytes(params.functions, count) if params.decay else 0
-    what = (
-        f"the averaged Jacobian takes {params.functions} ({params.functions} + 1) / 2 pairs of functions x {count}"
-        f" parameters x 4 bytes = {_megabytes(jacobian)}, the network and its optimiser {_megabytes(16 * count)}"
-    )
+    what = f"the network and its optimiser take {_megabytes(16 * count)}"
+    if jacobian:
+        what += (
+            f", the averaged Jacobian takes {params.functions} ({params.functions} + 1) / 2 pairs of functions"
+            f" x {count} parameters x 4 bytes = {_megabytes(jacobian)}"
+        )
     logger.info("%s", what)
     free = free_bytes(device)
     if jacobian + 16 * count > free:
+        way_out = ", or set decay: 0, which needs no Jacobian" if jacobian else ""
         raise ConfigError(
             f"functions = {params.functions}, width = {params.width}, depth = {params.depth}: {what}, and"
-            f" {_megabytes(free)} are free on {device}; lower one of them, or set decay: 0, which needs no Jacobian"
+            f" {_megabytes(free)} are free on {device}; lower one of them{way_out}"
         )
 
 
