@@ -108,6 +108,8 @@ class _Task:
                 exits[entry.run_id] = how
             if left:
                 return self._stopped(left, at_work)
+        if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
+            return ExitCode.INTERRUPTED
         return ExitCode.DONE if all(how in SUCCESSES for how in exits.values()) else ExitCode.FAILED
 
     def _settled(self, entry: Entry) -> Exit | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -108,6 +110,23 @@ def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monk
     assert carry_out(lab) == ExitCode.FAILED
     assert kinds(lab, *jobs) == ["cancelled", None]
     assert (lab.store.run_folder(jobs[0].run_id) / "checkpoint.pt").exists()
+
+
+def test_a_run_that_somebody_stops_alone_has_not_failed(lab: SlurmLab) -> None:
+    jobs = [lab.job(0, stage="fit", act="patient"), lab.job(1)]
+    lab.launch(*jobs)
+
+    def stop() -> None:
+        while not (lab.store.run_folder(jobs[0].run_id) / "was-fit").exists():
+            time.sleep(0.01)
+        os.kill(lab.store.owner(jobs[0].run_id)["pid"], signal.SIGTERM)
+
+    other = threading.Thread(target=stop, daemon=True)
+    other.start()
+    assert carry_out(lab) == ExitCode.INTERRUPTED
+    other.join()
+    assert kinds(lab, *jobs) == [None, None]
+    assert lab.store.fit_record(jobs[1].run_id) is not None
 
 
 def test_a_store_that_the_node_does_not_see(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
