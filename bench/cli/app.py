@@ -12,6 +12,7 @@ import typer
 from bench.cli import (
     cancel,
     check_method,
+    compare,
     data,
     doctor,
     listing,
@@ -47,6 +48,7 @@ app.command("logs")(logs.logs)
 app.command("cancel")(cancel.cancel)
 app.command("retry")(retry.retry)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("why")(why.why)
 app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")

@@ -1,0 +1,199 @@
+"""The difference of each cell of two sets of results, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reports.cells import seed_values, worst_state
+from reports.collect import Entry, SeedResult
+from reports.compare.matching import match_rows
+from reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
+from reports.costs import run_cost
+from reports.main_table import METRICS
+from reports.table import Kind
+from results.comparison import MIN_SEEDS, verdict
+from results.statistics import Summary, holm, paired_difference, summarise
+
+SCORES = ("mIoU", "accuracy")
+
+Word = Literal[
+    "same", "within tolerance", "better", "worse", "undecided", "no claim", "state changed", "not comparable"
+]
+
+_COSTS: dict[str, tuple[str, Kind, Callable[[SeedResult], float | None]]] = {
+    "fit_s": ("fit", "seconds", lambda result: run_cost(result).fit_s),
+    "evaluation_s": ("evaluation", "seconds", lambda result: run_cost(result).evaluation_s),
+    "peak_rss_bytes": ("peak RSS", "bytes", lambda result: run_cost(result).peak_rss),
+    "peak_device_bytes": ("peak device memory", "bytes", lambda result: run_cost(result).peak_device),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One cell in both sets. Scores are in per cent, times in seconds, memory in bytes.
+
+    Attributes:
+        metric, label, kind: what is compared.
+        a, b: over the finished seeds of each set; None without one.
+        difference: B minus A over the seeds that both have; None without a common one.
+        p: of the difference, corrected over all compared cells by Holm's method.
+        word: what may be said of it.
+        reason: the verdict in a sentence, or why there is none.
+    """
+
+    metric: str
+    label: str
+    kind: Kind
+    a: Summary | None
+    b: Summary | None
+    difference: Summary | None
+    p: float | None
+    word: Word
+    reason: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the numbers differ by more than the tolerance, noise or not."""
+        return self.word in ("better", "worse", "undecided", "no claim", "state changed")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of A and the row of B that belongs to it; ``remarks`` say what is unlike about them."""
+
+    a: Entry
+    b: Entry
+    differences: tuple[Difference, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs of two sets of results, and the rows that stand alone in one of them."""
+
+    pairs: tuple[Pair, ...]
+    only_a: tuple[Entry, ...]
+    only_b: tuple[Entry, ...]
+
+    @property
+    def differences(self) -> list[Difference]:
+        """All cells of all pairs."""
+        return [difference for pair in self.pairs for difference in pair.differences]
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """A cell before its p value is corrected."""
+
+    metric: str
+    label: str
+    kind: Kind
+    a: dict[int, float]
+    b: dict[int, float]
+    blockers: tuple[str, ...]
+    states: tuple[str, str]
+    higher: bool
+
+
+def compare_entries(
+    a: Sequence[Entry],
+    b: Sequence[Entry],
+    *,
+    costs: bool = False,
+    tolerance: float = 0.0,
+    cost_tolerance: float = 0.0,
+    same_code: bool = False,
+) -> Comparison:
+    """Compare two sets of rows cell by cell.
+
+    Args:
+        a, b: the rows; differences are B minus A.
+        costs: compare time and memory too.
+        tolerance: points of per cent that a score may move.
+        cost_tolerance: per cent that a time or a peak of memory may move.
+        same_code: rows that were made by unlike code cannot be compared.
+    """
+    matched = match_rows(a, b)
+    raw = {
+        (index, cell.metric): cell
+        for index, (one, other) in enumerate(matched.pairs)
+        for cell in _cells(one, other, costs=costs, same_code=same_code)
+    }
+    p = holm({key: p for key, cell in raw.items() if (p := _p(cell)) is not None})
+    tolerances = {key: tolerance if cell.higher else _share(cell, cost_tolerance) for key, cell in raw.items()}
+    found = {key: _judged(cell, p.get(key), tolerances[key]) for key, cell in raw.items()}
+    pairs = tuple(
+        Pair(one, other, tuple(d for (at, _), d in found.items() if at == index), tuple(remarks(one, other)))
+        for index, (one, other) in enumerate(matched.pairs)
+    )
+    return Comparison(pairs, matched.only_a, matched.only_b)
+
+
+def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
+    code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
+    states = (_state(a), _state(b))
+    blockers = (*score_blockers(a, b), *code)
+    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, higher=True) for key in SCORES]
+    if not costs:
+        return cells
+    blockers = (*cost_blockers(a, b), *code)
+    for key, (label, kind, measure) in _COSTS.items():
+        values = _measured(a, measure), _measured(b, measure)
+        if any(values):
+            cells.append(_Raw(key, label, kind, *values, blockers, ("", ""), higher=False))
+    return cells
+
+
+def _scores(key: str, a: Entry, b: Entry) -> tuple[dict[int, float], dict[int, float]]:
+    return seed_values(a, METRICS[key][1]), seed_values(b, METRICS[key][1])
+
+
+def _measured(entry: Entry, measure: Callable[[SeedResult], float | None]) -> dict[int, float]:
+    return {result.seed: value for result in entry.done if (value := measure(result)) is not None}
+
+
+def _state(entry: Entry) -> str:
+    return "done" if entry.done else worst_state(entry).value
+
+
+def _p(cell: _Raw) -> float | None:
+    found = None if cell.blockers else paired_difference(cell.b, cell.a)
+    return None if found is None or len(found.seeds) < MIN_SEEDS else found.p
+
+
+def _share(cell: _Raw, per_cent: float) -> float:
+    return per_cent / 100 * abs(summarise(list(cell.a.values())).mean) if cell.a else 0.0
+
+
+def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
+    a = summarise(list(cell.a.values())) if cell.a else None
+    b = summarise(list(cell.b.values())) if cell.b else None
+    made = Difference(cell.metric, cell.label, cell.kind, a, b, None, p, "not comparable", "; ".join(cell.blockers))
+    if cell.states[0] != cell.states[1]:
+        return replace(made, word="state changed", reason=f"{cell.states[0]} in A, {cell.states[1]} in B")
+    if cell.blockers:
+        return made
+    found = paired_difference(cell.b, cell.a)
+    if found is None:
+        return replace(made, reason=f"{cell.states[0]} in both" if cell.states[0] else "not measured in one of them")
+    made = replace(made, difference=found.summary)
+    if all(cell.a[seed] == cell.b[seed] for seed in found.seeds):
+        return replace(made, word="same")
+    if abs(found.summary.mean) <= tolerance:
+        return replace(made, word="within tolerance")
+    reached = verdict(_for_better(found.summary, cell.higher), p)
+    return replace(made, word=reached.word, reason=_sentence(cell, reached.sentence, reached.word))
+
+
+def _for_better(difference: Summary, higher: bool) -> Summary:
+    """The difference with the sign that is positive for better."""
+    if higher or difference.low is None or difference.high is None:
+        return difference if higher else replace(difference, mean=-difference.mean)
+    return replace(difference, mean=-difference.mean, low=-difference.high, high=-difference.low)
+
+
+def _sentence(cell: _Raw, sentence: str, word: str) -> str:
+    # The words of a verdict give effects in points, which times and bytes have none of.
+    return sentence if cell.higher or word != "undecided" else "not distinguishable"

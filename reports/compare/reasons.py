@@ -1,0 +1,108 @@
+"""Why two rows cannot be compared, and what else is unlike about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.collect import Entry, SeedResult
+from reports.hardware import entry_hardware
+
+_LISTED = 4
+
+
+def score_blockers(a: Entry, b: Entry) -> list[str]:
+    """Why the scores of two rows cannot be compared; empty where they can."""
+    found = []
+    fields = _differing(_scored_as(a), _scored_as(b))
+    if fields:
+        found.append(f"protocol: {_listed(fields)} differ")
+    if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
+        found.append("protocol: the classes differ")
+    if not fields and _digests(a) and _digests(b) and _digests(a) != _digests(b):
+        found.append("data: evaluated on other images")
+    return [*found, *_seed_blockers(a, b)]
+
+
+def cost_blockers(a: Entry, b: Entry) -> list[str]:
+    """Why time and memory of two rows cannot be compared; empty where they can."""
+    here, there = entry_hardware(a), entry_hardware(b)
+    found = [] if here == there and here is not None else [f"hardware: {here or 'unknown'} and {there or 'unknown'}"]
+    return [*found, *_seed_blockers(a, b)]
+
+
+def remarks(a: Entry, b: Entry) -> list[str]:
+    """What is unlike about two rows without making their scores incomparable: configuration, code, hardware, seeds."""
+    found = []
+    if settings := _differing(_configuration(a), _configuration(b)):
+        found.append(f"configuration: {_listed(settings)} differ")
+    if modules := code_changes(a, b):
+        found.append(f"code: {_listed(modules)} differ")
+    here, there = entry_hardware(a), entry_hardware(b)
+    if here != there:
+        found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
+    for name, entry, other in (("A", a, b), ("B", b, a)):
+        alone = sorted(_seeds(entry) - _seeds(other))
+        if alone and _seeds(other):
+            found.append(f"seeds only in {name}: {_listed([str(seed) for seed in alone])}")
+    return found
+
+
+def code_changes(a: Entry, b: Entry) -> list[str]:
+    """The modules whose fingerprints differ between the records of two rows, over the seeds that both have."""
+    others = {result.seed: result for result in b.done}
+    modules: set[str] = set()
+    for result in a.done:
+        if result.seed in others:
+            modules.update(_differing(_code(result), _code(others[result.seed])))
+    return sorted(modules)
+
+
+def _seed_blockers(a: Entry, b: Entry) -> list[str]:
+    if not _seeds(a) or not _seeds(b):
+        return []  # a state and no number: told by the comparison itself
+    return [] if _seeds(a) & _seeds(b) else ["seeds: none in common"]
+
+
+def _seeds(entry: Entry) -> set[int]:
+    return {result.seed for result in entry.done}
+
+
+def _code(result: SeedResult) -> dict[str, str]:
+    records = (result.fit, result.evaluation)
+    return {name: digest for record in records if record is not None for name, digest in record.code.items()}
+
+
+def _digests(entry: Entry) -> set[str]:
+    digests = {result.evaluation.data_digest for result in entry.done if result.evaluation is not None}
+    return digests - {""}
+
+
+def _scored_as(entry: Entry) -> dict[str, Any]:
+    return _flat(entry.protocol.model_dump(mode="json", exclude={"name"}))
+
+
+def _configuration(entry: Entry) -> dict[str, Any]:
+    for result in entry.seeds:
+        if result.fit is not None:
+            return _flat(result.fit.spec.model_dump(mode="json", exclude={"seed"}))
+    return {}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    out: dict[str, Any] = {}
+    for key, part in value.items():
+        out |= _flat(part, f"{prefix}{key}.") if isinstance(part, Mapping) and part else {f"{prefix}{key}": part}
+    return out
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    if not one or not other:
+        return []
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

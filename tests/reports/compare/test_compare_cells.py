@@ -1,0 +1,181 @@
+"""Which cells changed, whether that can be told from noise, and what cannot be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_samples import FAILED, WHOLE, Outcome, add_row, miou, outcomes, write_grid
+
+from reports.collect import Entry, collect
+from reports.compare import Comparison, Difference, compare_entries
+from reports.compare.matching import match_rows
+from results.specification import Scoring, View
+from results.store import Store
+
+CPU = {"environment": {"cpu": "Some CPU"}, "execution": {"device": "cpu", "threads": 2}}
+OTHER_CPU = {"environment": {"cpu": "Other CPU"}, "execution": {"device": "cpu", "threads": 2}}
+
+
+def rows(
+    folder: Path, seeds: dict[int, Outcome], *, title: str = "a", grid: str = "example", **changes: Any
+) -> list[Entry]:
+    store = Store.open(folder, create=True)
+    return collect(write_grid(store, add_row(store, title, seeds, **changes), name=grid))
+
+
+def compared(tmp_path: Path, a: dict[int, Outcome], b: dict[int, Outcome], **options: Any) -> Comparison:
+    return compare_entries(rows(tmp_path / "a", a), rows(tmp_path / "b", b), **options)
+
+
+def cell(found: Comparison, metric: str = "mIoU") -> Difference:
+    (one,) = [difference for difference in found.differences if difference.metric == metric]
+    return one
+
+
+def test_equal_results_are_the_same(tmp_path: Path):
+    one = cell(compared(tmp_path, outcomes(10, 11, 12), outcomes(10, 11, 12)))
+    assert (one.word, one.differs, one.p) == ("same", False, None)
+    assert one.difference is not None
+    assert one.difference.mean == 0
+
+
+@pytest.mark.parametrize(("wrong", "word"), [((20, 21, 22, 20, 21), "worse"), ((1, 2, 3, 1, 2), "better")])
+def test_a_clear_change_is_told_from_noise(tmp_path: Path, wrong: tuple[int, ...], word: str):
+    before = (10, 11, 12, 10, 11)
+    one = cell(compared(tmp_path, outcomes(*before), outcomes(*wrong)))
+    assert one.word == word
+    assert one.difference is not None
+    moved = [miou(after) - miou(then) for after, then in zip(wrong, before, strict=True)]
+    assert one.difference.mean == pytest.approx(sum(moved) / 5)
+    assert one.p is not None
+    assert one.p < 0.05
+
+
+def test_noise_is_undecided(tmp_path: Path):
+    one = cell(compared(tmp_path, outcomes(10, 20, 30, 15, 25), outcomes(20, 10, 25, 25, 17)))
+    assert (one.word, one.differs) == ("undecided", True)
+    assert "not distinguishable" in one.reason
+
+
+def test_too_few_seeds_make_no_claim(tmp_path: Path):
+    one = cell(compared(tmp_path, outcomes(10, 11), outcomes(40, 41)))
+    assert (one.word, one.p, one.differs) == ("no claim", None, True)
+    assert one.reason == "no claim: 2 of 5 seeds"
+
+
+def test_a_tolerance_lets_scores_move(tmp_path: Path):
+    a, b = outcomes(10, 10, 10, 10, 10), outcomes(11, 11, 11, 11, 11)
+    moved = miou(10) - miou(11)
+    assert cell(compared(tmp_path, a, b, tolerance=moved - 0.01)).word == "worse"
+    assert cell(compared(tmp_path, a, b, tolerance=moved + 0.01)).word == "within tolerance"
+
+
+def test_only_common_seeds_are_paired_and_the_others_are_named(tmp_path: Path):
+    a, b = outcomes(10, 11, 12), outcomes(10, 11)
+    found = compared(tmp_path, a, b)
+    assert cell(found).word == "same"
+    assert found.pairs[0].remarks == ("seeds only in A: 2",)
+    apart = compared(tmp_path / "apart", {0: Outcome(10)}, {1: Outcome(10)})
+    assert (cell(apart).word, cell(apart).reason) == ("not comparable", "seeds: none in common")
+
+
+def test_a_row_that_fails_now_has_changed(tmp_path: Path):
+    one = cell(compared(tmp_path, outcomes(10), {0: FAILED}))
+    assert (one.word, one.reason) == ("state changed", "done in A, failed in B")
+    both = cell(compared(tmp_path / "both", {0: FAILED}, {0: FAILED}))
+    assert (both.word, both.reason) == ("not comparable", "failed in both")
+
+
+def test_another_protocol_of_the_same_name_is_not_comparable(tmp_path: Path):
+    other = WHOLE.model_copy(update={"view": View(dataset="synthetic", split="val", window=64, stride=32)})
+    a, b = rows(tmp_path / "a", outcomes(10)), rows(tmp_path / "b", outcomes(10), protocols=[other])
+    one = cell(compare_entries(a, b))
+    assert one.word == "not comparable"
+    assert one.reason == "protocol: view.stride, view.window differ"
+
+
+def test_another_class_set_is_not_comparable(tmp_path: Path):
+    other = WHOLE.model_copy(update={"scoring": Scoring(classes="sky")})
+    a, b = rows(tmp_path / "a", outcomes(10)), rows(tmp_path / "b", outcomes(10), protocols=[other])
+    assert "protocol: scoring.classes differ" in cell(compare_entries(a, b)).reason
+
+
+def with_records(entries: list[Entry], *, code: dict[str, str] | None = None, images: str = "") -> list[Entry]:
+    for entry in entries:
+        for result in entry.done:
+            assert result.fit is not None
+            assert result.evaluation is not None
+            result.fit.code = code or {}
+            result.evaluation.data_digest = images
+    return entries
+
+
+def test_other_images_are_not_comparable(tmp_path: Path):
+    a = with_records(rows(tmp_path / "a", outcomes(10)), images="one")
+    b = with_records(rows(tmp_path / "b", outcomes(10)), images="two")
+    assert cell(compare_entries(a, b)).reason == "data: evaluated on other images"
+
+
+def test_other_code_is_told_and_blocks_on_request(tmp_path: Path):
+    a = with_records(rows(tmp_path / "a", outcomes(10)), code={"methods.kmeans": "1", "same": "1"})
+    b = with_records(rows(tmp_path / "b", outcomes(12)), code={"methods.kmeans": "2", "same": "1"})
+    found = compare_entries(a, b)
+    assert cell(found).word == "no claim"
+    assert found.pairs[0].remarks == ("code: methods.kmeans differ",)
+    strict = cell(compare_entries(a, b, same_code=True))
+    assert (strict.word, strict.reason) == ("not comparable", "code: 1 modules differ")
+
+
+def test_times_need_the_same_hardware(tmp_path: Path):
+    def timed(seconds: float, facts: dict[str, Any]) -> dict[int, Outcome]:
+        return {seed: Outcome(10, fit_s=seconds + seed / 10, **facts) for seed in range(5)}
+
+    same = cell(compared(tmp_path / "1", timed(10, CPU), timed(20, CPU), costs=True), "fit_s")
+    assert same.word == "worse"
+    assert same.difference is not None
+    assert same.difference.mean == pytest.approx(10)
+    other = compared(tmp_path / "2", timed(10, CPU), timed(20, OTHER_CPU), costs=True)
+    assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads and Other CPU, 2 threads"
+    assert cell(other).word == "same"
+    assert other.pairs[0].remarks == ("hardware: Some CPU, 2 threads and Other CPU, 2 threads",)
+    unknown = compared(tmp_path / "3", timed(10, {}), timed(20, {}), costs=True)
+    assert cell(unknown, "fit_s").reason == "hardware: unknown and unknown"
+    near = compared(tmp_path / "4", timed(10, CPU), timed(10.5, CPU), costs=True, cost_tolerance=6)
+    assert cell(near, "fit_s").word == "within tolerance"
+
+
+def test_p_values_are_corrected_over_all_cells(tmp_path: Path):
+    a, b = outcomes(10, 14, 12, 15, 11), outcomes(12, 15, 15, 16, 14)
+    alone = cell(compared(tmp_path / "alone", a, b))
+    many_a, many_b = Store.open(tmp_path / "a", create=True), Store.open(tmp_path / "b", create=True)
+    names = ["a", "b", "c", "d"]
+    write_grid(many_a, *(add_row(many_a, name, a) for name in names))
+    write_grid(many_b, *(add_row(many_b, name, b) for name in names))
+    first = compare_entries(collect(many_a), collect(many_b)).pairs[0].differences[0]
+    assert alone.p is not None
+    assert first.p is not None
+    assert first.p > alone.p
+
+
+class TestMatching:
+    def test_rows_of_two_grids_are_paired_by_title(self, tmp_path: Path):
+        a = rows(tmp_path / "a", outcomes(1), title="same", grid="one")
+        b = rows(tmp_path / "b", outcomes(2), title="same", grid="two")
+        assert match_rows(a, b).pairs == ((a[0], b[0]),)
+
+    def test_a_renamed_row_is_found_by_what_was_trained(self, tmp_path: Path):
+        a = rows(tmp_path / "a", outcomes(1), title="old name")
+        b = rows(tmp_path / "b", outcomes(1), title="old name")
+        renamed = [Entry(e.grid, e.note, e.row.model_copy(update={"title": "new"}), e.protocol, e.seeds) for e in b]
+        assert match_rows(a, renamed).pairs == ((a[0], renamed[0]),)
+
+    def test_rows_without_a_partner_are_kept(self, tmp_path: Path):
+        store = Store.open(tmp_path / "s", create=True)
+        write_grid(store, add_row(store, "x", outcomes(1)), name="one")
+        write_grid(store, add_row(store, "y", outcomes(1)), name="two")
+        entries = collect(store)
+        found = match_rows(entries, entries[1:])
+        assert found.pairs == ((entries[1], entries[1]),)
+        assert (found.only_a, found.only_b) == ((entries[0],), ())
