@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,9 +65,9 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def changed(old: dict[str, str], new: dict[str, str]) -> list[str]:
+def changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The modules whose code differs between two fingerprints, appeared or vanished, in alphabetical order."""
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return sorted({name for name, _ in old.items() ^ new.items()})
 
 
 def _counts(name: str) -> bool:
@@ -154,7 +154,8 @@ def _write(node: ast.AST, parts: list[str]) -> None:
     Left out are positions, docstrings, and fields that are empty (new versions of Python add such fields).
     """
     parts.append(type(node).__name__)
-    for name, value in ast.iter_fields(node):
+    for name in node._fields:
+        value = getattr(node, name, None)
         if value is None or value == [] or name in ("ctx", "type_comment", "kind", "type_ignores"):
             if name == "value" and isinstance(node, ast.Constant):
                 parts.append("None")

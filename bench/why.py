@@ -90,20 +90,19 @@ def explain(store: Store, run_id: str, code: Code | None = None) -> Explanation:
         StoreError: a record cannot be read.
     """
     today = code or CurrentCode()
-    snapshot = Snapshot(store, only=run_id)
-    past = snapshot.run(run_id)
+    past = store.load_run(run_id, verify=False)
     asked, views = _asked(store, run_id)
     parts: list[Part] = []
     if past is not None:
-        parts.append(_part("fit", past.fit, None, today.fit(past.fit.spec)))
+        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset)))
         for view_id, record in past.evaluations.items():
             views.setdefault(view_id, record.view)
-            now = today.evaluation(past.fit.spec, record.view)
+            now = today.evaluation(past.fit.method, record.dataset)
             parts.append(_part(f"evaluation {view_id}", record, record.view, now))
     return Explanation(
         run_id,
         None if past is None else past.fit.spec,
-        condition(run_id, tuple(views.values()), snapshot, today),
+        condition(run_id, tuple(views.values()), Snapshot(store, only=run_id), today),
         asked,
         tuple(parts),
         tuple(store.attempts(run_id)),

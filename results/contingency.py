@@ -7,14 +7,16 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from common.errors import DataError, StoreError
 from results.npz import read_integers, write_integers
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FILE_VERSION = 1
 _EXACT = 2**53  # float64 holds every integer up to here, so sums in float64 below it are exact
@@ -188,6 +190,8 @@ class Contingency:
     @cached_property
     def _columns(self) -> tuple[NDArray[np.int64], sparse.csr_array]:
         """The U positions of a flattened K x L matrix that occur, and their (U, M) float64 counts."""
+        from scipy import sparse  # slow to import, and records alone need none of it
+
         occurs = np.bincount(self._code, minlength=self.n_clusters * self.n_labels) > 0
         rows = (np.cumsum(occurs) - 1)[self._code]
         shape = (int(occurs.sum()), self.n_images)

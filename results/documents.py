@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def read_document(path: Path, model: type[Document], newest: int) -> Document | None:
+def read_document(path: Path | str, model: type[Document], newest: int) -> Document | None:
     """The document at ``path``; None where there is none, or none that can be read (then with a warning).
 
     Args:
@@ -45,7 +45,7 @@ def read_document(path: Path, model: type[Document], newest: int) -> Document | 
     return document
 
 
-def check_version(path: Path, found: int, newest: int) -> None:
+def check_version(path: Path | str, found: int, newest: int) -> None:
     """Refuse what a newer release wrote.
 
     Raises:
@@ -77,7 +77,7 @@ def plain(name: str) -> str:
     return name
 
 
-def names_in(folder: Path) -> list[str]:
+def names_in(folder: Path | str) -> list[str]:
     """The names in a folder, hidden ones apart, in alphabetical order; none where it is missing.
 
     Raises:

@@ -74,6 +74,31 @@ class FitRecord(_Part):
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
 
+    @property
+    def method(self) -> str:
+        """The method that was fitted."""
+        return self.spec.method
+
+    @property
+    def dataset(self) -> str:
+        """The data set that it was trained on."""
+        return self.spec.data.dataset
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.spec.seed
+
+    @property
+    def configuration_id(self) -> str:
+        """The hash of the specification without its seed."""
+        return self.spec.configuration_id
+
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """What fits that cost about the same have in common."""
+        return self.spec.family
+
 
 class ClassTable(_Part):
     """A class set as it stood when the contingency was counted, so that a record explains itself."""
@@ -109,3 +134,8 @@ class EvaluationRecord(_Part):
     execution: dict[str, Any] = {}
     code: dict[str, str] = {}
     data_digest: str = ""
+
+    @property
+    def dataset(self) -> str:
+        """The data set that was looked at."""
+        return self.view.dataset

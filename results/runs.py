@@ -27,6 +27,7 @@ from results import claims
 from results.contingency import Contingency
 from results.documents import document_bytes, names_in, plain, read_document
 from results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
+from results.summaries import EvaluationSummary, FitSummary, RunSummary
 
 CHECKPOINT_FILE = "checkpoint.pt"
 FIT_FILE = "fit.json"
@@ -34,6 +35,7 @@ FIT_FILE = "fit.json"
 State = Literal["done", "failed", "not_converged", "running", "interrupted", "new"]
 
 logger = logging.getLogger(__name__)
+_NO_CONTINGENCY = "%s: the contingency beside it is missing or torn, taken as absent"
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class RunRecords:
         payload = path.with_suffix(".npz")
         if payload.name in files if files is not None else _intact(payload, record.contingency_sha256):
             return record
-        logger.warning("%s: the contingency beside it is missing or torn, taken as absent", path)
+        logger.warning(_NO_CONTINGENCY, path)
         return None
 
     def contingency(self, run_id: str, view_id: str) -> Contingency:
@@ -135,6 +137,34 @@ class RunRecords:
         """All runs whose fit has a record, in the order of their ids; ``verify`` as in ``load_run``."""
         with _no_collection():
             return [run for run_id in self.runs() if (run := self.load_run(run_id, verify=verify)) is not None]
+
+    def summaries(self) -> list[RunSummary]:
+        """All runs whose fit has a record, in short, in the order of their ids.
+
+        An evaluation whose contingency is missing counts as absent; whether it is intact is not looked at.
+
+        Raises:
+            StoreError: a newer release wrote a record.
+        """
+        with _no_collection():
+            return [found for run_id in self.runs() if (found := self._summary(run_id)) is not None]
+
+    def _summary(self, run_id: str) -> RunSummary | None:
+        # Texts in place of paths: with thousands of runs, paths alone take as long as what is in the files.
+        folder = f"{self.records_folder}/{run_id}"
+        fit = read_document(f"{folder}/fit.json", FitSummary, SCHEMA_VERSION)
+        if fit is None:
+            return None
+        files = frozenset(names_in(f"{folder}/evaluations"))
+        found: dict[str, EvaluationSummary] = {}
+        for name in sorted(files):
+            path = f"{folder}/evaluations/{name}"
+            record = read_document(path, EvaluationSummary, SCHEMA_VERSION) if name.endswith(".json") else None
+            if record is not None and (record.status == "failed" or f"{name[:-5]}.npz" in files):
+                found[record.view_id] = record
+            elif record is not None:
+                logger.warning(_NO_CONTINGENCY, path)
+        return RunSummary(fit, found)
 
     def status(self, run_id: str) -> State:
         """What is going on with a run: ``running`` while a living process owns it, whatever is stored already."""

@@ -6,6 +6,7 @@ outside of every hash, and so is how a run is executed (device, workers, executo
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -104,6 +105,11 @@ class FitSpec(Spec):
         """The hash of all but the seed: what the seeds of one table row share."""
         return digest(self.model_copy(update={"seed": 0}))
 
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """What fits that cost about the same have in common; their parameters and seeds may differ."""
+        return (self.method, self.data.dataset, self.data.split, self.data.subset, self.backbone.name)
+
 
 class Crf(Spec):
     """DenseCRF after Kraehenbuehl and Koltun (2011); sizes in pixels, colours on the 0-255 scale."""
@@ -133,7 +139,13 @@ class View(Spec):
     @property
     def view_id(self) -> str:
         """The identity of the view."""
-        return digest(self)
+        return _view_id(self)
+
+
+@functools.lru_cache(maxsize=4096)
+def _view_id(view: View) -> str:
+    """Thousands of runs share a few views."""
+    return digest(view)
 
 
 Matching = Literal["majority", "iou", "hungarian", "hungarian_iou"]

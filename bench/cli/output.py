@@ -22,6 +22,8 @@ STATE_COLOURS: Mapping[str, str] = {
     "cancelled": "yellow",
     "unknown": "yellow",
     "interrupted": "cyan",
+    "better": "green",
+    "worse": "red",
     "ok": "green",
     "bad": "red",
 }
@@ -66,11 +68,16 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> list[str]:
     """The lines of a table, headings first, each column as wide as its widest cell on a terminal."""
     texts = [list(columns), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(cell_len(row[index]) for row in texts) for index in range(len(columns))]
+    widths = [max(_width(row[index]) for row in texts) for index in range(len(columns))]
     return ["  ".join(_cells(row, widths, columns, right)).rstrip() for row in texts]
 
 
 def _cells(row: Sequence[str], widths: Sequence[int], columns: Sequence[str], right: Sequence[str]) -> Iterable[str]:
     for text, width, column in zip(row, widths, columns, strict=True):
-        padding = " " * (width - cell_len(text))
+        padding = " " * (width - _width(text))
         yield padding + text if column in right else text + padding
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    return len(text) if text.isascii() else cell_len(text)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from bench.code import evaluation_code, fit_code
 from common.errors import ConfigError
-from results.specification import FitSpec, View
 
 
 class CurrentCode:
@@ -19,18 +18,21 @@ class CurrentCode:
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
 
-    def fit(self, spec: FitSpec) -> Mapping[str, str]:
-        """Module -> fingerprint of what a fit depends on."""
-        return self._read((spec.method, spec.data.dataset), lambda: fit_code(spec))
+    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+        """Module -> fingerprint of what a fit on a data set depends on."""
+        return self._read("fit", method, dataset, fit_code)
 
-    def evaluation(self, spec: FitSpec, view: View) -> Mapping[str, str]:
-        """Module -> fingerprint of what an evaluation depends on besides its fit."""
-        return self._read((spec.method, view.dataset, "evaluation"), lambda: evaluation_code(spec, view))
+    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+        """Module -> fingerprint of what an evaluation on a data set depends on besides its fit."""
+        return self._read("evaluation", method, dataset, evaluation_code)
 
-    def _read(self, key: tuple[str, ...], read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    def _read(
+        self, part: str, method: str, dataset: str, read: Callable[[str, str], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        key = (part, method, dataset)
         if key not in self._known:
             try:
-                self._known[key] = read()
+                self._known[key] = read(method, dataset)
             except ConfigError:
                 self._known[key] = {}
         return self._known[key]

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from bench.plan.model import PlannedRun
-from bench.plan.snapshot import PastRun
-from results.record import StageCost
-from results.specification import FitSpec
+from bench.plan.snapshot import Cost, PastRun
 
 Stages = dict[str, float]
 
@@ -26,21 +24,21 @@ class History:
         self._evaluations: dict[object, list[Stages]] = defaultdict(list)
         self._usual: dict[object, Stages | None] = {}
         for run in past:
-            spec = run.fit.spec
-            if run.fit.status != "failed":
-                stages = _stages(run.fit.costs)
-                self._fits[spec.configuration_id].append(stages)
-                self._fits[_family(spec)].append(stages)
+            fit = run.fit
+            if fit.status != "failed":
+                stages = _stages(fit.costs)
+                self._fits[fit.configuration_id].append(stages)
+                self._fits[fit.family].append(stages)
             for view_id, record in run.evaluations.items():
                 if record.status != "failed":
-                    self._evaluations[(view_id, spec.method, spec.backbone.name)].append(_stages(record.costs))
+                    self._evaluations[(view_id, fit.method, fit.family[-1])].append(_stages(record.costs))
 
     def estimate(self, run: PlannedRun) -> Stages | None:
         """Seconds by stage of what is left of a run; None where the past says nothing about a part of it."""
         spec = run.spec
         total: Stages = {}
         if not run.condition.fitted:
-            past = self._medians(self._fits, spec.configuration_id) or self._medians(self._fits, _family(spec))
+            past = self._medians(self._fits, spec.configuration_id) or self._medians(self._fits, spec.family)
             if past is None:
                 return None
             total = dict(past)
@@ -59,11 +57,7 @@ class History:
         return self._usual[key]
 
 
-def _family(spec: FitSpec) -> tuple[object, ...]:
-    return (spec.method, spec.data.dataset, spec.data.split, spec.data.subset, spec.backbone.name)
-
-
-def _stages(costs: Sequence[StageCost]) -> Stages:
+def _stages(costs: Sequence[Cost]) -> Stages:
     """Wall seconds by stage; what another run had paid for is left out."""
     total: Stages = defaultdict(float)
     for cost in costs:

@@ -99,7 +99,7 @@ class _Reader:
         found = []
         for run_id in sorted(self._snapshot.known - known):
             past = self._snapshot.run(run_id)
-            title, seed = (past.fit.spec.method, past.fit.spec.seed) if past else ("", 0)
+            title, seed = (past.fit.method, past.fit.seed) if past else ("", 0)
             found.append(self._read(run_id, "", title, seed, past is not None and past.fit.uses_labels, ()))
         return found
 

@@ -2,11 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from results.record import EvaluationRecord, FitRecord
-from results.store import Run, Store
+from results.record import Failure, HealthCheck, Status
+from results.store import Store
+
+
+class Recorded(Protocol):
+    """What a record and its summary both tell."""
+
+    @property
+    def status(self) -> Status:
+        """How it ended."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it did not end well."""
+        ...
+
+    @property
+    def health(self) -> list[HealthCheck]:
+        """Its numerical health."""
+        ...
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Module -> fingerprint of what it was made with."""
+        ...
+
+    @property
+    def costs(self) -> Sequence[Cost]:
+        """What its stages took."""
+        ...
+
+    @property
+    def dataset(self) -> str:
+        """What it looked at."""
+        ...
+
+
+class Cost(Protocol):
+    """What one stage took."""
+
+    @property
+    def stage(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds on the wall clock."""
+        ...
+
+    @property
+    def reused(self) -> bool:
+        """Whether another run had paid for it."""
+        ...
+
+
+class RecordedFit(Recorded, Protocol):
+    """The record of a fit, or its summary."""
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        ...
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the method saw labels."""
+        ...
+
+    @property
+    def configuration_id(self) -> str:
+        """The hash of the specification without its seed."""
+        ...
+
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """What fits that cost about the same have in common."""
+        ...
 
 
 class PastRun(Protocol):
@@ -18,12 +100,12 @@ class PastRun(Protocol):
         ...
 
     @property
-    def fit(self) -> FitRecord:
+    def fit(self) -> RecordedFit:
         """The record of the fit."""
         ...
 
     @property
-    def evaluations(self) -> dict[str, EvaluationRecord]:
+    def evaluations(self) -> Mapping[str, Recorded]:
         """View id -> record."""
         ...
 
@@ -43,7 +125,7 @@ class Snapshot:
     def __init__(self, store: Store | None, *, verify: bool = False, only: str | None = None) -> None:
         self._store = store
         self._known = frozenset(store.runs() if only is None else [only]) if store else frozenset()
-        self._past = {run.run_id: run for run in _past(store, verify, only)} if store else {}
+        self._past: dict[str, PastRun] = {run.run_id: run for run in _past(store, verify, only)} if store else {}
 
     @property
     def past(self) -> Iterable[PastRun]:
@@ -71,8 +153,8 @@ class Snapshot:
         return self._store.status(run_id)
 
 
-def _past(store: Store, verify: bool, only: str | None) -> list[Run]:
-    if only is None:
-        return store.load_all(verify=verify)
-    run = store.load_run(only, verify=verify)
-    return [] if run is None else [run]
+def _past(store: Store, verify: bool, only: str | None) -> Sequence[PastRun]:
+    if only is not None:
+        run = store.load_run(only, verify=verify)
+        return [] if run is None else [run]
+    return store.load_all(verify=True) if verify else store.summaries()

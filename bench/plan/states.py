@@ -7,20 +7,20 @@ from typing import Protocol
 
 from bench.fingerprint import changed
 from bench.plan.model import Condition, State
-from bench.plan.snapshot import Snapshot
-from results.record import EvaluationRecord, Failure, FitRecord
-from results.specification import FitSpec, View
+from bench.plan.snapshot import Recorded, RecordedFit, Snapshot
+from results.record import Failure
+from results.specification import View
 
 
 class Code(Protocol):
     """The fingerprints of today's code that records depend on, module by module."""
 
-    def fit(self, spec: FitSpec) -> Mapping[str, str]:
-        """What a fit depends on."""
+    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+        """What a fit on a data set depends on."""
         ...
 
-    def evaluation(self, spec: FitSpec, view: View) -> Mapping[str, str]:
-        """What an evaluation depends on besides its fit."""
+    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+        """What an evaluation on a data set depends on besides its fit."""
         ...
 
 
@@ -50,39 +50,39 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
         return Condition("partial", missing, fitted=True, reason=reason + (f"; {news}" if news else ""))
-    records: list[FitRecord | EvaluationRecord] = [past.fit, *evaluations]
+    records: list[Recorded] = [past.fit, *evaluations]
     unsound = next((record for record in records if record.status == "not_converged"), None)
     if unsound is not None:
         return Condition("not_converged", fitted=True, reason=_failed_checks(unsound))
     return Condition("stale" if news else "done", fitted=True, reason=news)
 
 
-def _news(fit: FitRecord, evaluations: Sequence[EvaluationRecord], code: Code) -> str:
+def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code) -> str:
     """One line that names the modules whose code has changed since a run was done; empty if none has."""
     listed = changed_since(fit, evaluations, code)
     more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     return f"code changed since: {', '.join(listed[:3])}{more}" if listed else ""
 
 
-def changed_since(fit: FitRecord, evaluations: Iterable[EvaluationRecord], code: Code) -> list[str]:
+def changed_since(fit: RecordedFit, evaluations: Iterable[Recorded], code: Code) -> list[str]:
     """The modules whose code has changed since a fit and its evaluations were done, in alphabetical order.
 
     Records without fingerprints say nothing of their code, so nothing has changed for them.
     """
-    names = changed_modules(fit.code, code.fit(fit.spec)) if fit.code else set()
+    names = changed_modules(fit.code, code.fit(fit.method, fit.dataset)) if fit.code else set()
     for record in evaluations:
         if record.code:
-            names |= changed_modules(record.code, code.evaluation(fit.spec, record.view))
+            names |= changed_modules(record.code, code.evaluation(fit.method, record.dataset))
     return sorted(names)
 
 
 def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
     """The modules whose code differs from what a record was made with, appeared or vanished."""
     # Almost all records are of today's code, and there can be thousands.
-    return set() if recorded == today else set(changed(dict(recorded), dict(today)))
+    return set() if recorded == today else set(changed(recorded, today))
 
 
-def _without_fit(views: tuple[View, ...], status: str, fit: FitRecord | None) -> Condition:
+def _without_fit(views: tuple[View, ...], status: str, fit: RecordedFit | None) -> Condition:
     if status == "running":
         return Condition("running", views)
     if fit is not None:
@@ -103,5 +103,5 @@ def _why(failure: Failure | None) -> str:
     return f"{failure.kind}: {first[0]}" if first[0] else failure.kind
 
 
-def _failed_checks(record: FitRecord | EvaluationRecord) -> str:
+def _failed_checks(record: Recorded) -> str:
     return "; ".join(f"{check.name} {check.note}".strip() for check in record.health if not check.passed)

@@ -66,7 +66,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         default_classes=data.info.default_classes,
         contingency_sha256=contingency.sha256(),
         health=health,
-        code=evaluation_code(run.spec, view),
+        code=evaluation_code(run.spec.method, view.dataset),
         data_digest=images.digest(),
         flops_features=flops.features,
         flops_predict=flops.predict,

@@ -76,7 +76,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         parameters=n_numbers,
         health=health,
         uses_labels=method_facts(run.spec.method).uses_labels,
-        code=fit_code(run.spec),
+        code=fit_code(run.spec.method, run.spec.data.dataset),
         base=run.order.requires,
         data_digest=training_images(run).digest(),
         **run.facts(meter),

@@ -1,32 +1,28 @@
 from __future__ import annotations
 
 from bench.code import evaluation_code, fit_code
-from results.specification import BackboneSpec, FitSpec, Resize, TrainingData, View
-
-
-def spec(method: str = "kmeans", backbone: str = "efficientnet_lite0") -> FitSpec:
-    return FitSpec(data=TrainingData(dataset="camvid"), backbone=BackboneSpec(name=backbone), method=method)
 
 
 def test_a_fit_depends_on_its_method_data_and_backbone_and_not_on_other_methods_or_the_evaluation():
-    modules = set(fit_code(spec()))
+    modules = set(fit_code("kmeans", "camvid"))
     assert {"methods.kmeans", "methods.lloyd", "datasets.camvid", "bench.features.backbones.efficientnet"} <= modules
     assert not {"methods.neuralef", "datasets.cityscapes", "bench.evaluation.resample"} & modules
 
 
 def test_a_neuralef_fit_depends_on_graphs_and_loss():
-    assert {"methods.psi", "methods.objective", "methods.trainer"} <= set(fit_code(spec("neuralef")))
+    assert {"methods.psi", "methods.objective", "methods.trainer"} <= set(fit_code("neuralef", "camvid"))
 
 
 def test_a_vit_fit_depends_on_the_vit():
-    assert "bench.features.backbones.vit" in fit_code(spec(backbone="vit_tiny_patch16_224"))
+    assert "bench.features.backbones.vit" in fit_code("kmeans", "camvid")
 
 
 def test_an_evaluation_depends_on_resampling_and_counting():
-    view = View(dataset="synthetic", split="val", resize=Resize())
-    modules = set(evaluation_code(spec(), view))
+    modules = set(evaluation_code("kmeans", "synthetic"))
     assert {"bench.evaluation.resample", "bench.run.looking", "results.contingency", "methods.kmeans"} <= modules
 
 
 def test_how_a_run_is_executed_is_no_part_of_it():
-    assert not any(name.startswith(("bench.executors", "bench.cli", "reports")) for name in fit_code(spec()))
+    assert not any(
+        name.startswith(("bench.executors", "bench.cli", "reports")) for name in fit_code("kmeans", "camvid")
+    )

@@ -160,13 +160,12 @@ def test_code_of_the_fit_and_of_each_evaluation_counts(
     assert (condition.state, condition.reason) == ("stale" if says else "done", says)
 
 
-def test_todays_code_is_that_of_the_parts_in_use_and_is_read_once(lab: Lab) -> None:
-    run = lab.plan().runs[0]
+def test_todays_code_is_that_of_the_parts_in_use_and_is_read_once() -> None:
     code = CurrentCode()
-    fit = code.fit(run.spec)
+    fit = code.fit("kmeans", "synthetic")
     assert "bench.features.backbones.efficientnet" in fit
     assert "datasets.camvid" not in fit
-    assert code.fit(run.spec.model_copy(update={"seed": 5})) is fit
-    evaluation = code.evaluation(run.spec, run.views[0])
+    assert code.fit("kmeans", "synthetic") is fit
+    evaluation = code.evaluation("kmeans", "synthetic")
     assert evaluation is not fit
-    assert code.evaluation(run.spec, run.views[0]) is evaluation
+    assert code.evaluation("kmeans", "synthetic") is evaluation

@@ -1,0 +1,99 @@
+"""What planning asks of a record, read without the rest: thousands of records in a second.
+
+A record is a tree of small parts, and building all of them takes ten times as long as parsing its text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from results.identity import digest
+from results.record import Failure, HealthCheck, Status
+
+
+class _Summary(BaseModel):
+    """Unlike a record, a summary passes over what it does not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class CostSummary(_Summary):
+    """What one stage took; see ``results.record.StageCost``."""
+
+    stage: str
+    wall_s: float
+    reused: bool = False
+
+
+class FitSummary(_Summary):
+    """A part of a ``results.record.FitRecord``; the specification as it is written."""
+
+    schema_version: int
+    run_id: str
+    spec: dict[str, Any]
+    status: Status
+    costs: list[CostSummary] = []
+    health: list[HealthCheck] = []
+    failure: Failure | None = None
+    uses_labels: bool = False
+    code: dict[str, str] = {}
+
+    @property
+    def method(self) -> str:
+        """The method that was fitted."""
+        return str(self.spec["method"])
+
+    @property
+    def dataset(self) -> str:
+        """The data set that it was trained on."""
+        return str(self.spec["data"]["dataset"])
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.spec.get("seed", 0))
+
+    @property
+    def configuration_id(self) -> str:
+        """As ``results.specification.FitSpec.configuration_id``."""
+        return digest({**self.spec, "seed": 0})
+
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """As ``results.specification.FitSpec.family``."""
+        data = self.spec["data"]
+        return (self.method, self.dataset, data.get("split"), data.get("subset"), self.spec["backbone"]["name"])
+
+
+class EvaluationSummary(_Summary):
+    """A part of a ``results.record.EvaluationRecord``; the view as it is written."""
+
+    schema_version: int
+    view_id: str
+    view: dict[str, Any]
+    status: Status
+    costs: list[CostSummary] = []
+    health: list[HealthCheck] = []
+    failure: Failure | None = None
+    code: dict[str, str] = {}
+
+    @property
+    def dataset(self) -> str:
+        """The data set that was looked at."""
+        return str(self.view["dataset"])
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A fit and its evaluations in short; see ``results.runs.Run``."""
+
+    fit: FitSummary
+    evaluations: dict[str, EvaluationSummary] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return self.fit.run_id
