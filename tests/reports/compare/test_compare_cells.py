@@ -62,7 +62,7 @@ def test_noise_is_undecided(tmp_path: Path):
 def test_too_few_seeds_make_no_claim(tmp_path: Path):
     one = cell(compared(tmp_path, outcomes(10, 11), outcomes(40, 41)))
     assert (one.word, one.p, one.differs) == ("no claim", None, True)
-    assert one.reason == "no claim: 2 of 5 seeds"
+    assert one.reason.startswith("no claim: 2 of 5 seeds")
 
 
 def test_a_tolerance_lets_scores_move(tmp_path: Path):
