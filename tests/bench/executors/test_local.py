@@ -4,75 +4,21 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fake_work
-import psutil
 import pytest
-from fake_work import STAGES, MakeOrder, spec_of
+from fake_work import STAGES, spec_of
+from local_batch import Batch, alive, wait_for
 
 from bench.executors.interface import Event, Job
 from bench.executors.local import LocalExecutor
 from bench.executors.verdict import Verdicts
 from common.errors import ConfigError, StoreError
-from results.record import Failure
 from results.store import Store
-
-PRELOAD = ("bench.worker", "bench.executors.child", "hypothesis")
-
-
-class Batch:
-    """Orders of fake runs and what became of them."""
-
-    def __init__(self, store: Store, make_order: MakeOrder) -> None:
-        self.store, self.make_order = store, make_order
-        self.jobs: list[Job] = []
-        self.events: list[Event] = []
-
-    def add(self, seed: int = 0, requires: tuple[Job, ...] = (), **behaviour: Any) -> Job:
-        path = self.make_order(seed, **behaviour)
-        job = Job(path.stem, path, frozenset(other.run_id for other in requires))
-        self.jobs.append(job)
-        return job
-
-    def run(self, react: Callable[[Event], None] = lambda event: None, **options: Any) -> list[str]:
-        executor = LocalExecutor(self.store, **{"target": fake_work.target, "preload": PRELOAD} | options)
-
-        def on_event(event: Event) -> None:
-            self.events.append(event)
-            react(event)
-
-        exits = executor.run(self.jobs, on_event)
-        return [exits[job.run_id] for job in self.jobs]
-
-    def failure(self, job: Job) -> Failure:
-        """The failure that the store holds of a job: its fit's, or else that of an evaluation."""
-        run = self.store.load_run(job.run_id)
-        assert run is not None
-        records = [run.fit, *run.evaluations.values()]
-        (failure,) = [record.failure for record in records if record.failure is not None]
-        return failure
-
-    def order(self, kind: str) -> list[str]:
-        return [event.run_id for event in self.events if event.kind == kind]
-
-
-@pytest.fixture
-def batch(store: Store, make_order: MakeOrder) -> Batch:
-    return Batch(store, make_order)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.02)
 
 
 class TestOrderly:
@@ -170,12 +116,6 @@ def tell_environment(path: Path, *, known_failures: int | None) -> int:
     return 0
 
 
-def fails_elsewhere_first(path: Path, *, known_failures: int | None) -> int:
-    """A target that comes too late: another launcher's worker gets the claim first and fails."""
-    fake_work.target(path)
-    return fake_work.target(path, known_failures=known_failures)
-
-
 class TestCrashes:
     @pytest.mark.parametrize("stage", STAGES)
     def test_killed_in_any_stage_and_launched_again(self, batch: Batch, stage: str) -> None:
@@ -232,7 +172,7 @@ class TestCrashes:
         job = batch.add(0, stage="fit", act="helper")
         assert batch.run() == ["killed"]
         helper = int((batch.store.run_folder(job.run_id) / "helper").read_text())
-        wait_for(lambda: not _alive(helper))
+        wait_for(lambda: not alive(helper))
 
     def test_full_disk_stops_the_batch_with_one_clear_line(self, batch: Batch) -> None:
         batch.add(0, stage="state", act="full")
@@ -258,7 +198,7 @@ class TestCrashes:
 
         with pytest.raises(ZeroDivisionError):
             batch.run(react)
-        wait_for(lambda: not _alive(pids[0]))
+        wait_for(lambda: not alive(pids[0]))
 
 
 class TestStopping:
@@ -314,107 +254,8 @@ class TestStopping:
         assert batch.run(react, jobs=2) == ["interrupted", "pending", "done"]
 
 
-LAUNCHER = """
-    import json, sys
-    from pathlib import Path
-    sys.path[:0] = json.loads(sys.argv[1])
-    import fake_work
-    from bench.executors import Job, LocalExecutor
-    from results.store import Store
-    jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[3:]]
-    options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": ["slow_import", "bench.worker"]}
-    executor = LocalExecutor(Store.open(sys.argv[2]), **options)
-    def tell(event):
-        if event.kind != "tick":
-            print(event.kind, event.run_id, event.message, flush=True)
-    print(json.dumps(executor.run(jobs, tell)), flush=True)
-"""
-
-
-def launch(batch: Batch) -> subprocess.Popen[str]:
-    paths = [str(job.order_path) for job in batch.jobs]
-    here = json.dumps([str(Path(fake_work.__file__).parent)])
-    command = [sys.executable, "-c", textwrap.dedent(LAUNCHER), here, str(batch.store.path), *paths]
-    environment = os.environ | {"PYTHONPATH": str(Path(fake_work.__file__).parent)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
-
-
-class TestLaunchers:
-    def test_two_share_the_work(self, batch: Batch) -> None:
-        """Each run is executed once, and both learn how all of them ended."""
-        for seed in range(6):
-            batch.add(seed, pause=0.03)
-        bad = batch.add(6, pause=0.1, stage="fit", act="raise", always=True)
-        both = [launch(batch), launch(batch)]
-        for launcher in both:
-            said, _ = launcher.communicate(timeout=120)
-            assert launcher.returncode == 0
-            exits = json.loads(said.splitlines()[-1])
-            assert exits == {job.run_id: "failed" if job is bad else "done" for job in batch.jobs}
-        for seed in range(6):
-            assert fake_work.count(batch.store, seed, "fits", pause=0.03) == 1
-        assert batch.store.attempts(bad.run_id) == ["1"]
-
-    def test_failure_of_another_launcher_in_the_last_moment(self, batch: Batch) -> None:
-        """It fails elsewhere after the launcher has looked and before its worker has the claim: not tried again."""
-        job = batch.add(0, stage="fit", act="raise", always=True)
-
-        assert batch.run(target=fails_elsewhere_first) == ["failed"]
-        assert batch.store.attempts(job.run_id) == ["1"]
-
-    def test_run_of_a_dead_launcher_is_taken_over(self, batch: Batch) -> None:
-        job = batch.add(0, stage="fit", act="hang")
-        launcher = launch(batch)
-        wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
-        worker = int(batch.store.owner(job.run_id)["pid"])
-        launcher.kill()
-        launcher.wait()
-        assert batch.run() == ["done"]  # waits until the worker, deaf to all wishes, has been ended by its own watch
-        assert not _alive(worker)
-        assert "elsewhere" in {event.kind for event in batch.events}
-
-    def test_killed_launcher_lets_workers_save(self, batch: Batch) -> None:
-        job = batch.add(0, stage="fit", act="patient")
-        launcher = launch(batch)
-        wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
-        launcher.kill()
-        launcher.wait()
-        wait_for(lambda: batch.store.status(job.run_id) == "interrupted")
-        log = (batch.store.run_folder(job.run_id) / "log.txt").read_text()
-        assert log.rstrip().endswith(": interrupted")
-
-    def test_ctrl_c_while_the_heavy_imports_are_loaded(
-        self, batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The terminal sends it to the launcher and to its fork server alike."""
-        batch.add(0, stage="fit", act="patient")
-        monkeypatch.setenv("SLOW_IMPORT", str(tmp_path / "importing"))
-        launcher = launch(batch)
-        wait_for((tmp_path / "importing").exists)
-        os.killpg(launcher.pid, signal.SIGINT)
-        said, _ = launcher.communicate(timeout=120)
-        assert json.loads(said.splitlines()[-1]) == {batch.jobs[0].run_id: "interrupted"}
-        assert batch.store.attempts(batch.jobs[0].run_id) == []
-
-    def test_terminated_launcher_stops_in_order(self, batch: Batch) -> None:
-        job = batch.add(0, stage="fit", act="patient")
-        launcher = launch(batch)
-        wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
-        launcher.terminate()
-        said, _ = launcher.communicate(timeout=120)
-        assert json.loads(said.splitlines()[-1]) == {job.run_id: "interrupted"}
-        assert launcher.returncode == 0
-
-
 def test_failure_elsewhere_before_this_launch_does_not_count(batch: Batch) -> None:
     job = batch.add(0, stage="fit", act="raise")
     assert batch.run() == ["failed"]
     assert Verdicts(batch.store, batch.jobs).elsewhere(job) is None
     assert batch.run() == ["done"]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
