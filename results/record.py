@@ -73,6 +73,7 @@ class FitRecord(_Part):
     execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
+    label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
 
     @property
     def method(self) -> str:

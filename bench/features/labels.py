@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -33,9 +34,14 @@ class PatchLabels:
         info: of the data set.
         backbone: tells which pixels belong to which patch.
 
+    Attributes:
+        digest: 16 hexadecimal digits over ids, sizes and pixels of the labels that ``require`` read; empty before.
+
     Raises:
         ConfigError: the data set has no classes.
     """
+
+    digest: str = ""
 
     def __init__(self, labels: LabelLoader, info: DataInfo, backbone: BackboneInfo) -> None:
         if not info.class_sets:
@@ -78,13 +84,17 @@ class PatchLabels:
                 none of them shows any class.
             RunInterrupted: the run was asked to stop.
         """
-        labelled = False
-        for label in ordered_map(self._loader.label, ids, workers=workers, ahead=2 * workers + 1):
+        labelled, content = False, hashlib.sha256()
+        read = ordered_map(self._loader.label, ids, workers=workers, ahead=2 * workers + 1)
+        for image_id, label in zip(ids, read, strict=True):
             if should_stop():
                 raise RunInterrupted
+            content.update(f"{image_id}\0{label.shape}\0".encode())
+            content.update(np.ascontiguousarray(label, "<u2").tobytes())
             labelled = labelled or bool((self._index[label] != self._n_classes).any())
         if not labelled:
             raise DataError(f"the labels of all {len(ids)} training images are void: nothing to fit a method with")
+        self.digest = content.hexdigest()[:16]
 
     def _find_majority(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> NDArray[np.int32]:
         found = self._counts(image_id, crop, grid).argmax(-1)

@@ -79,6 +79,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         code=fit_code(run.spec.method, run.spec.data.dataset),
         base=run.order.requires,
         data_digest=training_images(run).digest(),
+        label_digest=labels.digest if labels is not None else "",
         **run.facts(meter),
     )
     run.store.write_fit(record)

@@ -91,6 +91,21 @@ def test_labels_change_the_fit_of_a_method_that_uses_them(method, fit_again):
     assert first != second
 
 
+def test_a_record_tells_which_labels_a_fit_was_handed(make_order, store, data_root, tmp_path):
+    order = make_order("linear_probe", small("linear_probe"), views=())
+    execute(order, store=store, should_stop=lambda: False)
+    permute_labels(data_root)
+    other = Store.open(tmp_path / "other", create=True)
+    execute(order.model_copy(update={"store": other.path}), store=other, should_stop=lambda: False)
+    first, second = (s.fit_record(order.spec.run_id) for s in (store, other))
+    assert first.data_digest == second.data_digest
+    assert len(first.label_digest) == 16
+    assert first.label_digest != second.label_digest
+    free = make_order("kmeans", small("kmeans"), views=())
+    execute(free, store=store, should_stop=lambda: False)
+    assert store.fit_record(free.spec.run_id).label_digest == ""
+
+
 @pytest.mark.parametrize("method", [*LEARNING, "oracle"])
 @pytest.mark.parametrize("fault", ["missing", "corrupt", "size"])
 def test_a_bad_label_is_told_by_its_file_before_the_fit(method, fault, make_order, store, data_root):
