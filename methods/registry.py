@@ -183,6 +183,8 @@ def _require_declared_labels(facts: MethodFacts) -> None:
     """Refuse a method that labels reach by another way than the one it declares."""
     if facts.uses_labels:
         return
+    if facts.fit_from == facts.name:
+        raise ConfigError(f'method "{facts.name}" starts from its own fit')
     if facts.labels_at_prediction:
         raise ConfigError(f'method "{facts.name}": labels_at_prediction needs uses_labels = True, so that it is marked')
     if facts.fit_from is not None and method_facts(facts.fit_from).uses_labels:

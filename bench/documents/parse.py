@@ -121,6 +121,8 @@ class _Converter:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{where}: {path or 'top'}: a key must be a plain word")
             key = str(key_node.value)
+            if key == "<<":
+                raise ConfigError(f"{where}: {path or 'top'}: merge keys (<<) are not supported; use defaults: instead")
             if key in found:
                 raise ConfigError(f"{where}: {join(path, key)}: the key stands here twice, first on {found[key].where}")
             found[key] = self.convert(value_node, join(path, key))

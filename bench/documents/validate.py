@@ -91,7 +91,7 @@ def _message(details: ErrorDetails, node: Node) -> str:
 
 def describe(value: Any) -> str:
     """A short text for a value in an error message."""
-    kinds = {type(None): "nothing", dict: "a mapping", list: "a list"}
+    kinds = {type(None): "nothing", dict: "a mapping", list: "a list" if value else "an empty list"}
     if type(value) in kinds:
         return kinds[type(value)]
     if isinstance(value, str):

@@ -31,7 +31,7 @@ class RunSettings(BaseModel):
     train_split: str = Field("train", description="the split that it is trained on")
     backbone: str = Field("efficientnet_lite0", description="the frozen network")
     backbone_options: dict[str, Any] = Field({}, description="options of the backbone")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="one run a seed")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field((0,), min_length=1, description="one run a seed")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks that are trained")
     features: Features = Field(Features(), description="how patch features are made: {mode, views, dtype}")
     transform: Annotated[

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.documents.nodes import Node, from_plain
 from bench.documents.parse import read_document
 from bench.documents.problems import Problems
-from bench.documents.validate import validate
+from bench.documents.validate import describe, validate
 from bench.grid.drafts import Draft, draft_rows
 from bench.grid.executor import ExecutorBlock
 from bench.grid.keys import RUN_KEYS, RunSettings, Values
@@ -96,7 +96,8 @@ def load_grid(
     root = read_document(path)
     problems = Problems()
     if not root.items:
-        problems.add(root, "the grid is empty; it must be a mapping with the keys runs or ablate")
+        found = "is empty" if root.plain() in (None, {}) else f"is {describe(root.plain())}"
+        problems.add(root, f"the grid {found}; it must be a mapping with the keys runs or ablate")
         problems.check()
     overrides = [parse_override(change) for change in changes]
     root, for_rows = _apply(root, overrides, problems)

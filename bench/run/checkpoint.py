@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from results.record import StageCost
 if TYPE_CHECKING:
     from bench.measure import Meter
 
+logger = logging.getLogger(__name__)
+
 
 class RunCheckpoint:
     """The checkpoint of one run: a single file, replaced atomically.
@@ -25,11 +28,13 @@ class RunCheckpoint:
     Args:
         path: the file.
         every: seconds between two saves that the fit makes of its own accord.
+        data: digest of all that the fit is trained on; a state that was saved on other data is not gone on from.
     """
 
-    def __init__(self, path: Path, every: float) -> None:
+    def __init__(self, path: Path, every: float, data: str = "") -> None:
         self.path = path
         self.every = every
+        self._data = data
         self._wall = self._last = time.monotonic()
         self._cpu = time.process_time()
         self._before = (0.0, 0.0)
@@ -47,11 +52,11 @@ class RunCheckpoint:
         wall, cpu = self._before
         spent = [wall + time.monotonic() - self._wall, cpu + time.process_time() - self._cpu]
         with atomic_writer(self.path) as stream:
-            torch.save({"state": state, "spent": spent}, stream)
+            torch.save({"state": state, "spent": spent, "data": self._data}, stream)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state with its tensors on the CPU, or None where there is none.
+        """The saved state with its tensors on the CPU, or None where there is none, or one of other data.
 
         Only tensors and plain values are read: a checkpoint cannot run code.
 
@@ -63,11 +68,14 @@ class RunCheckpoint:
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             wall, cpu = saved["spent"]
-            state = dict(saved["state"])
+            state, data = dict(saved["state"]), str(saved.get("data", ""))
         except Exception as error:
             raise StoreError(
                 f"{self.path}: the checkpoint cannot be read ({error}); remove it to start over"
             ) from error
+        if data != self._data:
+            logger.warning("%s: its state belongs to other images or labels; the fit starts over", self.path)
+            return None
         self._before = (float(wall), float(cpu))
         return state
 

@@ -58,7 +58,9 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     labels = training_labels(run, meter)
     source = training_patches(run, meter)
     method = build_method(run.spec)
-    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, run.order.execution.checkpoint_every)
+    data_digest, label_digest = training_images(run).digest(), labels.digest if labels is not None else ""
+    every = run.order.execution.checkpoint_every
+    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, f"{data_digest} {label_digest}")
     logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
     context = _context(run, meter, checkpoint, labels)
     with meter.stage("fit", items=len(source)):
@@ -78,8 +80,8 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         uses_labels=method_facts(run.spec.method).uses_labels,
         code=fit_code(run.spec.method, run.spec.data.dataset),
         base=run.order.requires,
-        data_digest=training_images(run).digest(),
-        label_digest=labels.digest if labels is not None else "",
+        data_digest=data_digest,
+        label_digest=label_digest,
         **run.facts(meter),
     )
     run.store.write_fit(record)

@@ -77,6 +77,13 @@ def test_labels_reach_a_method_only_where_it_declares_that_it_uses_them(
         registry.method_facts(f"{path}:Mine")
 
 
+def test_a_method_that_starts_from_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ring.py"
+    path.write_text(FILE.replace("uses_labels = True", f'fit_from = "{path}:Mine"'))
+    with pytest.raises(ConfigError, match="starts from its own fit"):
+        registry.method_facts(f"{path}:Mine")
+
+
 def test_an_unknown_method_is_met_with_the_nearest() -> None:
     for function in (registry.method_facts, registry.load_method, registry.params_model):
         with pytest.raises(ConfigError, match='unknown method "kmean"; did you mean "kmeans"'):

@@ -75,6 +75,7 @@ def test_an_alias_is_the_value_that_it_stands_for() -> None:
         ("a: !!python/object/apply:os.system [ls]", 1, "has no meaning here"),
         ("a: 1\n---\nb: 2", 2, "single document"),
         ("? [1]\n: 2", 1, "plain word"),
+        ("a: &x {b: 1}\nc:\n  <<: *x", 3, "c: merge keys (<<) are not supported"),
         ("a: &x [*x]", 1, "an alias that contains itself"),
     ],
 )
