@@ -13,7 +13,7 @@ from methods.health import Check, collapse_check
 from methods.inputs import require_finite, require_patches
 from methods.interface import FitContext, PatchSource
 from methods.lloyd import Clustering, cluster, squared_distances
-from methods.params import LloydParams
+from methods.params import CentreParams, LloydParams
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def sample_size(patches: PatchSource, params: LloydParams, k: int) -> int:
 
 
 def fit_centres(
-    points: Tensor, *, params: LloydParams, k: int, context: FitContext
+    points: Tensor, *, params: CentreParams, k: int, context: FitContext
 ) -> tuple[Centres, tuple[Check, ...]]:
     """k-means of points, and what can be said of its health.
 

@@ -17,11 +17,13 @@ from torch import Tensor
 from common.errors import ConfigError
 from common.names import unknown
 from methods.errors import NumericalError
+from methods.graphs import sparse
 
 Solver = Literal["eigh", "arpack", "lobpcg"]
 
 Array = NDArray[np.floating[Any]]
 
+DEFLATION = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
 _ARPACK_BASIS = 40  # fewer Lanczos vectors restart more often: measured on 900 nodes, 4 to 15 vectors
 _LOBPCG_GUARD = 5  # vectors beyond those wanted, which make the wanted ones converge sooner
 _LOBPCG_STEPS = 300
@@ -73,16 +75,64 @@ def largest_eigenpairs(matrix: Tensor, count: int, *, solver: Solver = "arpack",
     if not all(math.isfinite(float(end)) for end in torch.aminmax(matrix)):
         raise NumericalError("the matrix whose eigenvectors are wanted holds NaN or infinite values")
     values, vectors = _solve(matrix, count, solver, seed)
-    residual = largest_residual(matrix, values, vectors)
-    if not residual <= tolerance(matrix.dtype):
-        limit = tolerance(matrix.dtype)
+    return _verified(matrix @ vectors, values, vectors, solver)
+
+
+def largest_eigenpairs_of_sparse(
+    matrix: Tensor, count: int, *, known: Tensor, solver: Solver = "arpack", seed: int = 0
+) -> Eigenpairs:
+    """The ``count`` largest eigenpairs of a sparse symmetric matrix besides some that are known, descending.
+
+    Known eigenvectors are moved to the far end of the spectrum, so that an eigenvalue of any multiplicity is found
+    whole. ``arpack`` and ``lobpcg`` run on the CPU and store no dense matrix; ``eigh`` makes the matrix dense.
+
+    Args:
+        matrix: (n, n) sparse CSR of spectral norm about 1, float32 or float64.
+        count: 1 to n - 1 - p.
+        known: (n, p) orthonormal eigenvectors of it, dense and of its dtype.
+        solver: as in ``largest_eigenpairs``.
+        seed: of the starting vectors.
+
+    Raises:
+        NumericalError: the matrix is not finite, or the residual stays above ``tolerance``.
+    """
+    if not bool(matrix.values().isfinite().all()):
+        raise NumericalError("the matrix whose eigenvectors are wanted holds NaN or infinite values")
+    if solver == "eigh":
+        dense = matrix.to_dense()
+        return largest_eigenpairs(dense.sub_(DEFLATION * known @ known.T), count, solver=solver, seed=seed)
+    function = {"arpack": _arpack, "lobpcg": _lobpcg}[solver]
+    values, vectors = function(_deflated(matrix, known), count, np.random.default_rng(seed))
+    order = np.argsort(-values, kind="stable")
+    found = torch.from_numpy(values[order]).to(matrix), torch.from_numpy(vectors[:, order]).to(matrix)
+    return _verified(sparse.matmul(matrix, found[1]), *found, solver)
+
+
+def _deflated(matrix: Tensor, known: Tensor) -> Any:
+    """``matrix - DEFLATION known known^T`` as an operator on the CPU."""
+    held, vectors = sparse.to_scipy(matrix.cpu()), known.cpu().numpy()
+
+    def product(x: Array) -> Array:
+        return np.asarray(held @ x - DEFLATION * (vectors @ (vectors.T @ x)))
+
+    return scipy.sparse.linalg.LinearOperator(held.shape, matvec=product, matmat=product, dtype=vectors.dtype)
+
+
+def _verified(image: Tensor, values: Tensor, vectors: Tensor, solver: str) -> Eigenpairs:
+    """Eigenpairs whose residual, from the matrix's products ``image`` with the vectors, is small enough."""
+    residual, limit = _residual(image, values, vectors), tolerance(vectors.dtype)
+    if not residual <= limit:
         raise NumericalError(f"{solver} did not converge: residual {residual:.1e}, expected at most {limit:.0e}")
     return Eigenpairs(values, _with_fixed_signs(vectors), residual)
 
 
 def largest_residual(matrix: Tensor, values: Tensor, vectors: Tensor) -> float:
     """The largest norm of A v - l v over (..., n, count) unit vectors v and (..., count) values l."""
-    return float((matrix @ vectors - vectors * values[..., None, :]).norm(dim=-2).max())
+    return _residual(matrix @ vectors, values, vectors)
+
+
+def _residual(image: Tensor, values: Tensor, vectors: Tensor) -> float:
+    return float((image - vectors * values[..., None, :]).norm(dim=-2).max())
 
 
 def _solve(matrix: Tensor, count: int, solver: Solver, seed: int) -> tuple[Tensor, Tensor]:
@@ -106,10 +156,11 @@ def _eigh(matrix: Array, count: int, generator: np.random.Generator) -> tuple[Ar
     return values, vectors
 
 
-def _arpack(matrix: Array, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
+def _arpack(matrix: Any, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
     """Largest algebraic values of the matrix itself: nothing is factorised, so a singular Laplacian does no harm."""
-    start = generator.standard_normal(len(matrix)).astype(matrix.dtype)
-    basis = min(len(matrix), max(2 * count + 1, _ARPACK_BASIS))
+    size = matrix.shape[0]
+    start = generator.standard_normal(size).astype(matrix.dtype)
+    basis = min(size, max(2 * count + 1, _ARPACK_BASIS))
     accuracy = np.sqrt(np.finfo(matrix.dtype).eps) * 1e-2
     try:
         values, vectors = scipy.sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start, ncv=basis, tol=accuracy)
@@ -118,11 +169,11 @@ def _arpack(matrix: Array, count: int, generator: np.random.Generator) -> tuple[
     return values, vectors
 
 
-def _lobpcg(matrix: Array, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
-    block = count + _LOBPCG_GUARD
-    if 5 * block >= len(matrix):  # a block that spans much of the space is ill-conditioned, and dense is faster
-        return _eigh(matrix, count, generator)
-    start = generator.standard_normal((len(matrix), block)).astype(matrix.dtype)
+def _lobpcg(matrix: Any, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
+    block, size = count + _LOBPCG_GUARD, matrix.shape[0]
+    if 5 * block >= size:  # a block that spans much of the space is ill-conditioned, and dense is faster
+        return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count, generator)
+    start = generator.standard_normal((size, block)).astype(matrix.dtype)
     accuracy = 0.1 * (1e-5 if matrix.dtype == np.float64 else 1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # guard vectors need not converge; the caller checks the rest

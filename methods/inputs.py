@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from common.errors import ConfigError
 from methods.errors import NumericalError
 from methods.interface import PatchBatch, PatchSource, Statistics
+from methods.params import FeatureInput
 
 _NEGLIGIBLE = 1e-6  # deviation of a channel in units of its mean that rounding alone explains
 _ROWS = 2**15  # patches in a chunk
@@ -24,6 +27,41 @@ def standardisation(statistics: Statistics) -> tuple[Tensor, Tensor]:
     mean, std = torch.cat(statistics.mean), torch.cat(statistics.std)
     varies = std > _NEGLIGIBLE * mean.abs()
     return mean, torch.where(varies, std.where(varies, torch.ones_like(std)).reciprocal(), 0.0)
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """All levels side by side with training statistics taken out.
+
+    Attributes:
+        mean: (D,) float32; empty where nothing is standardised.
+        scale: (D,) float32, of the same size.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def nothing(cls) -> Standardiser:
+        """What stands in where no input is standardised."""
+        return cls(torch.empty(0), torch.empty(0))
+
+    @classmethod
+    def of(cls, patches: PatchSource, device: torch.device) -> Standardiser:
+        """The standardiser of training patches."""
+        return cls(*(part.to(device) for part in standardisation(patches.statistics())))
+
+    def __call__(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """(..., D) standardised features of levels (..., C_l)."""
+        device = levels[0].device
+        return (torch.cat(levels, -1) - self.mean.to(device)) * self.scale.to(device)
+
+
+def feature_input(kind: FeatureInput, levels: tuple[Tensor, ...], standardiser: Standardiser) -> Tensor:
+    """What is clustered, of levels (..., C_l): (..., D), the last level raw or L2-normalised, or all of them."""
+    if kind == "all_standardised_l2":
+        return functional.normalize(standardiser(levels), dim=-1)
+    return levels[-1] if kind == "last" else functional.normalize(levels[-1], dim=-1)
 
 
 def require_patches(patches: PatchSource, k: int) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from methods.centres import Centres, fit_centres, sample_size
 from methods.health import Check
-from methods.inputs import by_chunks, standardisation
+from methods.inputs import Standardiser, by_chunks, feature_input
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.params import KMeansParams
 
@@ -31,8 +29,7 @@ class KMeans:
         self.n_clusters = params.k
         self.checks: tuple[Check, ...] = ()
         self._centres: Centres | None = None
-        self._mean = torch.empty(0)
-        self._scale = torch.empty(0)
+        self._standardiser = Standardiser.nothing()
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Cluster all training patches, or ``max_patches`` of them drawn uniformly.
@@ -44,7 +41,7 @@ class KMeans:
         """
         size = sample_size(patches, self.params, self.params.k)
         if self.params.input == "all_standardised_l2":
-            self._mean, self._scale = (part.to(context.device) for part in standardisation(patches.statistics()))
+            self._standardiser = Standardiser.of(patches, context.device)
         points = by_chunks(self._input, patches.subsample(size).features, context.device)
         self._centres, self.checks = fit_centres(points, params=self.params, k=self.params.k, context=context)
         return self
@@ -59,19 +56,17 @@ class KMeans:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, D), and mean and scale (D,) of the input (empty where it is not standardised)."""
-        return {"centres": self._fitted().centres, "mean": self._mean, "scale": self._scale}
+        mean, scale = self._standardiser.mean, self._standardiser.scale
+        return {"centres": self._fitted().centres, "mean": mean, "scale": scale}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave."""
         self._centres = Centres(state["centres"], self.params.scores)
-        self._mean, self._scale = state["mean"], state["scale"]
+        self._standardiser = Standardiser(state["mean"], state["scale"])
 
     def _input(self, levels: tuple[Tensor, ...]) -> Tensor:
         """What is clustered, of levels (..., C_l): (..., D)."""
-        if self.params.input == "all_standardised_l2":
-            mean, scale = self._mean.to(levels[0].device), self._scale.to(levels[0].device)
-            return functional.normalize((torch.cat(levels, -1) - mean) * scale, dim=-1)
-        return levels[-1] if self.params.input == "last" else functional.normalize(levels[-1], dim=-1)
+        return feature_input(self.params.input, levels, self._standardiser)
 
     def _fitted(self) -> Centres:
         if self._centres is None:

@@ -9,11 +9,17 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from methods.eigensolvers import Eigenpairs, Solver, largest_eigenpairs, largest_residual
+from methods.eigensolvers import (
+    DEFLATION,
+    Eigenpairs,
+    Solver,
+    largest_eigenpairs,
+    largest_eigenpairs_of_sparse,
+    largest_residual,
+)
 from methods.errors import NumericalError
-from methods.graphs.kernel import inverse_root
-
-_BELOW = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
+from methods.graphs import sparse
+from methods.graphs.kernel import inverse_root, normalised
 
 
 def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
@@ -41,14 +47,45 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     trivial = _unit(degrees.sqrt())
     # The constant vector and nodes without edges are moved to the far end of the spectrum.
     matrix = affinity * root[..., None] * root[..., None, :]
-    matrix -= _BELOW * trivial[..., None] * trivial[..., None, :]
-    matrix.diagonal(dim1=-2, dim2=-1).sub_(_BELOW * (degrees == 0))
+    matrix -= DEFLATION * trivial[..., None] * trivial[..., None, :]
+    matrix.diagonal(dim1=-2, dim2=-1).sub_(DEFLATION * (degrees == 0))
     found = largest_eigenpairs(matrix, count, solver=solver, seed=seed)
     mu, vectors = 1 - found.values, found.vectors
     if bool((mu[..., 0] < _zero(mu.dtype)).any()):
         mu, vectors = _with_parts(affinity, matrix, mu, vectors, solver, seed)
     residual = largest_residual(matrix, 1 - mu, vectors)
     return Eigenpairs(mu, vectors * root[..., None], residual)
+
+
+def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
+    """The ``count`` largest eigenpairs of D^-1/2 W D^-1/2 of a sparse graph, descending, the trivial one included.
+
+    The vectors of eigenvalue 1, one for every part of the graph, are written down rather than computed, the heaviest
+    part's first; of more parts than ``count`` the lightest are left out. A node without edges is in no part: its entry
+    of every vector is 0.
+
+    Args:
+        affinity: W, (n, n) symmetric sparse CSR, float32 or float64, no weight negative.
+        count: at least 1, and fewer than there are nodes with edges.
+        solver: see ``largest_eigenpairs``.
+        seed: of the starting vectors.
+
+    Raises:
+        NumericalError: weights are not finite, or no convergence.
+    """
+    matrix, parts = normalised(affinity), part_vectors(affinity)
+    joined = sparse.row_sums(affinity) > 0
+    isolated = torch.eye(len(parts)).to(parts)[:, ~joined]  # eigenvectors of 0
+    known = parts[:, :count]
+    values, vectors, residual = torch.ones_like(known[0]), known, 0.0
+    if known.shape[1] < count:
+        rest = count - known.shape[1]
+        found = largest_eigenpairs_of_sparse(
+            matrix, rest, known=torch.cat([parts, isolated], 1), solver=solver, seed=seed
+        )
+        values, vectors = torch.cat([values, found.values]), torch.cat([vectors, found.vectors * joined[:, None]], 1)
+        residual = found.residual
+    return Eigenpairs(values, vectors, residual)
 
 
 def _degrees(affinity: Tensor, count: int) -> Tensor:
@@ -73,24 +110,33 @@ def _with_parts(
     mu, vectors = mu.clone(), vectors.clone()
     flat = zip(affinity.view(-1, size, size), matrix.view(-1, size, size), strict=True)
     for index, (weights, deflated) in enumerate(flat):
-        parts = _part_vectors(weights)
+        parts = part_vectors(weights)
         zeros = _orthogonal_to_constant(weights, parts)[:, :count]
         if not zeros.shape[1]:
             continue
         values, found = mu.view(-1, count)[index], vectors.view(-1, size, count)[index]
         values[: zeros.shape[1]], found[:, : zeros.shape[1]] = 0.0, zeros
         if zeros.shape[1] < count:
-            rest = deflated - _BELOW * zeros @ zeros.T
+            rest = deflated - DEFLATION * zeros @ zeros.T
             pairs = largest_eigenpairs(rest, count - zeros.shape[1], solver=solver, seed=seed)
             values[zeros.shape[1] :], found[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
     return mu, vectors
 
 
-def _part_vectors(weights: Tensor) -> Tensor:
-    """(n, m) unit vectors D^1/2 1_c of the m parts that have edges, the heaviest first."""
-    degrees = weights.sum(1)
-    _, labels = connected_components(csr_array(weights.cpu().numpy()), directed=False)
-    onehot = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).to(weights)
+def part_vectors(weights: Tensor) -> Tensor:
+    """(n, m) unit vectors D^1/2 1_c of the m parts that have edges, the heaviest first.
+
+    They span the eigenvectors of eigenvalue 1 of D^-1/2 W D^-1/2.
+
+    Args:
+        weights: W, (n, n) symmetric, dense or sparse CSR, no weight negative.
+    """
+    if weights.layout == torch.sparse_csr:
+        degrees, held = sparse.row_sums(weights), sparse.to_scipy(weights.cpu())
+    else:
+        degrees, held = weights.sum(1), csr_array(weights.cpu().numpy())
+    _, labels = connected_components(held, directed=False)
+    onehot = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).to(degrees)
     volumes = degrees @ onehot
     order = torch.argsort(volumes, descending=True, stable=True)
     order = order[volumes[order] > 0]

@@ -27,7 +27,10 @@ class Params(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} belongs to a method that starts from no other fit")
 
 
-class LloydParams(Params):
+FeatureInput = Literal["last", "last_l2", "all_standardised_l2"]
+
+
+class CentreParams(Params):
     """How Lloyd's iterations are run; shared by the methods that end in k-means."""
 
     scores: Literal["one_hot", "distance"] = Field(
@@ -38,6 +41,11 @@ class LloydParams(Params):
         1e-4, ge=0, description="stop once the centres' summed squared shift is below tol x the mean channel variance"
     )
     restarts: int = Field(1, ge=1, description="seedings tried; the one of the lowest inertia is kept")
+
+
+class LloydParams(CentreParams):
+    """k-means of patches, of which there may be more than fit in memory."""
+
     max_patches: int = Field(
         300_000, ge=1, description="patches fitted on: all training patches, or this many drawn uniformly from more"
     )
@@ -47,7 +55,7 @@ class KMeansParams(LloydParams):
     """k-means on patch features."""
 
     k: int = Field(64, ge=2, description="number of clusters")
-    input: Literal["last", "last_l2", "all_standardised_l2"] = Field(
+    input: FeatureInput = Field(
         "last",
         description="what is clustered: the last level, the last level L2-normalised, or all levels concatenated, "
         "standardised per channel with training statistics and L2-normalised",

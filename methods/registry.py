@@ -14,6 +14,8 @@ from common.names import unknown
 from common.registry import Registry
 from methods import label_params as _label_params
 from methods import params as _params
+from methods.deep_spectral.params import DeepSpectralParams
+from methods.nystrom.params import NystromParams
 from methods.params import Params
 
 if TYPE_CHECKING:
@@ -68,6 +70,18 @@ METHODS: Mapping[str, _Entry] = dict(
             "k-means on the hidden features of a stored NeuralEF fit",
             _params.NeuralEFKMeansParams,
             fit_from="neuralef",
+        ),
+        _entry(
+            "methods.deep_spectral.method:DeepSpectral",
+            "deep_spectral",
+            "eigenvectors of each image's own graph cut it into segments, which k-means clusters over the data set",
+            DeepSpectralParams,
+        ),
+        _entry(
+            "methods.nystrom.method:Nystrom",
+            "nystrom",
+            "spectral clustering of patches sampled from the data set, extended to all others",
+            NystromParams,
         ),
         _entry(
             "methods.spin.method:Spin",

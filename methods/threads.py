@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -38,3 +43,25 @@ def side_by_side() -> Iterator[tuple[int, Callable[[Callable[[int], None]], None
                 pass
 
         yield threads, run
+
+
+def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """``function`` of every item, in order, by torch's threads side by side.
+
+    An item is computed by one thread alone, numpy's and scipy's products included, so its result has the same bits
+    however many threads there are. The first error is raised again.
+    """
+    results: dict[int, Result] = {}
+
+    def task(first: int, step: int) -> None:
+        for index in range(first, len(items), step):
+            results[index] = function(items[index])
+
+    with threadpool_limits(1, "blas"):
+        if min(len(items), torch.get_num_threads()) <= 1:
+            with one_thread():
+                task(0, 1)
+        else:
+            with side_by_side() as (threads, run):
+                run(lambda thread: task(thread, threads))
+    return [results[index] for index in range(len(items))]

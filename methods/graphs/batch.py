@@ -77,9 +77,7 @@ def graph_features(batch: PatchBatch, level: Level = -1, statistics: Statistics 
         ConfigError: there is no such level.
     """
     count = len(batch.features)
-    if level != "all" and not -count <= level < count:
-        raise ConfigError(f"graph level {level}: the backbone gives {count} levels, 0 to {count - 1}, -1 for the last")
-    chosen = range(count) if level == "all" else [level % count]
+    chosen = range(count) if level == "all" else [level_index(level, count)]
     parts = []
     for index in chosen:
         part = batch.features[index].flatten(0, 2).float()
@@ -88,3 +86,14 @@ def graph_features(batch: PatchBatch, level: Level = -1, statistics: Statistics 
             part = (part - statistics.mean[index].to(part.device)) / std.where(std > 0, torch.ones_like(std))
         parts.append(part)
     return torch.cat(parts, dim=1)
+
+
+def level_index(level: int, count: int) -> int:
+    """The level, 0 to ``count`` - 1, that a parameter names; -1 is the last.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if not -count <= level < count:
+        raise ConfigError(f"graph level {level}: the backbone gives {count} levels, 0 to {count - 1}, -1 for the last")
+    return level % count

@@ -85,14 +85,14 @@ def multiply(matrix: Tensor, factor: float) -> Tensor:
 def transpose(matrix: Tensor) -> Tensor:
     """The transpose."""
     if matrix.device.type == "cpu":
-        return _from_scipy(_to_scipy(matrix).T.tocsr())
+        return _from_scipy(to_scipy(matrix).T.tocsr())
     return _transpose_by_sorting(matrix)
 
 
 def add(first: Tensor, second: Tensor) -> Tensor:
     """The sum of two matrices; an entry that either holds is held, unless it sums to 0."""
     if first.device.type == "cpu":
-        return _from_scipy(_to_scipy(first) + _to_scipy(second))
+        return _from_scipy(to_scipy(first) + to_scipy(second))
     return _add_by_sorting(first, second)
 
 
@@ -118,7 +118,8 @@ def _add_by_sorting(first: Tensor, second: Tensor) -> Tensor:
     return from_keys(keys[~again], values[~again], first.shape[0])
 
 
-def _to_scipy(matrix: Tensor) -> Any:
+def to_scipy(matrix: Tensor) -> Any:
+    """The same matrix on the CPU as a scipy CSR array that shares its memory."""
     parts = matrix.values().numpy(), matrix.col_indices().numpy(), matrix.crow_indices().numpy()
     held = scipy.sparse.csr_array(parts, shape=(len(matrix), len(matrix)), copy=False)
     held.has_canonical_format = True

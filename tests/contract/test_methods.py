@@ -15,6 +15,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "kmeans": {"k": 4, "input": "all_standardised_l2", "scores": "distance"},
     "neuralef": {"k": 4, **NETWORK},
     "neuralef_kmeans": {"k": 4, "scores": "distance", **NETWORK},
+    "deep_spectral": {"k": 4, "eigenvectors": 3, "segments": 6, "scores": "distance"},
+    "nystrom": {"k": 4, "samples": 200, "neighbours": 10, "scores": "distance"},
     "neuralef_label_leak": {"k": 4, **NETWORK},
     "linear_probe": {"k": 4, "epochs": 2, "batch_size": 2},
     "oracle": {"k": 4},

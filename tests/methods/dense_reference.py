@@ -62,15 +62,23 @@ def pixel_affinity(pixels: Matrix, near: int = 10, far: int = 5, weights: tuple[
     count, height, width = pixels.shape[:3]
     nodes = height * width
     affinity = np.zeros((count * nodes, count * nodes))
-    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     for image in range(count):
+        block = slice(image * nodes, (image + 1) * nodes)
         for k, weight in zip((near, far), weights, strict=True):
-            point = np.concatenate([pixels[image], weight * x[..., None], weight * y[..., None]], -1).reshape(nodes, 5)
-            distance = np.round(((point[:, None] - point[None]) ** 2).sum(-1), 9)
-            for node in range(nodes):
-                for other in nearest(-distance[node], node, k):
-                    affinity[image * nodes + node, image * nodes + other] = 1.0
+            affinity[block, block] = np.maximum(affinity[block, block], directed_pixel_edges(pixels[image], k, weight))
     return np.maximum(affinity, affinity.T)
+
+
+def directed_pixel_edges(pixels: Matrix, k: int, weight: float) -> Matrix:
+    """1 from each pixel of one image to its k nearest in (rgb, w x, w y), (h w, h w)."""
+    height, width = pixels.shape[:2]
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    point = np.concatenate([pixels, weight * x[..., None], weight * y[..., None]], -1).reshape(-1, 5)
+    distance = np.round(((point[:, None] - point[None]) ** 2).sum(-1), 9)
+    directed = np.zeros_like(distance)
+    for node in range(len(point)):
+        directed[node, nearest(-distance[node], node, k)] = 1.0
+    return directed
 
 
 def normalised(affinity: Matrix) -> Matrix:

@@ -151,6 +151,21 @@ def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: 
     assert rows["linear_probe"].specs[0].params["k"] == rows["oracle"].specs[0].params["k"] == 11
 
 
+def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/camvid_spectral.yaml", tmp_path)
+    keys = ("eigenvectors", "segments", "colour_weight", "samples", "neighbours", "input", "extension")
+    rows = [(row.row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
+    assert rows == [
+        ("deep_spectral", 4, 8, 10.0, None, None, None, None),
+        ("deep_spectral", 14, 24, 10.0, None, None, None, None),
+        ("deep_spectral", 4, 8, 0.0, None, None, None, None),
+        ("nystrom", 64, None, None, 4000, 32, "last_l2", "nearest"),
+        ("nystrom", 64, None, None, 4000, 32, "all_standardised_l2", "nearest"),
+    ]
+    assert {run.spec.params["k"] for run in plan.runs} == {64}
+    assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)
+
+
 def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
     assert [(row.row.settings.method, row.specs[0].params.get("input")) for row in plan.rows] == [

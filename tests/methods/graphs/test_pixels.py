@@ -11,7 +11,7 @@ from torch import Tensor
 from methods.errors import NumericalError
 from methods.graphs import sparse
 from methods.graphs.options import GraphOptions
-from methods.graphs.pixels import pixel_graph
+from methods.graphs.pixels import pixel_counts, pixel_graph
 
 
 def draw_pixels(images: int, height: int, width: int, levels: int, seed: int) -> Tensor:
@@ -41,6 +41,27 @@ def test_options_equal_the_literal_graph(pixels: Tensor, near: int, far: int, we
     options = GraphOptions(pixel_near=near, pixel_far=far, near_weight=weight, far_weight=0.5)
     expected = reference.pixel_affinity(pixels.double().numpy(), near, far, (weight, 0.5))
     assert np.array_equal(pixel_graph(pixels, options=options).to_dense().numpy(), expected)
+
+
+@given(images_of_pixels, st.integers(0, 12), st.integers(0, 6))
+@settings(deadline=None, max_examples=30)
+def test_counts_are_those_of_the_four_neighbourhoods(pixels: Tensor, near: int, far: int) -> None:
+    found = pixel_counts(pixels, options=GraphOptions(pixel_near=near, pixel_far=far), dtype=torch.float64)
+    for image, counts in zip(pixels, found, strict=True):
+        nodes = len(counts)
+        expected = np.zeros((nodes, nodes))
+        for k, weight in ((near, 2.0), (far, 0.1)):
+            directed = reference.directed_pixel_edges(image.double().numpy(), k, weight)
+            expected += directed + directed.T
+        assert np.array_equal(counts.numpy(), expected)
+
+
+def test_counts_are_positive_where_the_graph_has_edges() -> None:
+    pixels = draw_pixels(2, 6, 7, 2, 3)
+    counts = pixel_counts(pixels)
+    assert not bool(counts.diagonal(dim1=1, dim2=2).any())
+    assert int(counts.max()) == 4
+    assert torch.equal(torch.block_diag(*counts).clamp_max(1), pixel_graph(pixels).to_dense())
 
 
 def test_images_are_independent_of_each_other() -> None:

@@ -1,0 +1,1 @@
+"""Deep Spectral: every image decomposed by itself, its segments clustered over the data set."""

@@ -1,0 +1,56 @@
+"""The graph of one image: all positive similarities of its patches, and its colour neighbours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.graphs.options import GraphOptions
+from methods.graphs.pixels import pixel_counts
+
+
+def image_affinity(
+    features: Tensor,
+    pixels: Tensor,
+    *,
+    colour_weight: float,
+    colour: GraphOptions,
+    binary: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """W = max(0, F F^T) + lambda C of one image (Melas-Kyriazi et al., CVPR 2022, section 3.2).
+
+    F holds unit vectors, so the diagonal of the first part is 1. C counts in how many of the near and far colour
+    neighbourhoods of two patches the other is, as the published code does; a patch is no neighbour of its own.
+
+    Args:
+        features: (h, w, C), finite; a patch of zeros is similar to none.
+        pixels: (h, w, 3), RGB in [0, 1].
+        colour_weight: lambda; at 0 the colours are not looked at.
+        colour: numbers of colour neighbours and weights of place.
+        binary: C is 1 where any neighbourhood joins two patches.
+        dtype: of the result, float32 or float64.
+
+    Returns:
+        (h w, h w) symmetric to rounding, no weight negative.
+
+    Raises:
+        NumericalError: pixels are not finite.
+    """
+    unit = functional.normalize(features.flatten(0, 1).to(dtype), dim=1)
+    affinity = (unit @ unit.T).clamp_min_(0)
+    if colour_weight == 0:
+        return affinity
+    counts = pixel_counts(pixels[None], options=colour, dtype=dtype)[0]
+    return affinity.add_(counts.clamp_max_(1) if binary else counts, alpha=colour_weight)
+
+
+def all_alike(affinity: Tensor) -> bool:
+    """Whether every two patches of (n, n) are joined by the same weight: no eigenvector then says more than another."""
+    size = len(affinity)
+    if size == 1:
+        return True
+    off_diagonal = affinity.flatten()[1:].view(size - 1, size + 1)[:, :-1]
+    least, most = torch.aminmax(off_diagonal)
+    return float(most - least) <= 16 * torch.finfo(affinity.dtype).eps * float(most)

@@ -1,0 +1,114 @@
+"""Images one by one: their graphs, and the eigenvectors of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.deep_spectral.affinity import all_alike, image_affinity
+from methods.deep_spectral.params import DeepSpectralParams
+from methods.eigensolvers import Eigenpairs
+from methods.errors import NumericalError
+from methods.graphs.batch import level_index
+from methods.graphs.options import GraphOptions
+from methods.inputs import Standardiser, images_of, require_finite
+from methods.interface import PatchBatch
+from methods.laplacian import smallest_eigenpairs
+from methods.threads import each_on_one_thread
+
+
+@dataclass(frozen=True)
+class Decomposer:
+    """What is done to an image before its segments are looked for.
+
+    Attributes:
+        params: of the graph and the eigenvectors.
+        standardiser: of all levels, where ``params.level`` asks for it.
+    """
+
+    params: DeepSpectralParams
+    standardiser: Standardiser
+
+    def affinity(self, image: PatchBatch) -> Tensor:
+        """W of a batch of one image, (n, n) on its device.
+
+        Raises:
+            NumericalError: features or pixels are not finite.
+            ConfigError: there is no such level.
+        """
+        params = self.params
+        colour = GraphOptions(
+            pixel_near=params.colour_near,
+            pixel_far=params.colour_far,
+            near_weight=params.near_weight,
+            far_weight=params.far_weight,
+        )
+        require_finite(image.features, images_of(image))
+        with named(image):
+            return image_affinity(
+                self._compared(image),
+                image.pixels[0],
+                colour_weight=params.colour_weight,
+                colour=colour,
+                binary=params.colour_edges == "union",
+                dtype=getattr(torch, params.dtype),
+            )
+
+    def eigenpairs(self, images: Sequence[PatchBatch]) -> list[Eigenpairs | None]:
+        """The smallest eigenpairs of every image, on the CPU; None for an image whose patches are all alike.
+
+        Dense decompositions on CUDA go to the device in one call. Everywhere else the images are shared among the
+        threads of the CPU; how many there are changes no bit.
+
+        Args:
+            images: batches of one image each, of one grid and on one device.
+
+        Raises:
+            NumericalError: an image is not finite, or a solver did not converge; the message names the image.
+        """
+        if self.params.solver == "eigh" and images[0].pixels.device.type != "cpu":
+            return self._in_one_call(images)
+        return each_on_one_thread(self._one, images)
+
+    def count(self, nodes: int) -> int:
+        """How many eigenvectors are computed of an image of so many patches."""
+        return min(self.params.eigenvectors, nodes - 1)
+
+    def _one(self, image: PatchBatch) -> Eigenpairs | None:
+        affinity = self.affinity(image)
+        if all_alike(affinity):
+            return None
+        with named(image):
+            found = smallest_eigenpairs(affinity, self.count(len(affinity)), solver=self.params.solver)
+        return Eigenpairs(found.values.cpu(), found.vectors.cpu(), found.residual)
+
+    def _in_one_call(self, images: Sequence[PatchBatch]) -> list[Eigenpairs | None]:
+        affinities = [self.affinity(image) for image in images]
+        varied = [index for index, affinity in enumerate(affinities) if not all_alike(affinity)]
+        pairs: list[Eigenpairs | None] = [None] * len(images)
+        if varied:
+            stack = torch.stack([affinities[index] for index in varied])
+            found = smallest_eigenpairs(stack, self.count(stack.shape[1]), solver="eigh")
+            values, vectors = found.values.cpu(), found.vectors.cpu()
+            for place, index in enumerate(varied):
+                pairs[index] = Eigenpairs(values[place], vectors[place], found.residual)
+        return pairs
+
+    def _compared(self, image: PatchBatch) -> Tensor:
+        """The (h, w, C) features whose directions are compared."""
+        if self.params.level == "all_standardised":
+            return self.standardiser(image.features)[0]
+        return image.features[level_index(self.params.level, len(image.features))][0]
+
+
+@contextmanager
+def named(image: PatchBatch) -> Iterator[None]:
+    """Numerical errors in here say which image they are about."""
+    try:
+        yield
+    except NumericalError as error:
+        raise NumericalError(f"{images_of(image)}: {error}") from error

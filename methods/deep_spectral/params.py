@@ -1,0 +1,53 @@
+"""Parameters of ``deep_spectral``. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from methods.params import CentreParams, FeatureInput
+
+
+class DeepSpectralParams(CentreParams):
+    """Per-image graphs and eigenvectors, segments an image, and k-means of the segments over the data set."""
+
+    k: int = Field(64, ge=2, description="number of clusters of segments over the data set")
+
+    level: Literal[0, 1, 2, -1, "all_standardised"] = Field(
+        -1,
+        description="feature level that the affinity compares: 0 the lowest, -1 the last, or all levels concatenated "
+        "and standardised per channel with training statistics",
+    )
+    colour_weight: float = Field(10.0, ge=0, description="lambda, weight of the colour affinity; 0 leaves it out")
+    colour_edges: Literal["sum", "union"] = Field(
+        "sum",
+        description="colour affinity of two patches: how many of the near and far neighbourhoods of both hold the "
+        "other, 0 to 4, or 1 if any does",
+    )
+    colour_near: int = Field(20, ge=0, description="colour neighbours of a patch where place weighs near_weight")
+    colour_far: int = Field(10, ge=0, description="colour neighbours of a patch where place weighs far_weight")
+    near_weight: float = Field(2.0, ge=0, description="factor on x and y in [0, 1] beside RGB in [0, 1]")
+    far_weight: float = Field(0.1, ge=0, description="the same for the second set of neighbours")
+
+    eigenvectors: int = Field(
+        14, ge=1, description="smallest eigenvectors of an image besides the constant one, clipped to its patches - 1"
+    )
+    solver: Literal["eigh", "arpack", "lobpcg"] = Field(
+        "arpack", description="dense reference, Lanczos, or conjugate gradients; on CUDA only eigh is batched"
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of affinities and eigenvectors")
+    segments: int = Field(24, ge=2, description="segments an image, clipped to its patches")
+    segments_by: Literal["number", "eigengap"] = Field(
+        "number", description="as many segments as segments says, or as the largest eigengap says but no more than that"
+    )
+    segment_restarts: int = Field(1, ge=1, description="seedings tried for the segments of an image")
+    descriptor: FeatureInput = Field(
+        "last", description="features whose mean over a segment describes it: as the input of kmeans"
+    )
+
+    @model_validator(mode="after")
+    def _check_eigengap(self) -> Self:
+        if self.segments_by == "eigengap" and self.eigenvectors < 2:
+            raise ValueError(f"eigenvectors = {self.eigenvectors}: an eigengap needs 2 or more")
+        return self

@@ -1,0 +1,53 @@
+"""From eigenvectors to the segments of one image, and what describes them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from common.seeds import SeedStreams
+from methods.lloyd import assign, cluster
+
+
+def eigengap(values: Tensor) -> int:
+    """How many segments the largest gap between neighbouring eigenvalues speaks for, 2 to m.
+
+    j well separated segments have j eigenvalues near 0, that of the constant vector included, and then a gap. Of equal
+    gaps the first counts.
+
+    Args:
+        values: (m,) eigenvalues without that of the constant vector, ascending; m of 2 or more.
+    """
+    return int(values.diff().argmax()) + 2
+
+
+def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:
+    """The segment of every patch, (n,) int64 below ``number``: k-means of the rows of the eigenvectors.
+
+    Args:
+        vectors: (n, m) eigenvectors of one image.
+        number: of segments; clipped to n.
+        seeds: of the starting centres.
+        iterations: most Lloyd iterations a start.
+        tol: as in ``methods.lloyd.lloyd``.
+        restarts: number of starts.
+    """
+    rows = vectors.float().contiguous()  # one precision, so that the same starts are drawn
+    found = cluster(rows, min(number, len(rows)), seeds=seeds, iterations=iterations, tol=tol, restarts=restarts)
+    return assign(rows, found.centres)
+
+
+def describe(features: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean feature of every segment that has patches, and the row of its segment for every patch.
+
+    Args:
+        features: (n, D).
+        segments: (n,) int64 on any device.
+
+    Returns:
+        (S, D) means summed in float64, of the features' dtype, and (n,) int64 below S.
+    """
+    used, rows = torch.unique(segments.to(features.device), return_inverse=True)
+    onehot = torch.nn.functional.one_hot(rows, len(used)).double()
+    means = (onehot.T @ features.double()) / onehot.sum(0)[:, None]
+    return means.to(features.dtype), rows

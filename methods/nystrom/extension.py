@@ -1,0 +1,95 @@
+"""Eigenvectors of a sampled graph, and their values at patches outside of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from methods.errors import NumericalError
+from methods.graphs.blocks import row_blocks
+from methods.graphs.directions import directions
+from methods.graphs.kernel import inverse_root
+from methods.graphs.nearest import largest_entries
+
+GraphKind = Literal["knn", "mutual"]
+
+
+@dataclass(frozen=True)
+class SampledGraph:
+    """m sampled patches that have an edge, and the eigenvectors of their graph.
+
+    Attributes:
+        features: (m, D) float32 unit vectors.
+        vectors: (m, n) float32 eigenvectors u of D^-1/2 A D^-1/2.
+        values: (n,) float32 eigenvalues.
+        degrees: (m,) float32.
+        reach: (m,) float32, the least similarity at which a patch counts as a neighbour of each.
+    """
+
+    features: Tensor
+    vectors: Tensor
+    values: Tensor
+    degrees: Tensor
+    reach: Tensor
+
+    def to(self, device: torch.device) -> SampledGraph:
+        """The same on another device."""
+        return SampledGraph(*(getattr(self, name).to(device) for name in FIELDS))
+
+    def nearest(self, features: Tensor, count: int) -> Tensor:
+        """The mean of u over the ``count`` sampled patches most similar to each of (N, D) unit vectors, (N, n).
+
+        Of patches equally similar the first of the sample count.
+        """
+        parts = []
+        for block in self._similarities(features):
+            found = largest_entries(block, min(count, block.shape[1]), float("-inf"))
+            parts.append(self.vectors[found.columns].view(len(block), -1, self.vectors.shape[1]).mean(1))
+        return torch.cat(parts)
+
+    def formula(self, features: Tensor, *, neighbours: int, graph: GraphKind) -> Tensor:
+        """u_j(x) = (1 / l_j) sum_i w(x, i) (d(x) d(i))^-1/2 u_j(i) of (N, D) unit vectors x, (N, n).
+
+        Nystrom's formula, as Bengio et al. (2004) apply it to spectral clustering. w weighs a patch x as the sample's
+        graph weighs its own: half its similarity for each of the two that has the other among its ``neighbours``
+        nearest, or the whole if both have, for a mutual graph. A patch without an edge to the sample gets zeros.
+
+        Raises:
+            NumericalError: an eigenvalue is not positive, so that the formula cannot divide by it.
+        """
+        least = float(self.values.min())
+        if least <= torch.finfo(self.values.dtype).eps:
+            raise NumericalError(f"nystrom: the formula divides by eigenvalues, and the least of them is {least:.3g}")
+        floor = directions(features[:1]).floor
+        weighted = self.vectors * inverse_root(self.degrees)[:, None] / self.values
+        parts = []
+        for block in self._similarities(features):
+            found = largest_entries(block, min(neighbours, block.shape[1]), floor)
+            rows = torch.arange(len(block), device=block.device).repeat_interleave(found.counts)
+            forward = torch.zeros_like(block)
+            forward[rows, found.columns] = 1.0
+            backward = ((block >= self.reach) & (block > floor)).to(block.dtype)
+            both = forward * backward if graph == "mutual" else (forward + backward) / 2
+            weights = block.clamp_min(0) * both
+            parts.append(inverse_root(weights.sum(1))[:, None] * (weights @ weighted))
+        return torch.cat(parts)
+
+    def _similarities(self, features: Tensor) -> Iterator[Tensor]:
+        for rows in row_blocks(len(features), len(self.features), features.device):
+            yield features[rows] @ self.features.T
+
+
+FIELDS = ("features", "vectors", "values", "degrees", "reach")
+
+
+def reach_of(features: Tensor, neighbours: int) -> Tensor:
+    """The similarity of each of (m, D) features to its ``neighbours``-th nearest among the others, (m,)."""
+    parts = [
+        block.topk(min(neighbours, len(features) - 1), dim=1).values[:, -1]
+        for _, block in directions(features).similarity_blocks()
+    ]
+    return torch.cat(parts)

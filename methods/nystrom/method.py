@@ -1,0 +1,187 @@
+"""Spectral clustering of sampled patches, extended to all others."""
+
+from __future__ import annotations
+
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from common.errors import ConfigError
+from methods.centres import Centres, fit_centres
+from methods.eigensolvers import tolerance
+from methods.errors import NumericalError
+from methods.graphs import sparse
+from methods.graphs.features import feature_graph
+from methods.graphs.kernel import SparseKernel, normalised
+from methods.graphs.options import GraphOptions
+from methods.health import Check, collapse_check
+from methods.inputs import (
+    Standardiser,
+    by_chunks,
+    feature_input,
+    images_of,
+    one_by_one,
+    require_finite,
+    require_patches,
+)
+from methods.interface import FitContext, PatchBatch, PatchSource
+from methods.laplacian import leading_eigenpairs, part_vectors
+from methods.nystrom.extension import FIELDS, SampledGraph, reach_of
+from methods.nystrom.params import NystromParams
+
+
+class Nystrom:
+    """Spectral clustering of a uniform sample of the data set's patches (Ng, Jordan and Weiss, 2001).
+
+    The leading eigenvectors of the normalised affinity of the sample's graph, a row of values for each patch scaled to
+    unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches, or those that
+    Nystrom's formula gives them, and the nearest centre.
+
+    Args:
+        params: parameters.
+    """
+
+    Params = NystromParams
+    uses_labels = False
+    fit_from = None
+
+    def __init__(self, params: NystromParams) -> None:
+        self.params = params
+        self.n_clusters = params.k
+        self.checks: tuple[Check, ...] = ()
+        self._centres: Centres | None = None
+        self._graph: SampledGraph | None = None
+        self._standardiser = Standardiser.nothing()
+
+    def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
+        """Cluster ``samples`` of the training patches.
+
+        Raises:
+            ConfigError: more clusters or eigenvectors than patches.
+            NumericalError: features are not finite, too few patches have an edge, or the solver did not converge.
+            RunInterrupted: the run was asked to stop; it starts anew.
+        """
+        require_patches(patches, self.params.k)
+        size, count = min(self.params.samples, patches.n_patches), self._count
+        if count >= size:
+            raise ConfigError(f"eigenvectors = {count}: expected fewer than the {size} patches in the graph")
+        if self.params.input == "all_standardised_l2":
+            self._standardiser = Standardiser.of(patches, context.device)
+        features = by_chunks(self._input, patches.subsample(size).features, context.device)
+        require_finite((features,), "the training images")
+        with context.stage("eigenvectors"):
+            self._graph, about = self._decompose(features, count)
+        self._centres, checks = fit_centres(
+            self._rows(self._graph.vectors), params=self.params, k=self.params.k, context=context
+        )
+        used = torch.unique(self._centres.scores(self._embedded(features)[None, None]).argmax(1))
+        self.checks = (collapse_check(len(used)), *checks[1:], *about)
+        return self
+
+    def predict(self, batch: PatchBatch) -> Tensor:
+        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances, of extended values.
+
+        Raises:
+            NumericalError: features are not finite, or the formula cannot be applied.
+        """
+        centres, scores = self._fitted()[0], []
+        for image in one_by_one(batch):
+            require_finite(image.features, images_of(image))
+            scores.append(centres.scores(self._embedded(self._input(image.features)[0])[None]))
+        return torch.cat(scores)
+
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        """(B, n, h, w) float32 extended values of the sample's leading eigenvectors, by descending eigenvalue.
+
+        The first is the trivial one. They are the values that are clustered, before rows are scaled.
+
+        Raises:
+            NumericalError: as ``predict``.
+        """
+        values = []
+        for image in one_by_one(batch):
+            require_finite(image.features, images_of(image))
+            found = self._extended(self._input(image.features)[0].flatten(0, 1))
+            values.append(found.T.reshape(-1, *batch.grid))
+        return torch.stack(values)
+
+    def kernel(self, batch: PatchBatch) -> SparseKernel:
+        """D^-1/2 A D^-1/2 of the graph of the batch's own patches, built as that of the sample.
+
+        Raises:
+            NumericalError: features are not finite.
+        """
+        require_finite(batch.features, images_of(batch))
+        return SparseKernel(normalised(self._affinity(self._input(batch.features).flatten(0, -2))))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised)."""
+        centres, graph = self._fitted()
+        held = {name: getattr(graph, name) for name in FIELDS}
+        return {"centres": centres.centres, **held, "mean": self._standardiser.mean, "scale": self._standardiser.scale}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self._centres = Centres(state["centres"], self.params.scores)
+        self._graph = SampledGraph(*(state[name] for name in FIELDS))
+        self._standardiser = Standardiser(state["mean"], state["scale"])
+
+    @property
+    def _count(self) -> int:
+        return cast(int, self.params.eigenvectors)
+
+    def _affinity(self, features: Tensor) -> Tensor:
+        options = GraphOptions(kind=self.params.graph)
+        return feature_graph(features, neighbours=self.params.neighbours, options=options)
+
+    def _decompose(self, features: Tensor, count: int) -> tuple[SampledGraph, tuple[Check, ...]]:
+        """The eigenvectors of the sample's graph; patches without an edge are left out of it."""
+        affinity = self._affinity(features).double()
+        degrees = sparse.row_sums(affinity)
+        joined = degrees > 0
+        if int(joined.sum()) <= max(count, self.params.k):
+            raise NumericalError(
+                f"{int(joined.sum())} of {len(features)} sampled patches have an edge:"
+                f" too few for {count} eigenvectors and {self.params.k} clusters"
+            )
+        pairs = leading_eigenpairs(affinity, count, solver=self.params.solver)
+        graph = SampledGraph(
+            features[joined],
+            pairs.vectors[joined].float(),
+            pairs.values.float(),
+            degrees[joined].float(),
+            reach_of(features, self.params.neighbours)[joined],
+        )
+        parts = part_vectors(affinity).shape[1]
+        note = "" if parts <= count else "more parts than eigenvectors: the lightest parts have no vector of their own"
+        limit = tolerance(torch.float64)
+        return graph, (
+            Check("decomposition_residual", pairs.residual, limit, passed=pairs.residual <= limit),
+            Check("graph_parts", float(parts), None, passed=True, note=note),
+            Check("patches_without_edges", float((~joined).sum()), None, passed=True),
+        )
+
+    def _embedded(self, features: Tensor) -> Tensor:
+        """What is compared with the centres, (..., n) of (..., D) features."""
+        return self._rows(self._extended(features.flatten(0, -2))).view(*features.shape[:-1], -1)
+
+    def _extended(self, features: Tensor) -> Tensor:
+        """Values of the eigenvectors, (N, n), at (N, D) features."""
+        graph = self._fitted()[1].to(features.device)
+        if self.params.extension == "nystrom":
+            return graph.formula(features, neighbours=self.params.neighbours, graph=self.params.graph)
+        return graph.nearest(features, self.params.extension_neighbours)
+
+    def _rows(self, values: Tensor) -> Tensor:
+        return functional.normalize(values, dim=-1) if self.params.row_normalise else values
+
+    def _input(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """The unit vectors that the graph compares, of levels (..., C_l): (..., D)."""
+        return feature_input(self.params.input, levels, self._standardiser)
+
+    def _fitted(self) -> tuple[Centres, SampledGraph]:
+        if self._centres is None or self._graph is None:
+            raise RuntimeError("Nystrom: fit or load a state before predicting")
+        return self._centres, self._graph

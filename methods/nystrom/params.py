@@ -1,0 +1,52 @@
+"""Parameters of ``nystrom``. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from methods.params import CentreParams
+
+
+class NystromParams(CentreParams):
+    """Spectral clustering of sampled patches (Ng, Jordan and Weiss, 2001), extended to all other patches."""
+
+    k: int = Field(64, ge=2, description="number of clusters")
+
+    samples: int = Field(
+        4000, ge=2, description="training patches in the graph, drawn uniformly; all if there are no more"
+    )
+    input: Literal["last_l2", "all_standardised_l2"] = Field(
+        "last_l2", description="what the graph compares: the last level, or all levels standardised per channel"
+    )
+    graph: Literal["knn", "mutual"] = Field(
+        "knn", description="union of the nearest neighbours by cosine similarity, or mutual neighbours only"
+    )
+    neighbours: int = Field(32, ge=1, description="nearest neighbours of a patch in the sample, clipped to samples - 1")
+    eigenvectors: int | None = Field(
+        None, ge=1, description="leading eigenvectors, the trivial one included; null: as many as clusters"
+    )
+    solver: Literal["eigh", "arpack", "lobpcg"] = Field(
+        "arpack", description="dense reference, Lanczos, or conjugate gradients, in float64"
+    )
+    row_normalise: bool = Field(True, description="a patch's values of the eigenvectors are scaled to unit length")
+
+    extension: Literal["nearest", "nystrom"] = Field(
+        "nearest",
+        description="values of the eigenvectors outside of the sample: the mean of the nearest sampled patches', or "
+        "the Nystrom formula",
+    )
+    extension_neighbours: int = Field(
+        1, ge=1, description="sampled patches whose mean is taken, for extension: nearest; clipped to the sample"
+    )
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """As many eigenvectors as clusters, and fewer than there are samples."""
+        if self.eigenvectors is None:
+            object.__setattr__(self, "eigenvectors", self.k)
+        for name in ("k", "eigenvectors"):
+            if getattr(self, name) >= self.samples:
+                raise ValueError(f"{name} = {getattr(self, name)} must be below samples = {self.samples}")
+        return self

@@ -1,0 +1,194 @@
+"""The nystrom method as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from sklearn.cluster import SpectralClustering
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor
+
+from common.errors import ConfigError
+from methods.eigensolvers import Solver
+from methods.errors import NumericalError
+from methods.graphs.features import feature_graph
+from methods.graphs.options import GraphOptions
+from methods.interface import Spectral
+from methods.nystrom.method import Nystrom
+from methods.nystrom.params import NystromParams
+from methods.registry import complete_params
+from methods.spectral_health import method_checks
+from methods.testing import MemorySource, fit, same_state, scenes
+
+SMALL: dict[str, Any] = {"k": 5, "samples": 300, "neighbours": 10, "restarts": 5}
+SOLVERS = get_args(Solver)
+
+
+def fitted(source: MemorySource, **params: Any) -> Nystrom:
+    method = fit("nystrom", {**SMALL, **params}, source)
+    assert isinstance(method, Nystrom)
+    return method
+
+
+def labels(method: Nystrom, source: MemorySource) -> Tensor:
+    return method.predict(source.batch(range(len(source)))).argmax(1)
+
+
+def parts(source: MemorySource, *bounds: slice) -> list[MemorySource]:
+    return [MemorySource([level[part] for level in source.features], source.pixels[part]) for part in bounds]
+
+
+@pytest.mark.parametrize("kind", ["knn", "mutual"])
+@pytest.mark.parametrize("row_normalise", [True, False])
+def test_clusters_the_sample_as_scikit_learn_does(kind: Any, row_normalise: bool) -> None:
+    """Both cluster the leading eigenvectors; scikit-learn divides rows by the root of the degree."""
+    source, _ = scenes(6, (6, 7), noise=0.4)
+    method = fitted(source, graph=kind, neighbours=30, row_normalise=row_normalise, samples=6 * 6 * 7)
+    features = torch.nn.functional.normalize(source.features[-1].flatten(0, 2), dim=1)
+    affinity = feature_graph(features, neighbours=30, options=GraphOptions(kind=kind)).to_dense().double()
+    oracle = SpectralClustering(5, affinity="precomputed", n_init=20, random_state=0).fit_predict(affinity.numpy())
+    assert adjusted_rand_score(oracle, labels(method, source).flatten()) > 0.95
+
+
+@pytest.mark.parametrize("extension", ["nearest", "nystrom"])
+@pytest.mark.parametrize("input", ["last_l2", "all_standardised_l2"])
+def test_groups_are_told_apart_in_images_that_were_not_sampled(extension: str, input: str) -> None:
+    both, truth = scenes(16, (6, 7), groups=5, noise=0.1)
+    train, unseen = parts(both, slice(8), slice(8, 16))
+    method = fitted(train, extension=extension, input=input, extension_neighbours=3)
+    assert adjusted_rand_score(truth[8:].flatten(), labels(method, unseen).flatten()) > 0.95
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_solvers_agree(solver: Solver) -> None:
+    source, _ = scenes(8, noise=0.3)
+    reference = labels(fitted(source, solver="eigh"), source)
+    method = fitted(source, solver=solver)
+    assert adjusted_rand_score(reference.flatten(), labels(method, source).flatten()) > 0.99
+    residual = next(check for check in method.checks if check.name == "decomposition_residual")
+    assert residual.passed
+    assert residual.value is not None
+    assert residual.value <= 1e-5
+
+
+@pytest.mark.parametrize("extension", ["nearest", "nystrom"])
+def test_functions_of_unseen_images_come_near_to_their_own_kernels(extension: str) -> None:
+    both, _ = scenes(24, (6, 7), noise=0.3)
+    train, unseen = parts(both, slice(16), slice(16, 24))
+    method = fitted(train, extension=extension, samples=600, neighbours=40)
+    assert isinstance(method, Spectral)
+    checks = {check.name: check for check in method_checks(method, [unseen.batch(range(8))])}
+    assert all(check.passed for check in checks.values())
+    angle = checks["angle_largest"].value
+    assert angle is not None
+    assert angle < 20
+
+
+def test_a_sample_of_all_patches_gives_back_its_own_eigenvectors() -> None:
+    source, _ = scenes(6, noise=0.3)
+    method = fitted(source, samples=10_000)
+    functions = method.eigenfunctions(source.batch(range(6))).permute(0, 2, 3, 1).flatten(0, 2)
+    torch.testing.assert_close(functions, method.state_dict()["vectors"])
+    checks = {check.name: check for check in method_checks(method, [source.batch(range(6))])}
+    angle, residual = checks["angle_largest"].value, checks["residual_largest"].value
+    assert angle is not None
+    assert residual is not None
+    assert angle < 0.1
+    assert residual < 1e-5
+
+
+def test_parts_that_no_edge_joins_are_clusters() -> None:
+    truth = torch.arange(5 * 36).view(5, 6, 6) % 3
+    noise = 0.1 * torch.rand(5, 6, 6, 3, 4, generator=torch.Generator().manual_seed(0))
+    features = ((1 + noise) * torch.eye(3)[truth][..., None]).flatten(3)
+    features[0, 0, 0] = 0  # and a patch without any edge
+    source = MemorySource([features])
+    method = fitted(source, k=3)
+    assert adjusted_rand_score(truth.flatten()[1:], labels(method, source).flatten()[1:]) == 1
+    checks = {check.name: check for check in method.checks}
+    assert (checks["graph_parts"].value, checks["patches_without_edges"].value) == (3, 1)
+    assert not checks["graph_parts"].note
+    few = {check.name: check for check in fitted(source, k=2).checks}
+    assert few["graph_parts"].note.startswith("more parts than eigenvectors")
+
+
+def test_constant_features_give_finite_scores_and_say_that_they_collapsed() -> None:
+    source = scenes(4)[0]
+    alike = MemorySource([torch.full_like(level, 0.3) for level in source.features])
+    method = fitted(alike)
+    assert bool(method.predict(alike.batch([0])).isfinite().all())
+    used = next(check for check in method.checks if check.name == "training_clusters_in_use")
+    assert len(labels(method, alike).unique()) == used.value == 1
+    assert not used.passed
+
+
+def test_features_of_zeros_are_an_error() -> None:
+    nothing = MemorySource([torch.zeros(2, 4, 4, 6)])
+    with pytest.raises(NumericalError, match="0 of 32 sampled patches have an edge: too few for 5 eigenvectors and 5"):
+        fitted(nothing)
+
+
+def test_a_single_image_is_enough() -> None:
+    source, truth = scenes(1, (8, 8), groups=3, noise=0.05)
+    method = fitted(source, k=3)
+    assert adjusted_rand_score(truth.flatten(), labels(method, source).flatten()) > 0.95
+
+
+def test_too_many_clusters_or_eigenvectors_are_refused() -> None:
+    source = scenes(1, (4, 5))[0]
+    with pytest.raises(ConfigError, match="k = 21"):
+        fitted(source, k=21)
+    with pytest.raises(ConfigError, match="eigenvectors = 20: expected fewer than the 20 patches in the graph"):
+        fitted(source, eigenvectors=20)
+
+
+def test_nan_is_refused_by_the_name_of_its_image() -> None:
+    source = scenes(3)[0]
+    method = fitted(source)
+    source.features[-1][1, 2, 2] = torch.nan
+    with pytest.raises(NumericalError, match="image1 holds NaN"):
+        method.predict(source.batch([0, 1]))
+    with pytest.raises(NumericalError, match="image1 holds NaN"):
+        method.eigenfunctions(source.batch([0, 1]))
+    with pytest.raises(NumericalError, match="NaN"):
+        fitted(source)
+
+
+def test_threads_change_no_bit_of_what_is_predicted() -> None:
+    before, found = torch.get_num_threads(), []
+    source = scenes(6)[0]
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(labels(fitted(source), source))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
+def test_a_sample_is_drawn_only_where_there_are_more_patches() -> None:
+    source = scenes(6)[0]
+    assert same_state(fitted(source, samples=6 * 42), fitted(source, samples=5000))
+    assert len(fitted(source, samples=100).state_dict()["features"]) == 100
+
+
+def test_predicting_before_a_fit_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="fit or load a state"):
+        Nystrom(NystromParams()).predict(scenes(1)[0].batch([0]))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"samples": 64, "k": 64}, "k = 64 must be below samples = 64"),
+        ({"samples": 100, "eigenvectors": 100}, "eigenvectors = 100 must be below samples = 100"),
+        ({"solver": "lobcpg"}, 'unknown solver of nystrom "lobcpg"; did you mean "lobpcg"'),
+        ({"extension": "farthest"}, 'unknown extension of nystrom "farthest"'),
+        ({"neighbours": 0}, "neighbours = 0"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        complete_params("nystrom", params)
