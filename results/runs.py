@@ -12,7 +12,6 @@ Every file appears whole or not at all, payload before record, so a crash at any
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from common.collection import no_collection
 from common.errors import StoreError
 from common.files import write_bytes
 from results import claims
@@ -135,7 +135,7 @@ class RunRecords:
 
     def load_all(self, *, verify: bool = False) -> list[Run]:
         """All runs whose fit has a record, in the order of their ids; ``verify`` as in ``load_run``."""
-        with _no_collection():
+        with no_collection():
             return [run for run_id in self.runs() if (run := self.load_run(run_id, verify=verify)) is not None]
 
     def summaries(self) -> list[RunSummary]:
@@ -146,7 +146,7 @@ class RunRecords:
         Raises:
             StoreError: a newer release wrote a record.
         """
-        with _no_collection():
+        with no_collection():
             return [found for run_id in self.runs() if (found := self._summary(run_id)) is not None]
 
     def _summary(self, run_id: str) -> RunSummary | None:
@@ -273,18 +273,6 @@ class RunRecords:
     def owner(self, run_id: str) -> dict[str, Any]:
         """What the run's owner says of itself (host, pid, since, ...); empty where nobody works on it."""
         return claims.owner(self.run_folder(run_id)) if self.is_claimed(run_id) else {}
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: with thousands of records in the making it goes over all of them again and again."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def _sha256(path: Path) -> str:

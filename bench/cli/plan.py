@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.options import DEFAULT_OUT, Changes, Debug, Grid, Json, Out, Roots, data_roots, find_store
 from bench.cli.output import say, show_json, show_table
+from common.collection import no_collection
 
 if TYPE_CHECKING:
     from bench.plan.model import Plan
@@ -28,11 +29,12 @@ def plan(
     from bench.plan.show import plan_json
 
     data_roots(data_root)
-    made = make_plan(load_grid(grid, changes or ()), find_store(out), out)
-    if as_json:
-        show_json(plan_json(made))
-    else:
-        show_plan(made)
+    with no_collection():
+        made = make_plan(load_grid(grid, changes or ()), find_store(out), out)
+        if as_json:
+            show_json(plan_json(made))
+        else:
+            show_plan(made)
     return 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from bench.cli.output import say, show_json, show_table
+from common.collection import no_collection
 
 if TYPE_CHECKING:
     from bench.plan.overview import RunStatus
@@ -34,23 +36,30 @@ def status(
     from bench.executors.slurm.overlay import settle_and_look, with_queue
     from bench.grid.load import grid_name
     from bench.plan.overview import overview
-    from bench.plan.titles import LABELS_NOTE
     from results.store import Store
 
     store = Store.open(out)
     board = settle_and_look(store)
-    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
-    shown = [run for run in found if not state or run.condition.state in state]
-    if as_json:
-        show_json([_json(run) for run in shown])
-        return 0
+    with no_collection():
+        found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+        shown = [run for run in found if not state or run.condition.state in state]
+        if as_json:
+            show_json([_json(run) for run in shown])
+        else:
+            _show_table(found, shown)
+    return 0
+
+
+def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
+    """The runs ``shown`` as a table, then the counts of all that were ``found``."""
+    from bench.plan.titles import LABELS_NOTE
+
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
     counts = Counter(run.condition.state for run in found)
     say(f"{len(found)} runs: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
-    return 0
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.plan.current import CurrentCode
 from bench.plan.model import Condition
+from bench.plan.runs import views_of
 from bench.plan.snapshot import Snapshot
 from bench.plan.states import Code, condition
 from bench.progress import PROGRESS_FILE, Progress, read_progress
@@ -68,17 +69,18 @@ def overview(store: Store, grid: str | None = None, code: Code | None = None) ->
             raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
         manifests = [manifest for manifest in manifests if manifest.name == grid]
     reader = _Reader(store, code or CurrentCode())
-    found = [reader.status(manifest, row, seed) for manifest, row, seed in _wanted(manifests)]
+    found = [reader.status(*wanted) for wanted in _wanted(manifests)]
     if grid is None:
         found += reader.others({run.run_id for run in found})
     return found
 
 
-def _wanted(manifests: list[Manifest]) -> Iterator[tuple[Manifest, ManifestRow, int]]:
+def _wanted(manifests: list[Manifest]) -> Iterator[tuple[Manifest, ManifestRow, int, tuple[View, ...]]]:
     for manifest in manifests:
         for row in manifest.rows:
+            views = views_of(row.protocols)
             for seed in row.runs:
-                yield manifest, row, seed
+                yield manifest, row, seed, views
 
 
 class _Reader:
@@ -88,11 +90,10 @@ class _Reader:
         self._store, self._code = store, code
         self._snapshot = Snapshot(store)
 
-    def status(self, manifest: Manifest, row: ManifestRow, seed: int) -> RunStatus:
-        """A run that a grid asks for."""
-        views = {view.view_id: view for p in row.protocols for view in (p.view, p.fit_view) if view is not None}
+    def status(self, manifest: Manifest, row: ManifestRow, seed: int, views: tuple[View, ...]) -> RunStatus:
+        """A run that a grid asks for, with the views that its row asks for."""
         known = (manifest.name, row.title, seed, row.uses_labels)
-        return self._read(row.runs[seed], *known, tuple(views.values()))
+        return self._read(row.runs[seed], *known, views)
 
     def others(self, known: set[str]) -> list[RunStatus]:
         """All other runs, in alphabetical order."""

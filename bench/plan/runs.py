@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bench.plan.model import PlannedRun
 from bench.plan.rows import ResolvedRow, base_spec
 from results.identity import digest
-from results.specification import FitSpec, View
+from results.specification import FitSpec, Protocol, View, shared
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
     places: dict[str, _Place] = {}
     groups: dict[str, int] = {}
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        features, views = features_key(row.specs[0]), _views(row)
+        features, views = features_key(row.specs[0]), views_of(row.protocols)
         group = groups.setdefault(features, len(groups))
         for seed, (spec, run_id) in enumerate(zip(row.specs, row.run_ids, strict=True)):
             base = base_spec(spec)
@@ -47,9 +47,10 @@ def features_key(spec: FitSpec) -> str:
     return digest([spec.data.model_dump(), spec.features.model_dump(), spec.backbone.model_dump()])
 
 
-def _views(row: ResolvedRow) -> tuple[View, ...]:
-    wanted = (view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None)
-    return _unique(wanted)
+def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:
+    """All that protocols look at, each view once."""
+    wanted = (view for protocol in protocols for view in (protocol.view, protocol.fit_view) if view is not None)
+    return _unique(shared(view) for view in wanted)
 
 
 def _unique(views: Iterable[View]) -> tuple[View, ...]:

@@ -100,3 +100,10 @@ def test_a_base_always_comes_first_and_no_run_twice(
     assert {spec.run_id for row in found for spec in row.specs} == {run.run_id for run in runs if run.asked_for}
     for index, run in enumerate(runs):
         assert run.requires is None or run.requires in ids[:index]
+
+
+def test_views_that_are_equal_are_one_object_and_others_are_not(rows: Rows) -> None:
+    runs = plan(rows, "{runs: [{method: kmeans}, {method: neuralef}, {method: kmeans, eval_subset: 8, seeds: [1]}]}")
+    by_id = {view.view_id: view for run in runs for view in run.views}
+    assert all(view is by_id[view.view_id] for run in runs for view in run.views)
+    assert {view.subset for view in by_id.values()} == {None, 8}

@@ -1,0 +1,22 @@
+"""The garbage collector, where thousands of small objects are made at once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Pause the garbage collector: with thousands of records in the making it goes over all of them again and again.
+
+    Blocks may be nested; the outermost one starts it again, if it was running.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
