@@ -26,20 +26,23 @@ def check_method(
 ) -> int:
     """Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is told.
 
+    Tiny runs with the labels permuted on disk, and removed, must give the same bits.
     Exit code 1 if it breaks a promise.
     """
     from methods.registry import complete_params
 
     params = plain_parameters(parameters or [])
     complete_params(method, params)
+    from bench.run.firewall import DISK_CHECKS, disk_violations
     from methods.contract import CHECKS, Subject, violations
 
-    found = violations(Subject(method, params))
+    found = {**violations(Subject(method, params)), **disk_violations(method, params)}
+    promises = (*CHECKS, *DISK_CHECKS)
     if as_json:
-        show_json({name: found.get(name) for name in CHECKS})
+        show_json({name: found.get(name) for name in promises})
     else:
-        show_table(("", "promise", ""), [_row(name, found.get(name)) for name in CHECKS])
-        say(f"\n{method}: {len(CHECKS) - len(found)} of {len(CHECKS)} promises kept")
+        show_table(("", "promise", ""), [_row(name, found.get(name)) for name in promises])
+        say(f"\n{method}: {len(promises) - len(found)} of {len(promises)} promises kept")
     return 1 if found else 0
 
 
