@@ -125,3 +125,15 @@ def test_pixels_that_are_not_finite_are_refused(value: float) -> None:
     pixels[0, 1, 1, 2] = value
     with pytest.raises(NumericalError, match="pixels of the graph hold NaN or infinite values"):
         pixel_graph(pixels)
+
+
+def test_a_full_training_batch_is_stored_by_its_edges() -> None:
+    """16 images of 30 x 30 patches: a dense matrix has N x N entries, 829 MB in float32."""
+    graph = pixel_graph(draw_pixels(16, 30, 30, 0, 3))
+    nodes, edges = 14400, graph.values().numel()
+    assert graph.shape == (nodes, nodes)
+    assert graph.layout != torch.strided
+    assert 10 * nodes <= edges <= 2 * (10 + 5) * nodes  # either end of an edge may have chosen the other
+    index = [graph.crow_indices(), graph.col_indices()] if graph.layout == torch.sparse_csr else [graph.indices()]
+    stored = sum(part.numel() * part.element_size() for part in (graph.values(), *index))
+    assert stored < 0.01 * nodes * nodes * 4
