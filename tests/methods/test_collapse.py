@@ -36,26 +36,15 @@ def test_constant_columns_score_better_than_the_true_groups(noise: float) -> Non
     assert published_loss(source, torch.full((160, 5), 0.2)) < published_loss(source, groups)
 
 
-def trained(seed: int, noise: str) -> tuple[NeuralEF, float]:
-    """A fit, and the largest deviation over patches of any of its soft assignments."""
+def spread(seed: int, noise: str) -> float:
+    """The largest deviation over patches of any soft assignment of a fit."""
     source = scenes(8, (4, 5), noise=1.0)[0]
     method = fit("neuralef", {**PARAMS, "noise": noise}, source, seed)
     assert isinstance(method, NeuralEF)
-    return method, float(method.eigenfunctions(source.batch(range(8))).std((0, 2, 3)).max())
+    return float(method.eigenfunctions(source.batch(range(8))).std((0, 2, 3)).max())
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_training_without_noise_ends_in_columns_that_hardly_vary(seed: int) -> None:
-    assert trained(seed, "none")[1] < 0.1
-    assert trained(seed, "gumbel")[1] > 0.3
-
-
-def test_a_training_that_ends_in_one_cluster_is_told() -> None:
-    """The check looks at the largest column of each patch: of nearly constant ones, one is largest everywhere here.
-
-    Where two nearly constant columns cross, as they do from other seeds, the check sees two clusters and passes.
-    """
-    collapsed, sound = (trained(0, noise)[0] for noise in ("none", "gumbel"))
-    assert [(check.passed, check.value) for check in collapsed.checks] == [(False, 1.0)]
-    assert "collapsed" in collapsed.checks[0].note
-    assert [check.passed for check in sound.checks] == [True]
+    assert spread(seed, "none") < 0.1
+    assert spread(seed, "gumbel") > 0.3
