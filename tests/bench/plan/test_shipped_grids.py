@@ -168,13 +168,17 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
 
 def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
-    assert [(row.row.settings.method, row.specs[0].params.get("input")) for row in plan.rows] == [
-        ("kmeans", "last"),
-        ("kmeans", "last_l2"),
-        ("kmeans", "all_standardised_l2"),
-        ("neuralef", None),
-        ("neuralef_kmeans", "hidden"),
-        ("spin", "eigenfunctions_l2"),
+    keys = ("input", "iterations")
+    assert [(row.row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
+        ("kmeans", "last", 100),
+        ("kmeans", "last_l2", 100),
+        ("kmeans", "all_standardised_l2", 100),
+        ("kmeans", "last", 10),
+        ("kmeans", "last_l2", 10),
+        ("kmeans", "all_standardised_l2", 10),
+        ("neuralef", None, None),
+        ("neuralef_kmeans", "hidden", 100),
+        ("spin", "eigenfunctions_l2", 100),
     ]
     assert {run.spec.params["k"] for run in plan.runs} == {64}
     assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)
