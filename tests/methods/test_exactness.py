@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from benchmark_scripts import load_script
 from torch import nn
 
 from methods.objective import Penalty
@@ -18,14 +16,7 @@ from methods.objective import Penalty
 
 @pytest.fixture(scope="module")
 def rbf() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "exactness_rbf.py"
-    spec = importlib.util.spec_from_file_location("exactness_rbf", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("exactness_rbf")
 
 
 def test_the_reference_is_a_product_of_two_kernels_on_the_line(rbf: ModuleType) -> None:

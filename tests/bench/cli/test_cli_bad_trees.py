@@ -31,6 +31,15 @@ def refused(bench: Bench, lab: Lab, root: Path, dataset: str, count: int) -> str
     return line
 
 
+def all_are_told(bench: Bench, lab: Lab, root: Path, dataset: str, starts: list[str]) -> None:
+    """``verify`` lists each fault once and nothing else; a run is refused with one of them and their number."""
+    found = verified(bench, dataset, root)
+    assert len(found) == len(starts)
+    for start in starts:
+        assert sum(line.startswith(start) for line in found) == 1, (start, found)
+    assert any(start in refused(bench, lab, root, dataset, 6) for start in starts)
+
+
 def cut(path: Path) -> Path:
     path.write_bytes(path.read_bytes()[:-30])
     return path
@@ -55,11 +64,7 @@ def test_cityscapes(bench: Bench, lab: Lab, tmp_path: Path) -> None:
         f"{beyond}: label value 34 at row 0, column 0; expected 0 to 33",
         f"{twin}: has the same stem as {truncated}",
     ]
-    found = verified(bench, "cityscapes", root)
-    assert len(found) == len(starts)
-    for start in starts:
-        assert sum(line.startswith(start) for line in found) == 1, (start, found)
-    assert any(start in refused(bench, lab, root, "cityscapes", 6) for start in starts)
+    all_are_told(bench, lab, root, "cityscapes", starts)
 
 
 def test_pascal_context(bench: Bench, lab: Lab, tmp_path: Path) -> None:
@@ -80,11 +85,7 @@ def test_pascal_context(bench: Bench, lab: Lab, tmp_path: Path) -> None:
         f"{small}: label of 24 x 32 pixels (height x width), but its image",
         f"{beyond}: label value 460; expected 0 to 459",
     ]
-    found = verified(bench, "pascal_context", root)
-    assert len(found) == len(starts)
-    for start in starts:
-        assert sum(line.startswith(start) for line in found) == 1, (start, found)
-    assert any(start in refused(bench, lab, root, "pascal_context", 6) for start in starts)
+    all_are_told(bench, lab, root, "pascal_context", starts)
 
 
 def test_a_label_value_that_is_no_class_stops_a_run_before_it_trains(bench: Bench, lab: Lab, tmp_path: Path) -> None:

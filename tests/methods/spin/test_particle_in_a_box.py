@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from benchmark_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def box() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks" / "exactness_box.py"
-    spec = importlib.util.spec_from_file_location("exactness_box", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("exactness_box")
 
 
 def test_the_operator_is_minus_the_second_derivative(box: ModuleType) -> None:
