@@ -16,9 +16,9 @@ from bench.evaluation.counting import ScoredImage, assign
 from bench.evaluation.crf import crf_image, refine
 from bench.evaluation.labels import view_label
 from bench.extras import require_crf
-from bench.features import ViewItem, open_view_features
-from bench.features.backbones import load_backbone
+from bench.features import ViewItem
 from bench.features.batches import entries
+from bench.features.fresh import fresh_features
 from bench.run.context import resolve_device
 from bench.run.labels import labels_at_prediction
 from bench.run.looking import scored_images
@@ -29,7 +29,6 @@ from datasets.transforms import apply_crop
 from methods.interface import Spectral
 from results.contingency import ContingencyBuilder
 from results.panels import FUNCTIONS, Panel, scaled, write_panel
-from results.specification import Features
 
 if TYPE_CHECKING:
     from common.geometry import Crop
@@ -126,20 +125,14 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, image_ids)
         if self._look is None or self._look[0] != key:
-            features = open_view_features(
+            features = fresh_features(
                 view,
-                backbone_spec=spec.backbone,
-                features=Features(mode="online"),
+                spec.backbone,
                 images=open_data(view.dataset, self._roots).images(view.split),
                 ids=image_ids,
-                backbone=lambda: load_backbone(spec.backbone.name, spec.backbone.options, self._device),
                 folder=self._store.path / "features",
                 device=self._device,
                 workers=0,
-                inference_batch=8,
-                cache_limit=0,
-                progress=lambda done, total: None,
-                should_stop=lambda: False,
             )
             items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
             self._look = (key, items)

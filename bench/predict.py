@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.evaluation.counting import assign
-from bench.features import open_view_features
-from bench.features.backbones import load_backbone
+from bench.features.fresh import fresh_features
 from bench.run.context import resolve_device
 from bench.run.looking import scored_images
 from bench.run.stored import load_fit
 from common.errors import StoreError
 from common.files import write_bytes
 from datasets.reading import read_image
-from results.specification import Features, View
+from results.specification import View
 
 if TYPE_CHECKING:
     from results.store import Store
@@ -89,20 +88,14 @@ def predict(
     view = next((record.view for record in run.evaluations.values()), None)
     view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
     files = FileImages(images)
-    features = open_view_features(
+    features = fresh_features(
         view,
-        backbone_spec=spec.backbone,
-        features=Features(mode="online"),
+        spec.backbone,
         images=files,
         ids=files.ids,
-        backbone=lambda: load_backbone(spec.backbone.name, spec.backbone.options, chosen),
         folder=store.path / "features",
         device=chosen,
         workers=2,
-        inference_batch=8,
-        cache_limit=0,
-        progress=lambda done, total: None,
-        should_stop=lambda: False,
     )
     method = load_fit(store, run_id, chosen)
     written: list[Path] = []

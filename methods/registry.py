@@ -149,13 +149,20 @@ def method_facts(name: str) -> MethodFacts:
     Raises:
         ConfigError: as ``load_method``.
     """
+    return _facts(name, ())
+
+
+def _facts(name: str, through: tuple[str, ...]) -> MethodFacts:
+    """The facts of a method that the methods ``through`` start from, in a chain."""
     if name in METHODS:
         return METHODS[name].facts
+    if name in through:
+        raise ConfigError(f'method "{name}" starts from its own fit')
     method = load_method(name)
     summary = (method.__doc__ or "").strip().split("\n")[0]
     declared = {key: getattr(method, key) for key in _DECLARED if hasattr(method, key)}
     facts = MethodFacts(name, summary, method.Params, **declared)
-    _require_declared_labels(facts)
+    _require_declared_labels(facts, (*through, name))
     return facts
 
 
@@ -193,15 +200,13 @@ def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return complete_params(facts.fit_from, base)
 
 
-def _require_declared_labels(facts: MethodFacts) -> None:
+def _require_declared_labels(facts: MethodFacts, through: tuple[str, ...]) -> None:
     """Refuse a method that labels reach by another way than the one it declares."""
     if facts.uses_labels:
         return
-    if facts.fit_from == facts.name:
-        raise ConfigError(f'method "{facts.name}" starts from its own fit')
     if facts.labels_at_prediction:
         raise ConfigError(f'method "{facts.name}": labels_at_prediction needs uses_labels = True, so that it is marked')
-    if facts.fit_from is not None and method_facts(facts.fit_from).uses_labels:
+    if facts.fit_from is not None and _facts(facts.fit_from, through).uses_labels:
         raise ConfigError(
             f'method "{facts.name}" starts from {facts.fit_from}, which uses labels: it must declare uses_labels = True'
         )

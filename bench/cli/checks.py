@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cli.output import warn
+from bench.cli.output import say, warn
 from bench.cli.progress import counted
 from bench.extras import require_crf
 from bench.order import Execution
@@ -116,6 +116,7 @@ def fetch_weights(plan: Plan) -> None:
     """
     from bench.features.backbones import load_backbone
 
+    say(f"fetching weights: {', '.join(plan.provisional)}")
     wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
     for backbone in wanted.values():
         load_backbone(backbone.name, backbone.options, "cpu")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
 from bench.cli.output import say, show_json, show_table
 from common.errors import UserError
 
@@ -31,11 +31,8 @@ def compare(
     a: What,
     b: What,
     out: Out = DEFAULT_OUT,
-    protocol: Annotated[str | None, typer.Option("--protocol", help="One protocol; default: all.")] = None,
-    matching: Annotated[
-        str | None,
-        typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
-    ] = None,
+    protocol: Protocol = None,
+    matching: Matching = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="How far a score may move, in points of per cent.")
     ] = 0.0,

@@ -38,6 +38,11 @@ Changes = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+Protocol = Annotated[str | None, typer.Option("--protocol", help="One protocol; default: all that the grids ask for.")]
+Matching = Annotated[
+    str | None,
+    typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Jobs = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, parse_device
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots, data_roots, parse_device
 from bench.cli.output import say, show_json, warn
 from bench.cli.progress import counted
 
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from results.store import Store
 
 Told = Callable[[int, int], None]
+Published = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--published",
+        help="The same for numbers on this data set, or on all; may be given several times. Default: the measured.",
+        metavar="DATASET",
+    ),
+]
+ForGallery = Annotated[
+    bool,
+    typer.Option(
+        "--gallery/--no-gallery",
+        help="With --all: predict a few images anew for the gallery, unless the store has them already.",
+    ),
+]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 
@@ -35,14 +50,8 @@ def report(
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex (to include), standalone (a LaTeX document) or csv.")
     ] = "markdown",
-    protocol: Annotated[
-        str | None,
-        typer.Option("--protocol", help="One protocol; default: all that the grids ask for."),
-    ] = None,
-    matching: Annotated[
-        str | None,
-        typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
-    ] = None,
+    protocol: Protocol = None,
+    matching: Matching = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
@@ -57,21 +66,8 @@ def report(
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
     ] = False,
-    published: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--published",
-            help="The same for numbers on this data set, or on all; may be given several times. Default: the measured.",
-            metavar="DATASET",
-        ),
-    ] = None,
-    gallery: Annotated[
-        bool,
-        typer.Option(
-            "--gallery/--no-gallery",
-            help="With --all: predict a few images anew for the gallery, unless the store has them already.",
-        ),
-    ] = True,
+    published: Published = None,
+    gallery: ForGallery = True,
     device: Annotated[str, typer.Option("--device", help="For the gallery: auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Roots = None,
     as_json: Json = False,

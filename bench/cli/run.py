@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,6 @@ def run(
     from bench.cli.slurm import slurm_launch
     from bench.grid.load import load_grid
     from bench.order import Execution
-    from bench.plan.show import plan_lines
 
     check_executor(executor, jobs)
     execution = Execution(
@@ -93,7 +93,6 @@ def run(
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     devices = () if on_slurm else parse_gpus(gpus)
     roots = data_roots(data_root, loaded.data_roots)
-    at_a_time = jobs_of(jobs, loaded, execution, devices)
     made = _plan(loaded, out, rerun_stale)
     check_plan(made, execution, roots)
     if dry_run:
@@ -102,19 +101,12 @@ def run(
     if on_slurm:
         on_slurm.check(made, show_only=print_sbatch)
     if made.provisional:
-        say(f"fetching weights: {', '.join(made.provisional)}")
         fetch_weights(made)
         made = _plan(loaded, out, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)
-    for line in plan_lines(made):
-        say(line)
-    return _carry_out(
-        made,
-        execution,
-        roots.roots,
-        lambda store: on_slurm.executor(store) if on_slurm else make_executor(execution, store, at_a_time, devices),
-    )
+    here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
+    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
 
 
 def _plan(grid: LoadedGrid, out: Path, rerun_stale: bool) -> Plan:
@@ -126,8 +118,11 @@ def _plan(grid: LoadedGrid, out: Path, rerun_stale: bool) -> Plan:
 
 def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
     from bench.cli.launch import launch, tell_tables
+    from bench.plan.show import plan_lines
     from results.store import Store
 
+    for line in plan_lines(plan):
+        say(line)
     store = Store.open(plan.store, create=True)
     stale = sum(run.condition.state == "stale" and run.condition.finished for run in plan.runs)
     if stale:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.extras import require_crf
-from bench.run.checkpoint import RunCheckpoint
 from bench.run.context import Run
 from bench.run.evaluation import evaluate, view_features
 from bench.run.fit import fit, training_patches
@@ -59,7 +57,7 @@ def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
     if record is None or record.status == "failed":
         record, method = fit(run)
         return record, lambda: method
-    RunCheckpoint(run.folder / CHECKPOINT_FILE, math.inf).remove()  # a kill may have come between record and removal
+    (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # a kill may have come between record and removal
     return record, lambda: load_fit(run.store, run.spec.run_id, run.device)
 
 

@@ -84,6 +84,15 @@ def test_a_method_that_starts_from_itself_is_refused(tmp_path: Path) -> None:
         registry.method_facts(f"{path}:Mine")
 
 
+def test_methods_that_start_from_each_other_are_refused(tmp_path: Path) -> None:
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{one}.py").write_text(
+            FILE.replace("uses_labels = True", f'fit_from = "{tmp_path}/{other}.py:Mine"')
+        )
+    with pytest.raises(ConfigError, match="starts from its own fit"):
+        registry.method_facts(f"{tmp_path}/a.py:Mine")
+
+
 def test_an_unknown_method_is_met_with_the_nearest() -> None:
     for function in (registry.method_facts, registry.load_method, registry.params_model):
         with pytest.raises(ConfigError, match='unknown method "kmean"; did you mean "kmeans"'):
