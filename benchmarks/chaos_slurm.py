@@ -32,7 +32,7 @@ defaults:
   features: {mode: cache}
   backbone_options: {weights: random}
   params: {k: 4}
-executor: {runs_per_job: 3, cpus: 1, mem: 2000M, time: 30m, signal_delay: 10}
+executor: {runs_per_job: 3, cpus: 1, mem: 3500M, time: 30m, signal_delay: 10}
 runs:
   - {method: kmeans, seeds: [0, 1, 2, 3]}
   - {method: neuralef, seeds: [0, 1, 2, 3], params: {epochs: EPOCHS, batch_size: 4}}
