@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]
         for index in range(first, len(items), step):
             results[index] = function(items[index])
 
-    with threadpool_limits(1, "blas"):
+    with _pools().limit(limits=1, user_api="blas"):
         if min(len(items), torch.get_num_threads()) <= 1:
             with one_thread():
                 task(0, 1)
@@ -65,3 +66,9 @@ def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]
             with side_by_side() as (threads, run):
                 run(lambda thread: task(thread, threads))
     return [results[index] for index in range(len(items))]
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The thread pools of numpy and scipy, which are loaded once; looking for them takes milliseconds."""
+    return ThreadpoolController()

@@ -28,6 +28,7 @@ def test_equals_the_literal_sum(height: int, width: int, weight: float, binary: 
     found = image_affinity(
         features, pixels, colour_weight=weight, colour=COLOUR, binary=binary, dtype=torch.float64
     ).numpy()
+    assert np.array_equal(found, found.T)
     flat = features.double().flatten(0, 1).numpy()
     unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     colour = np.zeros_like(found)
