@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 LEAST_CLUSTERS = 2
+LEAST_SPREAD = 0.2  # fits without noise, which collapse, stay below 0.1; sound ones lie at 0.9 and above
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,22 @@ def clusters_in_use(scores: Iterable[Tensor]) -> Check:
     for batch in scores:
         used.update(torch.unique(batch.argmax(1)).tolist())
     return collapse_check(len(used))
+
+
+def assignment_spread(assignments: Iterable[Tensor]) -> Check:
+    """Whether soft assignments tell patches apart: a network that collapsed gives nearly the same one to all.
+
+    Its argmax may still change from patch to patch by differences of no weight, so counting clusters does not find it.
+    The value is the largest deviation over patches of any assignment, in units of sqrt((1 - 1/K) / K), which is that
+    of a hard and even assignment to K clusters.
+
+    Args:
+        assignments: (B, K, h, w) soft assignments of training patches, which sum to 1 over K, batch by batch.
+    """
+    rows = torch.cat([batch.double().movedim(1, -1).flatten(0, -2) for batch in assignments])
+    clusters = rows.shape[1]
+    even = math.sqrt((1 - 1 / clusters) / clusters)
+    value = float(rows.std(0, correction=0).max()) / even if clusters > 1 else 0.0
+    passed = value >= LEAST_SPREAD
+    note = "" if passed else "collapsed: the soft assignments are nearly the same for all training patches"
+    return Check("assignment_spread", value if math.isfinite(value) else None, LEAST_SPREAD, passed, note)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from methods.errors import NumericalError
 from methods.graphs.batch import kernel_of
 from methods.graphs.kernel import Kernel
-from methods.health import Check, clusters_in_use
+from methods.health import Check, assignment_spread, clusters_in_use
 from methods.inputs import images_of, one_by_one, require_finite, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
 from methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
@@ -72,8 +72,7 @@ class NeuralEF:
             budget=Budget(params.batch_size, params.epochs, params.steps),
             rate=Cosine(params.lr, params.lr_min),
         )
-        few = islice(patches.batches(0, params.batch_size), math.ceil(_LOOKED_AT / params.batch_size))
-        self.checks = (clusters_in_use(self.predict(batch.to(context.device)) for batch in few),)
+        self.checks = self._collapse_checks(patches, context.device)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
@@ -184,6 +183,13 @@ class NeuralEF:
         psi = normalise_columns(outputs, params.t, params.normalisation)
         terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
         return self._completed(Step(terms.loss, lambda: _measures(terms, psi, temperature)), hidden, batch, context)
+
+    def _collapse_checks(self, patches: PatchSource, device: torch.device) -> tuple[Check, ...]:
+        size = self.params.batch_size
+        few = islice(patches.batches(0, size), math.ceil(_LOOKED_AT / size))
+        scores = [self.predict(batch.to(device)) for batch in few]
+        used = clusters_in_use(scores)
+        return (used, assignment_spread(batch.softmax(1) for batch in scores)) if self.params.discrete else (used,)
 
     def _network(self) -> nn.Module:
         """What is trained: psi, and what a variant trains with it."""

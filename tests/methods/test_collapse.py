@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.graphs.batch import batch_kernel
+from methods.health import assignment_spread
 from methods.neuralef import NeuralEF
 from methods.objective import neuralef_loss, normalise_columns
 from methods.testing import MemorySource, fit, scenes
@@ -36,15 +37,35 @@ def test_constant_columns_score_better_than_the_true_groups(noise: float) -> Non
     assert published_loss(source, torch.full((160, 5), 0.2)) < published_loss(source, groups)
 
 
-def spread(seed: int, noise: str) -> float:
-    """The largest deviation over patches of any soft assignment of a fit."""
+@pytest.mark.parametrize("seed", range(8))
+def test_training_without_noise_collapses_and_is_found_out(seed: int) -> None:
     source = scenes(8, (4, 5), noise=1.0)[0]
-    method = fit("neuralef", {**PARAMS, "noise": noise}, source, seed)
-    assert isinstance(method, NeuralEF)
-    return float(method.eigenfunctions(source.batch(range(8))).std((0, 2, 3)).max())
+    quiet, noisy = (fit("neuralef", {**PARAMS, "noise": noise}, source, seed) for noise in ("none", "gumbel"))
+    assert isinstance(quiet, NeuralEF)
+    assert isinstance(noisy, NeuralEF)
+    assert not all(check.passed for check in quiet.checks)
+    assert all(check.passed for check in noisy.checks)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_training_without_noise_ends_in_columns_that_hardly_vary(seed: int) -> None:
-    assert spread(seed, "none") < 0.1
-    assert spread(seed, "gumbel") > 0.3
+@pytest.mark.parametrize("clusters", [2, 5, 64])
+def test_a_hard_and_even_assignment_has_spread_one(clusters: int) -> None:
+    hard = functional.one_hot(torch.arange(3 * clusters) % clusters).float()
+    check = assignment_spread([hard.T.reshape(1, clusters, 3, clusters)])
+    assert check.value == pytest.approx(1.0)
+    assert check.passed
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_spread_counts_the_share_of_an_assignment_that_changes(share: float) -> None:
+    hard = functional.one_hot(torch.arange(20) % 5).float()
+    soft = share * hard + (1 - share) / 5
+    check = assignment_spread([part.T.reshape(1, 5, 2, 5) for part in soft.split(10)])
+    assert check.value == pytest.approx(share)
+    assert check.passed == (share > 0.2)
+    assert check.passed == (not check.note)
+
+
+def test_assignments_that_are_not_finite_fail() -> None:
+    check = assignment_spread([torch.full((1, 3, 2, 2), float("nan"))])
+    assert check.value is None
+    assert not check.passed

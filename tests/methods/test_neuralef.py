@@ -203,8 +203,8 @@ def test_the_graph_is_charged_to_its_own_stage(source: MemorySource) -> None:
 def test_a_sound_fit_passes_its_checks(source: MemorySource) -> None:
     method = fit("neuralef", {**SMALL, "epochs": 20}, source)
     assert isinstance(method, NeuralEF)
-    assert [check.name for check in method.checks] == ["training_clusters_in_use"]
-    assert method.checks[0].passed
+    assert [check.name for check in method.checks] == ["training_clusters_in_use", "assignment_spread"]
+    assert all(check.passed for check in method.checks)
 
 
 def test_a_collapsed_fit_is_found_out(source: MemorySource) -> None:
