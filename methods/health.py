@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from methods.interface import PatchBatch, PatchSource
+
 LEAST_CLUSTERS = 2
 LEAST_SPREAD = 0.2  # fits without noise, which collapse, stay below 0.1; sound ones lie at 0.9 and above
+_LOOKED_AT = 32  # training images that the checks for collapse predict
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ def collapse_check(used: int) -> Check:
     passed = used >= LEAST_CLUSTERS
     note = "" if passed else "collapsed: every training patch that was looked at is in the same cluster"
     return Check("training_clusters_in_use", float(used), float(LEAST_CLUSTERS), passed, note)
+
+
+def training_scores(
+    predict: Callable[[PatchBatch], Tensor], patches: PatchSource, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """(B, K, h, w) scores of the first training images, in as many whole batches as hold 32 of them.
+
+    Args:
+        predict: of the fitted method.
+        patches: that it was fitted on.
+        batch_size: images a batch.
+        device: that ``predict`` works on.
+    """
+    for batch in islice(patches.batches(0, batch_size), math.ceil(_LOOKED_AT / batch_size)):
+        yield predict(batch.to(device))
 
 
 def clusters_in_use(scores: Iterable[Tensor]) -> Check:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from itertools import islice
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from methods.health import Check, clusters_in_use
+from methods.health import Check, clusters_in_use, training_scores
 from methods.inputs import images_of, require_finite, require_patches, standardisation
 from methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
 from methods.label_params import LinearProbeParams
 from methods.labels import batch_labels, classifier, cross_entropy, require_classes
 from methods.trainer import Budget, Cosine, Step, train
-
-_LOOKED_AT = 32  # training images that the check for collapse predicts
 
 
 class _Probe(nn.Module):
@@ -78,8 +74,8 @@ class LinearProbe:
             budget=Budget(self.params.batch_size, self.params.epochs, self.params.steps),
             rate=Cosine(self.params.lr, 0.0),
         )
-        few = islice(patches.batches(0, self.params.batch_size), math.ceil(_LOOKED_AT / self.params.batch_size))
-        self.checks = (clusters_in_use(self.predict(batch.to(context.device)) for batch in few),)
+        scores = training_scores(self.predict, patches, self.params.batch_size, context.device)
+        self.checks = (clusters_in_use(scores),)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:

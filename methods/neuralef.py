@@ -5,8 +5,6 @@ Deng and Luo, *Learning Neural Eigenfunctions for Unsupervised Semantic Segmenta
 
 from __future__ import annotations
 
-import math
-from itertools import islice
 from typing import Self
 
 import torch
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from methods.errors import NumericalError
 from methods.graphs.batch import kernel_of
 from methods.graphs.kernel import Kernel
-from methods.health import Check, assignment_spread, clusters_in_use
+from methods.health import Check, assignment_spread, clusters_in_use, training_scores
 from methods.inputs import images_of, one_by_one, require_finite, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
 from methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
@@ -24,7 +22,6 @@ from methods.psi import Psi
 from methods.trainer import Budget, Cosine, Step, train
 
 _GRAPH = "graph_statistics."  # mean and deviation of a level, in the state
-_LOOKED_AT = 32  # training images that the check for collapse predicts
 
 
 class NeuralEF:
@@ -185,9 +182,7 @@ class NeuralEF:
         return self._completed(Step(terms.loss, lambda: _measures(terms, psi, temperature)), hidden, batch, context)
 
     def _collapse_checks(self, patches: PatchSource, device: torch.device) -> tuple[Check, ...]:
-        size = self.params.batch_size
-        few = islice(patches.batches(0, size), math.ceil(_LOOKED_AT / size))
-        scores = [self.predict(batch.to(device)) for batch in few]
+        scores = list(training_scores(self.predict, patches, self.params.batch_size, device))
         used = clusters_in_use(scores)
         return (used, assignment_spread(batch.softmax(1) for batch in scores)) if self.params.discrete else (used,)
 

@@ -70,5 +70,7 @@ def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]
 
 @cache
 def _pools() -> ThreadpoolController:
-    """The thread pools of numpy and scipy, which are loaded once; looking for them takes milliseconds."""
+    """The thread pools of numpy and scipy, looked for once, which takes milliseconds."""
+    import scipy.linalg  # noqa: F401  # a pool that is loaded later would not be found
+
     return ThreadpoolController()

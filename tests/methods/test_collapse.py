@@ -37,6 +37,13 @@ def test_constant_columns_score_better_than_the_true_groups(noise: float) -> Non
     assert published_loss(source, torch.full((160, 5), 0.2)) < published_loss(source, groups)
 
 
+def spread(method: NeuralEF) -> float:
+    """The value of the check of a fit's soft assignments."""
+    value = next(check.value for check in method.checks if check.name == "assignment_spread")
+    assert value is not None
+    return value
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_training_without_noise_collapses_and_is_found_out(seed: int) -> None:
     source = scenes(8, (4, 5), noise=1.0)[0]
@@ -45,6 +52,8 @@ def test_training_without_noise_collapses_and_is_found_out(seed: int) -> None:
     assert isinstance(noisy, NeuralEF)
     assert not all(check.passed for check in quiet.checks)
     assert all(check.passed for check in noisy.checks)
+    assert spread(quiet) < 0.2
+    assert spread(noisy) > 0.75
 
 
 @pytest.mark.parametrize("clusters", [2, 5, 64])
