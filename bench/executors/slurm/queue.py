@@ -31,6 +31,7 @@ class Element:
         signal: that ended its script; 0 for none.
         nodes: where it runs or ran.
         memory_killed: whether one of its steps ran out of memory.
+        by_user: whether it was cancelled at somebody's wish, and not by Slurm itself.
     """
 
     job_id: str
@@ -41,6 +42,12 @@ class Element:
     signal: int = 0
     nodes: str = ""
     memory_killed: bool = False
+    by_user: bool = False
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Slurm itself cancelled it, as it does where a job that it must wait for has failed."""
+        return self.state == "CANCELLED" and not self.by_user
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def read_accounts(text: str) -> Iterator[tuple[ElementId, Element]]:
             continue
         job_id, name, state, code, nodes, reason = cells
         whole, dot, _ = job_id.partition(".")
-        state = state.split(" ")[0]
+        state, _, more = state.partition(" ")
         if dot:
             if state == "OUT_OF_MEMORY" and whole in found:
                 found[whole] = (found[whole][0], replace(found[whole][1], memory_killed=True))
@@ -146,6 +153,7 @@ def read_accounts(text: str) -> Iterator[tuple[ElementId, Element]]:
             signal=int(signal or 0),
             nodes="" if nodes == "None assigned" else nodes,
             memory_killed=state == "OUT_OF_MEMORY",
+            by_user=more.startswith("by "),
         )
         found[whole] = (name, element)
     for job_id, (name, element) in found.items():

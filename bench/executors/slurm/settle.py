@@ -51,7 +51,7 @@ def settle(board: Board, *, give_up_lost: bool = False) -> Board:
 def failure_of(board: Board, place: Place) -> Failure | None:
     """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
     ledger, submission, index = board.ledger, place.submission, place.index
-    element = place.element or Element(submission.job_id or submission.name, LOST_STATE)
+    element = place.element or Element(submission.job_id or submission.name, LOST_STATE, by_user=True)
     trace = ledger.trace(submission.name, index)
     if element.state == "FAILED" and _was_asked_to_stop(element):
         return None
@@ -62,7 +62,7 @@ def failure_of(board: Board, place: Place) -> Failure | None:
             store=ledger.store.path,
             began=trace is not None,
             cancelled=ledger.is_cancelled(submission.name, place.entry.run_id),
-            lacking=_lacking(board, submission),
+            lacking=_lacking(board, submission, sure=element.given_up and trace is None),
             output=ledger.outputs(submission.name, index),
             minutes=submission.settings.get("minutes"),
         )
@@ -89,14 +89,21 @@ def _record(board: Board, place: Place) -> None:
             record_failure(order, store, failure, started=place.submission.time)
 
 
-def _lacking(board: Board, submission: Submission) -> list[str]:
-    """The runs, or extractions of features, that a submission was to wait for and that did not succeed."""
+def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[str]:
+    """The runs, or extractions of features, that a submission was to wait for and that did not succeed.
+
+    Slurm may give up the waiting job before it lists the one that failed as over. Where it is sure that one did fail,
+    all that are not known to have succeeded are named.
+    """
     lacking = []
     for name, indices in submission.after.items():
         other = board.ledger.read(name)
         for index in indices:
             element = board.known.elements.get((name, index))
-            if element is None or element.state == "COMPLETED" or element.live:
+            if element is None or element.live:
+                if not sure:
+                    continue
+            elif element.state == "COMPLETED":
                 continue
             entries: tuple[Entry, ...] = other.units[index].entries if other is not None else ()
             lacking += [entry.run_id for entry in entries]

@@ -38,7 +38,7 @@ def test_the_accounts() -> None:
     found = dict(read_accounts(ACCOUNTS))
     assert set(found) == {("bench-a", index) for index in (0, 1, 2, 3, 4, 5, 7)}
     assert found["bench-a", 0] == Element("55", "COMPLETED", nodes="cpu1")
-    assert found["bench-a", 1] == Element("55", "CANCELLED")
+    assert found["bench-a", 1] == Element("55", "CANCELLED", by_user=True)
     assert (found["bench-a", 2].exit_code, found["bench-a", 2].signal) == (0, 53)
     assert found["bench-a", 3].memory_killed
     assert not found["bench-a", 2].memory_killed

@@ -100,6 +100,21 @@ def test_a_base_that_failed_in_an_earlier_look(slurm_lab: SlurmLab) -> None:
     assert kind(slurm_lab, late) == "dependency"
 
 
+@pytest.mark.parametrize(("state", "expected"), [("CANCELLED", "dependency"), ("CANCELLED by 0", "cancelled")])
+def test_a_base_that_is_still_completing(slurm_lab: SlurmLab, state: str, expected: str) -> None:
+    """Slurm gives up what needs a failed job before it has tidied up after that job."""
+    base = slurm_lab.job(0)
+    late = slurm_lab.job(1, base)
+    slurm_lab.launch(base, late)
+    slurm_lab.become(slurm_lab.fake.jobs[0], "COMPLETING")
+    slurm_lab.become(slurm_lab.fake.jobs[1], state)
+    slurm_lab.settle()
+    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == (None, expected)
+    slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
+    slurm_lab.settle()
+    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == ("store", expected)
+
+
 @pytest.mark.parametrize("code", ["4:0", "140:0", "0:12"])
 def test_a_job_that_was_asked_to_stop_blames_nobody(slurm_lab: SlurmLab, code: str) -> None:
     job = slurm_lab.job()
