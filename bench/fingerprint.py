@@ -50,13 +50,17 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
         SyntaxError: a file is not valid Python.
     """
     found: dict[str, str] = {}
+    seen: set[str] = set()
     waiting = list(roots)
     modules = [name for name in waiting if not name.endswith(".py")]
     waiting += [parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent)]
     while waiting:
         name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         path = _file(name, root)
-        if name in found or path is None:
+        if path is None:
             continue
         stamp = path.stat()
         digest, imports = _read(path, _package(name, path), stamp.st_mtime_ns, stamp.st_size)

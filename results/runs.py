@@ -268,7 +268,7 @@ class RunRecords:
 
     def is_claimed(self, run_id: str) -> bool:
         """Whether a living process owns the run."""
-        return claims.is_claimed(self.run_folder(run_id))
+        return claims.is_claimed(f"{self.records_folder}/{plain(run_id)}")
 
     def owner(self, run_id: str) -> dict[str, Any]:
         """What the run's owner says of itself (host, pid, since, ...); empty where nobody works on it."""

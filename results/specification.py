@@ -7,6 +7,7 @@ outside of every hash, and so is how a run is executed (device, workers, executo
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -97,8 +98,7 @@ class FitSpec(Spec):
     @property
     def run_id(self) -> str:
         """The identity of the fit, as the name of its folder: method, seed and hash."""
-        stem = self.method.rsplit(":", 1)[-1].lower()
-        return f"{stem}-s{self.seed}-{digest(self)}"
+        return _run_id(self.method, self.model_dump(mode="json"), self.seed)
 
     @property
     def configuration_id(self) -> str:
@@ -109,6 +109,17 @@ class FitSpec(Spec):
     def family(self) -> tuple[Any, ...]:
         """What fits that cost about the same have in common; their parameters and seeds may differ."""
         return (self.method, self.data.dataset, self.data.split, self.data.subset, self.backbone.name)
+
+
+def run_ids(spec: FitSpec, seeds: Iterable[int]) -> tuple[str, ...]:
+    """The identities of a fit at each of ``seeds``, in their order: as ``FitSpec.run_id``, written out once for all."""
+    written = spec.model_dump(mode="json")
+    return tuple(_run_id(spec.method, written, seed) for seed in seeds)
+
+
+def _run_id(method: str, written: dict[str, Any], seed: int) -> str:
+    """The identity of a fit: ``written`` as plain values, with ``seed`` for its seed."""
+    return f"{method.rsplit(':', 1)[-1].lower()}-s{seed}-{digest({**written, 'seed': seed})}"
 
 
 class Crf(Spec):

@@ -24,12 +24,12 @@ def plan(
 
     Writes nothing, and needs no data.
     """
-    from bench.grid.load import load_grid
-    from bench.plan.build import make_plan
-    from bench.plan.show import plan_json
-
     data_roots(data_root)
-    with no_collection():
+    with no_collection():  # what is imported stays, too
+        from bench.grid.load import load_grid
+        from bench.plan.build import make_plan
+        from bench.plan.show import plan_json
+
         made = make_plan(load_grid(grid, changes or ()), find_store(out), out)
         if as_json:
             show_json(plan_json(made))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.launch import ORDER_PREFIX
 from bench.cli.reference import find_run
 from results.documents import names_in
 
@@ -23,7 +22,7 @@ RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning
 
 def newest_job(store: Store, run_id: str) -> Job | None:
     """The job of the order that was last written for a run; None where none was."""
-    from bench.cli.launch import job_of
+    from bench.cli.launch import ORDER_PREFIX, job_of
     from bench.outstanding import read_order
 
     folder = store.run_folder(run_id)

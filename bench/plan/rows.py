@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from bench.documents.nodes import Node
 from bench.documents.problems import Problems
 from bench.grid.load import Grid, Row
-from bench.plan.backbone import backbone_spec
 from bench.plan.classes import check_classes, with_classes
 from bench.plan.data import facts_of, training_data
 from bench.plan.parameters import checked_params
-from bench.protocols.catalogue import load
-from bench.protocols.resolve import check_clusters, resolve
+from bench.plan.shared import SharedParts
+from bench.protocols.resolve import check_clusters
 from common.names import unknown
 from datasets import DataInfo
 from methods.registry import MethodFacts, base_params, method_facts
-from results.specification import FitSpec, Protocol
+from results.specification import FitSpec, Protocol, run_ids
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ def resolve_rows(grid: Grid, weights: Mapping[str, str]) -> list[ResolvedRow]:
         ConfigError: a name is unknown, a value is not valid, or two rows are the same; one line a problem.
     """
     problems = Problems()
-    resolved = [found for row in grid.rows if (found := _resolve(row, grid, weights, problems))]
+    parts = SharedParts(grid.path.parent, weights)
+    resolved = [found for row in grid.rows if (found := _resolve(row, parts, problems))]
     problems.check()
     rows = _without_repeated_baselines(resolved)
     _refuse_duplicates(rows, problems)
@@ -66,7 +66,7 @@ def base_spec(spec: FitSpec) -> FitSpec | None:
     return spec.model_copy(update={"method": facts.fit_from, "params": base_params(spec.method, spec.params)})
 
 
-def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problems) -> ResolvedRow | None:
+def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
     settings = row.settings
     facts, params, info = None, None, None
     with problems.at(_node(row, "method")):
@@ -79,9 +79,9 @@ def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problem
         params = checked_params(facts, _node(row, "params"), stated, problems)
     if facts and params and data and info:
         check_classes(facts, params, data, info, lambda key: _node(row, key), problems)
-    backbone = backbone_spec(settings, lambda key: _node(row, key), weights, problems)
+    backbone = parts.backbone(settings, lambda key: _node(row, key), problems)
     clusters = params.get("k") if params else None
-    protocols = _protocols(row, grid, info, clusters, problems) if info else None
+    protocols = _protocols(row, parts, info, clusters, problems) if info else None
     if facts is None or params is None or data is None or backbone is None or not protocols:
         return None
     specs = tuple(
@@ -96,11 +96,11 @@ def _resolve(row: Row, grid: Grid, weights: Mapping[str, str], problems: Problem
         )
         for seed in settings.seeds
     )
-    return ResolvedRow(row, specs, tuple(spec.run_id for spec in specs), protocols, facts)
+    return ResolvedRow(row, specs, run_ids(specs[0], settings.seeds), protocols, facts)
 
 
 def _protocols(
-    row: Row, grid: Grid, info: DataInfo, clusters: int | None, problems: Problems
+    row: Row, parts: SharedParts, info: DataInfo, clusters: int | None, problems: Problems
 ) -> tuple[Protocol, ...] | None:
     """The row's protocols on its data set, or None after noting problems."""
     settings = row.settings
@@ -114,8 +114,7 @@ def _protocols(
     found: dict[str, Protocol] = {}
     for node in row.protocols:
         with problems.at(node):
-            definition = load(node, grid.path.parent)
-            protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
+            definition, protocol = parts.protocol(node, info, settings)
             if clusters is not None:
                 check_clusters(definition, protocol, info, clusters)
             if protocol.name in found:

@@ -101,6 +101,12 @@ def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
     assert python("-c", code).stderr == "light"
 
 
+def test_commands_load_no_executor_and_no_arrays_before_they_need_them() -> None:
+    heavy = ("numpy", "bench.worker", "bench.executors", "bench.plan")
+    code = f"import sys, bench.cli.app; sys.stderr.write(' '.join(name for name in {heavy} if name in sys.modules))"
+    assert python("-c", code).stderr == ""
+
+
 def test_the_module_and_its_exit_code(tmp_path: Path) -> None:
     found = python("-m", "bench", "plan", "--grid", "gone.yaml", cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == (2, "", "error: gone.yaml: no such file\n")

@@ -1,0 +1,59 @@
+"""What many rows of a grid have in common, worked out once: protocols on a data set, and backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.documents.nodes import Node
+from bench.documents.problems import Problems
+from bench.grid.keys import RunSettings
+from bench.plan.backbone import backbone_spec
+from bench.protocols.catalogue import load
+from bench.protocols.definition import Definition
+from bench.protocols.resolve import resolve
+from datasets import DataInfo
+from results.specification import BackboneSpec, Protocol
+
+
+class SharedParts:
+    """Parts of the rows of one grid. What is not valid is not kept: each row that has it says so at its own place.
+
+    Args:
+        folder: the folder of the grid, which paths of protocols start from.
+        weights: backbone -> digest, as the store knows them.
+    """
+
+    def __init__(self, folder: Path, weights: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._weights = weights
+        self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
+        self._backbones: dict[tuple[str, str], BackboneSpec] = {}
+
+    def protocol(self, reference: Node, info: DataInfo, settings: RunSettings) -> tuple[Definition, Protocol]:
+        """A protocol as it is defined, and resolved for the data set that a run is evaluated on.
+
+        Args:
+            reference: a name, a path or a mapping, as the grid has it; it must live as long as this object.
+            info: the data set ``settings.dataset``.
+            settings: the run; its split and number of images are those of the protocol unless that states its own.
+
+        Raises:
+            ConfigError: as ``bench.protocols.catalogue.load`` and ``bench.protocols.resolve.resolve``.
+        """
+        # Rows name the same protocol through nodes of their own, but share the node of one that is written out.
+        written = reference.value if isinstance(reference.value, str) else id(reference)
+        key = (written, info.name, settings.split, settings.eval_subset)
+        if key not in self._protocols:
+            definition = load(reference, self._folder)
+            protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
+            self._protocols[key] = definition, protocol
+        return self._protocols[key]
+
+    def backbone(self, settings: RunSettings, node: Callable[[str], Node], problems: Problems) -> BackboneSpec | None:
+        """As ``bench.plan.backbone.backbone_spec``; runs of the same backbone share one object."""
+        key = (settings.backbone, repr(settings.backbone_options))
+        spec = self._backbones.get(key) or backbone_spec(settings, node, self._weights, problems)
+        if spec is not None:
+            self._backbones[key] = spec
+        return spec
