@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,17 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def usable_gpus(gpus: Sequence[str]) -> int:
+    """How many of ``gpus``, from the first on, torch can use if ``CUDA_VISIBLE_DEVICES`` names them.
+
+    Looks from a process of its own: a process can see no other devices than those of its first look.
+    """
+    ask = "import torch; print(torch.cuda.device_count())"
+    visible = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    told = subprocess.run([sys.executable, "-c", ask], env=visible, capture_output=True, text=True, check=False)
+    return int(told.stdout) if told.returncode == 0 else 0
 
 
 @functools.cache

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from bench.cli.output import say, warn
 from bench.cli.progress import counted
+from bench.environment import usable_gpus
 from bench.extras import require_crf
 from bench.order import Execution
 from bench.plan.model import Plan
@@ -67,7 +70,7 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
     return warnings
 
 
-def check_plan(plan: Plan, execution: Execution, roots: DataRoots) -> None:
+def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequence[str] = ()) -> None:
     """Check all that a plan needs, and print what is odd about its data.
 
     Raises:
@@ -77,6 +80,7 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots) -> None:
     require_crf(view for run in plan.unfinished for view in run.condition.missing)
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
         check_device(execution.device)
+        check_gpus(gpus, execution.executor, [execution.device])
     for warning in check_data(plan, roots):
         warn(warning)
 
@@ -93,8 +97,31 @@ def check_device(device: str) -> None:
         resolve_device(device)
 
 
-def check_executor(name: str, jobs: int | None) -> None:
-    """Refuse an unknown executor, or several jobs where one runs at a time.
+def check_gpus(gpus: Sequence[str], executor: str, devices: Iterable[str]) -> None:
+    """Refuse GPUs to hand out that this machine lacks, or that the runs would not use.
+
+    Args:
+        gpus: of ``--gpus``; nothing is checked where there are none.
+        executor: what carries out the runs on this machine.
+        devices: that the runs ask for.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if not gpus:
+        return
+    given = f"--gpus {','.join(gpus)}"
+    if executor == "inline":
+        raise ConfigError(f"{given}: the executor inline hands out no GPUs; use --device cuda:N or --executor local")
+    if odd := next((device for device in devices if device not in ("auto", "cuda", "cuda:0")), None):
+        raise ConfigError(f"{given}: each run sees one GPU only, as cuda:0, but its device is {odd}; use --device auto")
+    usable = usable_gpus(gpus)
+    if usable < len(gpus):
+        raise ConfigError(f"{given}: CUDA does not find the GPU {gpus[usable]} on this machine; see bench doctor")
+
+
+def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> None:
+    """Refuse an unknown executor, or several jobs where one runs at a time, or more than there are GPUs to hand out.
 
     Raises:
         ConfigError: as said.
@@ -104,6 +131,8 @@ def check_executor(name: str, jobs: int | None) -> None:
         raise ConfigError(f"--executor: {unknown('executor', name, known)}")
     if name == "inline" and jobs not in (None, 1):
         raise ConfigError(f"--jobs {jobs}: the executor inline carries out one run at a time; use --executor local")
+    if name == "local" and gpus and jobs is not None and jobs > len(gpus):
+        raise ConfigError(f"--jobs {jobs}: more than the {len(gpus)} devices of --gpus {','.join(gpus)}")
     if name == "slurm" and jobs is not None:
         raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +40,7 @@ def retry(
 
     Slurm jobs ask for what they asked for before, but for what is stated now, such as --mem 32G.
     """
-    from bench.cli.checks import check_executor
+    from bench.cli.checks import check_executor, check_gpus
     from results.store import Store
 
     if executor is not None:
@@ -52,11 +51,15 @@ def retry(
         say("nothing to try again")
         return 0
     orders = _orders(store, wanted)
-    names = {run_id: executor or order.execution.executor for run_id, (_, order) in orders.items()}
+    of: dict[str, list[tuple[Job, Order]]] = {}
+    for job, order in orders.values():
+        of.setdefault(executor or order.execution.executor, []).append((job, order))
+    for name in of.keys() - {"slurm"}:
+        check_executor(name, jobs, parse_gpus(gpus))
+        check_gpus(parse_gpus(gpus), name, [order.execution.device for _, order in of[name]])
     code = 0
-    for name, count in Counter(names.values()).items():
-        say(f"{count} runs are tried again with executor {name}")
-        chosen = [orders[run_id] for run_id in orders if names[run_id] == name]
+    for name, chosen in of.items():
+        say(f"{len(chosen)} runs are tried again with executor {name}")
         code = max(code, _carry_out(store, _executor(name, store, jobs, gpus, slurm, wait), chosen))
     return code
 

@@ -79,7 +79,8 @@ def run(
     from bench.grid.load import load_grid
     from bench.order import Execution
 
-    check_executor(executor, jobs)
+    devices = () if executor == "slurm" else parse_gpus(gpus)
+    check_executor(executor, jobs, devices)
     execution = Execution(
         device=parse_device(device),
         threads=threads,
@@ -91,10 +92,9 @@ def run(
     )
     loaded = load_grid(grid, changes or ())
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
-    devices = () if on_slurm else parse_gpus(gpus)
     roots = data_roots(data_root, loaded.data_roots)
     made = _plan(loaded, out, rerun_stale)
-    check_plan(made, execution, roots)
+    check_plan(made, execution, roots, devices)
     if dry_run:
         show_plan(made)
         return 0

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench import environment as module
-from bench.environment import environment, usable_cpus
+from bench.environment import environment, usable_cpus, usable_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +154,17 @@ class TestGpus:
     def test_no_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", None)
         assert environment()["gpus"] == []
+
+
+@pytest.mark.parametrize(("says", "expected"), [('test "$CUDA_VISIBLE_DEVICES" = 3,GPU-b && echo 1', 1), ("exit 1", 0)])
+def test_usable_gpus_are_those_that_a_process_restricted_to_them_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, expected: int
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{says}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(python))
+    assert usable_gpus(["3", "GPU-b"]) == expected
 
 
 def test_usable_cpus_follow_the_affinity() -> None:

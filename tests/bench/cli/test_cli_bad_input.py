@@ -72,6 +72,10 @@ def test_all_faults_of_a_grid_are_said_at_once(bench: Bench, lab: Lab) -> None:
         (["--executor", "lcal"], '--executor: unknown executor "lcal"; did you mean "local"?'),
         (["--executor", "inline", "--jobs", "2"], "--jobs 2: the executor inline carries out one run at a time"),
         (["--gpus", "0,0"], '--gpus: expected different devices such as 0,1, got "0,0"'),
+        (["--gpus", "0", "--jobs", "2"], "--jobs 2: more than the 1 devices of --gpus 0"),
+        (["--gpus", "0", "--device", "cpu"], "--gpus 0: each run sees one GPU only, as cuda:0, but its device is cpu"),
+        (["--gpus", "0", "--executor", "inline"], "--gpus 0: the executor inline hands out no GPUs"),
+        (["--gpus", "97,98"], "--gpus 97,98: CUDA does not find the GPU 97 on this machine; see bench doctor"),
     ],
 )
 def test_a_bad_option_of_run(bench: Bench, lab: Lab, options: list[str], says: str) -> None:

@@ -235,6 +235,7 @@ def test_a_grid_may_say_how_many_runs_suit_it_at_a_time(
         return FakeExecutor(store)
 
     monkeypatch.setattr("bench.cli.run.make_executor", make)
+    monkeypatch.setattr("bench.cli.checks.usable_gpus", len)
     grid = lab.write(SMALL + f"executor: {block}\n")
     assert bench("run", "--grid", grid, "--out", lab.out, *options).code == 0
     assert asked == [jobs]

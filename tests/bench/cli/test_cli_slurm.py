@@ -240,6 +240,9 @@ class TestThisMachine:
 
         monkeypatch.setattr("bench.cli.run.make_executor", make)
         assert bench("run", "--grid", lab.write(SMALL), "--out", lab.out).code == 1
+        result = bench("retry", "--out", lab.out, "--gpus", "97")
+        assert (result.code, result.out) == (2, "")
+        assert "--gpus 97: CUDA does not find the GPU 97 on this machine" in result.err
         result = bench("retry", "--out", lab.out)
         assert result.code == 0
         assert "4 runs are tried again with executor local" in result.out
