@@ -20,7 +20,7 @@ from bench.run.looking import scored_images
 from bench.run.stored import load_fit
 from common.errors import StoreError
 from common.files import write_bytes
-from datasets.reading import read_image
+from datasets.reading import image_header, read_image
 from results.specification import View
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def predict(
 
     Raises:
         StoreError: there is no such finished run, or its state is torn.
-        DataError: an image cannot be read; those before it are written.
+        DataError: an image cannot be read. All headers are looked at before anything is written; what is wrong deeper
+            in a file is found in its turn, when the images before it are written.
     """
     run = store.load_run(run_id)
     if run is None:
@@ -87,6 +88,8 @@ def predict(
     spec, chosen = run.fit.spec, resolve_device(device)
     view = next((record.view for record in run.evaluations.values()), None)
     view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
+    for path in images:
+        image_header(path)
     files = FileImages(images)
     features = fresh_features(
         view,

@@ -23,3 +23,8 @@ def unknown(kind: str, name: str, valid: Iterable[str], *, most: int = 30) -> st
     hint = f' did you mean "{guess}"?' if guess else ""
     listed = ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
     return f'unknown {kind} "{name}";{hint} valid: {listed or "none"}'
+
+
+def how_many(count: int, noun: str) -> str:
+    """A number of things in words: ``1 run``, ``3 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -22,6 +22,20 @@ class Params(BaseModel):
                 raise ValueError(f'parameter "{name}" is a number or a name, not {str(value).lower()}')
         return values
 
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """Parameters that training data of this size cannot do with: name -> what is expected of its value.
+
+        Args:
+            images: training images.
+            patches: in all of them; None where their number depends on images that are not seen yet.
+        """
+        found = {}
+        if getattr(self, "batch_size", 0) > images:
+            found["batch_size"] = f"at most the {images} training images"
+        if patches is not None and getattr(self, "k", 0) > patches:
+            found["k"] = f"at most {patches}, the number of training patches in {images} images"
+        return found
+
     def base_params(self) -> dict[str, Any]:
         """The complete parameters of the fit that a method with ``fit_from`` starts from."""
         raise NotImplementedError(f"{type(self).__name__} belongs to a method that starts from no other fit")
@@ -49,6 +63,13 @@ class LloydParams(CentreParams):
     max_patches: int = Field(
         300_000, ge=1, description="patches fitted on: all training patches, or this many drawn uniformly from more"
     )
+
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """As for every method, and no more clusters than patches that are fitted on."""
+        found = super().misfits(images, patches)
+        if "k" not in found and getattr(self, "k", 0) > self.max_patches:
+            found["k"] = f"at most max_patches = {self.max_patches}"
+        return found
 
 
 class KMeansParams(LloydParams):

@@ -12,7 +12,7 @@ from bench.order import Execution
 from bench.plan.model import Plan
 from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
-from common.names import unknown
+from common.names import how_many, unknown
 from datasets import DataRoots, count_warning, open_data
 from datasets.verify import unnamed, unreadable_labels
 from methods.registry import method_facts
@@ -132,7 +132,7 @@ def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> Non
     if name == "inline" and jobs not in (None, 1):
         raise ConfigError(f"--jobs {jobs}: the executor inline carries out one run at a time; use --executor local")
     if name == "local" and gpus and jobs is not None and jobs > len(gpus):
-        raise ConfigError(f"--jobs {jobs}: more than the {len(gpus)} devices of --gpus {','.join(gpus)}")
+        raise ConfigError(f"--jobs {jobs}: more than the {how_many(len(gpus), 'device')} of --gpus {','.join(gpus)}")
     if name == "slurm" and jobs is not None:
         raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 

@@ -13,6 +13,7 @@ import typer
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
 from bench.cli.output import say, show_json, show_table
 from common.errors import UserError
+from common.names import how_many
 
 if TYPE_CHECKING:
     from reports.collect import Entry
@@ -121,7 +122,7 @@ def _show(found: Comparison, changed: int) -> None:
         say(line)
     counts = Counter(difference.word for difference in found.differences)
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    say(f"{len(found.differences)} cells of {len(found.pairs)} rows: {told}")
+    say(f"{how_many(len(found.differences), 'cell')} of {how_many(len(found.pairs), 'row')}: {told}")
     say(f"{changed} changed" if changed else "nothing changed beyond noise and tolerance")
 
 

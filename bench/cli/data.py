@@ -11,13 +11,12 @@ from bench.cli.group import NearestGroup
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
 from bench.cli.output import say, show_json, show_table
 from bench.cli.progress import counted
+from common.names import how_many
 
 if TYPE_CHECKING:
     from datasets.verify import SplitReport
 
-app = typer.Typer(
-    help="Verify or prepare a data set on disk.", cls=NearestGroup, no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Verify or prepare a data set on disk.", cls=NearestGroup, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The data set, or folder:PATH.yaml for your own.", metavar="NAME")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")]
 
@@ -84,5 +83,5 @@ def prepare(
     data = open_data(name, data_roots(data_root))
     with counted(f"converting {name}") as progress:
         converted = prepare_data(data, jobs=jobs, progress=progress)
-    show_json({"converted": converted}) if as_json else say(f"{name}: {converted} files converted")
+    show_json({"converted": converted}) if as_json else say(f"{name}: {how_many(converted, 'file')} converted")
     return 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
 from bench.cli.output import say, show_json, show_table
 from common.errors import DataError, StoreError
+from common.names import how_many
 
 if TYPE_CHECKING:
     from datasets import DataRoots
@@ -143,4 +144,7 @@ def _store(out: Path) -> list[Finding]:
         store = find_store(out)
     except StoreError as error:
         return [disk, Finding("store", str(error), False)]
-    return [disk, Finding("store", f"{out}: {len(store.runs())} runs" if store else f"{out}: not there yet")]
+    return [
+        disk,
+        Finding("store", f"{out}: {how_many(len(store.runs()), 'run')}" if store else f"{out}: not there yet"),
+    ]

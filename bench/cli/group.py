@@ -13,6 +13,16 @@ from common.names import unknown
 class NearestGroup(TyperGroup):
     """Refuses an unknown command with the nearest valid one and the list of all."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options of the group itself off ``args``.
+
+        Raises:
+            ConfigError: nothing is left, and this group is itself a command.
+        """
+        if not args and ctx.parent is not None:
+            raise ConfigError(f"{ctx.command_path}: expected one of its commands; valid: {', '.join(self.commands)}")
+        return list(super().parse_args(ctx, args))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that ``args`` starts with.
 

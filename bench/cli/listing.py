@@ -16,7 +16,6 @@ from common.names import unknown
 app = typer.Typer(
     help="List methods, data sets, backbones or protocols.",
     cls=NearestGroup,
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 Name = Annotated[str | None, typer.Argument(help="One of them, for all about it.")]
@@ -87,11 +86,15 @@ def _valid(field: dict[str, Any]) -> str:
 
 
 @app.command("datasets")
-def datasets(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False) -> int:
-    """List the data sets with classes, splits and sizes, and whether a data root holds them."""
+def datasets(
+    name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+) -> int:
+    """List the data sets with classes, splits and sizes, and whether a data root holds them, or all about one."""
     from datasets import data_info, names
 
     roots = data_roots(data_root)
+    if name is not None:
+        return _one_data_set(data_info(name), roots, as_json)
     found = [_data_set(data_info(name), roots) for name in names()]
     if as_json:
         show_json(found)
@@ -100,6 +103,21 @@ def datasets(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = Fa
         (one["name"], ", ".join(one["classes"]) or "no labels", _splits(one["splits"]), one["held"]) for one in found
     ]
     show_table(("data set", "classes", "splits", "held"), rows)
+    return 0
+
+
+def _one_data_set(info: Any, roots: Any, as_json: bool) -> int:
+    """The facts of a data set, and the classes of each class set with their raw label ids."""
+    facts = _data_set(info, roots)
+    tables = {key: dict(zip(one.classes, one.raw_ids, strict=True)) for key, one in info.class_sets.items()}
+    if as_json:
+        show_json({**facts, "classes": tables})
+        return 0
+    facts |= {"splits": _splits(info.splits), "classes": ", ".join(tables) or "no labels"}
+    show_table(("", ""), [(key, str(value)) for key, value in facts.items() if value])
+    for key, classes in tables.items():
+        say(f"\nclass set {key}: {len(classes)} classes")
+        show_table(("class", "raw label ids"), [(one, ", ".join(map(str, ids))) for one, ids in classes.items()])
     return 0
 
 

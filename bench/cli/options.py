@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
     from datasets import DataRoots
@@ -87,6 +87,17 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
     return DataRoots((*(given or ()), *of_variable, *of_grid))
 
 
+def require_folder(path: Path) -> None:
+    """Refuse a folder to write to that cannot be one, before any work is done for it.
+
+    Raises:
+        StoreError: it, or a folder that it would lie in, is a file.
+    """
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise StoreError(f"{place}: expected a folder, found a file")
+
+
 def find_store(out: Path) -> Store | None:
     """The store at ``out``, or None where nothing is there yet.
 
@@ -95,6 +106,7 @@ def find_store(out: Path) -> Store | None:
     """
     from results.store import Store
 
+    require_folder(out.parent)
     nothing = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     return None if nothing else Store.open(out)
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device, require_folder
 from bench.cli.output import say, show_json
 from bench.cli.progress import counted
 from bench.cli.reference import find_run
 from common.errors import DataError
+from common.names import how_many
 
 
 def predict(
@@ -28,6 +29,7 @@ def predict(
     """Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay."""
     from results.store import Store
 
+    require_folder(to)
     store = Store.open(out)
     run_id = find_run(store, run)
     files = find_images(images)
@@ -36,7 +38,7 @@ def predict(
 
     with counted("predicting") as progress:
         written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
-    show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files written to {to}")
+    show_json([str(path) for path in written]) if as_json else say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from common.errors import ConfigError
+from common.names import how_many
 
 if TYPE_CHECKING:
     from results.store import Store
@@ -25,7 +26,8 @@ def find_run(store: Store, reference: str) -> str:
     if not matching:
         near = _near(reference, runs)
         hint = f" did you mean {' or '.join(near)}?" if near else ""
-        raise ConfigError(f'unknown run "{reference}";{hint} {store.path} holds {len(runs)} runs: see bench status')
+        held = how_many(len(runs), "run")
+        raise ConfigError(f'unknown run "{reference}";{hint} {store.path} holds {held}: see bench status')
     if len(matching) > 1:
         raise ConfigError(f'"{reference}" is the beginning of several runs: {", ".join(matching[:10])}')
     return matching[0]

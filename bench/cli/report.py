@@ -11,9 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots, data_roots, parse_device
+from bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Json,
+    Matching,
+    Out,
+    Protocol,
+    Roots,
+    data_roots,
+    parse_device,
+    require_folder,
+)
 from bench.cli.output import say, show_json, warn
 from bench.cli.progress import counted
+from common.names import how_many
 
 if TYPE_CHECKING:
     from datasets import DataRoots
@@ -82,6 +94,8 @@ def report(
     from common.files import write_bytes
     from results.store import Store
 
+    for folder in filter(None, (everything, to and to.parent)):
+        require_folder(folder)
     store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
@@ -130,7 +144,9 @@ def _write_all(
             progress=lambda name, done, total: progress(done, total),
             **chosen,
         )
-    show_json([str(path) for path in written]) if as_json else say(f"{len(written)} files; start with {written[-1]}")
+    show_json([str(path) for path in written]) if as_json else say(
+        f"{how_many(len(written), 'file')}; start with {written[-1]}"
+    )
     return 0
 
 

@@ -12,6 +12,7 @@ from bench.cli.runs import RunNames, chosen_runs, newest_job
 from bench.cli.slurm_options import Wait, slurm_options
 from bench.grid.executor import SlurmSettings
 from common.errors import ConfigError
+from common.names import how_many
 
 if TYPE_CHECKING:
     from bench.executors.interface import Executor, Job
@@ -59,7 +60,7 @@ def retry(
         check_gpus(parse_gpus(gpus), name, [order.execution.device for _, order in of[name]])
     code = 0
     for name, chosen in of.items():
-        say(f"{len(chosen)} runs are tried again with executor {name}")
+        say(f"{how_many(len(chosen), 'run')} to try again with executor {name}")
         code = max(code, _carry_out(store, _executor(name, store, jobs, gpus, slurm, wait), chosen))
     return code
 

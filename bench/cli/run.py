@@ -37,6 +37,7 @@ from bench.cli.output import say
 from bench.cli.plan import show_plan
 from bench.cli.slurm_options import PrintSbatch, Wait, slurm_options
 from bench.grid.executor import SlurmSettings
+from common.names import how_many
 
 if TYPE_CHECKING:
     from bench.executors import Executor
@@ -126,21 +127,21 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
     store = Store.open(plan.store, create=True)
     stale = sum(run.condition.state == "stale" and run.condition.finished for run in plan.runs)
     if stale:
-        say(f"{stale} runs were done with code that has changed since; --rerun-stale does them again")
+        say(f"{how_many(stale, 'run')} done with code that has changed since; --rerun-stale does such runs again")
     if failed := plan.counts().get("failed"):
-        say(f"{failed} runs that failed are tried again")
+        say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
         store.write_manifest(plan.manifest)
         tell_tables(store, plan.grid.name)
         return 0
     ended = launch(plan, store, executor(store), execution, roots)
     if ended.submitted:
-        say(f"{ended.submitted} runs are with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
+        say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code
     tell_tables(store, plan.grid.name)
     if ended.unfinished:
         command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-        say(f"\n{ended.unfinished} runs are left; go on with:\n  {command}")
+        say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {command}")
     return ended.exit_code
 
 

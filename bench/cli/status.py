@@ -11,6 +11,7 @@ import typer
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from bench.cli.output import say, show_json, show_table
 from common.collection import no_collection
+from common.names import how_many
 
 if TYPE_CHECKING:
     from bench.plan.overview import RunStatus
@@ -57,7 +58,10 @@ def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
     counts = Counter(run.condition.state for run in found)
-    say(f"{len(found)} runs: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+    say(
+        f"{how_many(len(found), 'run')}: "
+        + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    )
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
 

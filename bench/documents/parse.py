@@ -54,7 +54,9 @@ def read_document(path: Path) -> Node:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected text in UTF-8 ({error})") from None
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a text file ({error})") from None
     return parse_document(text, str(path))
 

@@ -19,6 +19,7 @@ from bench.executors.child import Slot, enter
 from bench.executors.interface import Exit, Job, OnEvent, Target
 from bench.stopping import SIGNALS, StopFlag, stop_on_signals
 from common.errors import ConfigError
+from common.names import how_many
 from results.store import Store
 
 PRELOAD = (
@@ -72,7 +73,9 @@ class LocalExecutor:
         if count < 1:
             raise ConfigError(f"--jobs {count}: expected at least 1")
         if gpus and count > len(gpus):
-            raise ConfigError(f"--jobs {count}: more than the {len(gpus)} devices of --gpus {','.join(gpus)}")
+            raise ConfigError(
+                f"--jobs {count}: more than the {how_many(len(gpus), 'device')} of --gpus {','.join(gpus)}"
+            )
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)

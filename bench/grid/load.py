@@ -19,6 +19,8 @@ from bench.grid.keys import RUN_KEYS, RunSettings, Values
 from bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
 
 DEFAULT_PROTOCOLS = ("whole",)
+LONGEST_NAME = 100
+"""Letters of a grid's name, of which the store makes file names."""
 
 
 class _GridKeys(BaseModel):
@@ -109,9 +111,12 @@ def load_grid(
     if not drafts and not problems:
         problems.add(root, "the grid has no runs; give it a list runs or a mapping ablate")
     roots = _data_roots(path, root.child("data_root"), problems)
+    name = (keys.name if keys else None) or path.stem
+    if len(name) > LONGEST_NAME:
+        problems.add(root.child("name") or root, f"expected a name of at most {LONGEST_NAME} letters, got {len(name)}")
     problems.check()
     assert keys is not None
-    return Grid(path, keys.name or path.stem, keys.note, tuple(rows), roots, keys.executor)
+    return Grid(path, name, keys.note, tuple(rows), roots, keys.executor)
 
 
 def grid_name(reference: str) -> str:

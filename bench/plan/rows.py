@@ -12,6 +12,7 @@ from bench.plan.classes import check_classes, with_classes
 from bench.plan.data import facts_of, training_data
 from bench.plan.parameters import checked_params
 from bench.plan.shared import SharedParts
+from bench.plan.sizes import check_sizes
 from bench.protocols.resolve import check_clusters
 from common.names import unknown
 from datasets import DataInfo
@@ -80,6 +81,8 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
     if facts and params and data and info:
         check_classes(facts, params, data, info, lambda key: _node(row, key), problems)
     backbone = parts.backbone(settings, lambda key: _node(row, key), problems)
+    if facts and params and data and backbone:
+        check_sizes(facts, params, data, backbone, lambda key: _node(row, key), problems)
     clusters = params.get("k") if params else None
     protocols = _protocols(row, parts, info, clusters, problems) if info else None
     if facts is None or params is None or data is None or backbone is None or not protocols:

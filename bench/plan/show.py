@@ -8,6 +8,7 @@ from bench.features.cache.size import gigabytes
 from bench.order import Execution
 from bench.plan.model import Plan, PlannedRun
 from bench.plan.titles import LABELS_NOTE, marked
+from common.names import how_many
 from methods.registry import method_facts
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
@@ -78,7 +79,7 @@ def _uses_labels(run: PlannedRun) -> bool:
 def plan_lines(plan: Plan) -> list[str]:
     """The totals of a plan: runs by state, caches, time, and what to mind."""
     counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in plan.counts().items())
-    lines = [f"{plan.grid.name}: {len(plan.runs)} runs: {counts}"]
+    lines = [f"{plan.grid.name}: {how_many(len(plan.runs), 'run')}: {counts}"]
     for cache in plan.caches:
         size = "size unknown until the images are seen" if cache.bytes is None else gigabytes(cache.bytes)
         lines.append(f"features of {cache.title}: {size}{', there already' if cache.present else ''}")
@@ -108,7 +109,7 @@ def total_seconds(plan: Plan) -> float | None:
 def _total_text(plan: Plan) -> str:
     unknown = sum(run.seconds is None for run in plan.unfinished)
     total = show_seconds(total_seconds(plan))
-    return f"{total}, without {unknown} runs of a kind not seen before" if unknown else total
+    return f"{total}, without {how_many(unknown, 'run')} of a kind not seen before" if unknown else total
 
 
 def _note(run: PlannedRun) -> str:

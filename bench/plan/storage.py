@@ -12,9 +12,9 @@ from bench.features.cache.meta import META_FILE
 from bench.features.cache.size import gigabytes, planned_bytes
 from bench.features.recipes import Recipe, cached_recipe, view_recipe
 from bench.plan.model import Plan, PlannedCache, PlannedRun
+from bench.plan.sizes import image_count, training_sides, view_sides
 from common.errors import StoreError
-from datasets import data_info
-from results.specification import FitSpec, Resize, TrainingData, View
+from results.specification import FitSpec, TrainingData, View
 
 FEATURES_FOLDER = "features"
 
@@ -80,9 +80,9 @@ def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> li
     wanted = []
     if not fitted:
         recipe = cached_recipe(spec.data.transform, spec.features)
-        wanted.append(_cache(spec, spec.data, recipe, _training_sides(spec.data), spec.features.views))
+        wanted.append(_cache(spec, spec.data, recipe, training_sides(spec.data), spec.features.views))
     for view in missing:
-        wanted.append(_cache(spec, view, view_recipe(view), _view_sides(view), 1))
+        wanted.append(_cache(spec, view, view_recipe(view), view_sides(view), 1))
     return wanted
 
 
@@ -94,7 +94,7 @@ def is_present(store: Path, key: str) -> bool:
 def _cache(
     spec: FitSpec, source: TrainingData | View, recipe: Recipe, sides: tuple[int, int] | None, shots: int
 ) -> WantedCache:
-    images = _images(source)
+    images = image_count(source)
     size = None
     if sides is not None and images is not None:
         info = backbone_info(spec.backbone.name, spec.backbone.options)
@@ -104,26 +104,3 @@ def _cache(
     subset = f" ({source.subset} images)" if source.subset else ""
     title = f"{source.dataset} {source.split}{subset}, {spec.backbone.name}"
     return WantedCache(cache_key(material), source, title, size)
-
-
-def _images(source: TrainingData | View) -> int | None:
-    return source.subset or data_info(source.dataset).splits.get(source.split)
-
-
-def _training_sides(data: TrainingData) -> tuple[int, int] | None:
-    """Height and width in pixels of what the backbone sees; None where they depend on the images."""
-    if data.transform.crop is not None:
-        return data.transform.crop, data.transform.crop
-    return _resized(data.transform.resize)
-
-
-def _view_sides(view: View) -> tuple[int, int] | None:
-    if view.window is not None:
-        return None  # the number of windows depends on the images
-    if view.centre_crop is not None:
-        return view.centre_crop, view.centre_crop
-    return _resized(view.resize)
-
-
-def _resized(resize: Resize) -> tuple[int, int] | None:
-    return resize.size if resize.mode == "exact" else None

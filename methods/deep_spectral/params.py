@@ -51,3 +51,11 @@ class DeepSpectralParams(CentreParams):
         if self.segments_by == "eigengap" and self.eigenvectors < 2:
             raise ValueError(f"eigenvectors = {self.eigenvectors}: an eigengap needs 2 or more")
         return self
+
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """As for every method, and no more clusters than segments."""
+        found = super().misfits(images, patches)
+        if "k" not in found and self.k > images * self.segments:
+            expected = f"at most {images * self.segments}, {self.segments} segments in each of {images} training images"
+            found["k"] = expected
+        return found

@@ -50,3 +50,10 @@ class NystromParams(CentreParams):
             if getattr(self, name) >= self.samples:
                 raise ValueError(f"{name} = {getattr(self, name)} must be below samples = {self.samples}")
         return self
+
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """As for every method, and fewer eigenvectors than patches."""
+        found = super().misfits(images, patches)
+        if patches is not None and "k" not in found and (self.eigenvectors or 0) >= patches:
+            found["eigenvectors"] = f"fewer than the {patches} training patches"
+        return found

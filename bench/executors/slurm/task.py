@@ -33,6 +33,7 @@ from bench.stopping import StopFlag, stop_on_signals
 from bench.worker import ExitCode
 from bench.worker import main as work
 from common.errors import UserError
+from common.names import how_many
 from results.record import Failure
 from results.store import Busy, Store
 
@@ -92,7 +93,8 @@ class _Task:
     def carry_out(self) -> int:
         """Carry out the runs; see ``main``."""
         left = list(self._submission.units[self._index].entries)
-        say(f"job {own_id()}, {self._submission.name} {self._index}: {len(left)} runs on {socket.gethostname()}")
+        where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
+        say(f"job {own_id()}, {where}")
         exits: dict[str, Exit] = {}
         at_work: Entry | None = None
         with stop_on_signals(self._stop, insist=False):

@@ -44,6 +44,8 @@ def refused(result: Result, *says: str, lines: int = 1) -> None:
         ("runs: [{method: kmeans}, {method: kmeans}]", "g.yaml:1: runs[1]: the same run as runs[0] on "),
         ("runs: [{method: kmeans", "not valid YAML"),
         ("runs: []", "the grid has no runs"),
+        (f"name: {'n' * 400}\nruns: [{{method: kmeans}}]", "g.yaml:1: name: expected a name of at most 100 letters"),
+        ("runs: [{method: kmeans, params: {k: 400}, subset: 2}]", "runs[0].params.k: k = 400: expected at most 384"),
         ("", "the grid is empty"),
     ],
 )
@@ -72,7 +74,7 @@ def test_all_faults_of_a_grid_are_said_at_once(bench: Bench, lab: Lab) -> None:
         (["--executor", "lcal"], '--executor: unknown executor "lcal"; did you mean "local"?'),
         (["--executor", "inline", "--jobs", "2"], "--jobs 2: the executor inline carries out one run at a time"),
         (["--gpus", "0,0"], '--gpus: expected different devices such as 0,1, got "0,0"'),
-        (["--gpus", "0", "--jobs", "2"], "--jobs 2: more than the 1 devices of --gpus 0"),
+        (["--gpus", "0", "--jobs", "2"], "--jobs 2: more than the 1 device of --gpus 0"),
         (["--gpus", "0", "--device", "cpu"], "--gpus 0: each run sees one GPU only, as cuda:0, but its device is cpu"),
         (["--gpus", "0", "--executor", "inline"], "--gpus 0: the executor inline hands out no GPUs"),
         (["--gpus", "97,98"], "--gpus 97,98: CUDA does not find the GPU 97 on this machine; see bench doctor"),

@@ -139,5 +139,5 @@ def test_preparing_pascal_context_goes_on_where_it_stopped(bench: Bench, tmp_pat
     png = voc / "SegmentationClassContext/2008_010001.png"
     assert Image.open(png).mode == "L"
     png.unlink()
-    assert bench(*command).out == "pascal_context: 1 files converted\n"
+    assert bench(*command).out == "pascal_context: 1 file converted\n"
     assert bench("data", "verify", "pascal_context", "--data-root", tmp_path).code == 0

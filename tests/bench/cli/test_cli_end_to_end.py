@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_a_valid_store_and_says_how_to_go_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 1
-    assert "runs are left; go on with:" in stdout
+    assert "left; go on with:" in stdout
     assert "--grid g.yaml --out o" in stdout
     assert "Traceback" not in stderr
     Store.open(out).load_all(verify=True)

@@ -62,6 +62,8 @@ def test_a_store_that_is_not_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     with pytest.raises(StoreError):
         find_store(tmp_path)
+    with pytest.raises(StoreError, match="x: expected a folder, found a file"):
+        find_store(tmp_path / "x" / "deep" / "store")
 
 
 def test_the_splits_of_what_is_left(lab: Lab) -> None:

@@ -171,6 +171,27 @@ def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     assert target.read_text() == bench("report", "--out", finished.out, "--format", "csv").out
 
 
+def test_report_below_a_file_is_refused_before_any_work(bench: Bench, finished: Lab) -> None:
+    file = finished.folder / "file"
+    file.write_text("x")
+    for place in (["--all", file], ["--all", file / "deep"], ["--to", file / "t.csv"]):
+        result = bench("report", "--out", finished.out, *place)
+        assert (result.code, result.out) == (2, "")
+        assert result.errors == [f"error: {file}: expected a folder, found a file"]
+
+
+def test_all_about_one_data_set(bench: Bench) -> None:
+    text = bench("list", "datasets", "camvid").out
+    assert "train 367" in text
+    assert "class set 11: 11 classes" in text
+    found = json.loads(bench("list", "datasets", "cityscapes", "--json").out)
+    assert set(found["classes"]) == {"19", "27"}
+    assert found["classes"]["27"]["road"] == [7]
+    result = bench("list", "datasets", "camvd")
+    assert result.code == 2
+    assert 'did you mean "camvid"?' in result.err
+
+
 def test_report_with_published_numbers(bench: Bench, finished: Lab) -> None:
     out = ["--out", finished.out]
     assert "Nothing published is known on synthetic" in bench("report", *out, "--with-published").out
@@ -254,6 +275,9 @@ def test_bad_input_of_predict(bench: Bench, finished: Lab, predicted: list[tuple
         assert (result.code, result.out) == (2, ""), arguments
         assert len(result.errors) == 1
         assert says in result.err
+    (finished.folder / "file").write_text("x")
+    result = bench("predict", run_id, good, "--to", finished.folder / "file", "--out", finished.out)
+    assert (result.code, result.errors) == (2, [f"error: {finished.folder}/file: expected a folder, found a file"])
     assert predicted == []
 
 

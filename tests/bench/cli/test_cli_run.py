@@ -15,7 +15,7 @@ from bench.order import Execution
 from results.store import Store
 
 Launcher = Callable[..., tuple[Result, FakeExecutor]]
-BASES = "{name: bases, defaults: {subset: 8, params: {k: 8}}, runs: [{method: neuralef_kmeans}, {method: kmeans}]}"
+BASES = "{name: bases, defaults: {subset: 16, params: {k: 8}}, runs: [{method: neuralef_kmeans}, {method: kmeans}]}"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_more_seeds_rows_or_protocols_extend_what_is_there(
 
 
 def test_failed_runs_are_told_and_tried_again_alone(launch: Launcher, lab: Lab) -> None:
-    text = "{name: two, defaults: {subset: 8, params: {k: 8}}, runs: [{method: kmeans}, {method: neuralef}]}"
+    text = "{name: two, defaults: {subset: 16, params: {k: 8}}, runs: [{method: kmeans}, {method: neuralef}]}"
     result, _ = launch(text, kmeans=("exception", "ValueError: it broke\nat length"))
     assert result.code == 1
     (line,) = [line for line in result.errors if line.startswith("failed: ")]
@@ -92,7 +92,7 @@ def test_failed_runs_are_told_and_tried_again_alone(launch: Launcher, lab: Lab) 
     again, executor = launch(text)
     assert again.code == 0
     assert [run_id.partition("-")[0] for run_id in executor.carried_out] == ["kmeans"]
-    assert "1 runs that failed are tried again" in again.out
+    assert "1 failed run to try again" in again.out
 
 
 @pytest.mark.parametrize("kind", ["data", "store"])
@@ -106,7 +106,7 @@ def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
     result, executor = launch(SMALL, "--set", "note=a b", kmeans="pending")
     assert result.code == 1
     assert executor.carried_out == []
-    assert "4 runs are left; go on with:" in result.out
+    assert "4 runs left; go on with:" in result.out
     assert f"python -m bench run --grid {lab.folder / 'g.yaml'} --out {lab.out} --set 'note=a b'" in result.out
     assert launch()[0].code == 0
 
@@ -159,7 +159,7 @@ def test_stale_runs_are_kept_and_told_until_they_are_asked_for(launch: Launcher,
     stale = lab.plan().runs[0].run_id
     result, executor = launch()
     assert result.code == 0
-    assert "1 runs were done with code that has changed since; --rerun-stale does them again" in result.out
+    assert "1 run done with code that has changed since; --rerun-stale does such runs again" in result.out
     assert stale not in executor.carried_out
     _, again = launch(SMALL, "--rerun-stale")
     assert again.carried_out == [stale]

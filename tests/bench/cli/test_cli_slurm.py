@@ -63,7 +63,7 @@ def states(bench: Bench, lab: Lab) -> dict[str, str]:
 def test_a_day_with_slurm(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
     result = launch("--mem", "2G")
     assert (result.code, result.err) == (0, "")
-    assert "4 runs are with Slurm; see bench status" in result.out
+    assert "4 runs with Slurm; see bench status" in result.out
     assert "| configuration" not in result.out
     assert set(states(bench, lab).values()) == {"pending"}
     assert launch().code == 0
@@ -75,7 +75,7 @@ def test_a_day_with_slurm(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Benc
     assert states(bench, lab)[first] == "cancelled"
     result = bench("retry", "--out", lab.out, "--mem", "4G")
     assert result.code == 0
-    assert "runs are tried again with executor slurm" in result.out
+    assert "to try again with executor slurm" in result.out
     script = slurm.jobs[-1].script
     assert "--mem=4G" in script
     assert "--time=60" in script
@@ -245,7 +245,7 @@ class TestThisMachine:
         assert "--gpus 97: CUDA does not find the GPU 97 on this machine" in result.err
         result = bench("retry", "--out", lab.out)
         assert result.code == 0
-        assert "4 runs are tried again with executor local" in result.out
+        assert "4 runs to try again with executor local" in result.out
         assert sorted(made[1].carried_out) == sorted(run.run_id for run in lab.plan().runs)
         assert bench("retry", "--out", lab.out).out == "nothing to try again\n"
 

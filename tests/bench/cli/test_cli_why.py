@@ -122,7 +122,7 @@ def test_a_unique_beginning_names_a_run(bench: Bench, lab: Lab) -> None:
     assert why(bench, lab, run.run_id[:-4])["run_id"] == run.run_id
 
 
-@pytest.mark.parametrize(("reference", "says"), [("kmean-s0", "did you mean kmeans-s0-"), ("zzz", "holds 1 runs")])
+@pytest.mark.parametrize(("reference", "says"), [("kmean-s0", "did you mean kmeans-s0-"), ("zzz", "holds 1 run")])
 def test_an_unknown_run_is_refused_with_near_names(bench: Bench, lab: Lab, reference: str, says: str) -> None:
     finish(lab, code={})
     result = bench("why", reference, "--out", lab.out)

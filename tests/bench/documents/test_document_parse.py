@@ -105,5 +105,5 @@ def test_a_missing_file_a_folder_and_a_binary_file_are_named(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="cannot be read"):
         read_document(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"b\.yaml: cannot be read as a text file"):
+    with pytest.raises(ConfigError, match=r"b\.yaml: expected text in UTF-8"):
         read_document(tmp_path / "b.yaml")

@@ -153,7 +153,7 @@ def test_lines_say_what_to_mind(lab: Lab) -> None:
     provisional = replace(plan, runs=(replace(plan.runs[0], spec=bare),))
     assert any("weights not on this machine: efficientnet_lite0" in line for line in plan_lines(provisional))
     timed = replace(plan, runs=(replace(plan.runs[0], seconds=30.0), replace(plan.runs[1], seconds=None)))
-    assert any("past records: 30 s, without 1 runs" in line for line in plan_lines(timed))
+    assert any("past records: 30 s, without 1 run of" in line for line in plan_lines(timed))
     assert total_seconds(timed) == 30.0
 
 

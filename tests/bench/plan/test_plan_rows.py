@@ -159,3 +159,39 @@ def test_weights_that_are_not_here_come_from_the_store_or_leave_the_run_provisio
     monkeypatch.setattr(backbone, "weights_digest", lambda name, options: None)
     (row,) = rows("{runs: [{method: kmeans}]}")
     assert row.specs[0].backbone.weights == ""
+
+
+@pytest.mark.parametrize(
+    ("run", "where", "says"),
+    [
+        ("method: kmeans, params: {k: 400}", "runs[0].params.k", "k = 400: expected at most 384"),
+        ("method: neuralef_kmeans, params: {k: 400, batch_size: 2}", "runs[0].params.k", "k = 400: expected at most"),
+        ("method: neuralef", "runs[0].params", "batch_size = 16: expected at most the 2 training images"),
+        ("method: linear_probe, params: {batch_size: 3}", "runs[0].params.batch_size", "batch_size = 3: expected"),
+        ("method: deep_spectral, params: {k: 49}", "runs[0].params.k", "k = 49: expected at most 48, 24 segments in"),
+        ("method: deep_spectral, params: {k: 400}", "runs[0].params.k", "k = 400: expected at most 384"),
+        ("method: nystrom, params: {k: 384}", "runs[0].params", "eigenvectors = 384: expected fewer than the 384"),
+        ("method: spin, params: {batch_size: 1, k: 9, max_patches: 8}", "runs[0].params.k", "at most max_patches = 8"),
+    ],
+)
+def test_more_than_the_training_images_have(rows: Rows, run: str, where: str, says: str) -> None:
+    """Two images of 12 x 16 patches each."""
+    with pytest.raises(ConfigError) as caught:
+        rows(f"{{runs: [{{{run}, subset: 2}}]}}")
+    assert f": {where}: " in str(caught.value)
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "method: kmeans, params: {k: 384}",
+        "method: neuralef, params: {k: 384, batch_size: 2}",
+        "method: deep_spectral, params: {k: 48}",
+        "method: nystrom, params: {k: 383}",
+        "method: kmeans, params: {k: 400}, transform: {resize: {mode: short_side, short_side: 64}}",
+    ],
+)
+def test_all_that_the_training_images_have_or_what_is_not_known_yet(rows: Rows, run: str) -> None:
+    assert len(rows(f"{{runs: [{{{run}, subset: 2}}]}}")) == 1

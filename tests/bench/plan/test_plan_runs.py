@@ -51,7 +51,7 @@ def test_a_fit_that_the_grid_asks_for_is_not_added_twice(rows: Rows) -> None:
 
 def test_runs_that_share_features_follow_each_other(rows: Rows) -> None:
     text = (
-        "{runs: [{method: kmeans}, {method: kmeans, subset: 8}, {method: neuralef}, {method: neuralef, subset: 8},"
+        "{runs: [{method: kmeans}, {method: kmeans, subset: 16}, {method: neuralef}, {method: neuralef, subset: 16},"
         " {method: kmeans, features: {dtype: float32}}]}"
     )
     keys = [features_key(run.spec) for run in plan(rows, text)]

@@ -40,11 +40,14 @@ def test_the_masks_of_evaluated_images_are_those_that_were_counted(store, finish
         assert counts.tolist() == stored.matrix([index]).sum(1).tolist()
 
 
-def test_a_corrupt_image_is_named(store, finished, tmp_path):
-    path = tmp_path / "broken.jpg"
-    path.write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"broken\.jpg"):
-        predict(store, finished, [path], tmp_path / "out")
+@pytest.mark.parametrize("content", [b"no image", b"cut"], ids=["no image", "cut short"])
+def test_a_corrupt_image_is_named_before_anything_is_written(store, finished, data_root, tmp_path, content):
+    whole = sorted((data_root / "camvid" / "val").iterdir())[0]
+    path = tmp_path / f"broken{whole.suffix}"
+    path.write_bytes(whole.read_bytes()[:-40] if content == b"cut" else content)
+    with pytest.raises(DataError, match="broken"):
+        predict(store, finished, [whole, path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unfinished_run_predicts_nothing(store, tmp_path):
