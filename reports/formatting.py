@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.table import Cell, Column, Kind, State, Table
 
 NO_VALUE = "–"
 _MAX_DECIMALS = 3
+_LEAST = 1e-300  # below it a power of ten is no number of its own
 _SECONDS = ((3600.0, "h", 3 * 3600.0), (60.0, "min", 600.0), (1.0, "s", 0.0))
 _FLOPS = ((1e12, "TFLOP", 1e12), (1e9, "GFLOP", 1e9), (1e6, "MFLOP", 0.0))
 _JOULES = ((1e6, "MJ", 1e6), (1e3, "kJ", 1e3), (1.0, "J", 0.0))
@@ -26,18 +27,27 @@ class NumberFormat:
         scale: base units in one ``unit``.
         decimals: digits after the point; None for integers with thousands separators.
         signed: a plus is printed before positive numbers.
+        power: of ten in which a number and its spread are written, with one digit after the point; None: plainly.
     """
 
     unit: str = ""
     scale: float = 1.0
     decimals: int | None = 1
     signed: bool = False
+    power: int | None = None
+
+    def suited(self, value: float) -> NumberFormat:
+        """The format for a number and its spread: in a power of ten where it is not zero and would look like it."""
+        vanishes = not self.unit and self.decimals is not None and abs(value) > _LEAST and float(self.text(value)) == 0
+        return replace(self, power=int(f"{value:.1e}".partition("e")[2])) if vanishes else self
 
     def text(self, value: float) -> str:
         """The number in the column's unit, without the unit, in ASCII. NaN and infinities print as words."""
         if not math.isfinite(value):
             return str(float(value))
         scaled = value / self.scale
+        if self.power is not None:
+            return f"{scaled / 10.0**self.power:.1f}e{self.power}"
         if self.decimals is None:
             return f"{round(scaled):d}"
         text = f"{scaled:+.{self.decimals}f}" if self.signed else f"{scaled:.{self.decimals}f}"
@@ -74,6 +84,7 @@ def number_text(column: Column, cell: Cell, style: NumberFormat) -> str:
     value = cell.number
     if value is None:
         return ""
+    style = style.suited(value)
     text = f"{int(value):,}" if style.decimals is None and math.isfinite(value) else style.text(value)
     if column.spread == "std" and cell.std is not None:
         return f"{text} ± {style.plain(cell.std)}"

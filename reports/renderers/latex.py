@@ -173,10 +173,11 @@ def _cell(layout: _Layout, cell: Cell) -> str:
         return _bold(escape(cell_text(layout.column, cell, layout.style)), cell) + marks
     if value is None:
         return _words(layout, cell, marks)
-    text = layout.style.text(value)
+    style = layout.style.suited(value)
+    text = _power(style.text(value))
     number = text if re.fullmatch(r"[+-]?[\d.]+", text) else f"{{{text}}}"
     number = rf"\bfseries {number}" if cell.bold else number
-    return f"{number} & {_spread(layout.column, cell, layout.style)}{marks}" if layout.beside else number
+    return f"{number} & {_spread(layout.column, cell, style)}{marks}" if layout.beside else number
 
 
 def _words(layout: _Layout, cell: Cell, marks: str) -> str:
@@ -197,10 +198,16 @@ def _spread(column: Column, cell: Cell, style: NumberFormat) -> str:
     if cell.number is None:
         return ""
     if column.spread == "std" and cell.std is not None:
-        return rf"\,$\pm$\,{style.plain(cell.std)}"
+        return rf"\,$\pm$\,{_power(style.plain(cell.std))}"
     if column.spread == "interval" and cell.low is not None and cell.high is not None:
         return rf"\enspace[{_signed(style.plain(cell.low))}, {_signed(style.plain(cell.high))}]"
     return ""
+
+
+def _power(text: str) -> str:
+    """A number in which a power of ten is set as one."""
+    digits, e, power = text.partition("e")
+    return rf"${digits}\times10^{{{power}}}$" if e else text
 
 
 def _signed(text: str) -> str:

@@ -49,6 +49,7 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
     if cell.number is None:
         return
     facts = [style.unit.replace("%", "per cent"), *cell.runs, *([] if row.ranked else ["(uses labels)"])]
+    style = style.suited(cell.number)
     yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
         if value is not None:
@@ -56,6 +57,8 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
 
 
 def _macro(name: str, number: str, facts: Sequence[str]) -> str:
-    text = rf"\ensuremath{{{number}}}" if number[:1] in "+-" else number
+    digits, e, power = number.partition("e")
+    text = rf"{digits}\times10^{{{power}}}" if e else number
+    text = rf"\ensuremath{{{text}}}" if e or number[:1] in "+-" else text
     told = " ".join(facts).strip()
     return rf"\expandafter\def\csname bench:{name}\endcsname{{{text}}}" + (f" % {comment(told)}" if told else "")

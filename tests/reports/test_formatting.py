@@ -44,6 +44,15 @@ def test_no_values_give_a_format_all_the_same():
     assert styled("number")[0].decimals == 0
 
 
+@given(st.floats(-10, 10, allow_nan=False).filter(lambda value: value == 0 or abs(value) > 1e-300))
+def test_only_zero_looks_like_zero(value: float):
+    style = NumberFormat(decimals=3)
+    text = style.suited(value).text(value)
+    assert (float(text) == 0) == (value == 0)
+    assert float(text) == pytest.approx(value, abs=0.051 * 10.0 ** (style.suited(value).power or -2))
+    assert NumberFormat("%").suited(value) == NumberFormat("%")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_printed_as_such(value: float):
     assert styled("percent", value)[1] == [str(value)]

@@ -44,3 +44,14 @@ def test_a_value_that_is_not_finite_is_said_to_be_so(store: Store):
     table = health_table(collect(store))
     assert table is not None
     assert "not finite [a]" in render(table, "markdown")
+
+
+def test_what_is_small_is_not_printed_as_zero(store: Store):
+    large = {seed: Outcome(10, health=[check(value)]) for seed, value in enumerate((0.31, 0.33))}
+    small = {seed: Outcome(10, health=[check(value)]) for seed, value in enumerate((2e-6, 4e-6, 0.0))}
+    write_grid(store, add_row(store, "large", large), add_row(store, "small", small))
+    table = health_table(collect(store))
+    assert table is not None
+    assert "0.320 ± 0.014" in render(table, "markdown")
+    assert "2.0e-6 ± 2.0e-6" in render(table, "markdown")
+    assert r"{$2.0\times10^{-6}$} & \,$\pm$\,$2.0\times10^{-6}$" in render(table, "latex")
