@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reports.collect import LABELS_SYMBOL, Entry, SeedResult
 from reports.table import Cell, NoteBook, State
@@ -85,14 +85,22 @@ def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
 
 
 def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
-    """The mark of a row of which finished seeds were made with code that has changed since; its note names both."""
-    stale = [result for result in entry.done if result.changed]
-    if not stale:
-        return ()
-    modules = sorted({module for result in stale for module in result.changed})
-    more = f" and {len(modules) - _MODULES} more" if len(modules) > _MODULES else ""
-    which = "" if len(stale) == len(entry.done) else f" ({_seeds_words([str(result.seed) for result in stale])})"
-    return (notes.mark(f"Stale{which}: code changed since: {', '.join(modules[:_MODULES])}{more}."),)
+    """The marks of a row with seeds that rest on code that has changed since, or on other data than newer rows."""
+    marks = []
+    if stale := [result for result in entry.done if result.changed]:
+        modules = sorted({module for result in stale for module in result.changed})
+        more = f" and {len(modules) - _MODULES} more" if len(modules) > _MODULES else ""
+        text = f"code changed since: {', '.join(modules[:_MODULES])}{more}"
+        marks.append(notes.mark(f"Stale{_which(stale, entry)}: {text}."))
+    if other := [result for result in entry.done if result.other_data]:
+        files = f"evaluated on other files of {entry.protocol.view.dataset} {entry.protocol.view.split}"
+        marks.append(notes.mark(f"Not comparable{_which(other, entry)}: {files} than the newest row."))
+    return tuple(marks)
+
+
+def _which(results: Sequence[SeedResult], entry: Entry) -> str:
+    """Which seeds of a row these are, unless they are all."""
+    return "" if len(results) == len(entry.done) else f" ({_seeds_words([str(result.seed) for result in results])})"
 
 
 def _seeds_words(seeds: list[str]) -> str:

@@ -36,6 +36,7 @@ class SeedResult:
         fit, evaluation: the records, as far as they exist.
         bases: the records of the fits that this one starts from, the nearest first.
         changed: modules whose code has changed since, where that was asked for.
+        other_data: whether its evaluation saw other files of its split than the newest one in the store did.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class SeedResult:
     evaluation: EvaluationRecord | None = None
     bases: tuple[FitRecord, ...] = ()
     changed: tuple[str, ...] = ()
+    other_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def collect(
                 known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
-    return entries
+    return _with_other_data(entries)
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
@@ -154,7 +156,9 @@ def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
     """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol."""
     groups: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
-        groups.setdefault(entry.protocol.model_copy(update={"name": ""}).model_dump_json(), []).append(index)
+        other = any(result.other_data for result in entry.done)
+        key = entry.protocol.model_copy(update={"name": ""}).model_dump_json() + ("other data" if other else "")
+        groups.setdefault(key, []).append(index)
     return groups
 
 
@@ -168,6 +172,31 @@ def class_table(evaluation: EvaluationRecord, protocol: Protocol) -> ClassTable:
     if name not in evaluation.class_sets:
         raise UserError(f"{evaluation.run_id}: {unknown('class set', name, evaluation.class_sets)}")
     return evaluation.class_sets[name]
+
+
+def _with_other_data(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, with the seeds marked whose evaluations saw other files than the newest one of the same split."""
+    newest: dict[tuple[str, str], EvaluationRecord] = {}
+    for result in (result for entry in entries for result in entry.done):
+        record = result.evaluation
+        if record is not None and _files(record):
+            latest = newest.setdefault((record.dataset, record.split), record)
+            newest[record.dataset, record.split] = max(latest, record, key=lambda one: one.finished)
+    return [replace(entry, seeds=tuple(_held_against(result, newest) for result in entry.seeds)) for entry in entries]
+
+
+def _held_against(result: SeedResult, newest: dict[tuple[str, str], EvaluationRecord]) -> SeedResult:
+    record = result.evaluation if result.state is State.DONE else None
+    if record is None or not _files(record):
+        return result
+    latest = _files(newest[record.dataset, record.split])
+    other = any(latest.get(what, digest) != digest for what, digest in _files(record).items())
+    return replace(result, other_data=other)
+
+
+def _files(record: EvaluationRecord) -> dict[str, str]:
+    """Digests of the files that an evaluation saw, as far as it says."""
+    return {name: found for name, found in (("images", record.data_digest), ("labels", record.label_files)) if found}
 
 
 def _chosen(manifests: Sequence[Manifest], grid: str | None) -> list[Manifest]:

@@ -86,6 +86,11 @@ class FitRecord(_Part):
         return self.spec.data.dataset
 
     @property
+    def split(self) -> str:
+        """The split that it was trained on."""
+        return self.spec.data.split
+
+    @property
     def seed(self) -> int:
         """The seed."""
         return self.spec.seed
@@ -135,8 +140,14 @@ class EvaluationRecord(_Part):
     execution: dict[str, Any] = {}
     code: dict[str, str] = {}
     data_digest: str = ""
+    label_files: str = Field("", description="digest of the ids and sizes of the split's label files")
 
     @property
     def dataset(self) -> str:
         """The data set that was looked at."""
         return self.view.dataset
+
+    @property
+    def split(self) -> str:
+        """The split that was looked at."""
+        return self.view.split

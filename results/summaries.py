@@ -40,6 +40,7 @@ class FitSummary(_Summary):
     failure: Failure | None = None
     uses_labels: bool = False
     code: dict[str, str] = {}
+    data_digest: str = ""
 
     @property
     def method(self) -> str:
@@ -50,6 +51,11 @@ class FitSummary(_Summary):
     def dataset(self) -> str:
         """The data set that it was trained on."""
         return str(self.spec["data"]["dataset"])
+
+    @property
+    def split(self) -> str:
+        """The split that it was trained on."""
+        return str(self.spec["data"].get("split", ""))
 
     @property
     def seed(self) -> int:
@@ -79,11 +85,18 @@ class EvaluationSummary(_Summary):
     health: list[HealthCheck] = []
     failure: Failure | None = None
     code: dict[str, str] = {}
+    data_digest: str = ""
+    label_files: str = ""
 
     @property
     def dataset(self) -> str:
         """The data set that was looked at."""
         return str(self.view["dataset"])
+
+    @property
+    def split(self) -> str:
+        """The split that was looked at."""
+        return str(self.view.get("split", ""))
 
 
 @dataclass(frozen=True)

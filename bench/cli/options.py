@@ -64,7 +64,7 @@ CheckpointEvery = Annotated[
     float, typer.Option("--checkpoint-every", min=0, help="Seconds between checkpoints of a fit.")
 ]
 RerunStale = Annotated[
-    bool, typer.Option("--rerun-stale", help="Do again what was done with code that has changed since.")
+    bool, typer.Option("--rerun-stale", help="Do again what was done with code or data that has changed since.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 

@@ -22,15 +22,17 @@ def plan(
 ) -> int:
     """Print the runs of a grid, which of them are done, and the disk and time that the others need.
 
-    Writes nothing, and needs no data.
+    Writes nothing, and needs no data; finished runs are held against the data that is there.
     """
-    data_roots(data_root)
     with no_collection():  # what is imported stays, too
         from bench.grid.load import load_grid
         from bench.plan.build import make_plan
+        from bench.plan.held import HeldData
         from bench.plan.show import plan_json
 
-        made = make_plan(load_grid(grid, changes or ()), find_store(out), out)
+        loaded = load_grid(grid, changes or ())
+        held = HeldData(data_roots(data_root, loaded.data_roots))
+        made = make_plan(loaded, find_store(out), out, data=held)
         if as_json:
             show_json(plan_json(made))
         else:

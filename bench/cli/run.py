@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bench.grid.load import Grid as LoadedGrid
     from bench.order import Execution
     from bench.plan.model import Plan
+    from datasets import DataRoots
     from results.store import Store
 
 
@@ -94,7 +95,7 @@ def run(
     loaded = load_grid(grid, changes or ())
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
-    made = _plan(loaded, out, rerun_stale)
+    made = _plan(loaded, out, roots, rerun_stale)
     check_plan(made, execution, roots, devices)
     if dry_run:
         show_plan(made)
@@ -103,17 +104,18 @@ def run(
         on_slurm.check(made, show_only=print_sbatch)
     if made.provisional:
         fetch_weights(made)
-        made = _plan(loaded, out, rerun_stale)
+        made = _plan(loaded, out, roots, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)
     here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
     return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
 
 
-def _plan(grid: LoadedGrid, out: Path, rerun_stale: bool) -> Plan:
+def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
     from bench.plan.build import make_plan, with_stale_anew
+    from bench.plan.held import HeldData
 
-    made = make_plan(grid, find_store(out), out, verify=True)
+    made = make_plan(grid, find_store(out), out, data=HeldData(roots), verify=True)
     return with_stale_anew(made) if rerun_stale else made
 
 
@@ -127,7 +129,8 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
     store = Store.open(plan.store, create=True)
     stale = sum(run.condition.state == "stale" and run.condition.finished for run in plan.runs)
     if stale:
-        say(f"{how_many(stale, 'run')} done with code that has changed since; --rerun-stale does such runs again")
+        what = f"{how_many(stale, 'run')} done with code or data that has changed since"
+        say(f"{what}; --rerun-stale does such runs again")
     if failed := plan.counts().get("failed"):
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:

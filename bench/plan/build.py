@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.grid.load import Grid
 from bench.plan.current import CurrentCode
 from bench.plan.estimate import History
+from bench.plan.held import Data
 from bench.plan.manifest import grid_manifest
 from bench.plan.model import Plan, PlannedRun
 from bench.plan.rows import resolve_rows
@@ -21,7 +22,15 @@ from bench.plan.titles import row_titles
 from results.store import Store
 
 
-def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None = None, *, verify: bool = False) -> Plan:
+def make_plan(
+    grid: Grid,
+    store: Store | None,
+    folder: Path,
+    code: Code | None = None,
+    *,
+    data: Data | None = None,
+    verify: bool = False,
+) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
     Args:
@@ -29,6 +38,7 @@ def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None =
         store: the records; None where there is no store yet.
         folder: the folder of the store.
         code: today's code; default: that of the project.
+        data: today's data, which finished runs are held against; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
 
     Raises:
@@ -40,7 +50,7 @@ def make_plan(grid: Grid, store: Store | None, folder: Path, code: Code | None =
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
     planned = planned_runs(rows, titles)
-    runs = [replace(run, condition=condition(run.run_id, run.views, snapshot, today)) for run in planned]
+    runs = [replace(run, condition=condition(run.run_id, run.views, snapshot, today, data)) for run in planned]
     if any(not run.condition.finished for run in runs):
         runs = with_estimates(runs, History(snapshot.past))
     return Plan(

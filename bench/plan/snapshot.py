@@ -42,6 +42,16 @@ class Recorded(Protocol):
         """What it looked at."""
         ...
 
+    @property
+    def split(self) -> str:
+        """Which part of it."""
+        ...
+
+    @property
+    def data_digest(self) -> str:
+        """Of the images of the split, as they were."""
+        ...
+
 
 class Cost(Protocol):
     """What one stage took."""
@@ -91,6 +101,15 @@ class RecordedFit(Recorded, Protocol):
         ...
 
 
+class RecordedEvaluation(Recorded, Protocol):
+    """The record of an evaluation, or its summary."""
+
+    @property
+    def label_files(self) -> str:
+        """Digest of the labels of the split, as they were."""
+        ...
+
+
 class PastRun(Protocol):
     """A fit with its evaluations."""
 
@@ -105,7 +124,7 @@ class PastRun(Protocol):
         ...
 
     @property
-    def evaluations(self) -> Mapping[str, Recorded]:
+    def evaluations(self) -> Mapping[str, RecordedEvaluation]:
         """View id -> record."""
         ...
 

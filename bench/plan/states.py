@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from bench.fingerprint import changed
+from bench.plan.held import Data, changed_data
 from bench.plan.model import Condition, State
-from bench.plan.snapshot import Recorded, RecordedFit, Snapshot
+from bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit, Snapshot
 from results.record import Failure
 from results.specification import View
 
@@ -24,7 +25,9 @@ class Code(Protocol):
         ...
 
 
-def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code) -> Condition:
+def condition(
+    run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code, data: Data | None = None
+) -> Condition:
     """How far a run is.
 
     Args:
@@ -32,6 +35,7 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
         views: all that it is to be evaluated on.
         snapshot: what the store holds.
         code: of today.
+        data: of today; None: nobody looks at it.
     """
     views = tuple(views)
     status, past = snapshot.status(run_id), snapshot.run(run_id)
@@ -46,7 +50,7 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
     if failed:
         state = _failed_state(failed[0].failure)
         return Condition(state, missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
-    news = _news(past.fit, evaluations, code)
+    news = _news(past.fit, evaluations, code, data)
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
         return Condition("partial", missing, fitted=True, reason=reason + (f"; {news}" if news else ""))
@@ -57,11 +61,16 @@ def condition(run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code
     return Condition("stale" if news else "done", fitted=True, reason=news)
 
 
-def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code) -> str:
-    """One line that names the modules whose code has changed since a run was done; empty if none has."""
-    listed = changed_since(fit, evaluations, code)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"code changed since: {', '.join(listed[:3])}{more}" if listed else ""
+def _news(fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None) -> str:
+    """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
+    modules = changed_since(fit, evaluations, code)
+    files = changed_data(fit, evaluations, data) if data is not None else []
+    news = (("code", modules), ("data", files))
+    return "; ".join(f"{what} changed since: {_few(names)}" for what, names in news if names)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def changed_since(fit: RecordedFit, evaluations: Iterable[Recorded], code: Code) -> list[str]:

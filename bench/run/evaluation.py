@@ -68,6 +68,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         health=health,
         code=evaluation_code(run.spec.method, view.dataset),
         data_digest=images.digest(),
+        label_files=data.labels(view.split).digest(),
         flops_features=flops.features,
         flops_predict=flops.predict,
         warnings=flops.warnings,

@@ -62,6 +62,8 @@ class Outcome:
     counts: Contingency | None = None
     energy: float | None = None
     flops: tuple[int | None, int | None] = (None, None)
+    files: tuple[str, str] = ("", "")
+    finished: str = END
 
 
 FAILED = Outcome(fit_status="failed", evaluation_status=None)
@@ -156,7 +158,7 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
         view=view,
         status=outcome.evaluation_status,
         started=START,
-        finished=END,
+        finished=outcome.finished,
         n_images=1,
         n_clusters=2,
         n_raw_labels=2,
@@ -171,6 +173,8 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
         flops_predict=outcome.flops[1],
         health=outcome.evaluation_health,
         failure=_failure(outcome.evaluation_status),
+        data_digest=outcome.files[0],
+        label_files=outcome.files[1],
     )
     store.write_evaluation(record, None if failed else outcome.counts or contingency(outcome.wrong or 0))
 

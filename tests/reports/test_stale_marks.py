@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from report_samples import add_row, outcomes, write_grid
+from report_samples import Outcome, add_row, outcomes, write_grid
 
 from reports import build_table, render
 from reports.api import all_tables
-from reports.collect import collect
+from reports.collect import alike, collect
 from reports.html.page import render_html
 from results.record import EvaluationRecord, FitRecord
 from results.store import Store
@@ -60,3 +60,23 @@ def test_the_page_names_all_modules_of_a_stale_run(grid: Store):
     page = render_html(entries, grid, all_tables(entries), {})
     assert '"changed": ["methods.a", "methods.b", "methods.c", "methods.d"]' in page
     assert page.count('"changed": []') == 3
+
+
+def rows_on_other_files(store: Store) -> Store:
+    """A row whose second seed saw other labels than the newest row, one that says nothing of its data, the newest."""
+    mixed = {0: Outcome(10, files=("a", "b")), 1: Outcome(11, files=("a", "x"))}
+    newest = {seed: Outcome(20 + seed, files=("a", "b"), finished="2026-02-01T00:00:00+00:00") for seed in range(2)}
+    return write_grid(
+        store,
+        add_row(store, "mixed", mixed),
+        add_row(store, "silent", outcomes(5, 6)),
+        add_row(store, "newest", newest),
+    )
+
+
+def test_rows_evaluated_on_other_files_are_marked_and_not_compared(store: Store):
+    made = build_table(rows_on_other_files(store))
+    (note,) = [note for note in made.notes if note.text.startswith("Not comparable")]
+    assert note.text == "Not comparable (seed 1): evaluated on other files of synthetic val than the newest row."
+    assert [note.symbol in row.cells["configuration"].marks for row in made.rows] == [True, False, False]
+    assert sorted(map(sorted, alike(collect(store)).values())) == [[0], [1, 2]]

@@ -159,7 +159,7 @@ def test_stale_runs_are_kept_and_told_until_they_are_asked_for(launch: Launcher,
     stale = lab.plan().runs[0].run_id
     result, executor = launch()
     assert result.code == 0
-    assert "1 run done with code that has changed since; --rerun-stale does such runs again" in result.out
+    assert "1 run done with code or data that has changed since; --rerun-stale does such runs again" in result.out
     assert stale not in executor.carried_out
     _, again = launch(SMALL, "--rerun-stale")
     assert again.carried_out == [stale]

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.grid.load import load_grid
 from bench.plan.build import make_plan
+from bench.plan.held import Data
 from bench.plan.model import Plan
 from bench.plan.rows import ResolvedRow, resolve_rows
 from results.contingency import ContingencyBuilder
@@ -76,9 +77,10 @@ class Lab:
     def rows(self, text: str, *changes: str) -> list[ResolvedRow]:
         return resolve_rows(load_grid(self.write(text), changes), {})
 
-    def plan(self, text: str = SMALL, *changes: str, verify: bool = False) -> Plan:
+    def plan(self, text: str = SMALL, *changes: str, verify: bool = False, data: Data | None = None) -> Plan:
         store = Store.open(self.out) if self.out.exists() else None
-        return make_plan(load_grid(self.write(text), changes), store, self.out, FixedCode(), verify=verify)
+        grid = load_grid(self.write(text), changes)
+        return make_plan(grid, store, self.out, FixedCode(), data=data, verify=verify)
 
     def evaluate(self, spec: FitSpec, view: View, **changes: Any) -> None:
         record = evaluation_record(spec, view, **changes)

@@ -1,0 +1,73 @@
+"""Finished runs are held against the data of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from plan_lab import Lab, evaluation_record, fit_record
+
+from bench.plan.build import with_stale_anew
+from bench.plan.held import HeldData
+from datasets import DataRoots
+from results.contingency import ContingencyBuilder
+
+ONE = "{name: one, defaults: {subset: 8}, runs: [{method: kmeans, params: {k: 8}}]}"
+
+
+class Today:
+    """Digests of today by what they are of; None for data that is not at hand."""
+
+    def __init__(self, images: str | None, labels: str | None) -> None:
+        self._images, self._labels = images, labels
+
+    def images(self, dataset: str, split: str) -> str | None:
+        return self._images
+
+    def labels(self, dataset: str, split: str) -> str | None:
+        return self._labels
+
+
+@pytest.fixture
+def finished(lab: Lab) -> Lab:
+    (run,) = lab.plan(ONE).runs
+    lab.store.write_fit(fit_record(run.spec, data_digest="i"))
+    record = evaluation_record(run.spec, run.views[0], data_digest="i", label_files="l")
+    lab.store.write_evaluation(record, ContingencyBuilder(8, 12).build())
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("today", "news"),
+    [
+        (Today("i", "l"), ""),
+        (Today(None, None), ""),
+        (Today("i", "m"), "data changed since: synthetic val labels"),
+        (Today("j", None), "data changed since: synthetic train images, synthetic val images"),
+    ],
+)
+def test_a_finished_run_is_stale_where_its_data_is_another_today(finished: Lab, today: Today, news: str) -> None:
+    (run,) = finished.plan(ONE, data=today).runs
+    assert (run.condition.state, run.condition.reason) == ("stale" if news else "done", news)
+    assert run.condition.finished
+
+
+def test_it_can_be_done_again(finished: Lab) -> None:
+    (run,) = with_stale_anew(finished.plan(ONE, data=Today("j", "l"))).runs
+    assert not run.condition.finished
+    assert not run.condition.fitted
+
+
+def test_records_that_say_nothing_of_their_data_are_left_alone(lab: Lab) -> None:
+    (run,) = lab.plan(ONE).runs
+    lab.finish(run.spec, run.views)
+    assert lab.plan(ONE, data=Today("j", "m")).runs[0].condition.state == "done"
+
+
+def test_what_the_roots_hold(tmp_path: Path) -> None:
+    held = HeldData(DataRoots((tmp_path,)))
+    assert held.images("camvid", "val") is None
+    assert held.labels("camvid", "val") is None
+    assert held.images("nothing of this name", "val") is None
+    assert held.images("synthetic", "val") not in (None, held.images("synthetic", "train"))
+    assert held.labels("synthetic", "val") is not None
