@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from bench.environment import environment
 from bench.outstanding import fit_outstanding, views_outstanding
@@ -92,6 +95,18 @@ def log_of(order: Order, store: Store, order_path: Path) -> Path:
     if order.features_only:
         return order_path.with_suffix(".log")
     return store.run_folder(order.spec.run_id) / LOG_FILE
+
+
+def failure_file(order_path: Path) -> Path:
+    """Where the failure of an extraction of features is kept, which has no record: beside its order."""
+    return order_path.with_suffix(".failure")
+
+
+def extraction_failure(order_path: Path) -> Failure | None:
+    """Why an extraction of features failed by its own word; None where it left none."""
+    with contextlib.suppress(OSError, ValidationError):
+        return Failure.model_validate_json(failure_file(order_path).read_bytes())
+    return None
 
 
 def now() -> str:

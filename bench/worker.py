@@ -16,12 +16,13 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench.failure import failure_of, log_of, now, record_failure
+from bench.failure import failure_file, failure_of, log_of, now, record_failure
 from bench.numerics import set_up_torch
 from bench.output import into_log, say
 from bench.outstanding import read_order
 from bench.stopping import StopFlag, stop_on_signals
 from common.errors import RunInterrupted, StoreError, UserError
+from common.files import write_bytes
 from results.store import Busy, Store
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def main(
     except UserError as error:
         say(f"error: {error}")
         return ExitCode.BAD_ORDER
-    work = _Work(order, store, log_of(order, store, path), execute or _execute, set_up or _set_up)
+    work = _Work(order, path, store, execute or _execute, set_up or _set_up)
     try:
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
@@ -103,9 +104,10 @@ class _Work:
     """One claimed order at work."""
 
     def __init__(
-        self, order: Order, store: Store, log: Path, execute: Execute, set_up: Callable[[Order], None]
+        self, order: Order, path: Path, store: Store, execute: Execute, set_up: Callable[[Order], None]
     ) -> None:
-        self.order, self.store, self.log = order, store, log
+        self.order, self.store, self.log = order, store, log_of(order, store, path)
+        self._path = path
         self._execute, self._set_up = execute, set_up
         self._started = now()
 
@@ -133,8 +135,11 @@ class _Work:
 
     def _fail(self, error: BaseException) -> ExitCode:
         try:
-            if not self.order.features_only:
-                record_failure(self.order, self.store, failure_of(error, self.log), started=self._started)
+            failure = failure_of(error, self.log)
+            if self.order.features_only:
+                write_bytes(failure_file(self._path), failure.model_dump_json(indent=1).encode())
+            else:
+                record_failure(self.order, self.store, failure, started=self._started)
         except StoreError as trouble:
             say(f"error: {trouble}")
             return ExitCode.STORE

@@ -120,7 +120,8 @@ def tell_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str
             continue
         kind = failure.kind if failure else "failed"
         log = store.run_folder(run.run_id) / LOG_FILE
-        sys.stderr.write(f"failed: {run.title}, seed {run.spec.seed}: {kind}: {message} (log: {log})\n")
+        where = f" (log: {log})" if log.exists() else ""
+        sys.stderr.write(f"failed: {run.title}, seed {run.spec.seed}: {kind}: {message}{where}\n")
 
 
 def tell_tables(store: Store, grid: str) -> None:

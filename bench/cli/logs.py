@@ -34,6 +34,9 @@ def logs(
     from results.store import Store
 
     store = Store.open(out)
+    if (extraction := _extraction_log(store, run)) is not None:
+        say(extraction)
+        return 0
     run_id = find_run(store, run)
     path = store.run_folder(run_id) / LOG_FILE
     if follow:
@@ -74,14 +77,29 @@ def _at_work(store: Store, run_id: str) -> bool:
     return place is not None and place.live
 
 
+def _extraction_log(store: Store, name: str) -> str | None:
+    """What an extraction of features said, by the name that messages call it; None where it is no such name."""
+    order = store.path / "slurm" / "orders" / f"{Path(name).name}.json"
+    if not order.exists():
+        return None
+    files = [*_job_outputs(store, name), order.with_suffix(".log")]
+    told = [file.read_text(encoding="utf-8", errors="replace").strip() for file in files if file.exists()]
+    return "\n".join(filter(None, told)) or f"{name}: no log yet"
+
+
 def _job_outputs(store: Store, run_id: str) -> list[Path]:
+    """What Slurm and the last job of a run said; where that never began, what the jobs said that it waited for."""
     from bench.executors.slurm.ledger import Ledger
 
     ledger = Ledger(store)
     places = [
-        (submission.name, index)
+        (submission, index)
         for submission in ledger.every()
         for index, unit in enumerate(submission.units)
         if run_id in {entry.run_id for entry in unit.entries}
     ]
-    return [path for name, index in places[-1:] for path in ledger.outputs(name, index)]
+    for submission, index in places[-1:]:
+        before = [(name, other) for name, indices in submission.after.items() for other in indices]
+        said = [path for name, other in before for path in ledger.outputs(name, other)]
+        return ledger.outputs(submission.name, index) or said
+    return []

@@ -8,8 +8,8 @@ import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Gpus, Out, parse_gpus
 from bench.cli.output import say, warn
-from bench.cli.runs import RunNames, chosen_runs, newest_job
-from bench.cli.slurm_options import Wait, slurm_options
+from bench.cli.runs import RunNames, chosen_runs, newest_job, orders_of
+from bench.cli.slurm_options import Wait, refuse_slurm_options, slurm_options
 from bench.grid.executor import SlurmSettings
 from common.errors import ConfigError
 from common.names import how_many
@@ -51,35 +51,40 @@ def retry(
     if not wanted:
         say("nothing to try again")
         return 0
-    orders = _orders(store, wanted)
+    orders = _orders(store, list(wanted))
     of: dict[str, list[tuple[Job, Order]]] = {}
     for job, order in orders.values():
         of.setdefault(executor or order.execution.executor, []).append((job, order))
+    if "slurm" not in of:
+        refuse_slurm_options(slurm, min(of), wait=wait)
     for name in of.keys() - {"slurm"}:
         check_executor(name, jobs, parse_gpus(gpus))
         check_gpus(parse_gpus(gpus), name, [order.execution.device for _, order in of[name]])
     code = 0
     for name, chosen in of.items():
         say(f"{how_many(len(chosen), 'run')} to try again with executor {name}")
-        code = max(code, _carry_out(store, _executor(name, store, jobs, gpus, slurm, wait), chosen))
+        code = max(code, _carry_out(store, _executor(name, store, jobs, gpus, slurm, wait), chosen, wanted))
     return code
 
 
-def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> list[str]:
-    """The runs to try again: those named, else all that did not end well."""
+def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[str, str]:
+    """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
     from bench.executors.slurm.overlay import settle_and_look, with_queue
     from bench.grid.load import grid_name
     from bench.plan.overview import overview
 
     board = settle_and_look(store)
     found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
-    states = {run.run_id: run.condition.state for run in found}
     silent = board is not None and bool(board.known.silent)
     retried = [name for name in RETRIED if not (silent and name == "unknown")]
+    states = {run.run_id: run.condition.state for run in found}
+    # Its job, or its launcher, ended before its turn came.
+    states |= {name: "interrupted" for name, state in states.items() if state == "new" and orders_of(store, name)}
     for run_id in chosen or ():
         if states.get(run_id) not in retried:
             warn(f"{run_id}: {states.get(run_id, 'not of this grid')}, left alone")
-    return [run_id for run_id, state in states.items() if state in retried and (chosen is None or run_id in chosen)]
+    wanted = {run.run_id: f"{run.title}, seed {run.seed}" for run in found if states[run.run_id] in retried}
+    return {run_id: title for run_id, title in wanted.items() if chosen is None or run_id in chosen}
 
 
 def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
@@ -112,11 +117,11 @@ def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: Slur
     return slurm_launch(Ledger(store).last_settings(), stated, gpus, wait).executor(store)
 
 
-def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]]) -> int:
+def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]], titles: dict[str, str]) -> int:
     from bench.cli.launch import Launch
     from bench.cli.watch import watching
 
-    titles = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
-    with watching(store, titles, bars=False if executor.name == "inline" else None) as watch:
+    bases = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
+    with watching(store, bases | titles, bars=False if executor.name == "inline" else None) as watch:
         exits = executor.run([job for job, _ in chosen], watch)
     return Launch(exits, {}).exit_code

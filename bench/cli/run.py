@@ -35,7 +35,7 @@ from bench.cli.options import (
 )
 from bench.cli.output import say
 from bench.cli.plan import show_plan
-from bench.cli.slurm_options import PrintSbatch, Wait, slurm_options
+from bench.cli.slurm_options import PrintSbatch, Wait, refuse_slurm_options, slurm_options
 from bench.grid.executor import SlurmSettings
 from common.names import how_many
 
@@ -83,6 +83,7 @@ def run(
 
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
+    refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
     execution = Execution(
         device=parse_device(device),
         threads=threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,15 +23,21 @@ RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning
 
 def newest_job(store: Store, run_id: str) -> Job | None:
     """The job of the order that was last written for a run; None where none was."""
-    from bench.cli.launch import ORDER_PREFIX, job_of
+    from bench.cli.launch import job_of
     from bench.outstanding import read_order
 
-    folder = store.run_folder(run_id)
-    orders = [folder / name for name in names_in(folder) if name.startswith(ORDER_PREFIX) and name.endswith(".json")]
-    if not orders:
+    if not (orders := orders_of(store, run_id)):
         return None
     order = read_order(max(orders, key=lambda path: path.stat().st_mtime_ns))
     return job_of(order, store)
+
+
+def orders_of(store: Store, run_id: str) -> list[Path]:
+    """The files of all orders that were written for a run."""
+    from bench.cli.launch import ORDER_PREFIX
+
+    folder = store.run_folder(run_id)
+    return [folder / name for name in names_in(folder) if name.startswith(ORDER_PREFIX) and name.endswith(".json")]
 
 
 def chosen_runs(store: Store, names: Sequence[str] | None) -> list[str] | None:

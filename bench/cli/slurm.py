@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.output import say
+from bench.cli.output import say, warn
 from bench.grid.executor import ExecutorBlock, SlurmSettings
 from common.errors import ConfigError
 from common.names import unknown
@@ -61,6 +61,10 @@ class SlurmLaunch:
         from bench.plan.orders import plan_orders
         from results.store import Store
 
+        if not plan.unfinished:
+            say("nothing to submit: all runs are done")
+            return 0
+        warn("this listing is not checked against the cluster; a run is, before anything is submitted")
         store = Store(plan.store.absolute())
         orders = plan_orders(plan, execution, roots)
         jobs = [job_of(order, store) for order in orders]

@@ -67,6 +67,22 @@ def stated_settings(stated: Mapping[str, Any]) -> SlurmSettings:
         raise ConfigError("\n".join(f"{_option(str(one['loc'][0]))}: {_message(one)}" for one in problems)) from error
 
 
+def refuse_slurm_options(stated: SlurmSettings, executor: str, **flags: bool) -> None:
+    """Refuse options of Slurm jobs where none is going to be submitted.
+
+    Args:
+        stated: the settings of the command line.
+        executor: what carries out the runs.
+        flags: further options of this kind, and whether they are given.
+
+    Raises:
+        ConfigError: an option is given.
+    """
+    given = [*stated.model_fields_set, *(name for name, is_given in flags.items() if is_given)]
+    if given and executor != "slurm":
+        raise ConfigError(f"{_option(min(given))}: the executor is {executor}, and this is for --executor slurm alone")
+
+
 def _message(problem: Any) -> str:
     told = problem.get("ctx", {}).get("error")
     return str(told) if told is not None else f"{problem['msg']}, got {problem['input']!r}"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from bench.cli.output import say, show_json, show_table
+from bench.cli.runs import orders_of
 from common.collection import no_collection
 from common.names import how_many
 
 if TYPE_CHECKING:
     from bench.plan.overview import RunStatus
+    from results.store import Store
 
 StateFilter = Annotated[
     list[str] | None,
@@ -43,12 +46,20 @@ def status(
     board = settle_and_look(store)
     with no_collection():
         found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+        found = [_noted(run, store) for run in found]
         shown = [run for run in found if not state or run.condition.state in state]
         if as_json:
             show_json([_json(run) for run in shown])
         else:
             _show_table(found, shown)
     return 0
+
+
+def _noted(run: RunStatus, store: Store) -> RunStatus:
+    """A run that was ordered and never begun says so: its job or its launcher may have ended before its turn."""
+    if run.condition.state != "new" or not orders_of(store, run.run_id):
+        return run
+    return replace(run, condition=replace(run.condition, reason="ordered, not begun; bench retry goes on with it"))
 
 
 def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:

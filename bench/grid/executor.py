@@ -5,11 +5,24 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _TIME_UNITS = {"": 1.0, "m": 1.0, "min": 1.0, "h": 60.0, "d": 1440.0}
 _CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?")
+_LEAST_MB = 100  # Python does not start in less: a slip of the unit
 _MEMORY_MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
+
+
+_OWN_OPTIONS = (
+    *("array", "comment", "dependency", "error", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes", "ntasks"),
+    *("ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap"),
+)
+_SETTINGS = {
+    **{name: name for name in ("partition", "account", "qos", "constraint", "exclude", "mem", "time")},
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "gpus"),
+    **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "cpus"),
+}
+"""Options of sbatch that a setting stands for."""
 
 
 def minutes(text: str) -> int:
@@ -39,9 +52,11 @@ def megabytes(text: str) -> int:
         ValueError: it is no such size.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError(f'expected memory such as 16G or 4000M, got "{text}"')
-    return int(float(match[1]) * _MEMORY_MB[match[2].upper() or "M"])
+    found = int(float(match[1]) * _MEMORY_MB[match[2].upper() or "M"]) if match is not None else -1
+    if 0 < found < _LEAST_MB or match is None:
+        small = f", which is {found} MB" if match is not None else ""
+        raise ValueError(f'expected memory such as 16G or 4000M, got "{text}"{small}')
+    return found
 
 
 def _gpus(value: int | str) -> int | str:
@@ -54,6 +69,11 @@ def _gpus(value: int | str) -> int | str:
     return value
 
 
+def _text(value: object) -> object:
+    """A number that YAML reads as one, as in ``mem: 4000``."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _time(value: str) -> str:
     minutes(value)
     return value
@@ -61,6 +81,17 @@ def _time(value: str) -> str:
 
 def _memory(value: str) -> str:
     megabytes(value)
+    return value
+
+
+def _foreign(value: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Options of sbatch that are nobody's but the user's."""
+    for key in value:
+        name = key.replace("_", "-")
+        if name in _OWN_OPTIONS:
+            raise ValueError(f"the option {key} of sbatch is set by bench itself, which finds its jobs by it")
+        if name in _SETTINGS:
+            raise ValueError(f"the option {key} of sbatch has a setting of its own: {_SETTINGS[name]}")
     return value
 
 
@@ -80,8 +111,12 @@ class SlurmSettings(BaseModel):
     exclude: str | None = Field(None, min_length=1, description="nodes to avoid")
     gpus: Annotated[int | str, AfterValidator(_gpus)] = Field(0, description="GPUs a job: 1, or a100:1")
     cpus: int | None = Field(None, ge=1, description="processors a job, and threads of its runs")
-    mem: Annotated[str, AfterValidator(_memory)] | None = Field(None, description="memory a job: 16G")
-    time: Annotated[str, AfterValidator(_time)] = Field("4h", description="time limit of a job: 90m, 8h, 1-12:00:00")
+    mem: Annotated[str, BeforeValidator(_text), AfterValidator(_memory)] | None = Field(
+        None, description="memory a job: 16G"
+    )
+    time: Annotated[str, BeforeValidator(_text), AfterValidator(_time)] = Field(
+        "4h", description="time limit of a job: 90m, 8h, 1-12:00:00"
+    )
     array_parallelism: int = Field(64, ge=1, description="jobs of one array that run at a time")
     runs_per_job: int = Field(1, ge=1, description="runs that a job carries out one after the other")
     requeues: int = Field(3, ge=0, description="time limits in a row that a run may meet without any progress")
@@ -90,7 +125,9 @@ class SlurmSettings(BaseModel):
         (), description="shell lines before Python starts, such as: source env/bin/activate"
     )
     python: str | None = Field(None, min_length=1, description="Python on the nodes; default: the one that submits")
-    sbatch: dict[str, str | int | bool] = Field({}, description="further options of sbatch: {mail-type: END}")
+    sbatch: Annotated[dict[str, str | int | bool], AfterValidator(_foreign)] = Field(
+        {}, description="further options of sbatch: {mail-type: END}"
+    )
 
     @property
     def minutes(self) -> int:

@@ -111,11 +111,16 @@ class Board:
         if element is not None and element.live:
             return "pending" if element.state == "PENDING" else "running"
         if element is not None:
-            return "ended"
+            return "pending" if element.given_up and self._tidies_up(submission) else "ended"
         if self.known.silent or self.known.forgetful:
             return "unknown"
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
         return "ended" if self.ledger.is_cancelled(submission.name, entry.run_id) else "lost"
+
+    def _tidies_up(self, submission: Submission) -> bool:
+        """Whether a job that another one waited for is not over yet: Slurm may give up the one that waits before."""
+        found = (self.known.elements.get((name, index)) for name, after in submission.after.items() for index in after)
+        return any(element is not None and element.live for element in found)
 
 
 def look(ledger: Ledger, slurm: Slurm) -> Board:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Sequence
 
-from bench.executors.slurm.board import Board, Place, is_settled, order_of
-from bench.executors.slurm.ledger import Entry, Submission
+from bench.executors.slurm.board import Board, Place, is_settled, order_of, order_path
+from bench.executors.slurm.ledger import Submission
 from bench.executors.slurm.queue import Element
 from bench.executors.slurm.verdict import Job, blames_all, failure_of_job
-from bench.failure import record_failure
+from bench.failure import extraction_failure, record_failure
 from bench.worker import ExitCode
 from results.record import Failure
 from results.store import Busy
@@ -55,6 +56,10 @@ def failure_of(board: Board, place: Place) -> Failure | None:
     trace = ledger.trace(submission.name, index)
     if element.state == "FAILED" and _was_asked_to_stop(element):
         return None
+    told = extraction_failure(order_path(place.entry, ledger.store)) if place.entry.features_only and trace else None
+    if told is not None:
+        return told
+    lacking = _lacking(board, submission, sure=element.given_up and trace is None)
     failure = failure_of_job(
         Job(
             element=element,
@@ -62,11 +67,13 @@ def failure_of(board: Board, place: Place) -> Failure | None:
             store=ledger.store.path,
             began=trace is not None,
             cancelled=ledger.is_cancelled(submission.name, place.entry.run_id),
-            lacking=_lacking(board, submission, sure=element.given_up and trace is None),
+            lacking=[other.entry.run_id for other in lacking],
             output=ledger.outputs(submission.name, index),
             minutes=submission.settings.get("minutes"),
         )
     )
+    if failure.kind == "dependency" and (cause := _of_features(board, lacking)) is not None:
+        return cause
     at_work = trace.run_id if trace is not None else place.entry.run_id
     return failure if blames_all(failure) or place.entry.run_id == at_work else None
 
@@ -89,25 +96,31 @@ def _record(board: Board, place: Place) -> None:
             record_failure(order, store, failure, started=place.submission.time)
 
 
-def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[str]:
+def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[Place]:
     """The runs, or extractions of features, that a submission was to wait for and that did not succeed.
 
-    Slurm may give up the waiting job before it lists the one that failed as over. Where it is sure that one did fail,
-    all that are not known to have succeeded are named.
+    Where it is sure that one did not, all that are not known to have succeeded are named.
     """
     lacking = []
     for name, indices in submission.after.items():
         other = board.ledger.read(name)
-        for index in indices:
+        for index in indices if other is not None else ():
             element = board.known.elements.get((name, index))
-            if element is None or element.live:
-                if not sure:
-                    continue
-            elif element.state == "COMPLETED":
-                continue
-            entries: tuple[Entry, ...] = other.units[index].entries if other is not None else ()
-            lacking += [entry.run_id for entry in entries]
+            over = element is not None and not element.live
+            if other is not None and (element.state != "COMPLETED" if element is not None and over else sure):
+                entries = other.units[index].entries
+                lacking += [Place(other, index, entry, element, "ended" if over else "unknown") for entry in entries]
     return lacking
+
+
+def _of_features(board: Board, lacking: Sequence[Place]) -> Failure | None:
+    """Why the features that a run waited for are not there: they have no record, so the run's tells it."""
+    for place in lacking:
+        if place.entry.features_only and place.stand == "ended":
+            cause = failure_of(board, place)
+            if cause is not None:
+                return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})
+    return None
 
 
 def _at_work(board: Board, submission: Submission) -> bool:

@@ -54,7 +54,10 @@ class Submitter:
             StoreError: the store cannot be written.
         """
         if missing := sorted(array.requires & self.rejected.keys()):
-            self._reject(array, "dependency", f"needs {', '.join(missing)}, which Slurm did not take")
+            if refused := [name for name in missing if self.orders[name].features_only]:
+                self._reject(array, "rejected", f"features cannot be extracted: {self.rejected[refused[0]]}")
+            else:
+                self._reject(array, "dependency", f"needs {', '.join(missing)}, which Slurm did not take")
             return None
         submission = self._submission(array)
         folder = self.ledger.of(submission.name)

@@ -24,7 +24,8 @@ from bench.executors.slurm.commands import Slurm
 from bench.executors.slurm.ledger import Entry, Ledger, Submission, read_submission, write_trace
 from bench.executors.slurm.limits import Limits
 from bench.executors.slurm.requeue import own_id, ran_out_of_time, requeue
-from bench.failure import log_of, now, record_failure
+from bench.executors.slurm.verdict import NOT_SEEN
+from bench.failure import failure_file, log_of, now, record_failure
 from bench.order import Order
 from bench.output import say
 from bench.outstanding import read_order, settled
@@ -33,6 +34,7 @@ from bench.stopping import StopFlag, stop_on_signals
 from bench.worker import ExitCode
 from bench.worker import main as work
 from common.errors import UserError
+from common.files import write_bytes
 from common.names import how_many
 from results.record import Failure
 from results.store import Busy, Store
@@ -59,7 +61,7 @@ def main(folder: Path, index: int, target: Target = work, preload: Sequence[str]
     try:
         submission = read_submission(folder)
         if submission is None:
-            say(f"error: {folder} on {socket.gethostname()}: no submission here; this node does not see the store")
+            say(f"error: {folder} on {socket.gethostname()}: no submission here; {NOT_SEEN}")
             return ExitCode.BAD_ORDER
         store = Store.open(folder.parent.parent)
         return _Task(submission, index, store, target, preload).carry_out()
@@ -124,6 +126,7 @@ class _Task:
 
     def _do(self, entry: Entry) -> Exit:
         folder = self._ledger.of(self._submission.name)
+        failure_file(order_path(entry, self._store)).unlink(missing_ok=True)  # of an earlier attempt
         write_trace(folder, self._index, host=socket.gethostname(), job=own_id(), run_id=entry.run_id)
         job = Job(entry.run_id, order_path(entry, self._store))
         how = self._local.run([job], lambda event: self._heed(entry))[entry.run_id]
@@ -167,7 +170,9 @@ class _Task:
         log = log_of(order, self._store, order_path(entry, self._store))
         failure = Failure(kind=kind, message=message, log_tail=tail(log))
         say(f"{entry.run_id}: {kind}: {message}")
-        if not entry.features_only and not is_settled(entry, self._store):
+        if entry.features_only:
+            write_bytes(failure_file(order_path(entry, self._store)), failure.model_dump_json(indent=1).encode())
+        elif not is_settled(entry, self._store):
             # Busy: another launcher has taken the run over.
             with contextlib.suppress(Busy), self._store.claim(entry.run_id):
                 record_failure(order, self._store, failure, started=now())

@@ -15,6 +15,11 @@ _MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out of memory
 _NO_OUTPUT = 53
 """Slurm's code for a job whose output files it could not open on the node."""
 NOT_FOUND = (126, 127)
+"""Exit codes of a shell that could not start a program."""
+_NO_PROGRAM = "execve()"
+"""What srun says of a program that it could not start; it leaves with 2 then."""
+NOT_SEEN = "this node does not see the store"
+"""What a task says that does not find its submission."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,14 @@ def _why(job: Job, said: str, name: str) -> tuple[str, str]:
         if job.lacking:
             return "dependency", f"{name} needs {', '.join(job.lacking)}, which did not succeed"
         return "cancelled", f"{name} was cancelled outside of bench"
-    return _broke_off(job, name)
+    return _broke_off(job, said, name)
 
 
-def _broke_off(job: Job, name: str) -> tuple[str, str]:
+def _broke_off(job: Job, said: str, name: str) -> tuple[str, str]:
     element = job.element
-    if element.exit_code in NOT_FOUND and not job.began:
+    if not job.began and NOT_SEEN in said:
+        return "store", f"{name} could not see {job.store}; put --out on a file system that all nodes share"
+    if not job.began and (element.exit_code in NOT_FOUND or _NO_PROGRAM in said):
         return "setup", f"{name} could not start Python; name its environment with --setup or --python"
     if not job.began and (element.signal == _NO_OUTPUT or element.exit_code == _NO_OUTPUT or not job.output):
         return "store", (

@@ -69,12 +69,15 @@ def test_failures_are_told_once_each(lab: Lab, capsys: pytest.CaptureFixture[str
         runs[1].run_id: Failure(kind="data", message="x.png: corrupt\nat byte 3"),
         runs[2].run_id: Failure(kind="exception", message="ValueError: no"),
     }
+    log = lab.store.run_folder(runs[2].run_id) / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.touch()
     tell_failures(lab.store, runs, failures)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: x.png: corrupt"
-    third = f"failed: {runs[2].title}, seed {runs[2].spec.seed}: exception: ValueError: no (log: "
-    assert lines[1].startswith(third)
-    assert lines[2].startswith(f"failed: {runs[3].title}, seed {runs[3].spec.seed}: failed: no reason recorded")
+    third = f"failed: {runs[2].title}, seed {runs[2].spec.seed}: exception: ValueError: no (log: {log})"
+    assert lines[1] == third
+    assert lines[2] == f"failed: {runs[3].title}, seed {runs[3].spec.seed}: failed: no reason recorded"
     assert len(lines) == 3
 
 

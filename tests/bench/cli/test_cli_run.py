@@ -87,7 +87,7 @@ def test_failed_runs_are_told_and_tried_again_alone(launch: Launcher, lab: Lab) 
     result, _ = launch(text, kmeans=("exception", "ValueError: it broke\nat length"))
     assert result.code == 1
     (line,) = [line for line in result.errors if line.startswith("failed: ")]
-    assert "kmeans, seed 0: exception: ValueError: it broke (log: " in line
+    assert "kmeans, seed 0: exception: ValueError: it broke" in line
     assert "Traceback" not in result.err
     again, executor = launch(text)
     assert again.code == 0

@@ -19,6 +19,7 @@ from fake_slurm import FakeSlurm
 
 from bench.cli.logs import follow_file
 from bench.cli.slurm_options import stated_settings
+from bench.executors.slurm.ledger import Ledger, write_trace
 from bench.executors.slurm.script import script_text
 from common.errors import ConfigError
 from results.store import Store
@@ -109,6 +110,38 @@ def test_what_would_be_submitted(lab: Lab, slurm: FakeSlurm, launch: Bench) -> N
     assert "# setup\na\n" in result.out
     assert not lab.out.exists()
     assert slurm.commands == []
+    assert result.errors == [
+        "warning: this listing is not checked against the cluster; a run is, before anything is submitted"
+    ]
+
+
+@pytest.mark.parametrize("executor", [(), ("--executor", "inline")])
+@pytest.mark.parametrize("option", [("--print-sbatch",), ("--wait",), ("--mem", "3G"), ("--sbatch", "mail-type=END")])
+def test_what_is_for_slurm_alone_is_refused_elsewhere(
+    bench: Bench, lab: Lab, executor: tuple[str, ...], option: tuple[str, ...]
+) -> None:
+    result = bench("run", "--grid", lab.write(SMALL), "--out", lab.out, *executor, *option)
+    assert result.code == 2
+    name = executor[-1] if executor else "local"
+    assert result.errors == [f"error: {option[0]}: the executor is {name}, and this is for --executor slurm alone"]
+    assert not lab.out.exists()
+
+
+def test_runs_whose_turn_never_came_are_tried_again(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    """Two jobs of two runs die at their first: nothing is wrong with the second, and nobody is at work on it."""
+    launch()
+    (submission,) = Ledger(lab.store).open()
+    for job, unit in zip(slurm.jobs, submission.units, strict=True):
+        job.state, job.code = "FAILED", "9:0"
+        folder = lab.out / "slurm" / job.name
+        write_trace(folder, job.index, host="n1", job=job.job_id, run_id=unit.entries[0].run_id)
+    text = bench("status", "--out", lab.out).out
+    assert sorted(states(bench, lab).values()) == ["failed", "failed", "new", "new"]
+    assert text.count("ordered, not begun; bench retry goes on with it") == 2
+    result = bench("retry", "--out", lab.out)
+    assert "4 runs to try again" in result.out
+    assert "kmeans, input=last, seed 0: submitted" in result.out
+    assert set(states(bench, lab).values()) == {"pending"}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +152,7 @@ def test_what_would_be_submitted(lab: Lab, slurm: FakeSlurm, launch: Bench) -> N
         (("--gpus", "a100"), "--gpus: expected a number of GPUs"),
         (("--sbatch", "=x"), "--sbatch: expected KEY=VALUE"),
         (("--jobs", "3"), "--jobs 3: with Slurm, --array-parallelism says"),
+        (("--sbatch", "output=/x"), "--sbatch: the option output of sbatch is set by bench itself"),
         (("--partition", "debgu"), 'unknown partition "debgu"; did you mean "debug"?'),
         (("--mem", "900G"), "the largest node of partition debug has 8000 MB"),
         (("--set", "executor.partion=x"), 'unknown key "partion"; did you mean "partition"?'),

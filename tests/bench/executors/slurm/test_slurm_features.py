@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 from slurm_workbench import SlurmLab
 
 from bench.executors.interface import Job
+from bench.executors.slurm.board import order_path
 from bench.executors.slurm.features import features_first
+from bench.executors.slurm.ledger import write_trace
 from bench.grid.executor import ExecutorBlock, SlurmSettings
 from bench.outstanding import read_order
 from bench.plan.storage import wanted_caches
+from bench.worker import ExitCode
+from bench.worker import main as work
+from common.errors import DataError
 from results.specification import BackboneSpec, Features, Resize, TrainingData, Transform
 
 BACKBONE = BackboneSpec(name="efficientnet_lite0", options={"weights": "random"}, weights="0" * 16)
@@ -96,12 +103,67 @@ def test_the_same_extraction_of_another_launcher_is_waited_for(slurm_lab: SlurmL
     assert "afterok:100_0" in slurm_lab.fake.jobs[-1].script
 
 
-def test_a_failed_extraction_fails_those_that_need_it(slurm_lab: SlurmLab) -> None:
+@pytest.mark.parametrize(
+    ("state", "code", "said", "kind", "words"),
+    [
+        ("FAILED", "1:0", None, "store", "job 100_0 left no trace in "),
+        ("OUT_OF_MEMORY", "0:125", "", "out_of_memory", "ask for more with --mem"),
+        ("FAILED", "127:0", "", "setup", "job 100_0 could not start Python"),
+        ("FAILED", "2:0", "error: execve(): /no/python: No such file or directory", "setup", "--python"),
+        ("FAILED", "2:0", "error: x on n1: no submission here; this node does not see the store", "store", "--out"),
+        ("NODE_FAIL", "0:0", "", "node_failure", "lost its node"),
+        ("CANCELLED by 0", "0:0", "", "cancelled", "outside of bench"),
+    ],
+)
+def test_why_an_extraction_failed_is_told_by_those_that_need_it(
+    slurm_lab: SlurmLab, state: str, code: str, said: str | None, kind: str, words: str
+) -> None:
+    """It has no record of its own."""
     jobs = sharing(slurm_lab, 2)
     slurm_lab.launch(*jobs)
-    slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
-    slurm_lab.end("CANCELLED by 0")
+    extraction = slurm_lab.fake.jobs[0]
+    if said is not None:
+        (slurm_lab.ledger.of(extraction.name) / "100_0_0_log.out").write_text(said)
+    slurm_lab.become(extraction, state, code=code)
+    slurm_lab.end("CANCELLED")
+    slurm_lab.settle()
+    for failure in map(slurm_lab.failure, jobs):
+        assert failure is not None
+        assert failure.kind == kind
+        assert failure.message.startswith("features were not extracted: job 100_0 ")
+        assert words in failure.message
+    assert slurm_lab.ledger.open() == []
+
+
+def test_an_extraction_that_could_still_speak_tells_why(slurm_lab: SlurmLab) -> None:
+    jobs = sharing(slurm_lab, 2)
+    slurm_lab.launch(*jobs)
+    extraction = slurm_lab.fake.jobs[0]
+    submission = slurm_lab.ledger.read(extraction.name)
+    assert submission is not None
+    (entry,) = submission.units[0].entries
+    write_trace(slurm_lab.ledger.of(extraction.name), 0, host="n1", job="7", run_id=entry.run_id)
+
+    def corrupt(*args: object, **kwargs: object) -> NoReturn:
+        raise DataError("x.png: cannot be read")
+
+    assert work(order_path(entry, slurm_lab.store), execute=corrupt, set_up=lambda order: None) == ExitCode.FAILED
+    slurm_lab.become(extraction, "FAILED", code="1:0")
+    slurm_lab.end("CANCELLED")
     slurm_lab.settle()
     failures = [slurm_lab.failure(job) for job in jobs]
-    assert all(failure is not None and failure.kind == "dependency" for failure in failures)
-    assert slurm_lab.ledger.open() == []
+    assert [(one.kind, one.message) for one in failures if one] == [
+        ("data", "features were not extracted: x.png: cannot be read")
+    ] * 2
+
+
+def test_an_extraction_that_sbatch_refuses(slurm_lab: SlurmLab) -> None:
+    executor = slurm_lab.executor()
+    executor.check(["fake"])
+    slurm_lab.fake.refuse = "Job violates accounting/QOS policy"
+    jobs = sharing(slurm_lab, 2)
+    assert set(executor.run(jobs, slurm_lab.events.append).values()) == {"failed"}
+    for failure in map(slurm_lab.failure, jobs):
+        assert failure is not None
+        assert failure.kind == "rejected"
+        assert "QOS policy" in failure.message

@@ -49,11 +49,19 @@ def test_memory(text: str, expected: int) -> None:
     assert megabytes(text) == expected
 
 
+def test_numbers_are_read_as_texts() -> None:
+    assert SlurmSettings.model_validate({"mem": 4000, "time": 90}) == SlurmSettings(mem="4000", time="90")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"mem": "lots"}, "expected memory such as"),
+        ({"mem": 12}, 'got "12", which is 12 MB'),
         ({"time": "never"}, "expected a time such as"),
+        ({"sbatch": {"array": "1-3"}}, "the option array of sbatch is set by bench itself"),
+        ({"sbatch": {"kill_on_invalid_dep": "no"}}, "the option kill_on_invalid_dep of sbatch is set by bench itself"),
+        ({"sbatch": {"cpus-per-task": 3}}, "the option cpus-per-task of sbatch has a setting of its own: cpus"),
         ({"gpus": "a100"}, "expected a number of GPUs"),
         ({"gpus": -1}, "expected a number of GPUs from 0"),
         ({"runs_per_job": 0}, "greater than or equal to 1"),

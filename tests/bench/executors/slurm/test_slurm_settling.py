@@ -100,19 +100,33 @@ def test_a_base_that_failed_in_an_earlier_look(slurm_lab: SlurmLab) -> None:
     assert kind(slurm_lab, late) == "dependency"
 
 
-@pytest.mark.parametrize(("state", "expected"), [("CANCELLED", "dependency"), ("CANCELLED by 0", "cancelled")])
-def test_a_base_that_is_still_completing(slurm_lab: SlurmLab, state: str, expected: str) -> None:
-    """Slurm gives up what needs a failed job before it has tidied up after that job."""
+@pytest.mark.parametrize(
+    ("state", "first", "then"), [("CANCELLED", None, "dependency"), ("CANCELLED by 0", "cancelled", "cancelled")]
+)
+def test_a_base_that_is_still_completing(slurm_lab: SlurmLab, state: str, first: str | None, then: str) -> None:
+    """Slurm gives up what needs a failed job before it has tidied up after that job: why is told afterwards."""
     base = slurm_lab.job(0)
     late = slurm_lab.job(1, base)
     slurm_lab.launch(base, late)
     slurm_lab.become(slurm_lab.fake.jobs[0], "COMPLETING")
     slurm_lab.become(slurm_lab.fake.jobs[1], state)
     slurm_lab.settle()
-    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == (None, expected)
+    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == (None, first)
     slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
     slurm_lab.settle()
-    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == ("store", expected)
+    assert (kind(slurm_lab, base), kind(slurm_lab, late)) == ("store", then)
+
+
+def test_a_base_of_which_nobody_knows_anything(slurm_lab: SlurmLab) -> None:
+    base = slurm_lab.job(0)
+    late = slurm_lab.job(1, base)
+    slurm_lab.launch(base, late)
+    slurm_lab.fake.jobs.pop(0)
+    slurm_lab.become(slurm_lab.fake.jobs[0], "CANCELLED")
+    slurm_lab.settle()
+    failure = slurm_lab.failure(late)
+    assert failure is not None
+    assert (failure.kind, failure.message) == ("dependency", f"job 101_0 needs {base.run_id}, which did not succeed")
 
 
 @pytest.mark.parametrize("code", ["4:0", "140:0", "0:12"])
