@@ -271,3 +271,20 @@ class TestCancel:
     def test_nothing_to_cancel(self, slurm_lab: SlurmLab) -> None:
         assert cancel(slurm_lab.store, None, slurm_lab.slurm) == []
         assert slurm_lab.fake.commands == []
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"])
+def test_a_clock_that_jumped_misleads_nobody(slurm_lab: SlurmLab, time: str) -> None:
+    """A submission dated long ago, or to come, whose job is gone: the one that is in the queue counts."""
+    job = slurm_lab.job()
+    slurm_lab.launch(job)
+    (first,) = slurm_lab.ledger.open()
+    slurm_lab.ledger.write(first.model_copy(update={"time": time}))
+    slurm_lab.fake.jobs.clear()
+    slurm_lab.launch(job)
+    place = slurm_lab.look().newest()[job.run_id]
+    assert (place.stand, place.submission.name) == ("pending", slurm_lab.fake.jobs[0].name)
+    slurm_lab.end("FAILED", code="9:0")
+    slurm_lab.settle()
+    assert kind(slurm_lab, job) == "store"
+    assert slurm_lab.ledger.open() == []
