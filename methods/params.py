@@ -217,3 +217,18 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         "eigenfunctions_l2",
         description="what is clustered: the values of a patch's eigenfunctions, as they are or L2-normalised",
     )
+
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """As for every method, and no more functions than patches to tell them apart by."""
+        found = super().misfits(images, patches)
+        if patches is None:
+            return found
+        sampled, batch = min(patches, self.max_patches), self.batch_size * patches // images
+        if self.functions > sampled:
+            found["functions"] = f"at most the {sampled} training patches that are clustered"
+        elif self.functions > batch and not self.decay and "batch_size" not in found:
+            found["functions"] = (
+                f"at most the {batch} patches of a batch of {self.batch_size} images: without averages (decay: 0) more"
+                " are never independent"
+            )
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -131,7 +132,7 @@ def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, context: FitCo
     if state is None:
         return 0
     network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
+    optimiser.load_state_dict(deepcopy(state["optimiser"]))  # as given, its tensors would go on to be written to
     return int(state["done"])
 
 

@@ -58,7 +58,8 @@ class RunCheckpoint:
     def load(self) -> dict[str, Any] | None:
         """The saved state with its tensors on the CPU, or None where there is none, or one of other data.
 
-        Only tensors and plain values are read: a checkpoint cannot run code.
+        Only tensors and plain values are read: a checkpoint cannot run code. Tensors are mapped from the file, so that
+        what copies them never holds them twice in memory.
 
         Raises:
             StoreError: the file is there but cannot be read.
@@ -66,7 +67,7 @@ class RunCheckpoint:
         if not self.path.exists():
             return None
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
             wall, cpu = saved["spent"]
             state, data = dict(saved["state"]), str(saved.get("data", ""))
         except Exception as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_PAIRS = 16  # pairs of functions that one backward pass serves
+PAIRS = 16  # pairs of functions that one backward pass serves
 
 
 class Averages(nn.Module):
@@ -52,14 +52,15 @@ class Averages(nn.Module):
         self.batches += 1
         weight = (1 - self.decay) / (1 - self.decay ** int(self.batches))
         self.sigma.lerp_(sigma, weight)
-        for start in range(0, len(self._first), _PAIRS):
-            rows = slice(start, start + _PAIRS)
+        for start in range(0, len(self._first), PAIRS):
+            rows = slice(start, start + PAIRS)
             grads = jacobian_rows(values, self._first[rows], self._second[rows], parameters)
             offset = 0
             for grad in grads:
                 flat = grad.flatten(1)
                 self.jacobian[rows, offset : offset + flat.shape[1]].lerp_(flat, weight)
                 offset += flat.shape[1]
+            del grads, grad, flat  # the next pass must not find them still in memory
 
     def contract(self, weights: Tensor) -> Tensor:
         """sum_{i <= j} weights_ij J_ij, (P,), of (n, n) weights of which the upper triangle counts."""

@@ -5,7 +5,6 @@ Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*,
 
 from __future__ import annotations
 
-import logging
 from typing import Self, TypeVar
 
 import torch
@@ -19,16 +18,14 @@ from methods.graphs.kernel import Kernel
 from methods.health import Check
 from methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
 from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from methods.memory import free_bytes
 from methods.params import SpinParams
-from methods.spin.averages import Averages, jacobian_bytes
+from methods.spin.averages import Averages
+from methods.spin.memory import require_memory
 from methods.spin.network import FunctionNetwork
 from methods.spin.operators import KernelOperator
 from methods.spin.spectrum import cholesky, second_moment
 from methods.spin.step import SpinTerms, spin_terms
 from methods.trainer import Budget, Cosine, Step, train
-
-logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -60,26 +57,18 @@ class Spin:
         """Train the functions on batches of whole images, then cluster their values at training patches.
 
         Raises:
-            ConfigError: more clusters than patches, fewer images than a batch holds, or averages that do not fit in
-                memory.
+            ConfigError: more clusters than patches, more functions than patches that they are told apart by, fewer
+                images than a batch holds, or more than fits in memory.
             NumericalError: features are not finite, or the functions came to depend on each other, as they do on
                 constant features.
             RunInterrupted: the run was asked to stop; it goes on from its checkpoint.
         """
         params = self.params
         size = sample_size(patches, params, params.k)
-        self._network = self._initial(patches.channels, context)
-        trained = _Trained(self._network, self._averages(self._network))
+        _require_enough_patches(params, patches)
+        self._network = self._initial(patches, size, context)
         self._standardise(patches, self._network)
-        train(
-            trained,
-            lambda number, steps, batch: self._step(number, batch, trained, context),
-            patches,
-            context=context,
-            budget=Budget(params.batch_size, params.epochs, params.steps),
-            rate=Cosine(params.lr, params.lr_min),
-            more_follows=True,
-        )
+        self._train(patches, _Trained(self._network, self._averages(self._network)), context)
         values = by_chunks(self._values, patches.subsample(size).features, context.device)
         self._whiten(values)
         self._centres, self.checks = fit_centres(
@@ -132,12 +121,25 @@ class Spin:
         self._centres = Centres(state["centres"], self.params.scores)
         self._statistics = _statistics_from(state)
 
-    def _initial(self, channels: tuple[int, ...], context: FitContext) -> FunctionNetwork:
+    def _train(self, patches: PatchSource, trained: _Trained, context: FitContext) -> None:
+        params = self.params
+        train(
+            trained,
+            lambda number, steps, batch: self._step(number, batch, trained, context),
+            patches,
+            context=context,
+            budget=Budget(params.batch_size, params.epochs, params.steps),
+            rate=Cosine(params.lr, params.lr_min),
+            more_follows=True,
+        )
+
+    def _initial(self, patches: PatchSource, sampled: int, context: FitContext) -> FunctionNetwork:
         """A fresh network, the same at the same seed on every device; the global generator is left as it was."""
-        width = sum(self._seen(channels))
+        width = sum(self._seen(patches.channels))
         with torch.device("meta"):
             count = sum(parameter.numel() for parameter in self._build(width).parameters())
-        _require_memory(self.params, count, context.device)
+        batch = self.params.batch_size * patches.n_patches // len(patches)
+        require_memory(self.params, count, batch, sampled, context.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
             return self._build(width).to(context.device)
@@ -224,31 +226,10 @@ class _Trained(nn.Module):
         self.averages = averages
 
 
-def _require_memory(params: SpinParams, count: int, device: torch.device) -> None:
-    """Say what the averages will take, and refuse what does not fit.
-
-    Raises:
-        ConfigError: weights, their gradient, Adam's two moments and the averaged Jacobian take more than is free.
-    """
-    jacobian = jacobian_bytes(params.functions, count) if params.decay else 0
-    what = f"the network and its optimiser take {_megabytes(16 * count)}"
-    if jacobian:
-        what += (
-            f", the averaged Jacobian takes {params.functions} ({params.functions} + 1) / 2 pairs of functions"
-            f" x {count} parameters x 4 bytes = {_megabytes(jacobian)}"
-        )
-    logger.info("%s", what)
-    free = free_bytes(device)
-    if jacobian + 16 * count > free:
-        way_out = ", or set decay: 0, which needs no Jacobian" if jacobian else ""
-        raise ConfigError(
-            f"functions = {params.functions}, width = {params.width}, depth = {params.depth}: {what}, and"
-            f" {_megabytes(free)} are free on {device}; lower one of them{way_out}"
-        )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _require_enough_patches(params: SpinParams, patches: PatchSource) -> None:
+    expected = params.misfits(len(patches), patches.n_patches).get("functions")
+    if expected is not None:
+        raise ConfigError(f"functions = {params.functions}: expected {expected}")
 
 
 def _measures(terms: SpinTerms) -> dict[str, float]:

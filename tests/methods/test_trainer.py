@@ -106,6 +106,22 @@ def test_checkpoints_that_are_due_change_nothing_and_serve_a_crash(source: Memor
     assert equal(run(source, Budget(2, 3), checkpoint=checkpoint), undisturbed)
 
 
+def test_a_resumed_training_writes_to_tensors_of_its_own(source: MemorySource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was loaded may be mapped from a file, and is let go."""
+    checkpoint = MemoryCheckpoint()
+    with pytest.raises(RunInterrupted):
+        run(source, Budget(2, 3), checkpoint=checkpoint, should_stop=stop_after(5))
+    loaded, expected = checkpoint.load(), checkpoint.load()
+    assert loaded is not None
+    assert expected is not None
+    monkeypatch.setattr(checkpoint, "load", lambda: loaded)
+    run(source, Budget(2, 3), checkpoint=checkpoint)
+    assert equal(loaded["network"], expected["network"])
+    moments, before = (state["optimiser"]["state"] for state in (loaded, expected))
+    assert moments.keys() == before.keys() == {0, 1}
+    assert all(equal(moments[index], before[index]) for index in moments)
+
+
 def test_a_training_that_more_follows_is_not_repeated(source: MemorySource) -> None:
     checkpoint, model = MemoryCheckpoint(), network()
     numbers: list[int] = []

@@ -171,7 +171,16 @@ def test_weights_that_are_not_here_come_from_the_store_or_leave_the_run_provisio
         ("method: deep_spectral, params: {k: 49}", "runs[0].params.k", "k = 49: expected at most 48, 24 segments in"),
         ("method: deep_spectral, params: {k: 400}", "runs[0].params.k", "k = 400: expected at most 384"),
         ("method: nystrom, params: {k: 384}", "runs[0].params", "eigenvectors = 384: expected fewer than the 384"),
-        ("method: spin, params: {batch_size: 1, k: 9, max_patches: 8}", "runs[0].params.k", "at most max_patches = 8"),
+        (
+            "method: spin, params: {batch_size: 1, functions: 8, k: 9, max_patches: 8}",
+            "runs[0].params.k",
+            "at most max_patches = 8",
+        ),
+        (
+            "method: spin, params: {batch_size: 1, functions: 193}",
+            "runs[0].params.functions",
+            "functions = 193: expected at most the 192 patches of a batch of 1 images",
+        ),
     ],
 )
 def test_more_than_the_training_images_have(rows: Rows, run: str, where: str, says: str) -> None:
@@ -190,6 +199,7 @@ def test_more_than_the_training_images_have(rows: Rows, run: str, where: str, sa
         "method: neuralef, params: {k: 384, batch_size: 2}",
         "method: deep_spectral, params: {k: 48}",
         "method: nystrom, params: {k: 383}",
+        "method: spin, params: {batch_size: 1, functions: 192}",
         "method: kmeans, params: {k: 400}, transform: {resize: {mode: short_side, short_side: 64}}",
     ],
 )

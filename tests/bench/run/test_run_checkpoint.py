@@ -20,6 +20,34 @@ def test_the_last_saved_state_comes_back(tmp_path: Path) -> None:
     assert torch.equal(state["weights"], torch.ones(3))
 
 
+def test_a_large_state_is_mapped_and_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    status = Path("/proc/self/status")
+    if not status.exists() or "RssAnon" not in status.read_text():
+        pytest.skip("the system does not tell memory of a process from files that it has mapped")
+
+    def own() -> int:
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
+        return int(line.split()[1]) * 1024
+
+    path = tmp_path / "checkpoint.pt"
+    RunCheckpoint(path, 0.0).save({"weights": torch.arange(2**24)})
+    before = own()
+    state = RunCheckpoint(path, 0.0).load()
+    assert state is not None
+    assert int(state["weights"].sum()) == 2**23 * (2**24 - 1)
+    assert own() - before < 2**26  # of 2**27 bytes
+
+
+def test_a_state_goes_on_to_be_read_when_the_next_has_replaced_it(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint = RunCheckpoint(path, 0.0)
+    checkpoint.save({"weights": torch.arange(1000)})
+    state = checkpoint.load()
+    assert state is not None
+    checkpoint.save({"weights": torch.zeros(10)})
+    assert torch.equal(state["weights"], torch.arange(1000))
+
+
 def test_a_state_of_other_data_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "checkpoint.pt"
     RunCheckpoint(path, 0.0, "images labels").save({"done": 1})

@@ -1,6 +1,5 @@
-"""SpIN on patches: against the exact eigenspace, its state, its averages, refusals, memory."""
+"""SpIN on patches: against the exact eigenspace, its state, its averages, refusals."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from methods.graphs.batch import batch_kernel
 from methods.interface import Spectral
 from methods.params import SpinParams
 from methods.spectral_health import exact_eigenspace, orthogonality_error, principal_angles, rayleigh_quotients
-from methods.spin import method as spin_method
 from methods.spin.method import Spin
 from methods.testing import MemoryCheckpoint, MemorySource, Recorder, build, fit, same_state, scenes, stop_after
 
@@ -141,36 +139,6 @@ def test_the_averages_are_in_the_checkpoint_and_not_in_the_state(source: MemoryS
     assert not any("averages" in name for name in method.state_dict())
 
 
-def test_more_memory_than_there_is_is_refused_before_work(source: MemorySource) -> None:
-    """n (n + 1) / 2 pairs x parameters x 4 bytes: 15 TB here."""
-    recorder = Recorder()
-    with pytest.raises(ConfigError, match=r"functions = 4096, .* takes 4096 \(4096 \+ 1\) / 2 pairs .* MB are free on"):
-        fit("spin", {**SMALL, "functions": 4096, "width": 256, "decay": 0.9}, source, recorder=recorder)
-    assert recorder == Recorder()
-
-
-def test_a_network_larger_than_memory_is_refused_without_averages_too(source: MemorySource) -> None:
-    with pytest.raises(ConfigError, match=r"width = 3000000, .* the network and its optimiser take [\d,.]+ MB, and"):
-        fit("spin", {**SMALL, "width": 3_000_000}, source)
-
-
-def test_the_limit_is_what_the_averages_take(
-    source: MemorySource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    count = 18 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3
-    needed = 6 * count * 4 + 16 * count
-    monkeypatch.setattr(spin_method, "free_bytes", lambda device: needed - 1)
-    with pytest.raises(ConfigError, match="lower one of them, or set decay: 0"):
-        fitted(source, decay=0.9)
-    with caplog.at_level(logging.INFO):
-        fitted(source)
-    assert "Jacobian" not in caplog.text
-    monkeypatch.setattr(spin_method, "free_bytes", lambda device: needed)
-    with caplog.at_level(logging.INFO):
-        fitted(source, decay=0.9)
-    assert f"3 (3 + 1) / 2 pairs of functions x {count} parameters x 4 bytes" in caplog.text
-
-
 def test_too_many_clusters_or_too_few_images_are_refused_before_work(source: MemorySource) -> None:
     recorder = Recorder()
     with pytest.raises(ConfigError, match="k = 161: expected at most 160"):
@@ -187,9 +155,27 @@ def test_constant_features_are_refused_and_give_no_nan(source: MemorySource, dec
         fitted(constant, decay=decay)
 
 
-def test_more_functions_than_patches_of_a_batch_are_refused(source: MemorySource) -> None:
-    with pytest.raises(NumericalError, match="function 21 of the 30 functions of SpIN"):
-        fitted(source, functions=30, batch_size=1, width=64)
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"functions": 21, "batch_size": 1}, "functions = 21: expected at most the 20 patches of a batch of 1 images"),
+        ({"functions": 60_000}, "functions = 60000: expected at most the 160 training patches that are clustered"),
+        ({"functions": 8, "max_patches": 7}, "functions = 8: expected at most the 7 training patches"),
+        ({"functions": 161, "decay": 0.9}, "functions = 161: expected at most the 160 training patches"),
+    ],
+)
+def test_more_functions_than_patches_are_refused_before_work(
+    source: MemorySource, params: dict[str, Any], says: str
+) -> None:
+    recorder = Recorder()
+    with pytest.raises(ConfigError, match=says):
+        fit("spin", {**SMALL, **params}, source, recorder=recorder)
+    assert recorder == Recorder()
+
+
+def test_averages_tell_more_functions_apart_than_a_batch_does() -> None:
+    assert SpinParams(functions=21, batch_size=1, decay=0.9).misfits(8, 160) == {}
+    assert SpinParams(functions=20, batch_size=1, k=20).misfits(8, 160) == {}
 
 
 @pytest.mark.parametrize("level", [0, 2])
