@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,6 +17,7 @@ from common.errors import ConfigError
 from common.names import unknown
 from methods.errors import NumericalError
 from methods.graphs import sparse
+from methods.lobpcg import GUARD, lobpcg
 
 Solver = Literal["eigh", "arpack", "lobpcg"]
 
@@ -25,8 +25,7 @@ Array = NDArray[np.floating[Any]]
 
 DEFLATION = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
 _ARPACK_BASIS = 40  # fewer Lanczos vectors restart more often: measured on 900 nodes, 4 to 15 vectors
-_LOBPCG_GUARD = 5  # vectors beyond those wanted, which make the wanted ones converge sooner
-_LOBPCG_STEPS = 300
+_ROUNDING = 8.0  # times eps n^1/2: what rounding leaves of a residual, measured on matrices of norm 1 to 3, is less
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,10 @@ class Eigenpairs:
 
     Attributes:
         values: (..., count), descending or ascending as the function says that returns them.
-        vectors: (..., n, count), columns in the order of the values; the entry of largest size of each is positive.
-        residual: the largest norm of A v - l v of unit vectors v over all of them, relative to the norm of A, which is
-            taken as 1: the matrices here are normalised.
+        vectors: (..., n, count), columns in the order of the values. Of a unit vector of the symmetric matrix that a
+            solver computed, the entry of largest size is positive, of equal ones the first; once scaled by D^-1/2,
+            another entry may be the largest. Vectors that are written down have the sign of their formula.
+        residual: the largest of ``residuals`` over all of them, as the solver left them.
     """
 
     values: Tensor
@@ -46,21 +46,25 @@ class Eigenpairs:
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """The residual that a solver must reach: 1e-5 in float64, 1e-4 in float32."""
+    """The relative residual (see ``residuals``) that a solver must reach: 1e-5 in float64, 1e-4 in float32."""
     return 1e-5 if dtype == torch.float64 else 1e-4
 
 
-def largest_eigenpairs(matrix: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
+def largest_eigenpairs(
+    matrix: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0, deflated: Tensor | None = None
+) -> Eigenpairs:
     """The ``count`` algebraically largest eigenpairs of symmetric matrices of spectral norm about 1, descending.
 
     ``eigh`` is the dense reference (LAPACK for the wanted part on the CPU, all of the batch in one call on CUDA),
-    ``arpack`` restarted Lanczos, ``lobpcg`` locally optimal preconditioned conjugate gradients without preconditioner.
-    The iterative two run on the CPU, one matrix after another, in the matrix's dtype.
+    ``arpack`` restarted Lanczos in the matrix's dtype, ``lobpcg`` locally optimal conjugate gradients in float64; where
+    n is at most five times ``count`` and a few more, ``lobpcg`` is the dense LAPACK call too. The iterative two run on
+    the CPU, one matrix after another.
 
     Args:
         matrix: (n, n) or (B, n, n), float32 or float64.
         count: 1 to n - 1.
         seed: of the starting vectors: the same seed gives the same bits.
+        deflated: (n, p) or (B, n, p) orthonormal eigenvectors moved to the far end, which ``lobpcg`` is kept away from.
 
     Raises:
         NumericalError: the matrix is not finite, or the residual stays above ``tolerance``.
@@ -74,7 +78,7 @@ def largest_eigenpairs(matrix: Tensor, count: int, *, solver: Solver = "arpack",
         raise ValueError(f"{count} eigenpairs of a matrix of {size} rows: expected 1 to {size - 1}")
     if not all(math.isfinite(float(end)) for end in torch.aminmax(matrix)):
         raise NumericalError("the matrix whose eigenvectors are wanted holds NaN or infinite values")
-    values, vectors = _solve(matrix, count, solver, seed)
+    values, vectors = _solve(matrix, count, solver, seed, deflated)
     return _verified(matrix @ vectors, values, vectors, solver)
 
 
@@ -102,7 +106,8 @@ def largest_eigenpairs_of_sparse(
         dense = matrix.to_dense()
         return largest_eigenpairs(dense.sub_(DEFLATION * known @ known.T), count, solver=solver, seed=seed)
     function = {"arpack": _arpack, "lobpcg": _lobpcg}[solver]
-    values, vectors = function(_deflated(matrix, known), count, np.random.default_rng(seed))
+    held = known.cpu().numpy()
+    values, vectors = function(_deflated(matrix, known), count, np.random.default_rng(seed), held)
     order = np.argsort(-values, kind="stable")
     found = torch.from_numpy(values[order]).to(matrix), torch.from_numpy(vectors[:, order]).to(matrix)
     return _verified(sparse.matmul(matrix, found[1]), *found, solver)
@@ -120,29 +125,44 @@ def _deflated(matrix: Tensor, known: Tensor) -> Any:
 
 def _verified(image: Tensor, values: Tensor, vectors: Tensor, solver: str) -> Eigenpairs:
     """Eigenpairs whose residual, from the matrix's products ``image`` with the vectors, is small enough."""
-    residual, limit = _residual(image, values, vectors), tolerance(vectors.dtype)
+    residual, limit = float(residuals(image, values, vectors).max()), tolerance(vectors.dtype)
     if not residual <= limit:
         raise NumericalError(f"{solver} did not converge: residual {residual:.1e}, expected at most {limit:.0e}")
     return Eigenpairs(values, _with_fixed_signs(vectors), residual)
 
 
-def largest_residual(matrix: Tensor, values: Tensor, vectors: Tensor) -> float:
-    """The largest norm of A v - l v over (..., n, count) unit vectors v and (..., count) values l."""
-    return _residual(matrix @ vectors, values, vectors)
+def residuals(image: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
+    """The norms of A v - l v of unit vectors v, relative to the largest of the sizes |l| of a matrix's values, (...,).
+
+    The norm of A says little where the wanted part of the spectrum is small: of a graph whose patches are nearly alike
+    all eigenvalues but the trivial one may be 1e-4. What rounding leaves in any case, about eps n^1/2, meets the
+    ``tolerance`` however small the values are.
+
+    Args:
+        image: A v, (..., n, count).
+        values: l, (..., count).
+        vectors: v, (..., n, count).
+
+    Returns:
+        (..., count).
+    """
+    size, accuracy = vectors.shape[-2], torch.finfo(vectors.dtype).eps
+    floor = _ROUNDING * math.sqrt(size) * accuracy / tolerance(vectors.dtype)
+    scale = values.abs().amax(-1, keepdim=True).clamp_min(floor)
+    absolute: Tensor = (image - vectors * values[..., None, :]).norm(dim=-2)
+    return absolute / scale
 
 
-def _residual(image: Tensor, values: Tensor, vectors: Tensor) -> float:
-    return float((image - vectors * values[..., None, :]).norm(dim=-2).max())
-
-
-def _solve(matrix: Tensor, count: int, solver: Solver, seed: int) -> tuple[Tensor, Tensor]:
+def _solve(matrix: Tensor, count: int, solver: Solver, seed: int, deflated: Tensor | None) -> tuple[Tensor, Tensor]:
     if solver == "eigh" and matrix.device.type != "cpu":
         values, vectors = torch.linalg.eigh(matrix)
         return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
     function = {"eigh": _eigh, "arpack": _arpack, "lobpcg": _lobpcg}[solver]
+    known = matrix[..., :0] if deflated is None else deflated
+    flat = (part.cpu().reshape(matrix.shape[:-2].numel(), *part.shape[-2:]).numpy() for part in (matrix, known))
     parts = []
-    for one in matrix.cpu().reshape(-1, *matrix.shape[-2:]).numpy():
-        values, vectors = function(one, count, np.random.default_rng(seed))
+    for one, away in zip(*flat, strict=True):
+        values, vectors = function(one, count, np.random.default_rng(seed), away)
         order = np.argsort(-values, kind="stable")
         parts.append((torch.from_numpy(values[order]), torch.from_numpy(vectors[:, order])))
     values, vectors = (torch.stack(column).to(matrix) for column in zip(*parts, strict=True))
@@ -150,13 +170,13 @@ def _solve(matrix: Tensor, count: int, solver: Solver, seed: int) -> tuple[Tenso
     return values.view(*leading, count), vectors.view(*leading, -1, count)
 
 
-def _eigh(matrix: Array, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
+def _eigh(matrix: Array, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
     size = len(matrix)
     values, vectors = scipy.linalg.eigh(matrix, subset_by_index=(size - count, size - 1))
     return values, vectors
 
 
-def _arpack(matrix: Any, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
+def _arpack(matrix: Any, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
     """Largest algebraic values of the matrix itself: nothing is factorised, so a singular Laplacian does no harm."""
     size = matrix.shape[0]
     start = generator.standard_normal(size).astype(matrix.dtype)
@@ -169,17 +189,15 @@ def _arpack(matrix: Any, count: int, generator: np.random.Generator) -> tuple[Ar
     return values, vectors
 
 
-def _lobpcg(matrix: Any, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
-    block, size = count + _LOBPCG_GUARD, matrix.shape[0]
-    if 5 * block >= size:  # a block that spans much of the space is ill-conditioned, and dense is faster
-        return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count, generator)
-    start = generator.standard_normal((size, block)).astype(matrix.dtype)
-    accuracy = 0.1 * (1e-5 if matrix.dtype == np.float64 else 1e-4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # guard vectors need not converge; the caller checks the rest
-        values, vectors = scipy.sparse.linalg.lobpcg(matrix, start, largest=True, tol=accuracy, maxiter=_LOBPCG_STEPS)
-    order = np.argsort(-values)[:count]
-    return values[order], np.real(vectors[:, order])
+def _lobpcg(matrix: Any, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
+    """In float64: in float32 the Gram matrices of the block are too inaccurate for the iteration to converge."""
+    size, block = matrix.shape[0], count + GUARD
+    if 5 * block >= size - known.shape[1]:
+        return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count, generator, known)
+    wide = matrix.astype(np.float64, copy=False) if isinstance(matrix, np.ndarray) else matrix
+    start = generator.standard_normal((size, block))
+    start = wide @ start + DEFLATION * start  # exactly 0 at nodes whose only entry is -DEFLATION
+    return lobpcg(wide, count, start=start, known=known.astype(np.float64, copy=False))
 
 
 def _with_fixed_signs(vectors: Tensor) -> Tensor:

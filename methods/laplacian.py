@@ -15,7 +15,7 @@ from methods.eigensolvers import (
     Solver,
     largest_eigenpairs,
     largest_eigenpairs_of_sparse,
-    largest_residual,
+    residuals,
 )
 from methods.errors import NumericalError
 from methods.graphs import sparse
@@ -42,6 +42,8 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     Raises:
         NumericalError: weights are negative or not finite, nodes with edges are too few, or no convergence.
     """
+    if solver == "lobpcg" and affinity.dtype == torch.float32:
+        return _narrow(smallest_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
     degrees = _degrees(affinity, count)
     root = inverse_root(degrees)
     trivial = _unit(degrees.sqrt())
@@ -49,11 +51,15 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     matrix = affinity * root[..., None] * root[..., None, :]
     matrix -= DEFLATION * trivial[..., None] * trivial[..., None, :]
     matrix.diagonal(dim1=-2, dim2=-1).sub_(DEFLATION * (degrees == 0))
-    found = largest_eigenpairs(matrix, count, solver=solver, seed=seed)
+    found = largest_eigenpairs(matrix, count, solver=solver, seed=seed, deflated=trivial[..., None])
     mu, vectors = 1 - found.values, found.vectors
     if bool((mu[..., 0] < _zero(mu.dtype)).any()):
-        mu, vectors = _with_parts(affinity, matrix, mu, vectors, solver, seed)
-    residual = largest_residual(matrix, 1 - mu, vectors)
+        mu, vectors = _with_parts(affinity, matrix, found, solver, seed)
+    image, computed = matrix @ vectors, mu != 0
+    # Vectors that were written down belong to 1, and do not say how large the rest of the spectrum is.
+    relative = residuals(image, (1 - mu) * computed, vectors * computed[..., None, :])
+    absolute = (image - vectors).norm(dim=-2)
+    residual = float(torch.where(computed, relative, absolute).max())
     return Eigenpairs(mu, vectors * root[..., None], residual)
 
 
@@ -73,6 +79,8 @@ def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack
     Raises:
         NumericalError: weights are not finite, or no convergence.
     """
+    if solver == "lobpcg" and affinity.dtype == torch.float32:
+        return _narrow(leading_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
     matrix, parts = normalised(affinity), part_vectors(affinity)
     joined = sparse.row_sums(affinity) > 0
     isolated = torch.eye(len(parts)).to(parts)[:, ~joined]  # eigenvectors of 0
@@ -103,24 +111,30 @@ def _degrees(affinity: Tensor, count: int) -> Tensor:
 
 
 def _with_parts(
-    affinity: Tensor, matrix: Tensor, mu: Tensor, vectors: Tensor, solver: Solver, seed: int
+    affinity: Tensor, matrix: Tensor, found: Eigenpairs, solver: Solver, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Values and vectors with those of eigenvalue 0 written down for each graph that falls into parts."""
-    size, count = vectors.shape[-2:]
-    mu, vectors = mu.clone(), vectors.clone()
+    size, count = found.vectors.shape[-2:]
+    mu, vectors = 1 - found.values, found.vectors.clone()
     flat = zip(affinity.view(-1, size, size), matrix.view(-1, size, size), strict=True)
     for index, (weights, deflated) in enumerate(flat):
         parts = part_vectors(weights)
         zeros = _orthogonal_to_constant(weights, parts)[:, :count]
         if not zeros.shape[1]:
             continue
-        values, found = mu.view(-1, count)[index], vectors.view(-1, size, count)[index]
-        values[: zeros.shape[1]], found[:, : zeros.shape[1]] = 0.0, zeros
+        values, held = mu.view(-1, count)[index], vectors.view(-1, size, count)[index]
+        values[: zeros.shape[1]], held[:, : zeros.shape[1]] = 0.0, zeros
         if zeros.shape[1] < count:
             rest = deflated - DEFLATION * zeros @ zeros.T
-            pairs = largest_eigenpairs(rest, count - zeros.shape[1], solver=solver, seed=seed)
-            values[zeros.shape[1] :], found[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
+            away = torch.cat([_unit(weights.sum(1).sqrt())[:, None], zeros], 1)
+            left = count - zeros.shape[1]
+            pairs = largest_eigenpairs(rest, left, solver=solver, seed=seed, deflated=away)
+            values[zeros.shape[1] :], held[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
     return mu, vectors
+
+
+def _narrow(pairs: Eigenpairs) -> Eigenpairs:
+    return Eigenpairs(pairs.values.float(), pairs.vectors.float(), pairs.residual)
 
 
 def part_vectors(weights: Tensor) -> Tensor:
