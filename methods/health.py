@@ -89,5 +89,7 @@ def assignment_spread(assignments: Iterable[Tensor]) -> Check:
     even = math.sqrt((1 - 1 / clusters) / clusters)
     value = float(rows.std(0, correction=0).max()) / even if clusters > 1 else 0.0
     passed = value >= LEAST_SPREAD
+    if not math.isfinite(value):
+        return Check("assignment_spread", None, LEAST_SPREAD, False, "not finite")
     note = "" if passed else "collapsed: the soft assignments are nearly the same for all training patches"
-    return Check("assignment_spread", value if math.isfinite(value) else None, LEAST_SPREAD, passed, note)
+    return Check("assignment_spread", value, LEAST_SPREAD, passed, note)

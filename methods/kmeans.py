@@ -61,7 +61,7 @@ class KMeans:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave."""
-        self._centres = Centres(state["centres"], self.params.scores)
+        self._centres = Centres(state["centres"].clone(), self.params.scores)
         self._standardiser = Standardiser(state["mean"], state["scale"])
 
     def _input(self, levels: tuple[Tensor, ...]) -> Tensor:

@@ -76,7 +76,7 @@ class NeuralEFKMeans:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave."""
-        self._centres = Centres(state["centres"], self.params.scores)
+        self._centres = Centres(state["centres"].clone(), self.params.scores)
         self._base.load_state_dict({name[len(_BASE) :]: state[name] for name in state if name.startswith(_BASE)})
 
     def _input(self, batch: PatchBatch) -> Tensor:

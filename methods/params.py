@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -116,6 +116,18 @@ class TrainingParams(Params):
         return self
 
 
+AngleLimit = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=90,
+        exclude_if=lambda value: value is None,  # identities of runs that set none are those of before it was there
+        description="largest angle in degrees to the exact eigenspace of held-out images at which a fit counts as "
+        "converged; null: any",
+    ),
+]
+
+
 class NeuralEFParams(GraphParams, TrainingParams):
     """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
 
@@ -142,14 +154,7 @@ class NeuralEFParams(GraphParams, TrainingParams):
     head_width: int = Field(64, ge=1, description="channels a head")
     mlp_width: int = Field(576, ge=1, description="hidden channels of a block's MLP")
 
-    angle_limit: float | None = Field(
-        None,
-        gt=0,
-        le=90,
-        exclude_if=lambda value: value is None,  # identities of runs that set none are those of before it was there
-        description="largest angle in degrees to the exact eigenspace of held-out images at which a fit counts as "
-        "converged; null: any",
-    )
+    angle_limit: AngleLimit = None
 
     @property
     def outputs(self) -> int:
@@ -217,6 +222,7 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         "eigenfunctions_l2",
         description="what is clustered: the values of a patch's eigenfunctions, as they are or L2-normalised",
     )
+    angle_limit: AngleLimit = None
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and no more functions than patches to tell them apart by."""

@@ -50,8 +50,14 @@ class Spin:
         self.checks: tuple[Check, ...] = ()
         self._network: FunctionNetwork | None = None
         self._statistics: Statistics | None = None
-        self._whitening = torch.empty(0)
+        self._whitening: Tensor | None = None
         self._centres: Centres | None = None
+
+    @property
+    def health_limits(self) -> dict[str, float]:
+        """What the harness holds the functions of a fit against on held-out images."""
+        limit = self.params.angle_limit
+        return {} if limit is None else {"angle_largest": limit}
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Train the functions on batches of whole images, then cluster their values at training patches.
@@ -66,6 +72,7 @@ class Spin:
         params = self.params
         size = sample_size(patches, params, params.k)
         _require_enough_patches(params, patches)
+        self._whitening = self._centres = None  # those of a fit before this one are not of its functions
         self._network = self._initial(patches, size, context)
         self._standardise(patches, self._network)
         self._train(patches, _Trained(self._network, self._averages(self._network)), context)
@@ -82,9 +89,8 @@ class Spin:
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
-        if self._centres is None:
-            raise RuntimeError("Spin: fit or load a state before predicting")
-        return self._centres.scores(self._input(self.eigenfunctions(batch).permute(0, 2, 3, 1)))
+        functions = self.eigenfunctions(batch).permute(0, 2, 3, 1)
+        return _learnt(self._centres).scores(self._input(functions))
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
         """(B, n, h, w) float32 values of L^-1 u in the order learnt: once converged, the largest eigenvalue first.
@@ -95,8 +101,9 @@ class Spin:
         Raises:
             NumericalError: features are not finite.
         """
+        _learnt(self._whitening)  # a fit that was interrupted has a network already
         require_finite(batch.features, images_of(batch))
-        self._fitted().to(batch.pixels.device).eval()
+        _learnt(self._network).to(batch.pixels.device).eval()
         values = torch.stack([self._whitened(self._values(image.features))[0] for image in one_by_one(batch)])
         return values.permute(0, 3, 1, 2)
 
@@ -106,13 +113,14 @@ class Spin:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The network, L^-1 (n, n), centres (K, D), and the training statistics where the graph is standardised."""
-        network = {_NETWORK + name: tensor for name, tensor in self._fitted().state_dict().items()}
-        centres = {} if self._centres is None else {"centres": self._centres.centres}
-        return {**network, "whitening": self._whitening, **centres, **_statistics_state(self._statistics)}
+        network = {_NETWORK + name: tensor for name, tensor in _learnt(self._network).state_dict().items()}
+        learnt = {"whitening": _learnt(self._whitening), "centres": _learnt(self._centres).centres}
+        return {**network, **learnt, **_statistics_state(self._statistics)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave, on the device of the given tensors."""
-        inner = {name.removeprefix(_NETWORK): state[name].clone() for name in state if name.startswith(_NETWORK)}
+        state = {name: tensor.clone() for name, tensor in state.items()}
+        inner = {name.removeprefix(_NETWORK): state[name] for name in state if name.startswith(_NETWORK)}
         with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
             network = self._build(inner["mean"].numel())
         network.load_state_dict(inner, assign=True)
@@ -196,7 +204,7 @@ class Spin:
     def _values(self, levels: tuple[Tensor, ...]) -> Tensor:
         """u of features (..., C_l), (..., n) float32, without gradient."""
         with torch.no_grad():
-            out: Tensor = self._fitted()(torch.cat(self._seen(levels), -1))
+            out: Tensor = _learnt(self._network)(torch.cat(self._seen(levels), -1))
         return out
 
     def _whiten(self, values: Tensor) -> None:
@@ -206,15 +214,10 @@ class Spin:
         self._whitening = torch.linalg.solve_triangular(factor, eye, upper=False).float()
 
     def _whitened(self, values: Tensor) -> Tensor:
-        return values @ self._whitening.to(values.device).T
+        return values @ _learnt(self._whitening).to(values.device).T
 
     def _input(self, functions: Tensor) -> Tensor:
         return functional.normalize(functions, dim=-1) if self.params.input == "eigenfunctions_l2" else functions
-
-    def _fitted(self) -> FunctionNetwork:
-        if self._network is None:
-            raise RuntimeError("Spin: fit or load a state before predicting")
-        return self._network
 
 
 class _Trained(nn.Module):
@@ -224,6 +227,12 @@ class _Trained(nn.Module):
         super().__init__()
         self.network = network
         self.averages = averages
+
+
+def _learnt(part: _T | None) -> _T:
+    if part is None:
+        raise RuntimeError("Spin: fit or load a state before predicting")
+    return part
 
 
 def _require_enough_patches(params: SpinParams, patches: PatchSource) -> None:

@@ -76,5 +76,4 @@ def test_spread_counts_the_share_of_an_assignment_that_changes(share: float) -> 
 
 def test_assignments_that_are_not_finite_fail() -> None:
     check = assignment_spread([torch.full((1, 3, 2, 2), float("nan"))])
-    assert check.value is None
-    assert not check.passed
+    assert (check.value, check.passed, check.note) == (None, False, "not finite")

@@ -85,6 +85,14 @@ def test_spin_learns_sixteen_functions_by_two_layers_of_128_on_the_same_kernel()
     assert (params.epochs, params.batch_size) == (other.epochs, other.batch_size)
 
 
+@pytest.mark.parametrize("model", [NeuralEFParams, NeuralEFKMeansParams, SpinParams])
+def test_a_limit_that_is_not_set_is_no_part_of_what_identities_are_made_of(model: type[Params]) -> None:
+    assert "angle_limit" not in model().model_dump(mode="json")
+    assert model(angle_limit=5).model_dump(mode="json")["angle_limit"] == 5  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="less than or equal to 90"):
+        model(angle_limit=91)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -11,9 +11,25 @@ from methods.errors import NumericalError
 from methods.graphs.batch import batch_kernel
 from methods.interface import Spectral
 from methods.params import SpinParams
-from methods.spectral_health import exact_eigenspace, orthogonality_error, principal_angles, rayleigh_quotients
+from methods.spectral_health import (
+    exact_eigenspace,
+    method_checks,
+    orthogonality_error,
+    principal_angles,
+    rayleigh_quotients,
+)
 from methods.spin.method import Spin
-from methods.testing import MemoryCheckpoint, MemorySource, Recorder, build, fit, same_state, scenes, stop_after
+from methods.testing import (
+    MemoryCheckpoint,
+    MemorySource,
+    Recorder,
+    build,
+    fit,
+    fit_context,
+    same_state,
+    scenes,
+    stop_after,
+)
 
 SMALL: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 4, "batch_size": 4, "width": 8}
 
@@ -200,3 +216,34 @@ def test_an_unfitted_method_says_so(source: MemorySource) -> None:
     for use in (Spin(SpinParams()).predict, Spin(SpinParams()).eigenfunctions):
         with pytest.raises(RuntimeError, match="fit or load a state"):
             use(source.batch([0]))
+
+
+def test_an_interrupted_method_says_so_even_if_it_was_fitted_before(source: MemorySource) -> None:
+    method = fitted(source)
+    with pytest.raises(RunInterrupted):
+        method.fit(source, context=fit_context(should_stop=stop_after(2)))
+    for use in (method.predict, method.eigenfunctions):
+        with pytest.raises(RuntimeError, match="fit or load a state"):
+            use(source.batch([0]))
+    with pytest.raises(RuntimeError, match="fit or load a state"):
+        method.state_dict()
+
+
+@pytest.mark.parametrize("name", ["spin", "kmeans"])
+def test_a_loaded_method_does_not_hold_the_tensors_that_it_was_given(source: MemorySource, name: str) -> None:
+    params = {**SMALL, "graph_standardise": True} if name == "spin" else {"k": 4}
+    state = fit(name, params, source).state_dict()
+    loaded = build(name, params)
+    loaded.load_state_dict(state)
+    before = {key: tensor.clone() for key, tensor in loaded.state_dict().items()}
+    for tensor in state.values():
+        tensor.detach().add_(1)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in loaded.state_dict().items())
+
+
+def test_a_limit_on_the_angle_is_what_the_functions_are_held_against(source: MemorySource) -> None:
+    assert fitted(source).health_limits == {}
+    limited = fitted(source, angle_limit=1.0)
+    checks = method_checks(limited, [source.batch(range(8))], limits=limited.health_limits)
+    (angle,) = [check for check in checks if check.name == "angle_largest"]
+    assert (angle.limit, angle.passed) == (1.0, False)
