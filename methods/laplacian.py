@@ -83,7 +83,7 @@ def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack
         return _narrow(leading_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
     matrix, parts = normalised(affinity), part_vectors(affinity)
     joined = sparse.row_sums(affinity) > 0
-    isolated = torch.eye(len(parts)).to(parts)[:, ~joined]  # eigenvectors of 0
+    isolated = indicators((~joined).nonzero()[:, 0], parts)  # eigenvectors of 0
     known = parts[:, :count]
     values, vectors, residual = torch.ones_like(known[0]), known, 0.0
     if known.shape[1] < count:
@@ -150,11 +150,19 @@ def part_vectors(weights: Tensor) -> Tensor:
     else:
         degrees, held = weights.sum(1), csr_array(weights.cpu().numpy())
     _, labels = connected_components(held, directed=False)
-    onehot = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).to(degrees)
+    part = torch.from_numpy(labels).to(degrees.device)
+    onehot = (part[:, None] == torch.unique(part[degrees > 0])).to(degrees)
     volumes = degrees @ onehot
     order = torch.argsort(volumes, descending=True, stable=True)
-    order = order[volumes[order] > 0]
     return onehot[:, order] * degrees.sqrt()[:, None] / volumes[order].sqrt()
+
+
+def indicators(nodes: Tensor, like: Tensor) -> Tensor:
+    """(n, m) functions that are 1 at one of (m,) nodes each, of the rows, dtype and device of ``like``."""
+    columns = torch.arange(len(nodes), device=nodes.device)
+    found = like.new_zeros(len(like), len(nodes))
+    found[nodes, columns] = 1
+    return found
 
 
 def _orthogonal_to_constant(weights: Tensor, parts: Tensor) -> Tensor:

@@ -74,27 +74,32 @@ class Decomposer:
             return self._in_one_call(images)
         return each_on_one_thread(self._one, images)
 
-    def count(self, nodes: int) -> int:
-        """How many eigenvectors are computed of an image of so many patches."""
-        return min(self.params.eigenvectors, nodes - 1)
+    def count(self, affinity: Tensor) -> int:
+        """How many eigenvectors an (n, n) affinity has besides the constant one, and at most as many as are wanted.
+
+        One fewer than there are patches with an edge; below 1 where there is at most one.
+        """
+        return min(self.params.eigenvectors, int((affinity.sum(1) > 0).sum()) - 1)
 
     def _one(self, image: PatchBatch) -> Eigenpairs | None:
         affinity = self.affinity(image)
         if all_alike(affinity):
             return None
         with named(image):
-            found = smallest_eigenpairs(affinity, self.count(len(affinity)), solver=self.params.solver)
+            found = smallest_eigenpairs(affinity, self.count(affinity), solver=self.params.solver)
         return Eigenpairs(found.values.cpu(), found.vectors.cpu(), found.residual)
 
     def _in_one_call(self, images: Sequence[PatchBatch]) -> list[Eigenpairs | None]:
         affinities = [self.affinity(image) for image in images]
-        varied = [index for index, affinity in enumerate(affinities) if not all_alike(affinity)]
         pairs: list[Eigenpairs | None] = [None] * len(images)
-        if varied:
-            stack = torch.stack([affinities[index] for index in varied])
-            found = smallest_eigenpairs(stack, self.count(stack.shape[1]), solver="eigh")
+        of_count: dict[int, list[int]] = {}
+        for index, affinity in enumerate(affinities):
+            if not all_alike(affinity):
+                of_count.setdefault(self.count(affinity), []).append(index)
+        for count, indices in of_count.items():
+            found = smallest_eigenpairs(torch.stack([affinities[index] for index in indices]), count, solver="eigh")
             values, vectors = found.values.cpu(), found.vectors.cpu()
-            for place, index in enumerate(varied):
+            for place, index in enumerate(indices):
                 pairs[index] = Eigenpairs(values[place], vectors[place], found.residual)
         return pairs
 

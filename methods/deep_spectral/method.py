@@ -136,6 +136,8 @@ class DeepSpectral:
         saved = context.checkpoint.load() or {"done": 0, "descriptors": [], "residual": 0.0}
         done, residual = int(saved["done"]), float(saved["residual"])
         parts = [part.to(context.device) for part in saved["descriptors"]]
+        if done == len(patches):
+            return torch.cat(parts), residual
         for images in _chunks(batch for index, batch in enumerate(patches.images()) if index >= done):
             stop = context.should_stop()
             if stop or context.checkpoint.due():
@@ -147,6 +149,8 @@ class DeepSpectral:
             residual = max(residual, *(one.residual for one in found))
             done += len(images)
             context.progress(done, len(patches))
+        # The k-means that follows may be stopped too, and is quick to repeat where this is not.
+        context.checkpoint.save({"done": done, "descriptors": parts, "residual": residual})
         return torch.cat(parts), residual
 
     def _segment(self, images: list[PatchBatch]) -> list[_Segmented]:

@@ -31,7 +31,10 @@ class DeepSpectralParams(CentreParams):
     far_weight: float = Field(0.1, ge=0, description="the same for the second set of neighbours")
 
     eigenvectors: int = Field(
-        14, ge=1, description="smallest eigenvectors of an image besides the constant one, clipped to its patches - 1"
+        14,
+        ge=1,
+        description="smallest eigenvectors of an image besides the constant one, clipped to its patches with an "
+        "edge - 1",
     )
     solver: Literal["eigh", "arpack", "lobpcg"] = Field(
         "arpack", description="dense reference, Lanczos, or conjugate gradients; on CUDA only eigh is batched"

@@ -8,17 +8,23 @@ from torch import Tensor
 from common.seeds import SeedStreams
 from methods.lloyd import assign, cluster
 
+_ROUNDING = 16.0  # units of machine precision that the error of an eigenvalue may reach
+
 
 def eigengap(values: Tensor) -> int:
-    """How many segments the largest gap between neighbouring eigenvalues speaks for, 2 to m.
+    """How many segments the largest gap between neighbouring eigenvalues speaks for, 2 to m, or m + 1 without a gap.
 
     j well separated segments have j eigenvalues near 0, that of the constant vector included, and then a gap. Of equal
-    gaps the first counts.
+    gaps the first counts. Where no gap is more than rounding, as among the zeros of a graph of more than m parts, the
+    gap lies behind what was computed.
 
     Args:
         values: (m,) eigenvalues without that of the constant vector, ascending; m of 2 or more.
     """
-    return int(values.diff().argmax()) + 2
+    gaps = values.diff()
+    if float(gaps.max()) <= _ROUNDING * torch.finfo(values.dtype).eps:
+        return len(values) + 1
+    return int(gaps.argmax()) + 2
 
 
 def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:

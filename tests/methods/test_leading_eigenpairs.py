@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from scipy.linalg import eigh, subspace_angles
 from sklearn.manifold import spectral_embedding
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.eigensolvers import Solver, largest_eigenpairs_of_sparse, tolerance
 from methods.errors import NumericalError
@@ -80,6 +81,27 @@ def test_spans_what_scikit_learn_embeds(solver: Solver) -> None:
 def test_the_same_seed_gives_the_same_bits(solver: Solver) -> None:
     first, second = (leading_eigenpairs(graph(), 4, solver=solver, seed=3) for _ in range(2))
     assert torch.equal(first.vectors, second.vectors)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest number of entries of a result."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.layout == torch.strided:
+            self.entries = max(self.entries, result.numel())
+        return result
+
+
+@pytest.mark.parametrize("isolated", [0, 30])
+@pytest.mark.parametrize("solver", ["arpack", "lobpcg"])
+def test_no_matrix_is_made_dense(solver: Solver, isolated: int) -> None:
+    affinity = graph(1000, isolated=isolated)
+    with Largest() as largest:
+        leading_eigenpairs(affinity, 4, solver=solver)
+    assert largest.entries < 1000 * 40
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

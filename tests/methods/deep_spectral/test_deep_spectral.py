@@ -60,8 +60,8 @@ def test_the_eigengap_decides_below_the_most_that_are_allowed() -> None:
     assert all(len(labels(gap, source)[0, row : row + 2].unique()) == 1 for row in (0, 2, 4))
     with pytest.raises(ConfigError, match="k = 5: expected at most 3, the segments that the training images have"):
         fitted(source, k=5, segments_by="eigengap", eigenvectors=3, colour_weight=0.0)
-    with pytest.raises(ConfigError, match="k = 3: expected at most 2, the segments that the training images have"):
-        fitted(source, k=3, segments=2 + 1, segments_by="eigengap", eigenvectors=2, colour_weight=0.0)
+    two = fitted(source, k=3, segments_by="eigengap", eigenvectors=2, colour_weight=0.0, segment_restarts=5)
+    assert len(labels(two, source).unique()) == 3  # both eigenvalues are the same: the gap lies behind them
 
 
 def test_more_clusters_than_segments_are_refused_before_work_starts() -> None:
@@ -116,6 +116,44 @@ def test_a_fit_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> 
     resumed = fit("deep_spectral", SMALL, source, checkpoint=checkpoint, recorder=recorder)
     assert recorder.progress[:2] == [(6, 8), (8, 8)]
     assert same_state(whole, resumed)
+
+
+def test_a_stop_in_the_last_k_means_keeps_the_segments() -> None:
+    source, _ = scenes(8)
+    whole, checkpoint, recorder = fitted(source), MemoryCheckpoint(), Recorder()
+    with pytest.raises(RunInterrupted):
+        fit("deep_spectral", SMALL, source, checkpoint=checkpoint, should_stop=stop_after(2))
+    saved = checkpoint.load()
+    assert saved is not None
+    assert saved["done"] == 8
+    resumed = fit("deep_spectral", SMALL, source, checkpoint=checkpoint, recorder=recorder)
+    assert (8, 8) not in recorder.progress
+    assert same_state(whole, resumed)
+
+
+@pytest.mark.parametrize("joined", [0, 1, 2, 5, 36])
+def test_eigenfunctions_of_an_image_of_few_edges_are_the_kernels_too(joined: int) -> None:
+    source, _ = scenes(4, (6, 6))
+    method = fitted(source, colour_weight=0.0, dtype="float64")
+    features = [level.clone() for level in source.features]
+    features[-1][1].view(36, -1)[joined:] = 0
+    few = MemorySource(features)
+    functions = method.eigenfunctions(few.batch([0, 1]))
+    assert functions.shape == (2, 7, 6, 6)
+    found = functions[1].flatten(1).T.double()
+    kernel = method.kernel(few.batch([1])).matrix.double()
+    torch.testing.assert_close(found.T @ found, torch.eye(7).double(), rtol=0, atol=1e-5)
+    values = (found * (kernel @ found)).sum(0)
+    torch.testing.assert_close(kernel @ found, found * values, rtol=0, atol=1e-5)
+    assert bool((values[1:].diff() <= 1e-6).all())
+    assert method.predict(few.batch([1])).isfinite().all()
+
+
+def test_an_image_of_one_patch_has_the_constant_function() -> None:
+    method = fitted(scenes(4)[0])
+    single = MemorySource([level[:, :1, :1] for level in scenes(2)[0].features])
+    assert torch.equal(method.eigenfunctions(single.batch([0, 1])), torch.ones(2, 1, 1, 1))
+    assert method.predict(single.batch([0, 1])).shape == (2, 6, 1, 1)
 
 
 def test_eigenfunctions_are_the_kernels_principal_ones() -> None:

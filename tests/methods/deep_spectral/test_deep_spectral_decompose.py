@@ -113,7 +113,30 @@ def test_errors_name_the_image() -> None:
     batch[2].pixels[0, 2, 2] = torch.nan
     with pytest.raises(NumericalError, match="image image2: pixels of the graph hold NaN"):
         decomposer().eigenpairs(batch)
-    isolated = MemorySource([torch.zeros(1, 4, 4, 8)])
-    isolated.features[0][0, 0, :2] = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(NumericalError, match="image image0: affinity: 2 nodes have an edge"):
-        decomposer(colour_weight=0.0).eigenpairs([isolated.batch([0])])
+
+
+def few_edges(*joined: int) -> list[PatchBatch]:
+    """Images of 4 x 4 patches of which some, at positive features, have edges."""
+    features = torch.zeros(len(joined), 4, 4, 8)
+    for index, count in enumerate(joined):
+        generator = torch.Generator().manual_seed(index)
+        features[index].view(16, 8)[:count] = torch.rand(count, 8, generator=generator)
+    return one_by_one(MemorySource([features]).batch(range(len(joined))))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_vectors_are_clipped_to_the_patches_with_edges(solver: Solver) -> None:
+    counts = (2, 3, 9, 0, 1, 16, 3)
+    found = decomposer(colour_weight=0.0, solver=solver, eigenvectors=5).eigenpairs(few_edges(*counts))
+    assert [None if one is None else one.vectors.shape[1] for one in found] == [1, 2, 5, None, None, 5, 2]
+    for one, joined in zip(found, counts, strict=True):
+        assert one is None or not bool(one.vectors[joined:].any())
+
+
+def test_one_dense_call_takes_images_of_few_edges_too() -> None:
+    batch = few_edges(2, 3, 9, 0, 3, 16)
+    method = decomposer(solver="eigh", eigenvectors=5, dtype="float64", colour_weight=0.0)
+    for one, together in zip(method.eigenpairs(batch), method._in_one_call(batch), strict=True):
+        assert (one is None) == (together is None)
+        if one is not None and together is not None:
+            torch.testing.assert_close(one.vectors, together.vectors, rtol=0, atol=1e-9)

@@ -20,6 +20,8 @@ from methods.deep_spectral.segments import describe, eigengap, segment
         ([0.1, 0.2, 0.3, 0.9], 4),
         ([0.0, 0.0, 0.0, 0.8, 0.9], 4),
         ([0.25, 0.5, 0.75], 2),  # equal gaps: the first
+        ([0.0, 0.0, 0.0, 0.0], 5),  # the gap lies behind what was computed
+        ([0.7, 0.7 + 1e-7, 0.7 + 2e-7], 4),
     ],
 )
 def test_the_largest_gap_says_how_many(values: list[float], expected: int) -> None:
@@ -32,6 +34,14 @@ def test_the_gap_of_a_graph_of_parts_is_after_them(parts: int) -> None:
 
     affinity = torch.block_diag(*[torch.ones(6, 6)] * parts) + 1e-3
     assert eigengap(smallest_eigenpairs(affinity.double(), 7, solver="eigh").values) == parts
+
+
+@pytest.mark.parametrize("count", [4, 8, 9, 10, 14])
+def test_of_a_graph_of_more_parts_than_vectors_all_that_can_be_told_apart_are(count: int) -> None:
+    from methods.laplacian import smallest_eigenpairs
+
+    affinity = torch.block_diag(*[torch.ones(6, 6)] * 10)
+    assert eigengap(smallest_eigenpairs(affinity, count).values) == min(count + 1, 10)
 
 
 def test_rows_that_are_far_apart_are_different_segments() -> None:
