@@ -151,7 +151,8 @@ def part_vectors(weights: Tensor) -> Tensor:
         degrees, held = weights.sum(1), csr_array(weights.cpu().numpy())
     _, labels = connected_components(held, directed=False)
     part = torch.from_numpy(labels).to(degrees.device)
-    onehot = (part[:, None] == torch.unique(part[degrees > 0])).to(degrees)
+    used: Tensor = torch.unique(part[degrees > 0])
+    onehot = (part[:, None] == used).to(degrees)
     volumes = degrees @ onehot
     order = torch.argsort(volumes, descending=True, stable=True)
     return onehot[:, order] * degrees.sqrt()[:, None] / volumes[order].sqrt()
