@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from methods.errors import NumericalError
 from methods.graphs.kernel import DenseKernel, Kernel
 from methods.health import Check
 from methods.interface import PatchBatch, Spectral
@@ -21,6 +23,8 @@ from methods.interface import PatchBatch, Spectral
 MOST_EXACT_NODES = 4096  # dense float64 eigenvectors of more take minutes and gigabytes
 LEAST_VARYING = 2
 _AVERAGED = ("rayleigh_mean", "eigenvalue_mean")
+_TIED = 1e-6  # gap between eigenvalues, as part of the largest, that single precision does not tell from none
+_MODERATE = 100  # powers of two within which squares, and sums of them, stay in range
 _CONSTANT = 1e-3  # an output varies if its standard deviation is more than this part of its root mean square
 
 Matrix = NDArray[np.float64]
@@ -31,13 +35,38 @@ def exact_eigenspace(kernel: Kernel, count: int) -> tuple[Matrix, Matrix]:
 
     Raises:
         ValueError: the kernel has more than ``MOST_EXACT_NODES`` nodes or fewer than ``count``.
+        NumericalError: the kernel is not finite.
     """
     size = kernel.size
     if not 1 <= count <= size or size > MOST_EXACT_NODES:
         raise ValueError(f"{count} exact eigenvectors of {size} nodes: expected 1 to N <= {MOST_EXACT_NODES}")
-    matrix = kernel.dense().double().cpu().numpy()
-    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=(size - count, size - 1))
+    values, vectors = scipy.linalg.eigh(_finite(kernel), subset_by_index=(size - count, size - 1))
     return values[::-1].copy(), vectors[:, ::-1].copy()
+
+
+def tied_eigenspace(kernel: Kernel, values: Matrix) -> tuple[Matrix, Matrix] | None:
+    """Where the n largest eigenvalues end within equal ones, all vectors that may stand in an exact eigenspace.
+
+    Eigenvalues count as equal if they differ by less than 1e-6 of the largest, in absolute value.
+
+    Args:
+        kernel: as for ``exact_eigenspace``.
+        values: its n largest eigenvalues, descending.
+
+    Returns:
+        (N, r) eigenvectors of the r < n eigenvalues above the last, and (N, t) of all t > n - r that equal the last;
+        None where the eigenvalue after the last is smaller, so that the exact eigenspace is unique.
+    """
+    size, count = kernel.size, len(values)
+    if count == size:
+        return None
+    matrix, width = _finite(kernel), _TIED * np.abs(values).max()
+    (following,) = scipy.linalg.eigvalsh(matrix, subset_by_index=(size - count - 1, size - count - 1))
+    if values[-1] - following > width:
+        return None
+    every, vectors = scipy.linalg.eigh(matrix)
+    above, equal = every > values[-1] + width, np.abs(every - values[-1]) <= width
+    return vectors[:, above], vectors[:, equal]
 
 
 def rayleigh_quotients(functions: Tensor, kernel: Kernel) -> Matrix:
@@ -47,7 +76,7 @@ def rayleigh_quotients(functions: Tensor, kernel: Kernel) -> Matrix:
 
 def orthogonality_error(functions: Tensor) -> float:
     """The largest cosine between two of (N, K) functions, in absolute value; 0 for a single one."""
-    unit = _unit_columns(functions.detach().double().cpu().numpy())
+    unit = _unit_columns(functions)
     gram = np.abs(unit.T @ unit)
     np.fill_diagonal(gram, 0.0)
     return float(gram.max())
@@ -64,16 +93,32 @@ def principal_angles(functions: Tensor, eigenvectors: Matrix) -> Matrix:
 
     Functions that depend on each other span less than K dimensions; each dimension short counts as 90 degrees.
     """
-    values = _unit_columns(functions.detach().double().cpu().numpy())
+    values = _unit_columns(functions)
     if not np.isfinite(values).all():
         return np.full(eigenvectors.shape[1], np.nan)
     found = np.sort(np.degrees(scipy.linalg.subspace_angles(values, eigenvectors))) if values.any() else np.empty(0)
     return np.concatenate([found, np.full(eigenvectors.shape[1] - len(found), 90.0)])
 
 
+def nearest_eigenspace(functions: Tensor, above: Matrix, equal: Matrix) -> Matrix:
+    """Of the exact eigenspaces that ties allow, the one that (N, n) functions are held against: (N, n) eigenvectors.
+
+    It holds all r eigenvectors of larger eigenvalues, and the n - r directions among the tied ones that lie nearest to
+    the functions' span.
+
+    Args:
+        functions: finite.
+        above: (N, r) eigenvectors of the larger eigenvalues.
+        equal: (N, t) of those that are equal, t >= n - r.
+    """
+    span = scipy.linalg.orth(_unit_columns(functions))
+    turn = np.linalg.svd(span.T @ equal)[2]  # directions among the tied, the nearest to the span first
+    return np.concatenate([above, equal @ turn[: functions.shape[1] - above.shape[1]].T], 1)
+
+
 def varying_functions(functions: Tensor) -> int:
     """How many of (N, K) functions are not constant. Without noise, NeuralEF's objective prefers constant outputs."""
-    values = functions.detach().double()
+    values = _moderate(functions).double()
     size = values.square().mean(0).sqrt()
     return int((values.std(0, correction=0) > _CONSTANT * size).sum())
 
@@ -85,11 +130,15 @@ def spectral_checks(
 
     Names: ``varying_functions``, ``rayleigh_mean``, ``orthogonality_error``, ``residual_largest`` and, with ``exact``,
     ``eigenvalue_mean`` of the n largest eigenvalues and ``angle_largest`` in degrees. What is not finite has failed,
-    and so have functions of which fewer than two vary. Outputs that are 0 everywhere are left out of quotients and
-    residuals, and count as 90 degrees. Other values are for information, as a method may be published without being
-    one that finds eigenfunctions, unless ``limits`` names the most allowed.
+    and so have functions of which fewer than two vary, and a kernel that is 0. Outputs that are 0 everywhere are left
+    out of quotients and residuals, and count as 90 degrees. Other values are for information, as a method may be
+    published without being one that finds eigenfunctions, unless ``limits`` names the most allowed. Where the n-th and
+    the next eigenvalue are equal, the angle is that to the nearest exact eigenspace, and a note says so.
+
+    Raises:
+        NumericalError: with ``exact``, the kernel is not finite.
     """
-    return _checks([_figures(functions, kernel, exact=exact)], functions.shape[1], limits or {})
+    return _checks([_looked_at(functions, kernel, exact=exact)], limits or {})
 
 
 def method_checks(
@@ -98,7 +147,8 @@ def method_checks(
     """The spectral health of a fitted method on some images that it was not trained on.
 
     Names are those of ``spectral_checks``, and ``graph_patches``, the nodes of the largest graph. A graph of more than
-    ``MOST_EXACT_NODES`` nodes, or of fewer nodes than functions, goes without exact eigenvectors.
+    ``MOST_EXACT_NODES`` nodes, or of fewer nodes than functions, goes without exact eigenvectors; where others have
+    them, the figures that need them are those of the others.
 
     Args:
         method: the fitted method.
@@ -107,30 +157,53 @@ def method_checks(
         limits: the most allowed of a figure, by name.
 
     Raises:
-        NumericalError: functions or kernel are not finite.
+        ValueError: there are no graphs.
+        NumericalError: a kernel that is to be decomposed is not finite, or the method says so of its functions or
+            kernel. Functions that are not finite are no error here: their checks have failed.
     """
-    found, columns, most = [], 0, 0
+    if not graphs:
+        raise ValueError("spectral health of no graphs: expected one or more")
+    found, most = [], 0
     for batch in graphs:
         functions = method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2)
         nodes, columns = functions.shape
         most = max(most, nodes)
-        found.append(_figures(functions, method.kernel(batch), exact=columns <= nodes <= MOST_EXACT_NODES))
-    return Check("graph_patches", float(most), None, passed=True), *_checks(found, columns, limits or {})
+        found.append(_looked_at(functions, method.kernel(batch), exact=columns <= nodes <= MOST_EXACT_NODES))
+    return Check("graph_patches", float(most), None, passed=True), *_checks(found, limits or {})
 
 
-def _figures(functions: Tensor, kernel: Kernel, *, exact: bool) -> dict[str, float]:
-    """The figures of one graph by name; where it is decomposed, all are computed with its matrix in float64."""
-    finite = bool(functions.isfinite().all())
+@dataclass(frozen=True)
+class _Graph:
+    """What was found on one graph: figures by name, of how many functions, and what has to be said of the kernel."""
+
+    figures: Mapping[str, float]
+    columns: int
+    empty: bool
+    tied: bool = False
+
+
+def _looked_at(functions: Tensor, kernel: Kernel, *, exact: bool) -> _Graph:
+    """The figures of one graph; where it is decomposed, all are computed with its matrix in float64."""
+    finite, columns = bool(functions.isfinite().all()), functions.shape[1]
     varying = {"varying_functions": float(varying_functions(functions)) if finite else math.nan}
     if not exact:
-        return varying | _plain_figures(functions, kernel)
+        return _Graph(varying | _plain_figures(functions, kernel), columns, _maps_to_zero(functions, kernel))
     wide, dense = functions.detach().double().cpu(), DenseKernel(kernel.dense().double().cpu())
-    values, vectors = exact_eigenspace(dense, wide.shape[1])
+    values, vectors = exact_eigenspace(dense, columns)
+    tied = tied_eigenspace(dense, values) if finite else None
+    space = vectors if tied is None else nearest_eigenspace(wide, *tied)
     exact_figures = {
         "eigenvalue_mean": float(values.mean()),
-        "angle_largest": float(principal_angles(wide, vectors)[-1]),
+        "angle_largest": float(principal_angles(wide, space)[-1]),
     }
-    return varying | _plain_figures(wide, dense) | exact_figures
+    empty = not bool(dense.matrix.any())
+    return _Graph(varying | _plain_figures(wide, dense) | exact_figures, columns, empty, tied is not None)
+
+
+def _maps_to_zero(functions: Tensor, kernel: Kernel) -> bool:
+    """Whether a kernel that is too large to be looked at entry by entry is 0, as far as functions and 1 can tell."""
+    values = torch.nn.functional.pad(functions, (0, 1), value=1.0)
+    return not _with_image(values, kernel)[1].any()
 
 
 def _plain_figures(functions: Tensor, kernel: Kernel) -> dict[str, float]:
@@ -145,16 +218,30 @@ def _plain_figures(functions: Tensor, kernel: Kernel) -> dict[str, float]:
     }
 
 
-def _checks(graphs: Sequence[Mapping[str, float]], columns: int, limits: Mapping[str, float]) -> tuple[Check, ...]:
+def _checks(graphs: Sequence[_Graph], limits: Mapping[str, float]) -> tuple[Check, ...]:
     """One check a figure, of several graphs the worst value; NaN is the worst of all."""
     checks = []
-    for name in graphs[0]:
-        values = np.array([figures[name] for figures in graphs])
+    for name in dict.fromkeys(name for graph in graphs for name in graph.figures):
+        having = [graph for graph in graphs if name in graph.figures]
+        values = np.array([graph.figures[name] for graph in having])
         if name == "varying_functions":
-            checks.append(_varying_check(float(values.min()), columns))
-        else:
-            checks.append(_judged(name, float(values.mean() if name in _AVERAGED else values.max()), limits))
+            checks.append(_varying_check(float(values.min()), having[int(values.argmin())].columns))
+            continue
+        check = _judged(name, float(values.mean() if name in _AVERAGED else values.max()), limits)
+        checks.append(_remarked(check, graphs))
     return tuple(checks)
+
+
+def _remarked(check: Check, graphs: Sequence[_Graph]) -> Check:
+    """The check with what else is to be said of it; a kernel that is 0 on every graph has failed."""
+    tied = sum(graph.tied for graph in graphs)
+    if check.name == "rayleigh_mean" and all(graph.empty for graph in graphs):
+        return replace(check, passed=False, note="the kernel is 0: no two patches are joined, so nothing can be learnt")
+    if check.name == "angle_largest" and tied:
+        where = "" if len(graphs) == 1 else f" in {tied} of {len(graphs)} graphs"
+        note = f"the last eigenvalue equals the next{where}: held against the nearest exact eigenspace"
+        return replace(check, note="; ".join(part for part in (check.note, note) if part))
+    return check
 
 
 def _varying_check(value: float, columns: int) -> Check:
@@ -174,9 +261,31 @@ def _judged(name: str, value: float, limits: Mapping[str, float]) -> Check:
 
 
 def _with_image(functions: Tensor, kernel: Kernel) -> tuple[Matrix, Matrix]:
-    """Functions and their products with the kernel, which is applied in its own precision."""
-    wide = functions.detach().to(torch.promote_types(functions.dtype, torch.float32))
+    """Functions, of moderate size, and their products with the kernel, which is applied in its own precision."""
+    wide = _moderate(functions).to(torch.promote_types(functions.dtype, torch.float32))
     return wide.double().cpu().numpy(), kernel.apply(wide).double().cpu().numpy()
+
+
+def _moderate(functions: Tensor) -> Tensor:
+    """Functions as they are, but for those whose squares would leave the range: these times a power of two each.
+
+    No figure depends on the length of a function.
+    """
+    values = functions.detach()
+    exponents = torch.frexp(values.double().abs().amax(0)).exponent
+    extreme = (exponents.abs() > _MODERATE) & values.isfinite().all(0)
+    if not bool(extreme.any()):
+        return values
+    shift = torch.where(extreme, -exponents, 0).clamp(-1000, 1000)  # twice that is out of range
+    return torch.ldexp(values.double(), shift).to(values.dtype)
+
+
+def _finite(kernel: Kernel) -> Matrix:
+    """The kernel's (N, N) matrix in float64. Raises ``NumericalError`` where it is not finite."""
+    matrix: Matrix = kernel.dense().double().cpu().numpy()
+    if not np.isfinite(matrix).all():
+        raise NumericalError("the kernel holds NaN or infinite values")
+    return matrix
 
 
 def _norms(values: Matrix) -> Matrix:
@@ -194,5 +303,7 @@ def _quotients(values: Matrix, image: Matrix) -> Matrix:
         return np.asarray((values * image).sum(0) / _lengths(values) ** 2, dtype=np.float64)
 
 
-def _unit_columns(values: Matrix) -> Matrix:
+def _unit_columns(functions: Tensor) -> Matrix:
+    """(N, K) functions of norm 1, in float64; those that are 0 everywhere stay so, and NaN spoils all."""
+    values = _moderate(functions).double().cpu().numpy()
     return np.nan_to_num(values / _lengths(values), nan=0.0) if np.isfinite(values).all() else values * np.nan

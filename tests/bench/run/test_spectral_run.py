@@ -26,6 +26,7 @@ from pydantic import Field
 from common.seeds import SeedStreams
 from methods.errors import NumericalError
 from methods.graphs.batch import batch_kernel
+from methods.graphs.kernel import DenseKernel
 from methods.params import Params
 from methods.spectral_health import exact_eigenspace
 
@@ -57,10 +58,12 @@ class Exact:
             raise NumericalError("the kernel is not finite")
         if self.per_image and len(batch) > 1:
             raise ValueError("one image at a time")
-        return batch_kernel(batch, neighbours=8, alpha=0.3)
+        kernel = batch_kernel(batch, neighbours=8, alpha=0.3)
+        return DenseKernel(kernel.dense() * float("nan")) if self.params.fault == "nan kernel" else kernel
 
     def eigenfunctions(self, batch):
-        vectors = torch.from_numpy(exact_eigenspace(self.kernel(batch), self.n_clusters)[1].copy()).float()
+        kernel = batch_kernel(batch, neighbours=8, alpha=0.3)
+        vectors = torch.from_numpy(exact_eigenspace(kernel, self.n_clusters)[1].copy()).float()
         if self.params.fault == "wrong":
             vectors = vectors[torch.randperm(len(vectors), generator=SeedStreams(0).torch("wrong"))]
         if self.params.fault == "constant":
@@ -112,6 +115,7 @@ def test_exact_functions_are_in_health_and_the_cost_is_a_stage_of_the_evaluation
         ("nan", "varying_functions"),
         ("nan", "angle_largest"),
         ("kernel", "spectral_health"),
+        ("nan kernel", "spectral_health"),
     ],
 )
 def test_what_fails_a_check_is_not_converged_and_keeps_its_counts(store, make_order, exact, fault, check):

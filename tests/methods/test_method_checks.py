@@ -1,0 +1,141 @@
+"""The health of a method on several graphs, and on kernels and functions that are degenerate."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from methods.errors import NumericalError
+from methods.graphs.kernel import DenseKernel
+from methods.health import Check
+from methods.interface import PatchBatch
+from methods.spectral_health import MOST_EXACT_NODES, exact_eigenspace, method_checks, spectral_checks
+from methods.testing import MemorySource, fit, scenes
+
+SPIN: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 2, "batch_size": 4, "width": 8}
+NEURALEF: dict[str, Any] = {"k": 4, "epochs": 1, "batch_size": 4, "depth": 0, "neighbours": 12}
+
+
+class Six:
+    """Six functions on a kernel of the caller's choice."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = value
+
+    def eigenfunctions(self, batch: PatchBatch) -> Tensor:
+        return torch.randn(len(batch), 6, *batch.grid, generator=torch.Generator().manual_seed(0))
+
+    def kernel(self, batch: PatchBatch) -> DenseKernel:
+        values = torch.linspace(1, 2, batch.pixels[..., 0].numel())
+        return DenseKernel(torch.diag(values) * self.value)
+
+
+def by_name(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def batch(grid: tuple[int, int]) -> PatchBatch:
+    return scenes(1, grid)[0].batch([0])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_graphs_with_and_without_exact_eigenvectors_may_stand_in_any_order(order: int) -> None:
+    """Five patches are fewer than six functions."""
+    large, small = batch((4, 5)), batch((1, 5))
+    together = by_name(method_checks(Six(), [large, small][::order]))
+    alone = by_name(method_checks(Six(), [large]))
+    assert together.keys() == alone.keys()
+    assert together["angle_largest"] == alone["angle_largest"]
+    assert together["residual_largest"].value == max(
+        check["residual_largest"].value for check in (alone, by_name(method_checks(Six(), [small])))
+    )
+
+
+def test_no_graphs_are_refused() -> None:
+    with pytest.raises(ValueError, match="no graphs: expected one or more"):
+        method_checks(Six(), [])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_kernel_that_is_not_finite_is_an_error_of_numerics(value: float) -> None:
+    for look in (
+        lambda: method_checks(Six(value), [batch((4, 5))]),
+        lambda: exact_eigenspace(DenseKernel(torch.full((3, 3), value)), 2),
+    ):
+        with pytest.raises(NumericalError, match="the kernel holds NaN or infinite values"):
+            look()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_kernel_that_is_zero_fails_and_says_why(exact: bool) -> None:
+    functions = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    kernel = torch.zeros(20, 20)
+    failed = [check for check in spectral_checks(functions, DenseKernel(kernel), exact=exact) if not check.passed]
+    assert [(check.name, check.value) for check in failed] == [("rayleigh_mean", 0.0)]
+    assert "no two patches are joined" in failed[0].note
+    kernel[0, 1] = kernel[1, 0] = 1e-30
+    assert all(check.passed for check in spectral_checks(functions, DenseKernel(kernel), exact=exact))
+
+
+def test_functions_that_the_kernel_maps_to_zero_do_not_make_it_zero() -> None:
+    kernel = torch.zeros(6, 6)
+    kernel[4, 5] = kernel[5, 4] = 1.0
+    functions = torch.eye(6)[:, :3]
+    for exact in (True, False):
+        assert by_name(spectral_checks(functions, DenseKernel(kernel), exact=exact))["rayleigh_mean"].passed
+
+
+def test_one_empty_graph_among_others_is_no_empty_kernel() -> None:
+    class Mixed(Six):
+        def kernel(self, batch: PatchBatch) -> DenseKernel:
+            kernel = super().kernel(batch)
+            return DenseKernel(kernel.matrix * 0) if batch.grid == (4, 5) else kernel
+
+    assert by_name(method_checks(Mixed(), [batch((4, 5)), batch((4, 6))]))["rayleigh_mean"].passed
+    assert not by_name(method_checks(Mixed(), [batch((4, 5))]))["rayleigh_mean"].passed
+
+
+@pytest.mark.parametrize(("name", "params"), [("spin", {**SPIN, "width": 32}), ("neuralef", NEURALEF)])
+def test_a_fit_on_patches_of_which_no_two_are_alike_has_failed(name: str, params: dict[str, Any]) -> None:
+    """Features at right angles and no pixel graph: no edge at all."""
+    source = MemorySource([torch.eye(160).reshape(8, 4, 5, 160)])
+    method = fit(name, {**params, "alpha": 0.0, "standardise": False}, source)
+    check = by_name(method_checks(method, [source.batch(range(4))]))["rayleigh_mean"]  # type: ignore[arg-type]
+    assert not check.passed
+    assert check.note.startswith("the kernel is 0")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("factor", [1e-310, 1e-200, 1e-170, 1e170, 1e200])
+def test_figures_of_functions_of_extreme_length_are_those_of_others(factor: float, exact: bool) -> None:
+    kernel = DenseKernel(torch.diag(torch.arange(12, 0, -1, dtype=torch.float64)))
+    functions = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scaled = functions * torch.tensor([factor, 1.0, -factor], dtype=torch.float64)
+    plain = by_name(spectral_checks(functions, kernel, exact=exact))
+    for name, check in by_name(spectral_checks(scaled, kernel, exact=exact)).items():
+        assert check.value == pytest.approx(plain[name].value, rel=1e-4 if factor < 1e-300 else 1e-9), name
+        assert check.passed
+
+
+def test_single_precision_is_not_left_where_functions_are_huge() -> None:
+    kernel = DenseKernel(torch.eye(12) + 0.1)
+    functions = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    for exact in (True, False):
+        plain = by_name(spectral_checks(functions, kernel, exact=exact))
+        for name, check in by_name(spectral_checks(functions * 5e37, kernel, exact=exact)).items():
+            assert check.value == pytest.approx(plain[name].value, rel=1e-4, abs=1e-6), name
+
+
+def test_a_large_empty_kernel_is_found_without_its_matrix() -> None:
+    class Empty:
+        size = MOST_EXACT_NODES + 1
+
+        def apply(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+        def dense(self) -> Tensor:
+            raise AssertionError("too large")
+
+    functions = torch.randn(Empty.size, 2, generator=torch.Generator().manual_seed(0))
+    assert not by_name(spectral_checks(functions, Empty(), exact=False))["rayleigh_mean"].passed
