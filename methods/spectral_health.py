@@ -47,7 +47,8 @@ def exact_eigenspace(kernel: Kernel, count: int) -> tuple[Matrix, Matrix]:
 def tied_eigenspace(kernel: Kernel, values: Matrix) -> tuple[Matrix, Matrix] | None:
     """Where the n largest eigenvalues end within equal ones, all vectors that may stand in an exact eigenspace.
 
-    Eigenvalues count as equal if they differ by less than 1e-6 of the largest, in absolute value.
+    Eigenvalues count as equal if they differ by no more than 1e-6 of the largest of the n in absolute value, or than
+    rounding does.
 
     Args:
         kernel: as for ``exact_eigenspace``.
@@ -60,7 +61,9 @@ def tied_eigenspace(kernel: Kernel, values: Matrix) -> tuple[Matrix, Matrix] | N
     size, count = kernel.size, len(values)
     if count == size:
         return None
-    matrix, width = _finite(kernel), _TIED * np.abs(values).max()
+    matrix = _finite(kernel)
+    rounding = size * np.finfo(np.float64).eps * np.abs(matrix).sum(0).max()
+    width = max(_TIED * np.abs(values).max(), rounding)
     (following,) = scipy.linalg.eigvalsh(matrix, subset_by_index=(size - count - 1, size - count - 1))
     if values[-1] - following > width:
         return None

@@ -96,6 +96,13 @@ def test_ties_within_the_exact_eigenspace_and_with_nothing_behind_it_are_none() 
         assert tied_eigenspace(kernel, exact_eigenspace(kernel, count)[0]) is None
 
 
+def test_equal_eigenvalues_of_zero_are_told_from_rounding() -> None:
+    """They are the largest of a kernel that is negative otherwise, and their rounding is all that differs."""
+    kernel, vectors = kernel_of([0.0] * 9 + [-1.0, -2.0, -3.0])
+    assert angle(vectors[:, [3, 7]], kernel).value == pytest.approx(0, abs=1e-5)
+    assert angle(vectors[:, [3, 10]], kernel).value == pytest.approx(90)
+
+
 def test_functions_that_are_all_zero_span_nothing() -> None:
     kernel, vectors = kernel_of([2, 2, 2, 1, 0.5])
     assert angle(vectors[:, :2] * 0, kernel).value == pytest.approx(90)
