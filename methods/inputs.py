@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from common.errors import ConfigError
 from methods.errors import NumericalError
@@ -15,6 +15,7 @@ from methods.interface import PatchBatch, PatchSource, Statistics
 from methods.params import FeatureInput
 
 _NEGLIGIBLE = 1e-6  # deviation of a channel in units of its mean that rounding alone explains
+_SHORTEST = 1e-12  # features shorter than this are not scaled up to length 1
 _ROWS = 2**15  # patches in a chunk
 
 
@@ -58,10 +59,28 @@ class Standardiser:
 
 
 def feature_input(kind: FeatureInput, levels: tuple[Tensor, ...], standardiser: Standardiser) -> Tensor:
-    """What is clustered, of levels (..., C_l): (..., D), the last level raw or L2-normalised, or all of them."""
+    """What is clustered, of levels (..., C_l): (..., D), the last level raw or L2-normalised, or all of them.
+
+    Raises:
+        NumericalError: as ``unit_rows``.
+    """
     if kind == "all_standardised_l2":
-        return functional.normalize(standardiser(levels), dim=-1)
-    return levels[-1] if kind == "last" else functional.normalize(levels[-1], dim=-1)
+        return unit_rows(standardiser(levels))
+    return levels[-1] if kind == "last" else unit_rows(levels[-1])
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """(..., D) features scaled to length 1; zeros stay zeros.
+
+    Raises:
+        NumericalError: finite features whose length overflows, of which nothing but zeros would be left.
+    """
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+    overflowing = lengths.isinf()
+    if bool(overflowing.any()) and bool(features.isfinite().all()):
+        count = f"{int(overflowing.sum())} of {lengths.numel()} patches"
+        raise NumericalError(f"features of {count} are so large that their length overflows")
+    return features / lengths.clamp_min(_SHORTEST)
 
 
 def require_patches(patches: PatchSource, k: int) -> None:
@@ -94,6 +113,15 @@ def images_of(batch: PatchBatch) -> str:
     return f"images {', '.join(names[:3])}{more}" if len(names) > 1 else f"image {names[0]}"
 
 
+@contextmanager
+def named(batch: PatchBatch) -> Iterator[None]:
+    """Numerical errors in here say which images they are about."""
+    try:
+        yield
+    except NumericalError as error:
+        raise NumericalError(f"{images_of(batch)}: {error}") from error
+
+
 def by_chunks(
     function: Callable[[tuple[Tensor, ...]], Tensor], levels: Sequence[Tensor], device: torch.device
 ) -> Tensor:
@@ -107,6 +135,12 @@ def by_chunks(
         result[done : done + len(part)] = part
         done += len(part)
     return result
+
+
+def plain(batch: PatchBatch) -> PatchBatch:
+    """The batch in float32 and without gradients, whatever its caller computed it in."""
+    features = tuple(level.detach().float() for level in batch.features)
+    return PatchBatch(features, batch.pixels.detach().float(), batch.image_ids, batch.crops)
 
 
 def one_by_one(batch: PatchBatch) -> list[PatchBatch]:

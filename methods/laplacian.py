@@ -77,12 +77,14 @@ def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack
         seed: of the starting vectors.
 
     Raises:
-        NumericalError: weights are not finite, or no convergence.
+        NumericalError: weights are not finite, nodes with edges are too few, or no convergence.
     """
     if solver == "lobpcg" and affinity.dtype == torch.float32:
         return _narrow(leading_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
     matrix, parts = normalised(affinity), part_vectors(affinity)
     joined = sparse.row_sums(affinity) > 0
+    if int(joined.sum()) <= count:
+        raise NumericalError(f"affinity: {int(joined.sum())} nodes have an edge, too few for {count} eigenvectors")
     isolated = indicators((~joined).nonzero()[:, 0], parts)  # eigenvectors of 0
     known = parts[:, :count]
     values, vectors, residual = torch.ones_like(known[0]), known, 0.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from methods.graphs.options import GraphOptions
 from methods.graphs.pixels import pixel_counts
+from methods.inputs import unit_rows
 
 
 def image_affinity(
@@ -36,9 +36,9 @@ def image_affinity(
         (h w, h w) symmetric to rounding, no weight negative.
 
     Raises:
-        NumericalError: pixels are not finite.
+        NumericalError: pixels are not finite, or features are so large that their length overflows.
     """
-    unit = functional.normalize(features.flatten(0, 1).to(dtype), dim=1)
+    unit = unit_rows(features.flatten(0, 1).to(dtype))
     affinity = _gram(unit).clamp_min_(0)
     if colour_weight == 0:
         return affinity

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +11,9 @@ from torch import Tensor
 from methods.deep_spectral.affinity import all_alike, image_affinity
 from methods.deep_spectral.params import DeepSpectralParams
 from methods.eigensolvers import Eigenpairs
-from methods.errors import NumericalError
 from methods.graphs.batch import level_index
 from methods.graphs.options import GraphOptions
-from methods.inputs import Standardiser, images_of, require_finite
+from methods.inputs import Standardiser, images_of, named, require_finite
 from methods.interface import PatchBatch
 from methods.laplacian import smallest_eigenpairs
 from methods.threads import each_on_one_thread
@@ -37,7 +35,7 @@ class Decomposer:
         """W of a batch of one image, (n, n) on its device.
 
         Raises:
-            NumericalError: features or pixels are not finite.
+            NumericalError: features or pixels are not finite, or features are so large that their length overflows.
             ConfigError: there is no such level.
         """
         params = self.params
@@ -108,12 +106,3 @@ class Decomposer:
         if self.params.level == "all_standardised":
             return self.standardiser(image.features)[0]
         return image.features[level_index(self.params.level, len(image.features))][0]
-
-
-@contextmanager
-def named(image: PatchBatch) -> Iterator[None]:
-    """Numerical errors in here say which image they are about."""
-    try:
-        yield
-    except NumericalError as error:
-        raise NumericalError(f"{images_of(image)}: {error}") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.deep_spectral.decompose import Decomposer, named
+from methods.deep_spectral.decompose import Decomposer
 from methods.graphs.kernel import inverse_root
+from methods.inputs import named
 from methods.interface import PatchBatch
 from methods.laplacian import indicators, smallest_eigenpairs
 

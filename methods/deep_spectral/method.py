@@ -19,7 +19,7 @@ from methods.deep_spectral.segments import describe, eigengap, segment
 from methods.eigensolvers import Eigenpairs, tolerance
 from methods.graphs.kernel import DenseKernel
 from methods.health import Check
-from methods.inputs import Standardiser, feature_input, one_by_one, require_patches
+from methods.inputs import Standardiser, feature_input, named, one_by_one, plain, require_patches
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.threads import each_on_one_thread
 
@@ -91,7 +91,7 @@ class DeepSpectral:
         """
         centres = self._fitted()
         scores = []
-        for images in _chunks(one_by_one(batch)):
+        for images in _chunks(one_by_one(plain(batch))):
             for found in self._segment(images):
                 of_segments = centres.scores(found.descriptors[None, None])[0, :, 0]
                 scores.append(of_segments[:, found.rows].view(-1, *batch.grid))
@@ -117,7 +117,7 @@ class DeepSpectral:
             NumericalError: as ``predict``.
         """
         decomposer = Decomposer(self.params, self._standardiser)
-        return torch.stack([principal_functions(image, decomposer) for image in one_by_one(batch)])
+        return torch.stack([principal_functions(image, decomposer) for image in one_by_one(plain(batch))])
 
     def kernel(self, batch: PatchBatch) -> DenseKernel:
         """D^-1/2 W D^-1/2 of the patches of one image, float32.
@@ -128,7 +128,7 @@ class DeepSpectral:
         """
         if len(batch) != 1:
             raise ValueError(f"deep_spectral has a kernel for every image by itself, and was given {len(batch)} images")
-        affinity = Decomposer(self.params, self._standardiser).affinity(batch)
+        affinity = Decomposer(self.params, self._standardiser).affinity(plain(batch))
         return DenseKernel(normalised_affinity(affinity).float())
 
     def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, float]:
@@ -144,7 +144,7 @@ class DeepSpectral:
                 context.checkpoint.save({"done": done, "descriptors": parts, "residual": residual})
             if stop:
                 raise RunInterrupted
-            found = self._segment([image.to(context.device) for image in images])
+            found = self._segment([plain(image.to(context.device)) for image in images])
             parts += [one.descriptors for one in found]
             residual = max(residual, *(one.residual for one in found))
             done += len(images)
@@ -159,7 +159,8 @@ class DeepSpectral:
 
     def _segment_one(self, image: PatchBatch, pairs: Eigenpairs | None) -> _Segmented:
         params = self.params
-        features = feature_input(params.descriptor, image.features, self._standardiser)[0].flatten(0, 1)
+        with named(image):
+            features = feature_input(params.descriptor, image.features, self._standardiser)[0].flatten(0, 1)
         if pairs is None:  # all patches are alike: one segment
             return _Segmented(*describe(features, torch.zeros(len(features), dtype=torch.int64)), 0.0)
         number = params.segments

@@ -75,10 +75,10 @@ def directions(features: Tensor) -> Directions:
         )
     tiny = torch.finfo(values.dtype).tiny
     unit = torch.where(norms > tiny, values / norms.clamp_min(tiny), 0.0)
-    return Directions(unit, *_repeated_rows(unit))
+    return Directions(unit, *repeated_rows(unit))
 
 
-def _repeated_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+def repeated_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows that equal an earlier row, and the earliest such row of each, two (R,) int64 tensors."""
     hashes = torch.cat([_hash(rows[start : start + _HASH_ROWS]) for start in range(0, len(rows), _HASH_ROWS)])
     distinct, inverse = torch.unique(hashes, return_inverse=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from methods.errors import NumericalError
 from methods.graphs.blocks import row_blocks
-from methods.graphs.directions import directions
+from methods.graphs.directions import directions, repeated_rows
 from methods.graphs.kernel import inverse_root
 from methods.graphs.nearest import largest_entries
 
@@ -58,6 +58,10 @@ class SampledGraph:
         graph weighs its own: half its similarity for each of the two that has the other among its ``neighbours``
         nearest, or the whole if both have, for a mutual graph. A patch without an edge to the sample gets zeros.
 
+        A patch whose features equal those of a sampled patch bit for bit takes its place: it is no neighbour of that
+        one, and what the formula then gives is, by the equation of the eigenvectors, u_j of that sampled patch, which
+        is read off. Of sampled patches that are equal to each other the first counts.
+
         Raises:
             NumericalError: an eigenvalue is not positive, so that the formula cannot divide by it.
         """
@@ -76,11 +80,21 @@ class SampledGraph:
             both = forward * backward if graph == "mutual" else (forward + backward) / 2
             weights = block.clamp_min(0) * both
             parts.append(inverse_root(weights.sum(1))[:, None] * (weights @ weighted))
-        return torch.cat(parts)
+        place = self._places(features)
+        return torch.where((place >= 0)[:, None], self.vectors[place], torch.cat(parts))
 
     def _similarities(self, features: Tensor) -> Iterator[Tensor]:
         for rows in row_blocks(len(features), len(self.features), features.device):
             yield features[rows] @ self.features.T
+
+    def _places(self, features: Tensor) -> Tensor:
+        """The first sampled patch that each of (N, D) rows equals bit for bit, (N,) int64; -1 where none does."""
+        size = len(self.features)
+        repeated, earliest = repeated_rows(torch.cat([self.features, features]))
+        known = (repeated >= size) & (earliest < size)
+        places = torch.full((len(features),), -1, device=features.device)
+        places[repeated[known] - size] = earliest[known]
+        return places
 
 
 FIELDS = ("features", "vectors", "values", "degrees", "reach")

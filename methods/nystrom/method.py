@@ -22,6 +22,7 @@ from methods.inputs import (
     by_chunks,
     feature_input,
     images_of,
+    named,
     one_by_one,
     require_finite,
     require_patches,
@@ -88,8 +89,7 @@ class Nystrom:
         """
         centres, scores = self._fitted()[0], []
         for image in one_by_one(batch):
-            require_finite(image.features, images_of(image))
-            scores.append(centres.scores(self._embedded(self._input(image.features)[0])[None]))
+            scores.append(centres.scores(self._embedded(self._input_of(image)[0])[None]))
         return torch.cat(scores)
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
@@ -102,8 +102,7 @@ class Nystrom:
         """
         values = []
         for image in one_by_one(batch):
-            require_finite(image.features, images_of(image))
-            found = self._extended(self._input(image.features)[0].flatten(0, 1))
+            found = self._extended(self._input_of(image)[0].flatten(0, 1))
             values.append(found.T.reshape(-1, *batch.grid))
         return torch.stack(values)
 
@@ -113,8 +112,7 @@ class Nystrom:
         Raises:
             NumericalError: features are not finite.
         """
-        require_finite(batch.features, images_of(batch))
-        return SparseKernel(normalised(self._affinity(self._input(batch.features).flatten(0, -2))))
+        return SparseKernel(normalised(self._affinity(self._input_of(batch).flatten(0, -2))))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised)."""
@@ -141,11 +139,7 @@ class Nystrom:
         affinity = self._affinity(features).double()
         degrees = sparse.row_sums(affinity)
         joined = degrees > 0
-        if int(joined.sum()) <= max(count, self.params.k):
-            raise NumericalError(
-                f"{int(joined.sum())} of {len(features)} sampled patches have an edge:"
-                f" too few for {count} eigenvectors and {self.params.k} clusters"
-            )
+        _require_edges(int(joined.sum()), len(features), count, self.params.k)
         pairs = leading_eigenpairs(affinity, count, solver=self.params.solver)
         graph = SampledGraph(
             features[joined],
@@ -177,11 +171,32 @@ class Nystrom:
     def _rows(self, values: Tensor) -> Tensor:
         return functional.normalize(values, dim=-1) if self.params.row_normalise else values
 
+    def _input_of(self, batch: PatchBatch) -> Tensor:
+        """``_input`` of images, (B, h, w, D); errors name them."""
+        require_finite(batch.features, images_of(batch))
+        with named(batch):
+            return self._input(batch.features)
+
     def _input(self, levels: tuple[Tensor, ...]) -> Tensor:
-        """The unit vectors that the graph compares, of levels (..., C_l): (..., D)."""
-        return feature_input(self.params.input, levels, self._standardiser)
+        """The float32 unit vectors that the graph compares, of levels (..., C_l): (..., D).
+
+        A patch has the same bits in the sample and in its image: rows are contiguous in both, so that their lengths are
+        summed in the same order.
+        """
+        rows = tuple(level.detach().float().contiguous() for level in levels)
+        return feature_input(self.params.input, rows, self._standardiser)
 
     def _fitted(self) -> tuple[Centres, SampledGraph]:
         if self._centres is None or self._graph is None:
             raise RuntimeError("Nystrom: fit or load a state before predicting")
         return self._centres, self._graph
+
+
+def _require_edges(joined: int, sampled: int, count: int, k: int) -> None:
+    """Refuse a graph in which too few patches have an edge to give the eigenvectors or the clusters."""
+    least = max(count + 1, k)
+    if joined < least:
+        raise NumericalError(
+            f"{joined} of {sampled} sampled patches have an edge: too few for {count} eigenvectors and {k} clusters,"
+            f" which need {least}"
+        )

@@ -12,6 +12,9 @@ from torch import Tensor
 from common.errors import ConfigError, RunInterrupted
 from methods.deep_spectral.method import DeepSpectral
 from methods.deep_spectral.params import DeepSpectralParams
+from methods.errors import NumericalError
+from methods.inputs import plain
+from methods.interface import PatchBatch
 from methods.registry import complete_params
 from methods.spectral_health import method_checks, spectral_checks
 from methods.testing import MemoryCheckpoint, MemorySource, Recorder, fit, fit_context, same_state, scenes, stop_after
@@ -188,6 +191,35 @@ def test_health_asks_each_image_for_small_residuals_even_where_patches_are_alike
     residual = next(check for check in checks if check.name == "residual_largest")
     assert residual.limit == 1e-3
     assert all(check.passed for check in checks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_precision_and_gradients_are_taken_as_float32(dtype: torch.dtype) -> None:
+    source, _ = scenes(4)
+    method = fitted(source, scores="distance")
+    batch = source.batch([0, 1])
+    levels, pixels = [level.to(dtype).requires_grad_() for level in batch.features], batch.pixels.to(dtype)
+    other = PatchBatch(tuple(levels), pixels.requires_grad_(), batch.image_ids, batch.crops)
+    same = plain(other)
+    assert torch.equal(method.predict(other), method.predict(same))
+    assert torch.equal(method.eigenfunctions(other), method.eigenfunctions(same))
+    first = PatchBatch(tuple(level[:1] for level in levels), pixels[:1], batch.image_ids[:1], batch.crops[:1])
+    assert method.kernel(first).matrix.dtype == torch.float32
+    wide = MemorySource([level.to(dtype) for level in source.features], source.pixels)
+    assert fitted(wide).state_dict()["centres"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("descriptor", ["last", "last_l2"])
+def test_features_whose_length_overflows_are_refused(descriptor: str) -> None:
+    source, _ = scenes(3)
+    method = fitted(source, descriptor=descriptor)
+    source.features[-1][1] *= 1e25
+    message = "image image1: features of 42 of 42 patches are so large that their length overflows"
+    for refused in (method.predict, method.eigenfunctions):
+        with pytest.raises(NumericalError, match=message):
+            refused(source.batch([0, 1]))
+    with pytest.raises(NumericalError, match=message):
+        fitted(source, descriptor=descriptor)
 
 
 def test_predicting_before_a_fit_is_an_error() -> None:

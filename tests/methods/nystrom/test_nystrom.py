@@ -15,7 +15,7 @@ from methods.eigensolvers import Solver
 from methods.errors import NumericalError
 from methods.graphs.features import feature_graph
 from methods.graphs.options import GraphOptions
-from methods.interface import Spectral
+from methods.interface import PatchBatch, Spectral
 from methods.nystrom.method import Nystrom
 from methods.nystrom.params import NystromParams
 from methods.registry import complete_params
@@ -86,9 +86,10 @@ def test_functions_of_unseen_images_come_near_to_their_own_kernels(extension: st
     assert angle < 20
 
 
-def test_a_sample_of_all_patches_gives_back_its_own_eigenvectors() -> None:
+@pytest.mark.parametrize("extension", ["nearest", "nystrom"])
+def test_a_sample_of_all_patches_gives_back_its_own_eigenvectors(extension: str) -> None:
     source, _ = scenes(6, noise=0.3)
-    method = fitted(source, samples=10_000)
+    method = fitted(source, samples=10_000, extension=extension)
     functions = method.eigenfunctions(source.batch(range(6))).permute(0, 2, 3, 1).flatten(0, 2)
     torch.testing.assert_close(functions, method.state_dict()["vectors"])
     checks = {check.name: check for check in method_checks(method, [source.batch(range(6))])}
@@ -97,6 +98,25 @@ def test_a_sample_of_all_patches_gives_back_its_own_eigenvectors() -> None:
     assert residual is not None
     assert angle < 0.1
     assert residual < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["knn", "mutual"])
+@pytest.mark.parametrize("input", ["last_l2", "all_standardised_l2"])
+def test_the_formula_takes_a_patch_of_the_sample_for_itself(kind: str, input: str) -> None:
+    """Whatever its memory layout is, and the first of equal ones."""
+    source, _ = scenes(6, (6, 7), noise=0.8)
+    for level in source.features:
+        level[1, :2] = level[0, :2]
+    method = fitted(source, k=3, samples=10_000, extension="nystrom", graph=kind, input=input, neighbours=20)
+    batch = source.batch(range(6))
+    columns = tuple(level.permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0) for level in batch.features)
+    found = method.eigenfunctions(PatchBatch(columns, batch.pixels, batch.image_ids, batch.crops))
+    rows = found.permute(0, 2, 3, 1).flatten(0, 2)
+    expected = method.state_dict()["vectors"]
+    assert len(expected) == len(rows)
+    again = torch.arange(42, 56)
+    expected[again] = expected[again - 42]
+    assert torch.equal(rows, expected)
 
 
 def test_parts_that_no_edge_joins_are_clusters() -> None:
@@ -128,6 +148,40 @@ def test_features_of_zeros_are_an_error() -> None:
     nothing = MemorySource([torch.zeros(2, 4, 4, 6)])
     with pytest.raises(NumericalError, match="0 of 32 sampled patches have an edge: too few for 5 eigenvectors and 5"):
         fitted(nothing)
+
+
+def test_as_many_clusters_as_patches_with_edges_are_allowed_and_no_more() -> None:
+    features = torch.zeros(1, 4, 4, 6)
+    features[0].view(16, 6)[:6] = 1 + torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    source = MemorySource([features])
+    assert labels(fitted(source, k=6, eigenvectors=2), source).shape == (1, 4, 4)
+    with pytest.raises(NumericalError, match=r"6 of 16 sampled patches have an edge: .* and 7 clusters, which need 7"):
+        fitted(source, k=7, eigenvectors=2)
+    with pytest.raises(NumericalError, match=r"6 of 16 sampled patches have an edge: too few for 6 .* which need 7"):
+        fitted(source, k=5, eigenvectors=6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_precision_and_gradients_are_taken_as_float32(dtype: torch.dtype) -> None:
+    source, _ = scenes(4, (6, 7))
+    method = fitted(source, scores="distance")
+    batch = source.batch([0, 1])
+    levels = tuple(level.to(dtype).requires_grad_() for level in batch.features)
+    other = PatchBatch(levels, batch.pixels, batch.image_ids, batch.crops)
+    plain = PatchBatch(tuple(level.detach().float() for level in levels), batch.pixels, batch.image_ids, batch.crops)
+    assert torch.equal(method.predict(other), method.predict(plain))
+    assert not method.eigenfunctions(other).requires_grad
+    assert method.kernel(other).matrix.dtype == torch.float32
+
+
+def test_features_whose_length_overflows_are_refused() -> None:
+    source, _ = scenes(3)
+    method = fitted(source)
+    source.features[-1][1] *= 1e25
+    with pytest.raises(NumericalError, match="image image1: features of 42 of 42 patches are so large that their len"):
+        method.predict(source.batch([0, 1]))
+    with pytest.raises(NumericalError, match="are so large that their length overflows"):
+        fitted(source)
 
 
 def test_a_single_image_is_enough() -> None:
