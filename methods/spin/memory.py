@@ -17,6 +17,7 @@ _WEIGHT = 16  # bytes a parameter: itself, its gradient and Adam's two moments
 _ALGEBRA = 16 * 8  # bytes an entry of n x n: the float64 matrices that a step holds at once, LAPACK's copies included
 _VALUE = 40  # bytes a function and patch of a step: values, gradient and image in float32, and float64 copies of them
 _SAMPLED = 20  # the same of the patches that are clustered
+KEPT = 2**24  # bytes that allocators and libraries hold beside what is asked for
 
 
 def require_memory(params: SpinParams, parameters: int, batch: int, sampled: int, device: torch.device) -> None:
@@ -38,14 +39,14 @@ def require_memory(params: SpinParams, parameters: int, batch: int, sampled: int
     network = _WEIGHT * parameters
     functions = function_bytes(params.functions, batch, sampled)
     gradients = gradient_bytes(params, parameters, batch) if averaged else 0
-    needed = network + functions + averaged + gradients
+    needed = network + functions + averaged + gradients + KEPT
     what = f"the network and its optimiser take {_megabytes(network)}, its functions {_megabytes(functions)}"
     if averaged:
         what += (
             f", the averaged Jacobian takes {params.functions} ({params.functions} + 1) / 2 pairs of functions"
             f" x {parameters} parameters x 4 bytes = {_megabytes(averaged)}, that of a batch {_megabytes(gradients)}"
         )
-    what += f", in all {_megabytes(needed)}"
+    what += f", in all {_megabytes(needed)} with {_megabytes(KEPT)} that allocators keep"
     logger.info("%s", what)
     free = free_bytes(device)
     if needed > free:
