@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from common.names import unknown
 from methods.errors import NumericalError
 from methods.graphs import sparse
-from methods.lobpcg import GUARD, lobpcg
+from methods.lobpcg import GUARD, LEAST, lobpcg
 
 Solver = Literal["eigh", "arpack", "lobpcg"]
 
@@ -132,7 +132,7 @@ def _verified(image: Tensor, values: Tensor, vectors: Tensor, solver: str) -> Ei
 
 
 def residuals(image: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
-    """The norms of A v - l v of unit vectors v, relative to the largest of the sizes |l| of a matrix's values, (...,).
+    """The norms of A v - l v of unit vectors v, each relative to |l|, or to a thousandth of a matrix's largest if more.
 
     The norm of A says little where the wanted part of the spectrum is small: of a graph whose patches are nearly alike
     all eigenvalues but the trivial one may be 1e-4. What rounding leaves in any case, about eps n^1/2, meets the
@@ -148,7 +148,8 @@ def residuals(image: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
     """
     size, accuracy = vectors.shape[-2], torch.finfo(vectors.dtype).eps
     floor = _ROUNDING * math.sqrt(size) * accuracy / tolerance(vectors.dtype)
-    scale = values.abs().amax(-1, keepdim=True).clamp_min(floor)
+    sizes = values.abs()
+    scale = torch.maximum(sizes, LEAST * sizes.amax(-1, keepdim=True)).clamp_min(floor)
     absolute: Tensor = (image - vectors * values[..., None, :]).norm(dim=-2)
     return absolute / scale
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-ACCURACY = 1e-6  # residual relative to the largest wanted eigenvalue at which the iteration stops
+ACCURACY = 1e-6  # residual relative to the size of its eigenvalue at which the iteration stops
+LEAST = 1e-3  # part of the largest wanted eigenvalue that the size of any counts for at least
 GUARD = 5  # vectors beyond those wanted, which make the wanted ones converge sooner
 _STEPS = 20  # of a round
 _ROUNDS = 50
@@ -41,15 +42,16 @@ def lobpcg(matrix: Any, count: int, *, start: Array, known: Array) -> tuple[Arra
     rounding = np.sqrt(size) * np.finfo(np.float64).eps  # of a product with a matrix of norm 1 to 3
     values, vectors, residuals = _ritz(matrix, start, away)
     for _ in range(_ROUNDS):
-        top = max(float(np.abs(values[:count]).max()), rounding)
-        accuracy = max(ACCURACY, rounding / top)
-        if residuals[:count].max() <= accuracy * top:
+        sizes = np.abs(values[:count])
+        top = max(float(sizes.max()), rounding)
+        limits = np.maximum(ACCURACY * np.maximum(sizes, LEAST * top), rounding)
+        if (residuals[:count] <= limits).all():
             break
         product = _divided(matrix, top)
         scaled = scipy.sparse.linalg.LinearOperator((size, size), matvec=product, matmat=product, dtype=np.float64)
         with _quiet():  # guard vectors need not converge, and the wanted ones are looked at here
             _, vectors = scipy.sparse.linalg.lobpcg(
-                scaled, vectors, Y=away, largest=True, tol=accuracy / 2, maxiter=_STEPS
+                scaled, vectors, Y=away, largest=True, tol=float(limits.min() / top) / 2, maxiter=_STEPS
             )
         values, vectors, residuals = _ritz(matrix, np.real(vectors), away)
     return values[:count], vectors[:, :count]

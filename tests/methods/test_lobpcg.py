@@ -72,6 +72,35 @@ def test_vectors_are_right_where_patches_are_nearly_alike(noise: float, dtype: t
     assert error <= 1e-4 * (1 - values).max() + torch.finfo(dtype).eps
 
 
+def test_vectors_are_right_where_two_halves_of_alike_patches_are_loosely_joined() -> None:
+    """One eigenvalue of 0.98 and all others below 4e-5: each residual is held to its own."""
+    generator = torch.Generator().manual_seed(0)
+    kinds, centres = torch.randint(8, (400,), generator=generator), torch.randn(8, 64, generator=generator)
+    features = 0.01 * (centres[kinds] + 0.5 * torch.randn(400, 64, generator=generator))
+    features[:200, 0] += 8
+    features[200:, :2] += torch.tensor([0.08, 8.0])
+    unit = torch.nn.functional.normalize(features, dim=1)
+    affinity = (unit @ unit.T).clamp_min(0)
+    values, vectors, root = reference(affinity, COUNT)
+    assert 1 - values[0] > 0.9
+    assert 1 - values[1] < 1e-4
+    found = smallest_eigenpairs(affinity, COUNT, solver="lobpcg")
+    assert np.degrees(subspace_angles(found.vectors.double().numpy() * root, vectors * root).max()) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_spectrum_that_is_mostly_zero_converges(dtype: torch.dtype) -> None:
+    """Features in six directions: of 14 eigenvalues nine are 0, and any vectors of their space will do."""
+    generator = torch.Generator().manual_seed(0)
+    unit = torch.nn.functional.normalize(torch.rand(6, 16, generator=generator, dtype=torch.float64), dim=1)
+    rows = unit[torch.randint(6, (300,), generator=generator)]
+    affinity = rows @ rows.T
+    found = smallest_eigenpairs(affinity.to(dtype), COUNT, solver="lobpcg")
+    values = reference(affinity, COUNT)[0]
+    assert found.residual <= tolerance(dtype)
+    np.testing.assert_allclose(found.values.double().numpy(), values, rtol=0, atol=torch.finfo(dtype).eps * 16)
+
+
 def test_a_residual_is_relative_to_the_largest_wanted_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:
     affinity = image(0.1, 0.0).double()
     inner = scipy.sparse.linalg.lobpcg
