@@ -229,7 +229,7 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         found = super().misfits(images, patches)
         if patches is None:
             return found
-        sampled, batch = min(patches, self.max_patches), self.batch_size * patches // images
+        sampled, batch = min(patches, self.max_patches), self.batch_size * patches // max(images, 1)
         if self.functions > sampled:
             found["functions"] = f"at most the {sampled} training patches that are clustered"
         elif self.functions > batch and not self.decay and "batch_size" not in found:

@@ -194,6 +194,10 @@ def test_averages_tell_more_functions_apart_than_a_batch_does() -> None:
     assert SpinParams(functions=20, batch_size=1, k=20).misfits(8, 160) == {}
 
 
+def test_no_training_images_are_too_few() -> None:
+    assert SpinParams().misfits(0, 0).keys() == {"batch_size", "k", "functions"}
+
+
 @pytest.mark.parametrize("level", [0, 2])
 def test_nan_is_refused_with_level_and_image(source: MemorySource, level: int) -> None:
     method = fitted(source)
