@@ -13,6 +13,8 @@ import scipy.linalg
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
+from methods.errors import NumericalError
+
 Array = NDArray[np.float64]
 
 ACCURACY = 1e-6  # residual relative to the size of its eigenvalue at which the iteration stops
@@ -36,6 +38,9 @@ def lobpcg(matrix: Any, count: int, *, start: Array, known: Array) -> tuple[Arra
         start: (n, count + GUARD) starting vectors; n - p is more than five times their number, because the Gram
             matrices of a block that spans much of the space are ill-conditioned.
         known: (n, p) orthonormal eigenvectors that are not wanted.
+
+    Raises:
+        NumericalError: the block degenerated. Whether the rounds were enough is for the caller to see.
     """
     size = matrix.shape[0]
     away = known if known.shape[1] else None
@@ -49,11 +54,15 @@ def lobpcg(matrix: Any, count: int, *, start: Array, known: Array) -> tuple[Arra
             break
         product = _divided(matrix, top)
         scaled = scipy.sparse.linalg.LinearOperator((size, size), matvec=product, matmat=product, dtype=np.float64)
-        with _quiet():  # guard vectors need not converge, and the wanted ones are looked at here
-            _, vectors = scipy.sparse.linalg.lobpcg(
-                scaled, vectors, Y=away, largest=True, tol=float(limits.min() / top) / 2, maxiter=_STEPS
-            )
-        values, vectors, residuals = _ritz(matrix, np.real(vectors), away)
+        accuracy = float(limits.min() / top) / 2
+        try:
+            with _quiet():  # guard vectors need not converge, and the wanted ones are looked at here
+                _, vectors = scipy.sparse.linalg.lobpcg(
+                    scaled, vectors, Y=away, largest=True, tol=accuracy, maxiter=_STEPS
+                )
+            values, vectors, residuals = _ritz(matrix, np.real(vectors), away)
+        except (np.linalg.LinAlgError, ValueError) as error:  # a block that degenerated, or went to infinity
+            raise NumericalError(f"lobpcg did not converge: {error}") from error
     return values[:count], vectors[:, :count]
 
 

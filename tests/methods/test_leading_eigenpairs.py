@@ -67,6 +67,15 @@ def test_of_more_parts_than_vectors_the_heaviest_are_kept() -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+def test_too_few_nodes_with_edges_are_refused(solver: Solver) -> None:
+    affinity = torch.zeros(9, 9, dtype=torch.float64)
+    affinity[:5, :5] = 1 - torch.eye(5)
+    assert len(leading_eigenpairs(affinity.to_sparse_csr(), 4, solver=solver).values) == 4
+    with pytest.raises(NumericalError, match="affinity: 5 nodes have an edge, too few for 5 eigenvectors"):
+        leading_eigenpairs(affinity.to_sparse_csr(), 5, solver=solver)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_spans_what_scikit_learn_embeds(solver: Solver) -> None:
     affinity = graph()
     degrees = affinity.to_dense().sum(1).sqrt().numpy()

@@ -114,6 +114,18 @@ def test_a_residual_is_relative_to_the_largest_wanted_eigenvalue(monkeypatch: py
         smallest_eigenpairs(affinity, COUNT, solver="lobpcg")
 
 
+@pytest.mark.parametrize("spoilt", [np.linalg.LinAlgError("singular"), None])
+def test_a_block_that_degenerates_is_an_error(monkeypatch: pytest.MonkeyPatch, spoilt: Exception | None) -> None:
+    def degenerates(matrix: Any, start: Any, **_: Any) -> Any:
+        if spoilt is not None:
+            raise spoilt
+        return start[0], np.full_like(start, np.nan)
+
+    monkeypatch.setattr(scipy.sparse.linalg, "lobpcg", degenerates)
+    with pytest.raises(NumericalError, match="lobpcg did not converge: "):
+        smallest_eigenpairs(image(0.5, 0.0), 4, solver="lobpcg")
+
+
 def test_threads_leave_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first thread comes out of scipy while the second is still in: each would restore what it had found."""
     inner, inside, first_done = scipy.sparse.linalg.lobpcg, threading.Barrier(2), threading.Event()
