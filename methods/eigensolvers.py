@@ -197,7 +197,6 @@ def _lobpcg(matrix: Any, count: int, generator: np.random.Generator, known: Arra
         return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count, generator, known)
     wide = matrix.astype(np.float64, copy=False) if isinstance(matrix, np.ndarray) else matrix
     start = generator.standard_normal((size, block))
-    start = wide @ start + DEFLATION * start  # exactly 0 at nodes whose only entry is -DEFLATION
     return lobpcg(wide, count, start=start, known=known.astype(np.float64, copy=False))
 
 

@@ -42,9 +42,9 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     Raises:
         NumericalError: weights are negative or not finite, nodes with edges are too few, or no convergence.
     """
-    if solver == "lobpcg" and affinity.dtype == torch.float32:
-        return _narrow(smallest_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
     degrees = _degrees(affinity, count)
+    if solver == "lobpcg" and not (affinity.ndim == 2 and affinity.dtype == torch.float64 and bool(degrees.all())):
+        return _by_lobpcg(affinity, count, seed)
     root = inverse_root(degrees)
     trivial = _unit(degrees.sqrt())
     # The constant vector and nodes without edges are moved to the far end of the spectrum.
@@ -133,6 +133,22 @@ def _with_parts(
             pairs = largest_eigenpairs(rest, left, solver=solver, seed=seed, deflated=away)
             values[zeros.shape[1] :], held[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
     return mu, vectors
+
+
+def _by_lobpcg(affinity: Tensor, count: int, seed: int) -> Eigenpairs:
+    """The smallest eigenpairs graph by graph, in float64 and without the nodes that have no edge.
+
+    Where the wanted eigenvalues are small, what rounding gives such a node would outweigh them.
+    """
+    size, found = affinity.shape[-1], []
+    vectors = affinity.new_zeros(*affinity.shape[:-1], count)
+    for weights, filled in zip(affinity.reshape(-1, size, size), vectors.view(-1, size, count), strict=True):
+        joined = (weights.sum(1) > 0).nonzero()[:, 0]
+        inner = weights if len(joined) == size else weights[joined][:, joined]
+        found.append(smallest_eigenpairs(inner.double(), count, solver="lobpcg", seed=seed))
+        filled[joined] = found[-1].vectors.to(vectors)
+    values = torch.stack([one.values for one in found]).view(*affinity.shape[:-2], count)
+    return Eigenpairs(values.to(vectors), vectors, max(one.residual for one in found))
 
 
 def _narrow(pairs: Eigenpairs) -> Eigenpairs:

@@ -89,6 +89,26 @@ def test_vectors_are_right_where_two_halves_of_alike_patches_are_loosely_joined(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("noise", [0.3, 0.01])
+def test_nodes_without_edges_do_not_disturb_the_others(noise: float, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres, kinds = torch.randn(5, 32, generator=generator), torch.randint(5, (324,), generator=generator)
+    features = 1 + noise * (centres[kinds] + 0.5 * torch.randn(324, 32, generator=generator))
+    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    unit[:40] = 0
+    affinity = (unit @ unit.T).clamp_min(0)
+    batch = torch.stack([affinity, affinity.flip(0, 1)]).to(dtype)
+    found = smallest_eigenpairs(batch, COUNT, solver="lobpcg")
+    values, vectors, root = reference(affinity[40:, 40:], COUNT)
+    assert found.vectors.dtype == dtype
+    for got, kept in zip(found.vectors, (slice(40, None), slice(None, -40)), strict=True):
+        inner = got[kept].double().numpy()[:: 1 if kept.start else -1]
+        assert np.degrees(subspace_angles(inner * root, vectors * root).max()) < 0.5
+        assert int((got != 0).any(1).sum()) == 284
+    np.testing.assert_allclose(found.values[0].double().numpy(), values, rtol=0, atol=2 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_spectrum_that_is_mostly_zero_converges(dtype: torch.dtype) -> None:
     """Features in six directions: of 14 eigenvalues nine are 0, and any vectors of their space will do."""
     generator = torch.Generator().manual_seed(0)
