@@ -45,12 +45,12 @@ def lobpcg(matrix: Any, count: int, *, start: Array, known: Array) -> tuple[Arra
     size = matrix.shape[0]
     away = known if known.shape[1] else None
     rounding = np.sqrt(size) * np.finfo(np.float64).eps  # of a product with a matrix of norm 1 to 3
-    values, vectors, residuals = _ritz(matrix, start, away)
+    values, vectors, errors = _ritz(matrix, start, away)
     for _ in range(_ROUNDS):
         sizes = np.abs(values[:count])
         top = max(float(sizes.max()), rounding)
         limits = np.maximum(ACCURACY * np.maximum(sizes, LEAST * top), rounding)
-        if (residuals[:count] <= limits).all():
+        if (np.linalg.norm(errors, axis=0)[:count] <= limits).all():
             break
         product = _divided(matrix, top)
         scaled = scipy.sparse.linalg.LinearOperator((size, size), matvec=product, matmat=product, dtype=np.float64)
@@ -60,7 +60,9 @@ def lobpcg(matrix: Any, count: int, *, start: Array, known: Array) -> tuple[Arra
                 _, vectors = scipy.sparse.linalg.lobpcg(
                     scaled, vectors, Y=away, largest=True, tol=accuracy, maxiter=_STEPS
                 )
-            values, vectors, residuals = _ritz(matrix, np.real(vectors), away)
+            # Of a matrix of low rank residuals come to depend on each other, which scipy's step does not survive.
+            values, vectors, errors = _ritz(matrix, np.concatenate([np.real(vectors), errors / top], 1), away)
+            values, vectors, errors = (part[..., : count + GUARD] for part in (values, vectors, errors))
         except (np.linalg.LinAlgError, ValueError) as error:  # a block that degenerated, or went to infinity
             raise NumericalError(f"lobpcg did not converge: {error}") from error
     return values[:count], vectors[:, :count]
@@ -71,7 +73,7 @@ def _divided(matrix: Any, by: float) -> Callable[[Array], Array]:
 
 
 def _ritz(matrix: Any, vectors: Array, away: Array | None) -> tuple[Array, Array, Array]:
-    """Rayleigh-Ritz pairs of the span of the vectors without ``away``, descending, and their residuals."""
+    """Rayleigh-Ritz pairs of the span of the vectors without ``away``, descending, and A v - l v of each."""
     if away is not None:
         vectors = vectors - away @ (away.T @ vectors)
     basis = np.linalg.qr(vectors).Q
@@ -79,7 +81,7 @@ def _ritz(matrix: Any, vectors: Array, away: Array | None) -> tuple[Array, Array
     values, mixed = scipy.linalg.eigh(basis.T @ image)
     values, mixed = values[::-1], mixed[:, ::-1]
     found = basis @ mixed
-    return values, found, np.linalg.norm(image @ mixed - found * values, axis=0)
+    return values, found, image @ mixed - found * values
 
 
 _lock = threading.Lock()
