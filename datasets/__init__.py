@@ -7,6 +7,7 @@
 (192, 256, 3)
 """
 
+from datasets.digests import label_files
 from datasets.interface import ClassSet, DataInfo, DataRoots, DataSet, ImageLoader, LabelLoader
 from datasets.registry import data_info, names, open_data
 from datasets.sound import count_warning, require_sound
@@ -21,6 +22,7 @@ __all__ = [
     "LabelLoader",
     "count_warning",
     "data_info",
+    "label_files",
     "names",
     "open_data",
     "ranked",

@@ -92,10 +92,6 @@ class LabelLoader(Protocol):
         """(H, W) raw label ids. Raises ``DataError`` naming the file if it is missing, corrupt or out of range."""
         ...
 
-    def digest(self) -> str:
-        """A short hash of what the split holds (ids and file sizes, or the generator's version)."""
-        ...
-
 
 class DataSet(Protocol):
     """A data set, opened by name with ``datasets.open_data``."""

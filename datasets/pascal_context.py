@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import DataError
-from datasets.files import FileDataSet
+from datasets.files import FileDataSet, FileLabels
 from datasets.interface import DataInfo
 from datasets.listing import Listing, from_list
 from datasets.matlab import label_map_size, read_label_map
@@ -21,6 +21,14 @@ N_ORIGINAL = 459
 CONVERTED = "SegmentationClassContext"
 OWNERS_59 = "59_context_labels"
 _SYNONYMS = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
+
+
+class _Labels(FileLabels):
+    """Labels in any of the three forms."""
+
+    def digest(self) -> str:
+        """Empty: the same labels have files of other sizes in each form."""
+        return ""
 
 
 class PascalContext(FileDataSet):
@@ -74,6 +82,9 @@ class PascalContext(FileDataSet):
             return _look_up(self.original_ids, read_label_map(path), path)
         label = read_label(path)
         return _look_up(_OWNERS, label, path) if path.parent.name == OWNERS_59 else label
+
+    def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
+        return _Labels(self.info.name, labels, images, self.info.n_raw_labels, self.read_label)
 
     def label_size(self, path: Path) -> tuple[int, int]:
         """(height, width) from the header of a PNG or of a .mat file."""

@@ -87,7 +87,7 @@ def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, notes: NoteB
     cells["seeds_compared"] = Cell(value=len(entry.done) if is_baseline else found.summary.n if found else 0)
     if found is not None:
         cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
-    return Row(cells, ranked=not entry.uses_labels, group="" if is_baseline else entry.row.factor or "")
+    return Row(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
 
 
 def value_text(value: object) -> str:

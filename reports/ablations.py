@@ -35,7 +35,7 @@ class Compared:
 
     Attributes:
         differences: row minus baseline in points of per cent; None where they share no seed. Baselines have none, nor
-            have rows that were evaluated on other images or scored otherwise.
+            have rows that saw other data or were scored otherwise.
         p: their p values, corrected over all differences of the ablation by Holm's method.
     """
 
@@ -48,7 +48,7 @@ def compare(ablation: Ablation, metrics: Mapping[str, Metric]) -> Compared:
     differences = {
         (index, key): paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
         for index, (baseline, entry) in enumerate(ablation.pairs)
-        if entry is not baseline and entry.protocol == baseline.protocol
+        if entry is not baseline and entry.protocol == baseline.protocol and entry.versions == baseline.versions
         for key, metric in metrics.items()
     }
     p = {key: found.p for key, found in differences.items() if found is not None and found.p is not None}

@@ -92,9 +92,8 @@ def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
         more = f" and {len(modules) - _MODULES} more" if len(modules) > _MODULES else ""
         text = f"code changed since: {', '.join(modules[:_MODULES])}{more}"
         marks.append(notes.mark(f"Stale{_which(stale, entry)}: {text}."))
-    if other := [result for result in entry.done if result.other_data]:
-        files = f"evaluated on other files of {entry.protocol.view.dataset} {entry.protocol.view.split}"
-        marks.append(notes.mark(f"Not comparable{_which(other, entry)}: {files} than the newest row."))
+    if other := [result for result in entry.done if result.versions]:
+        marks.append(notes.mark(f"Not comparable{_which(other, entry)}: saw other files of its data than newer runs."))
     return tuple(marks)
 
 

@@ -10,6 +10,7 @@ from common.errors import StoreError, UserError
 from common.names import unknown
 from reports.source import Source
 from reports.table import State
+from reports.versions import Version, versions
 from results.manifest import Manifest, ManifestRow
 from results.metrics import Scores, score
 from results.record import ClassTable, EvaluationRecord, FitRecord
@@ -36,7 +37,7 @@ class SeedResult:
         fit, evaluation: the records, as far as they exist.
         bases: the records of the fits that this one starts from, the nearest first.
         changed: modules whose code has changed since, where that was asked for.
-        other_data: whether its evaluation saw other files of its split than the newest one in the store did.
+        versions: digests of all files that it saw, where any differ from those that newer runs saw; empty elsewhere.
     """
 
     seed: int
@@ -48,7 +49,7 @@ class SeedResult:
     evaluation: EvaluationRecord | None = None
     bases: tuple[FitRecord, ...] = ()
     changed: tuple[str, ...] = ()
-    other_data: bool = False
+    versions: frozenset[Version] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ class Entry:
     def uses_labels(self) -> bool:
         """Whether the method sees labels, by the grid or by any record."""
         return self.row.uses_labels or any(result.fit is not None and result.fit.uses_labels for result in self.seeds)
+
+    @property
+    def versions(self) -> frozenset[Version]:
+        """The files that its finished seeds saw, where any differ from those that newer runs saw; empty elsewhere."""
+        return frozenset().union(*(result.versions for result in self.done))
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may be compared with others: it sees no labels, and no other files than the newest runs."""
+        return not self.uses_labels and not self.versions
 
     @property
     def marked_title(self) -> str:
@@ -141,7 +152,7 @@ def collect(
                 known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
-    return _with_other_data(entries)
+    return _with_versions(entries)
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
@@ -156,9 +167,8 @@ def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
     """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol."""
     groups: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
-        other = any(result.other_data for result in entry.done)
-        key = entry.protocol.model_copy(update={"name": ""}).model_dump_json() + ("other data" if other else "")
-        groups.setdefault(key, []).append(index)
+        key = entry.protocol.model_copy(update={"name": ""}).model_dump_json()
+        groups.setdefault(f"{key} {sorted(entry.versions) or ''}", []).append(index)
     return groups
 
 
@@ -174,29 +184,19 @@ def class_table(evaluation: EvaluationRecord, protocol: Protocol) -> ClassTable:
     return evaluation.class_sets[name]
 
 
-def _with_other_data(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, with the seeds marked whose evaluations saw other files than the newest one of the same split."""
-    newest: dict[tuple[str, str], EvaluationRecord] = {}
-    for result in (result for entry in entries for result in entry.done):
-        record = result.evaluation
-        if record is not None and _files(record):
-            latest = newest.setdefault((record.dataset, record.split), record)
-            newest[record.dataset, record.split] = max(latest, record, key=lambda one: one.finished)
-    return [replace(entry, seeds=tuple(_held_against(result, newest) for result in entry.seeds)) for entry in entries]
+def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, with the versions of the data of those seeds that saw others than newer runs did."""
+    found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
+
+    def told(result: SeedResult) -> SeedResult:
+        return replace(result, versions=found.get(result.run_id, frozenset())) if result.state is State.DONE else result
+
+    return [replace(entry, seeds=tuple(map(told, entry.seeds))) for entry in entries]
 
 
-def _held_against(result: SeedResult, newest: dict[tuple[str, str], EvaluationRecord]) -> SeedResult:
-    record = result.evaluation if result.state is State.DONE else None
-    if record is None or not _files(record):
-        return result
-    latest = _files(newest[record.dataset, record.split])
-    other = any(latest.get(what, digest) != digest for what, digest in _files(record).items())
-    return replace(result, other_data=other)
-
-
-def _files(record: EvaluationRecord) -> dict[str, str]:
-    """Digests of the files that an evaluation saw, as far as it says."""
-    return {name: found for name, found in (("images", record.data_digest), ("labels", record.label_files)) if found}
+def _records(result: SeedResult) -> list[FitRecord | EvaluationRecord]:
+    records = (result.fit, *result.bases, result.evaluation)
+    return [record for record in records if record is not None]
 
 
 def _chosen(manifests: Sequence[Manifest], grid: str | None) -> list[Manifest]:

@@ -110,7 +110,7 @@ def _row(entry: Entry, found: Sequence[Stage], unlike: tuple[str, ...], notes: N
     for key, measure in (("flops", _flops), ("flops_features", _flops_features), ("flops_predict", _flops_predict)):
         cells[key] = peak_cell(entry, measure)
     cells["energy_j"] = mean_cell(entry, lambda result: run_cost(result).energy_j)
-    return Row(cells, ranked=not entry.uses_labels)
+    return Row(cells, ranked=entry.ranked)
 
 
 def _flops_features(result: SeedResult) -> float | None:

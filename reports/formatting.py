@@ -36,10 +36,12 @@ class NumberFormat:
     signed: bool = False
     power: int | None = None
 
-    def suited(self, value: float) -> NumberFormat:
+    def suited(self, value: float, spread: float | None = None) -> NumberFormat:
         """The format for a number and its spread: in a power of ten where it is not zero and would look like it."""
-        vanishes = not self.unit and self.decimals is not None and abs(value) > _LEAST and float(self.text(value)) == 0
-        return replace(self, power=int(f"{value:.1e}".partition("e")[2])) if vanishes else self
+        largest = max(abs(value), abs(spread or 0.0))
+        if self.unit or self.decimals is None or not _LEAST < largest < math.inf or float(self.text(largest)) != 0:
+            return self
+        return replace(self, power=int(f"{largest:.1e}".partition("e")[2]))
 
     def text(self, value: float) -> str:
         """The number in the column's unit, without the unit, in ASCII. NaN and infinities print as words."""
@@ -84,7 +86,7 @@ def number_text(column: Column, cell: Cell, style: NumberFormat) -> str:
     value = cell.number
     if value is None:
         return ""
-    style = style.suited(value)
+    style = style.suited(value, cell.std)
     text = f"{int(value):,}" if style.decimals is None and math.isfinite(value) else style.text(value)
     if column.spread == "std" and cell.std is not None:
         return f"{text} ± {style.plain(cell.std)}"

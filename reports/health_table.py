@@ -51,7 +51,7 @@ def _row(entry: Entry, names: Sequence[str], notes: NoteBook) -> Row:
     checked = [result for result in entry.seeds if _checks(result)]
     healthy = [result for result in checked if all(check.passed for check in _checks(result))]
     cells["passed"] = Cell(value=f"{len(healthy)} of {len(checked)}", runs=tuple(result.run_id for result in checked))
-    return Row(cells, ranked=not entry.uses_labels)
+    return Row(cells, ranked=entry.ranked)
 
 
 def _checks(result: SeedResult) -> list[HealthCheck]:

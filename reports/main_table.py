@@ -76,7 +76,7 @@ def _row(entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], not
     cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)
     cells["seeds"] = seeds_cell(entry, notes)
     cells["seeds_planned"] = Cell(value=len(entry.seeds), n=len(entry.seeds), runs=entry.all_runs)
-    return Row({**cells, **_cost_cells(entry, unlike, notes)}, ranked=not entry.uses_labels)
+    return Row({**cells, **_cost_cells(entry, unlike, notes)}, ranked=entry.ranked)
 
 
 def _cost_cells(entry: Entry, unlike: tuple[str, ...], notes: NoteBook) -> dict[str, Cell]:

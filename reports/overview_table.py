@@ -38,8 +38,7 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
     if len(set(lines)) == len(lines):
         return None
     scored = tuple(
-        Row({key: score_cell(entry, METRICS[key][1], notes) for key in SHOWN}, ranked=not entry.uses_labels)
-        for entry in entries
+        Row({key: score_cell(entry, METRICS[key][1], notes) for key in SHOWN}, ranked=entry.ranked) for entry in entries
     )
     scored = emphasise(scored, entries, {key: METRICS[key][1] for key in SHOWN}, notes)
     place = {index: number for number, group in enumerate(groups, start=1) for index in group}
@@ -96,7 +95,7 @@ def _row(line: _Line, cells: dict[str, Cell], own: Sequence[Entry], notes: NoteB
         "method": Cell(value=line.name, runs=runs, marks=marks),
         "backbone": Cell(value=line.backbone, runs=runs),
     }
-    return Row(head | cells, ranked=not any(entry.uses_labels for entry in own))
+    return Row(head | cells, ranked=all(entry.ranked for entry in own))
 
 
 def _columns(number: int, entry: Entry) -> list[Column]:

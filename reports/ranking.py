@@ -18,7 +18,7 @@ def emphasise(
 ) -> tuple[Row, ...]:
     """The rows with the best cells of some columns in bold.
 
-    Only rows without labels that were evaluated on the same images and scored alike are compared with each other.
+    Only rows without labels that saw the same data and were scored alike are compared with each other.
 
     Args:
         rows: one an entry.
@@ -50,7 +50,7 @@ def emphasise(
 
 
 def _takes_part(entry: Entry) -> bool:
-    return bool(entry.done) and not entry.uses_labels
+    return bool(entry.done) and entry.ranked
 
 
 def _why_not(lacking: Sequence[Entry], of: int) -> str:

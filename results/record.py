@@ -74,6 +74,7 @@ class FitRecord(_Part):
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
+    label_files: str = Field("", description="digest of the ids and sizes of those labels' files")
 
     @property
     def method(self) -> str:

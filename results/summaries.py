@@ -41,6 +41,7 @@ class FitSummary(_Summary):
     uses_labels: bool = False
     code: dict[str, str] = {}
     data_digest: str = ""
+    label_files: str = ""
 
     @property
     def method(self) -> str:

@@ -126,7 +126,7 @@ def _data_set(info: Any, roots: Any) -> dict[str, Any]:
     from datasets.verify import held_splits
 
     held = "generated"
-    if info.needs_root:
+    if info.needs_root or info.name.startswith("folder:"):
         try:
             held = ", ".join(held_splits(open_data(info.name, roots))) or "no"
         except DataError:

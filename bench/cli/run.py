@@ -128,7 +128,7 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
     for line in plan_lines(plan):
         say(line)
     store = Store.open(plan.store, create=True)
-    stale = sum(run.condition.state == "stale" and run.condition.finished for run in plan.runs)
+    stale = sum(run.condition.changed and run.condition.fitted for run in plan.runs)
     if stale:
         what = f"{how_many(stale, 'run')} done with code or data that has changed since"
         say(f"{what}; --rerun-stale does such runs again")

@@ -59,7 +59,9 @@ def _noted(run: RunStatus, store: Store) -> RunStatus:
     """A run that was ordered and never begun says so: its job or its launcher may have ended before its turn."""
     if run.condition.state != "new" or not orders_of(store, run.run_id):
         return run
-    return replace(run, condition=replace(run.condition, reason="ordered, not begun; bench retry goes on with it"))
+    return replace(
+        run, condition=replace(run.condition, reason="ordered, not begun: waits for its launcher, or for bench retry")
+    )
 
 
 def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:

@@ -14,8 +14,8 @@ _MEMORY_MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
 
 
 _OWN_OPTIONS = (
-    *("array", "comment", "dependency", "error", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes", "ntasks"),
-    *("ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap"),
+    *("array", "clusters", "comment", "dependency", "error", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"),
+    *("ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap"),
 )
 _SETTINGS = {
     **{name: name for name in ("partition", "account", "qos", "constraint", "exclude", "mem", "time")},
@@ -87,11 +87,11 @@ def _memory(value: str) -> str:
 def _foreign(value: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
     """Options of sbatch that are nobody's but the user's."""
     for key in value:
-        name = key.replace("_", "-")
-        if name in _OWN_OPTIONS:
+        name = key.replace("_", "-")  # sbatch takes the beginning of an option for the option
+        if any(own.startswith(name) for own in _OWN_OPTIONS):
             raise ValueError(f"the option {key} of sbatch is set by bench itself, which finds its jobs by it")
-        if name in _SETTINGS:
-            raise ValueError(f"the option {key} of sbatch has a setting of its own: {_SETTINGS[name]}")
+        if meant := next((own for own in _SETTINGS if own.startswith(name)), None):
+            raise ValueError(f"the option {key} of sbatch has a setting of its own: {_SETTINGS[meant]}")
     return value
 
 

@@ -65,10 +65,10 @@ def make_plan(
 
 
 def with_stale_anew(plan: Plan) -> Plan:
-    """The plan in which runs that are stale are to be done again from the start."""
+    """The plan in which runs whose code or data has changed are to be done again from the start, partial ones too."""
     runs = [
-        replace(run, condition=replace(run.condition, missing=run.views, fitted=False))
-        if run.condition.state == "stale"
+        replace(run, condition=replace(run.condition, state="stale", missing=run.views, fitted=False))
+        if run.condition.changed
         else run
         for run in plan.runs
     ]

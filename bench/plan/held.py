@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Protocol
 
-from bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit
+from bench.plan.snapshot import Recorded, RecordedFit
 from common.errors import UserError
-from datasets import DataRoots, open_data
+from datasets import DataRoots, label_files, open_data
 
 
 class Data(Protocol):
@@ -39,16 +39,16 @@ class HeldData:
         return _digest(lambda: open_data(dataset, self._roots).images(split).digest())
 
     def _labels(self, dataset: str, split: str) -> str | None:
-        return _digest(lambda: open_data(dataset, self._roots).labels(split).digest())
+        return _digest(lambda: label_files(open_data(dataset, self._roots), split))
 
 
-def changed_data(fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], data: Data) -> list[str]:
+def changed_data(fit: RecordedFit, evaluations: Iterable[Recorded], data: Data) -> list[str]:
     """What a fit and its evaluations saw in other files than there are now, such as ``camvid val labels``.
 
     Records without digests say nothing of their data, so nothing has changed for them.
     """
-    found = [_changed(fit, "images", fit.data_digest, data.images)]
-    for record in evaluations:
+    found = []
+    for record in (fit, *evaluations):
         found.append(_changed(record, "images", record.data_digest, data.images))
         found.append(_changed(record, "labels", record.label_files, data.labels))
     return sorted({what for what in found if what})

@@ -41,12 +41,14 @@ class Condition:
         missing: the views that are still to be evaluated.
         fitted: whether the fit is stored.
         reason: why it failed, what has changed, or what is missing; one line, may be empty.
+        changed: whether the code or the data of what is stored has changed since.
     """
 
     state: State
     missing: tuple[View, ...] = ()
     fitted: bool = False
     reason: str = ""
+    changed: bool = False
 
     @property
     def finished(self) -> bool:

@@ -52,6 +52,11 @@ class Recorded(Protocol):
         """Of the images of the split, as they were."""
         ...
 
+    @property
+    def label_files(self) -> str:
+        """Of its labels, where any were looked at."""
+        ...
+
 
 class Cost(Protocol):
     """What one stage took."""
@@ -101,15 +106,6 @@ class RecordedFit(Recorded, Protocol):
         ...
 
 
-class RecordedEvaluation(Recorded, Protocol):
-    """The record of an evaluation, or its summary."""
-
-    @property
-    def label_files(self) -> str:
-        """Digest of the labels of the split, as they were."""
-        ...
-
-
 class PastRun(Protocol):
     """A fit with its evaluations."""
 
@@ -124,7 +120,7 @@ class PastRun(Protocol):
         ...
 
     @property
-    def evaluations(self) -> Mapping[str, RecordedEvaluation]:
+    def evaluations(self) -> Mapping[str, Recorded]:
         """View id -> record."""
         ...
 

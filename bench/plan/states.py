@@ -8,7 +8,7 @@ from typing import Protocol
 from bench.fingerprint import changed
 from bench.plan.held import Data, changed_data
 from bench.plan.model import Condition, State
-from bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit, Snapshot
+from bench.plan.snapshot import Recorded, RecordedFit, Snapshot
 from results.record import Failure
 from results.specification import View
 
@@ -53,15 +53,17 @@ def condition(
     news = _news(past.fit, evaluations, code, data)
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
-        return Condition("partial", missing, fitted=True, reason=reason + (f"; {news}" if news else ""))
+        reason += f"; {news}" if news else ""
+        return Condition("partial", missing, fitted=True, reason=reason, changed=bool(news))
     records: list[Recorded] = [past.fit, *evaluations]
     unsound = next((record for record in records if record.status == "not_converged"), None)
     if unsound is not None:
-        return Condition("not_converged", fitted=True, reason=_failed_checks(unsound))
-    return Condition("stale" if news else "done", fitted=True, reason=news)
+        checks = "; ".join(filter(None, (_failed_checks(unsound), news)))
+        return Condition("not_converged", fitted=True, reason=checks, changed=bool(news))
+    return Condition("stale" if news else "done", fitted=True, reason=news, changed=bool(news))
 
 
-def _news(fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None) -> str:
+def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code, data: Data | None) -> str:
     """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
     modules = changed_since(fit, evaluations, code)
     files = changed_data(fit, evaluations, data) if data is not None else []

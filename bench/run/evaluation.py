@@ -19,7 +19,7 @@ from bench.run.looking import scored_images
 from bench.run.operations import image_flops
 from bench.run.spectral import spectral_health
 from common.errors import RunInterrupted
-from datasets import subset
+from datasets import label_files, subset
 from results.record import ClassTable, EvaluationRecord
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         health=health,
         code=evaluation_code(run.spec.method, view.dataset),
         data_digest=images.digest(),
-        label_files=data.labels(view.split).digest(),
+        label_files=label_files(data, view.split),
         flops_features=flops.features,
         flops_predict=flops.predict,
         warnings=flops.warnings,

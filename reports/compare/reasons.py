@@ -19,8 +19,10 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
         found.append(f"protocol: {_listed(fields)} differ")
     if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
         found.append("protocol: the classes differ")
-    if not fields and _digests(a) and _digests(b) and _digests(a) != _digests(b):
-        found.append("data: evaluated on other images")
+    if not fields:
+        pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("data_digest", "label_files"))
+        words = {"data_digest": "images", "label_files": "labels"}
+        found += [f"data: evaluated on other {words[what]}" for what, one, two in pairs if one and two and one != two]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -73,8 +75,8 @@ def _code(result: SeedResult) -> dict[str, str]:
     return {name: digest for record in records if record is not None for name, digest in record.code.items()}
 
 
-def _digests(entry: Entry) -> set[str]:
-    digests = {result.evaluation.data_digest for result in entry.done if result.evaluation is not None}
+def _digests(entry: Entry, what: str) -> set[str]:
+    digests = {str(getattr(result.evaluation, what)) for result in entry.done if result.evaluation is not None}
     return digests - {""}
 
 

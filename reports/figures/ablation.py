@@ -53,6 +53,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
                 axes.set_visible(False)
                 continue
             own = [entry for _, entry in pairs if entry is not baseline and entry.row.factor == factors[index]]
+            own = [entry for entry in own if entry.versions == baseline.versions]
             _panel(axes, factors[index], points(baseline, own, factors[index]))
             if index % columns == 0:
                 axes.set_ylabel(f"mIoU (%){mark}")

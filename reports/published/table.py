@@ -145,7 +145,7 @@ def _measured(entry: Entry, fields: dict[str, FieldValue], block: _Block, notes:
         **{key: Cell(value=fields[key].words, runs=entry.all_runs) for key in FIELDS},
         **{key: score_cell(entry, METRICS[key][1], notes.book) for key in _SHARED},
     }
-    return Row(cells, ranked=not entry.uses_labels, group=group)
+    return Row(cells, ranked=entry.ranked, group=group)
 
 
 def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, several: bool) -> Row:

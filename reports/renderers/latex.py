@@ -173,7 +173,7 @@ def _cell(layout: _Layout, cell: Cell) -> str:
         return _bold(escape(cell_text(layout.column, cell, layout.style)), cell) + marks
     if value is None:
         return _words(layout, cell, marks)
-    style = layout.style.suited(value)
+    style = layout.style.suited(value, cell.std)
     text = _power(style.text(value))
     number = text if re.fullmatch(r"[+-]?[\d.]+", text) else f"{{{text}}}"
     number = rf"\bfseries {number}" if cell.bold else number

@@ -49,7 +49,7 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
     if cell.number is None:
         return
     facts = [style.unit.replace("%", "per cent"), *cell.runs, *([] if row.ranked else ["(uses labels)"])]
-    style = style.suited(cell.number)
+    style = style.suited(cell.number, cell.std)
     yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
         if value is not None:

@@ -8,6 +8,7 @@ import pytest
 from report_samples import Outcome, add_row, outcomes, write_grid
 
 from reports import build_table, render
+from reports.ablations import ablations, compare
 from reports.api import all_tables
 from reports.collect import alike, collect
 from reports.html.page import render_html
@@ -77,6 +78,19 @@ def rows_on_other_files(store: Store) -> Store:
 def test_rows_evaluated_on_other_files_are_marked_and_not_compared(store: Store):
     made = build_table(rows_on_other_files(store))
     (note,) = [note for note in made.notes if note.text.startswith("Not comparable")]
-    assert note.text == "Not comparable (seed 1): evaluated on other files of synthetic val than the newest row."
+    assert note.text == "Not comparable (seed 1): saw other files of its data than newer runs."
     assert [note.symbol in row.cells["configuration"].marks for row in made.rows] == [True, False, False]
     assert sorted(map(sorted, alike(collect(store)).values())) == [[0], [1, 2]]
+
+
+def test_rows_that_saw_other_data_are_neither_best_nor_an_effect(store: Store):
+    later = "2026-02-01T00:00:00+00:00"
+    old = {seed: Outcome(5 + seed % 2, files=("a", "x")) for seed in range(6)}
+    new = {seed: Outcome(20 + seed % 2, files=("a", "b"), finished=later) for seed in range(6)}
+    base = add_row(store, "base", old, role="baseline")
+    write_grid(store, base, add_row(store, "varied", new, role="variation", factor="k", value=8))
+    made = build_table(store)
+    assert [row.ranked for row in made.rows] == [False, True]
+    assert not any(cell.bold for row in made.rows for cell in row.cells.values())
+    (ablation,) = ablations(collect(store))
+    assert compare(ablation, {"miou": lambda scores: scores.miou}).differences == {}

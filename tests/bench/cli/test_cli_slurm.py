@@ -137,7 +137,7 @@ def test_runs_whose_turn_never_came_are_tried_again(bench: Bench, lab: Lab, slur
         write_trace(folder, job.index, host="n1", job=job.job_id, run_id=unit.entries[0].run_id)
     text = bench("status", "--out", lab.out).out
     assert sorted(states(bench, lab).values()) == ["failed", "failed", "new", "new"]
-    assert text.count("ordered, not begun; bench retry goes on with it") == 2
+    assert text.count("ordered, not begun: waits for its launcher, or for bench retry") == 2
     result = bench("retry", "--out", lab.out)
     assert "4 runs to try again" in result.out
     assert "kmeans, input=last, seed 0: submitted" in result.out

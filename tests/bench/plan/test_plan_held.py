@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plan_lab import Lab, evaluation_record, fit_record
+from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
 from bench.plan.build import with_stale_anew
 from bench.plan.held import HeldData
@@ -71,3 +71,18 @@ def test_what_the_roots_hold(tmp_path: Path) -> None:
     assert held.images("nothing of this name", "val") is None
     assert held.images("synthetic", "val") not in (None, held.images("synthetic", "train"))
     assert held.labels("synthetic", "val") is not None
+
+
+def test_a_partial_run_and_one_that_did_not_converge_are_done_again_too(lab: Lab) -> None:
+    (run,) = lab.plan(ONE).runs
+    lab.store.write_fit(fit_record(run.spec, data_digest="i"))
+    partial = lab.plan(ONE, data=Today("j", "l"))
+    assert partial.runs[0].condition.state == "partial"
+    assert "data changed since: synthetic train images" in partial.runs[0].condition.reason
+    assert not with_stale_anew(partial).runs[0].condition.fitted
+    record = evaluation_record(run.spec, run.views[0], "not_converged", health=[unhealthy()], label_files="l")
+    lab.store.write_evaluation(record, ContingencyBuilder(8, 12).build())
+    ended = lab.plan(ONE, data=Today("i", "m"))
+    assert ended.runs[0].condition.state == "not_converged"
+    assert ended.runs[0].condition.reason.endswith("data changed since: synthetic val labels")
+    assert not with_stale_anew(ended).runs[0].condition.fitted

@@ -61,6 +61,7 @@ def test_numbers_are_read_as_texts() -> None:
         ({"time": "never"}, "expected a time such as"),
         ({"sbatch": {"array": "1-3"}}, "the option array of sbatch is set by bench itself"),
         ({"sbatch": {"kill_on_invalid_dep": "no"}}, "the option kill_on_invalid_dep of sbatch is set by bench itself"),
+        ({"sbatch": {"outpu": "x"}}, "the option outpu of sbatch is set by bench itself"),
         ({"sbatch": {"cpus-per-task": 3}}, "the option cpus-per-task of sbatch has a setting of its own: cpus"),
         ({"gpus": "a100"}, "expected a number of GPUs"),
         ({"gpus": -1}, "expected a number of GPUs from 0"),
