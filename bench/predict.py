@@ -30,9 +30,15 @@ _GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circl
 
 
 class FileImages:
-    """Image files of any place, each under its stem."""
+    """Image files of any place, each under its stem.
+
+    Raises:
+        DataError: a header cannot be read.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            image_header(path)
         self._paths = {path.stem: path for path in paths}
 
     @property
@@ -88,8 +94,6 @@ def predict(
     spec, chosen = run.fit.spec, resolve_device(device)
     view = next((record.view for record in run.evaluations.values()), None)
     view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
-    for path in images:
-        image_header(path)
     files = FileImages(images)
     features = fresh_features(
         view,

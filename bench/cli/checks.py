@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from bench.cli.output import say, warn
 from bench.cli.progress import counted
 from bench.environment import usable_gpus
+from bench.executors.interface import require_gpu_each
 from bench.extras import require_crf
 from bench.order import Execution
 from bench.plan.model import Plan
 from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
-from common.names import how_many, unknown
+from common.names import unknown
 from datasets import DataRoots, count_warning, open_data
 from datasets.verify import unnamed, unreadable_labels
 from methods.registry import method_facts
@@ -131,8 +132,8 @@ def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> Non
         raise ConfigError(f"--executor: {unknown('executor', name, known)}")
     if name == "inline" and jobs not in (None, 1):
         raise ConfigError(f"--jobs {jobs}: the executor inline carries out one run at a time; use --executor local")
-    if name == "local" and gpus and jobs is not None and jobs > len(gpus):
-        raise ConfigError(f"--jobs {jobs}: more than the {how_many(len(gpus), 'device')} of --gpus {','.join(gpus)}")
+    if name == "local" and jobs is not None:
+        require_gpu_each(jobs, gpus)
     if name == "slurm" and jobs is not None:
         raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from common.errors import ConfigError
+from common.names import how_many
 
 Exit = Literal[
     "done",
@@ -94,3 +97,13 @@ class Executor(Protocol):
             StoreError: the store cannot be written; the other jobs were asked to stop.
         """
         ...
+
+
+def require_gpu_each(jobs: int, gpus: Sequence[str]) -> None:
+    """Refuse more jobs at a time than there are GPUs to hand out; nothing is asked where none are.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if gpus and jobs > len(gpus):
+        raise ConfigError(f"--jobs {jobs}: more than the {how_many(len(gpus), 'device')} of --gpus {','.join(gpus)}")

@@ -16,10 +16,9 @@ from bench import worker
 from bench.environment import usable_cpus
 from bench.executors.batch import Batch
 from bench.executors.child import Slot, enter
-from bench.executors.interface import Exit, Job, OnEvent, Target
+from bench.executors.interface import Exit, Job, OnEvent, Target, require_gpu_each
 from bench.stopping import SIGNALS, StopFlag, stop_on_signals
 from common.errors import ConfigError
-from common.names import how_many
 from results.store import Store
 
 PRELOAD = (
@@ -72,10 +71,7 @@ class LocalExecutor:
         count = jobs if jobs is not None else max(1, len(gpus))
         if count < 1:
             raise ConfigError(f"--jobs {count}: expected at least 1")
-        if gpus and count > len(gpus):
-            raise ConfigError(
-                f"--jobs {count}: more than the {how_many(len(gpus), 'device')} of --gpus {','.join(gpus)}"
-            )
+        require_gpu_each(count, gpus)
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)

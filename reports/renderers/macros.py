@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from reports.collect import LABELS_SYMBOL
 from reports.formatting import number_format
 from reports.renderers.tex_escape import comment, label
 from reports.table import Column, Row, Table
@@ -48,12 +49,19 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
     cell, style = row.cell(column), number_format(table, column)
     if cell.number is None:
         return
-    facts = [style.unit.replace("%", "per cent"), *cell.runs, *([] if row.ranked else ["(uses labels)"])]
+    facts = [style.unit.replace("%", "per cent"), *cell.runs, *_caveat(row)]
     style = style.suited(cell.number, cell.std)
     yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):
         if value is not None:
             yield _macro(f"{name}-{part}", style.plain(value), facts)
+
+
+def _caveat(row: Row) -> list[str]:
+    """Why a row takes no part in rankings, as far as its marks tell."""
+    if row.ranked:
+        return []
+    return ["(uses labels)" if any(LABELS_SYMBOL in cell.marks for cell in row.cells.values()) else "(not ranked)"]
 
 
 def _macro(name: str, number: str, facts: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from reports.ablations import ablations, compare
 from reports.api import all_tables
 from reports.collect import alike, collect
 from reports.html.page import render_html
+from reports.renderers.macros import render_macros
 from results.record import EvaluationRecord, FitRecord
 from results.store import Store
 
@@ -94,3 +95,12 @@ def test_rows_that_saw_other_data_are_neither_best_nor_an_effect(store: Store):
     assert not any(cell.bold for row in made.rows for cell in row.cells.values())
     (ablation,) = ablations(collect(store))
     assert compare(ablation, {"miou": lambda scores: scores.miou}).differences == {}
+
+
+def test_a_number_of_a_row_that_saw_other_data_is_not_said_to_use_labels(store: Store):
+    lines = render_macros([build_table(rows_on_other_files(store))]).splitlines()
+    mixed, newest = ([line for line in lines if f"bench:main/{row}/" in line] for row in ("mixed", "newest"))
+    assert mixed
+    assert newest
+    assert all(line.endswith(" (not ranked)") for line in mixed)
+    assert not any("(not ranked)" in line or "(uses labels)" in line for line in newest)

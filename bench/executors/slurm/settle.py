@@ -86,9 +86,10 @@ def _was_asked_to_stop(element: Element) -> bool:
 
 def _record(board: Board, place: Place) -> None:
     store, entry = board.ledger.store, place.entry
-    order = order_of(entry, store)
-    failure = failure_of(board, place)
-    if order is None or failure is None or entry.features_only:
+    if entry.features_only:  # the runs that waited for it tell why it failed
+        return
+    order, failure = order_of(entry, store), failure_of(board, place)
+    if order is None or failure is None:
         return
     # Busy: another launcher has taken the run over.
     with contextlib.suppress(Busy), store.claim(entry.run_id):
@@ -104,10 +105,13 @@ def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[Place]
     lacking = []
     for name, indices in submission.after.items():
         other = board.ledger.read(name)
-        for index in indices if other is not None else ():
+        if other is None:
+            continue
+        for index in indices:
             element = board.known.elements.get((name, index))
             over = element is not None and not element.live
-            if other is not None and (element.state != "COMPLETED" if element is not None and over else sure):
+            succeeded = element is not None and element.state == "COMPLETED"
+            if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [Place(other, index, entry, element, "ended" if over else "unknown") for entry in entries]
     return lacking
