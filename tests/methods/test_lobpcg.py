@@ -37,6 +37,11 @@ def image(noise: float, colour_weight: float) -> Tensor:
     return image_affinity(features, pixels, colour_weight=colour_weight, colour=colour)
 
 
+def rounding(dtype: torch.dtype, nodes: int) -> float:
+    """How far the eigenvalues of two backward stable solvers may be apart: storing in ``dtype``, solving in float64."""
+    return 2 * torch.finfo(dtype).eps + 2 * nodes * torch.finfo(torch.float64).eps
+
+
 def reference(affinity: Tensor, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Values and vectors without the trivial ones in dense float64, and the roots of the degrees."""
     weights = affinity.double().numpy()
@@ -69,7 +74,7 @@ def test_vectors_are_right_where_patches_are_nearly_alike(noise: float, dtype: t
     assert found.residual <= tolerance(dtype)
     assert np.degrees(subspace_angles(found.vectors.double().numpy() * root, vectors * root).max()) < 0.5
     error = np.abs(found.values.double().numpy() - values).max()
-    assert error <= 1e-4 * (1 - values).max() + torch.finfo(dtype).eps
+    assert error <= 1e-4 * (1 - values).max() + rounding(dtype, SIDE**2)
 
 
 def test_vectors_are_right_where_two_halves_of_alike_patches_are_loosely_joined() -> None:
@@ -105,7 +110,7 @@ def test_nodes_without_edges_do_not_disturb_the_others(noise: float, dtype: torc
         inner = got[kept].double().numpy()[:: 1 if kept.start else -1]
         assert np.degrees(subspace_angles(inner * root, vectors * root).max()) < 0.5
         assert int((got != 0).any(1).sum()) == 284
-    np.testing.assert_allclose(found.values[0].double().numpy(), values, rtol=0, atol=2 * torch.finfo(dtype).eps)
+    np.testing.assert_allclose(found.values[0].double().numpy(), values, rtol=0, atol=rounding(dtype, 284))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -118,7 +123,7 @@ def test_a_spectrum_that_is_mostly_zero_converges(dtype: torch.dtype) -> None:
     found = smallest_eigenpairs(affinity.to(dtype), COUNT, solver="lobpcg")
     values = reference(affinity, COUNT)[0]
     assert found.residual <= tolerance(dtype)
-    np.testing.assert_allclose(found.values.double().numpy(), values, rtol=0, atol=torch.finfo(dtype).eps * 16)
+    np.testing.assert_allclose(found.values.double().numpy(), values, rtol=0, atol=14 * torch.finfo(dtype).eps + rounding(dtype, 300))
 
 
 def test_a_residual_is_relative_to_the_largest_wanted_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:
