@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.plan.current import CurrentCode
+from bench.plan.held import Data, changed_data
 from bench.plan.model import Condition
 from bench.plan.snapshot import Snapshot
 from bench.plan.states import Code, condition
@@ -38,6 +39,7 @@ class Part:
         view: what was looked at; None for the fit.
         modules: how many modules it depended on; 0 for a record without fingerprints.
         changes: module -> what became of its code since.
+        data: what it saw in other files than there are now; None where nobody looked.
         failed_checks: the checks of its numerical health that it did not pass.
         failure: why it did not end well.
     """
@@ -51,6 +53,7 @@ class Part:
     view: View | None
     modules: int
     changes: dict[str, Change]
+    data: tuple[str, ...] | None
     failed_checks: tuple[HealthCheck, ...]
     failure: Failure | None
 
@@ -78,13 +81,14 @@ class Explanation:
     owner: dict[str, Any] = field(default_factory=dict)
 
 
-def explain(store: Store, run_id: str, code: Code | None = None) -> Explanation:
-    """All that the store and today's code say about a run.
+def explain(store: Store, run_id: str, code: Code | None = None, data: Data | None = None) -> Explanation:
+    """All that the store, today's code and today's data say about a run.
 
     Args:
         store: the store.
         run_id: a run that left anything in it.
         code: today's; default: that of the project.
+        data: today's; default: nobody looks at it.
 
     Raises:
         StoreError: a record cannot be read.
@@ -94,15 +98,15 @@ def explain(store: Store, run_id: str, code: Code | None = None) -> Explanation:
     asked, views = _asked(store, run_id)
     parts: list[Part] = []
     if past is not None:
-        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset)))
+        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset), data))
         for view_id, record in past.evaluations.items():
             views.setdefault(view_id, record.view)
             now = today.evaluation(past.fit.method, record.dataset)
-            parts.append(_part(f"evaluation {view_id}", record, record.view, now))
+            parts.append(_part(f"evaluation {view_id}", record, record.view, now, data))
     return Explanation(
         run_id,
         None if past is None else past.fit.spec,
-        condition(run_id, tuple(views.values()), Snapshot(store, only=run_id), today),
+        condition(run_id, tuple(views.values()), Snapshot(store, only=run_id), today, data),
         asked,
         tuple(parts),
         tuple(store.attempts(run_id)),
@@ -132,7 +136,9 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
     return tuple(asked), views
 
 
-def _part(name: str, record: FitRecord | EvaluationRecord, view: View | None, today: Mapping[str, str]) -> Part:
+def _part(
+    name: str, record: FitRecord | EvaluationRecord, view: View | None, today: Mapping[str, str], data: Data | None
+) -> Part:
     git = record.environment.get("git") or {}
     return Part(
         name=name,
@@ -144,6 +150,7 @@ def _part(name: str, record: FitRecord | EvaluationRecord, view: View | None, to
         view=view,
         modules=len(record.code),
         changes=changes(record.code, today) if record.code else {},
+        data=None if data is None else tuple(changed_data((record,), data)),
         failed_checks=tuple(check for check in record.health if not check.passed),
         failure=record.failure,
     )

@@ -73,8 +73,7 @@ def run(
 ) -> int:
     """Carry out a grid and print its tables.
 
-    Everything is checked before anything runs, the data included. The same command resumes: what is done is not done
-    again, what failed is tried again, and more seeds, rows or protocols extend what is there.
+    Everything is checked before anything runs, the data too. The same command resumes, retries and extends.
     """
     from bench.cli.checks import check_executor, check_plan, fetch_weights
     from bench.cli.slurm import slurm_launch

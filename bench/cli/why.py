@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
 from bench.cli.output import aligned, say, show_json
 from bench.cli.reference import find_run
 
@@ -23,12 +23,13 @@ Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or
 def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
-    """Say what a run is, how far it is, why it failed or did not converge, and which modules have changed since."""
+    """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
+    from bench.plan.held import HeldData
     from bench.why import explain
     from results.store import Store
 
     store = Store.open(out)
-    found = explain(store, find_run(store, run))
+    found = explain(store, find_run(store, run), data=HeldData(data_roots(data_root)))
     if as_json:
         show_json(explanation_json(found))
     else:
@@ -56,6 +57,7 @@ def _part_json(part: Part) -> dict[str, Any]:
         **{key: getattr(part, key) for key in ("name", "status", "started", "finished", "commit", "dirty", "modules")},
         "view": None if part.view is None else part.view.model_dump(mode="json", exclude_none=True),
         "changes": dict(part.changes),
+        "changed_data": None if part.data is None else list(part.data),
         "failed_checks": [check.model_dump(mode="json") for check in part.failed_checks],
         "failure": None if part.failure is None else part.failure.model_dump(mode="json"),
     }
@@ -114,13 +116,15 @@ def _part_lines(part: Part) -> Iterator[str]:
     else:
         yield f"  code: {len(part.changes)} modules are not as they were ({part.modules} recorded)"
         yield from (f"    {how}  {module}" for module, how in part.changes.items())
+    if part.data:
+        yield f"  data: {', '.join(part.data)} are other files than it saw"
 
 
 def _advice(found: Explanation) -> str:
     """What to do about it; empty where there is nothing to do."""
     state = found.condition.state
-    if state in ("stale", "partial") and any(part.changes for part in found.parts):
-        return "bench run --rerun-stale does it again with today's code; without it, the records stay as they are"
+    if state in ("stale", "partial") and any(part.changes or part.data for part in found.parts):
+        return "bench run --rerun-stale does it again as things are today; without it, the records stay as they are"
     if state in ("failed", "interrupted", "partial", "new"):
         return "bench run with the same grid goes on with it"
     return ""

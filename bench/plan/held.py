@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Protocol
 
-from bench.plan.snapshot import Recorded, RecordedFit
+from bench.plan.snapshot import Recorded
 from common.errors import UserError
 from datasets import DataRoots, label_files, open_data
 
@@ -42,13 +42,13 @@ class HeldData:
         return _digest(lambda: label_files(open_data(dataset, self._roots), split))
 
 
-def changed_data(fit: RecordedFit, evaluations: Iterable[Recorded], data: Data) -> list[str]:
-    """What a fit and its evaluations saw in other files than there are now, such as ``camvid val labels``.
+def changed_data(records: Iterable[Recorded], data: Data) -> list[str]:
+    """What records of fits and evaluations saw in other files than there are now, such as ``camvid val labels``.
 
     Records without digests say nothing of their data, so nothing has changed for them.
     """
     found = []
-    for record in (fit, *evaluations):
+    for record in records:
         found.append(_changed(record, "images", record.data_digest, data.images))
         found.append(_changed(record, "labels", record.label_files, data.labels))
     return sorted({what for what in found if what})

@@ -66,7 +66,7 @@ def condition(
 def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code, data: Data | None) -> str:
     """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
     modules = changed_since(fit, evaluations, code)
-    files = changed_data(fit, evaluations, data) if data is not None else []
+    files = changed_data((fit, *evaluations), data) if data is not None else []
     news = (("code", modules), ("data", files))
     return "; ".join(f"{what} changed since: {_few(names)}" for what, names in news if names)
 

@@ -123,7 +123,9 @@ def test_a_spectrum_that_is_mostly_zero_converges(dtype: torch.dtype) -> None:
     found = smallest_eigenpairs(affinity.to(dtype), COUNT, solver="lobpcg")
     values = reference(affinity, COUNT)[0]
     assert found.residual <= tolerance(dtype)
-    np.testing.assert_allclose(found.values.double().numpy(), values, rtol=0, atol=14 * torch.finfo(dtype).eps + rounding(dtype, 300))
+    np.testing.assert_allclose(
+        found.values.double().numpy(), values, rtol=0, atol=14 * torch.finfo(dtype).eps + rounding(dtype, 300)
+    )
 
 
 def test_a_residual_is_relative_to_the_largest_wanted_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,18 @@ def test_modules_that_have_changed_appeared_and_gone(bench: Bench, lab: Lab) -> 
     assert "--rerun-stale" in text
 
 
+def test_data_that_has_changed(bench: Bench, lab: Lab) -> None:
+    run = finish(lab, code={}, data_digest="of other files")
+    lab.evaluate(run.spec, run.views[0], code={}, label_files="of other files")
+    told = why(bench, lab, run.run_id)
+    changed = ["synthetic train images", "synthetic val labels"]
+    assert (told["state"], told["reason"]) == ("stale", f"data changed since: {', '.join(changed)}")
+    assert [part["changed_data"] for part in told["parts"]] == [changed[:1], changed[1:]]
+    text = bench("why", run.run_id, "--out", lab.out).out
+    assert "data: synthetic train images are other files than it saw" in text
+    assert "--rerun-stale" in text
+
+
 def test_why_it_failed(bench: Bench, lab: Lab) -> None:
     plan = lab.plan()
     run = plan.runs[0]
