@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from methods.centres import Centres
 from methods.errors import NumericalError
 from methods.graphs.blocks import row_blocks
 from methods.graphs.directions import directions, repeated_rows
@@ -95,6 +96,37 @@ class SampledGraph:
         places = torch.full((len(features),), -1, device=features.device)
         places[repeated[known] - size] = earliest[known]
         return places
+
+
+@dataclass(frozen=True)
+class ClusterMeans:
+    """What the clusters of a sample look like: patches outside of it go to the nearest.
+
+    Attributes:
+        means: (U, D) float32 mean features of the sampled patches of each cluster that has any.
+        clusters: (U,) int64, their numbers, ascending.
+    """
+
+    means: Tensor
+    clusters: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, labels: Tensor) -> ClusterMeans:
+        """The means of (m, D) features by their (m,) int64 labels, summed in float64."""
+        clusters, counts = torch.unique(labels, return_counts=True)
+        members = (labels == clusters[:, None]).double()  # a product sums in the same order every time, on CUDA too
+        return cls((members @ features.double() / counts[:, None]).float(), clusters)
+
+    def scores(self, features: Tensor, k: int, scoring: Literal["one_hot", "distance"]) -> Tensor:
+        """(B, h, w, D) unit vectors to (B, K, h, w) scores, as centres give them.
+
+        A cluster without a mean is never the nearest: its one-hot score is 0, and its distance that of opposite unit
+        vectors, which none exceeds.
+        """
+        least = 0.0 if scoring == "one_hot" else -4.0
+        scores = features.new_full((len(features), k, *features.shape[1:-1]), least)
+        scores[:, self.clusters.to(features.device)] = Centres(self.means, scoring).scores(features)
+        return scores
 
 
 FIELDS = ("features", "vectors", "values", "degrees", "reach")

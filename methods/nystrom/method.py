@@ -29,7 +29,7 @@ from methods.inputs import (
 )
 from methods.interface import FitContext, PatchBatch, PatchSource
 from methods.laplacian import leading_eigenpairs, part_vectors
-from methods.nystrom.extension import FIELDS, SampledGraph, reach_of
+from methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
 from methods.nystrom.params import NystromParams
 
 
@@ -38,7 +38,7 @@ class Nystrom:
 
     The leading eigenvectors of the normalised affinity of the sample's graph, a row of values for each patch scaled to
     unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches, or those that
-    Nystrom's formula gives them, and the nearest centre.
+    Nystrom's formula gives them, and the nearest centre; or they get the cluster of the nearest mean feature.
 
     Args:
         params: parameters.
@@ -54,6 +54,7 @@ class Nystrom:
         self.checks: tuple[Check, ...] = ()
         self._centres: Centres | None = None
         self._graph: SampledGraph | None = None
+        self._means: ClusterMeans | None = None
         self._standardiser = Standardiser.nothing()
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
@@ -74,23 +75,24 @@ class Nystrom:
         require_finite((features,), "the training images")
         with context.stage("eigenvectors"):
             self._graph, about = self._decompose(features, count)
-        self._centres, checks = fit_centres(
-            self._rows(self._graph.vectors), params=self.params, k=self.params.k, context=context
-        )
-        used = torch.unique(self._centres.scores(self._embedded(features)[None, None]).argmax(1))
+        rows = self._rows(self._graph.vectors)
+        self._centres, checks = fit_centres(rows, params=self.params, k=self.params.k, context=context)
+        if self.params.extension == "cluster_means":
+            labels = self._centres.scores(rows[None, None]).argmax(1).flatten()
+            self._means = ClusterMeans.of(self._graph.features, labels)
+        used = torch.unique(self._scores(features[None, None]).argmax(1))
         self.checks = (collapse_check(len(used)), *checks[1:], *about)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
-        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances, of extended values.
+        """(B, K, h, w) scores: one-hot at the nearest centre, or minus the squared distances.
+
+        Centres and patches are compared by extended values, or by features for extension: cluster_means.
 
         Raises:
             NumericalError: features are not finite, or the formula cannot be applied.
         """
-        centres, scores = self._fitted()[0], []
-        for image in one_by_one(batch):
-            scores.append(centres.scores(self._embedded(self._input_of(image)[0])[None]))
-        return torch.cat(scores)
+        return torch.cat([self._scores(self._input_of(image)) for image in one_by_one(batch)])
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
         """(B, n, h, w) float32 extended values of the sample's leading eigenvectors, by descending eigenvalue.
@@ -115,15 +117,22 @@ class Nystrom:
         return SparseKernel(normalised(self._affinity(self._input_of(batch).flatten(0, -2))))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised)."""
+        """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised).
+
+        For extension: cluster_means the means (U, D) and their clusters (U,), too.
+        """
         centres, graph = self._fitted()
         held = {name: getattr(graph, name) for name in FIELDS}
+        if self._means is not None:
+            held |= {"means": self._means.means, "clusters": self._means.clusters}
         return {"centres": centres.centres, **held, "mean": self._standardiser.mean, "scale": self._standardiser.scale}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave."""
         self._centres = Centres(state["centres"], self.params.scores)
         self._graph = SampledGraph(*(state[name] for name in FIELDS))
+        if self.params.extension == "cluster_means":
+            self._means = ClusterMeans(state["means"], state["clusters"])
         self._standardiser = Standardiser(state["mean"], state["scale"])
 
     @property
@@ -157,9 +166,13 @@ class Nystrom:
             Check("patches_without_edges", float((~joined).sum()), None, passed=True),
         )
 
-    def _embedded(self, features: Tensor) -> Tensor:
-        """What is compared with the centres, (..., n) of (..., D) features."""
-        return self._rows(self._extended(features.flatten(0, -2))).view(*features.shape[:-1], -1)
+    def _scores(self, features: Tensor) -> Tensor:
+        """(B, h, w, D) features to (B, K, h, w) scores."""
+        centres = self._fitted()[0]
+        if self._means is not None:
+            return self._means.scores(features, self.n_clusters, self.params.scores)
+        embedded = self._rows(self._extended(features.flatten(0, -2)))
+        return centres.scores(embedded.view(*features.shape[:-1], -1))
 
     def _extended(self, features: Tensor) -> Tensor:
         """Values of the eigenvectors, (N, n), at (N, D) features."""

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from methods.params import CentreParams
 
+Extension = Literal["nearest", "nystrom", "cluster_means"]
+
 
 class NystromParams(CentreParams):
     """Spectral clustering of sampled patches (Ng, Jordan and Weiss, 2001), extended to all other patches."""
@@ -32,13 +34,17 @@ class NystromParams(CentreParams):
     )
     row_normalise: bool = Field(True, description="a patch's values of the eigenvectors are scaled to unit length")
 
-    extension: Literal["nearest", "nystrom"] = Field(
+    extension: Extension = Field(
         "nearest",
-        description="values of the eigenvectors outside of the sample: the mean of the nearest sampled patches', or "
-        "the Nystrom formula",
+        description="a patch outside of the sample gets values of the eigenvectors, the mean of the nearest sampled "
+        "patches' or those of the Nystrom formula, and the nearest centre; or, without them, the cluster with the "
+        "nearest mean of its sampled patches' features",
     )
     extension_neighbours: int = Field(
-        1, ge=1, description="sampled patches whose mean is taken, for extension: nearest; clipped to the sample"
+        1,
+        ge=1,
+        description="sampled patches whose mean is taken, for extension: nearest, and for the eigenfunctions of "
+        "extension: cluster_means; clipped to the sample",
     )
 
     @model_validator(mode="after")

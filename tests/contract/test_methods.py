@@ -57,6 +57,10 @@ def test_spin_keeps_it_without_averages_and_on_other_inputs(params: dict[str, An
     assert violations(Subject("spin", {**SMALL["spin"], **params})) == {}
 
 
+def test_nystrom_keeps_it_with_cluster_means_too() -> None:
+    assert violations(Subject("nystrom", {**SMALL["nystrom"], "extension": "cluster_means"})) == {}
+
+
 @pytest.mark.parametrize("name", ["neuralef", "spin"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_networks_resume_exactly_in_both_precisions(name: str, precision: str) -> None:

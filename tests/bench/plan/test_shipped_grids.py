@@ -161,6 +161,8 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
         ("deep_spectral", 4, 8, 0.0, None, None, None, None),
         ("nystrom", 64, None, None, 4000, 32, "last_l2", "nearest"),
         ("nystrom", 64, None, None, 4000, 32, "all_standardised_l2", "nearest"),
+        ("nystrom", 64, None, None, 4000, 32, "last_l2", "cluster_means"),
+        ("nystrom", 64, None, None, 4000, 32, "all_standardised_l2", "cluster_means"),
     ]
     assert {run.spec.params["k"] for run in plan.runs} == {64}
     assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)

@@ -17,7 +17,7 @@ from methods.graphs.features import feature_graph
 from methods.graphs.options import GraphOptions
 from methods.interface import PatchBatch, Spectral
 from methods.nystrom.method import Nystrom
-from methods.nystrom.params import NystromParams
+from methods.nystrom.params import Extension, NystromParams
 from methods.registry import complete_params
 from methods.spectral_health import method_checks
 from methods.testing import MemorySource, fit, same_state, scenes
@@ -40,6 +40,11 @@ def parts(source: MemorySource, *bounds: slice) -> list[MemorySource]:
     return [MemorySource([level[part] for level in source.features], source.pixels[part]) for part in bounds]
 
 
+def rows_as_image(levels: tuple[Tensor, ...]) -> PatchBatch:
+    """Patches (N, C_l) as one image of one column."""
+    return MemorySource([level[None, :, None] for level in levels], torch.zeros(1, len(levels[0]), 1, 3)).batch([0])
+
+
 @pytest.mark.parametrize("kind", ["knn", "mutual"])
 @pytest.mark.parametrize("row_normalise", [True, False])
 def test_clusters_the_sample_as_scikit_learn_does(kind: Any, row_normalise: bool) -> None:
@@ -52,13 +57,31 @@ def test_clusters_the_sample_as_scikit_learn_does(kind: Any, row_normalise: bool
     assert adjusted_rand_score(oracle, labels(method, source).flatten()) > 0.95
 
 
-@pytest.mark.parametrize("extension", ["nearest", "nystrom"])
+@pytest.mark.parametrize("extension", get_args(Extension))
 @pytest.mark.parametrize("input", ["last_l2", "all_standardised_l2"])
 def test_groups_are_told_apart_in_images_that_were_not_sampled(extension: str, input: str) -> None:
     both, truth = scenes(16, (6, 7), groups=5, noise=0.1)
     train, unseen = parts(both, slice(8), slice(8, 16))
     method = fitted(train, extension=extension, input=input, extension_neighbours=3)
     assert adjusted_rand_score(truth[8:].flatten(), labels(method, unseen).flatten()) > 0.95
+
+
+@pytest.mark.parametrize("scores", ["one_hot", "distance"])
+def test_patches_go_to_the_cluster_of_the_nearest_mean_feature(scores: str) -> None:
+    source, _ = scenes(6, (6, 7), noise=0.4)
+    method = fitted(source, extension="cluster_means", scores=scores, samples=200)
+    by_centres = fitted(source, extension="nearest", samples=200)
+    sample = torch.nn.functional.normalize(source.subsample(200).features[-1].double(), dim=-1)
+    clusters = by_centres.predict(rows_as_image(source.subsample(200).features)).argmax(1).flatten()
+    means = torch.stack([sample[clusters == number].mean(0) for number in range(5)])
+    pixels = torch.nn.functional.normalize(source.features[-1].double(), dim=-1)
+    distances = torch.cdist(pixels.flatten(0, 2), means).square().view(*pixels.shape[:-1], 5).permute(0, 3, 1, 2)
+    found = method.predict(source.batch(range(len(source))))
+    assert (found.argmax(1) == distances.argmin(1)).float().mean() == 1
+    if scores == "distance":
+        torch.testing.assert_close(found.double(), -distances, rtol=0, atol=1e-5)
+    else:
+        assert set(found.unique().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.errors import NumericalError
-from methods.nystrom.extension import GraphKind, SampledGraph, reach_of
+from methods.nystrom.extension import ClusterMeans, GraphKind, SampledGraph, reach_of
 
 
 def unit(count: int, seed: int) -> Tensor:
@@ -78,3 +78,15 @@ def test_of_equally_similar_patches_the_first_counts() -> None:
     graph = sampled(6, 3, "knn")
     graph.features[4] = graph.features[1]
     assert torch.equal(graph.nearest(graph.features[4:5], 1)[0], graph.vectors[1])
+
+
+def test_a_cluster_without_sampled_patches_is_never_the_nearest() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]])
+    found = ClusterMeans.of(rows, torch.tensor([3, 3, 1]))
+    torch.testing.assert_close(found.means, torch.tensor([[-1.0, 0.0], [0.9, 0.3]]))
+    assert found.clusters.tolist() == [1, 3]
+    image = torch.tensor([[0.0, 1.0], [-0.6, -0.8], [0.0, -1.0]])[None, None]
+    distances = found.scores(image, 5, "distance")
+    assert distances.argmax(1).flatten().tolist() == [3, 1, 1]
+    assert bool(distances.isfinite().all())
+    assert found.scores(image, 5, "one_hot")[0, :, 0].T.tolist() == [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0]]
