@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.plan.current import CurrentCode
-from bench.plan.held import Data, changed_data
+from bench.plan.held import Data, DataState, data_states
 from bench.plan.model import Condition
 from bench.plan.snapshot import Snapshot
 from bench.plan.states import Code, condition
@@ -39,7 +39,7 @@ class Part:
         view: what was looked at; None for the fit.
         modules: how many modules it depended on; 0 for a record without fingerprints.
         changes: module -> what became of its code since.
-        data: what it saw in other files than there are now; None where nobody looked.
+        data: what it saw (``camvid val labels``) -> what has become of it; empty where that is not recorded.
         failed_checks: the checks of its numerical health that it did not pass.
         failure: why it did not end well.
     """
@@ -53,7 +53,7 @@ class Part:
     view: View | None
     modules: int
     changes: dict[str, Change]
-    data: tuple[str, ...] | None
+    data: dict[str, DataState]
     failed_checks: tuple[HealthCheck, ...]
     failure: Failure | None
 
@@ -81,14 +81,14 @@ class Explanation:
     owner: dict[str, Any] = field(default_factory=dict)
 
 
-def explain(store: Store, run_id: str, code: Code | None = None, data: Data | None = None) -> Explanation:
+def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> Explanation:
     """All that the store, today's code and today's data say about a run.
 
     Args:
         store: the store.
         run_id: a run that left anything in it.
+        data: today's.
         code: today's; default: that of the project.
-        data: today's; default: nobody looks at it.
 
     Raises:
         StoreError: a record cannot be read.
@@ -137,7 +137,7 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
 
 
 def _part(
-    name: str, record: FitRecord | EvaluationRecord, view: View | None, today: Mapping[str, str], data: Data | None
+    name: str, record: FitRecord | EvaluationRecord, view: View | None, today: Mapping[str, str], data: Data
 ) -> Part:
     git = record.environment.get("git") or {}
     return Part(
@@ -150,7 +150,7 @@ def _part(
         view=view,
         modules=len(record.code),
         changes=changes(record.code, today) if record.code else {},
-        data=None if data is None else tuple(changed_data((record,), data)),
+        data=data_states(record, data),
         failed_checks=tuple(check for check in record.health if not check.passed),
         failure=record.failure,
     )

@@ -73,7 +73,7 @@ def run(
 ) -> int:
     """Carry out a grid and print its tables.
 
-    Everything is checked before anything runs, the data too. The same command resumes, retries and extends.
+    Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
     from bench.cli.checks import check_executor, check_plan, fetch_weights
     from bench.cli.slurm import slurm_launch

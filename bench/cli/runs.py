@@ -26,10 +26,13 @@ def newest_job(store: Store, run_id: str) -> Job | None:
     from bench.cli.launch import job_of
     from bench.outstanding import read_order
 
-    if not (orders := orders_of(store, run_id)):
-        return None
-    order = read_order(max(orders, key=lambda path: path.stat().st_mtime_ns))
-    return job_of(order, store)
+    last = last_order(store, run_id)
+    return None if last is None else job_of(read_order(last), store)
+
+
+def last_order(store: Store, run_id: str) -> Path | None:
+    """The file of the order that was last written for a run; None where none was."""
+    return max(orders_of(store, run_id), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def orders_of(store: Store, run_id: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +13,19 @@ import typer
 from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
 from bench.cli.output import aligned, say, show_json
 from bench.cli.reference import find_run
+from bench.cli.runs import last_order
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
     from bench.why import Explanation, Part
     from results.specification import View
+    from results.store import Store
+
+_DATA_WORDS = {
+    "as it was": "as today by names and sizes",
+    "changed": "have other names or sizes today",
+    "not at hand": "not at hand",
+}
 
 Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
 
@@ -29,12 +39,26 @@ def why(
     from results.store import Store
 
     store = Store.open(out)
-    found = explain(store, find_run(store, run), data=HeldData(data_roots(data_root)))
+    run_id = find_run(store, run)
+    held = HeldData(data_roots(data_root, _roots_of_last_order(store, run_id)))
+    found = explain(store, run_id, held)
     if as_json:
         show_json(explanation_json(found))
     else:
         say("\n".join(lines(found)))
     return 0
+
+
+def _roots_of_last_order(store: Store, run_id: str) -> tuple[Path, ...]:
+    """Where the data lay when the run was last ordered, the grid's own roots included; nothing if it never was."""
+    from bench.outstanding import read_order
+
+    if (last := last_order(store, run_id)) is None:
+        return ()
+    try:
+        return read_order(last).data_roots
+    except ConfigError:  # of a newer version, say: what else there is to tell needs no order
+        return ()
 
 
 def explanation_json(found: Explanation) -> dict[str, Any]:
@@ -57,7 +81,7 @@ def _part_json(part: Part) -> dict[str, Any]:
         **{key: getattr(part, key) for key in ("name", "status", "started", "finished", "commit", "dirty", "modules")},
         "view": None if part.view is None else part.view.model_dump(mode="json", exclude_none=True),
         "changes": dict(part.changes),
-        "changed_data": None if part.data is None else list(part.data),
+        "data": dict(part.data),
         "failed_checks": [check.model_dump(mode="json") for check in part.failed_checks],
         "failure": None if part.failure is None else part.failure.model_dump(mode="json"),
     }
@@ -116,14 +140,15 @@ def _part_lines(part: Part) -> Iterator[str]:
     else:
         yield f"  code: {len(part.changes)} modules are not as they were ({part.modules} recorded)"
         yield from (f"    {how}  {module}" for module, how in part.changes.items())
-    if part.data:
-        yield f"  data: {', '.join(part.data)} are other files than it saw"
+    yield "  data: " + (
+        ", ".join(f"{what} {_DATA_WORDS[state]}" for what, state in part.data.items()) or "not recorded"
+    )
 
 
 def _advice(found: Explanation) -> str:
     """What to do about it; empty where there is nothing to do."""
     state = found.condition.state
-    if state in ("stale", "partial") and any(part.changes or part.data for part in found.parts):
+    if found.condition.changed:
         return "bench run --rerun-stale does it again as things are today; without it, the records stay as they are"
     if state in ("failed", "interrupted", "partial", "new"):
         return "bench run with the same grid goes on with it"

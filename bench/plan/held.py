@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bench.plan.snapshot import Recorded
-from common.errors import UserError
 from datasets import DataRoots, label_files, open_data
 
 
@@ -42,25 +41,35 @@ class HeldData:
         return _digest(lambda: label_files(open_data(dataset, self._roots), split))
 
 
+DataState = Literal["as it was", "changed", "not at hand"]
+
+
+def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
+    """What a fit or an evaluation saw, such as ``camvid val labels``, and what has become of it.
+
+    Empty for a record without digests: it says nothing of its data.
+    """
+    then = {"images": (record.data_digest, data.images), "labels": (record.label_files, data.labels)}
+    states: dict[str, DataState] = {}
+    for what, (digest, read) in then.items():
+        if digest:
+            today = read(record.dataset, record.split)
+            state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
+            states[f"{record.dataset} {record.split} {what}"] = state
+    return states
+
+
 def changed_data(records: Iterable[Recorded], data: Data) -> list[str]:
     """What records of fits and evaluations saw in other files than there are now, such as ``camvid val labels``.
 
-    Records without digests say nothing of their data, so nothing has changed for them.
+    Records without digests say nothing of their data, and of data that is not at hand nobody knows: neither counts.
     """
-    found = []
-    for record in records:
-        found.append(_changed(record, "images", record.data_digest, data.images))
-        found.append(_changed(record, "labels", record.label_files, data.labels))
-    return sorted({what for what in found if what})
-
-
-def _changed(record: Recorded, what: str, then: str, now: Callable[[str, str], str | None]) -> str:
-    today = now(record.dataset, record.split) if then else None
-    return f"{record.dataset} {record.split} {what}" if today is not None and today != then else ""
+    states = (data_states(record, data).items() for record in records)
+    return sorted({what for found in states for what, state in found if state == "changed"})
 
 
 def _digest(read: Callable[[], str]) -> str | None:
     try:
         return read()
-    except (UserError, OSError):
+    except Exception:  # a data set of others may raise anything, and whoever works with the data hears of it then
         return None

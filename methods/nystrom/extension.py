@@ -100,7 +100,7 @@ class SampledGraph:
 
 @dataclass(frozen=True)
 class ClusterMeans:
-    """What the clusters of a sample look like: patches outside of it go to the nearest.
+    """What the clusters of a sample look like: every patch goes to the nearest, sampled ones too.
 
     Attributes:
         means: (U, D) float32 mean features of the sampled patches of each cluster that has any.
@@ -120,10 +120,10 @@ class ClusterMeans:
     def scores(self, features: Tensor, k: int, scoring: Literal["one_hot", "distance"]) -> Tensor:
         """(B, h, w, D) unit vectors to (B, K, h, w) scores, as centres give them.
 
-        A cluster without a mean is never the nearest: its one-hot score is 0, and its distance that of opposite unit
-        vectors, which none exceeds.
+        A cluster without a mean is never the nearest: its one-hot score is 0, and its squared distance 5: that of
+        opposite unit vectors is 4, and rounding adds little to it.
         """
-        least = 0.0 if scoring == "one_hot" else -4.0
+        least = 0.0 if scoring == "one_hot" else -5.0
         scores = features.new_full((len(features), k, *features.shape[1:-1]), least)
         scores[:, self.clusters.to(features.device)] = Centres(self.means, scoring).scores(features)
         return scores

@@ -38,7 +38,8 @@ class Nystrom:
 
     The leading eigenvectors of the normalised affinity of the sample's graph, a row of values for each patch scaled to
     unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches, or those that
-    Nystrom's formula gives them, and the nearest centre; or they get the cluster of the nearest mean feature.
+    Nystrom's formula gives them, and the nearest centre; or every patch, sampled ones too, gets the cluster of the
+    nearest mean feature.
 
     Args:
         params: parameters.

@@ -36,9 +36,9 @@ class NystromParams(CentreParams):
 
     extension: Extension = Field(
         "nearest",
-        description="a patch outside of the sample gets values of the eigenvectors, the mean of the nearest sampled "
-        "patches' or those of the Nystrom formula, and the nearest centre; or, without them, the cluster with the "
-        "nearest mean of its sampled patches' features",
+        description="how the sample's clusters reach all patches. nearest, nystrom: a patch gets values of the "
+        "eigenvectors, the mean of the nearest sampled patches' or those of Nystrom's formula, and the nearest centre. "
+        "cluster_means: it gets the cluster whose sampled patches have the nearest mean feature, sampled ones too",
     )
     extension_neighbours: int = Field(
         1,

@@ -93,3 +93,9 @@ def test_a_list_with_missing_and_repeated_names_lists_all_of_them(tmp_path: Path
 def test_a_missing_list_is_a_problem(tmp_path: Path) -> None:
     listing = from_list(tmp_path / "none.txt", tmp_path, ".jpg")
     assert listing.problems == (f"{tmp_path / 'none.txt'}: no such file",)
+
+
+def test_a_list_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes(b"a\nb\xff\xfe")
+    with pytest.raises(DataError, match=r"train\.txt: is no UTF-8 text \(byte 3\)"):
+        from_list(tmp_path / "train.txt", tmp_path, ".jpg")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_lab import Bench
-from plan_lab import Lab, failure, unhealthy
+from plan_lab import Lab, failure, fit_record, unhealthy
 
+from bench.cli.launch import write_job
+from bench.order import Execution
 from bench.plan.current import CurrentCode
+from bench.plan.held import HeldData
 from bench.plan.model import PlannedRun
+from bench.plan.orders import plan_orders
+from datasets import DataRoots
 
 ENVIRONMENT = {"git": {"commit": "0123456789abcdef", "dirty": True}}
 
@@ -71,9 +78,46 @@ def test_data_that_has_changed(bench: Bench, lab: Lab) -> None:
     told = why(bench, lab, run.run_id)
     changed = ["synthetic train images", "synthetic val labels"]
     assert (told["state"], told["reason"]) == ("stale", f"data changed since: {', '.join(changed)}")
-    assert [part["changed_data"] for part in told["parts"]] == [changed[:1], changed[1:]]
+    assert [part["data"] for part in told["parts"]] == [{changed[0]: "changed"}, {changed[1]: "changed"}]
     text = bench("why", run.run_id, "--out", lab.out).out
-    assert "data: synthetic train images are other files than it saw" in text
+    assert "data: synthetic train images have other names or sizes today" in text
+    assert "--rerun-stale" in text
+
+
+def test_data_are_looked_for_in_given_roots_and_in_those_of_the_last_order(
+    bench: Bench, lab: Lab, camvid: Callable[..., Path]
+) -> None:
+    root = camvid()
+    plan = lab.plan("{name: c, defaults: {dataset: camvid}, runs: [{method: kmeans, params: {k: 8}}]}")
+    run, execution = plan.runs[0], Execution()
+    digest = HeldData(DataRoots((root,))).images("camvid", "train")
+    assert digest is not None
+    lab.store.write_fit(fit_record(run.spec, code={}, data_digest=digest))
+    part = why(bench, lab, run.run_id)["parts"][0]
+    assert part["data"] == {"camvid train images": "not at hand"}
+    assert "data: camvid train images not at hand" in bench("why", run.run_id, "--out", lab.out).out
+    given = bench("why", run.run_id, "--out", lab.out, "--data-root", root).out
+    assert "data: camvid train images as today by names and sizes" in given
+    write_job(plan_orders(plan, execution, (root,))[0], lab.store)
+    part = why(bench, lab, run.run_id)["parts"][0]
+    assert part["data"] == {"camvid train images": "as it was"}
+    with (root / "camvid" / "train" / "a.png").open("ab") as image:
+        image.write(b"more")
+    told = why(bench, lab, run.run_id)
+    assert told["parts"][0]["data"] == {"camvid train images": "changed"}
+    assert "data changed since: camvid train images" in told["reason"]
+
+
+def test_an_order_of_another_version_hides_nothing_else(bench: Bench, lab: Lab) -> None:
+    run = finish(lab, code={})
+    (lab.store.run_folder(run.run_id) / "order-00000000.json").write_text("{}")
+    assert why(bench, lab, run.run_id)["run_id"] == run.run_id
+
+
+def test_a_run_that_did_not_converge_and_has_changed_can_be_done_again(bench: Bench, lab: Lab) -> None:
+    run = finish(lab, status="not_converged", health=[unhealthy()], code={}, data_digest="of other files")
+    text = bench("why", run.run_id, "--out", lab.out).out
+    assert "state: not converged" in text
     assert "--rerun-stale" in text
 
 

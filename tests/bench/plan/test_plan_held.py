@@ -9,7 +9,8 @@ from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
 from bench.plan.build import with_stale_anew
 from bench.plan.held import HeldData
-from datasets import DataRoots
+from common.errors import DataError
+from datasets import DataRoots, open_data
 from results.contingency import ContingencyBuilder
 
 ONE = "{name: one, defaults: {subset: 8}, runs: [{method: kmeans, params: {k: 8}}]}"
@@ -71,6 +72,16 @@ def test_what_the_roots_hold(tmp_path: Path) -> None:
     assert held.images("nothing of this name", "val") is None
     assert held.images("synthetic", "val") not in (None, held.images("synthetic", "train"))
     assert held.labels("synthetic", "val") is not None
+
+
+def test_data_that_cannot_be_read_are_not_at_hand(tmp_path: Path) -> None:
+    lists = tmp_path / "VOCdevkit" / "VOC2010" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_bytes(b"\xff\xfe")
+    roots = DataRoots((tmp_path,))
+    with pytest.raises(DataError, match="is no UTF-8 text"):
+        open_data("pascal_context", roots).images("train").digest()
+    assert HeldData(roots).images("pascal_context", "train") is None
 
 
 def test_a_partial_run_and_one_that_did_not_converge_are_done_again_too(lab: Lab) -> None:

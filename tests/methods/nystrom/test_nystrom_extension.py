@@ -90,3 +90,6 @@ def test_a_cluster_without_sampled_patches_is_never_the_nearest() -> None:
     assert distances.argmax(1).flatten().tolist() == [3, 1, 1]
     assert bool(distances.isfinite().all())
     assert found.scores(image, 5, "one_hot")[0, :, 0].T.tolist() == [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0]]
+
+    opposite = ClusterMeans.of(torch.tensor([[0.6, 0.8]] * 3), torch.tensor([3, 3, 3]))
+    assert opposite.scores(torch.tensor([[-0.6, -0.8]])[None, None], 5, "distance").argmax(1).item() == 3
