@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datasets.interface import DataSet
+from datasets.interface import LabelLoader
 
 
-def label_files(data: DataSet, split: str) -> str:
-    """A digest of a split's labels; empty where the data set does not tell, or keeps the same labels in several forms.
-
-    Raises:
-        DataError: the split has no labels, or they are not there.
-    """
-    digest = getattr(data.labels(split), "digest", None)
+def label_files(labels: LabelLoader) -> str:
+    """A digest of the labels of a split; empty where they tell none, or are kept in several forms."""
+    digest = getattr(labels, "digest", None)
     return "" if digest is None else str(digest())

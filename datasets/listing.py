@@ -80,14 +80,14 @@ def collect(folder: Path, entries: Iterable[tuple[str, Path]]) -> Listing:
     return Listing(folder, dict(sorted(files.items())), tuple(problems))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file.
+def read_text(path: Path) -> str:
+    """What a UTF-8 text file says.
 
     Raises:
         DataError: the file cannot be read, or is no UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -101,7 +101,7 @@ def from_list(listed: Path, folder: Path, suffix: str) -> Listing:
     """
     if not listed.is_file():
         return Listing(folder, {}, (f"{listed}: no such file",))
-    ids = [image_id for line in read_lines(listed) for image_id in line.split()]
+    ids = read_text(listed).split()
     listing = collect(folder, ((image_id, folder / f"{image_id}{suffix}") for image_id in dict.fromkeys(ids)))
     twice = [f"{listed}: names {image_id} twice" for image_id, n in Counter(ids).items() if n > 1]
     missing = {image_id: path for image_id, path in listing.files.items() if not path.is_file()}

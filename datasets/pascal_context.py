@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.errors import DataError
 from datasets.files import FileDataSet, FileLabels
 from datasets.interface import DataInfo
-from datasets.listing import Listing, from_list, read_lines
+from datasets.listing import Listing, from_list, read_text
 from datasets.matlab import label_map_size, read_label_map
 from datasets.reading import label_header, read_label
 from datasets.tables import class_set, load_table
@@ -73,8 +73,7 @@ class PascalContext(FileDataSet):
         if not listed.is_file():
             return Listing(folder, {}, (f"{listed}: no such file",))
         present = self._labels()
-        wanted = sorted(stem for line in read_lines(listed) for stem in line.split())
-        files = {stem: present[stem] for stem in wanted if stem in present}
+        files = {stem: present[stem] for stem in sorted(read_text(listed).split()) if stem in present}
         return Listing(folder, files, () if files else (f"{folder}: holds no label of {listed}",))
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
@@ -143,7 +142,7 @@ def _look_up(table: NDArray[np.uint16], label: NDArray[np.uint16], path: Path) -
 
 def _read_names(path: Path) -> dict[str, int]:
     names = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         value, colon, name = line.partition(":")
         if line.strip() and not (colon and value.strip().isdigit() and int(value) <= N_ORIGINAL):
             raise DataError(f'{path}, line {number}: "{line}"; expected "ID: NAME" with an id of 0 to {N_ORIGINAL}')

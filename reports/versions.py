@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from results.record import EvaluationRecord, FitRecord
+from results.record import EvaluationRecord, FitRecord, files_seen
 
 Record = FitRecord | EvaluationRecord
 
@@ -32,7 +32,5 @@ def versions(runs: Mapping[str, Sequence[Record]]) -> dict[str, frozenset[Versio
 
 
 def _seen(record: Record) -> Iterator[tuple[str, str, str]]:
-    where = f"{record.dataset} {record.split}"
-    for what, digest in (("images", record.data_digest), ("labels", record.label_files)):
-        if digest:
-            yield f"{where} {what}", digest, record.finished
+    for what, digest in files_seen(record).items():
+        yield f"{record.dataset} {record.split} {what}", digest, record.finished

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,6 +50,26 @@ class HealthCheck(_Part):
     limit: float | None = None
     passed: bool
     note: str = ""
+
+
+class SawFiles(Protocol):
+    """A record, or its summary, that tells which files it saw."""
+
+    @property
+    def data_digest(self) -> str:
+        """Of the images of its split; empty where it does not tell."""
+        ...
+
+    @property
+    def label_files(self) -> str:
+        """Of the labels of its split; empty where it saw none, or does not tell."""
+        ...
+
+
+def files_seen(record: SawFiles) -> dict[str, str]:
+    """``images`` and ``labels`` -> digest of those files of the record's split, as far as it tells."""
+    digests = {"images": record.data_digest, "labels": record.label_files}
+    return {what: digest for what, digest in digests.items() if digest}
 
 
 class FitRecord(_Part):

@@ -140,9 +140,8 @@ def _part_lines(part: Part) -> Iterator[str]:
     else:
         yield f"  code: {len(part.changes)} modules are not as they were ({part.modules} recorded)"
         yield from (f"    {how}  {module}" for module, how in part.changes.items())
-    yield "  data: " + (
-        ", ".join(f"{what} {_DATA_WORDS[state]}" for what, state in part.data.items()) or "not recorded"
-    )
+    seen = ", ".join(f"{what} {_DATA_WORDS[state]}" for what, state in part.data.items())
+    yield f"  data: {seen or 'not recorded'}"
 
 
 def _advice(found: Explanation) -> str:

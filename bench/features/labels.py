@@ -15,6 +15,7 @@ from bench.features.backbones.info import BackboneInfo
 from bench.features.prefetch import ordered_map
 from common.errors import ConfigError, DataError, RunInterrupted
 from common.geometry import Crop
+from datasets.digests import label_files
 from datasets.interface import DataInfo, LabelLoader
 from datasets.transforms import crop_label
 from methods.labels import VOID
@@ -55,6 +56,11 @@ class PatchLabels:
         for index, raw_ids in enumerate(classes.raw_ids):
             self._index[list(raw_ids)] = index
         self._majority = lru_cache(_REMEMBERED)(self._find_majority)
+
+    @property
+    def files(self) -> str:
+        """A digest of the labels' files, as ``datasets.label_files`` gives it."""
+        return label_files(self._loader)
 
     @property
     def n_classes(self) -> int:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from bench.plan.snapshot import Recorded
 from datasets import DataRoots, label_files, open_data
+from results.record import files_seen
 
 
 class Data(Protocol):
@@ -38,7 +39,7 @@ class HeldData:
         return _digest(lambda: open_data(dataset, self._roots).images(split).digest())
 
     def _labels(self, dataset: str, split: str) -> str | None:
-        return _digest(lambda: label_files(open_data(dataset, self._roots), split))
+        return _digest(lambda: label_files(open_data(dataset, self._roots).labels(split)))
 
 
 DataState = Literal["as it was", "changed", "not at hand"]
@@ -49,13 +50,12 @@ def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
 
     Empty for a record without digests: it says nothing of its data.
     """
-    then = {"images": (record.data_digest, data.images), "labels": (record.label_files, data.labels)}
+    read = {"images": data.images, "labels": data.labels}
     states: dict[str, DataState] = {}
-    for what, (digest, read) in then.items():
-        if digest:
-            today = read(record.dataset, record.split)
-            state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
-            states[f"{record.dataset} {record.split} {what}"] = state
+    for what, digest in files_seen(record).items():
+        today = read[what](record.dataset, record.split)
+        state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
+        states[f"{record.dataset} {record.split} {what}"] = state
     return states
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from results.record import Failure, HealthCheck, Status
+from results.record import Failure, HealthCheck, SawFiles, Status
 from results.store import Store
 
 
-class Recorded(Protocol):
+class Recorded(SawFiles, Protocol):
     """What a record and its summary both tell."""
 
     @property
@@ -45,16 +45,6 @@ class Recorded(Protocol):
     @property
     def split(self) -> str:
         """Which part of it."""
-        ...
-
-    @property
-    def data_digest(self) -> str:
-        """Of the images of the split, as they were."""
-        ...
-
-    @property
-    def label_files(self) -> str:
-        """Of its labels, where any were looked at."""
         ...
 
 

@@ -45,7 +45,9 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     data = run.open_data(view.dataset)
     images = data.images(view.split)
     features = view_features(run, view, images, meter)
-    contingency = _count(run, view, method, features, meter)
+    labels = data.labels(view.split)
+    counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
+    contingency = _count(run, view, method, features, counting, meter)
     health = [
         clusters_in_use(int(np.unique(contingency.cluster).size)),
         *spectral_health(run, view, method, features, meter),
@@ -68,7 +70,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         health=health,
         code=evaluation_code(run.spec.method, view.dataset),
         data_digest=images.digest(),
-        label_files=label_files(data, view.split),
+        label_files=label_files(labels),
         flops_features=flops.features,
         flops_predict=flops.predict,
         warnings=flops.warnings,
@@ -95,8 +97,14 @@ def view_features(run: Run, view: View, images: ImageLoader, meter: Meter) -> Vi
     return features
 
 
-def _count(run: Run, view: View, method: Segmenter, features: ViewFeatures, meter: Meter) -> Contingency:
-    data = run.open_data(view.dataset)
+def _count(
+    run: Run,
+    view: View,
+    method: Segmenter,
+    features: ViewFeatures,
+    counting: Callable[..., Contingency],
+    meter: Meter,
+) -> Contingency:
     progress = run.progress("evaluate")
     logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
     with meter.stage("evaluate", items=len(features)):
@@ -109,13 +117,7 @@ def _count(run: Run, view: View, method: Segmenter, features: ViewFeatures, mete
             should_stop=run.should_stop,
             labels=evaluated_labels(run, view),
         )
-        counted = partial(
-            count,
-            labels=data.labels(view.split),
-            n_clusters=method.n_clusters,
-            n_labels=data.info.n_raw_labels,
-            counted=lambda done: progress(done, len(features)),
-        )
+        counted = partial(counting, counted=lambda done: progress(done, len(features)))
         contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)
     if contingency.n_images < len(features):
         raise RunInterrupted

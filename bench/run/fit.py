@@ -15,7 +15,7 @@ from bench.run.health import health_records, status_of
 from bench.run.labels import training_labels
 from bench.run.stored import build_method, load_fit, save_state
 from common.seeds import SeedStreams
-from datasets import label_files, subset
+from datasets import subset
 from methods.interface import FitContext
 from methods.registry import method_facts
 from results.record import BASE_STAGE, FitRecord
@@ -82,16 +82,12 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         base=run.order.requires,
         data_digest=data_digest,
         label_digest=label_digest,
-        label_files=_label_files(run) if labels is not None else "",
+        label_files=labels.files if labels is not None else "",
         **run.facts(meter),
     )
     run.store.write_fit(record)
     checkpoint.remove()
     return record, method
-
-
-def _label_files(run: Run) -> str:
-    return label_files(run.open_data(run.spec.data.dataset), run.spec.data.split)
 
 
 def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint, labels: LabelSource | None) -> FitContext:

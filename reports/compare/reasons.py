@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.collect import Entry, SeedResult
 from reports.hardware import entry_hardware
+from results.record import files_seen
 
 _LISTED = 4
 
@@ -20,9 +21,8 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
     if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
         found.append("protocol: the classes differ")
     if not fields:
-        pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("data_digest", "label_files"))
-        words = {"data_digest": "images", "label_files": "labels"}
-        found += [f"data: evaluated on other {words[what]}" for what, one, two in pairs if one and two and one != two]
+        pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("images", "labels"))
+        found += [f"data: evaluated on other {what}" for what, one, two in pairs if one and two and one != two]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -76,8 +76,8 @@ def _code(result: SeedResult) -> dict[str, str]:
 
 
 def _digests(entry: Entry, what: str) -> set[str]:
-    digests = {str(getattr(result.evaluation, what)) for result in entry.done if result.evaluation is not None}
-    return digests - {""}
+    seen = (files_seen(result.evaluation) for result in entry.done if result.evaluation is not None)
+    return {digests[what] for digests in seen if what in digests}
 
 
 def _scored_as(entry: Entry) -> dict[str, Any]:
