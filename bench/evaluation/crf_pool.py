@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -74,6 +75,10 @@ class CrfPool:
         if error is not None:  # nobody waits for what the processes are at
             for process in set(multiprocessing.active_children()) - self._others:
                 process.terminate()
+        if sys.version_info < (3, 11, 5) and (error is not None or self._pool._broken):
+            # Without processes the thread that feeds them waits for ever on a pipe, and a shutdown waits for it
+            # (CPython issue 94777): without a reader its write fails.
+            self._pool._call_queue._reader.close()  # type: ignore[attr-defined]
         self._pool.shutdown(cancel_futures=True)
 
     def ahead(self, images: Iterable[ScoredImage]) -> Iterator[ScoredImage]:

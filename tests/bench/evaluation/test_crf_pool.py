@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -110,11 +111,13 @@ def test_a_stop_is_heeded_before_an_image_and_during_it() -> None:
             crf.assign(scored()[0])
 
 
-def test_a_process_that_is_killed_is_told_as_a_lack_of_memory() -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.5])  # the image is still to be sent, or is on its way
+def test_a_process_that_is_killed_is_told_as_a_lack_of_memory(delay: float) -> None:
     slow = Placement((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (800, 1000))
     large = ScoredImage("a", (800, 1000), torch.zeros(1, 64, 4, 5), slow)
     with pool(1, Pictures(800, 1000)) as crf:
         (image,) = crf.ahead([large])
+        time.sleep(delay)
         for process in set(multiprocessing.active_children()) - crf._others:
             process.kill()
         with pytest.raises(MemoryError, match="was killed during the CRF; image a: a CRF over 64 clusters"):
