@@ -9,8 +9,9 @@ from bench.cli.progress import counted
 from bench.environment import usable_gpus
 from bench.executors.interface import require_gpu_each
 from bench.extras import require_crf
+from bench.numerics import software_bfloat16
 from bench.order import Execution
-from bench.plan.model import Plan
+from bench.plan.model import Plan, PlannedRun
 from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
 from common.names import unknown
@@ -72,7 +73,7 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
 
 
 def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequence[str] = ()) -> None:
-    """Check all that a plan needs, and print what is odd about its data.
+    """Check all that a plan needs, and print what is odd about its data and what will be slow.
 
     Raises:
         ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
@@ -82,6 +83,8 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequenc
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
         check_device(execution.device)
         check_gpus(gpus, execution.executor, [execution.device])
+        if slow := slow_precision(plan, execution.device):
+            warn(slow)
     for warning in check_data(plan, roots):
         warn(warning)
 
@@ -96,6 +99,30 @@ def check_device(device: str) -> None:
         from bench.run.context import resolve_device
 
         resolve_device(device)
+
+
+def slow_precision(plan: Plan, device: str) -> str | None:
+    """A warning where fits in bfloat16 would be trained by a processor that computes it in software.
+
+    Imports torch only where a fit in bfloat16 is left to do.
+    """
+    rows = dict.fromkeys(run.title for run in plan.unfinished if _trains_in_half(run))
+    if not rows:
+        return None
+    from bench.run.context import resolve_device
+
+    if resolve_device(device).type != "cpu" or not software_bfloat16():
+        return None
+    return (
+        f"precision bfloat16 ({', '.join(rows)}): this processor computes it in software, many times slower than "
+        "float32; --set precision=float32 trains in float32 (another fit)"
+    )
+
+
+def _trains_in_half(run: PlannedRun) -> bool:
+    """Whether a network is still to be trained in bfloat16; a fit that starts from another leaves that to it."""
+    by_gradient = "lr" in method_facts(run.spec.method).params.model_fields
+    return run.spec.precision == "bfloat16" and by_gradient and not run.requires and not run.condition.fitted
 
 
 def check_gpus(gpus: Sequence[str], executor: str, devices: Iterable[str]) -> None:

@@ -87,10 +87,12 @@ def _device() -> list[Finding]:
     import torch
 
     from bench.environment import usable_cpus
+    from bench.numerics import software_bfloat16
 
     threads = Finding("threads", f"{torch.get_num_threads()} of torch, {usable_cpus()} usable processors")
     if not torch.cuda.is_available():
-        return [Finding("device", "cpu; no CUDA device"), threads]
+        half = Finding("bfloat16", "computed in software here: far slower than float32")
+        return [Finding("device", "cpu; no CUDA device"), threads, *([half] if software_bfloat16() else [])]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return [Finding("device", f"cuda: {', '.join(names)}", True), threads]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bench.environment import usable_cpus
-from bench.numerics import thread_count
+from bench.numerics import software_bfloat16, thread_count
 from bench.order import Execution
 
 CHECK = """
@@ -59,3 +59,22 @@ def test_who_says_how_many_threads(
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert thread_count(Execution(threads=order)) == (expected or usable_cpus())
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "expected"),
+    [
+        ("x86_64", "DEFAULT", True),
+        ("x86_64", "AVX2", True),
+        ("AMD64", "AVX2", True),
+        ("x86_64", "AVX512", False),
+        ("x86_64", "AMX", False),
+        ("aarch64", "DEFAULT", False),
+    ],
+)
+def test_which_processors_compute_bfloat16_in_software(
+    monkeypatch: pytest.MonkeyPatch, machine: str, capability: str, expected: bool
+) -> None:
+    monkeypatch.setattr("bench.numerics.platform.machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert software_bfloat16() is expected

@@ -102,6 +102,23 @@ def test_what_the_user_can_mend_is_bad_input_and_said_once(launch: Launcher, kin
     assert [line for line in result.errors if line.startswith("error: ")] == ["error: /data/x.png: corrupt"]
 
 
+HALF = """{name: half, defaults: {subset: 16, params: {k: 8}, precision: bfloat16}, runs: [
+    {method: kmeans}, {name: discrete, method: neuralef}, {name: hidden, method: neuralef_kmeans}]}"""
+
+
+def test_bfloat16_in_software_is_warned_of_for_what_is_left_to_train(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.run.context.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: False)
+    assert "bfloat16" not in launch(HALF, "--dry-run")[0].err
+    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: True)
+    (line,) = [line for line in launch(HALF)[0].errors if "bfloat16" in line]
+    assert line.startswith("warning: precision bfloat16 (discrete): ")
+    assert "bfloat16" not in launch(HALF)[0].err, "all is trained"
+    assert "bfloat16" not in launch(HALF, "--dry-run", "--set", "precision=float32")[0].err
+
+
 def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
     result, executor = launch(SMALL, "--set", "note=a b", kmeans="pending")
     assert result.code == 1
