@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -64,8 +66,9 @@ class OrthogonalHead(nn.Module):
     The weight is the orthogonal factor of a QR decomposition of a free matrix, with the signs that make the triangular
     factor's diagonal positive. It is a differentiable function of that matrix alone, so setting the matrix sets the
     weight, and its cost, a few milliseconds at K = 256, is paid once a step: a fraction of what a product of
-    Householder reflections or a matrix exponential takes to differentiate. Without gradients it is computed once and
-    kept until the matrix changes.
+    Householder reflections or a matrix exponential takes to differentiate. In evaluation mode, without gradients, it
+    is computed once and kept until the matrix changes, the mode is set or a gradient is asked for. In training mode it
+    never is: fused optimisers change the matrix without counting up its version.
     """
 
     def __init__(self, channels: int, outputs: int) -> None:
@@ -76,12 +79,18 @@ class OrthogonalHead(nn.Module):
 
     def weight(self) -> Tensor:
         """The (K, C) float32 weight."""
-        if torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled():
+            self._kept = None
             return self._orthogonal()
         state = (self.free._version, self.free.data_ptr(), self.free.device)
         if self._kept is None or self._kept[0] != state:
             self._kept = (state, self._orthogonal())
         return self._kept[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, and forget the weight that was kept."""
+        self._kept = None
+        return super().train(mode)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., C) to (..., K)."""
