@@ -154,6 +154,7 @@ class NeuralEF:
             heads=params.heads,
             head_width=params.head_width,
             mlp_width=params.mlp_width,
+            constrained=params.orthogonality == "constraint",
         )
 
     def _fitted(self) -> Psi:

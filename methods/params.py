@@ -153,6 +153,11 @@ class NeuralEFParams(GraphParams, TrainingParams):
     heads: int = Field(18, ge=1, description="attention heads a block")
     head_width: int = Field(64, ge=1, description="channels a head")
     mlp_width: int = Field(576, ge=1, description="hidden channels of a block's MLP")
+    orthogonality: Literal["constraint", "initialisation"] = Field(
+        "constraint",
+        exclude_if=lambda value: value == "constraint",  # identities are those of before there was a choice
+        description="of the weight that maps features to outputs: throughout training, or at its start only",
+    )
 
     angle_limit: AngleLimit = None
 

@@ -113,19 +113,28 @@ class Psi(nn.Module):
         heads: attention heads a block.
         head_width: channels a head.
         mlp_width: hidden channels of a block's MLP.
+        constrained: whether the head's weight stays orthogonal in training; else it only starts so, at the same values.
     """
 
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self, channels: tuple[int, ...], outputs: int, *, depth: int, heads: int, head_width: int, mlp_width: int
+        self,
+        channels: tuple[int, ...],
+        outputs: int,
+        *,
+        depth: int,
+        heads: int,
+        head_width: int,
+        mlp_width: int,
+        constrained: bool = True,
     ) -> None:
         super().__init__()
         width = sum(channels)
         self.blocks = nn.ModuleList(Block(width, heads, head_width, mlp_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.head = OrthogonalHead(width, outputs)
+        self.head = OrthogonalHead(width, outputs) if constrained else _free_head(width, outputs)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
 
@@ -155,3 +164,11 @@ class Psi(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             out: Tensor = self.head(self.norm(tokens))
         return out
+
+
+def _free_head(channels: int, outputs: int) -> nn.Linear:
+    """A linear map without bias whose weight starts where that of ``OrthogonalHead`` does, and then goes anywhere."""
+    head = nn.Linear(channels, outputs, bias=False, device="meta")  # draws nothing, so that the start is the same
+    head.weight = nn.Parameter(torch.empty(outputs, channels))
+    nn.init.orthogonal_(head.weight)
+    return head

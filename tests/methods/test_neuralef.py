@@ -59,7 +59,13 @@ def first_loss(source: MemorySource, params: NeuralEFParams, noise: Tensor | Non
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"noise": "none"}, {"discrete": False, "normalisation": "full"}, {"standardise": False, "alpha": 0.0}],
+    [
+        {},
+        {"noise": "none"},
+        {"discrete": False, "normalisation": "full"},
+        {"standardise": False, "alpha": 0.0},
+        {"orthogonality": "initialisation"},
+    ],
 )
 def test_the_first_loss_is_that_of_the_equations(source: MemorySource, options: dict[str, Any]) -> None:
     params = NeuralEFParams(**{**SMALL, "steps": 1, **options})
@@ -255,3 +261,25 @@ def test_one_image_and_more_neighbours_than_patches_can_be_trained_on() -> None:
 def test_an_unfitted_method_says_so(source: MemorySource) -> None:
     with pytest.raises(RuntimeError, match="fit or load a state"):
         build("neuralef", SMALL).predict(source.batch([0]))
+
+
+def test_without_the_constraint_the_weight_starts_the_same_and_then_leaves_orthogonality(source: MemorySource) -> None:
+    kept, free = (NeuralEF(NeuralEFParams(**SMALL, orthogonality=how)) for how in ("constraint", "initialisation"))
+    one, other = (method._initial(source.channels, fit_context(0)).state_dict() for method in (kept, free))
+    assert torch.equal(one.pop("head.free"), other.pop("head.weight"))
+    assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
+    errors = []
+    for how in ("constraint", "initialisation"):
+        psi = fit("neuralef", {**SMALL, "lr": 0.05, "orthogonality": how}, source).psi  # type: ignore[attr-defined]
+        weight = psi.head.weight() if how == "constraint" else psi.head.weight
+        errors.append(float((weight @ weight.T - torch.eye(5)).detach().abs().max()))
+    assert errors[0] < 1e-5
+    assert errors[1] > 0.1
+
+
+def test_a_free_head_is_stored_and_restored(source: MemorySource) -> None:
+    fitted = fit("neuralef", {**SMALL, "orthogonality": "initialisation"}, source)
+    restored = build("neuralef", {**SMALL, "orthogonality": "initialisation"})
+    restored.load_state_dict(fitted.state_dict())
+    batch = source.batch([0, 3])
+    assert torch.equal(restored.predict(batch), fitted.predict(batch))

@@ -93,6 +93,16 @@ def test_a_limit_that_is_not_set_is_no_part_of_what_identities_are_made_of(model
         model(angle_limit=91)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("model", [NeuralEFParams, NeuralEFKMeansParams])
+def test_a_head_that_only_starts_orthogonal_is_another_fit_and_the_default_none(model: type[Params]) -> None:
+    assert "orthogonality" not in model().model_dump(mode="json")
+    assert model(orthogonality="constraint") == model()  # type: ignore[call-arg]
+    free = model(orthogonality="initialisation")  # type: ignore[call-arg]
+    assert free.model_dump(mode="json")["orthogonality"] == "initialisation"
+    if model is NeuralEFKMeansParams:
+        assert free.base_params()["orthogonality"] == "initialisation"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -49,6 +49,7 @@ def test_all_tables_of_the_paper_have_a_grid() -> None:
         "clusters",
         "main_results",
         "neighbours",
+        "orthogonality",
         "sliding_window",
         "zero_shot",
     ]
