@@ -91,7 +91,7 @@ def test_views_are_those_of_the_papers_protocols(tmp_path: Path) -> None:
 
 
 def test_psi_is_trained_once_a_seed_and_reused(tmp_path: Path) -> None:
-    for name in ("camvid.yaml", "paper/main_results.yaml", "paper/clusters.yaml"):
+    for name in ("camvid.yaml", "camvid_k256.yaml", "paper/main_results.yaml", "paper/clusters.yaml"):
         runs = planned(ROOT / "grids" / name, tmp_path).runs
         assert all(run.asked_for for run in runs)
         assert any(run.requires for run in runs)
@@ -181,6 +181,7 @@ def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
         ("kmeans", "all_standardised_l2", 10),
         ("neuralef", None, None),
         ("neuralef_kmeans", "hidden", 100),
+        ("neuralef_kmeans", "hidden", 10),
         ("spin", "eigenfunctions_l2", 100),
     ]
     assert {run.spec.params["k"] for run in plan.runs} == {64}
@@ -196,3 +197,21 @@ def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     }
     assert psi.params["standardise"] is True
     assert (psi.params["graph_level"], psi.params["graph_standardise"]) == (-1, False)
+
+
+def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs(tmp_path: Path) -> None:
+    plan, camvid = (planned(ROOT / "grids" / name, tmp_path) for name in ("camvid_k256.yaml", "camvid.yaml"))
+    keys = ("k", "base_k", "input", "iterations", "orthogonality")
+    rows = [row for row in plan.rows if row.specs[0].method == "neuralef_kmeans"]
+    assert [tuple(row.specs[0].params.get(key) for key in keys) for row in rows] == [
+        (256, 256, "hidden", 10, None),
+        (256, 256, "hidden", 100, None),
+        (11, 256, "hidden", 10, None),
+        (11, 256, "hidden", 100, None),
+    ]
+    constrained, free = (row for row in plan.rows if row.specs[0].method == "neuralef")
+    assert {run.requires for run in plan.runs if run.requires} == set(constrained.run_ids)
+    assert free.specs[0].params == {**constrained.specs[0].params, "orthogonality": "initialisation"}
+    known = next(run.spec for run in camvid.runs if run.spec.method == "neuralef")
+    changed = {**known.params, "k": 256, "beta": 0.08, "epochs": 4}
+    assert constrained.specs[0] == known.model_copy(update={"params": changed})
