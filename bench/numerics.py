@@ -46,7 +46,7 @@ def set_up_torch(execution: Execution) -> None:
 
 
 def software_bfloat16() -> bool:
-    """Whether this processor computes bfloat16 products in software: x86 without AVX-512, as far as torch may use it.
+    """Whether this processor computes bfloat16 products in software: x86 without AVX-512, by what torch says of it.
 
     Float32 is then far faster: of a linear layer of psi (5280 patches, 576 to 3456 channels, torch 2.14, AVX2) a
     product took 4 to 6 times as long in bfloat16, the one for the input's gradient 30 times. Imports torch.

@@ -1,8 +1,6 @@
-"""The network psi: linear attention over the patches of an image, and a head of orthonormal rows."""
+"""The network psi: linear attention over the patches of an image, and a linear head that is, or starts, orthogonal."""
 
 from __future__ import annotations
-
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -66,31 +64,23 @@ class OrthogonalHead(nn.Module):
     The weight is the orthogonal factor of a QR decomposition of a free matrix, with the signs that make the triangular
     factor's diagonal positive. It is a differentiable function of that matrix alone, so setting the matrix sets the
     weight, and its cost, a few milliseconds at K = 256, is paid once a step: a fraction of what a product of
-    Householder reflections or a matrix exponential takes to differentiate. In evaluation mode, without gradients, it
-    is computed once and kept until the matrix changes, the mode is set or a gradient is asked for. In training mode it
-    never is: fused optimisers change the matrix without counting up its version.
+    Householder reflections or a matrix exponential takes to differentiate. Without gradients it is computed once and
+    kept until the matrix has other values: fused optimisers change it without counting up its version.
     """
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
         self.free = nn.Parameter(torch.empty(outputs, channels))
         nn.init.orthogonal_(self.free)
-        self._kept: tuple[tuple[int, int, torch.device], Tensor] | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
 
     def weight(self) -> Tensor:
         """The (K, C) float32 weight."""
-        if self.training or torch.is_grad_enabled():
-            self._kept = None
+        if torch.is_grad_enabled():
             return self._orthogonal()
-        state = (self.free._version, self.free.data_ptr(), self.free.device)
-        if self._kept is None or self._kept[0] != state:
-            self._kept = (state, self._orthogonal())
+        if self._kept is None or not _same(self._kept[0], self.free):
+            self._kept = (self.free.detach().clone(), self._orthogonal())
         return self._kept[1]
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode, and forget the weight that was kept."""
-        self._kept = None
-        return super().train(mode)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., C) to (..., K)."""
@@ -104,7 +94,7 @@ class OrthogonalHead(nn.Module):
 
 
 class Psi(nn.Module):
-    """Patches of an image to K outputs a patch: standardise, blocks, norm, orthogonal head.
+    """Patches of an image to K outputs a patch: standardise, blocks, norm, linear head.
 
     Args:
         channels: channels C_l of each level; all levels are concatenated.
@@ -113,7 +103,7 @@ class Psi(nn.Module):
         heads: attention heads a block.
         head_width: channels a head.
         mlp_width: hidden channels of a block's MLP.
-        constrained: whether the head's weight stays orthogonal in training; else it only starts so, at the same values.
+        constrained: whether the head's weight stays orthogonal in training; else it only starts so, at the same matrix.
     """
 
     mean: Tensor
@@ -164,6 +154,10 @@ class Psi(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             out: Tensor = self.head(self.norm(tokens))
         return out
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _free_head(channels: int, outputs: int) -> nn.Linear:

@@ -14,9 +14,10 @@ from bench.order import Execution
 from bench.plan.model import Plan, PlannedRun
 from bench.plan.storage import require_space
 from common.errors import ConfigError, DataError
-from common.names import unknown
+from common.names import few, unknown
 from datasets import DataRoots, count_warning, open_data
 from datasets.verify import unnamed, unreadable_labels
+from methods.params import TrainingParams
 from methods.registry import method_facts
 
 
@@ -83,7 +84,7 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequenc
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
         check_device(execution.device)
         check_gpus(gpus, execution.executor, [execution.device])
-        if slow := slow_precision(plan, execution.device):
+        if not gpus and (slow := slow_precision(plan, execution.device)):
             warn(slow)
     for warning in check_data(plan, roots):
         warn(warning)
@@ -114,15 +115,15 @@ def slow_precision(plan: Plan, device: str) -> str | None:
     if resolve_device(device).type != "cpu" or not software_bfloat16():
         return None
     return (
-        f"precision bfloat16 ({', '.join(rows)}): this processor computes it in software, many times slower than "
-        "float32; --set precision=float32 trains in float32 (another fit)"
+        f"precision bfloat16 ({few(list(rows))}): this processor computes it in software, many times slower than "
+        "float32; --set precision=float32 makes other fits, in float32"
     )
 
 
 def _trains_in_half(run: PlannedRun) -> bool:
     """Whether a network is still to be trained in bfloat16; a fit that starts from another leaves that to it."""
-    by_gradient = "lr" in method_facts(run.spec.method).params.model_fields
-    return run.spec.precision == "bfloat16" and by_gradient and not run.requires and not run.condition.fitted
+    trains = issubclass(method_facts(run.spec.method).params, TrainingParams)
+    return run.spec.precision == "bfloat16" and trains and not run.requires and not run.condition.fitted
 
 
 def check_gpus(gpus: Sequence[str], executor: str, devices: Iterable[str]) -> None:

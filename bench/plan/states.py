@@ -9,6 +9,7 @@ from bench.fingerprint import changed
 from bench.plan.held import Data, changed_data
 from bench.plan.model import Condition, State
 from bench.plan.snapshot import Recorded, RecordedFit, Snapshot
+from common.names import few
 from results.record import Failure
 from results.specification import View
 
@@ -68,11 +69,7 @@ def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code, data: D
     modules = changed_since(fit, evaluations, code)
     files = changed_data((fit, *evaluations), data) if data is not None else []
     news = (("code", modules), ("data", files))
-    return "; ".join(f"{what} changed since: {_few(names)}" for what, names in news if names)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
 
 
 def changed_since(fit: RecordedFit, evaluations: Iterable[Recorded], code: Code) -> list[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.names import few
 from reports.collect import Entry, SeedResult
 from reports.hardware import entry_hardware
 from results.record import files_seen
-
-_LISTED = 4
 
 
 def score_blockers(a: Entry, b: Entry) -> list[str]:
@@ -17,7 +16,7 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
     found = []
     fields = _differing(_scored_as(a), _scored_as(b))
     if fields:
-        found.append(f"protocol: {_listed(fields)} differ")
+        found.append(f"protocol: {few(fields)} differ")
     if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
         found.append("protocol: the classes differ")
     if not fields:
@@ -37,16 +36,16 @@ def remarks(a: Entry, b: Entry) -> list[str]:
     """What is unlike about two rows without making their scores incomparable: configuration, code, hardware, seeds."""
     found = []
     if settings := _differing(_configuration(a), _configuration(b)):
-        found.append(f"configuration: {_listed(settings)} differ")
+        found.append(f"configuration: {few(settings)} differ")
     if modules := code_changes(a, b):
-        found.append(f"code: {_listed(modules)} differ")
+        found.append(f"code: {few(modules)} differ")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
         found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
     for name, entry, other in (("A", a, b), ("B", b, a)):
         alone = sorted(_seeds(entry) - _seeds(other))
         if alone and _seeds(other):
-            found.append(f"seeds only in {name}: {_listed([str(seed) for seed in alone])}")
+            found.append(f"seeds only in {name}: {few([str(seed) for seed in alone])}")
     return found
 
 
@@ -103,8 +102,3 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if not one or not other:
         return []
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

@@ -13,7 +13,7 @@ from methods.errors import NumericalError
 from methods.graphs.batch import batch_kernel
 from methods.neuralef import NeuralEF, gumbel_noise
 from methods.params import NeuralEFParams
-from methods.testing import MemorySource, Recorder, build, fit, fit_context, same_state, scenes
+from methods.testing import MemoryLabels, MemorySource, Recorder, build, fit, fit_context, same_state, scenes
 
 SMALL: dict[str, Any] = {
     "k": 5,
@@ -268,6 +268,9 @@ def test_without_the_constraint_the_weight_starts_the_same_and_then_leaves_ortho
     one, other = (method._initial(source.channels, fit_context(0)).state_dict() for method in (kept, free))
     assert torch.equal(one.pop("head.free"), other.pop("head.weight"))
     assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
+    batch = source.batch([0])
+    starts = [method._initial(source.channels, fit_context(0))(batch.features) for method in (kept, free)]
+    torch.testing.assert_close(*starts)
     errors = []
     for how in ("constraint", "initialisation"):
         psi = fit("neuralef", {**SMALL, "lr": 0.05, "orthogonality": how}, source).psi  # type: ignore[attr-defined]
@@ -277,9 +280,13 @@ def test_without_the_constraint_the_weight_starts_the_same_and_then_leaves_ortho
     assert errors[1] > 0.1
 
 
-def test_a_free_head_is_stored_and_restored(source: MemorySource) -> None:
-    fitted = fit("neuralef", {**SMALL, "orthogonality": "initialisation"}, source)
-    restored = build("neuralef", {**SMALL, "orthogonality": "initialisation"})
+@pytest.mark.parametrize("name", ["neuralef", "neuralef_kmeans", "neuralef_label_leak"])
+def test_a_free_head_is_stored_and_restored(name: str) -> None:
+    source, groups = scenes(8, (4, 5))
+    labels = MemoryLabels(groups, 5) if name == "neuralef_label_leak" else None
+    params = {**SMALL, "orthogonality": "initialisation"}
+    fitted = fit(name, params, source, labels=labels)
+    restored = build(name, params)
     restored.load_state_dict(fitted.state_dict())
     batch = source.batch([0, 3])
     assert torch.equal(restored.predict(batch), fitted.predict(batch))

@@ -93,7 +93,7 @@ def test_a_limit_that_is_not_set_is_no_part_of_what_identities_are_made_of(model
         model(angle_limit=91)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("model", [NeuralEFParams, NeuralEFKMeansParams])
+@pytest.mark.parametrize("model", [NeuralEFParams, NeuralEFKMeansParams, NeuralEFLabelLeakParams])
 def test_a_head_that_only_starts_orthogonal_is_another_fit_and_the_default_none(model: type[Params]) -> None:
     assert "orthogonality" not in model().model_dump(mode="json")
     assert model(orthogonality="constraint") == model()  # type: ignore[call-arg]

@@ -327,6 +327,15 @@ def test_doctor(bench: Bench, lab: Lab, camvid: Callable[..., Path]) -> None:
     assert not lab.out.exists()
 
 
+@pytest.mark.parametrize("in_software", [True, False])
+def test_doctor_tells_of_bfloat16_in_software(
+    bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, in_software: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("bench.numerics.software_bfloat16", lambda: in_software)
+    assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software
+
+
 def test_doctor_finds_packages_that_hide_ours(
     bench: Bench, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

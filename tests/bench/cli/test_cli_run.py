@@ -103,20 +103,40 @@ def test_what_the_user_can_mend_is_bad_input_and_said_once(launch: Launcher, kin
 
 
 HALF = """{name: half, defaults: {subset: 16, params: {k: 8}, precision: bfloat16}, runs: [
-    {method: kmeans}, {name: discrete, method: neuralef}, {name: hidden, method: neuralef_kmeans}]}"""
+    {method: kmeans}, {method: linear_probe, params: {k: 12}},
+    {name: discrete, method: neuralef}, {name: hidden, method: neuralef_kmeans}]}"""
 
 
-def test_bfloat16_in_software_is_warned_of_for_what_is_left_to_train(
-    launch: Launcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_software(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.run.context.torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: False)
-    assert "bfloat16" not in launch(HALF, "--dry-run")[0].err
     monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: True)
+
+
+@pytest.mark.usefixtures("in_software")
+def test_bfloat16_in_software_is_warned_of_for_what_is_left_to_train(launch: Launcher) -> None:
     (line,) = [line for line in launch(HALF)[0].errors if "bfloat16" in line]
     assert line.startswith("warning: precision bfloat16 (discrete): ")
     assert "bfloat16" not in launch(HALF)[0].err, "all is trained"
     assert "bfloat16" not in launch(HALF, "--dry-run", "--set", "precision=float32")[0].err
+
+
+@pytest.mark.usefixtures("in_software")
+def test_a_warning_of_bfloat16_stays_short(launch: Launcher) -> None:
+    text = "{name: many, defaults: {precision: bfloat16}, runs: [{method: spin, matrix: {k: [4, 5, 6, 7, 8]}}]}"
+    assert "(spin, k=4, spin, k=5, spin, k=6 and 2 more)" in launch(text, "--dry-run")[0].err
+
+
+@pytest.mark.usefixtures("in_software")
+def test_processors_and_devices_that_bfloat16_is_not_warned_of(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
+    monkeypatch.setattr("bench.run.context.torch.cuda.is_available", lambda: True)
+    assert "bfloat16" not in launch(HALF, "--dry-run")[0].err, "it runs on a GPU"
+    assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
+    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: False)
+    assert "bfloat16" not in launch(HALF, "--dry-run", "--device", "cpu")[0].err
 
 
 def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
