@@ -110,11 +110,12 @@ class NeuralEF:
         """
         return kernel_of(batch, self.params, self._graph_statistics())
 
-    def hidden(self, batch: PatchBatch) -> Tensor:
-        """(B, h, w, C) float32 outputs of psi's last block, before norm and head, image by image."""
+    def hidden(self, batch: PatchBatch, *, normed: bool = False) -> Tensor:
+        """(B, h, w, C) float32 outputs of psi's last block, or (``normed``) of the norm behind it, image by image."""
         psi = self._on(batch.pixels.device)
         with torch.no_grad():
             tokens = torch.cat([psi.hidden(image.features) for image in one_by_one(batch)])
+            tokens = psi.norm(tokens) if normed else tokens
         return tokens.view(len(batch), *batch.grid, -1)
 
     def state_dict(self) -> dict[str, Tensor]:

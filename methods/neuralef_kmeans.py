@@ -20,7 +20,7 @@ _BASE = "base."
 
 
 class NeuralEFKMeans:
-    """k-means with K centres on what psi computes before its norm and head; psi is that of a stored ``neuralef`` fit.
+    """k-means with K centres on what psi computes before its head; psi is that of a stored ``neuralef`` fit.
 
     Args:
         params: parameters of k-means and of the NeuralEF fit.
@@ -80,6 +80,8 @@ class NeuralEFKMeans:
         self._base.load_state_dict({name[len(_BASE) :]: state[name] for name in state if name.startswith(_BASE)})
 
     def _input(self, batch: PatchBatch) -> Tensor:
+        if self.params.input == "hidden_norm":
+            return self._base.hidden(batch, normed=True)
         hidden = self._base.hidden(batch)
         return functional.normalize(hidden, dim=-1) if self.params.input == "hidden_l2" else hidden
 

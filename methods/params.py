@@ -182,8 +182,10 @@ class NeuralEFKMeansParams(NeuralEFParams, LloydParams):
 
     k: int = Field(256, ge=2, description="number of clusters: k-means centres")
     base_k: int | None = Field(None, ge=2, description="outputs of the NeuralEF fit; null: k")
-    input: Literal["hidden", "hidden_l2"] = Field(
-        "hidden", description="what is clustered: psi's features before the head, as they are or L2-normalised"
+    input: Literal["hidden", "hidden_l2", "hidden_norm"] = Field(
+        "hidden",
+        description="what is clustered: features of psi's last block as they are, L2-normalised, or as its norm hands "
+        "them to the head",
     )
 
     @property

@@ -46,12 +46,16 @@ def test_the_base_is_reused_and_not_trained(source: MemorySource, base: NeuralEF
     assert state["centres"].shape == (5, 18)
 
 
-@pytest.mark.parametrize("kind", ["hidden", "hidden_l2"])
+@pytest.mark.parametrize("kind", ["hidden", "hidden_l2", "hidden_norm"])
 def test_centres_are_means_of_hidden_features(source: MemorySource, base: NeuralEF, kind: str) -> None:
     method = fit("neuralef_kmeans", {**SMALL, "input": kind, "tol": 0.0}, source, base=base)
     batch = source.batch(range(8))
     hidden = base.hidden(batch).flatten(0, 2)
     hidden = functional.normalize(hidden, dim=1) if kind == "hidden_l2" else hidden
+    if kind == "hidden_norm":
+        assert base.psi is not None
+        norm = base.psi.norm
+        hidden = functional.layer_norm(hidden, (hidden.shape[1],), norm.weight.detach(), norm.bias.detach())
     assigned = method.predict(batch).argmax(1).flatten()
     means = torch.stack([hidden[assigned == cluster].mean(0) for cluster in range(5)])
     torch.testing.assert_close(method.state_dict()["centres"], means, rtol=1e-4, atol=1e-4)
