@@ -205,9 +205,9 @@ def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs(tmp_path: Pa
     rows = [row for row in plan.rows if row.specs[0].method == "neuralef_kmeans"]
     assert [tuple(row.specs[0].params.get(key) for key in keys) for row in rows] == [
         (256, 256, "hidden", 10, None),
-        (256, 256, "hidden", 100, None),
+        (256, 256, "hidden_norm", 10, None),
         (11, 256, "hidden", 10, None),
-        (11, 256, "hidden", 100, None),
+        (11, 256, "hidden_norm", 10, None),
     ]
     constrained, free = (row for row in plan.rows if row.specs[0].method == "neuralef")
     assert {run.requires for run in plan.runs if run.requires} == set(constrained.run_ids)
