@@ -32,7 +32,7 @@ def test_features_are_those_of_the_scaled_image(tiny):
     scaled = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
     batch = extract(tiny, [image], ["a"], [Crop.whole(48, 64)])
     for level, target in zip(batch.features, tiny.features(scaled), strict=True):
-        assert torch.equal(level, target)
+        torch.testing.assert_close(level, target, atol=1e-5, rtol=1e-5)  # another memory layout, another order of sums
 
 
 def test_pixels_are_sampled_at_patch_centres_without_antialiasing():
