@@ -10,13 +10,15 @@ from reports.collect import Entry, SeedResult
 from reports.hardware import entry_hardware
 from results.record import files_seen
 
+_LISTED = 4
+
 
 def score_blockers(a: Entry, b: Entry) -> list[str]:
     """Why the scores of two rows cannot be compared; empty where they can."""
     found = []
     fields = _differing(_scored_as(a), _scored_as(b))
     if fields:
-        found.append(f"protocol: {few(fields)} differ")
+        found.append(f"protocol: {few(fields, _LISTED)} differ")
     if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
         found.append("protocol: the classes differ")
     if not fields:
@@ -36,16 +38,16 @@ def remarks(a: Entry, b: Entry) -> list[str]:
     """What is unlike about two rows without making their scores incomparable: configuration, code, hardware, seeds."""
     found = []
     if settings := _differing(_configuration(a), _configuration(b)):
-        found.append(f"configuration: {few(settings)} differ")
+        found.append(f"configuration: {few(settings, _LISTED)} differ")
     if modules := code_changes(a, b):
-        found.append(f"code: {few(modules)} differ")
+        found.append(f"code: {few(modules, _LISTED)} differ")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
         found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
     for name, entry, other in (("A", a, b), ("B", b, a)):
         alone = sorted(_seeds(entry) - _seeds(other))
         if alone and _seeds(other):
-            found.append(f"seeds only in {name}: {few([str(seed) for seed in alone])}")
+            found.append(f"seeds only in {name}: {few([str(seed) for seed in alone], _LISTED)}")
     return found
 
 
