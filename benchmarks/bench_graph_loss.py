@@ -1,7 +1,8 @@
 """Time and memory of NeuralEF's graph and loss, forward and backward, beside a dense implementation.
 
 ``python benchmarks/bench_graph_loss.py`` measures both in fresh processes, in turn, and prints one line a
-measurement and the ratios; ``pytest benchmarks/bench_graph_loss.py`` times the parts with pytest-benchmark.
+measurement and the ratios, on a GPU with ``--device cuda``, where memory is what torch allocates on the device;
+``pytest benchmarks/bench_graph_loss.py`` times the parts with pytest-benchmark.
 """
 
 from __future__ import annotations
@@ -69,31 +70,50 @@ def dense_step(batch: PatchBatch, psi: Tensor) -> tuple[float, Tensor]:
 STEPS = {"sparse": sparse_step, "dense": dense_step}
 
 
-def measure(form: str, threads: int, repeats: int) -> dict[str, Any]:
+def measure(form: str, threads: int, repeats: int, device: torch.device) -> dict[str, Any]:
     """One form in this process: seconds on the wall clock and of the CPU a step, and the rise of peak memory."""
     torch.set_num_threads(threads)
     batch, psi = make_batch()
-    torch.randn(512, 512) @ torch.randn(512, 512)  # the libraries' own buffers are not the step's
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    batch, psi = batch.to(device), psi.to(device)
+    warm = torch.randn(512, 512, device=device).requires_grad_()
+    (warm @ warm).sum().backward()  # the libraries' own buffers are not the step's
+    before = peak_memory(device)
     wall, cpu = [], []
     memory = 0.0
     for repeat in range(repeats):
+        wait(device)
         start, used = time.perf_counter(), time.process_time()
         loss, gradient = STEPS[form](batch, psi)
+        wait(device)
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - used)
         if repeat == 0:
-            memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before.ru_maxrss) * 1024
+            memory = peak_memory(device) - before
     norm = float(gradient.double().norm())
     return {"wall": min(wall), "cpu": min(cpu), "memory": memory, "loss": loss, "gradient": norm}
 
 
-def compare(threads: int, repeats: int, rounds: int) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most bytes so far: resident in this process, or allocated on the device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compare(threads: int, repeats: int, rounds: int, device: str) -> None:
     """Both forms in turn, ``rounds`` times, each in a fresh process; the least time and the most memory count."""
     results: dict[str, list[dict[str, Any]]] = {form: [] for form in STEPS}
     for _ in range(rounds):
         for form, measured in results.items():
-            command = [sys.executable, __file__, "--form", form, "--threads", str(threads), "--repeats", str(repeats)]
+            options = {"form": form, "threads": threads, "repeats": repeats, "device": device}
+            stated = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+            command = [sys.executable, __file__, *stated]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             measured.append(json.loads(output))
             print(form, {key: round(value, 6) for key, value in measured[-1].items()}, flush=True)  # noqa: T201
@@ -138,8 +158,9 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="steps a process; the fastest counts")
     parser.add_argument("--rounds", type=int, default=3, help="processes a form")
-    arguments = parser.parse_args()
-    if arguments.form:
-        print(json.dumps(measure(arguments.form, arguments.threads, arguments.repeats)))  # noqa: T201
+    parser.add_argument("--device", default="cpu", help="as torch names it")
+    asked = parser.parse_args()
+    if asked.form:
+        print(json.dumps(measure(asked.form, asked.threads, asked.repeats, torch.device(asked.device))))  # noqa: T201
     else:
-        compare(arguments.threads, arguments.repeats, arguments.rounds)
+        compare(asked.threads, asked.repeats, asked.rounds, asked.device)

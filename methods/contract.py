@@ -9,7 +9,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,10 +34,12 @@ class Subject:
     Attributes:
         name: as in grids, or ``path/to/file.py:Class``.
         params: parameters that make its fit small: a training of seconds at the most, on 8 images of 6 x 7 patches.
+        device: where it is fitted and predicts, as torch names it.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def labels(self) -> MemoryLabels | None:
@@ -51,11 +53,12 @@ class Subject:
 
     def fit(self, source: MemorySource | None = None, seed: int = 0, **context: Any) -> Segmenter:
         """The method fitted on ``source``, else on the standard scenes."""
-        return fit(self.name, self.params, source or scenes()[0], seed, **{"labels": self.labels, **context})
+        settings = {"labels": self.labels, "device": self.device, **context}
+        return fit(self.name, self.params, source or scenes()[0], seed, **settings)
 
     def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor:
-        """Its scores of a batch of scenes."""
-        return predict_scores(method, batch, self.labels)
+        """Its scores of a batch of scenes, on the subject's device."""
+        return predict_scores(method, batch.to(torch.device(self.device)), self.labels)
 
 
 def facts(subject: Subject) -> None:
@@ -94,7 +97,7 @@ def labels(subject: Subject) -> None:
     if own is None:
         _demand(same_state(*fits) and not permuted.asked, "it looks at labels: declare uses_labels = True")
     elif known.labels_at_prediction:
-        batch = source.batch([0, 1])
+        batch = source.batch([0, 1]).to(torch.device(subject.device))
         scores = [predict_scores(fits[0], batch, labels) for labels in (own, permuted)]
         _demand(not torch.equal(*scores), "it declares labels_at_prediction, and labels do not change its scores")
     else:
@@ -150,7 +153,7 @@ def node_order(subject: Subject) -> None:
     Turning reverses the order of the nodes and keeps the distances between their places. Asked of methods with
     eigenfunctions, unless they decompose each image by itself, where signs are free.
     """
-    method, batch = subject.fit(), scenes()[0].batch([0])
+    method, batch = subject.fit(), scenes()[0].batch([0]).to(torch.device(subject.device))
     if not isinstance(method, Spectral) or getattr(method, "per_image", False):
         return
     turned = PatchBatch(
@@ -191,7 +194,7 @@ def state(subject: Subject) -> None:
 
 def too_many_clusters(subject: Subject) -> None:
     """More clusters than training patches are refused with an error for users."""
-    tiny = Subject(subject.name, {**subject.params, "k": 8 * 2 * 2 + 1})
+    tiny = replace(subject, params={**subject.params, "k": 8 * 2 * 2 + 1})
     base = None if method_facts(subject.name).fit_from is None else _base(subject)
     with _expected(UserError, "33 clusters of 32 patches must be refused"):
         tiny.fit(scenes(8, (2, 2))[0], base=base)
@@ -210,7 +213,7 @@ def not_finite(subject: Subject) -> None:
     with _expected((NumericalError, UserError), "a fit on features that hold NaN must be refused"):
         subject.fit(source, base=base)
     with _expected((NumericalError, UserError), "a prediction from features that hold NaN must be refused"):
-        method.predict(source.batch([0, 1]))
+        method.predict(source.batch([0, 1]).to(torch.device(subject.device)))
 
 
 def constant_features(subject: Subject) -> None:
@@ -291,7 +294,8 @@ def _base(subject: Subject) -> Segmenter:
     """The fit that the subject starts from, made on sound patches."""
     name = method_facts(subject.name).fit_from
     assert name is not None
-    return fit(name, base_params(subject.name, subject.params), scenes()[0], labels=subject.labels)
+    params = base_params(subject.name, subject.params)
+    return fit(name, params, scenes()[0], labels=subject.labels, device=subject.device)
 
 
 def _copy(method: Segmenter) -> dict[str, Tensor]:

@@ -1,0 +1,53 @@
+"""Every method that ships keeps the contract on a CUDA device, and predicts there what it predicts on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from test_methods import SMALL
+
+from bench.numerics import set_up_torch
+from bench.order import Execution
+from methods.contract import CHECKS, Subject
+from methods.labels import predict_scores
+from methods.registry import METHODS
+from methods.testing import build, scenes
+
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_a_worker() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    set_up_torch(Execution())
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name: str, check: Callable[[Subject], None]) -> None:
+    check(Subject(name, SMALL[name], "cuda"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_fit_made_on_the_device_predicts_the_same_on_the_cpu(name: str) -> None:
+    subject, batch = Subject(name, SMALL[name], "cuda"), scenes()[0].batch(range(8))
+    method = subject.fit()
+    moved = build(name, SMALL[name])
+    moved.load_state_dict({key: value.cpu() for key, value in method.state_dict().items()})
+    there, here = subject.predict(method, batch), predict_scores(moved, batch, subject.labels)
+    assert there.device.type == "cuda"
+    assert here.device.type == "cpu"
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["neuralef", "neuralef_kmeans", "spin"])
+def test_networks_repeat_exactly_in_both_precisions(name: str, precision: str) -> None:
+    states = [Subject(name, SMALL[name], "cuda").fit(precision=precision).state_dict() for _ in range(2)]
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
