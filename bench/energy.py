@@ -1,4 +1,4 @@
-"""Energy of a GPU, as its own counter tells it."""
+"""Energy of a GPU, as its own counter tells it, and what of it each stage of a run used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     import torch
 
 
+PERIOD = 0.1  # seconds between readings: the counter moves about as often, and a reading can take milliseconds
+
+
 class DeviceEnergy:
     """The energy that a CUDA device has used, through NVIDIA's management library.
 
-    The counter is that of the whole board (other processes on it included) and moves every 20 to 100 ms: shares of
-    short stages are approximate, their sum is not.
+    The counter is that of the whole board (other processes on it included) and moves every 20 to 100 ms.
 
     Args:
         device: a CUDA device; ``None``, a CPU or a GPU without such a counter: ``read`` gives None.
@@ -32,6 +34,54 @@ class DeviceEnergy:
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
         except self._nvml.NVMLError:
             return None
+
+
+class StageEnergy:
+    """The energy that each stage has used.
+
+    The counter is read no more often than every ``PERIOD`` seconds, and what it shows is shared among the stages since
+    the last reading by their time: shares of shorter stages are approximate, their sum is not.
+
+    Args:
+        device: as for ``DeviceEnergy``.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._counter = DeviceEnergy(device)
+        self._last = self._counter.read()
+        self._known = self._last is not None
+        self._waiting: dict[str | None, float] = {}
+        self._joules: dict[str, float | None] = {}
+
+    def spend(self, stage: str | None, seconds: float) -> None:
+        """Note time that just went to a stage; None: to none, and its energy is charged to none."""
+        if not self._known:
+            return
+        self._waiting[stage] = self._waiting.get(stage, 0.0) + seconds
+        if sum(self._waiting.values()) >= PERIOD:
+            self.settle()
+
+    def settle(self) -> None:
+        """Read the counter, and share what it shows."""
+        if not self._waiting:
+            return
+        now, total = self._counter.read(), sum(self._waiting.values())
+        used = None if now is None or self._last is None else now - self._last
+        for stage, seconds in self._waiting.items():
+            if stage is not None:
+                part = None if used is None else used * (seconds / total if total else 1 / len(self._waiting))
+                self._joules[stage] = sum_of_known(self._joules.get(stage, 0.0), part)
+        self._last = now
+        self._waiting.clear()
+
+    def joules(self, stage: str) -> float | None:
+        """What a stage has used up to the last reading; None where that is not known."""
+        return self._joules.get(stage, 0.0) if self._known else None
+
+
+def sum_of_known(one: float | None, other: float | None) -> float | None:
+    """Energy of two parts; not known where that of one of them is not."""
+    return None if one is None or other is None else one + other
 
 
 def _open(device: torch.device | None) -> tuple[Any, Any]:

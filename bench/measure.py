@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.energy import DeviceEnergy
+from bench.energy import StageEnergy, sum_of_known
 from bench.memory import ResidentPeak
 from results.record import StageCost
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Stage:
-    """Sums of one stage so far."""
+    """Sums of one stage so far; its energy but for what was measured elsewhere is kept by ``StageEnergy``."""
 
+    name: str
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_rss: int = 0
     peak_device: int | None = None
-    energy_j: float | None = None
+    foreign_j: float | None = 0.0
     items: int | None = None
     reused: bool = False
 
@@ -46,9 +47,8 @@ class Meter:
         self._stages: dict[str, _Stage] = {}
         self._open: list[_Stage] = []
         self._memory = ResidentPeak()
-        self._counter = DeviceEnergy(self._device)
-        self._wall = self._cpu = 0.0
-        self._energy = self._counter.read()
+        self._energy = StageEnergy(self._device)
+        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
 
     @property
     def memory_source(self) -> str:
@@ -63,7 +63,7 @@ class Meter:
             name: of the stage.
             items: images that the block goes over, added to those of earlier blocks.
         """
-        stage = self._stages.setdefault(name, self._new())
+        stage = self._stage(name)
         self._cut()
         self._open.append(stage)
         try:
@@ -76,53 +76,52 @@ class Meter:
 
     def charge(self, cost: StageCost) -> None:
         """Add a cost that was measured elsewhere, such as in another process."""
-        stage = self._stages.setdefault(cost.stage, self._new())
+        stage = self._stage(cost.stage)
         stage.wall_s += cost.wall_s
         stage.cpu_s += cost.cpu_s
         stage.peak_rss = max(stage.peak_rss, cost.peak_rss)
         if cost.peak_device is not None:
             stage.peak_device = max(stage.peak_device or 0, cost.peak_device)
-        stage.energy_j = _sum(stage.energy_j, cost.energy_j)
+        stage.foreign_j = sum_of_known(stage.foreign_j, cost.energy_j)
         if cost.items is not None:
             stage.items = (stage.items or 0) + cost.items
         stage.reused |= cost.reused
 
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
-        self._stages.setdefault(name, self._new()).reused = True
+        self._stage(name).reused = True
 
     def costs(self) -> list[StageCost]:
         """The stages in the order in which they were first entered, open ones up to now."""
         self._cut()
-        return [StageCost(stage=name, **vars(stage)) for name, stage in self._stages.items()]
+        self._energy.settle()
+        return [self._cost(stage) for stage in self._stages.values()]
 
     def _cut(self) -> None:
         """End a segment, charge it to the innermost open stage, begin the next."""
         if self._device is not None:
             _synchronise(self._device)
-        wall, cpu, energy = time.perf_counter(), _cpu_seconds(), self._counter.read()
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        self._energy.spend(self._open[-1].name if self._open else None, wall - self._wall)
         if self._open:
             stage = self._open[-1]
             stage.wall_s += wall - self._wall
             stage.cpu_s += cpu - self._cpu
             stage.peak_rss = max(stage.peak_rss, self._memory.read())
-            spent = None if energy is None or self._energy is None else energy - self._energy
-            stage.energy_j = _sum(stage.energy_j, spent)
             if self._device is not None:
                 stage.peak_device = max(stage.peak_device or 0, _device_peak(self._device))
         self._memory.restart()
         if self._device is not None:
             _restart_device_peak(self._device)
-        self._energy = energy
         self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
 
-    def _new(self) -> _Stage:
-        return _Stage(energy_j=None if self._energy is None else 0.0)
+    def _stage(self, name: str) -> _Stage:
+        return self._stages.setdefault(name, _Stage(name))
 
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    """Energy of two parts; not known where that of one of them is not."""
-    return None if one is None or other is None else one + other
+    def _cost(self, stage: _Stage) -> StageCost:
+        sums = {key: value for key, value in vars(stage).items() if key not in ("name", "foreign_j")}
+        energy = sum_of_known(self._energy.joules(stage.name), stage.foreign_j)
+        return StageCost(stage=stage.name, energy_j=energy, **sums)
 
 
 def _cpu_seconds() -> float:

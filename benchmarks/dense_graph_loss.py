@@ -36,10 +36,11 @@ def _feature_affinity(features: Tensor, neighbours: int) -> Tensor:
 
 def _pixel_affinity(pixels: Tensor) -> Tensor:
     _, height, width = pixels.shape[:3]
-    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    place = (torch.linspace(0, 1, length, device=pixels.device) for length in (height, width))
+    y, x = torch.meshgrid(*place, indexing="ij")
     blocks = []
     for image in pixels:
-        joined = torch.zeros(height * width, height * width)
+        joined = torch.zeros(height * width, height * width, device=pixels.device)
         for k, weight in ((10, 2.0), (5, 0.1)):
             points = torch.cat([image, weight * x[..., None], weight * y[..., None]], -1).flatten(0, 1)
             distance = torch.cdist(points, points).fill_diagonal_(float("inf"))

@@ -33,10 +33,13 @@ def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     """The ``k`` largest entries greater than ``floor`` of each row of a (rows, columns) block.
 
     Of equal entries at the boundary those of the lowest columns are taken. A full top-k search of long rows is slow
-    on a CPU, so a bound that at least k entries of a row reach is found first; only what reaches it is sorted out.
+    on a CPU, so there a bound that at least k entries of a row reach is found first; only what reaches it is sorted
+    out. A GPU takes whole rows: few kernels and few waits for it matter more than the numbers it looks at.
     """
     if k <= 0:
         return entries_above(block, float("inf"))
+    if block.device.type != "cpu":
+        return _largest_of_whole_rows(block, k, floor)
     bound = _lower_bound(block, k)
     if bound is None:
         return _keep_largest(entries_above(block, floor), k)
@@ -71,6 +74,21 @@ def _smallest_of_largest(table: Tensor, k: int) -> Tensor:
     return largest.amin(1, keepdim=True)
 
 
+def _largest_of_whole_rows(block: Tensor, k: int, floor: float) -> Entries:
+    if block.shape[1] <= k:
+        return entries_above(block, floor)
+    return _entries(block, _among_largest(block, k).logical_and_(block > floor))
+
+
+def _among_largest(table: Tensor, k: int) -> Tensor:
+    """Which entries of a table are among the k largest of their row, ties to the lowest column, (rows, columns)."""
+    smallest = _smallest_of_largest(table, k)
+    larger = table > smallest
+    tied = table == smallest
+    room = k - larger.sum(1, keepdim=True)
+    return larger.logical_or_(tied.logical_and_(tied.cumsum(1, dtype=torch.int32) <= room))
+
+
 def _keep_largest(entries: Entries, k: int) -> Entries:
     counts, columns, values = entries
     width = int(counts.max()) if counts.numel() else 0
@@ -80,10 +98,5 @@ def _keep_largest(entries: Entries, k: int) -> Entries:
     slots = torch.arange(values.numel(), device=counts.device) - (counts.cumsum(0) - counts)[rows]
     table = values.new_full((counts.numel(), width), float("-inf"))
     table[rows, slots] = values
-    smallest = _smallest_of_largest(table, k)
-    keep = table > smallest
-    tied = table == smallest
-    room = k - keep.sum(1, keepdim=True)
-    keep |= tied & (tied.cumsum(1, dtype=torch.int32) <= room)
-    kept = keep[rows, slots]
+    kept = _among_largest(table, k)[rows, slots]
     return Entries(torch.bincount(rows[kept], minlength=counts.numel()), columns[kept], values[kept])

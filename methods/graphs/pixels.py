@@ -16,7 +16,7 @@ from methods.graphs.nearest import largest_entries
 from methods.graphs.options import GraphOptions
 from methods.graphs.pixel_tree import tree_neighbours
 
-_TABLES = 8  # float64 tables of rows x pixels in use at a time, counted in those of float32
+_TABLES = 10  # float64 tables of rows x pixels in use at a time, counted in those of float32
 
 
 def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -40,14 +40,9 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
         NumericalError: a pixel is NaN or infinite.
     """
     options = options or GraphOptions()
-    count, height, width = pixels.shape[:3]
-    nodes = height * width
-    rows, columns = [pixels.new_empty(0).long()], [pixels.new_empty(0).long()]
-    for image, row, column in _all_directed_edges(pixels, options):
-        rows.append(row + image * nodes)
-        columns.append(column + image * nodes)
-    forward, backward = torch.cat(rows), torch.cat(columns)
-    size = count * nodes
+    size = pixels[..., 0].numel()
+    edges = [*_all_directed_edges(pixels, options), (pixels.new_empty(0).long(),) * 2]
+    forward, backward = (torch.cat(nodes) for nodes in zip(*edges, strict=True))
     keys = torch.unique(torch.cat([forward * size + backward, backward * size + forward]))
     return sparse.from_keys(keys, torch.ones(keys.numel(), dtype=dtype, device=pixels.device), size)
 
@@ -70,41 +65,42 @@ def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: 
         NumericalError: a pixel is NaN or infinite.
     """
     count, height, width = pixels.shape[:3]
-    counts = torch.zeros(count, height * width, height * width, dtype=dtype, device=pixels.device)
-    for image, rows, columns in _all_directed_edges(pixels, options or GraphOptions()):
-        counts[image, rows, columns] += 1  # no edge is twice among them
-        counts[image, columns, rows] += 1
-    return counts
+    nodes = height * width
+    counts = torch.zeros(count * nodes, nodes, dtype=dtype, device=pixels.device)
+    for rows, columns in _all_directed_edges(pixels, options or GraphOptions()):
+        counts[rows, columns % nodes] += 1  # no edge is twice among them
+        counts[columns, rows % nodes] += 1
+    return counts.view(count, nodes, nodes)
 
 
-def _all_directed_edges(pixels: Tensor, options: GraphOptions) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Images and edges from some of their pixels to all near, or to all far, neighbours of these."""
+def _all_directed_edges(pixels: Tensor, options: GraphOptions) -> Iterator[tuple[Tensor, Tensor]]:
+    """Edges from some nodes to all their near, or all their far, neighbours: (E,) nodes that they leave and reach."""
     if not bool(pixels.isfinite().all()):
         raise NumericalError("pixels of the graph hold NaN or infinite values")
     count, height, width = pixels.shape[:3]
     nodes = height * width
-    colours = pixels.detach().reshape(count, nodes, 3).double()
-    for image, colour in enumerate(colours):
-        for wanted, weight in ((options.pixel_near, options.near_weight), (options.pixel_far, options.far_weight)):
-            k = min(wanted, nodes - 1)
-            rows = torch.arange(nodes, device=pixels.device)
-            if pixels.device.type == "cpu" and 1 <= k <= nodes - 2:
-                known = tree_neighbours(_points(colour, height, width, weight), k)
-                rows = torch.from_numpy(known.open)
-                yield (
-                    image,
-                    torch.from_numpy(known.rows).repeat_interleave(k),
-                    torch.from_numpy(known.columns).flatten(),
-                )
-            for block in row_blocks(len(rows), _TABLES * nodes, pixels.device):
-                yield image, *_edges_from(rows[block], colour, _place_distances(rows[block], height, width), k, weight)
+    colours = pixels.detach().double()
+    for wanted, weight in ((options.pixel_near, options.near_weight), (options.pixel_far, options.far_weight)):
+        k = min(wanted, nodes - 1)
+        rows = torch.arange(count * nodes, device=pixels.device)
+        if pixels.device.type == "cpu" and 1 <= k <= nodes - 2:
+            undecided = [rows[:0]]
+            for image, colour in enumerate(colours):
+                known = tree_neighbours(_points(colour, weight), k)
+                found = torch.from_numpy(known.rows).repeat_interleave(k), torch.from_numpy(known.columns).flatten()
+                yield found[0] + image * nodes, found[1] + image * nodes
+                undecided.append(torch.from_numpy(known.open) + image * nodes)
+            rows = torch.cat(undecided)
+        for block in row_blocks(len(rows), _TABLES * nodes, pixels.device):
+            yield _edges_from(rows[block], colours, k, weight)
 
 
-def _points(colour: Tensor, height: int, width: int, weight: float) -> NDArray[np.float64]:
-    """(n, 5) float64 points (rgb, w x, w y)."""
+def _points(colour: Tensor, weight: float) -> NDArray[np.float64]:
+    """(h w, 5) float64 points (rgb, w x, w y) of an image (h, w, 3)."""
+    height, width = colour.shape[:2]
     row, column = np.divmod(np.arange(height * width), width)
     place = np.stack([row / max(height - 1, 1), column / max(width - 1, 1)], 1)
-    return np.concatenate([colour.numpy(), weight * place], 1)
+    return np.concatenate([colour.flatten(0, 1).numpy(), weight * place], 1)
 
 
 def _place_distances(rows: Tensor, height: int, width: int) -> Tensor:
@@ -120,13 +116,17 @@ def _place_distances(rows: Tensor, height: int, width: int) -> Tensor:
     return place.flatten(1).div_(down * across)
 
 
-def _edges_from(rows: Tensor, colour: Tensor, place: Tensor, k: int, weight: float) -> tuple[Tensor, Tensor]:
-    """Edges from the pixels ``rows`` to their ``k`` nearest: rows and columns, (E,) int64."""
-    distance = place.mul_(weight**2)
+def _edges_from(rows: Tensor, colours: Tensor, k: int, weight: float) -> tuple[Tensor, Tensor]:
+    """Edges from the nodes ``rows`` of (B, h, w, 3) images to their ``k`` nearest: (E,) nodes left and reached."""
+    height, width = colours.shape[1:3]
+    nodes = height * width
+    image, pixel = rows // nodes, rows % nodes
+    distance = _place_distances(pixel, height, width).mul_(weight**2)
     in_colour = torch.zeros_like(distance)
-    for channel in colour.unbind(1):
-        in_colour += (channel[rows, None] - channel).square_()
+    for channel in colours.flatten(1, 2).unbind(2):
+        in_colour += channel[image].sub_(channel[image, pixel][:, None]).square_()
     closeness = in_colour.add_(distance).neg_()
-    closeness[torch.arange(len(rows), device=rows.device), rows] = float("-inf")
+    closeness.scatter_(1, pixel[:, None], float("-inf"))
     counts, neighbours, _ = largest_entries(closeness, k, float("-inf"))
-    return rows.repeat_interleave(counts), neighbours
+    left = rows.repeat_interleave(counts, output_size=neighbours.numel())
+    return left, neighbours + (left // nodes) * nodes

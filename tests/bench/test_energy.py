@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench import energy, measure
-from bench.energy import DeviceEnergy
+from bench.energy import DeviceEnergy, StageEnergy
 from bench.measure import Meter
 from results.record import StageCost
 
@@ -52,6 +52,7 @@ def install(monkeypatch: pytest.MonkeyPatch, fails_at: str = "") -> FakeNvml:
     for name in ("_synchronise", "_restart_device_peak"):
         monkeypatch.setattr(measure, name, lambda device: None)
     monkeypatch.setattr(measure, "_device_peak", lambda device: 0)
+    monkeypatch.setattr(energy, "PERIOD", 0.0)  # the counter is read whenever a stage begins or ends
     return fake
 
 
@@ -92,6 +93,44 @@ def test_each_stage_is_charged_what_it_used(monkeypatch: pytest.MonkeyPatch):
             fake.millijoules += 30_000
         fake.millijoules += 500
     assert energies(meter) == {"fit": 2.5, "graph": 30.0}
+
+
+def test_between_two_readings_it_is_shared_by_time(monkeypatch: pytest.MonkeyPatch):
+    fake = install(monkeypatch)
+    monkeypatch.setattr(energy, "PERIOD", 0.1)
+    shares = StageEnergy(CUDA)
+    fake.millijoules += 10_000
+    shares.spend("fit", 0.02)
+    shares.spend("graph", 0.04)
+    shares.spend(None, 0.02)
+    assert (shares.joules("fit"), shares.joules("graph")) == (0.0, 0.0)
+    shares.spend("fit", 0.02)  # a tenth of a second since the counter was read
+    assert shares.joules("fit") == pytest.approx(4.0)
+    assert shares.joules("graph") == pytest.approx(4.0)
+    fake.millijoules += 3000
+    shares.spend("graph", 0.01)
+    shares.settle()
+    assert shares.joules("graph") == pytest.approx(7.0)
+    assert shares.joules("fit") == pytest.approx(4.0)
+
+
+def test_a_training_step_does_not_wait_for_the_counter(monkeypatch: pytest.MonkeyPatch):
+    fake = install(monkeypatch)
+    monkeypatch.setattr(energy, "PERIOD", 0.1)
+    readings: list[str] = []
+    monkeypatch.setattr(fake, "_call", readings.append)
+    now = 0.0
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
+    meter = Meter(CUDA)
+    readings.clear()
+    with meter.stage("fit"):
+        for _ in range(100):
+            with meter.stage("graph"):
+                now += 0.01
+            now += 0.005
+    assert len(readings) <= 16
+    fake.millijoules += 1500
+    assert sum(energies(meter).values()) == pytest.approx(1.5)
 
 
 def test_on_a_cpu_it_is_not_known():

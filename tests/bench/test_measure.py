@@ -200,10 +200,11 @@ class TestDevice:
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
+        held = torch.cuda.memory_allocated()  # by the libraries, once other tests have used them
         meter = Meter(torch.device("cuda"))
         with meter.stage("fit"):
             torch.empty(100 * MIB, dtype=torch.uint8, device="cuda")
-        assert 100 * MIB <= (meter.costs()[0].peak_device or 0) < 200 * MIB
+        assert 100 * MIB <= (meter.costs()[0].peak_device or 0) - held < 101 * MIB
 
 
 class TestForeignCosts:

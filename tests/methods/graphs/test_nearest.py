@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.graphs.blocks import CPU_ELEMENTS, row_blocks
-from methods.graphs.nearest import Entries, entries_above, largest_entries
+from methods.graphs.nearest import Entries, _largest_of_whole_rows, entries_above, largest_entries
 
 
 def expected(block: Tensor, k: int, floor: float) -> list[list[tuple[int, float]]]:
@@ -40,6 +40,8 @@ def tied_block(rows: int, columns: int, levels: int, seed: int) -> Tensor:
 def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float) -> None:
     before = block.clone()
     assert as_lists(largest_entries(block, k, floor)) == expected(block, k, floor)
+    if k:
+        assert as_lists(_largest_of_whole_rows(block, k, floor)) == expected(block, k, floor)
     assert torch.equal(block, before)
 
 
@@ -50,6 +52,7 @@ def test_long_rows_with_clumped_large_entries() -> None:
     block[3] = float("-inf")  # none above the floor
     entries = largest_entries(block, 25, float("-inf"))
     assert as_lists(entries) == expected(block, 25, float("-inf"))
+    assert as_lists(_largest_of_whole_rows(block, 25, float("-inf"))) == as_lists(entries)
     assert entries.counts.tolist() == [25, 25, 25, 0]
     assert [column for column, _ in as_lists(entries)[2]] == list(range(25))
 
