@@ -10,7 +10,12 @@ from results.specification import FitSpec, View
 
 
 class Execution(BaseModel):
-    """How a run is executed. None of it changes the result beyond 1e-4, and none of it is part of an identity."""
+    """How a run is executed. None of it is part of an identity.
+
+    Workers, inference batch, executor, cache and checkpoints change no result beyond 1e-4. Device and threads change
+    rounding, which the training of a network amplifies: what is trained with others is another sample, like another
+    seed's (docs/devices.md).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
 from bench.cli.output import say, show_json, show_table
 from common.errors import ConfigError
 
@@ -19,6 +19,7 @@ Parameters = Annotated[
 def check_method(
     method: Annotated[str, typer.Argument(help="A method, by name or as path/to/file.py:Class.", metavar="METHOD")],
     parameters: Parameters = None,
+    device: Device = "cpu",
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     as_json: Json = False,
@@ -26,17 +27,23 @@ def check_method(
 ) -> int:
     """Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is told.
 
-    Tiny runs with the labels permuted on disk, and removed, must give the same bits.
+    Tiny runs with the labels permuted on disk, and removed, must give the same bits; they stay on the CPU.
     Exit code 1 if it breaks a promise.
     """
+    from bench.numerics import set_up_torch
+    from bench.order import Execution
+    from bench.run.context import resolve_device
     from methods.registry import complete_params
 
+    place = resolve_device(parse_device(device))
+    if place.type == "cuda":
+        set_up_torch(Execution())  # deterministic, as in a worker
     params = plain_parameters(parameters or [])
     complete_params(method, params)
     from bench.run.firewall import DISK_CHECKS, disk_violations
     from methods.contract import CHECKS, Subject, violations
 
-    found = {**violations(Subject(method, params)), **disk_violations(method, params)}
+    found = {**violations(Subject(method, params, str(place))), **disk_violations(method, params)}
     promises = (*CHECKS, *DISK_CHECKS)
     if as_json:
         show_json({name: found.get(name) for name in promises})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.cli.output import say, warn
 from bench.cli.progress import counted
-from bench.environment import usable_gpus
+from bench.environment import environment, usable_gpus
 from bench.executors.interface import require_gpu_each
 from bench.extras import require_crf
 from bench.numerics import software_bfloat16
@@ -147,6 +147,22 @@ def check_gpus(gpus: Sequence[str], executor: str, devices: Iterable[str]) -> No
     usable = usable_gpus(gpus)
     if usable < len(gpus):
         raise ConfigError(f"{given}: CUDA does not find the GPU {gpus[usable]} on this machine; see bench doctor")
+
+
+def shared_gpu(device: str, jobs: int, gpus: Sequence[str]) -> str | None:
+    """A warning where runs at a time would all use the first of several GPUs. Imports no torch.
+
+    Args:
+        device: that the runs ask for.
+        jobs: runs at a time.
+        gpus: of ``--gpus``.
+    """
+    if gpus or jobs < 2 or device not in ("auto", "cuda"):
+        return None
+    count = len(environment()["gpus"])
+    if count < 2:
+        return None
+    return f"--jobs {jobs} without --gpus: all runs share the first of {count} GPUs; --gpus 0,1 hands out one a run"
 
 
 def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ import torch
 
 # Blocks of 32 MB in float32 keep matrix products at full speed on a CPU; a GPU wants larger ones to be kept busy.
 CPU_ELEMENTS = 2**23
-CUDA_ELEMENTS = 2**26
+CUDA_ELEMENTS = 2**25
 
 
 def row_blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:

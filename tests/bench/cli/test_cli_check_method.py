@@ -62,6 +62,17 @@ def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) ->
     assert found["facts"] is None
 
 
+def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, set_up = [], []
+    monkeypatch.setattr("bench.run.context.torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("bench.numerics.set_up_torch", set_up.append)
+    monkeypatch.setattr("methods.contract.violations", lambda subject: asked.append(subject.device) or {})
+    for options in ((), ("--device", "cuda:1")):
+        assert bench("check-method", "kmeans", "--set", "k=4", *options).code == 0
+    assert asked == ["cpu", "cuda:1"]
+    assert len(set_up) == 1, "what makes CUDA deterministic"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -69,6 +80,7 @@ def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) ->
         (["gone.py:X"], "no such file gone.py"),
         (["kmeans", "--set", "kk=4"], 'unknown parameter of kmeans "kk"'),
         (["kmeans", "--set", "k"], "--set k: expected key=value"),
+        (["kmeans", "--device", "gpu"], '--device: unknown device "gpu"; valid: auto, cpu, cuda, cuda:N'),
         (["kmeans", "--set", "k=4", "--set", "k=5"], "--set k=5: k is set twice"),
     ],
 )

@@ -253,6 +253,36 @@ def test_executors_by_name(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("device", "jobs", "gpus", "count", "warned"),
+    [
+        ("auto", 2, (), 2, True),
+        ("cuda", 3, (), 4, True),
+        ("auto", None, (), 2, False),  # one run at a time
+        ("auto", 2, (), 1, False),  # there is no other GPU
+        ("auto", 2, ("0", "1"), 2, False),
+        ("cpu", 2, (), 2, False),
+        ("cuda:1", 2, (), 2, False),  # as asked
+    ],
+)
+def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    device: str,
+    jobs: int | None,
+    gpus: tuple[str, ...],
+    count: int,
+    warned: bool,
+) -> None:
+    from bench.cli.run import make_executor
+
+    monkeypatch.setattr("bench.cli.checks.environment", lambda: {"gpus": [{}] * count})
+    make_executor(Execution(executor="local", device=device), lab.store, jobs, gpus)
+    said = f"--jobs {jobs} without --gpus: all runs share the first of {count} GPUs"
+    assert (said in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize(
     ("block", "options", "jobs"),
     [
         ("{}", (), None),
