@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from methods.inputs import standardisation
 from methods.interface import Statistics
+from methods.orthogonal import orthogonal_start
 
 
 class LinearAttention(nn.Module):
@@ -70,8 +71,7 @@ class OrthogonalHead(nn.Module):
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
-        self.free = nn.Parameter(torch.empty(outputs, channels))
-        nn.init.orthogonal_(self.free)
+        self.free = nn.Parameter(orthogonal_start(outputs, channels))
         self._kept: tuple[Tensor, Tensor] | None = None
 
     def weight(self) -> Tensor:
@@ -163,6 +163,5 @@ def _same(one: Tensor, other: Tensor) -> bool:
 def _free_head(channels: int, outputs: int) -> nn.Linear:
     """A linear map without bias whose weight starts where that of ``OrthogonalHead`` does, and then goes anywhere."""
     head = nn.Linear(channels, outputs, bias=False, device="meta")  # draws nothing, so that the start is the same
-    head.weight = nn.Parameter(torch.empty(outputs, channels))
-    nn.init.orthogonal_(head.weight)
+    head.weight = nn.Parameter(orthogonal_start(outputs, channels))
     return head

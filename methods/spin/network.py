@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from methods.orthogonal import orthogonal_start
+
 ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
 
@@ -32,7 +34,7 @@ class FunctionNetwork(nn.Module):
             width = size
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, functions)
-        nn.init.orthogonal_(self.head.weight)  # functions that start out as different as they can be
+        self.head.weight = nn.Parameter(orthogonal_start(functions, width))  # as different as functions can be
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
 

@@ -15,7 +15,9 @@ from methods.labels import predict_scores
 from methods.registry import METHODS
 from methods.testing import build, scenes
 
-pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = pytest.mark.cuda
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,9 @@ from bench.run import execute
 from bench.run.stored import STATE_FILE
 from results.store import Store
 
-pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = pytest.mark.cuda
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
 
 NETWORK = {"neighbours": 20, "epochs": 4, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 METHODS = {
