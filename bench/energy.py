@@ -39,8 +39,9 @@ class DeviceEnergy:
 class StageEnergy:
     """The energy that each stage has used.
 
-    The counter is read no more often than every ``PERIOD`` seconds, and what it shows is shared among the stages since
-    the last reading by their time: shares of shorter stages are approximate, their sum is not.
+    The counter is read where a stage begins or ends, but not again within ``PERIOD`` seconds, and what it shows is
+    shared among the stages since the last reading by their time. Stages that alternate faster get the same power, as
+    parts of a training step do; the sum is exact.
 
     Args:
         device: as for ``DeviceEnergy``.
@@ -49,34 +50,33 @@ class StageEnergy:
     def __init__(self, device: torch.device | None) -> None:
         self._counter = DeviceEnergy(device)
         self._last = self._counter.read()
-        self._known = self._last is not None
         self._waiting: dict[str | None, float] = {}
-        self._joules: dict[str, float | None] = {}
+        self._joules: dict[str, float] = {}
 
     def spend(self, stage: str | None, seconds: float) -> None:
         """Note time that just went to a stage; None: to none, and its energy is charged to none."""
-        if not self._known:
+        if self._last is None:
             return
         self._waiting[stage] = self._waiting.get(stage, 0.0) + seconds
         if sum(self._waiting.values()) >= PERIOD:
             self.settle()
 
     def settle(self) -> None:
-        """Read the counter, and share what it shows."""
-        if not self._waiting:
+        """Read the counter, and share what it shows; where it cannot be read now, the next reading shows it too."""
+        now = self._counter.read() if self._waiting else None
+        if now is None or self._last is None:
             return
-        now, total = self._counter.read(), sum(self._waiting.values())
-        used = None if now is None or self._last is None else now - self._last
+        total = sum(self._waiting.values())
         for stage, seconds in self._waiting.items():
             if stage is not None:
-                part = None if used is None else used * (seconds / total if total else 1 / len(self._waiting))
-                self._joules[stage] = sum_of_known(self._joules.get(stage, 0.0), part)
+                part = seconds / total if total else 1 / len(self._waiting)
+                self._joules[stage] = self._joules.get(stage, 0.0) + part * (now - self._last)
         self._last = now
         self._waiting.clear()
 
     def joules(self, stage: str) -> float | None:
-        """What a stage has used up to the last reading; None where that is not known."""
-        return self._joules.get(stage, 0.0) if self._known else None
+        """What a stage has used up to the last reading; None where that does not hold all of it."""
+        return None if self._last is None or stage in self._waiting else self._joules.get(stage, 0.0)
 
 
 def sum_of_known(one: float | None, other: float | None) -> float | None:

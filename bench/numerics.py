@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from typing import TYPE_CHECKING
 
 from bench.environment import usable_cpus
@@ -43,6 +44,8 @@ def set_up_torch(execution: Execution) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    # torch 2.11 says so although each matrix is made with the checks turned off
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
 
 
 def software_bfloat16() -> bool:

@@ -77,6 +77,8 @@ def measure(form: str, threads: int, repeats: int, device: torch.device) -> dict
     batch, psi = batch.to(device), psi.to(device)
     warm = torch.randn(512, 512, device=device).requires_grad_()
     (warm @ warm).sum().backward()  # the libraries' own buffers are not the step's
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     before = peak_memory(device)
     wall, cpu = [], []
     memory = 0.0

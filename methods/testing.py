@@ -269,7 +269,7 @@ def fit(
     base: Segmenter | None = None,
     **context: Any,
 ) -> Segmenter:
-    """A fitted method by name; the fit that it starts from, if it needs one, is made with the same seed first.
+    """A fitted method by name; the fit that it starts from, if any, is made first, with the same seed and device.
 
     Args:
         name: as in grids, or ``path/to/file.py:Class``.
@@ -281,7 +281,8 @@ def fit(
     """
     facts = method_facts(name)
     if facts.fit_from is not None and base is None:
-        base = fit(facts.fit_from, base_params(name, params), source, seed, labels=context.get("labels"))
+        shared = {key: context[key] for key in ("labels", "device", "precision") if key in context}
+        base = fit(facts.fit_from, base_params(name, params), source, seed, **shared)
     return build(name, params).fit(source, context=fit_context(seed, base=base, **context))
 
 

@@ -30,26 +30,27 @@ def check_method(
     Tiny runs with the labels permuted on disk, and removed, must give the same bits; they stay on the CPU.
     Exit code 1 if it breaks a promise.
     """
+    from methods.registry import complete_params
+
+    parse_device(device)
+    params = plain_parameters(parameters or [])
+    complete_params(method, params)
     from bench.numerics import set_up_torch
     from bench.order import Execution
     from bench.run.context import resolve_device
-    from methods.registry import complete_params
-
-    place = resolve_device(parse_device(device))
-    if place.type == "cuda":
-        set_up_torch(Execution())  # deterministic, as in a worker
-    params = plain_parameters(parameters or [])
-    complete_params(method, params)
     from bench.run.firewall import DISK_CHECKS, disk_violations
     from methods.contract import CHECKS, Subject, violations
 
+    place = resolve_device(device)
+    if place.type == "cuda":
+        set_up_torch(Execution())  # deterministic, as in a worker
     found = {**violations(Subject(method, params, str(place))), **disk_violations(method, params)}
     promises = (*CHECKS, *DISK_CHECKS)
     if as_json:
         show_json({name: found.get(name) for name in promises})
     else:
         show_table(("", "promise", ""), [_row(name, found.get(name)) for name in promises])
-        say(f"\n{method}: {len(promises) - len(found)} of {len(promises)} promises kept")
+        say(f"\n{method}: {len(promises) - len(found)} of {len(promises)} promises kept on {place}")
     return 1 if found else 0
 
 

@@ -73,8 +73,17 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
     return warnings
 
 
-def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequence[str] = ()) -> None:
+def check_plan(
+    plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequence[str] = (), jobs: int | None = None
+) -> None:
     """Check all that a plan needs, and print what is odd about its data and what will be slow.
+
+    Args:
+        plan: what is to be run.
+        execution: how.
+        roots: where the data is.
+        gpus: to hand out.
+        jobs: runs at a time; None: one.
 
     Raises:
         ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
@@ -84,8 +93,10 @@ def check_plan(plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequenc
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
         check_device(execution.device)
         check_gpus(gpus, execution.executor, [execution.device])
-        if not gpus and (slow := slow_precision(plan, execution.device)):
-            warn(slow)
+        if not gpus:
+            crowded = shared_gpu([execution.device] * len(plan.unfinished), jobs)
+            for warning in filter(None, (slow_precision(plan, execution.device), crowded)):
+                warn(warning)
     for warning in check_data(plan, roots):
         warn(warning)
 
@@ -149,20 +160,21 @@ def check_gpus(gpus: Sequence[str], executor: str, devices: Iterable[str]) -> No
         raise ConfigError(f"{given}: CUDA does not find the GPU {gpus[usable]} on this machine; see bench doctor")
 
 
-def shared_gpu(device: str, jobs: int, gpus: Sequence[str]) -> str | None:
+def shared_gpu(devices: Iterable[str], jobs: int | None) -> str | None:
     """A warning where runs at a time would all use the first of several GPUs. Imports no torch.
 
     Args:
-        device: that the runs ask for.
-        jobs: runs at a time.
-        gpus: of ``--gpus``.
+        devices: that the runs ask for, one each, where ``--gpus`` hands out none.
+        jobs: runs at a time; None: one.
     """
-    if gpus or jobs < 2 or device not in ("auto", "cuda"):
+    at_once = min(jobs or 1, sum(device in ("auto", "cuda") for device in devices))
+    if at_once < 2:
         return None
-    count = len(environment()["gpus"])
-    if count < 2:
+    here = environment()
+    count = len(here["gpus"])
+    if count < 2 or str(here["packages"].get("torch")).endswith("+cpu"):
         return None
-    return f"--jobs {jobs} without --gpus: all runs share the first of {count} GPUs; --gpus 0,1 hands out one a run"
+    return f"{at_once} runs at a time share the first of {count} GPUs; --gpus hands out one a run, at most one job each"
 
 
 def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> None:

@@ -41,7 +41,7 @@ def retry(
 
     Slurm jobs ask for what they asked for before, but for what is stated now, such as --mem 32G.
     """
-    from bench.cli.checks import check_executor, check_gpus
+    from bench.cli.checks import check_executor, check_gpus, shared_gpu
     from results.store import Store
 
     if executor is not None:
@@ -59,7 +59,10 @@ def retry(
         refuse_slurm_options(slurm, min(of), wait=wait)
     for name in of.keys() - {"slurm"}:
         check_executor(name, jobs, parse_gpus(gpus))
-        check_gpus(parse_gpus(gpus), name, [order.execution.device for _, order in of[name]])
+        places = [order.execution.device for _, order in of[name]]
+        check_gpus(parse_gpus(gpus), name, places)
+        if not gpus and (crowded := shared_gpu(places, jobs)):
+            warn(crowded)
     code = 0
     for name, chosen in of.items():
         say(f"{how_many(len(chosen), 'run')} to try again with executor {name}")

@@ -33,7 +33,7 @@ from bench.cli.options import (
     parse_device,
     parse_gpus,
 )
-from bench.cli.output import say, warn
+from bench.cli.output import say
 from bench.cli.plan import show_plan
 from bench.cli.slurm_options import PrintSbatch, Wait, refuse_slurm_options, slurm_options
 from bench.grid.executor import SlurmSettings
@@ -96,7 +96,7 @@ def run(
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
     made = _plan(loaded, out, roots, rerun_stale)
-    check_plan(made, execution, roots, devices)
+    check_plan(made, execution, roots, devices, jobs_of(jobs, loaded, execution, devices))
     if dry_run:
         show_plan(made)
         return 0
@@ -156,16 +156,13 @@ def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tup
 
 
 def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> Executor:
-    """The executor that was asked for; says where its runs would crowd on one of several GPUs.
+    """The executor that was asked for.
 
     Raises:
         ConfigError: more jobs than GPUs.
     """
-    from bench.cli.checks import shared_gpu
     from bench.executors import InlineExecutor, LocalExecutor
 
     if execution.executor == "inline":
         return InlineExecutor(store)
-    if shared := shared_gpu(execution.device, jobs or 1, gpus):
-        warn(shared)
     return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads)

@@ -32,9 +32,10 @@ def entries_above(block: Tensor, floor: float) -> Entries:
 def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     """The ``k`` largest entries greater than ``floor`` of each row of a (rows, columns) block.
 
-    Of equal entries at the boundary those of the lowest columns are taken. A full top-k search of long rows is slow
-    on a CPU, so there a bound that at least k entries of a row reach is found first; only what reaches it is sorted
-    out. A GPU takes whole rows: few kernels and few waits for it matter more than the numbers it looks at.
+    Of equal entries at the boundary those of the lowest columns are taken. No entry may be NaN. A full top-k search of
+    long rows is slow on a CPU, so there a bound that at least k entries of a row reach is found first; only what
+    reaches it is sorted out. A GPU takes whole rows: few kernels and few waits for it matter more than the numbers it
+    looks at.
     """
     if k <= 0:
         return entries_above(block, float("inf"))

@@ -20,7 +20,6 @@ def csr(crow: Tensor, col: Tensor, values: Tensor) -> Tensor:
     size = crow.numel() - 1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")  # torch 2.11
         return torch.sparse_csr_tensor(crow.int(), col.int(), values, (size, size), check_invariants=False)
 
 

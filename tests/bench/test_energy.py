@@ -103,7 +103,7 @@ def test_between_two_readings_it_is_shared_by_time(monkeypatch: pytest.MonkeyPat
     shares.spend("fit", 0.02)
     shares.spend("graph", 0.04)
     shares.spend(None, 0.02)
-    assert (shares.joules("fit"), shares.joules("graph")) == (0.0, 0.0)
+    assert (shares.joules("fit"), shares.joules("graph")) == (None, None)
     shares.spend("fit", 0.02)  # a tenth of a second since the counter was read
     assert shares.joules("fit") == pytest.approx(4.0)
     assert shares.joules("graph") == pytest.approx(4.0)
@@ -154,16 +154,19 @@ def test_a_part_that_is_not_known_makes_the_sum_unknown(
 
 
 def test_a_counter_that_fails_on_the_way_is_not_guessed(monkeypatch: pytest.MonkeyPatch):
-    fake = install(monkeypatch)
+    fake, now = install(monkeypatch), 0.0
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
     meter = Meter(CUDA)
+    with meter.stage("features"):
+        fake.millijoules, now = fake.millijoules + 4000, now + 1
+    fake.fails_at = "energy"
     with meter.stage("fit"):
-        fake.fails_at = "energy"
+        fake.millijoules, now = fake.millijoules + 1000, now + 2
+    assert energies(meter) == {"features": 4.0, "fit": None}
     fake.fails_at = ""
     with meter.stage("predict"):
-        pass
-    with meter.stage("predict"):
-        fake.millijoules += 1000
-    assert energies(meter)["fit"] is None
+        fake.millijoules, now = fake.millijoules + 2000, now + 1
+    assert energies(meter) == {"features": 4.0, "fit": 1.0, "predict": 2.0}, "the next reading shows it"
 
 
 @pytest.mark.cuda

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from test_methods import SMALL
 
-from bench.numerics import set_up_torch
-from bench.order import Execution
 from methods.contract import CHECKS, Subject
 from methods.labels import predict_scores
 from methods.registry import METHODS
 from methods.testing import build, scenes
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_in_a_worker() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    set_up_torch(Execution())
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)

@@ -33,7 +33,9 @@ def test_threads_do_not_show(seed: int) -> None:
     def start(threads: int) -> torch.Tensor:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
-        return orthogonal_start(256, 576)
+        found = orthogonal_start(256, 576)
+        assert torch.get_num_threads() == threads
+        return found
 
     assert torch.equal(start(1), start(2))
 

@@ -67,8 +67,10 @@ def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkey
     monkeypatch.setattr("bench.run.context.torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("bench.numerics.set_up_torch", set_up.append)
     monkeypatch.setattr("methods.contract.violations", lambda subject: asked.append(subject.device) or {})
-    for options in ((), ("--device", "cuda:1")):
-        assert bench("check-method", "kmeans", "--set", "k=4", *options).code == 0
+    for options, place in (((), "cpu"), (("--device", "cuda:1"), "cuda:1")):
+        result = bench("check-method", "kmeans", "--set", "k=4", *options)
+        assert result.code == 0
+        assert f"promises kept on {place}" in result.out
     assert asked == ["cpu", "cuda:1"]
     assert len(set_up) == 1, "what makes CUDA deterministic"
 

@@ -253,33 +253,39 @@ def test_executors_by_name(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "jobs", "gpus", "count", "warned"),
+    ("devices", "jobs", "count", "torch", "at_once"),
     [
-        ("auto", 2, (), 2, True),
-        ("cuda", 3, (), 4, True),
-        ("auto", None, (), 2, False),  # one run at a time
-        ("auto", 2, (), 1, False),  # there is no other GPU
-        ("auto", 2, ("0", "1"), 2, False),
-        ("cpu", 2, (), 2, False),
-        ("cuda:1", 2, (), 2, False),  # as asked
+        (["auto"] * 4, 2, 2, "2.11.0+cu130", 2),
+        (["cuda", "cpu", "cuda"], 9, 4, "2.11.0", 2),
+        (["auto"] * 4, None, 2, "2.11.0", None),  # one run at a time
+        (["auto"], 4, 2, "2.11.0", None),
+        (["auto"] * 4, 2, 1, "2.11.0", None),  # there is no other GPU
+        (["auto"] * 4, 2, 2, "2.11.0+cpu", None),  # nor would one be used
+        (["cpu"] * 4, 2, 2, "2.11.0", None),
+        (["cuda:1"] * 4, 2, 2, "2.11.0", None),  # as asked
     ],
 )
 def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
-    lab: Lab,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    device: str,
-    jobs: int | None,
-    gpus: tuple[str, ...],
-    count: int,
-    warned: bool,
+    monkeypatch: pytest.MonkeyPatch, devices: list[str], jobs: int | None, count: int, torch: str, at_once: int | None
 ) -> None:
-    from bench.cli.run import make_executor
+    from bench.cli.checks import shared_gpu
 
-    monkeypatch.setattr("bench.cli.checks.environment", lambda: {"gpus": [{}] * count})
-    make_executor(Execution(executor="local", device=device), lab.store, jobs, gpus)
-    said = f"--jobs {jobs} without --gpus: all runs share the first of {count} GPUs"
-    assert (said in capsys.readouterr().err) == warned
+    here = {"gpus": [{}] * count, "packages": {"torch": torch}}
+    monkeypatch.setattr("bench.cli.checks.environment", lambda: here)
+    warning = shared_gpu(devices, jobs)
+    if at_once is None:
+        assert warning is None
+    else:
+        assert warning is not None
+        assert warning.startswith(f"{at_once} runs at a time share the first of {count} GPUs; --gpus ")
+
+
+def test_crowding_is_warned_of_before_a_run_and_in_a_dry_one(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"gpus": [{}] * 2, "packages": {"torch": "2.11.0"}}
+    monkeypatch.setattr("bench.cli.checks.environment", lambda: here)
+    assert "2 runs at a time share the first" in launch(SMALL, "--dry-run", "--jobs", 2)[0].err
+    assert "share the first" not in launch(SMALL, "--dry-run")[0].err
+    assert "share the first" not in launch(SMALL, "--dry-run", "--jobs", 2, "--device", "cpu")[0].err
 
 
 @pytest.mark.parametrize(

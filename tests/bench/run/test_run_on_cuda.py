@@ -13,7 +13,7 @@ from bench.run import execute
 from bench.run.stored import STATE_FILE
 from results.store import Store
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]
 if not torch.cuda.is_available():
     pytest.skip("no CUDA device", allow_module_level=True)
 
@@ -77,8 +77,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(make_order, store, tmp_p
 def test_a_fit_of_the_device_is_evaluated_alike_on_the_cpu(name, make_order, store, tmp_path: Path):
     order = make_order(name, METHODS[name], device="cuda")
     _, matrix = done(order, store)
-    record = store.run_folder(order.spec.run_id)
-    (record / "evaluations").rename(tmp_path / "evaluations")
+    folder = store.run_folder(order.spec.run_id)
+    (folder / "evaluations").rename(tmp_path / "evaluations")
     on_cpu = order.model_copy(update={"execution": order.execution.model_copy(update={"device": "cpu"})})
     _, found = done(on_cpu, store)
     assert np.abs(matrix - found).sum() <= 0.001 * matrix.sum()  # pixels half-way between two one-hot scores
