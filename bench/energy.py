@@ -79,11 +79,6 @@ class StageEnergy:
         return None if self._last is None or stage in self._waiting else self._joules.get(stage, 0.0)
 
 
-def sum_of_known(one: float | None, other: float | None) -> float | None:
-    """Energy of two parts; not known where that of one of them is not."""
-    return None if one is None or other is None else one + other
-
-
 def _open(device: torch.device | None) -> tuple[Any, Any]:
     """The library and the handle of a device; two times None where there is no counter to read."""
     if device is None or device.type != "cuda":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.energy import StageEnergy, sum_of_known
+from bench.energy import StageEnergy
 from bench.memory import ResidentPeak
 from results.record import StageCost
 
@@ -82,7 +82,7 @@ class Meter:
         stage.peak_rss = max(stage.peak_rss, cost.peak_rss)
         if cost.peak_device is not None:
             stage.peak_device = max(stage.peak_device or 0, cost.peak_device)
-        stage.foreign_j = sum_of_known(stage.foreign_j, cost.energy_j)
+        stage.foreign_j = _sum(stage.foreign_j, cost.energy_j)
         if cost.items is not None:
             stage.items = (stage.items or 0) + cost.items
         stage.reused |= cost.reused
@@ -120,8 +120,13 @@ class Meter:
 
     def _cost(self, stage: _Stage) -> StageCost:
         sums = {key: value for key, value in vars(stage).items() if key not in ("name", "foreign_j")}
-        energy = sum_of_known(self._energy.joules(stage.name), stage.foreign_j)
+        energy = _sum(self._energy.joules(stage.name), stage.foreign_j)
         return StageCost(stage=stage.name, energy_j=energy, **sums)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    """Energy of two parts; not known where that of one of them is not."""
+    return None if one is None or other is None else one + other
 
 
 def _cpu_seconds() -> float:

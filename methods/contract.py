@@ -58,7 +58,11 @@ class Subject:
 
     def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor:
         """Its scores of a batch of scenes, on the subject's device."""
-        return predict_scores(method, batch.to(torch.device(self.device)), self.labels)
+        return predict_scores(method, self.here(batch), self.labels)
+
+    def here(self, batch: PatchBatch) -> PatchBatch:
+        """A batch on the subject's device."""
+        return batch.to(torch.device(self.device))
 
 
 def facts(subject: Subject) -> None:
@@ -97,7 +101,7 @@ def labels(subject: Subject) -> None:
     if own is None:
         _demand(same_state(*fits) and not permuted.asked, "it looks at labels: declare uses_labels = True")
     elif known.labels_at_prediction:
-        batch = source.batch([0, 1]).to(torch.device(subject.device))
+        batch = subject.here(source.batch([0, 1]))
         scores = [predict_scores(fits[0], batch, labels) for labels in (own, permuted)]
         _demand(not torch.equal(*scores), "it declares labels_at_prediction, and labels do not change its scores")
     else:
@@ -153,7 +157,7 @@ def node_order(subject: Subject) -> None:
     Turning reverses the order of the nodes and keeps the distances between their places. Asked of methods with
     eigenfunctions, unless they decompose each image by itself, where signs are free.
     """
-    method, batch = subject.fit(), scenes()[0].batch([0]).to(torch.device(subject.device))
+    method, batch = subject.fit(), subject.here(scenes()[0].batch([0]))
     if not isinstance(method, Spectral) or getattr(method, "per_image", False):
         return
     turned = PatchBatch(
@@ -213,7 +217,7 @@ def not_finite(subject: Subject) -> None:
     with _expected((NumericalError, UserError), "a fit on features that hold NaN must be refused"):
         subject.fit(source, base=base)
     with _expected((NumericalError, UserError), "a prediction from features that hold NaN must be refused"):
-        method.predict(source.batch([0, 1]).to(torch.device(subject.device)))
+        method.predict(subject.here(source.batch([0, 1])))
 
 
 def constant_features(subject: Subject) -> None:

@@ -23,7 +23,7 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from bench.order import Execution
 
     for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is put back, or taken away again
         monkeypatch.delenv(name)
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn, matmul, memory = torch.backends.cudnn, torch.backends.cuda.matmul, torch.utils.deterministic
