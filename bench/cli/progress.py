@@ -26,6 +26,7 @@ def counted(title: str) -> Iterator[Callable[[int, int], None]]:
         task = progress.add_task(title, total=None)
 
         def update(done: int, total: int) -> None:
+            """Move the bar."""
             progress.update(task, completed=done, total=total)
 
         yield update

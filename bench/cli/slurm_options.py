@@ -41,6 +41,7 @@ def slurm_options(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
+        """The command, with the options gathered into one value."""
         stated = {parameter.name: given.pop(parameter.name) for parameter in added}
         return command(**given, slurm=stated_settings(stated))
 

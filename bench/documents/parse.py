@@ -98,6 +98,7 @@ class _Converter:
         self._open: set[int] = set()
 
     def convert(self, node: yaml.Node, path: str) -> Node:
+        """The node of our own that a YAML node at a path becomes."""
         where = f"{self._name}:{node.start_mark.line + 1}"
         self._count += 1
         if self._count > MAX_NODES or id(node) in self._open:

@@ -71,6 +71,7 @@ class Extraction:
         fill = self.backbone.fill
 
         def look(index: int) -> Look:
+            """One image, decoded and cut as the recipe says."""
             image = self.images.image(self.ids[index])
             height, width = image.shape[:2]
             shots = recipe.shots(index, height, width)

@@ -113,6 +113,7 @@ class SlurmExecutor:
 
     def _of(self, orders: dict[str, Order]) -> Callable[[Job], SlurmSettings]:
         def settings(job: Job) -> SlurmSettings:
+            """What the job's method, or its features, ask for."""
             order = orders[job.run_id]
             return self._settings(None if order.features_only else order.spec.method)
 

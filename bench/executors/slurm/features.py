@@ -24,6 +24,7 @@ class _Caches:
 
     @property
     def keys(self) -> frozenset[str]:
+        """Keys of all caches, of training and of views."""
         return self.training | self.views.keys()
 
 
