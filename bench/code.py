@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bench.fingerprint import fingerprint
-from datasets.registry import REGISTRY as DATA_SETS
-from methods.registry import REGISTRY as METHODS
-from methods.registry import method_facts
+from spectral_bench.bench.fingerprint import fingerprint
+from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
+from spectral_bench.methods.registry import REGISTRY as METHODS
+from spectral_bench.methods.registry import method_facts
 
-_BACKBONES = "bench.features.backbones.load"
-_LABELS = "bench.features.labels"
+_BACKBONES = "spectral_bench.bench.features.backbones.load"
+_LABELS = "spectral_bench.bench.features.labels"
+_SOURCES = "spectral_bench.bench.features.sources.opening"
 
 
 def fit_code(method: str, dataset: str) -> dict[str, str]:
@@ -17,9 +18,7 @@ def fit_code(method: str, dataset: str) -> dict[str, str]:
     The labels of patches are among them for a method that uses them.
     """
     labels = [_LABELS] if method_facts(method).uses_labels else []
-    return fingerprint(
-        [METHODS.module(method), DATA_SETS.module(dataset), _BACKBONES, "bench.features.sources.opening", *labels]
-    )
+    return fingerprint([METHODS.module(method), DATA_SETS.module(dataset), _BACKBONES, _SOURCES, *labels])
 
 
 def evaluation_code(method: str, dataset: str) -> dict[str, str]:
@@ -30,8 +29,8 @@ def evaluation_code(method: str, dataset: str) -> dict[str, str]:
             METHODS.module(method),
             DATA_SETS.module(dataset),
             _BACKBONES,
-            "bench.features.views",
-            "bench.run.looking",
+            "spectral_bench.bench.features.views",
+            "spectral_bench.bench.run.looking",
             *labels,
         ]
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 
-from common.errors import ConfigError
-from results.specification import View
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.specification import View
 
 
 def require_crf(views: Iterable[View]) -> None:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from bench.environment import environment
-from bench.outstanding import fit_outstanding, views_outstanding
-from bench.progress import LOG_FILE, tail
-from common.errors import StoreError, UserError
-from results.record import EvaluationRecord, Failure, FitRecord
+from spectral_bench.bench.environment import environment
+from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
+from spectral_bench.bench.progress import LOG_FILE, tail
+from spectral_bench.common.errors import StoreError, UserError
+from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
 
 if TYPE_CHECKING:
-    from bench.order import Order
-    from results.store import Store
+    from spectral_bench.bench.order import Order
+    from spectral_bench.results.store import Store
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

@@ -10,8 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.features.backbones import load_backbone
-from results.specification import BackboneSpec
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.results.specification import BackboneSpec
 
 
 def count_flops(work: Callable[[], object]) -> int:

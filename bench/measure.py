@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.energy import StageEnergy
-from bench.memory import ResidentPeak
-from results.record import StageCost
+from spectral_bench.bench.energy import StageEnergy
+from spectral_bench.bench.memory import ResidentPeak
+from spectral_bench.results.record import StageCost
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,10 @@ import platform
 import warnings
 from typing import TYPE_CHECKING
 
-from bench.environment import usable_cpus
+from spectral_bench.bench.environment import usable_cpus
 
 if TYPE_CHECKING:
-    from bench.order import Execution
+    from spectral_bench.bench.order import Execution
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 

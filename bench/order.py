@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from results.specification import FitSpec, View
+from spectral_bench.results.specification import FitSpec, View
 
 
 class Execution(BaseModel):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from common.errors import StoreError
+from spectral_bench.common.errors import StoreError
 
 
 @contextlib.contextmanager

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from bench.order import Order
-from common.errors import ConfigError
+from spectral_bench.bench.order import Order
+from spectral_bench.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from results.specification import View
-    from results.store import Store
+    from spectral_bench.results.specification import View
+    from spectral_bench.results.store import Store
 
 
 def read_order(path: Path) -> Order:

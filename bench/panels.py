@@ -12,32 +12,32 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.evaluation.counting import ScoredImage, assign
-from bench.evaluation.crf import crf_image, refine
-from bench.evaluation.labels import view_label
-from bench.extras import require_crf
-from bench.features import ViewItem
-from bench.features.batches import entries
-from bench.features.fresh import fresh_features
-from bench.run.context import resolve_device
-from bench.run.labels import labels_at_prediction
-from bench.run.looking import scored_images
-from bench.run.stored import load_fit
-from common.errors import StoreError
-from datasets import open_data
-from datasets.transforms import apply_crop
-from methods.interface import Spectral
-from results.contingency import ContingencyBuilder
-from results.panels import FUNCTIONS, Panel, scaled, write_panel
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign
+from spectral_bench.bench.evaluation.crf import crf_image, refine
+from spectral_bench.bench.evaluation.labels import view_label
+from spectral_bench.bench.extras import require_crf
+from spectral_bench.bench.features import ViewItem
+from spectral_bench.bench.features.batches import entries
+from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.run.context import resolve_device
+from spectral_bench.bench.run.labels import labels_at_prediction
+from spectral_bench.bench.run.looking import scored_images
+from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.common.errors import StoreError
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.transforms import apply_crop
+from spectral_bench.methods.interface import Spectral
+from spectral_bench.results.contingency import ContingencyBuilder
+from spectral_bench.results.panels import FUNCTIONS, Panel, scaled, write_panel
 
 if TYPE_CHECKING:
-    from common.geometry import Crop
-    from datasets.interface import DataRoots, ImageLoader
-    from methods.interface import PatchBatch, Segmenter
-    from reports.gallery.panels import WantedPanel
-    from results.record import EvaluationRecord, FitRecord
-    from results.specification import View
-    from results.store import Store
+    from spectral_bench.common.geometry import Crop
+    from spectral_bench.datasets.interface import DataRoots, ImageLoader
+    from spectral_bench.methods.interface import PatchBatch, Segmenter
+    from spectral_bench.reports.gallery.panels import WantedPanel
+    from spectral_bench.results.record import EvaluationRecord, FitRecord
+    from spectral_bench.results.specification import View
+    from spectral_bench.results.store import Store
 
 LONG_SIDE = 512  # pixels of the pictures that panels keep; labels and clusters keep their own size
 TOLERANCE = 0.01  # share of an image's pixels that may lie in other cells than when it was scored

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.evaluation.counting import assign
-from bench.features.fresh import fresh_features
-from bench.run.context import resolve_device
-from bench.run.looking import scored_images
-from bench.run.stored import load_fit
-from common.errors import StoreError
-from common.files import write_bytes
-from datasets.reading import image_header, read_image
-from results.specification import View
+from spectral_bench.bench.evaluation.counting import assign
+from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.run.context import resolve_device
+from spectral_bench.bench.run.looking import scored_images
+from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.datasets.reading import image_header, read_image
+from spectral_bench.results.specification import View
 
 if TYPE_CHECKING:
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
 _GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circle keep neighbouring hues apart
 

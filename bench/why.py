@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.plan.current import CurrentCode
-from bench.plan.held import Data, DataState, data_states
-from bench.plan.model import Condition
-from bench.plan.snapshot import Snapshot
-from bench.plan.states import Code, condition
-from results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
-from results.specification import FitSpec, View
-from results.store import Store
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.held import Data, DataState, data_states
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.plan.states import Code, condition
+from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
+from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.store import Store
 
 Change = Literal["changed", "new", "gone"]
 

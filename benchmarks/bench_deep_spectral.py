@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bench_graph_loss import make_batch
 
-from methods.deep_spectral.decompose import Decomposer
-from methods.deep_spectral.method import DeepSpectral
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.eigensolvers import Solver
-from methods.inputs import Standardiser, one_by_one
-from methods.interface import PatchBatch
+from spectral_bench.methods.deep_spectral.decompose import Decomposer
+from spectral_bench.methods.deep_spectral.method import DeepSpectral
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.eigensolvers import Solver
+from spectral_bench.methods.inputs import Standardiser, one_by_one
+from spectral_bench.methods.interface import PatchBatch
 
 IMAGES = 4  # decomposed in one call: divide the figures of a row by it
 SHAPES = {"4 vectors, 8 segments": (4, 8), "14 vectors, 24 segments": (14, 24)}

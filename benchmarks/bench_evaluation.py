@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from bench.evaluation.placement import Placement
-from bench.evaluation.resample import label_map
-from common.geometry import Crop
-from datasets.transforms import window_crops
-from results.contingency import Contingency, ContingencyBuilder
-from results.metrics import resampled_miou, score
-from results.record import ClassTable
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.resample import label_map
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import window_crops
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder
+from spectral_bench.results.metrics import resampled_miou, score
+from spectral_bench.results.record import ClassTable
 
 K = 256
 CAMVID = Placement((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))

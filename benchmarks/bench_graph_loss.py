@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from dense_graph_loss import dense_kernel, dense_loss
 
-from common.geometry import Crop
-from methods.graphs.batch import batch_kernel
-from methods.graphs.features import feature_graph
-from methods.graphs.pixels import pixel_graph
-from methods.interface import PatchBatch
-from methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.pixels import pixel_graph
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.objective import neuralef_loss, normalise_columns
 
 IMAGES, GRID, CHANNELS, OUTPUTS = 16, 30, 384, 256
 NEIGHBOURS, ALPHA, BETA, T = 256, 0.3, 0.08, 0.01

@@ -12,8 +12,8 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from methods.lloyd import lloyd
-from methods.seeding import seed_centres
+from spectral_bench.methods.lloyd import lloyd
+from spectral_bench.methods.seeding import seed_centres
 
 POINTS, WIDTH, CLUSTERS, ITERATIONS, ROUNDS = 100_000, 384, 256, 10, 5
 

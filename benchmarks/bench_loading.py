@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.features.pipeline import Extraction
-from bench.features.recipes import epoch_recipe
-from datasets.reading import read_image
-from datasets.synthetic.paint import paint_image
-from results.specification import Resize, Transform
+from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.bench.features.recipes import epoch_recipe
+from spectral_bench.datasets.reading import read_image
+from spectral_bench.datasets.synthetic.paint import paint_image
+from spectral_bench.results.specification import Resize, Transform
 
 CROPS = 60
 SETS = {

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import orthogonal
 
-from methods.neuralef import NeuralEF
-from methods.params import NeuralEFParams
-from methods.psi import OrthogonalHead
-from methods.testing import MemorySource, fit_context
+from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.params import NeuralEFParams
+from spectral_bench.methods.psi import OrthogonalHead
+from spectral_bench.methods.testing import MemorySource, fit_context
 
 GRID, CHANNELS, IMAGES = (22, 30), (64, 192, 320), 8
 

@@ -133,7 +133,7 @@ class Chaos:
 
 def content(folder: Path) -> dict[str, Any]:
     """What a store says, but for times, hosts and failures that were overcome."""
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
     store = Store.open(folder)
     said: dict[str, Any] = {}

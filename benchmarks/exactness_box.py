@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.spin.averages import Averages
-from methods.spin.network import FunctionNetwork
-from methods.spin.operators import Functions
-from methods.spin.step import spin_terms
-from methods.trainer import Cosine
+from spectral_bench.methods.spin.averages import Averages
+from spectral_bench.methods.spin.network import FunctionNetwork
+from spectral_bench.methods.spin.operators import Functions
+from spectral_bench.methods.spin.step import spin_terms
+from spectral_bench.methods.trainer import Cosine
 
 FUNCTIONS = 4
 LENGTH = math.pi

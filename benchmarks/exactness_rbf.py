@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, subspace_angles
 from torch import Tensor, nn
 
-from methods.graphs.kernel import DenseKernel
-from methods.objective import Penalty, neuralef_loss, normalise_columns
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.objective import Penalty, neuralef_loss, normalise_columns
 
 SIDES = (1.0, 0.65)
 WIDTH = 0.4

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.code import evaluation_code, fit_code
-from bench.environment import environment
-from bench.grid.load import load_grid
-from bench.plan.build import make_plan
-from bench.plan.model import PlannedRun
-from bench.run.evaluation import class_tables
-from datasets import data_info
-from results.contingency import Contingency
-from results.record import EvaluationRecord, FitRecord, HealthCheck, StageCost
-from results.specification import View
-from results.store import Store
+from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.bench.environment import environment
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.run.evaluation import class_tables
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.record import EvaluationRecord, FitRecord, HealthCheck, StageCost
+from spectral_bench.results.specification import View
+from spectral_bench.results.store import Store
 
 NOW = "2026-01-01T00:00:00+00:00"
 IMAGES, CLUSTERS, SEEDS = 100, 64, 5

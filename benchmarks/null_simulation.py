@@ -21,9 +21,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from common.seeds import SeedStreams
-from results.comparison import LEVEL, rank
-from results.statistics import holm, paired_difference, summarise
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.results.comparison import LEVEL, rank
+from spectral_bench.results.statistics import holm, paired_difference, summarise
 
 SEEDS = (5, 10)
 ROWS = (2, 5, 10)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from common.errors import StoreError
+from spectral_bench.common.errors import StoreError
 
 
 @contextlib.contextmanager

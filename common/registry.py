@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 
 class Registry:

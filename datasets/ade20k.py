@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datasets.files import FileDataSet
-from datasets.interface import DataInfo
-from datasets.listing import Listing, list_folder
-from datasets.tables import class_set, load_table
+from spectral_bench.datasets.files import FileDataSet
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.tables import class_set, load_table
 
 _ROWS = load_table("ade20k")
 _FOLDERS = {"train": "training", "val": "validation"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datasets.files import FileDataSet
-from datasets.interface import ClassSet, DataInfo
-from datasets.listing import Listing, list_folder
-from datasets.reading import IMAGE_SUFFIXES
+from spectral_bench.datasets.files import FileDataSet
+from spectral_bench.datasets.interface import ClassSet, DataInfo
+from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.reading import IMAGE_SUFFIXES
 
 CLASSES: dict[str, tuple[int, int, int]] = {
     "sky": (128, 128, 128),

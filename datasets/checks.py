@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common.errors import DataError
-from datasets.listing import Listing
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.listing import Listing
 
 _THREADS = 4
 

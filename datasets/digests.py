@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datasets.interface import LabelLoader
+from spectral_bench.datasets.interface import LabelLoader
 
 
 def label_files(labels: LabelLoader) -> str:

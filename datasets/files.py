@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import DataError
-from common.names import unknown
-from datasets.checks import pairing_problems, size_problem, size_problems, sizes
-from datasets.interface import DataInfo, DataRoots
-from datasets.listing import Listing
-from datasets.reading import image_header, label_header, read_image, read_label, require_range
-from datasets.roots import find_folder
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.names import unknown
+from spectral_bench.datasets.checks import pairing_problems, size_problem, size_problems, sizes
+from spectral_bench.datasets.interface import DataInfo, DataRoots
+from spectral_bench.datasets.listing import Listing
+from spectral_bench.datasets.reading import image_header, label_header, read_image, read_label, require_range
+from spectral_bench.datasets.roots import find_folder
 
 
 class FileImages:

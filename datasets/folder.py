@@ -11,11 +11,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.errors import DataError
-from datasets.files import FileDataSet
-from datasets.interface import ClassSet, DataInfo, DataRoots
-from datasets.listing import Listing, list_folder
-from datasets.reading import IMAGE_SUFFIXES, read_label
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileDataSet
+from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
+from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.reading import IMAGE_SUFFIXES, read_label
 
 Level = Annotated[int, Field(ge=0, le=255)]
 RawId = Annotated[int, Field(ge=0, le=65535)]

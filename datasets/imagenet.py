@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import DataError
-from datasets.files import FileDataSet, FileLabels
-from datasets.interface import DataInfo
-from datasets.listing import Listing, list_folder
-from datasets.reading import IMAGE_MODES, read_image
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileDataSet, FileLabels
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.reading import IMAGE_MODES, read_image
 
 
 class ImageNet(FileDataSet):

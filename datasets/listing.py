@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.errors import DataError
+from spectral_bench.common.errors import DataError
 
 
 @dataclass(frozen=True)

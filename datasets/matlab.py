@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import DataError
+from spectral_bench.common.errors import DataError
 
 VARIABLE = "LabelMap"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import DataError
-from datasets.files import FileDataSet, FileLabels
-from datasets.interface import DataInfo
-from datasets.listing import Listing, from_list, read_text
-from datasets.matlab import label_map_size, read_label_map
-from datasets.reading import label_header, read_label
-from datasets.tables import class_set, load_table
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileDataSet, FileLabels
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.datasets.listing import Listing, from_list, read_text
+from spectral_bench.datasets.matlab import label_map_size, read_label_map
+from spectral_bench.datasets.reading import label_header, read_label
+from spectral_bench.datasets.tables import class_set, load_table
 
 _ROWS = load_table("pascal_context")
 N_ORIGINAL = 459

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.errors import DataError
-from common.files import write_bytes
-from datasets.interface import DataSet
-from datasets.pascal_context import CONVERTED, PascalContext
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.datasets.interface import DataSet
+from spectral_bench.datasets.pascal_context import CONVERTED, PascalContext
 
 Progress = Callable[[int, int], None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from common.registry import Registry
-from datasets.interface import DataInfo, DataRoots, DataSet
+from spectral_bench.common.registry import Registry
+from spectral_bench.datasets.interface import DataInfo, DataRoots, DataSet
 
 FOLDER = "folder:"
 
@@ -22,13 +22,13 @@ class DataRegistry(Registry):
 REGISTRY = DataRegistry(
     "data set",
     {
-        "synthetic": "datasets.synthetic:Synthetic",
-        "camvid": "datasets.camvid:CamVid",
-        "pascal_context": "datasets.pascal_context:PascalContext",
-        "cityscapes": "datasets.cityscapes:Cityscapes",
-        "ade20k": "datasets.ade20k:ADE20K",
-        "imagenet": "datasets.imagenet:ImageNet",
-        "folder": "datasets.folder:FolderDataSet",
+        "synthetic": "spectral_bench.datasets.synthetic:Synthetic",
+        "camvid": "spectral_bench.datasets.camvid:CamVid",
+        "pascal_context": "spectral_bench.datasets.pascal_context:PascalContext",
+        "cityscapes": "spectral_bench.datasets.cityscapes:Cityscapes",
+        "ade20k": "spectral_bench.datasets.ade20k:ADE20K",
+        "imagenet": "spectral_bench.datasets.imagenet:ImageNet",
+        "folder": "spectral_bench.datasets.folder:FolderDataSet",
     },
     group="spectral_bench.datasets",
 )
@@ -50,7 +50,7 @@ def data_info(name: str) -> DataInfo:
         DataError: the YAML file of a user's data set is missing or not valid.
     """
     if name.startswith(FOLDER):
-        from datasets.folder import describe
+        from spectral_bench.datasets.folder import describe
 
         return describe(Path(name.removeprefix(FOLDER)))
     return cast(DataInfo, REGISTRY.load(name).info)
@@ -68,7 +68,7 @@ def open_data(name: str, roots: DataRoots) -> DataSet:
         DataError: no root holds its folder, or the YAML file of a user's data set is missing or not valid.
     """
     if name.startswith(FOLDER):
-        from datasets.folder import FolderDataSet
+        from spectral_bench.datasets.folder import FolderDataSet
 
         return FolderDataSet(roots, Path(name.removeprefix(FOLDER)))
     return cast(DataSet, REGISTRY.load(name)(roots))

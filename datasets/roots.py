@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.errors import DataError
-from datasets.interface import DataInfo, DataRoots
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.interface import DataInfo, DataRoots
 
 
 def find_folder(info: DataInfo, roots: DataRoots, also: tuple[str, ...] = ()) -> Path:

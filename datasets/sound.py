@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datasets.interface import DataSet
-from datasets.listing import require_none
+from spectral_bench.datasets.interface import DataSet
+from spectral_bench.datasets.listing import require_none
 
 
 def require_sound(data: DataSet, split: str, *, labels: bool = True) -> None:

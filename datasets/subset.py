@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from common.errors import DataError
+from spectral_bench.common.errors import DataError
 
 SALT = "subset-1"
 

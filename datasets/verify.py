@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from common.errors import DataError
-from datasets.files import FileDataSet
-from datasets.interface import DataSet, ImageLoader, LabelLoader
-from datasets.subset import subset
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileDataSet
+from spectral_bench.datasets.interface import DataSet, ImageLoader, LabelLoader
+from spectral_bench.datasets.subset import subset
 
 Progress = Callable[[int, int], None]
 _Loaders = tuple[ImageLoader, LabelLoader | None]

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.health import clusters_in_use
-from methods.inputs import require_finite, require_patches
-from methods.interface import FitContext, Params, PatchBatch, PatchSource
+from spectral_bench.methods.health import clusters_in_use
+from spectral_bench.methods.inputs import require_finite, require_patches
+from spectral_bench.methods.interface import FitContext, Params, PatchBatch, PatchSource
 
 
 class RandomDirectionsParams(Params):

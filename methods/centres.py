@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, RunInterrupted
-from methods.health import Check, collapse_check
-from methods.inputs import require_finite, require_patches
-from methods.interface import FitContext, PatchSource
-from methods.lloyd import Clustering, cluster, squared_distances
-from methods.params import CentreParams, LloydParams
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.health import Check, collapse_check
+from spectral_bench.methods.inputs import require_finite, require_patches
+from spectral_bench.methods.interface import FitContext, PatchSource
+from spectral_bench.methods.lloyd import Clustering, cluster, squared_distances
+from spectral_bench.methods.params import CentreParams, LloydParams
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, RunInterrupted, UserError
-from methods.errors import NumericalError
-from methods.interface import PatchBatch, Segmenter, Spectral
-from methods.labels import predict_scores
-from methods.registry import base_params, complete_params, load_method, method_facts
-from methods.testing import MemoryCheckpoint, MemoryLabels, MemorySource, build, fit, same_state, scenes, stop_after
+from spectral_bench.common.errors import ConfigError, RunInterrupted, UserError
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
+from spectral_bench.methods.labels import predict_scores
+from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
+from spectral_bench.methods.testing import (
+    MemoryCheckpoint,
+    MemoryLabels,
+    MemorySource,
+    build,
+    fit,
+    same_state,
+    scenes,
+    stop_after,
+)
 
 
 class ContractViolation(AssertionError):

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.errors import ConfigError
-from common.names import unknown
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.lobpcg import GUARD, LEAST, lobpcg
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.lobpcg import GUARD, LEAST, lobpcg
 
 Solver = Literal["eigh", "arpack", "lobpcg"]
 

@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from methods.interface import PatchBatch, PatchSource
+from spectral_bench.methods.interface import PatchBatch, PatchSource
 
 LEAST_CLUSTERS = 2
 LEAST_SPREAD = 0.2  # fits without noise, which collapse, stay below 0.1; sound ones lie at 0.9 and above

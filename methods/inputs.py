@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
-from methods.errors import NumericalError
-from methods.interface import PatchBatch, PatchSource, Statistics
-from methods.params import FeatureInput
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.interface import PatchBatch, PatchSource, Statistics
+from spectral_bench.methods.params import FeatureInput
 
 _NEGLIGIBLE = 1e-6  # deviation of a channel in units of its mean that rounding alone explains
 _SHORTEST = 1e-12  # features shorter than this are not scaled up to length 1

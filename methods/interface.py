@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 import torch
 from torch import Tensor
 
-from common.geometry import Crop
-from common.seeds import SeedStreams
-from methods.params import Params
+from spectral_bench.common.geometry import Crop
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.params import Params
 
 if TYPE_CHECKING:
-    from methods.graphs.kernel import Kernel
+    from spectral_bench.methods.graphs.kernel import Kernel
 
 
 @dataclass(frozen=True)

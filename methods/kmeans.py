@@ -6,11 +6,11 @@ from typing import Self
 
 from torch import Tensor
 
-from methods.centres import Centres, fit_centres, sample_size
-from methods.health import Check
-from methods.inputs import Standardiser, by_chunks, feature_input
-from methods.interface import FitContext, PatchBatch, PatchSource
-from methods.params import KMeansParams
+from spectral_bench.methods.centres import Centres, fit_centres, sample_size
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.inputs import Standardiser, by_chunks, feature_input
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.params import KMeansParams
 
 
 class KMeans:

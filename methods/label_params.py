@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from methods.params import NeuralEFParams, Params
+from spectral_bench.methods.params import NeuralEFParams, Params
 
 _CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"
 

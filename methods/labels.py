@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from methods.interface import FitContext, LabelReader, LabelSource, PatchBatch, Segmenter
+    from spectral_bench.methods.interface import FitContext, LabelReader, LabelSource, PatchBatch, Segmenter
 
 VOID = -1
 

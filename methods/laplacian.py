@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from methods.eigensolvers import (
+from spectral_bench.methods.eigensolvers import (
     DEFLATION,
     Eigenpairs,
     Solver,
@@ -17,9 +17,9 @@ from methods.eigensolvers import (
     largest_eigenpairs_of_sparse,
     residuals,
 )
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.graphs.kernel import inverse_root, normalised
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.kernel import inverse_root, normalised
 
 
 def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:

@@ -7,12 +7,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from methods.health import Check, clusters_in_use, training_scores
-from methods.inputs import images_of, require_finite, require_patches, standardisation
-from methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
-from methods.label_params import LinearProbeParams
-from methods.labels import batch_labels, classifier, cross_entropy, require_classes
-from methods.trainer import Budget, Cosine, Step, train
+from spectral_bench.methods.health import Check, clusters_in_use, training_scores
+from spectral_bench.methods.inputs import images_of, require_finite, require_patches, standardisation
+from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
+from spectral_bench.methods.label_params import LinearProbeParams
+from spectral_bench.methods.labels import batch_labels, classifier, cross_entropy, require_classes
+from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 
 class _Probe(nn.Module):

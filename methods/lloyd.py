@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.seeds import SeedStreams
-from methods.seeding import seed_centres
-from methods.threads import side_by_side
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.seeding import seed_centres
+from spectral_bench.methods.threads import side_by_side
 
 _CHUNK = 2**19  # numbers in a chunk of points or distances
 _DEVICE_CHUNK = 2**26  # the same on CUDA

@@ -13,7 +13,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from methods.errors import NumericalError
+from spectral_bench.methods.errors import NumericalError
 
 Array = NDArray[np.float64]
 

@@ -10,16 +10,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from methods.errors import NumericalError
-from methods.graphs.batch import kernel_of
-from methods.graphs.kernel import Kernel
-from methods.health import Check, assignment_spread, clusters_in_use, training_scores
-from methods.inputs import images_of, one_by_one, require_finite, require_patches
-from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
-from methods.params import NeuralEFParams
-from methods.psi import Psi
-from methods.trainer import Budget, Cosine, Step, train
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.kernel import Kernel
+from spectral_bench.methods.health import Check, assignment_spread, clusters_in_use, training_scores
+from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
+from spectral_bench.methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
+from spectral_bench.methods.params import NeuralEFParams
+from spectral_bench.methods.psi import Psi
+from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 _GRAPH = "graph_statistics."  # mean and deviation of a level, in the state
 

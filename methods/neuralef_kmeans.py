@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import ConfigError, RunInterrupted
-from methods.centres import Centres, fit_centres, sample_size
-from methods.graphs.kernel import Kernel
-from methods.health import Check
-from methods.interface import FitContext, PatchBatch, PatchSource
-from methods.neuralef import NeuralEF
-from methods.params import NeuralEFKMeansParams, NeuralEFParams
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.centres import Centres, fit_centres, sample_size
+from spectral_bench.methods.graphs.kernel import Kernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.params import NeuralEFKMeansParams, NeuralEFParams
 
 _BASE = "base."
 

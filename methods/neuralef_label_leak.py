@@ -12,11 +12,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from methods.interface import FitContext, PatchBatch, PatchSource
-from methods.label_params import NeuralEFLabelLeakParams
-from methods.labels import batch_labels, classifier, cross_entropy, require_labels
-from methods.neuralef import NeuralEF
-from methods.trainer import Step
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.label_params import NeuralEFLabelLeakParams
+from spectral_bench.methods.labels import batch_labels, classifier, cross_entropy, require_labels
+from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.trainer import Step
 
 _HEAD = "label_head."
 

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs.kernel import Kernel
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.kernel import Kernel
 
 Penalty = Literal["fixed", "ratio"]
 Normalisation = Literal["clamped", "full", "none"]

@@ -7,11 +7,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
-from methods.inputs import require_patches
-from methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
-from methods.label_params import OracleParams
-from methods.labels import require_classes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.inputs import require_patches
+from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
+from spectral_bench.methods.label_params import OracleParams
+from spectral_bench.methods.labels import require_classes
 
 
 class Oracle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.threads import one_thread
+from spectral_bench.methods.threads import one_thread
 
 _GRID = 2.0**30  # steps in 1: finer than float32 is, and much coarser than the rounding of float64
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.inputs import standardisation
-from methods.interface import Statistics
-from methods.orthogonal import orthogonal_start
+from spectral_bench.methods.inputs import standardisation
+from spectral_bench.methods.interface import Statistics
+from spectral_bench.methods.orthogonal import orthogonal_start
 
 
 class LinearAttention(nn.Module):

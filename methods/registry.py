@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from common.errors import ConfigError
-from common.names import unknown
-from common.registry import Registry
-from methods import label_params as _label_params
-from methods import params as _params
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.nystrom.params import NystromParams
-from methods.params import Params
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import Registry
+from spectral_bench.methods import label_params as _label_params
+from spectral_bench.methods import params as _params
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.nystrom.params import NystromParams
+from spectral_bench.methods.params import Params
 
 if TYPE_CHECKING:
-    from methods.interface import Segmenter
+    from spectral_bench.methods.interface import Segmenter
 
 
 @dataclass(frozen=True)
@@ -57,47 +57,47 @@ def _entry(path: str, name: str, summary: str, params: type[Params], **facts: An
 
 METHODS: Mapping[str, _Entry] = dict(
     (
-        _entry("methods.kmeans:KMeans", "kmeans", "k-means on patch features", _params.KMeansParams),
+        _entry("spectral_bench.methods.kmeans:KMeans", "kmeans", "k-means on patch features", _params.KMeansParams),
         _entry(
-            "methods.neuralef:NeuralEF",
+            "spectral_bench.methods.neuralef:NeuralEF",
             "neuralef",
             "a network trained to approximate the eigenfunctions of a patch kernel, made discrete by Gumbel-softmax",
             _params.NeuralEFParams,
         ),
         _entry(
-            "methods.neuralef_kmeans:NeuralEFKMeans",
+            "spectral_bench.methods.neuralef_kmeans:NeuralEFKMeans",
             "neuralef_kmeans",
             "k-means on the hidden features of a stored NeuralEF fit",
             _params.NeuralEFKMeansParams,
             fit_from="neuralef",
         ),
         _entry(
-            "methods.deep_spectral.method:DeepSpectral",
+            "spectral_bench.methods.deep_spectral.method:DeepSpectral",
             "deep_spectral",
             "eigenvectors of each image's own graph cut it into segments, which k-means clusters over the data set",
             DeepSpectralParams,
         ),
         _entry(
-            "methods.nystrom.method:Nystrom",
+            "spectral_bench.methods.nystrom.method:Nystrom",
             "nystrom",
             "spectral clustering of patches sampled from the data set, extended to all others",
             NystromParams,
         ),
         _entry(
-            "methods.spin.method:Spin",
+            "spectral_bench.methods.spin.method:Spin",
             "spin",
             "a network trained to be the ordered eigenfunctions of a patch kernel (SpIN), and k-means on them",
             _params.SpinParams,
         ),
         _entry(
-            "methods.neuralef_label_leak:NeuralEFLabelLeak",
+            "spectral_bench.methods.neuralef_label_leak:NeuralEFLabelLeak",
             "neuralef_label_leak",
             "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",
             _label_params.NeuralEFLabelLeakParams,
             uses_labels=True,
         ),
         _entry(
-            "methods.linear_probe:LinearProbe",
+            "spectral_bench.methods.linear_probe:LinearProbe",
             "linear_probe",
             "a linear classifier of patch features trained with labels, a ceiling",
             _label_params.LinearProbeParams,
@@ -105,7 +105,7 @@ METHODS: Mapping[str, _Entry] = dict(
             classes_as_clusters=True,
         ),
         _entry(
-            "methods.oracle:Oracle",
+            "spectral_bench.methods.oracle:Oracle",
             "oracle",
             "the labels of the evaluated images at patch resolution, the ceiling of any method",
             _label_params.OracleParams,

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from methods.threads import one_thread
+from spectral_bench.methods.threads import one_thread
 
 _SEEDING_POINTS = 64  # points a cluster that seeding looks at
 _SEEDING_WIDTH = 64  # dimensions that seeding looks at

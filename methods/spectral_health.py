@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs.kernel import DenseKernel, Kernel
-from methods.health import Check
-from methods.interface import PatchBatch, Spectral
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.interface import PatchBatch, Spectral
 
 MOST_EXACT_NODES = 4096  # dense float64 eigenvectors of more take minutes and gigabytes
 LEAST_VARYING = 2

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.geometry import Crop
-from common.seeds import SeedStreams
-from methods.interface import (
+from spectral_bench.common.geometry import Crop
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.interface import (
     CheckpointFolder,
     FitContext,
     LabelSource,
@@ -25,7 +25,7 @@ from methods.interface import (
     Segmenter,
     Statistics,
 )
-from methods.registry import base_params, complete_params, load_method, method_facts
+from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
 
 
 class MemorySource:

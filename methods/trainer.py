@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from common.errors import ConfigError, RunInterrupted
-from methods.errors import NumericalError
-from methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 
 CURVE_POINTS = 200  # of a training curve
 

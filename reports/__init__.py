@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.api import RENDERERS, build_published_table, build_table, build_tables, render
-from reports.table import Table
+from spectral_bench.reports.api import RENDERERS, build_published_table, build_table, build_tables, render
+from spectral_bench.reports.table import Table
 
 if TYPE_CHECKING:
-    from reports.write import write_all
+    from spectral_bench.reports.write import write_all
 
 __all__ = ["RENDERERS", "Table", "build_published_table", "build_table", "build_tables", "render", "write_all"]
 
@@ -16,7 +16,7 @@ __all__ = ["RENDERERS", "Table", "build_published_table", "build_table", "build_
 def __getattr__(name: str) -> Any:
     """Load what draws figures only when it is asked for: tables alone need no matplotlib."""
     if name == "write_all":
-        from reports.write import write_all
+        from spectral_bench.reports.write import write_all
 
         return write_all
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

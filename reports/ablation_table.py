@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
-from reports.ablations import Ablation, Compared, ablations, compare
-from reports.cells import score_cell
-from reports.collect import Entry
-from reports.main_table import METRICS
-from reports.renderers.tex_escape import label
-from reports.settings import SETTING_COLUMNS, setting_cells
-from reports.table import Cell, Column, NoteBook, Row, State, Table
-from results.comparison import MIN_SEEDS, verdict
-from results.statistics import PairedDifference
+from spectral_bench.reports.ablations import Ablation, Compared, ablations, compare
+from spectral_bench.reports.cells import score_cell
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
+from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.statistics import PairedDifference
 
 COMPARED = ("mIoU", "accuracy")
 

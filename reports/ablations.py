@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.cells import Metric, seed_values
-from reports.collect import Entry
-from results.statistics import PairedDifference, holm, paired_difference
+from spectral_bench.reports.cells import Metric, seed_values
+from spectral_bench.reports.collect import Entry
+from spectral_bench.results.statistics import PairedDifference, holm, paired_difference
 
 
 @dataclass(frozen=True)

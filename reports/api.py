@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common.errors import UserError
-from common.names import unknown
-from reports.ablation_table import ablation_tables
-from reports.collect import Changed, Entry, collect
-from reports.cost_table import cost_table
-from reports.health_table import health_table
-from reports.images import Intervals, image_intervals
-from reports.main_table import main_table
-from reports.overview_table import overview_table
-from reports.per_class_table import per_class_tables
-from reports.published.table import published_table
-from reports.renderers.csv import render_csv
-from reports.renderers.latex import render_latex, render_standalone
-from reports.renderers.markdown import render_markdown
-from reports.source import Source
-from reports.table import Table
-from results.published import load_published
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.names import unknown
+from spectral_bench.reports.ablation_table import ablation_tables
+from spectral_bench.reports.collect import Changed, Entry, collect
+from spectral_bench.reports.cost_table import cost_table
+from spectral_bench.reports.health_table import health_table
+from spectral_bench.reports.images import Intervals, image_intervals
+from spectral_bench.reports.main_table import main_table
+from spectral_bench.reports.overview_table import overview_table
+from spectral_bench.reports.per_class_table import per_class_tables
+from spectral_bench.reports.published.table import published_table
+from spectral_bench.reports.renderers.csv import render_csv
+from spectral_bench.reports.renderers.latex import render_latex, render_standalone
+from spectral_bench.reports.renderers.markdown import render_markdown
+from spectral_bench.reports.source import Source
+from spectral_bench.reports.table import Table
+from spectral_bench.results.published import load_published
 
 RENDERERS: dict[str, Callable[[Table], str]] = {
     "markdown": render_markdown,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reports.collect import LABELS_SYMBOL, Entry, SeedResult
-from reports.table import Cell, NoteBook, State
-from results.metrics import Scores
-from results.statistics import summarise
+from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, SeedResult
+from spectral_bench.reports.table import Cell, NoteBook, State
+from spectral_bench.results.metrics import Scores
+from spectral_bench.results.statistics import summarise
 
 _WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
 _REASON_LENGTH = 160

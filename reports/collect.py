@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from common.errors import StoreError, UserError
-from common.names import unknown
-from reports.source import Source
-from reports.table import State
-from reports.versions import Version, versions
-from results.manifest import Manifest, ManifestRow
-from results.metrics import Scores, score
-from results.record import ClassTable, EvaluationRecord, FitRecord
-from results.specification import Matching, Protocol
+from spectral_bench.common.errors import StoreError, UserError
+from spectral_bench.common.names import unknown
+from spectral_bench.reports.source import Source
+from spectral_bench.reports.table import State
+from spectral_bench.reports.versions import Version, versions
+from spectral_bench.results.manifest import Manifest, ManifestRow
+from spectral_bench.results.metrics import Scores, score
+from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
+from spectral_bench.results.specification import Matching, Protocol
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""

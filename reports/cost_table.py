@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.cells import mean_cell, peak_cell
-from reports.collect import Entry, SeedResult, distinct
-from reports.costs import FEATURES_STAGE, run_cost
-from reports.hardware import entry_hardware, unlike_marks
-from reports.settings import SETTING_COLUMNS, setting_cells
-from reports.table import Cell, Column, NoteBook, Row, Table
-from results.record import BASE_STAGE, StageCost
+from spectral_bench.reports.cells import mean_cell, peak_cell
+from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.costs import FEATURES_STAGE, run_cost
+from spectral_bench.reports.hardware import entry_hardware, unlike_marks
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.results.record import BASE_STAGE, StageCost
 
 _ORDER = {
     name: place

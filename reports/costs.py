@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.collect import SeedResult
-from results.record import StageCost
+from spectral_bench.reports.collect import SeedResult
+from spectral_bench.results.record import StageCost
 
 FEATURES_STAGE = "features"
 HEALTH_STAGE = "health"

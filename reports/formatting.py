@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from reports.table import Cell, Column, Kind, State, Table
+from spectral_bench.reports.table import Cell, Column, Kind, State, Table
 
 NO_VALUE = "–"
 _MAX_DECIMALS = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.collect import Entry
-from reports.table import NoteBook
-from results.record import FitRecord
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.table import NoteBook
+from spectral_bench.results.record import FitRecord
 
 
 def hardware(record: FitRecord) -> str | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.collect import Entry, SeedResult, distinct
-from reports.settings import SETTING_COLUMNS, setting_cells
-from reports.table import Cell, Column, NoteBook, Row, Table
-from results.record import HealthCheck
-from results.statistics import summarise
+from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.statistics import summarise
 
 LABELS = {
     "graph_patches": "patches looked at",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.collect import Entry
-from reports.source import Source
-from reports.table import Cell, Column
-from results.bootstrap import ImageInterval, bootstrap_miou
-from results.statistics import summarise
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.source import Source
+from spectral_bench.reports.table import Cell, Column
+from spectral_bench.results.bootstrap import ImageInterval, bootstrap_miou
+from spectral_bench.results.statistics import summarise
 
 COLUMN = Column("mIoU_images", "mIoU, images", "percent", "higher", "interval")
 REMARK = (

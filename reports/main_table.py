@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
-from reports.collect import Entry, SeedResult, distinct
-from reports.costs import run_cost
-from reports.hardware import entry_hardware, unlike_marks
-from reports.images import COLUMN, REMARK, Intervals, image_cell
-from reports.ranking import emphasise
-from reports.settings import SETTING_COLUMNS, setting_cells
-from reports.table import Cell, Column, NoteBook, Row, Table
-from results.record import BASE_STAGE
+from spectral_bench.reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
+from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.hardware import entry_hardware, unlike_marks
+from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
+from spectral_bench.reports.ranking import emphasise
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.results.record import BASE_STAGE
 
 METRICS: dict[str, tuple[str, Metric]] = {
     "mIoU": ("mIoU", lambda scores: scores.miou),

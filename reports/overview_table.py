@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.ablation_table import value_text
-from reports.cells import label_marks, score_cell
-from reports.collect import Entry, alike, distinct
-from reports.main_table import METRICS
-from reports.ranking import emphasise
-from reports.settings import matching_words, split_words
-from reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.ablation_table import value_text
+from spectral_bench.reports.cells import label_marks, score_cell
+from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.ranking import emphasise
+from spectral_bench.reports.settings import matching_words, split_words
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 
 SHOWN = ("mIoU", "accuracy")
 _PLACES = ("dataset", "train_dataset", "backbone")  # settings that the place in this table tells

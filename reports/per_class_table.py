@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.cells import label_marks, stale_marks, worst_state
-from reports.collect import Entry, alike, distinct
-from reports.settings import SETTING_COLUMNS, setting_cells
-from reports.table import Cell, Column, NoteBook, Row, State, Table
-from results.metrics import Scores
-from results.statistics import summarise
+from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
+from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
+from spectral_bench.results.metrics import Scores
+from spectral_bench.results.statistics import summarise
 
 _FACTS = ("grid", "dataset", "train_dataset", "backbone", "protocol", "split", "classes", "matching", "images")
 _FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)

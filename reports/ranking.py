@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reports.cells import Metric, seed_values
-from reports.collect import Entry, alike
-from reports.table import NoteBook, Row
-from results.comparison import MIN_SEEDS, rank
+from spectral_bench.reports.cells import Metric, seed_values
+from spectral_bench.reports.collect import Entry, alike
+from spectral_bench.reports.table import NoteBook, Row
+from spectral_bench.results.comparison import MIN_SEEDS, rank
 
 _NAMED = 4
 

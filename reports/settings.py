@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from reports.cells import label_marks, setting_cell, stale_marks
-from reports.collect import Entry
-from reports.table import Cell, Column, NoteBook
-from results.specification import Matching, Protocol
+from spectral_bench.reports.cells import label_marks, setting_cell, stale_marks
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.table import Cell, Column, NoteBook
+from spectral_bench.results.specification import Matching, Protocol
 
 MATCHING_WORDS: dict[Matching, str] = {
     "majority": "majority, many-to-one",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from results.contingency import Contingency
-from results.manifest import Manifest
-from results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.manifest import Manifest
+from spectral_bench.results.record import EvaluationRecord, FitRecord
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from results.record import EvaluationRecord, FitRecord, files_seen
+from spectral_bench.results.record import EvaluationRecord, FitRecord, files_seen
 
 Record = FitRecord | EvaluationRecord
 

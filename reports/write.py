@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from common.files import write_bytes
-from reports.api import RENDERERS, all_tables
-from reports.collect import Changed, Entry, collect, distinct
-from reports.figures.all import all_figures, caption
-from reports.figures.style import FORMATS, rendered
-from reports.gallery.choice import galleries
-from reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
-from reports.html.page import render_html
-from reports.images import Intervals, image_intervals
-from reports.published.table import published_table
-from reports.renderers.macros import render_macros
-from reports.renderers.markdown import escape
-from reports.renderers.tex_escape import label
-from reports.source import Source
-from reports.table import Table
-from results.bootstrap import ImageInterval
-from results.published import load_published
+from spectral_bench.common.files import write_bytes
+from spectral_bench.reports.api import RENDERERS, all_tables
+from spectral_bench.reports.collect import Changed, Entry, collect, distinct
+from spectral_bench.reports.figures.all import all_figures, caption
+from spectral_bench.reports.figures.style import FORMATS, rendered
+from spectral_bench.reports.gallery.choice import galleries
+from spectral_bench.reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.images import Intervals, image_intervals
+from spectral_bench.reports.published.table import published_table
+from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.reports.renderers.markdown import escape
+from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.source import Source
+from spectral_bench.reports.table import Table
+from spectral_bench.results.bootstrap import ImageInterval
+from spectral_bench.results.published import load_published
 
 Progress = Callable[[str, int, int], None]
 FILES = {"markdown": ".md", "latex": ".tex", "standalone": "-standalone.tex", "csv": ".csv"}

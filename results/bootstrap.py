@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.seeds import SeedStreams
-from results.contingency import Contingency
-from results.metrics import resampled_miou
-from results.record import ClassTable
-from results.statistics import CONFIDENCE
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.metrics import resampled_miou
+from spectral_bench.results.record import ClassTable
+from spectral_bench.results.statistics import CONFIDENCE
 
 RESAMPLES = 1000
 

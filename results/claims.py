@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import StoreError
+from spectral_bench.common.errors import StoreError
 
 LOCK_FILE = "claim.lock"
 OWNER_FILE = "claim.json"

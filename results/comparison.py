@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from scipy.special import nctdtr
 
-from results.statistics import Summary, holm, paired_difference, summarise, t_quantile
+from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise, t_quantile
 
 MIN_SEEDS = 5
 LEVEL = 0.05

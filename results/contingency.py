@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.errors import DataError, StoreError
-from results.npz import read_integers, write_integers
+from spectral_bench.common.errors import DataError, StoreError
+from spectral_bench.results.npz import read_integers, write_integers
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from common.errors import StoreError
+from spectral_bench.common.errors import StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from results.specification import Protocol
+from spectral_bench.results.specification import Protocol
 
 MANIFEST_SCHEMA_VERSION = 1
 

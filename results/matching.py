@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 NO_CLASS = -1
 

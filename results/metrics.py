@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from results.agreement import adjusted_rand_index, normalised_mutual_information
-from results.contingency import Contingency, outside
-from results.matching import match
-from results.record import ClassTable
+from spectral_bench.results.agreement import adjusted_rand_index, normalised_mutual_information
+from spectral_bench.results.contingency import Contingency, outside
+from spectral_bench.results.matching import match
+from spectral_bench.results.record import ClassTable
 
 _BATCH = 64  # resamples at a time: their matrices of 256 clusters and 60 classes take 8 MB
 

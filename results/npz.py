@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import StoreError
-from common.files import write_bytes
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes
 
 # Torn and foreign files show themselves in many ways; a bare array among them: it opens, but not as an archive.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import StoreError
-from results.identity import digest
-from results.npz import read_integers, write_integers
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.identity import digest
+from spectral_bench.results.npz import read_integers, write_integers
 
 VERSION = 1
 FUNCTIONS = 8  # eigenfunctions kept of each image

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from results.contingency import Contingency
-from results.matching import NO_CLASS
-from results.metrics import class_of_label
-from results.record import ClassTable
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.matching import NO_CLASS
+from spectral_bench.results.metrics import class_of_label
+from spectral_bench.results.record import ClassTable
 
 
 def image_scores(contingency: Contingency, classes: ClassTable, assigned: NDArray[np.int64]) -> NDArray[np.float64]:

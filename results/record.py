@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from results.specification import FitSpec, View
+from spectral_bench.results.specification import FitSpec, View
 
 SCHEMA_VERSION = 1
 

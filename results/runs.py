@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from common.collection import no_collection
-from common.errors import StoreError
-from common.files import write_bytes
-from results import claims
-from results.contingency import Contingency
-from results.documents import document_bytes, names_in, plain, read_document
-from results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
-from results.summaries import EvaluationSummary, FitSummary, RunSummary
+from spectral_bench.common.collection import no_collection
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results import claims
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.documents import document_bytes, names_in, plain, read_document
+from spectral_bench.results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
+from spectral_bench.results.summaries import EvaluationSummary, FitSummary, RunSummary
 
 CHECKPOINT_FILE = "checkpoint.pt"
 FIT_FILE = "fit.json"

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from results.identity import digest
+from spectral_bench.results.identity import digest
 
 
 class Spec(BaseModel):

@@ -14,13 +14,13 @@ import json
 from pathlib import Path
 from typing import Self
 
-from common.errors import StoreError
-from common.files import write_bytes, write_json
-from results import claims
-from results.claims import Busy
-from results.documents import check_version, document_bytes, names_in, plain, read_document
-from results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
-from results.runs import Run, RunRecords, State
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes, write_json
+from spectral_bench.results import claims
+from spectral_bench.results.claims import Busy
+from spectral_bench.results.documents import check_version, document_bytes, names_in, plain, read_document
+from spectral_bench.results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
+from spectral_bench.results.runs import Run, RunRecords, State
 
 __all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "State", "Store"]
 

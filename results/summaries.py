@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from results.identity import digest
-from results.record import Failure, HealthCheck, Status
+from spectral_bench.results.identity import digest
+from spectral_bench.results.record import Failure, HealthCheck, Status
 
 
 class _Summary(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from bench.cli import (
+from spectral_bench.bench.cli import (
     cancel,
     check_method,
     compare,
@@ -25,8 +25,8 @@ from bench.cli import (
     status,
     why,
 )
-from bench.cli.group import NearestGroup
-from common.errors import UserError
+from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.common.errors import UserError
 
 # Typer brings its own copy of click in newer releases, so its errors are found through what it exports.
 _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Out
-from bench.cli.output import say, warn
-from bench.cli.runs import RunNames, chosen_runs
-from common.errors import ConfigError
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out
+from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.runs import RunNames, chosen_runs
+from spectral_bench.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
 
 def cancel(
@@ -28,8 +28,8 @@ def cancel(
 
     A run at work saves what it has first, so that bench retry goes on from there.
     """
-    from bench.executors.slurm.cancelling import cancel as cancel_jobs
-    from results.store import Store
+    from spectral_bench.bench.executors.slurm.cancelling import cancel as cancel_jobs
+    from spectral_bench.results.store import Store
 
     if bool(runs) == everything:
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
-from bench.cli.output import say, show_json, show_table
-from common.errors import ConfigError
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.common.errors import ConfigError
 
 Parameters = Annotated[
     list[str] | None,
@@ -30,16 +30,16 @@ def check_method(
     Tiny runs with the labels permuted on disk, and removed, must give the same bits; they stay on the CPU.
     Exit code 1 if it breaks a promise.
     """
-    from methods.registry import complete_params
+    from spectral_bench.methods.registry import complete_params
 
     parse_device(device)
     params = plain_parameters(parameters or [])
     complete_params(method, params)
-    from bench.numerics import set_up_torch
-    from bench.order import Execution
-    from bench.run.context import resolve_device
-    from bench.run.firewall import DISK_CHECKS, disk_violations
-    from methods.contract import CHECKS, Subject, violations
+    from spectral_bench.bench.numerics import set_up_torch
+    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.run.context import resolve_device
+    from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations
+    from spectral_bench.methods.contract import CHECKS, Subject, violations
 
     place = resolve_device(device)
     if place.type == "cuda":
@@ -60,7 +60,7 @@ def plain_parameters(texts: list[str]) -> dict[str, object]:
     Raises:
         ConfigError: a text has no ``=``.
     """
-    from bench.grid.overrides import parse_override
+    from spectral_bench.bench.grid.overrides import parse_override
 
     found: dict[str, object] = {}
     for text in texts:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.cli.output import say, warn
-from bench.cli.progress import counted
-from bench.environment import environment, usable_gpus
-from bench.executors.interface import require_gpu_each
-from bench.extras import require_crf
-from bench.numerics import software_bfloat16
-from bench.order import Execution
-from bench.plan.model import Plan, PlannedRun
-from bench.plan.storage import require_space
-from common.errors import ConfigError, DataError
-from common.names import few, unknown
-from datasets import DataRoots, count_warning, open_data
-from datasets.verify import unnamed, unreadable_labels
-from methods.params import TrainingParams
-from methods.registry import method_facts
+from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.environment import environment, usable_gpus
+from spectral_bench.bench.executors.interface import require_gpu_each
+from spectral_bench.bench.extras import require_crf
+from spectral_bench.bench.numerics import software_bfloat16
+from spectral_bench.bench.order import Execution
+from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.storage import require_space
+from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.names import few, unknown
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.sound import count_warning
+from spectral_bench.datasets.verify import unnamed, unreadable_labels
+from spectral_bench.methods.params import TrainingParams
+from spectral_bench.methods.registry import method_facts
 
 
 def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
@@ -108,7 +110,7 @@ def check_device(device: str) -> None:
         ConfigError: there is no such device.
     """
     if device.startswith("cuda"):
-        from bench.run.context import resolve_device
+        from spectral_bench.bench.run.context import resolve_device
 
         resolve_device(device)
 
@@ -121,7 +123,7 @@ def slow_precision(plan: Plan, device: str) -> str | None:
     rows = dict.fromkeys(run.title for run in plan.unfinished if _trains_in_half(run))
     if not rows:
         return None
-    from bench.run.context import resolve_device
+    from spectral_bench.bench.run.context import resolve_device
 
     if resolve_device(device).type != "cpu" or not software_bfloat16():
         return None
@@ -200,7 +202,7 @@ def fetch_weights(plan: Plan) -> None:
     Raises:
         DataError: they cannot be fetched.
     """
-    from bench.features.backbones import load_backbone
+    from spectral_bench.bench.features.backbones import load_backbone
 
     say(f"fetching weights: {', '.join(plan.provisional)}")
     wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}

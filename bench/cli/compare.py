@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
-from bench.cli.output import say, show_json, show_table
-from common.errors import UserError
-from common.names import how_many
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from reports.collect import Entry
-    from reports.compare import Comparison, Difference, Pair
-    from results.statistics import Summary
-    from results.store import Store
+    from spectral_bench.reports.collect import Entry
+    from spectral_bench.reports.compare import Comparison, Difference, Pair
+    from spectral_bench.results.statistics import Summary
+    from spectral_bench.results.store import Store
 
 STORE_FILE = "store.json"
 _TOLD_FROM_NOISE = ("better", "worse", "state changed")
@@ -58,7 +58,7 @@ def compare(
 
     Exit code 0: nothing changed beyond noise and tolerance; 1: something did; 2: bad input, or nothing in common.
     """
-    from reports.compare import compare_entries
+    from spectral_bench.reports.compare import compare_entries
 
     rows = [_entries(reference, out, protocol, matching) for reference in (a, b)]
     found = compare_entries(*rows, costs=costs, tolerance=tolerance, cost_tolerance=cost_tolerance, same_code=same_code)
@@ -93,7 +93,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 
 
 def _entries(reference: str, out: Path, protocol: str | None, matching: str | None) -> list[Entry]:
-    from reports.collect import collect
+    from spectral_bench.reports.collect import collect
 
     store, grid = _resolve(reference, out)
     return collect(store, grid=grid, protocol=protocol, matching=matching)
@@ -101,8 +101,8 @@ def _entries(reference: str, out: Path, protocol: str | None, matching: str | No
 
 def _resolve(reference: str, out: Path) -> tuple[Store, str | None]:
     """The store, and the name of a grid or None for all, that a reference stands for."""
-    from bench.grid.load import grid_name
-    from results.store import Store
+    from spectral_bench.bench.grid.load import grid_name
+    from spectral_bench.results.store import Store
 
     if Path(reference).is_dir():
         return Store.open(reference), None

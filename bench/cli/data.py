@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.group import NearestGroup
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from bench.cli.output import say, show_json, show_table
-from bench.cli.progress import counted
-from common.names import how_many
+from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.progress import counted
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from datasets.verify import SplitReport
+    from spectral_bench.datasets.verify import SplitReport
 
 app = typer.Typer(help="Verify or prepare a data set on disk.", cls=NearestGroup, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The data set, or folder:PATH.yaml for your own.", metavar="NAME")]
@@ -33,8 +33,8 @@ def verify(
     debug: Debug = False,
 ) -> int:
     """Say what is missing or wrong with a data set, with all paths; exit code 1 if anything is."""
-    from datasets import open_data
-    from datasets.verify import verify as verify_data
+    from spectral_bench.datasets.registry import open_data
+    from spectral_bench.datasets.verify import verify as verify_data
 
     data = open_data(name, data_roots(data_root))
     with counted(f"reading {name}") as progress:
@@ -77,8 +77,8 @@ def prepare(
     debug: Debug = False,
 ) -> int:
     """Convert the files of a data set into a form that is quicker to read; goes on where it was interrupted."""
-    from datasets import open_data
-    from datasets.prepare import prepare as prepare_data
+    from spectral_bench.datasets.prepare import prepare as prepare_data
+    from spectral_bench.datasets.registry import open_data
 
     data = open_data(name, data_roots(data_root))
     with counted(f"converting {name}") as progress:

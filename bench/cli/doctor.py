@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
-from bench.cli.output import say, show_json, show_table
-from common.errors import DataError, StoreError
-from common.names import how_many
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.common.errors import DataError, StoreError
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from datasets import DataRoots
+    from spectral_bench.datasets.interface import DataRoots
 
 DISTRIBUTION = "spectral-segmentation-bench"
 PACKAGES = ("bench", "common", "datasets", "methods", "reports", "results")
@@ -86,8 +86,8 @@ def _versions() -> list[Finding]:
 def _device() -> list[Finding]:
     import torch
 
-    from bench.environment import usable_cpus
-    from bench.numerics import software_bfloat16
+    from spectral_bench.bench.environment import usable_cpus
+    from spectral_bench.bench.numerics import software_bfloat16
 
     threads = Finding("threads", f"{torch.get_num_threads()} of torch, {usable_cpus()} usable processors")
     if not torch.cuda.is_available():
@@ -113,8 +113,8 @@ def _shadows() -> list[Finding]:
 
 
 def _data(roots: DataRoots) -> list[Finding]:
-    from datasets import data_info, names, open_data
-    from datasets.verify import held_splits
+    from spectral_bench.datasets.registry import data_info, names, open_data
+    from spectral_bench.datasets.verify import held_splits
 
     found = [Finding("data root", str(root), root.is_dir()) for root in roots.roots]
     if not roots.roots:
@@ -131,15 +131,15 @@ def _data(roots: DataRoots) -> list[Finding]:
 
 
 def _weights() -> Finding:
-    from bench.features.backbones import weights_digest
+    from spectral_bench.bench.features.backbones import weights_digest
 
     digest = weights_digest("efficientnet_lite0")
     return Finding("weights of efficientnet_lite0", digest or "not found", digest is not None)
 
 
 def _store(out: Path) -> list[Finding]:
-    from bench.features.cache.size import gigabytes
-    from bench.plan.build import free_bytes
+    from spectral_bench.bench.features.cache.size import gigabytes
+    from spectral_bench.bench.plan.build import free_bytes
 
     disk = Finding("free disk", f"{gigabytes(free_bytes(out))} at {out}")
     try:

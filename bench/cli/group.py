@@ -6,8 +6,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 
 class NearestGroup(TyperGroup):

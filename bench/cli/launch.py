@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli.output import say, warn
-from bench.cli.watch import watching
-from bench.executors.interface import FAILURES, SUCCESSES, Executor, Exit, Job
-from bench.order import Execution, Order
-from bench.plan.model import Plan, PlannedRun
-from bench.plan.orders import plan_orders
-from bench.plan.show import marked_title
-from bench.progress import LOG_FILE
-from common.errors import UserError
-from common.files import write_bytes
-from results.identity import digest
-from results.record import Failure
-from results.store import Busy, Store
+from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.watch import watching
+from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Executor, Exit, Job
+from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.show import marked_title
+from spectral_bench.bench.progress import LOG_FILE
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results.identity import digest
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy, Store
 
 ORDER_PREFIX = "order-"
 # Failures that are no fault of a method: something that the user can mend.
@@ -126,7 +126,7 @@ def tell_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str
 
 def tell_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
-    from reports import build_tables, render
+    from spectral_bench.reports import build_tables, render
 
     try:
         for table in build_tables(store, grid=grid):

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.group import NearestGroup
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from bench.cli.output import say, show_json, show_table
-from common.errors import ConfigError, DataError
-from common.names import unknown
+from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.names import unknown
 
 app = typer.Typer(
     help="List methods, data sets, backbones or protocols.",
@@ -26,8 +26,8 @@ def methods(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the methods, or the parameters of one with defaults and meaning."""
-    from bench.plan.titles import LABELS_NOTE, marked
-    from methods.registry import method_facts, names
+    from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+    from spectral_bench.methods.registry import method_facts, names
 
     if name is not None:
         return _method(name, as_json)
@@ -44,7 +44,7 @@ def methods(
 
 
 def _method(name: str, as_json: bool) -> int:
-    from methods.registry import method_facts
+    from spectral_bench.methods.registry import method_facts
 
     facts = method_facts(name)
     fields = facts.params.model_json_schema()["properties"]
@@ -90,7 +90,7 @@ def datasets(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the data sets with classes, splits and sizes, and whether a data root holds them, or all about one."""
-    from datasets import data_info, names
+    from spectral_bench.datasets.registry import data_info, names
 
     roots = data_roots(data_root)
     if name is not None:
@@ -122,8 +122,8 @@ def _one_data_set(info: Any, roots: Any, as_json: bool) -> int:
 
 
 def _data_set(info: Any, roots: Any) -> dict[str, Any]:
-    from datasets import open_data
-    from datasets.verify import held_splits
+    from spectral_bench.datasets.registry import open_data
+    from spectral_bench.datasets.verify import held_splits
 
     held = "generated"
     if info.needs_root or info.name.startswith("folder:"):
@@ -154,7 +154,7 @@ def backbones(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the backbones, or stride, channels and options of one."""
-    from bench.features.backbones import backbone_info, backbone_names, complete_options
+    from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options
 
     if name is None:
         show_json(list(backbone_names())) if as_json else say("\n".join(backbone_names()))
@@ -176,7 +176,7 @@ def protocols(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the protocols that ship, or one as it is written, to start a protocol of your own from."""
-    from bench.protocols.catalogue import FOLDER, find, names
+    from spectral_bench.bench.protocols.catalogue import FOLDER, find, names
 
     if name is not None:
         if name not in names():

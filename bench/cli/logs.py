@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Out
-from bench.cli.output import say
-from bench.cli.reference import find_run
-from bench.cli.runs import RunName
-from common.errors import ConfigError
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out
+from spectral_bench.bench.cli.output import say
+from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.bench.cli.runs import RunName
+from spectral_bench.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
 POLL_S = 0.5
 
@@ -30,8 +30,8 @@ def logs(
     debug: Debug = False,
 ) -> int:
     """Print the log of a run; where it has none, what Slurm said of its job."""
-    from bench.progress import LOG_FILE
-    from results.store import Store
+    from spectral_bench.bench.progress import LOG_FILE
+    from spectral_bench.results.store import Store
 
     store = Store.open(out)
     if (extraction := _extraction_log(store, run)) is not None:
@@ -68,7 +68,7 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
 
 
 def _at_work(store: Store, run_id: str) -> bool:
-    from bench.executors.slurm.overlay import settle_and_look
+    from spectral_bench.bench.executors.slurm.overlay import settle_and_look
 
     if store.is_claimed(run_id):
         return True
@@ -89,7 +89,7 @@ def _extraction_log(store: Store, name: str) -> str | None:
 
 def _job_outputs(store: Store, run_id: str) -> list[Path]:
     """What Slurm and the last job of a run said; where that never began, what the jobs said that it waited for."""
-    from bench.executors.slurm.ledger import Ledger
+    from spectral_bench.bench.executors.slurm.ledger import Ledger
 
     ledger = Ledger(store)
     places = [

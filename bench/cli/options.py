@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.errors import ConfigError, DataError, StoreError
+from spectral_bench.common.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
-    from datasets import DataRoots
-    from results.store import Store
+    from spectral_bench.datasets.interface import DataRoots
+    from spectral_bench.results.store import Store
 
 DEFAULT_OUT = Path("results/runs")
 DATA_VARIABLE = "BENCH_DATA"
@@ -77,7 +77,7 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
     Raises:
         DataError: a folder of ``--data-root`` does not exist.
     """
-    from datasets import DataRoots
+    from spectral_bench.datasets.interface import DataRoots
 
     for root in given or ():
         if not root.is_dir():
@@ -104,7 +104,7 @@ def find_store(out: Path) -> Store | None:
     Raises:
         StoreError: something else is there, or a newer release wrote it.
     """
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
     require_folder(out.parent)
     nothing = not out.exists() or (out.is_dir() and not any(out.iterdir()))

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device, require_folder
-from bench.cli.output import say, show_json
-from bench.cli.progress import counted
-from bench.cli.reference import find_run
-from common.errors import DataError
-from common.names import how_many
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device, require_folder
+from spectral_bench.bench.cli.output import say, show_json
+from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.names import how_many
 
 
 def predict(
@@ -27,14 +27,14 @@ def predict(
     debug: Debug = False,
 ) -> int:
     """Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay."""
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
     require_folder(to)
     store = Store.open(out)
     run_id = find_run(store, run)
     files = find_images(images)
     device = parse_device(device)
-    from bench.predict import predict as predict_images
+    from spectral_bench.bench.predict import predict as predict_images
 
     with counted("predicting") as progress:
         written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
@@ -48,7 +48,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     Raises:
         DataError: a path does not exist, a folder holds no image, or two images have one stem and would share a mask.
     """
-    from datasets.reading import IMAGE_SUFFIXES
+    from spectral_bench.datasets.reading import IMAGE_SUFFIXES
 
     found: list[Path] = []
     for path in paths:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from common.errors import ConfigError
-from common.names import how_many
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from results.store import Store
+    from spectral_bench.results.store import Store
 
 
 def find_run(store: Store, reference: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import (
+from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
     Json,
@@ -23,15 +23,15 @@ from bench.cli.options import (
     parse_device,
     require_folder,
 )
-from bench.cli.output import say, show_json, warn
-from bench.cli.progress import counted
-from common.names import how_many
+from spectral_bench.bench.cli.output import say, show_json, warn
+from spectral_bench.bench.cli.progress import counted
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from datasets import DataRoots
-    from reports.collect import Changed
-    from reports.gallery.panels import WantedPanel
-    from results.store import Store
+    from spectral_bench.datasets.interface import DataRoots
+    from spectral_bench.reports.collect import Changed
+    from spectral_bench.reports.gallery.panels import WantedPanel
+    from spectral_bench.results.store import Store
 
 Told = Callable[[int, int], None]
 Published = Annotated[
@@ -90,9 +90,9 @@ def report(
     Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
     rows and the published ones.
     """
-    from bench.grid.load import grid_name
-    from common.files import write_bytes
-    from results.store import Store
+    from spectral_bench.bench.grid.load import grid_name
+    from spectral_bench.common.files import write_bytes
+    from spectral_bench.results.store import Store
 
     for folder in filter(None, (everything, to and to.parent)):
         require_folder(folder)
@@ -114,7 +114,7 @@ def report(
 
 
 def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:
-    from reports import build_published_table, build_table, build_tables, render
+    from spectral_bench.reports import build_published_table, build_table, build_tables, render
 
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
     if form in _ONE_TABLE:
@@ -134,7 +134,7 @@ def _write_all(
     panels: Callable[[Told, Sequence[WantedPanel]], list[str]] | None,
     as_json: bool,
 ) -> int:
-    from reports import write_all
+    from spectral_bench.reports import write_all
 
     with counted("writing the report") as progress:
         written = write_all(
@@ -152,8 +152,8 @@ def _write_all(
 
 def _changed() -> Changed:
     """What has changed since records were made, by today's code."""
-    from bench.plan.current import CurrentCode
-    from bench.plan.states import changed_since
+    from spectral_bench.bench.plan.current import CurrentCode
+    from spectral_bench.bench.plan.states import changed_since
 
     code = CurrentCode()
     return lambda fit, evaluations: changed_since(fit, evaluations, code)
@@ -161,7 +161,7 @@ def _changed() -> Changed:
 
 def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    from bench.panels import make_panels
+    from spectral_bench.bench.panels import make_panels
 
     problems = make_panels(store, wanted, roots, device=device, progress=told)
     for problem in problems:

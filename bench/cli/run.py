@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.options import (
+from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
     Changes,
@@ -33,19 +33,19 @@ from bench.cli.options import (
     parse_device,
     parse_gpus,
 )
-from bench.cli.output import say
-from bench.cli.plan import show_plan
-from bench.cli.slurm_options import PrintSbatch, Wait, refuse_slurm_options, slurm_options
-from bench.grid.executor import SlurmSettings
-from common.names import how_many
+from spectral_bench.bench.cli.output import say
+from spectral_bench.bench.cli.plan import show_plan
+from spectral_bench.bench.cli.slurm_options import PrintSbatch, Wait, refuse_slurm_options, slurm_options
+from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from bench.executors import Executor
-    from bench.grid.load import Grid as LoadedGrid
-    from bench.order import Execution
-    from bench.plan.model import Plan
-    from datasets import DataRoots
-    from results.store import Store
+    from spectral_bench.bench.executors import Executor
+    from spectral_bench.bench.grid.load import Grid as LoadedGrid
+    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.plan.model import Plan
+    from spectral_bench.datasets.interface import DataRoots
+    from spectral_bench.results.store import Store
 
 
 @slurm_options
@@ -75,10 +75,10 @@ def run(
 
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
-    from bench.cli.checks import check_executor, check_plan, fetch_weights
-    from bench.cli.slurm import slurm_launch
-    from bench.grid.load import load_grid
-    from bench.order import Execution
+    from spectral_bench.bench.cli.checks import check_executor, check_plan, fetch_weights
+    from spectral_bench.bench.cli.slurm import slurm_launch
+    from spectral_bench.bench.grid.load import load_grid
+    from spectral_bench.bench.order import Execution
 
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
@@ -112,17 +112,17 @@ def run(
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
-    from bench.plan.build import make_plan, with_stale_anew
-    from bench.plan.held import HeldData
+    from spectral_bench.bench.plan.build import make_plan, with_stale_anew
+    from spectral_bench.bench.plan.held import HeldData
 
     made = make_plan(grid, find_store(out), out, data=HeldData(roots), verify=True)
     return with_stale_anew(made) if rerun_stale else made
 
 
 def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
-    from bench.cli.launch import launch, tell_tables
-    from bench.plan.show import plan_lines
-    from results.store import Store
+    from spectral_bench.bench.cli.launch import launch, tell_tables
+    from spectral_bench.bench.plan.show import plan_lines
+    from spectral_bench.results.store import Store
 
     for line in plan_lines(plan):
         say(line)
@@ -161,7 +161,7 @@ def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tu
     Raises:
         ConfigError: more jobs than GPUs.
     """
-    from bench.executors import InlineExecutor, LocalExecutor
+    from spectral_bench.bench.executors import InlineExecutor, LocalExecutor
 
     if execution.executor == "inline":
         return InlineExecutor(store)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.reference import find_run
-from results.documents import names_in
+from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.results.documents import names_in
 
 if TYPE_CHECKING:
-    from bench.executors.interface import Job
-    from results.store import Store
+    from spectral_bench.bench.executors.interface import Job
+    from spectral_bench.results.store import Store
 
 RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="[RUN]...")
@@ -23,8 +23,8 @@ RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning
 
 def newest_job(store: Store, run_id: str) -> Job | None:
     """The job of the order that was last written for a run; None where none was."""
-    from bench.cli.launch import job_of
-    from bench.outstanding import read_order
+    from spectral_bench.bench.cli.launch import job_of
+    from spectral_bench.bench.outstanding import read_order
 
     last = last_order(store, run_id)
     return None if last is None else job_of(read_order(last), store)
@@ -37,7 +37,7 @@ def last_order(store: Store, run_id: str) -> Path | None:
 
 def orders_of(store: Store, run_id: str) -> list[Path]:
     """The files of all orders that were written for a run."""
-    from bench.cli.launch import ORDER_PREFIX
+    from spectral_bench.bench.cli.launch import ORDER_PREFIX
 
     folder = store.run_folder(run_id)
     return [folder / name for name in names_in(folder) if name.startswith(ORDER_PREFIX) and name.endswith(".json")]

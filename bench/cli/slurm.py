@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.output import say, warn
-from bench.grid.executor import ExecutorBlock, SlurmSettings
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 if TYPE_CHECKING:
-    from bench.executors.slurm.executor import SlurmExecutor
-    from bench.order import Execution
-    from bench.plan.model import Plan
-    from results.store import Store
+    from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
+    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.plan.model import Plan
+    from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SlurmLaunch:
 
     def executor(self, store: Store) -> SlurmExecutor:
         """The executor."""
-        from bench.executors.slurm.executor import SlurmExecutor
+        from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 
         return SlurmExecutor(store, self.settings, wait=self.wait)
 
@@ -49,7 +49,7 @@ class SlurmLaunch:
         Raises:
             UserError: they do not.
         """
-        from results.store import Store
+        from spectral_bench.results.store import Store
 
         check_methods(self.block, {run.spec.method for run in plan.runs})
         if plan.unfinished and not show_only:
@@ -57,9 +57,9 @@ class SlurmLaunch:
 
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""
-        from bench.cli.launch import job_of
-        from bench.plan.orders import plan_orders
-        from results.store import Store
+        from spectral_bench.bench.cli.launch import job_of
+        from spectral_bench.bench.plan.orders import plan_orders
+        from spectral_bench.results.store import Store
 
         if not plan.unfinished:
             say("nothing to submit: all runs are done")
@@ -79,7 +79,7 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
     Raises:
         ConfigError: ``gpus`` is no number of GPUs.
     """
-    from bench.cli.slurm_options import stated_settings
+    from spectral_bench.bench.cli.slurm_options import stated_settings
 
     given = stated.model_dump(exclude_unset=True) | ({"gpus": gpus} if gpus else {})
     given |= {"sbatch": [f"{key}={value}" for key, value in stated.sbatch.items()]} if stated.sbatch else {}
@@ -92,7 +92,7 @@ def check_methods(block: ExecutorBlock, used: Iterable[str]) -> None:
     Raises:
         ConfigError: as said.
     """
-    from methods.registry import names
+    from spectral_bench.methods.registry import names
 
     valid = {*names(), *used}
     for method in block.methods:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 from pydantic import ValidationError
 
-from bench.grid.executor import SlurmSettings
-from common.errors import ConfigError
+from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.common.errors import ConfigError
 
 GROUP = "Slurm"
 _ELSEWHERE = ("gpus",)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
-from bench.cli.output import say, show_json, show_table
-from bench.cli.runs import orders_of
-from common.collection import no_collection
-from common.names import how_many
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
+from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.runs import orders_of
+from spectral_bench.common.collection import no_collection
+from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from bench.plan.overview import RunStatus
-    from results.store import Store
+    from spectral_bench.bench.plan.overview import RunStatus
+    from spectral_bench.results.store import Store
 
 StateFilter = Annotated[
     list[str] | None,
@@ -37,10 +37,10 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
-    from bench.executors.slurm.overlay import settle_and_look, with_queue
-    from bench.grid.load import grid_name
-    from bench.plan.overview import overview
-    from results.store import Store
+    from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
+    from spectral_bench.bench.grid.load import grid_name
+    from spectral_bench.bench.plan.overview import overview
+    from spectral_bench.results.store import Store
 
     store = Store.open(out)
     board = settle_and_look(store)
@@ -66,7 +66,7 @@ def _noted(run: RunStatus, store: Store) -> RunStatus:
 
 def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    from bench.plan.titles import LABELS_NOTE
+    from spectral_bench.bench.plan.titles import LABELS_NOTE
 
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
@@ -80,7 +80,7 @@ def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
-    from bench.plan.titles import marked
+    from spectral_bench.bench.plan.titles import marked
 
     title = marked(run.title, run.uses_labels)
     return run.condition.state, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from bench.cli.output import say
-from bench.executors.interface import Event
-from bench.plan.show import show_seconds
-from bench.progress import PROGRESS_FILE, read_progress
-from results.store import Store
+from spectral_bench.bench.cli.output import say
+from spectral_bench.bench.executors.interface import Event
+from spectral_bench.bench.plan.show import show_seconds
+from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
+from spectral_bench.results.store import Store
 
 # Between two looks at the progress of runs at work where there is no terminal.
 QUIET_S = 30.0

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from bench.cli.output import aligned, say, show_json
-from bench.cli.reference import find_run
-from bench.cli.runs import last_order
-from common.errors import ConfigError
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from spectral_bench.bench.cli.output import aligned, say, show_json
+from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.bench.cli.runs import last_order
+from spectral_bench.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bench.why import Explanation, Part
-    from results.specification import View
-    from results.store import Store
+    from spectral_bench.bench.why import Explanation, Part
+    from spectral_bench.results.specification import View
+    from spectral_bench.results.store import Store
 
 _DATA_WORDS = {
     "as it was": "as today by names and sizes",
@@ -34,9 +34,9 @@ def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
-    from bench.plan.held import HeldData
-    from bench.why import explain
-    from results.store import Store
+    from spectral_bench.bench.plan.held import HeldData
+    from spectral_bench.bench.why import explain
+    from spectral_bench.results.store import Store
 
     store = Store.open(out)
     run_id = find_run(store, run)
@@ -51,7 +51,7 @@ def why(
 
 def _roots_of_last_order(store: Store, run_id: str) -> tuple[Path, ...]:
     """Where the data lay when the run was last ordered, the grid's own roots included; nothing if it never was."""
-    from bench.outstanding import read_order
+    from spectral_bench.bench.outstanding import read_order
 
     if (last := last_order(store, run_id)) is None:
         return ()

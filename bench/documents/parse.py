@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from bench.documents.nodes import Node, join
-from common.errors import ConfigError
+from spectral_bench.bench.documents.nodes import Node, join
+from spectral_bench.common.errors import ConfigError
 
 MAX_NODES = 100_000
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.documents.nodes import Node
-from common.errors import ConfigError, UserError
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.common.errors import ConfigError, UserError
 
 
 class InvalidDocument(ConfigError):

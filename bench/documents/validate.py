@@ -9,9 +9,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from common.names import unknown
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.common.names import unknown
 
 Model = TypeVar("Model", bound=BaseModel)
 

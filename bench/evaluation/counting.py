@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.evaluation.labels import view_label
-from bench.evaluation.placement import Placement
-from bench.evaluation.resample import label_map
-from datasets.interface import LabelLoader
-from results.contingency import Contingency, ContingencyBuilder
+from spectral_bench.bench.evaluation.labels import view_label
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.resample import label_map
+from spectral_bench.datasets.interface import LabelLoader
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.evaluation.placement import Placement
-from bench.evaluation.resample import score_bands
-from datasets.interface import ImageLoader
-from datasets.transforms import apply_crop
-from results.specification import Crf
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.resample import score_bands
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.datasets.transforms import apply_crop
+from spectral_bench.results.specification import Crf
 
 COPIES = 12
 """Matrices of K x pixels float32 that inference holds at its peak (energies, beliefs, messages, the lattice's values).

@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.evaluation.counting import ScoredImage
-from bench.evaluation.crf import crf_bytes, crf_image, refine, require_countable
-from bench.evaluation.placement import Placement
-from common.errors import RunInterrupted
-from datasets.interface import ImageLoader
-from results.specification import Crf
+from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, refine, require_countable
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.results.specification import Crf
 
 _POLL_S = 0.5  # how soon a stop is noticed while an image is waited for
 _SHARE = 0.8  # of the free memory

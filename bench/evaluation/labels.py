@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.evaluation.placement import Placement
-from common.errors import DataError
-from datasets.interface import LabelLoader
-from datasets.transforms import crop_label
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.interface import LabelLoader
+from spectral_bench.datasets.transforms import crop_label
 
 
 def view_label(labels: LabelLoader, image_id: str, image_size: tuple[int, int], placement: Placement) -> NDArray[Any]:

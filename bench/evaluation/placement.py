@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-from bench.evaluation.axis import Axis, Strip
-from common.errors import ConfigError
-from common.geometry import Crop
-from datasets.transforms import centre_crop
-from results.specification import View
+from spectral_bench.bench.evaluation.axis import Axis, Strip
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import centre_crop
+from spectral_bench.results.specification import View
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.evaluation.axis import Block, blocks
-from bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.axis import Block, blocks
+from spectral_bench.bench.evaluation.placement import Placement
 
 # Label pixels across and bytes of scores of a tile. On the CPU a narrow tile depends on few patches and stays in a
 # core's cache until its argmax is taken; elsewhere the fewest launches win.

@@ -1,7 +1,7 @@
 """How runs are executed: in this process, in processes of this machine. All executors share one small interface."""
 
-from bench.executors.inline import InlineExecutor
-from bench.executors.interface import Event, Executor, Exit, Job
-from bench.executors.local import LocalExecutor
+from spectral_bench.bench.executors.inline import InlineExecutor
+from spectral_bench.bench.executors.interface import Event, Executor, Exit, Job
+from spectral_bench.bench.executors.local import LocalExecutor
 
 __all__ = ["Event", "Executor", "Exit", "InlineExecutor", "Job", "LocalExecutor"]

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 
-from bench.executors.child import Slot
-from bench.executors.interface import Event, Exit, Job, OnEvent
-from bench.executors.schedule import Schedule
-from bench.executors.verdict import Verdicts, memory_kills
-from bench.stopping import StopFlag
-from common.errors import StoreError
-from results.store import Store
+from spectral_bench.bench.executors.child import Slot
+from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.bench.executors.verdict import Verdicts, memory_kills
+from spectral_bench.bench.stopping import StopFlag
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.store import Store
 
 POLL_S = 0.2
 ELSEWHERE_S = 1.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import worker
-from bench.executors.interface import Event, Exit, Job, OnEvent, Target
-from bench.executors.schedule import Schedule
-from bench.executors.verdict import Verdicts
-from results.store import Store
+from spectral_bench.bench import worker
+from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target
+from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.results.store import Store
 
 
 def _work(path: Path, *, known_failures: int | None) -> int:

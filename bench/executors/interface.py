@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from common.errors import ConfigError
-from common.names import how_many
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import how_many
 
 Exit = Literal[
     "done",

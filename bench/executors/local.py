@@ -12,23 +12,23 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-from bench import worker
-from bench.environment import usable_cpus
-from bench.executors.batch import Batch
-from bench.executors.child import Slot, enter
-from bench.executors.interface import Exit, Job, OnEvent, Target, require_gpu_each
-from bench.stopping import SIGNALS, StopFlag, stop_on_signals
-from common.errors import ConfigError
-from results.store import Store
+from spectral_bench.bench import worker
+from spectral_bench.bench.environment import usable_cpus
+from spectral_bench.bench.executors.batch import Batch
+from spectral_bench.bench.executors.child import Slot, enter
+from spectral_bench.bench.executors.interface import Exit, Job, OnEvent, Target, require_gpu_each
+from spectral_bench.bench.stopping import SIGNALS, StopFlag, stop_on_signals
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.store import Store
 
 PRELOAD = (
     "torch",
     "timm",
     "scipy.sparse.linalg",
     "sklearn.cluster",
-    "bench.worker",
-    "bench.run",
-    "bench.executors.child",
+    "spectral_bench.bench.worker",
+    "spectral_bench.bench.run",
+    "spectral_bench.bench.executors.child",
 )
 """Imported once by the fork server, so that no worker pays for them."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.executors.interface import SUCCESSES, Exit, Job
-from common.errors import ConfigError
+from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job
+from spectral_bench.common.errors import ConfigError
 
 
 class Schedule:

@@ -6,16 +6,16 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.executors.interface import Exit, Job
-from bench.failure import log_of, now, record_failure
-from bench.order import Order
-from bench.outstanding import read_order, settled
-from bench.progress import tail
-from bench.worker import ExitCode
-from common.errors import StoreError
-from common.files import write_bytes
-from results.record import Failure
-from results.store import Busy, Store
+from spectral_bench.bench.executors.interface import Exit, Job
+from spectral_bench.bench.failure import log_of, now, record_failure
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.bench.progress import tail
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy, Store
 
 _VMSTAT = Path("/proc/vmstat")
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bench.features.cache.size import planned_bytes
+from spectral_bench.bench.features.cache.size import planned_bytes
 
 if TYPE_CHECKING:
-    from bench.features.batches import extract
-    from bench.features.sources.opening import open_training_source
-    from bench.features.views import ViewFeatures, ViewItem, open_view_features
+    from spectral_bench.bench.features.batches import extract
+    from spectral_bench.bench.features.sources.opening import open_training_source
+    from spectral_bench.bench.features.views import ViewFeatures, ViewItem, open_view_features
 
 _LAZY = {
-    "extract": "bench.features.batches",
-    "open_training_source": "bench.features.sources.opening",
-    "open_view_features": "bench.features.views",
-    "ViewFeatures": "bench.features.views",
-    "ViewItem": "bench.features.views",
+    "extract": "spectral_bench.bench.features.batches",
+    "open_training_source": "spectral_bench.bench.features.sources.opening",
+    "open_view_features": "spectral_bench.bench.features.views",
+    "ViewFeatures": "spectral_bench.bench.features.views",
+    "ViewItem": "spectral_bench.bench.features.views",
 }
 
 __all__ = ["ViewFeatures", "ViewItem", "extract", "open_training_source", "open_view_features", "planned_bytes"]

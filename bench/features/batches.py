@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.features.backbones.base import Backbone
-from bench.features.backbones.info import BackboneInfo
-from common.geometry import Crop
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.interface import PatchBatch
 
 
 def extract(

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.features.backbones import load_backbone
-from bench.features.views import ViewFeatures, open_view_features
-from results.specification import Features
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.views import ViewFeatures, open_view_features
+from spectral_bench.results.specification import Features
 
 if TYPE_CHECKING:
     import torch
 
-    from datasets.interface import ImageLoader
-    from results.specification import BackboneSpec, View
+    from spectral_bench.datasets.interface import ImageLoader
+    from spectral_bench.results.specification import BackboneSpec, View
 
 
 def fresh_features(

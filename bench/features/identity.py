@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.features.backbones import backbone_info, weights_digest
-from bench.features.cache.material import cache_material
-from bench.features.cache.opening import CacheRequest
-from bench.features.cache.size import planned_bytes
-from bench.features.pipeline import Extraction
-from bench.features.recipes import Recipe
-from common.errors import DataError
-from results.specification import BackboneSpec, Features
+from spectral_bench.bench.features.backbones import backbone_info, weights_digest
+from spectral_bench.bench.features.cache.material import cache_material
+from spectral_bench.bench.features.cache.opening import CacheRequest
+from spectral_bench.bench.features.cache.size import planned_bytes
+from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.bench.features.recipes import Recipe
+from spectral_bench.common.errors import DataError
+from spectral_bench.results.specification import BackboneSpec, Features
 
 
 def cache_request(

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.features.backbones.info import BackboneInfo
-from bench.features.prefetch import ordered_map
-from common.errors import ConfigError, DataError, RunInterrupted
-from common.geometry import Crop
-from datasets.digests import label_files
-from datasets.interface import DataInfo, LabelLoader
-from datasets.transforms import crop_label
-from methods.labels import VOID
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.prefetch import ordered_map
+from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.digests import label_files
+from spectral_bench.datasets.interface import DataInfo, LabelLoader
+from spectral_bench.datasets.transforms import crop_label
+from spectral_bench.methods.labels import VOID
 
 _REMEMBERED = 4096  # crops whose labels are kept: all of a small data set's whole images, few bytes of a large one's
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.features.backbones.base import Backbone
-from bench.features.batches import concatenate, entries, extract
-from bench.features.prefetch import ordered_map
-from bench.features.recipes import Recipe
-from common.errors import DataError, RunInterrupted
-from common.geometry import Crop
-from datasets.interface import ImageLoader
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.batches import concatenate, entries, extract
+from spectral_bench.bench.features.prefetch import ordered_map
+from spectral_bench.bench.features.recipes import Recipe
+from spectral_bench.common.errors import DataError, RunInterrupted
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.methods.interface import PatchBatch
 
 
 @dataclass(frozen=True)

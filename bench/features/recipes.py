@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigError
-from common.geometry import Crop
-from common.seeds import SeedStreams
-from datasets.transforms import (
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.datasets.transforms import (
     Photometric,
     apply_crop,
     centre_crop,
@@ -24,7 +24,7 @@ from datasets.transforms import (
     resized_size,
     window_crops,
 )
-from results.specification import Features, Resize, Transform, View
+from spectral_bench.results.specification import Features, Resize, Transform, View
 
 # Cached views are drawn with one seed for good, so that all runs share them.
 VIEWS_SEED = 0

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from bench.features.backbones.base import Backbone
-from bench.features.backbones.info import BackboneInfo, backbone_info
-from bench.features.cache.opening import open_cache
-from bench.features.cache.reader import FeatureCache
-from bench.features.cache.writer import CacheWriter
-from bench.features.identity import cache_request, planned_by_first, used_weights
-from bench.features.pipeline import Extraction
-from bench.features.recipes import Recipe, view_recipe
-from datasets.interface import ImageLoader
-from methods.interface import PatchBatch
-from results.specification import BackboneSpec, Features, View
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.cache.opening import open_cache
+from spectral_bench.bench.features.cache.reader import FeatureCache
+from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.bench.features.recipes import Recipe, view_recipe
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.results.specification import BackboneSpec, Features, View
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.grid.keys import NO_AXIS, get
-from common.names import unknown
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.grid.keys import NO_AXIS, get
+from spectral_bench.common.names import unknown
 
 Combination = dict[str, Node]
 

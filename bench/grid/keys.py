@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from bench.documents.nodes import Node, join
-from results.specification import Features, Transform
+from spectral_bench.bench.documents.nodes import Node, join
+from spectral_bench.results.specification import Features, Transform
 
 NamedTransform = Literal["evaluation", "paper"]
 

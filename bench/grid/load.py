@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.documents.nodes import Node, from_plain
-from bench.documents.parse import read_document
-from bench.documents.problems import Problems
-from bench.documents.validate import describe, validate
-from bench.grid.drafts import Draft, draft_rows
-from bench.grid.executor import ExecutorBlock
-from bench.grid.keys import RUN_KEYS, RunSettings, Values
-from bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
+from spectral_bench.bench.documents.nodes import Node, from_plain
+from spectral_bench.bench.documents.parse import read_document
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.documents.validate import describe, validate
+from spectral_bench.bench.grid.drafts import Draft, draft_rows
+from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings, Values
+from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
 
 DEFAULT_PROTOCOLS = ("whole",)
 LONGEST_NAME = 100
@@ -172,6 +172,6 @@ def _data_roots(path: Path, node: Node | None, problems: Problems) -> tuple[Path
 
 
 def _registered_parameters(method: str) -> Collection[str]:
-    from methods.registry import params_model
+    from spectral_bench.methods.registry import params_model
 
     return tuple(params_model(method).model_fields)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.features.backbones import complete_options, weights_digest
-from bench.grid.keys import RunSettings
-from results.specification import BackboneSpec
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.features.backbones import complete_options, weights_digest
+from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.results.specification import BackboneSpec
 
 
 def backbone_spec(

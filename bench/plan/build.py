@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.grid.load import Grid
-from bench.plan.current import CurrentCode
-from bench.plan.estimate import History
-from bench.plan.held import Data
-from bench.plan.manifest import grid_manifest
-from bench.plan.model import Plan, PlannedRun
-from bench.plan.rows import resolve_rows
-from bench.plan.runs import planned_runs
-from bench.plan.snapshot import Snapshot
-from bench.plan.states import Code, condition
-from bench.plan.storage import planned_caches
-from bench.plan.titles import row_titles
-from results.store import Store
+from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.estimate import History
+from spectral_bench.bench.plan.held import Data
+from spectral_bench.bench.plan.manifest import grid_manifest
+from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.rows import resolve_rows
+from spectral_bench.bench.plan.runs import planned_runs
+from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.plan.states import Code, condition
+from spectral_bench.bench.plan.storage import planned_caches
+from spectral_bench.bench.plan.titles import row_titles
+from spectral_bench.results.store import Store
 
 
 def make_plan(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.plan.data import facts_of
-from datasets import DataInfo
-from methods.registry import MethodFacts
-from results.specification import TrainingData
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.plan.data import facts_of
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.methods.registry import MethodFacts
+from spectral_bench.results.specification import TrainingData
 
 
 def with_classes(facts: MethodFacts, stated: Mapping[str, Any], data: TrainingData | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bench.code import evaluation_code, fit_code
-from common.errors import ConfigError
+from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.common.errors import ConfigError
 
 
 class CurrentCode:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.grid.keys import RunSettings
-from common.errors import ConfigError
-from common.names import unknown
-from datasets import DataInfo, data_info
-from results.specification import Resize, TrainingData, Transform
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.results.specification import Resize, TrainingData, Transform
 
 PAPER_SCALE = (0.5, 2.0)
 

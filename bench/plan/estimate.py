@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from bench.plan.model import PlannedRun
-from bench.plan.snapshot import Cost, PastRun
+from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.plan.snapshot import Cost, PastRun
 
 Stages = dict[str, float]
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal, Protocol
 
-from bench.plan.snapshot import Recorded
-from datasets import DataRoots, label_files, open_data
-from results.record import files_seen
+from spectral_bench.bench.plan.snapshot import Recorded
+from spectral_bench.datasets.digests import label_files
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.results.record import files_seen
 
 
 class Data(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bench.grid.load import Grid
-from bench.plan.rows import ResolvedRow
-from bench.plan.titles import stated_settings
-from results.manifest import Manifest, ManifestRow
+from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.titles import stated_settings
+from spectral_bench.results.manifest import Manifest, ManifestRow
 
 
 def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]) -> Manifest:

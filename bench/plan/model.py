@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.grid.load import Grid
-from bench.plan.rows import ResolvedRow
-from results.manifest import Manifest
-from results.specification import FitSpec, View
+from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.results.manifest import Manifest
+from spectral_bench.results.specification import FitSpec, View
 
 State = Literal[
     "new",

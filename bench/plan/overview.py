@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.plan.current import CurrentCode
-from bench.plan.model import Condition
-from bench.plan.runs import views_of
-from bench.plan.snapshot import Snapshot
-from bench.plan.states import Code, condition
-from bench.progress import PROGRESS_FILE, Progress, read_progress
-from common.errors import StoreError
-from common.names import unknown
-from results.manifest import Manifest, ManifestRow
-from results.specification import View
-from results.store import Store
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.runs import views_of
+from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.plan.states import Code, condition
+from spectral_bench.bench.progress import PROGRESS_FILE, Progress, read_progress
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.names import unknown
+from spectral_bench.results.manifest import Manifest, ManifestRow
+from spectral_bench.results.specification import View
+from spectral_bench.results.store import Store
 
 _AT_WORK = ("running", "interrupted")
 

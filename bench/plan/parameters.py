@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.grid.keys import RUN_KEYS
-from common.errors import ConfigError
-from common.names import nearest, unknown
-from methods.registry import MethodFacts, complete_params
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.grid.keys import RUN_KEYS
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import nearest, unknown
+from spectral_bench.methods.registry import MethodFacts, complete_params
 
 
 def checked_params(

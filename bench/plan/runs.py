@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.plan.model import PlannedRun
-from bench.plan.rows import ResolvedRow, base_spec
-from results.identity import digest
-from results.specification import FitSpec, Protocol, View, shared
+from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import FitSpec, Protocol, View, shared
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.features.cache.size import gigabytes
-from bench.order import Execution
-from bench.plan.model import Plan, PlannedRun
-from bench.plan.titles import LABELS_NOTE, marked
-from common.names import how_many
-from methods.registry import method_facts
+from spectral_bench.bench.features.cache.size import gigabytes
+from spectral_bench.bench.order import Execution
+from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+from spectral_bench.common.names import how_many
+from spectral_bench.methods.registry import method_facts
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.features.backbones import backbone_info
-from datasets import data_info
-from methods.registry import MethodFacts
-from results.specification import BackboneSpec, Resize, TrainingData, View
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.methods.registry import MethodFacts
+from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, View
 
 
 def image_count(source: TrainingData | View) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from results.record import Failure, HealthCheck, SawFiles, Status
-from results.store import Store
+from spectral_bench.results.record import Failure, HealthCheck, SawFiles, Status
+from spectral_bench.results.store import Store
 
 
 class Recorded(SawFiles, Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from bench.fingerprint import changed
-from bench.plan.held import Data, changed_data
-from bench.plan.model import Condition, State
-from bench.plan.snapshot import Recorded, RecordedFit, Snapshot
-from common.names import few
-from results.record import Failure
-from results.specification import View
+from spectral_bench.bench.fingerprint import changed
+from spectral_bench.bench.plan.held import Data, changed_data
+from spectral_bench.bench.plan.model import Condition, State
+from spectral_bench.bench.plan.snapshot import Recorded, RecordedFit, Snapshot
+from spectral_bench.common.names import few
+from spectral_bench.results.record import Failure
+from spectral_bench.results.specification import View
 
 
 class Code(Protocol):

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.features.backbones import backbone_info
-from bench.features.cache.material import cache_key, cache_material
-from bench.features.cache.meta import META_FILE
-from bench.features.cache.size import gigabytes, planned_bytes
-from bench.features.recipes import Recipe, cached_recipe, view_recipe
-from bench.plan.model import Plan, PlannedCache, PlannedRun
-from bench.plan.sizes import image_count, training_sides, view_sides
-from common.errors import StoreError
-from results.specification import FitSpec, TrainingData, View
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.cache.material import cache_key, cache_material
+from spectral_bench.bench.features.cache.meta import META_FILE
+from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes
+from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
+from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
+from spectral_bench.bench.plan.sizes import image_count, training_sides, view_sides
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.specification import FitSpec, TrainingData, View
 
 FEATURES_FOLDER = "features"
 

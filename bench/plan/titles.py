@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.rows import ResolvedRow
 
 LABELS_MARK = "†"
 LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"

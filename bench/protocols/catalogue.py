@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from bench.documents.nodes import Node
-from bench.documents.parse import read_document
-from bench.documents.problems import Problems
-from bench.documents.validate import describe
-from bench.protocols.definition import Definition, define
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.parse import read_document
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.documents.validate import describe
+from spectral_bench.bench.protocols.definition import Definition, define
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 FOLDER = Path(__file__).parent
 

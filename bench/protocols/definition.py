@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.documents.validate import validate
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.documents.validate import validate
 
 Clusters = Literal["any", "classes"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.documents.nodes import Node
-from bench.documents.problems import Problems
-from bench.documents.validate import validate
-from bench.protocols.definition import Definition
-from common.errors import ConfigError
-from common.names import unknown
-from datasets.interface import DataInfo
-from results.specification import Protocol, Scoring, View
+from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.documents.validate import validate
+from spectral_bench.bench.protocols.definition import Definition
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
+from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.results.specification import Protocol, Scoring, View
 
 
 def resolve(definition: Definition, info: DataInfo, *, split: str, subset: int | None) -> Protocol:

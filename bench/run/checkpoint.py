@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from common.errors import StoreError
-from common.files import atomic_writer
-from results.record import StageCost
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import atomic_writer
+from spectral_bench.results.record import StageCost
 
 if TYPE_CHECKING:
-    from bench.measure import Meter
+    from spectral_bench.bench.measure import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.environment import environment
-from bench.features.backbones import load_backbone
-from bench.measure import Meter
-from bench.progress import PROGRESS_FILE, ProgressFile
-from common.errors import ConfigError
-from datasets import open_data
-from datasets.interface import DataRoots, DataSet
+from spectral_bench.bench.environment import environment
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.datasets.interface import DataRoots, DataSet
+from spectral_bench.datasets.registry import open_data
 
 if TYPE_CHECKING:
-    from bench.features.backbones.base import Backbone
-    from bench.order import Order
-    from results.specification import FitSpec
-    from results.store import Store
+    from spectral_bench.bench.features.backbones.base import Backbone
+    from spectral_bench.bench.order import Order
+    from spectral_bench.results.specification import FitSpec
+    from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)

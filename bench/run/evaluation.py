@@ -9,27 +9,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.code import evaluation_code
-from bench.evaluation.counting import count
-from bench.features import open_view_features
-from bench.run.context import Run, now
-from bench.run.health import clusters_in_use, status_of
-from bench.run.labels import evaluated_labels
-from bench.run.looking import scored_images
-from bench.run.operations import image_flops
-from bench.run.spectral import spectral_health
-from common.errors import RunInterrupted
-from datasets import label_files, subset
-from results.record import ClassTable, EvaluationRecord
+from spectral_bench.bench.code import evaluation_code
+from spectral_bench.bench.evaluation.counting import count
+from spectral_bench.bench.features import open_view_features
+from spectral_bench.bench.run.context import Run, now
+from spectral_bench.bench.run.health import clusters_in_use, status_of
+from spectral_bench.bench.run.labels import evaluated_labels
+from spectral_bench.bench.run.looking import scored_images
+from spectral_bench.bench.run.operations import image_flops
+from spectral_bench.bench.run.spectral import spectral_health
+from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.datasets.digests import label_files
+from spectral_bench.datasets.subset import subset
+from spectral_bench.results.record import ClassTable, EvaluationRecord
 
 if TYPE_CHECKING:
-    from bench.evaluation.counting import ScoredImage
-    from bench.features import ViewFeatures
-    from bench.measure import Meter
-    from datasets.interface import ClassSet, DataInfo, ImageLoader
-    from methods.interface import Segmenter
-    from results.contingency import Contingency
-    from results.specification import View
+    from spectral_bench.bench.evaluation.counting import ScoredImage
+    from spectral_bench.bench.features import ViewFeatures
+    from spectral_bench.bench.measure import Meter
+    from spectral_bench.datasets.interface import ClassSet, DataInfo, ImageLoader
+    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.results.contingency import Contingency
+    from spectral_bench.results.specification import View
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def _with_crf(
     run: Run, view: View, scored: Iterator[ScoredImage], counted: Callable[..., Contingency], meter: Meter
 ) -> Contingency:
     """Count with a CRF over each image, in processes of their own."""
-    from bench.evaluation.crf_pool import CrfPool
+    from spectral_bench.bench.evaluation.crf_pool import CrfPool
 
     assert view.crf is not None
     images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.extras import require_crf
-from bench.run.context import Run
-from bench.run.evaluation import evaluate, view_features
-from bench.run.fit import fit, training_patches
-from bench.run.stored import load_fit
-from common.errors import RunInterrupted
-from results.runs import CHECKPOINT_FILE
+from spectral_bench.bench.extras import require_crf
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.evaluation import evaluate, view_features
+from spectral_bench.bench.run.fit import fit, training_patches
+from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
-    from bench.order import Order
-    from methods.interface import Segmenter
-    from results.record import EvaluationRecord, FitRecord, Status
-    from results.specification import View
-    from results.store import Store
+    from spectral_bench.bench.order import Order
+    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.results.record import EvaluationRecord, FitRecord, Status
+    from spectral_bench.results.specification import View
+    from spectral_bench.results.store import Store
 
 _BY_MERIT: tuple[Status, ...] = ("done", "not_converged", "failed")
 

@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bench.features.backbones import weights_digest
-from bench.order import Execution, Order
-from bench.run.context import Run
-from bench.run.execute import execute
-from bench.run.fit import training_patches
-from bench.run.labels import labels_at_prediction
-from bench.run.stored import STATE_FILE, load_fit
-from common.errors import UserError
-from methods.labels import predict_scores
-from methods.registry import base_params, complete_params, method_facts
-from results.specification import BackboneSpec, FitSpec, TrainingData
-from results.store import Store
+from spectral_bench.bench.features.backbones import weights_digest
+from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.execute import execute
+from spectral_bench.bench.run.fit import training_patches
+from spectral_bench.bench.run.labels import labels_at_prediction
+from spectral_bench.bench.run.stored import STATE_FILE, load_fit
+from spectral_bench.common.errors import UserError
+from spectral_bench.methods.labels import predict_scores
+from spectral_bench.methods.registry import base_params, complete_params, method_facts
+from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData
+from spectral_bench.results.store import Store
 
 IMAGES, GRID, PATCH, CLASSES = 8, (6, 7), 16, 4
 BACKBONE = "vit_tiny_patch16_224"

@@ -5,26 +5,26 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from bench.code import fit_code
-from bench.features import open_training_source
-from bench.measure import Meter
-from bench.progress import METRICS_FILE, MetricsLog
-from bench.run.checkpoint import RunCheckpoint
-from bench.run.context import Run, now
-from bench.run.health import health_records, status_of
-from bench.run.labels import training_labels
-from bench.run.stored import build_method, load_fit, save_state
-from common.seeds import SeedStreams
-from datasets import subset
-from methods.interface import FitContext
-from methods.registry import method_facts
-from results.record import BASE_STAGE, FitRecord
-from results.runs import CHECKPOINT_FILE
+from spectral_bench.bench.code import fit_code
+from spectral_bench.bench.features import open_training_source
+from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
+from spectral_bench.bench.run.checkpoint import RunCheckpoint
+from spectral_bench.bench.run.context import Run, now
+from spectral_bench.bench.run.health import health_records, status_of
+from spectral_bench.bench.run.labels import training_labels
+from spectral_bench.bench.run.stored import build_method, load_fit, save_state
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.datasets.subset import subset
+from spectral_bench.methods.interface import FitContext
+from spectral_bench.methods.registry import method_facts
+from spectral_bench.results.record import BASE_STAGE, FitRecord
+from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
-    from bench.features.sources.base import TrainingSource
-    from datasets.interface import ImageLoader
-    from methods.interface import LabelSource, Segmenter
+    from spectral_bench.bench.features.sources.base import TrainingSource
+    from spectral_bench.datasets.interface import ImageLoader
+    from spectral_bench.methods.interface import LabelSource, Segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from results.record import HealthCheck
+from spectral_bench.results.record import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from methods.interface import Segmenter
-    from results.record import Status
+    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.results.record import Status
 
 LEAST_CLUSTERS = 2
 

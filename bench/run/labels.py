@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.features.backbones import backbone_info
-from bench.features.labels import PatchLabels
-from datasets import subset
-from methods.registry import method_facts
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.datasets.subset import subset
+from spectral_bench.methods.registry import method_facts
 
 if TYPE_CHECKING:
-    from bench.measure import Meter
-    from bench.run.context import Run
-    from datasets.interface import DataSet
-    from results.specification import FitSpec, View
+    from spectral_bench.bench.measure import Meter
+    from spectral_bench.bench.run.context import Run
+    from spectral_bench.datasets.interface import DataSet
+    from spectral_bench.results.specification import FitSpec, View
 
 
 def training_labels(run: Run, meter: Meter) -> PatchLabels | None:

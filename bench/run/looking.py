@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.evaluation.counting import ScoredImage
-from bench.evaluation.placement import place
-from methods.errors import NumericalError
-from methods.labels import predict_scores
+from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.labels import predict_scores
 
 if TYPE_CHECKING:
-    from bench.features import ViewItem
-    from methods.interface import LabelSource, Segmenter
-    from results.specification import View
+    from spectral_bench.bench.features import ViewItem
+    from spectral_bench.methods.interface import LabelSource, Segmenter
+    from spectral_bench.results.specification import View
 
 
 def scored_images(

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.flops import backbone_flops, count_flops
-from methods.labels import predict_scores
+from spectral_bench.bench.flops import backbone_flops, count_flops
+from spectral_bench.methods.labels import predict_scores
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.features import ViewFeatures
-    from methods.interface import LabelSource, Segmenter
-    from results.specification import BackboneSpec
+    from spectral_bench.bench.features import ViewFeatures
+    from spectral_bench.methods.interface import LabelSource, Segmenter
+    from spectral_bench.results.specification import BackboneSpec
 
 logger = logging.getLogger(__name__)
 

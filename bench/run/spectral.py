@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import torch
 from numpy.linalg import LinAlgError
 
-from bench.features.batches import central, concatenate, entries
-from bench.run.health import as_records
-from datasets import ranked, subset
-from methods.errors import NumericalError
-from methods.interface import Spectral
-from methods.spectral_health import MOST_EXACT_NODES, method_checks
-from results.record import HealthCheck
+from spectral_bench.bench.features.batches import central, concatenate, entries
+from spectral_bench.bench.run.health import as_records
+from spectral_bench.datasets.subset import ranked, subset
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.spectral_health import MOST_EXACT_NODES, method_checks
+from spectral_bench.results.record import HealthCheck
 
 if TYPE_CHECKING:
-    from bench.features import ViewFeatures
-    from bench.measure import Meter
-    from bench.run.context import Run
-    from methods.interface import PatchBatch, Segmenter
-    from results.specification import View
+    from spectral_bench.bench.features import ViewFeatures
+    from spectral_bench.bench.measure import Meter
+    from spectral_bench.bench.run.context import Run
+    from spectral_bench.methods.interface import PatchBatch, Segmenter
+    from spectral_bench.results.specification import View
 
 HEALTH_STAGE = "health"
 WANTED_PATCHES = 2048  # of the held-out graph: its exact decomposition takes a few seconds

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from common.errors import StoreError
-from common.files import write_bytes
-from methods.registry import load_method, params_model
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.methods.registry import load_method, params_model
 
 if TYPE_CHECKING:
-    from methods.interface import Segmenter
-    from results.specification import FitSpec
-    from results.store import Store
+    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.results.specification import FitSpec
+    from spectral_bench.results.store import Store
 
 STATE_FILE = "fit.safetensors"
 

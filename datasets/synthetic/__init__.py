@@ -1,5 +1,5 @@
 """The embedded data set: generated images whose classes differ in texture and place, not in mean colour."""
 
-from datasets.synthetic.dataset import Synthetic
+from spectral_bench.datasets.synthetic.dataset import Synthetic
 
 __all__ = ["Synthetic"]

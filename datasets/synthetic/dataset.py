@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import DataError
-from common.names import unknown
-from datasets.interface import ClassSet, DataInfo, DataRoots
-from datasets.synthetic.layout import HEIGHT, N_CLASSES, WIDTH
-from datasets.synthetic.paint import paint_image, paint_label
-from datasets.synthetic.textures import TEXTURES
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.names import unknown
+from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
+from spectral_bench.datasets.synthetic.layout import HEIGHT, N_CLASSES, WIDTH
+from spectral_bench.datasets.synthetic.paint import paint_image, paint_label
+from spectral_bench.datasets.synthetic.textures import TEXTURES
 
 VERSION = "1"  # raise it whenever a generated pixel changes: it is what a record keeps of the data
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.synthetic.textures import TEXTURES, value_noise
+from spectral_bench.datasets.synthetic.textures import TEXTURES, value_noise
 
 HEIGHT, WIDTH = 192, 256
 N_CLASSES = len(TEXTURES)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.synthetic.layout import HEIGHT, N_CLASSES, WIDTH, draw_layout, stream
-from datasets.synthetic.textures import TEXTURES, Field, Frame
+from spectral_bench.datasets.synthetic.layout import HEIGHT, N_CLASSES, WIDTH, draw_layout, stream
+from spectral_bench.datasets.synthetic.textures import TEXTURES, Field, Frame
 
 VOID = N_CLASSES
 PERIOD = 10.0  # mean period of a texture in pixels

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import yaml
 
-from datasets.interface import ClassSet
+from spectral_bench.datasets.interface import ClassSet
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it, is ten times faster
 

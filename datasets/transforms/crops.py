@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.geometry import Crop
-from datasets.transforms.resize import nearest_index, scaled_size
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms.resize import nearest_index, scaled_size
 
 BLACK = (0, 0, 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.geometry import Crop
+from spectral_bench.common.geometry import Crop
 
 
 def centre_crop(height: int, width: int, size: int) -> Crop:

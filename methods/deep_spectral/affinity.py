@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.graphs.options import GraphOptions
-from methods.graphs.pixels import pixel_counts
-from methods.inputs import unit_rows
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixels import pixel_counts
+from spectral_bench.methods.inputs import unit_rows
 
 
 def image_affinity(

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.deep_spectral.affinity import all_alike, image_affinity
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.eigensolvers import Eigenpairs
-from methods.graphs.batch import level_index
-from methods.graphs.options import GraphOptions
-from methods.inputs import Standardiser, images_of, named, require_finite
-from methods.interface import PatchBatch
-from methods.laplacian import smallest_eigenpairs
-from methods.threads import each_on_one_thread
+from spectral_bench.methods.deep_spectral.affinity import all_alike, image_affinity
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.eigensolvers import Eigenpairs
+from spectral_bench.methods.graphs.batch import level_index
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.inputs import Standardiser, images_of, named, require_finite
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.laplacian import smallest_eigenpairs
+from spectral_bench.methods.threads import each_on_one_thread
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.deep_spectral.decompose import Decomposer
-from methods.graphs.kernel import inverse_root
-from methods.inputs import named
-from methods.interface import PatchBatch
-from methods.laplacian import indicators, smallest_eigenpairs
+from spectral_bench.methods.deep_spectral.decompose import Decomposer
+from spectral_bench.methods.graphs.kernel import inverse_root
+from spectral_bench.methods.inputs import named
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.laplacian import indicators, smallest_eigenpairs
 
 
 def normalised_affinity(affinity: Tensor) -> Tensor:

@@ -9,19 +9,19 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, RunInterrupted
-from common.seeds import SeedStreams
-from methods.centres import Centres, fit_centres
-from methods.deep_spectral.decompose import Decomposer
-from methods.deep_spectral.functions import normalised_affinity, principal_functions
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.deep_spectral.segments import describe, eigengap, segment
-from methods.eigensolvers import Eigenpairs, tolerance
-from methods.graphs.kernel import DenseKernel
-from methods.health import Check
-from methods.inputs import Standardiser, feature_input, named, one_by_one, plain, require_patches
-from methods.interface import FitContext, PatchBatch, PatchSource
-from methods.threads import each_on_one_thread
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.centres import Centres, fit_centres
+from spectral_bench.methods.deep_spectral.decompose import Decomposer
+from spectral_bench.methods.deep_spectral.functions import normalised_affinity, principal_functions
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.deep_spectral.segments import describe, eigengap, segment
+from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.inputs import Standardiser, feature_input, named, one_by_one, plain, require_patches
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.threads import each_on_one_thread
 
 _AT_ONCE = 16  # images that are worked on side by side
 _TABLE = 2**26  # numbers in the affinities of these

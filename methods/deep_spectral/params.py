@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from methods.params import CentreParams, FeatureInput
+from spectral_bench.methods.params import CentreParams, FeatureInput
 
 
 class DeepSpectralParams(CentreParams):

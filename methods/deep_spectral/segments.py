@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.seeds import SeedStreams
-from methods.lloyd import assign, cluster
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.lloyd import assign, cluster
 
 _ROUNDING = 16.0  # units of machine precision that the error of an eigenvalue may reach
 

@@ -7,15 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
-from methods.graphs import sparse
-from methods.graphs.features import feature_graph
-from methods.graphs.full import FullKernel
-from methods.graphs.kernel import Kernel, SparseKernel, combined, normalised
-from methods.graphs.options import GraphOptions
-from methods.graphs.pixels import pixel_graph
-from methods.interface import PatchBatch, Statistics
-from methods.params import GraphParams
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.full import FullKernel
+from spectral_bench.methods.graphs.kernel import Kernel, SparseKernel, combined, normalised
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixels import pixel_graph
+from spectral_bench.methods.interface import PatchBatch, Statistics
+from spectral_bench.methods.params import GraphParams
 
 Level = int | Literal["all"]
 

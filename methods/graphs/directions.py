@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs.blocks import row_blocks
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.blocks import row_blocks
 
 _HASH_ROWS = 4096
 _ROUNDING = 8.0  # units of machine precision within which a cosine similarity cannot be told from 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.graphs.directions import Directions, directions
-from methods.graphs.nearest import Entries, entries_above, largest_entries
-from methods.graphs.options import GraphOptions
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.directions import Directions, directions
+from spectral_bench.methods.graphs.nearest import Entries, entries_above, largest_entries
+from spectral_bench.methods.graphs.options import GraphOptions
 
 MAX_EDGES = 2**27  # about 1 GB of columns and weights
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.graphs.directions import Directions, directions
-from methods.graphs.kernel import SparseKernel, inverse_root
+from spectral_bench.methods.graphs.directions import Directions, directions
+from spectral_bench.methods.graphs.kernel import SparseKernel, inverse_root
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from methods.graphs import sparse
+from spectral_bench.methods.graphs import sparse
 
 
 class Kernel(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 GraphKind = Literal["knn", "mutual", "epsilon", "full"]
 

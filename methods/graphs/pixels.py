@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.graphs.blocks import row_blocks
-from methods.graphs.nearest import largest_entries
-from methods.graphs.options import GraphOptions
-from methods.graphs.pixel_tree import tree_neighbours
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.blocks import row_blocks
+from spectral_bench.methods.graphs.nearest import largest_entries
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
 
 _TABLES = 10  # float64 tables of rows x pixels in use at a time, counted in those of float32
 

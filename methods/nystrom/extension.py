@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.centres import Centres
-from methods.errors import NumericalError
-from methods.graphs.blocks import row_blocks
-from methods.graphs.directions import directions, repeated_rows
-from methods.graphs.kernel import inverse_root
-from methods.graphs.nearest import largest_entries
+from spectral_bench.methods.centres import Centres
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.blocks import row_blocks
+from spectral_bench.methods.graphs.directions import directions, repeated_rows
+from spectral_bench.methods.graphs.kernel import inverse_root
+from spectral_bench.methods.graphs.nearest import largest_entries
 
 GraphKind = Literal["knn", "mutual"]
 

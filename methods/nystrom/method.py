@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import ConfigError
-from methods.centres import Centres, fit_centres
-from methods.eigensolvers import tolerance
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.graphs.features import feature_graph
-from methods.graphs.kernel import SparseKernel, normalised
-from methods.graphs.options import GraphOptions
-from methods.health import Check, collapse_check
-from methods.inputs import (
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.centres import Centres, fit_centres
+from spectral_bench.methods.eigensolvers import tolerance
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.health import Check, collapse_check
+from spectral_bench.methods.inputs import (
     Standardiser,
     by_chunks,
     feature_input,
@@ -27,10 +27,10 @@ from methods.inputs import (
     require_finite,
     require_patches,
 )
-from methods.interface import FitContext, PatchBatch, PatchSource
-from methods.laplacian import leading_eigenpairs, part_vectors
-from methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
-from methods.nystrom.params import NystromParams
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.laplacian import leading_eigenpairs, part_vectors
+from spectral_bench.methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
+from spectral_bench.methods.nystrom.params import NystromParams
 
 
 class Nystrom:

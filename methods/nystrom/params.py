@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from methods.params import CentreParams
+from spectral_bench.methods.params import CentreParams
 
 Extension = Literal["nearest", "nystrom", "cluster_means"]
 

@@ -6,10 +6,10 @@ import logging
 
 import torch
 
-from common.errors import ConfigError
-from methods.memory import free_bytes
-from methods.params import SpinParams
-from methods.spin.averages import PAIRS, jacobian_bytes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.memory import free_bytes
+from spectral_bench.methods.params import SpinParams
+from spectral_bench.methods.spin.averages import PAIRS, jacobian_bytes
 
 logger = logging.getLogger(__name__)
 

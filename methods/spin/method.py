@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.errors import ConfigError
-from methods.centres import Centres, fit_centres, sample_size
-from methods.graphs.batch import kernel_of
-from methods.graphs.kernel import Kernel
-from methods.health import Check
-from methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
-from methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from methods.params import SpinParams
-from methods.spin.averages import Averages
-from methods.spin.memory import require_memory
-from methods.spin.network import FunctionNetwork
-from methods.spin.operators import KernelOperator
-from methods.spin.spectrum import cholesky, second_moment
-from methods.spin.step import SpinTerms, spin_terms
-from methods.trainer import Budget, Cosine, Step, train
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.centres import Centres, fit_centres, sample_size
+from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.kernel import Kernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
+from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
+from spectral_bench.methods.params import SpinParams
+from spectral_bench.methods.spin.averages import Averages
+from spectral_bench.methods.spin.memory import require_memory
+from spectral_bench.methods.spin.network import FunctionNetwork
+from spectral_bench.methods.spin.operators import KernelOperator
+from spectral_bench.methods.spin.spectrum import cholesky, second_moment
+from spectral_bench.methods.spin.step import SpinTerms, spin_terms
+from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 _T = TypeVar("_T")
 

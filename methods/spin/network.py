@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.orthogonal import orthogonal_start
+from spectral_bench.methods.orthogonal import orthogonal_start
 
 ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from methods.graphs.kernel import Kernel
+from spectral_bench.methods.graphs.kernel import Kernel
 
 Functions = Callable[[Tensor], Tensor]
 

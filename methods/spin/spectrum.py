@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.errors import NumericalError
+from spectral_bench.methods.errors import NumericalError
 
 _LEAST_PIVOT = 1e-10  # part of a function's mean square that the functions before it must leave unexplained
 

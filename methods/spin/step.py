@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.spin.averages import Averages
-from methods.spin.operators import Functions, Operator
-from methods.spin.spectrum import Spectrum, require_finite_moments, second_moment
+from spectral_bench.methods.spin.averages import Averages
+from spectral_bench.methods.spin.operators import Functions, Operator
+from spectral_bench.methods.spin.spectrum import Spectrum, require_finite_moments, second_moment
 
 
 @dataclass(frozen=True)

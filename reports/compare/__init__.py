@@ -1,5 +1,5 @@
 """Two sets of results side by side: which cells changed, by how much, and whether that can be told from noise."""
 
-from reports.compare.cells import Comparison, Difference, Pair, compare_entries
+from spectral_bench.reports.compare.cells import Comparison, Difference, Pair, compare_entries
 
 __all__ = ["Comparison", "Difference", "Pair", "compare_entries"]

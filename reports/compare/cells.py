@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from reports.cells import seed_values, worst_state
-from reports.collect import Entry, SeedResult
-from reports.compare.matching import match_rows
-from reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
-from reports.costs import run_cost
-from reports.main_table import METRICS
-from reports.table import Kind
-from results.comparison import MIN_SEEDS, verdict
-from results.statistics import Summary, holm, paired_difference, summarise
+from spectral_bench.reports.cells import seed_values, worst_state
+from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.compare.matching import match_rows
+from spectral_bench.reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
+from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.table import Kind
+from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise
 
 SCORES = ("mIoU", "accuracy")
 

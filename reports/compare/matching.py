@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from reports.collect import Entry, distinct
+from spectral_bench.reports.collect import Entry, distinct
 
 Key = Callable[[Entry], Hashable]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.names import few
-from reports.collect import Entry, SeedResult
-from reports.hardware import entry_hardware
-from results.record import files_seen
+from spectral_bench.common.names import few
+from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.hardware import entry_hardware
+from spectral_bench.results.record import files_seen
 
 _LISTED = 4
 

@@ -10,12 +10,20 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.ablation_table import value_text
-from reports.ablations import Ablation
-from reports.cells import seed_values
-from reports.collect import LABELS_SYMBOL, Entry
-from reports.figures.style import COLUMN_WIDTH, colours, new_figure, printable, set_logarithmic, shorten, style
-from results.statistics import Summary, summarise
+from spectral_bench.reports.ablation_table import value_text
+from spectral_bench.reports.ablations import Ablation
+from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.collect import LABELS_SYMBOL, Entry
+from spectral_bench.reports.figures.style import (
+    COLUMN_WIDTH,
+    colours,
+    new_figure,
+    printable,
+    set_logarithmic,
+    shorten,
+    style,
+)
+from spectral_bench.results.statistics import Summary, summarise
 
 _PANEL_HEIGHT = 1.5  # inches
 _MOST_TICKS = 6

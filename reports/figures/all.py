@@ -7,18 +7,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.ablations import ablations
-from reports.collect import Entry, alike, distinct
-from reports.figures.ablation import ablation_figure
-from reports.figures.eigenfunctions import eigenfunction_figure
-from reports.figures.per_class import per_class_figure
-from reports.figures.qualitative import qualitative_figure
-from reports.figures.stages import stage_figure
-from reports.figures.trade_off import trade_off_figure
-from reports.figures.training import training_figure
-from reports.gallery.choice import FIT_RULE, IMAGE_RULE
-from reports.gallery.panels import Panels
-from reports.hardware import hardware_groups
+from spectral_bench.reports.ablations import ablations
+from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.figures.ablation import ablation_figure
+from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
+from spectral_bench.reports.figures.per_class import per_class_figure
+from spectral_bench.reports.figures.qualitative import qualitative_figure
+from spectral_bench.reports.figures.stages import stage_figure
+from spectral_bench.reports.figures.trade_off import trade_off_figure
+from spectral_bench.reports.figures.training import training_figure
+from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
+from spectral_bench.reports.gallery.panels import Panels
+from spectral_bench.reports.hardware import hardware_groups
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "

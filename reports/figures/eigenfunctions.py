@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.maps import heading, picture, thinned, tighten
-from reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, style
-from reports.gallery.panels import Panels
-from results.panels import FUNCTIONS, Panel
+from spectral_bench.reports.figures.maps import heading, picture, thinned, tighten
+from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, style
+from spectral_bench.reports.gallery.panels import Panels
+from spectral_bench.results.panels import FUNCTIONS, Panel
 
 COLOURS = "RdBu_r"  # diverging, and told apart by people of any colour vision
 _IN_ONE_COLUMN = 4  # maps

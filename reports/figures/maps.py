@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from reports.figures.style import printable, shorten
+from spectral_bench.reports.figures.style import printable, shorten
 
 MOST_PIXELS = 360  # the longer side of a picture: 300 dpi at 1.2 inches
 _CHARACTERS = 17  # of 6 points an inch of width

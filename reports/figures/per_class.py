@@ -8,12 +8,12 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.cells import seed_values
-from reports.collect import Entry
-from reports.figures.style import COLUMN_WIDTH, new_figure, shorten, style
-from reports.per_class_table import class_cells
-from reports.table import NoteBook
-from results.statistics import summarise
+from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.figures.style import COLUMN_WIDTH, new_figure, shorten, style
+from spectral_bench.reports.per_class_table import class_cells
+from spectral_bench.reports.table import NoteBook
+from spectral_bench.results.statistics import summarise
 
 MOST_COLUMNS = 30
 _MOST_NUMBERS = 12 * 30  # cells; more numbers than these would not be legible

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from reports.figures.maps import heading, picture, thinned, tighten
-from reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, shorten, style
-from reports.gallery.panels import Panels
-from results.metrics import class_of_label
-from results.record import ClassTable
+from spectral_bench.reports.figures.maps import heading, picture, thinned, tighten
+from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, shorten, style
+from spectral_bench.reports.gallery.panels import Panels
+from spectral_bench.results.metrics import class_of_label
+from spectral_bench.results.record import ClassTable
 
 MOST_CLASSES = 24  # in the legend, those with the most pixels
 Colour = NDArray[np.uint8]

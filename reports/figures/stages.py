@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from reports.cells import Measure
-from reports.collect import Entry
-from reports.cost_table import stage_seconds, stages
-from reports.figures.style import colours, legend_below, new_figure, shorten, style
-from results.statistics import summarise
+from spectral_bench.reports.cells import Measure
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.cost_table import stage_seconds, stages
+from spectral_bench.reports.figures.style import colours, legend_below, new_figure, shorten, style
+from spectral_bench.results.statistics import summarise
 
 MOST_BARS = 40
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.cells import seed_values
-from reports.collect import Entry, SeedResult
-from reports.costs import run_cost
-from reports.figures.style import (
+from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.figures.style import (
     MARKERS,
     colours,
     legend_below,
@@ -21,7 +21,7 @@ from reports.figures.style import (
     shorten,
     style,
 )
-from results.statistics import summarise
+from spectral_bench.results.statistics import summarise
 
 MOST_NAMES = 16
 

@@ -9,9 +9,17 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.collect import Entry
-from reports.figures.style import colours, legend_below, legend_rows, new_figure, printable, shorten, style
-from reports.run_files import training_curve
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.figures.style import (
+    colours,
+    legend_below,
+    legend_rows,
+    new_figure,
+    printable,
+    shorten,
+    style,
+)
+from spectral_bench.reports.run_files import training_curve
 
 MOST_PANELS = 6
 MOST_LINES = 12

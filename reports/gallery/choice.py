@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.cells import seed_values
-from reports.collect import Entry, SeedResult, alike, distinct
-from reports.source import Source
-from results.per_image import image_scores
-from results.statistics import summarise
+from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.collect import Entry, SeedResult, alike, distinct
+from spectral_bench.reports.source import Source
+from spectral_bench.results.per_image import image_scores
+from spectral_bench.results.statistics import summarise
 
 MOST_METHODS = 6
 RULES = ("best", "median", "worst", "largest disagreement")

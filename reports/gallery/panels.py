@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports.gallery.choice import Gallery, ShownFit
-from reports.source import Source
-from results.panels import Panel, read_panel
-from results.specification import View
+from spectral_bench.reports.gallery.choice import Gallery, ShownFit
+from spectral_bench.reports.source import Source
+from spectral_bench.results.panels import Panel, read_panel
+from spectral_bench.results.specification import View
 
 
 @dataclass(frozen=True)

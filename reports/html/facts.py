@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reports.collect import Entry, SeedResult
-from reports.hardware import hardware
-from results.record import StageCost
+from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.hardware import hardware
+from spectral_bench.results.record import StageCost
 
 _NAMED = 2  # names that a fact lists before it counts
 

@@ -11,13 +11,13 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports.collect import Entry
-from reports.figures.all import caption
-from reports.html.facts import facts
-from reports.html.runs import RunBook
-from reports.html.view import TableView, table_view
-from reports.source import Source
-from reports.table import Table
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.figures.all import caption
+from spectral_bench.reports.html.facts import facts
+from spectral_bench.reports.html.runs import RunBook
+from spectral_bench.reports.html.view import TableView, table_view
+from spectral_bench.reports.source import Source
+from spectral_bench.reports.table import Table
 
 GALLERY = "gallery"
 _SECTIONS = (
@@ -72,7 +72,7 @@ def render_html(
     """
     book = RunBook(entries, source)
     environment = Environment(
-        loader=PackageLoader("reports.html", "."),
+        loader=PackageLoader("spectral_bench.reports.html", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -121,4 +121,4 @@ def _states(book: RunBook) -> list[tuple[str, int]]:
 
 
 def _file(name: str) -> str:
-    return resources.files("reports.html").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("spectral_bench.reports.html").joinpath(name).read_text(encoding="utf-8")

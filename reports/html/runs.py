@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from reports.collect import Entry, SeedResult
-from reports.run_files import log_tail
-from reports.source import Source
-from results.record import EvaluationRecord, FitRecord
+from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.run_files import log_tail
+from spectral_bench.reports.source import Source
+from spectral_bench.results.record import EvaluationRecord, FitRecord
 
 LOG_LINES = 20
 

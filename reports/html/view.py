@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reports.formatting import NumberFormat, cell_text, heading, number_format
-from reports.html.runs import RunBook
-from reports.renderers.tex_escape import label
-from reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
+from spectral_bench.reports.html.runs import RunBook
+from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
 
 
 @dataclass(frozen=True)

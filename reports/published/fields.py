@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.collect import Entry
-from reports.settings import MATCHING_WORDS
-from results.published import Look, PublishedRow
-from results.specification import BackboneSpec, Protocol, Resize, View
+from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.settings import MATCHING_WORDS
+from spectral_bench.results.published import Look, PublishedRow
+from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View
 
 NOT_STATED = "not stated"
 NOT_FINISHED = "not finished"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from common.errors import UserError
-from common.names import unknown
-from reports.cells import incomplete_marks, label_marks, score_cell, stale_marks
-from reports.collect import Entry, alike, distinct
-from reports.main_table import METRICS
-from reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
-from reports.table import Cell, Column, NoteBook, Row, Table
-from results.published import Published, PublishedRow
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.names import unknown
+from spectral_bench.reports.cells import incomplete_marks, label_marks, score_cell, stale_marks
+from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
+from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.results.published import Published, PublishedRow
 
 EVERY = "all"
 _SHARED = ("mIoU", "accuracy")

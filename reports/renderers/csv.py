@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from reports.table import Cell, Column, Row, State, Table, all_runs
+from spectral_bench.reports.table import Cell, Column, Row, State, Table, all_runs
 
 
 def render_csv(table: Table) -> str:

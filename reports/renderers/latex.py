@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
-from reports.renderers.tex_escape import comment, escape, label
-from reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
+from spectral_bench.reports.renderers.tex_escape import comment, escape, label
+from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
 
 PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
 MOST_ROWS = 30  # a float; longer tables go on in the next one

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports.collect import LABELS_SYMBOL
-from reports.formatting import number_format
-from reports.renderers.tex_escape import comment, label
-from reports.table import Column, Row, Table
+from spectral_bench.reports.collect import LABELS_SYMBOL
+from spectral_bench.reports.formatting import number_format
+from spectral_bench.reports.renderers.tex_escape import comment, label
+from spectral_bench.reports.table import Column, Row, Table
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%

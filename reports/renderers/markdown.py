@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from reports.formatting import NumberFormat, cell_text, heading, number_format
-from reports.table import Cell, Column, Table
+from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
+from spectral_bench.reports.table import Cell, Column, Table
 
 
 def render_markdown(table: Table) -> str:

@@ -11,9 +11,9 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from common.errors import DataError
-from common.names import unknown
-from results.published.schema import (
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.names import unknown
+from spectral_bench.results.published.schema import (
     Caveat,
     Fact,
     Published,
@@ -41,7 +41,7 @@ def load_published(folder: Traversable | None = None) -> Published:
         DataError: a file does not have the form of ``results.published.schema``, a name in it is unknown, or a name is
             given twice; the message names file and row.
     """
-    where = folder or resources.files("results.published")
+    where = folder or resources.files("spectral_bench.results.published")
     files = {path.name: _read(path) for path in sorted(where.iterdir(), key=_name) if path.name.endswith(".yaml")}
     names = _Names(files)
     rows = [names.row(name, number, row) for name, file in files.items() for number, row in enumerate(file.rows, 1)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from results.specification import Resize
+from spectral_bench.results.specification import Resize
 
 Metric = Literal["mIoU", "accuracy", "CorLoc", "PQ"]
 PublishedMatching = Literal[

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from bench.order import Execution, Order
-from results.store import Store
+from spectral_bench.bench.order import Execution, Order
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

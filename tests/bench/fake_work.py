@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import worker
-from bench.order import Order
-from bench.outstanding import fit_outstanding, views_outstanding
-from bench.progress import ProgressFile
-from common.errors import DataError, RunInterrupted
-from results.contingency import Contingency
-from results.record import EvaluationRecord, FitRecord
-from results.specification import BackboneSpec, FitSpec, TrainingData, View
-from results.store import Store
+from spectral_bench.bench import worker
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
+from spectral_bench.bench.progress import ProgressFile
+from spectral_bench.common.errors import DataError, RunInterrupted
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View
+from spectral_bench.results.store import Store
 
 STAGES = ("begun", "features", "fit", "state", "recorded", "evaluate", "done")
 VIEWS = (View(dataset="synthetic", split="val"), View(dataset="synthetic", split="val", subset=2))

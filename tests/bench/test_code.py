@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bench.code import evaluation_code, fit_code
+from spectral_bench.bench.code import evaluation_code, fit_code
 
 
 def test_a_fit_depends_on_its_method_data_and_backbone_and_not_on_other_methods_or_the_evaluation():

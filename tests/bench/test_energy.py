@@ -6,10 +6,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from bench import energy, measure
-from bench.energy import DeviceEnergy, StageEnergy
-from bench.measure import Meter
-from results.record import StageCost
+from spectral_bench.bench import energy, measure
+from spectral_bench.bench.energy import DeviceEnergy, StageEnergy
+from spectral_bench.bench.measure import Meter
+from spectral_bench.results.record import StageCost
 
 CUDA = torch.device("cuda")
 

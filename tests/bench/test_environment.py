@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import environment as module
-from bench.environment import environment, usable_cpus, usable_gpus
+from spectral_bench.bench import environment as module
+from spectral_bench.bench.environment import environment, usable_cpus, usable_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,8 @@ def test_usable_cpus_follow_the_affinity() -> None:
 
 def test_is_cheap_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys, time; from bench.environment import environment; start = time.perf_counter(); environment()\n"
+        "import sys, time; from spectral_bench.bench.environment import environment\n"
+        "start = time.perf_counter(); environment()\n"
         "print(time.perf_counter() - start, 'torch' in sys.modules)"
     )
     took, torch = subprocess.run(

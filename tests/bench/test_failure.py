@@ -7,11 +7,11 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from bench.failure import failure_of, kind_of, log_of, record_failure
-from bench.outstanding import read_order
-from common.errors import ConfigError, DataError, StoreError, UserError
-from results.record import Failure
-from results.store import Store
+from spectral_bench.bench.failure import failure_of, kind_of, log_of, record_failure
+from spectral_bench.bench.outstanding import read_order
+from spectral_bench.common.errors import ConfigError, DataError, StoreError, UserError
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

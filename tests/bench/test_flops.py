@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.features.backbones import load_backbone
-from bench.flops import backbone_flops, count_flops
-from results.specification import BackboneSpec
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.flops import backbone_flops, count_flops
+from spectral_bench.results.specification import BackboneSpec
 
 RANDOM = {"weights": "random", "seed": 0}
 TINY = BackboneSpec(name="vit_tiny_patch16_224", options=RANDOM)

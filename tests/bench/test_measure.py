@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import measure, memory
-from bench.measure import Meter
-from bench.memory import ResidentPeak
-from results.record import StageCost
+from spectral_bench.bench import measure, memory
+from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.memory import ResidentPeak
+from spectral_bench.results.record import StageCost
 
 MIB = 2**20
 
@@ -243,7 +243,7 @@ def test_costs_little() -> None:
 
 
 def test_imports_no_torch() -> None:
-    code = "import sys; from bench.measure import Meter; Meter(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from spectral_bench.bench.measure import Meter; Meter(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

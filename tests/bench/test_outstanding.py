@@ -7,10 +7,10 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from bench.outstanding import fit_outstanding, read_order, settled, views_outstanding
-from common.errors import ConfigError
-from results.record import EvaluationRecord, Failure, FitRecord
-from results.store import Store
+from spectral_bench.bench.outstanding import fit_outstanding, read_order, settled, views_outstanding
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -14,9 +14,9 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from bench.worker import ExitCode, main
-from common.errors import RunInterrupted
-from results.store import Store
+from spectral_bench.bench.worker import ExitCode, main
+from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -259,13 +259,13 @@ def test_set_up_is_part_of_the_run(store: Store, make_order: MakeOrder) -> None:
 
 
 def test_command_line(make_order: MakeOrder, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.worker"]
+    command = [sys.executable, "-m", "spectral_bench.bench.worker"]
     wrong = subprocess.run([*command, str(tmp_path / "none.json")], capture_output=True, text=True, check=False)
     assert wrong.returncode == ExitCode.BAD_ORDER
     assert "none.json: the order cannot be read" in wrong.stderr
     bare = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bare.returncode == ExitCode.BAD_ORDER
-    assert bare.stderr.startswith("usage: python -m bench.worker")
+    assert bare.stderr.startswith("usage: python -m spectral_bench.bench.worker")
 
 
 def test_importing_it_imports_no_torch() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from methods.contract import CHECKS, Subject, violations
-from methods.registry import METHODS
-from methods.testing import same_state
+from spectral_bench.methods.contract import CHECKS, Subject, violations
+from spectral_bench.methods.registry import METHODS
+from spectral_bench.methods.testing import same_state
 
 NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 SPIN = {"neighbours": 20, "epochs": 2, "batch_size": 2, "width": 8}

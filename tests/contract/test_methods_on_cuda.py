@@ -8,10 +8,10 @@ import pytest
 import torch
 from test_methods import SMALL
 
-from methods.contract import CHECKS, Subject
-from methods.labels import predict_scores
-from methods.registry import METHODS
-from methods.testing import build, scenes
+from spectral_bench.methods.contract import CHECKS, Subject
+from spectral_bench.methods.labels import predict_scores
+from spectral_bench.methods.registry import METHODS
+from spectral_bench.methods.testing import build, scenes
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]
 if not torch.cuda.is_available():

@@ -12,7 +12,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets import DataRoots
+from spectral_bench.datasets.interface import DataRoots
 
 settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no-deadline")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import DataError
-from datasets import DataRoots, data_info
-from datasets.ade20k import ADE20K
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.ade20k import ADE20K
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import data_info
 
 NAMES = """
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door,

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import DataError
-from datasets import DataRoots, count_warning, data_info, open_data, require_sound
-from datasets.camvid import CamVid
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.camvid import CamVid
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import data_info, open_data
+from spectral_bench.datasets.sound import count_warning, require_sound
 
 NAMES = (
     "sky",

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.errors import DataError
-from datasets.checks import pairing_problems, size_problem, size_problems, sizes
-from datasets.listing import Listing
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.checks import pairing_problems, size_problem, size_problems, sizes
+from spectral_bench.datasets.listing import Listing
 
 IMAGES = Listing(Path("i"), {"a": Path("i/a.jpg"), "b": Path("i/b.jpg"), "c": Path("i/c.jpg")})
 LABELS = Listing(Path("l"), {"b": Path("l/b.png"), "c": Path("l/c.png"), "d": Path("l/d.png")})

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import DataError
-from datasets import DataRoots, data_info, require_sound
-from datasets.cityscapes import CITIES, Cityscapes
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.cityscapes import CITIES, Cityscapes
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.datasets.sound import require_sound
 
 # (name, id, train id or 255), in the order of the owners' label definitions.
 TABLE = """

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.transforms import Crop, apply_crop, crop_label, draw_crop, resize_image, resize_label
+from spectral_bench.datasets.transforms import Crop, apply_crop, crop_label, draw_crop, resize_image, resize_label
 
 SIDE = st.integers(3, 40)
 CROPS = st.builds(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigError, DataError
-from datasets import DataInfo, DataRoots, data_info, names, open_data
-from datasets.roots import find_folder
+from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.datasets.interface import DataInfo, DataRoots
+from spectral_bench.datasets.registry import data_info, names, open_data
+from spectral_bench.datasets.roots import find_folder
 
 INFO = DataInfo("toy", "Toy", {}, 1, {}, "", folder="toy", licence="Get it from nowhere.")
 

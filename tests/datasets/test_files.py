@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.errors import DataError
-from datasets.files import FileDataSet, FileImages, FileLabels
-from datasets.interface import ClassSet, DataInfo, DataRoots
-from datasets.listing import Listing, list_folder
-from datasets.reading import IMAGE_SUFFIXES
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileDataSet, FileImages, FileLabels
+from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
+from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.reading import IMAGE_SUFFIXES
 
 
 class Toy(FileDataSet):

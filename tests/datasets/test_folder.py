@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
-from common.errors import DataError
-from datasets import DataRoots, data_info, open_data, require_sound
-from datasets.folder import voc_colour
-from datasets.registry import REGISTRY
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.folder import voc_colour
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import REGISTRY, data_info, open_data
+from spectral_bench.datasets.sound import require_sound
 
 LEAVES: dict[str, Any] = {
     "title": "Leaves",
@@ -132,8 +133,8 @@ def test_a_missing_description_and_a_missing_path_are_told(tmp_path: Path) -> No
 
 
 def test_its_code_is_found_whatever_the_path() -> None:
-    assert REGISTRY.module("folder:some/where/leaves.yaml") == "datasets.folder"
-    assert REGISTRY.module("camvid") == "datasets.camvid"
+    assert REGISTRY.module("folder:some/where/leaves.yaml") == "spectral_bench.datasets.folder"
+    assert REGISTRY.module("camvid") == "spectral_bench.datasets.camvid"
 
 
 def test_the_voc_colour_map() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import DataError
-from datasets import DataRoots, data_info
-from datasets.imagenet import ImageNet
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.imagenet import ImageNet
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import data_info
 
 
 @pytest.fixture

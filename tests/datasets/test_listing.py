@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataError
-from datasets.listing import collect, from_list, list_folder, require_none
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.listing import collect, from_list, list_folder, require_none
 
 
 def _touch(*paths: Path) -> None:

@@ -8,8 +8,8 @@ import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import DataError
-from datasets.matlab import label_map_size, read_label_map
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.matlab import label_map_size, read_label_map
 
 VALUES = np.array([[0, 1, 459], [7, 65535, 2]])
 

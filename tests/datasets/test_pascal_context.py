@@ -8,10 +8,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from common.errors import DataError
-from datasets import DataRoots, data_info, require_sound
-from datasets.folder import voc_colour
-from datasets.pascal_context import N_ORIGINAL, PascalContext
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.folder import voc_colour
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.pascal_context import N_ORIGINAL, PascalContext
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.datasets.sound import require_sound
 
 # The 59 classes in the owners' order (59_labels.txt, with the names of labels.txt).
 OWNERS_TEXT = """

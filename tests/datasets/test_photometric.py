@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.transforms import Photometric, distort, draw_photometric
+from spectral_bench.datasets.transforms import Photometric, distort, draw_photometric
 
 CHANGES = st.builds(
     Photometric,

@@ -7,10 +7,11 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from common.errors import DataError
-from datasets import DataRoots, open_data
-from datasets.pascal_context import PascalContext
-from datasets.prepare import prepare
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.pascal_context import PascalContext
+from spectral_bench.datasets.prepare import prepare
+from spectral_bench.datasets.registry import open_data
 
 STEMS = [f"2008_00000{i}" for i in range(6)]
 

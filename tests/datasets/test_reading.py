@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.errors import DataError
-from datasets.reading import image_header, label_header, read_image, read_label, require_range
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.reading import image_header, label_header, read_image, read_label, require_range
 
 
 def _save(path: Path, values: np.ndarray, mode: str | None = None) -> Path:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.transforms import resize_image, resize_label, resized_size, short_side_size
-from datasets.transforms.resize import round_half_up, scaled_size
+from spectral_bench.datasets.transforms import resize_image, resize_label, resized_size, short_side_size
+from spectral_bench.datasets.transforms.resize import round_half_up, scaled_size
 
 SIDE = st.integers(1, 60)
 

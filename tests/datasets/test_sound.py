@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import DataError
-from datasets import count_warning, require_sound
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.sound import count_warning, require_sound
 
 
 def _data(problems: list[str], found: int = 2, official: int | None = 2) -> Any:

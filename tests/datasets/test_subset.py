@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import DataError
-from datasets import ranked, subset
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.subset import ranked, subset
 
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=40, unique=True)
 

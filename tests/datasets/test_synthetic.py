@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from common.errors import DataError
-from datasets import DataRoots, open_data
-from datasets.synthetic.dataset import INFO, PALETTE, SyntheticImages, SyntheticLabels
-from datasets.synthetic.layout import N_CLASSES, draw_layout
-from datasets.synthetic.paint import VOID, paint_image, paint_label
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.synthetic.dataset import INFO, PALETTE, SyntheticImages, SyntheticLabels
+from spectral_bench.datasets.synthetic.layout import N_CLASSES, draw_layout
+from spectral_bench.datasets.synthetic.paint import VOID, paint_image, paint_label
 
 IMAGES = SyntheticImages("train")
 LABELS = SyntheticLabels("train")

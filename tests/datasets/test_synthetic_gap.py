@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from datasets import DataRoots, open_data
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
 
 K = 32
 STRIDE = 16
@@ -16,7 +17,7 @@ def _patches(split: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """(N, h, w, C) values of each kind and (N, H, W) labels: colours seen at, and averaged over, patches; features."""
     import torch
 
-    from bench.features.backbones import load_backbone
+    from spectral_bench.bench.features.backbones import load_backbone
 
     data = open_data("synthetic", DataRoots())
     images, labels = data.images(split), data.labels(split)
@@ -32,7 +33,7 @@ def _patches(split: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def _miou(train: np.ndarray, val: np.ndarray, labels: np.ndarray, seed: int) -> float:
     """mIoU in per cent of k-means, each cluster given the class of largest IoU, void ignored."""
-    from results.matching import match
+    from spectral_bench.results.matching import match
 
     channels = train.shape[-1]
     clusters = KMeans(K, n_init=1, random_state=seed).fit(train.reshape(-1, channels).astype(np.float32))

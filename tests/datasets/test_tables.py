@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.tables import Row, class_set, load_table
+from spectral_bench.datasets.tables import Row, class_set, load_table
 
 
 @pytest.mark.parametrize(("name", "length"), [("pascal_context", 60), ("cityscapes", 34), ("ade20k", 151)])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.synthetic.textures import TEXTURES, Frame, value_noise
+from spectral_bench.datasets.synthetic.textures import TEXTURES, Frame, value_noise
 
 RANDOM = np.random.default_rng(0).random(192 * 256)
 

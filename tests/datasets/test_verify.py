@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import DataRoots, open_data
-from datasets.camvid import CamVid
-from datasets.verify import SplitReport, held_splits, verify
+from spectral_bench.datasets.camvid import CamVid
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.verify import SplitReport, held_splits, verify
 
 
 def _report(root: Path, split: str, **options: object) -> SplitReport:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.transforms import Crop, centre_crop, window_crops
+from spectral_bench.datasets.transforms import Crop, centre_crop, window_crops
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_centre(height: int, width: int, top: int, left: int) -> None:
 def test_the_centre_agrees_with_torchvision(height: int, width: int, size: int) -> None:
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchvision.transforms.v2.functional")
-    from datasets.transforms import crop_label
+    from spectral_bench.datasets.transforms import crop_label
 
     label = 1 + np.arange(height * width, dtype=np.uint16).reshape(height, width)
     expected = functional.center_crop(torch.from_numpy(label.astype(np.int32))[None], [size, size])[0].numpy()

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from methods.interface import Spectral
-from methods.spectral_health import exact_eigenspace
-from methods.testing import MemorySource, fit, scenes
+from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.spectral_health import exact_eigenspace
+from spectral_bench.methods.testing import MemorySource, fit, scenes
 
 NETWORK = {"epochs": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 SMALL: dict[str, dict[str, Any]] = {

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigError, RunInterrupted
-from methods.centres import Centres, fit_centres, sample_size
-from methods.errors import NumericalError
-from methods.params import KMeansParams
-from methods.testing import Recorder, fit_context, scenes, stop_after
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.centres import Centres, fit_centres, sample_size
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.params import KMeansParams
+from spectral_bench.methods.testing import Recorder, fit_context, scenes, stop_after
 
 
 def points(n: int = 200, width: int = 4, seed: int = 0) -> torch.Tensor:

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from methods.graphs.batch import batch_kernel
-from methods.health import assignment_spread
-from methods.neuralef import NeuralEF
-from methods.objective import neuralef_loss, normalise_columns
-from methods.testing import MemorySource, fit, scenes
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.health import assignment_spread
+from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.methods.testing import MemorySource, fit, scenes
 
 PARAMS = {
     "k": 5,

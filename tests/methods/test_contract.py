@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from methods.contract import CHECKS, Subject, violations
+from spectral_bench.methods.contract import CHECKS, Subject, violations
 
 SOUND = '''
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from common.errors import ConfigError
-from methods.errors import NumericalError
-from methods.health import collapse_check
-from methods.params import Params
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.health import collapse_check
+from spectral_bench.methods.params import Params
 
 
 class DirectionsParams(Params):
@@ -72,7 +72,7 @@ BROKEN = {
     "node_order": (
         "    def state_dict(self):",
         "    def kernel(self, batch):\n"
-        "        from methods.graphs.batch import batch_kernel\n"
+        "        from spectral_bench.methods.graphs.batch import batch_kernel\n"
         "        return batch_kernel(batch, neighbours=5, alpha=0.3)\n\n"
         "    def eigenfunctions(self, batch):\n"
         "        return self.predict(batch) + torch.linspace(0, 1, batch.grid[1])\n\n"
@@ -81,7 +81,7 @@ BROKEN = {
     "resume": (
         "generator = context.seeds",
         "first = context.checkpoint.load() is None\n        context.checkpoint.save({})\n"
-        "        if context.should_stop():\n            from common.errors import RunInterrupted\n"
+        "        if context.should_stop():\n            from spectral_bench.common.errors import RunInterrupted\n"
         "            raise RunInterrupted\n"
         "        points = points if first else points.flip(0)\n        generator = context.seeds",
     ),

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh, subspace_angles
 from torch import Tensor
 
-from common.errors import ConfigError
-from methods.eigensolvers import Solver, largest_eigenpairs, residuals, tolerance
-from methods.errors import NumericalError
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.eigensolvers import Solver, largest_eigenpairs, residuals, tolerance
+from spectral_bench.methods.errors import NumericalError
 
 SOLVERS = list(get_args(Solver))
 
@@ -105,7 +105,7 @@ def test_a_solver_that_stops_early_is_an_error_not_a_result(monkeypatch: pytest.
         return start[0], start / (start**2).sum(0) ** 0.5  # type: ignore[index, operator]
 
     monkeypatch.setattr(scipy.sparse.linalg, "lobpcg", stops_early)
-    monkeypatch.setattr("methods.lobpcg._ROUNDS", 3)
+    monkeypatch.setattr("spectral_bench.methods.lobpcg._ROUNDS", 3)
     with pytest.raises(NumericalError, match=r"lobpcg did not converge: residual .* expected at most 1e-05"):
         largest_eigenpairs(decaying(200), 3, solver="lobpcg")
 

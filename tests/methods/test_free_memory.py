@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from methods import memory
+from spectral_bench.methods import memory
 
 
 def group(folder: Path, limit: str, used: int, inactive: int = 0) -> None:

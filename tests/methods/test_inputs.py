@@ -5,11 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigError
-from methods.errors import NumericalError
-from methods.inputs import by_chunks, images_of, one_by_one, require_finite, require_patches, standardisation
-from methods.interface import Statistics
-from methods.testing import MemorySource, scenes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.inputs import (
+    by_chunks,
+    images_of,
+    one_by_one,
+    require_finite,
+    require_patches,
+    standardisation,
+)
+from spectral_bench.methods.interface import Statistics
+from spectral_bench.methods.testing import MemorySource, scenes
 
 
 @settings(max_examples=25, deadline=None)
@@ -58,7 +65,7 @@ def test_images_are_named() -> None:
 
 
 def test_chunks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.inputs._ROWS", 7)
+    monkeypatch.setattr("spectral_bench.methods.inputs._ROWS", 7)
     levels = [torch.randn(30, 2), torch.randn(30, 3)]
     sizes: list[int] = []
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from methods.errors import NumericalError
-from methods.kmeans import KMeans
-from methods.params import KMeansParams
-from methods.testing import MemorySource, build, fit, fit_context, same_state, scenes
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.kmeans import KMeans
+from spectral_bench.methods.params import KMeansParams
+from spectral_bench.methods.testing import MemorySource, build, fit, fit_context, same_state, scenes
 
 
 def agreement(assigned: torch.Tensor, truth: torch.Tensor) -> float:

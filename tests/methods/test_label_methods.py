@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import ConfigError
-from methods.labels import batch_labels, cross_entropy, predict_scores
-from methods.linear_probe import LinearProbe
-from methods.neuralef_label_leak import NeuralEFLabelLeak
-from methods.oracle import Oracle
-from methods.testing import MemoryLabels, Recorder, build, fit, scenes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.labels import batch_labels, cross_entropy, predict_scores
+from spectral_bench.methods.linear_probe import LinearProbe
+from spectral_bench.methods.neuralef_label_leak import NeuralEFLabelLeak
+from spectral_bench.methods.oracle import Oracle
+from spectral_bench.methods.testing import MemoryLabels, Recorder, build, fit, scenes
 
 NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 PSI = {"k": 4, **NETWORK}

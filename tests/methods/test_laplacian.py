@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh, subspace_angles
 from torch import Tensor
 
-from methods.eigensolvers import Solver, tolerance
-from methods.errors import NumericalError
-from methods.laplacian import smallest_eigenpairs
+from spectral_bench.methods.eigensolvers import Solver, tolerance
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.laplacian import smallest_eigenpairs
 
 SOLVERS = list(get_args(Solver))
 

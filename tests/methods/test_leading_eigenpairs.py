@@ -12,11 +12,11 @@ from sklearn.manifold import spectral_embedding
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from methods.eigensolvers import Solver, largest_eigenpairs_of_sparse, tolerance
-from methods.errors import NumericalError
-from methods.graphs.features import feature_graph
-from methods.graphs.kernel import normalised
-from methods.laplacian import leading_eigenpairs
+from spectral_bench.methods.eigensolvers import Solver, largest_eigenpairs_of_sparse, tolerance
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.kernel import normalised
+from spectral_bench.methods.laplacian import leading_eigenpairs
 
 SOLVERS = get_args(Solver)
 DTYPES = [torch.float32, torch.float64]

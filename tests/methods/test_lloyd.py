@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans, kmeans_plusplus
 from torch import Tensor
 
-from common.seeds import SeedStreams
-from methods.lloyd import assign, cluster, lloyd, squared_distances
-from methods.seeding import seed_centres
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.lloyd import assign, cluster, lloyd, squared_distances
+from spectral_bench.methods.seeding import seed_centres
 
 
 def blobs(n: int, width: int, groups: int, seed: int = 0, noise: float = 0.1) -> Tensor:
@@ -228,8 +228,8 @@ def test_threads_share_the_points_and_agree(threads: int, monkeypatch: pytest.Mo
     points = blobs(3001, 8, 12, noise=0.5)
     start = points[:20].clone()
     alone = lloyd(points, start, iterations=6)
-    monkeypatch.setattr("methods.lloyd._SHARED", 1)
-    monkeypatch.setattr("methods.lloyd._CHUNK", 1)
+    monkeypatch.setattr("spectral_bench.methods.lloyd._SHARED", 1)
+    monkeypatch.setattr("spectral_bench.methods.lloyd._CHUNK", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -13,12 +13,12 @@ import torch
 from scipy.linalg import eigh, subspace_angles
 from torch import Tensor
 
-from methods.deep_spectral.affinity import image_affinity
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.eigensolvers import Solver, largest_eigenpairs, tolerance
-from methods.errors import NumericalError
-from methods.graphs.options import GraphOptions
-from methods.laplacian import smallest_eigenpairs
+from spectral_bench.methods.deep_spectral.affinity import image_affinity
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.eigensolvers import Solver, largest_eigenpairs, tolerance
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.laplacian import smallest_eigenpairs
 
 SIDE = 30
 COUNT = 14
@@ -136,7 +136,7 @@ def test_a_residual_is_relative_to_the_largest_wanted_eigenvalue(monkeypatch: py
         return inner(matrix, start, **{**options, "maxiter": 1})
 
     monkeypatch.setattr(scipy.sparse.linalg, "lobpcg", stops_early)
-    monkeypatch.setattr("methods.lobpcg._ROUNDS", 2)
+    monkeypatch.setattr("spectral_bench.methods.lobpcg._ROUNDS", 2)
     with pytest.raises(NumericalError, match=r"lobpcg did not converge: residual .*, expected at most 1e-05"):
         smallest_eigenpairs(affinity, COUNT, solver="lobpcg")
 

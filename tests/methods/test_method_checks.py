@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs.kernel import DenseKernel
-from methods.health import Check
-from methods.interface import PatchBatch
-from methods.spectral_health import MOST_EXACT_NODES, exact_eigenspace, method_checks, spectral_checks
-from methods.testing import MemorySource, fit, scenes
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.spectral_health import MOST_EXACT_NODES, exact_eigenspace, method_checks, spectral_checks
+from spectral_bench.methods.testing import MemorySource, fit, scenes
 
 SPIN: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 2, "batch_size": 4, "width": 8}
 NEURALEF: dict[str, Any] = {"k": 4, "epochs": 1, "batch_size": 4, "depth": 0, "neighbours": 12}

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigError
-from methods import registry
-from methods.params import KMeansParams, NeuralEFParams
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods import registry
+from spectral_bench.methods.params import KMeansParams, NeuralEFParams
 
 FILE = '''
-from methods.params import Params as Base
+from spectral_bench.methods.params import Params as Base
 
 
 class Params(Base):

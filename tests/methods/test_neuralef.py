@@ -7,13 +7,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError
-from common.seeds import SeedStreams
-from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel
-from methods.neuralef import NeuralEF, gumbel_noise
-from methods.params import NeuralEFParams
-from methods.testing import MemoryLabels, MemorySource, Recorder, build, fit, fit_context, same_state, scenes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.neuralef import NeuralEF, gumbel_noise
+from spectral_bench.methods.params import NeuralEFParams
+from spectral_bench.methods.testing import (
+    MemoryLabels,
+    MemorySource,
+    Recorder,
+    build,
+    fit,
+    fit_context,
+    same_state,
+    scenes,
+)
 
 SMALL: dict[str, Any] = {
     "k": 5,

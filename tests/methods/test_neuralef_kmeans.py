@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from common.errors import ConfigError, RunInterrupted
-from methods.errors import NumericalError
-from methods.neuralef import NeuralEF
-from methods.neuralef_kmeans import NeuralEFKMeans
-from methods.testing import MemorySource, build, fit, fit_context, same_state, scenes, stop_after
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.neuralef_kmeans import NeuralEFKMeans
+from spectral_bench.methods.testing import MemorySource, build, fit, fit_context, same_state, scenes, stop_after
 
 SMALL: dict[str, Any] = {
     "k": 5,

@@ -8,14 +8,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from common.geometry import Crop
-from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel
-from methods.graphs.features import feature_graph
-from methods.graphs.kernel import DenseKernel, combined
-from methods.graphs.pixels import pixel_graph
-from methods.interface import PatchBatch
-from methods.objective import Normalisation, Penalty, gradient_norms, neuralef_loss, normalise_columns
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.kernel import DenseKernel, combined
+from spectral_bench.methods.graphs.pixels import pixel_graph
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.objective import Normalisation, Penalty, gradient_norms, neuralef_loss, normalise_columns
 
 BATCHES = st.fixed_dictionaries(
     {

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from methods.orthogonal import orthogonal_start
-from methods.psi import Psi
-from methods.spin.network import FunctionNetwork
+from spectral_bench.methods.orthogonal import orthogonal_start
+from spectral_bench.methods.psi import Psi
+from spectral_bench.methods.spin.network import FunctionNetwork
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
-from methods.params import (
+from spectral_bench.methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
+from spectral_bench.methods.params import (
     GraphParams,
     KMeansParams,
     LloydParams,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from methods.psi import Block, LinearAttention, OrthogonalHead, Psi
-from methods.testing import scenes
+from spectral_bench.methods.psi import Block, LinearAttention, OrthogonalHead, Psi
+from spectral_bench.methods.testing import scenes
 
 
 def small(channels: tuple[int, ...] = (4, 6, 8), outputs: int = 5, depth: int = 2, seed: int = 0) -> Psi:

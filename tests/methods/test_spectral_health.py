@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.graphs.features import feature_graph
-from methods.graphs.kernel import DenseKernel, SparseKernel, combined
-from methods.health import Check
-from methods.spectral_health import (
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.kernel import DenseKernel, SparseKernel, combined
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.spectral_health import (
     MOST_EXACT_NODES,
     eigen_residuals,
     exact_eigenspace,

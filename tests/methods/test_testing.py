@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 import torch
 
-from methods.interface import FitContext, PatchSource
-from methods.testing import MemoryCheckpoint, MemorySource, Recorder, fit, fit_context, scenes, stop_after
+from spectral_bench.methods.interface import FitContext, PatchSource
+from spectral_bench.methods.testing import (
+    MemoryCheckpoint,
+    MemorySource,
+    Recorder,
+    fit,
+    fit_context,
+    scenes,
+    stop_after,
+)
 
 
 def test_a_memory_source_is_a_patch_source() -> None:
@@ -93,7 +101,7 @@ def test_the_fit_that_another_starts_from_is_made_where_and_as_that_is(monkeypat
         made.append((str(settings.get("device", "cpu")), settings.get("precision", "float32")))
         return fit_context(seed, **settings)
 
-    monkeypatch.setattr("methods.testing.fit_context", noted)
+    monkeypatch.setattr("spectral_bench.methods.testing.fit_context", noted)
     params = {"k": 4, "neighbours": 9, "steps": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 4}
     fit("neuralef_kmeans", {**params, "mlp_width": 8}, scenes()[0], device="cpu:0", precision="bfloat16")
     assert made == [("cpu:0", "bfloat16")] * 2

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from methods.threads import one_thread, side_by_side
+from spectral_bench.methods.threads import one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.graphs.kernel import DenseKernel
-from methods.health import Check
-from methods.spectral_health import (
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.health import Check
+from spectral_bench.methods.spectral_health import (
     exact_eigenspace,
     method_checks,
     nearest_eigenspace,
@@ -18,7 +18,7 @@ from methods.spectral_health import (
     spectral_checks,
     tied_eigenspace,
 )
-from methods.testing import scenes
+from spectral_bench.methods.testing import scenes
 
 HELD = "held against the nearest exact eigenspace"
 

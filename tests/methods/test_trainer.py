@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from common.errors import ConfigError, RunInterrupted
-from methods.errors import NumericalError
-from methods.interface import FitContext, PatchBatch
-from methods.testing import MemoryCheckpoint, MemorySource, Recorder, fit_context, scenes, stop_after
-from methods.trainer import Budget, Cosine, Step, train
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.interface import FitContext, PatchBatch
+from spectral_bench.methods.testing import MemoryCheckpoint, MemorySource, Recorder, fit_context, scenes, stop_after
+from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 RATE = Cosine(1e-2, 1e-4)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from report_samples import make_store
 
-from results.store import Store
+from spectral_bench.results.store import Store
 
 settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no-deadline")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from results.contingency import Contingency
-from results.manifest import Manifest, ManifestRow
-from results.record import (
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.manifest import Manifest, ManifestRow
+from spectral_bench.results.record import (
     ClassTable,
     EvaluationRecord,
     Failure,
@@ -20,8 +20,8 @@ from results.record import (
     StageCost,
     Status,
 )
-from results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
-from results.store import Store
+from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
+from spectral_bench.results.store import Store
 
 START, END = "2026-01-02T03:04:05+00:00", "2026-01-02T03:14:15+00:00"
 VIEW = View(dataset="synthetic", split="val")

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
-from reports import build_tables, render
-from reports.ablation_table import value_text
-from reports.table import Row, Table
-from results.manifest import ManifestRow
-from results.specification import Protocol, Scoring
-from results.statistics import summarise
-from results.store import Store
+from spectral_bench.reports import build_tables, render
+from spectral_bench.reports.ablation_table import value_text
+from spectral_bench.reports.table import Row, Table
+from spectral_bench.results.manifest import ManifestRow
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.statistics import summarise
+from spectral_bench.results.store import Store
 
 
 def base(store: Store, *wrong: int, **changes: object) -> ManifestRow:

@@ -6,9 +6,9 @@ import sys
 import pytest
 from report_samples import add_row, outcomes, write_grid
 
-from common.errors import UserError
-from reports import RENDERERS, build_table, render
-from results.store import Store
+from spectral_bench.common.errors import UserError
+from spectral_bench.reports import RENDERERS, build_table, render
+from spectral_bench.results.store import Store
 
 
 @pytest.mark.parametrize("format", list(RENDERERS))

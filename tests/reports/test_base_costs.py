@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from report_samples import Outcome, add_row, write_grid
 
-from reports import render
-from reports.collect import Entry, collect
-from reports.cost_table import cost_table
-from reports.costs import run_cost
-from reports.figures.trade_off import _fit_seconds, marks
-from reports.main_table import main_table
-from results.store import Store
+from spectral_bench.reports import render
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.cost_table import cost_table
+from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.figures.trade_off import _fit_seconds, marks
+from spectral_bench.reports.main_table import main_table
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from report_samples import (
     write_grid,
 )
 
-from common.errors import StoreError, UserError
-from reports.collect import collect
-from reports.table import State
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.common.errors import StoreError, UserError
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.table import State
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def test_scores_of_each_seed_in_the_order_of_seeds(store: Store):

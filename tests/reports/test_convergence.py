@@ -7,17 +7,17 @@ import re
 import pytest
 from report_samples import Outcome, add_row, outcomes, write_grid
 
-from reports.ablation_table import ablation_tables
-from reports.api import all_tables, render
-from reports.collect import collect
-from reports.cost_table import cost_table
-from reports.health_table import health_table
-from reports.html.page import render_html
-from reports.main_table import main_table
-from reports.per_class_table import per_class_tables
-from reports.table import State
-from results.record import HealthCheck
-from results.store import Store
+from spectral_bench.reports.ablation_table import ablation_tables
+from spectral_bench.reports.api import all_tables, render
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.cost_table import cost_table
+from spectral_bench.reports.health_table import health_table
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.main_table import main_table
+from spectral_bench.reports.per_class_table import per_class_tables
+from spectral_bench.reports.table import State
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.store import Store
 
 ANGLE = HealthCheck(name="angle_largest", value=80.0, limit=5.0, passed=False, note="80, expected at most 5")
 SOUND = HealthCheck(name="angle_largest", value=3.0, limit=5.0, passed=True)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
 
-from reports import build_table, render
-from reports.collect import collect
-from reports.cost_table import Stage, cost_table, stages
-from reports.hardware import entry_hardware, hardware
-from reports.table import Table
-from results.store import Store
+from spectral_bench.reports import build_table, render
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.cost_table import Stage, cost_table, stages
+from spectral_bench.reports.hardware import entry_hardware, hardware
+from spectral_bench.reports.table import Table
+from spectral_bench.results.store import Store
 
 CPU = {"cpu": "Some CPU", "gpus": []}
 GPU = {"cpu": "Some CPU", "gpus": [{"name": "First GPU"}, {"name": "Second GPU"}]}

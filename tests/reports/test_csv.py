@@ -8,9 +8,9 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import render
-from reports.renderers.csv import column_names
-from reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports import render
+from spectral_bench.reports.renderers.csv import column_names
+from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
 
 COLUMNS = (
     Column("configuration", "configuration"),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.formatting import NumberFormat, cell_text, heading, number_format
-from reports.table import Cell, Column, Kind, Row, State, Table
+from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
+from spectral_bench.reports.table import Cell, Column, Kind, Row, State, Table
 
 
 def styled(kind: Kind, *values: float) -> tuple[NumberFormat, list[str]]:

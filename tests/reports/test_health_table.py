@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
 
-from reports import render
-from reports.collect import collect
-from reports.health_table import health_table
-from results.record import HealthCheck
-from results.store import Store
+from spectral_bench.reports import render
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.health_table import health_table
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.store import Store
 
 
 def check(value: float | None, passed: bool = True, note: str = "") -> HealthCheck:

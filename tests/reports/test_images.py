@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from report_samples import CLASSES, FAILED, VIEW, Outcome, add_row, contingency, miou, outcomes, write_grid
 
-from reports import build_table, build_tables, render
-from results.bootstrap import bootstrap_miou
-from results.contingency import Contingency
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports import build_table, build_tables, render
+from spectral_bench.results.bootstrap import bootstrap_miou
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def uneven(wrong: int) -> Contingency:

@@ -9,18 +9,18 @@ import json
 import pytest
 from report_samples import Outcome, add_row, outcomes, write_grid
 
-from reports import render
-from reports.ablations import ablations
-from reports.api import all_tables
-from reports.collect import Entry, collect
-from reports.figures.ablation import ablation_figure
-from reports.figures.per_class import per_class_figure
-from reports.figures.stages import stage_figure
-from reports.figures.trade_off import trade_off_figure
-from reports.html.runs import RunBook
-from reports.renderers.macros import render_macros
-from reports.table import Table
-from results.store import Store
+from spectral_bench.reports import render
+from spectral_bench.reports.ablations import ablations
+from spectral_bench.reports.api import all_tables
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.figures.ablation import ablation_figure
+from spectral_bench.reports.figures.per_class import per_class_figure
+from spectral_bench.reports.figures.stages import stage_figure
+from spectral_bench.reports.figures.trade_off import trade_off_figure
+from spectral_bench.reports.html.runs import RunBook
+from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.reports.table import Table
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import render
-from reports.renderers.tex_escape import comment, escape, label
-from reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports import render
+from spectral_bench.reports.renderers.tex_escape import comment, escape, label
+from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
 
 NASTY = r"""a_b & 50% of $x^2$ #1 {c} \d ~e <f> |g| "h" 'i' `j` [k] Nyström α→β ± 3° Łódź ő 方法 🙂"""
 COLUMNS = (

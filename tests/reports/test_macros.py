@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.renderers.macros import number_names, render_macros
-from reports.table import Cell, Column, Row, State, Table
+from spectral_bench.reports.renderers.macros import number_names, render_macros
+from spectral_bench.reports.table import Cell, Column, Row, State, Table
 
 COLUMNS = (
     Column("configuration", "configuration"),

@@ -18,10 +18,10 @@ from report_samples import (
     write_grid,
 )
 
-from reports import build_table, render
-from reports.table import Cell, State, Table
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports import build_table, render
+from spectral_bench.reports.table import Cell, State, Table
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def cell(table: Table, configuration: str, key: str) -> Cell:

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import render
-from reports.renderers.markdown import display_width, escape
-from reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports import render
+from spectral_bench.reports.renderers.markdown import display_width, escape
+from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
 
 COLUMNS = (Column("name", "name"), Column("mIoU", "mIoU", "percent", "higher", "std"))
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
-from reports.collect import collect
-from reports.overview_table import overview_table
-from reports.table import State, Table
-from results.manifest import ManifestRow
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.overview_table import overview_table
+from spectral_bench.reports.table import State, Table
+from spectral_bench.results.manifest import ManifestRow
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 CITY = Protocol(name="whole", view=VIEW.model_copy(update={"dataset": "cityscapes"}), scoring=Scoring())
 PROTOCOLS = {"synthetic": WHOLE, "cityscapes": CITY}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
-from reports import render
-from reports.collect import collect
-from reports.per_class_table import per_class_tables
-from reports.table import State, Table
-from results.contingency import Contingency
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports import render
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.per_class_table import per_class_tables
+from spectral_bench.reports.table import State, Table
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 THREE = Protocol(name="three", view=VIEW, scoring=Scoring(classes="three"))
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
-from reports import build_table, render
-from reports.table import Table
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports import build_table, render
+from spectral_bench.reports.table import Table
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 GOOD, CLOSE, BAD = (10, 12, 11, 13, 10), (11, 11, 12, 12, 10), (30, 32, 31, 33, 31)
 

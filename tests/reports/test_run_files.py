@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.run_files import log_tail, training_curve
+from spectral_bench.reports.run_files import log_tail, training_curve
 
 
 def test_a_run_without_files_has_no_curve_and_no_log(tmp_path: Path):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pytest
 from report_samples import Outcome, add_row, outcomes, write_grid
 
-from reports import build_table, render
-from reports.ablations import ablations, compare
-from reports.api import all_tables
-from reports.collect import alike, collect
-from reports.html.page import render_html
-from reports.renderers.macros import render_macros
-from results.record import EvaluationRecord, FitRecord
-from results.store import Store
+from spectral_bench.reports import build_table, render
+from spectral_bench.reports.ablations import ablations, compare
+from spectral_bench.reports.api import all_tables
+from spectral_bench.reports.collect import alike, collect
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_every_table_has_it(grid: Store):
 
 
 def test_all_seeds_stale_are_not_counted_out(grid: Store):
-    made = build_table(grid, changed=lambda fit, evaluations: ["methods.a"])
+    made = build_table(grid, changed=lambda fit, evaluations: ["spectral_bench.methods.a"])
     assert [note.text for note in made.notes if note.text.startswith("Stale")] == [
         "Stale: code changed since: methods.a."
     ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.table import Cell, Column, Note, NoteBook, Row, State, Table, all_runs
+from spectral_bench.reports.table import Cell, Column, Note, NoteBook, Row, State, Table, all_runs
 
 SETTING = Column("protocol", "protocol", constant=True)
 NUMBER = Column("mIoU", "mIoU", "percent", "higher", "std")

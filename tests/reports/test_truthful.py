@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from report_samples import FAILED, NOT_CONVERGED, VIEW, Outcome, add_row, miou, outcomes, write_grid
 
-from common.errors import StoreError
-from reports import build_tables
-from reports.api import RENDERERS, all_tables
-from reports.collect import collect
-from reports.html.page import render_html
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.common.errors import StoreError
+from spectral_bench.reports import build_tables
+from spectral_bench.reports.api import RENDERERS, all_tables
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 FIXTURES = Path(__file__).parents[1] / "results" / "fixtures"
 FORMATS = ("markdown", "latex", "csv", "html")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
-from common.errors import StoreError
-from reports import render, write_all
-from reports.api import all_tables
-from reports.collect import collect
-from reports.renderers.macros import render_macros
-from results.record import HealthCheck
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.common.errors import StoreError
+from spectral_bench.reports import render, write_all
+from spectral_bench.reports.api import all_tables
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

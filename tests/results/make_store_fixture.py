@@ -10,9 +10,9 @@ from pathlib import Path
 
 from store_samples import OTHER_VIEW, contingency, evaluation, fit, manifest
 
-from results.record import HealthCheck
-from results.specification import Crf, Resize, Transform, View
-from results.store import Store
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.specification import Crf, Resize, Transform, View
+from spectral_bench.results.store import Store
 
 RICH_VIEW = View(
     dataset="camvid",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from results.contingency import Contingency
-from results.manifest import Manifest, ManifestRow
-from results.record import ClassTable, EvaluationRecord, Failure, FitRecord, StageCost
-from results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.manifest import Manifest, ManifestRow
+from spectral_bench.results.record import ClassTable, EvaluationRecord, Failure, FitRecord, StageCost
+from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
 
 START, END = "2026-01-02T03:04:05+00:00", "2026-01-02T03:14:15+00:00"
 VIEW = View(dataset="synthetic", split="val")

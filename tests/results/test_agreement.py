@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from results.agreement import adjusted_rand_index, normalised_mutual_information
+from spectral_bench.results.agreement import adjusted_rand_index, normalised_mutual_information
 
 Matrix = NDArray[np.int64]
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 5))

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import StoreError
-from results.claims import Busy, claim, exclusive, is_claimed, owner
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.claims import Busy, claim, exclusive, is_claimed, owner
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from results.claims import claim
+from spectral_bench.results.claims import claim
 with claim(Path(sys.argv[1]), job="77"):
     print("held", flush=True)
     {body}
@@ -130,7 +130,7 @@ def test_probing_never_takes_a_claim_from_an_owner(tmp_path: Path) -> None:
     """Watchers ask all the time; an owner that comes at the same moment must not be sent away."""
     body = (
         "import os, fcntl, time\n"
-        "    from results.claims import is_claimed\n"
+        "    from spectral_bench.results.claims import is_claimed\n"
         "    end = time.monotonic() + 1.0\n"
         "    other = Path(sys.argv[1]).parent / 'probed'\n"
         "    while time.monotonic() < end: is_claimed(other)"
@@ -180,7 +180,7 @@ def test_torn_signature_says_nothing(tmp_path: Path, text: str) -> None:
 
 def test_exclusive_waits_for_its_turn(tmp_path: Path) -> None:
     code = (
-        "import sys, json; from pathlib import Path; from results.claims import exclusive\n"
+        "import sys, json; from pathlib import Path; from spectral_bench.results.claims import exclusive\n"
         "file = Path(sys.argv[1])\n"
         "for _ in range(20):\n"
         "    with exclusive(file.with_suffix('.lock')):\n"

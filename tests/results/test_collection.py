@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from common.collection import no_collection
+from spectral_bench.common.collection import no_collection
 
 
 def test_paused_in_nested_blocks_until_the_outermost_ends() -> None:

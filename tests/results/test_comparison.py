@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.comparison import LEVEL, MIN_SEEDS, detectable, power, rank, seeds_needed, verdict
-from results.statistics import Summary, holm, paired_difference, summarise
+from spectral_bench.results.comparison import LEVEL, MIN_SEEDS, detectable, power, rank, seeds_needed, verdict
+from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise
 
 NOISE = np.random.default_rng(3).normal(0, 1, size=(4, 8))
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.errors import DataError, StoreError
-from results.contingency import Contingency, ContingencyBuilder, outside
-from results.npz import read_integers, write_integers
+from spectral_bench.common.errors import DataError, StoreError
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder, outside
+from spectral_bench.results.npz import read_integers, write_integers
 
 Pixels = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from common.errors import ConfigError
-from results.matching import iou, match
-from results.specification import Matching
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.matching import iou, match
+from spectral_bench.results.specification import Matching
 
 Matrix = NDArray[np.int64]
 HOWS = ("majority", "iou", "hungarian", "hungarian_iou")

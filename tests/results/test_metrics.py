@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.errors import ConfigError
-from results.contingency import Contingency, ContingencyBuilder
-from results.matching import match
-from results.metrics import Scores, class_matrix, class_of_label, resampled_miou, score, score_matrices
-from results.record import ClassTable
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder
+from spectral_bench.results.matching import match
+from spectral_bench.results.metrics import Scores, class_matrix, class_of_label, resampled_miou, score, score_matrices
+from spectral_bench.results.record import ClassTable
 
 HOWS = ("majority", "iou", "hungarian", "hungarian_iou")
 # Raw ids 0 to 6: class "sky" has two of them, 3 and 6 belong to no class.

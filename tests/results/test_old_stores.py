@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_samples import OTHER_VIEW, VIEW, contingency, evaluation
 
-from results.store import STORE_SCHEMA_VERSION, Store
+from spectral_bench.results.store import STORE_SCHEMA_VERSION, Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

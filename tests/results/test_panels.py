@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.panels import Panel, panel_path, read_panel, scaled, write_panel
+from spectral_bench.results.panels import Panel, panel_path, read_panel, scaled, write_panel
 
 
 def panel(functions: np.ndarray) -> Panel:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.contingency import ContingencyBuilder
-from results.metrics import score
-from results.per_image import image_scores
-from results.record import ClassTable
+from spectral_bench.results.contingency import ContingencyBuilder
+from spectral_bench.results.metrics import score
+from spectral_bench.results.per_image import image_scores
+from spectral_bench.results.record import ClassTable
 
 CLASSES = ClassTable(classes=["a", "b", "c"], raw_ids=[[0], [1, 3], [4]])  # raw id 2 is void
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_samples import OTHER_VIEW, VIEW, contingency, evaluation, fit, spec
 
-from common.errors import StoreError
-from results.store import Run, Store
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.store import Run, Store
 
 RUN = spec().run_id
 

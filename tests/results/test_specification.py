@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.specification import BackboneSpec, FitSpec, TrainingData, run_ids
+from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, run_ids
 
 PLAIN = (
     st.none()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.statistics import holm, paired_difference, summarise, t_p_value, t_quantile
+from spectral_bench.results.statistics import holm, paired_difference, summarise, t_p_value, t_quantile
 
 VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 P_VALUES = st.dictionaries(st.integers(), st.floats(0, 1), max_size=12)

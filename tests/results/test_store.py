@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from store_samples import manifest, spec
 
-from common.errors import StoreError
-from results.store import STORE_SCHEMA_VERSION, Store
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.store import STORE_SCHEMA_VERSION, Store
 
 
 @pytest.fixture

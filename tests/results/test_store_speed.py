@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from store_samples import VIEW, evaluation, fit
 
-from results.contingency import Contingency
-from results.record import ClassTable, EvaluationRecord, FitRecord, StageCost
-from results.store import Store
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord, StageCost
+from spectral_bench.results.store import Store
 
 RUNS = 1000
 

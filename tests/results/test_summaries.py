@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from store_samples import OTHER_VIEW, VIEW, contingency, evaluation, fit, spec
 
-from common.errors import StoreError
-from results.record import HealthCheck
-from results.store import Store
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.record import HealthCheck
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

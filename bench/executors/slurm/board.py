@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from bench.executors.slurm.commands import Slurm
-from bench.executors.slurm.ledger import Entry, Ledger, Submission
-from bench.executors.slurm.queue import Element, Known, ask
-from bench.order import Order
-from bench.outstanding import read_order, settled
-from common.errors import ConfigError
-from results.runs import FIT_FILE
-from results.store import Store
+from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission
+from spectral_bench.bench.executors.slurm.queue import Element, Known, ask
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.runs import FIT_FILE
+from spectral_bench.results.store import Store
 
 Stand = Literal["settled", "pending", "running", "ended", "lost", "unknown"]
 """``settled``: its record, or its failure, is in the store. ``pending``, ``running``: its job is. ``ended``: its job is

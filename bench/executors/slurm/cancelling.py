@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.executors.slurm.board import Board, Place, look
-from bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
-from bench.executors.slurm.ledger import Ledger
-from bench.executors.slurm.settle import settle
-from results.store import Store
+from spectral_bench.bench.executors.slurm.board import Board, Place, look
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.ledger import Ledger
+from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.results.store import Store
 
 
 def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = None) -> list[str]:

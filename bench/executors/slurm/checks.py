@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.executors.slurm.commands import Slurm, SlurmRefused
-from bench.executors.slurm.script import refuse_unless_taken
-from bench.grid.executor import SlurmSettings, megabytes
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
+from spectral_bench.bench.executors.slurm.script import refuse_unless_taken
+from spectral_bench.bench.grid.executor import SlurmSettings, megabytes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 NO_ACCOUNTING = (
     "Slurm keeps no accounts here ({why}), so nobody could tell how a job ended; ask for slurmdbd to be set up, or use "

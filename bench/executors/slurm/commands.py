@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.errors import ConfigError, UserError
+from spectral_bench.common.errors import ConfigError, UserError
 
 TIMEOUT_S = 60.0
 _SILENT = (

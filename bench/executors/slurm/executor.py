@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.executors.interface import Event, Exit, Job, OnEvent
-from bench.executors.schedule import Schedule
-from bench.executors.slurm.board import Board, look, order_path
-from bench.executors.slurm.checks import check_cluster, check_settings
-from bench.executors.slurm.commands import Slurm, SlurmUnreachable
-from bench.executors.slurm.features import features_first
-from bench.executors.slurm.held import release_held
-from bench.executors.slurm.ledger import Ledger
-from bench.executors.slurm.packing import Array, pack
-from bench.executors.slurm.settle import settle
-from bench.executors.slurm.submitting import Submitter
-from bench.executors.slurm.waiting import wait_for
-from bench.executors.verdict import Verdicts
-from bench.grid.executor import SlurmSettings
-from bench.order import Order
-from bench.outstanding import read_order, settled
-from results.store import Store
+from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.bench.executors.slurm.board import Board, look, order_path
+from spectral_bench.bench.executors.slurm.checks import check_cluster, check_settings
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.features import features_first
+from spectral_bench.bench.executors.slurm.held import release_held
+from spectral_bench.bench.executors.slurm.ledger import Ledger
+from spectral_bench.bench.executors.slurm.packing import Array, pack
+from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.bench.executors.slurm.submitting import Submitter
+from spectral_bench.bench.executors.slurm.waiting import wait_for
+from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.results.store import Store
 
 SettingsOf = Callable[[str | None], SlurmSettings]
 """The settings of the jobs of a method; None: of those that extract features."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from bench.executors.interface import Job
-from bench.order import Order
-from bench.outstanding import fit_outstanding, views_outstanding
-from bench.plan.storage import is_present, wanted_caches
-from common.files import write_bytes
-from results.identity import digest
-from results.specification import View
-from results.store import Store
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
+from spectral_bench.bench.plan.storage import is_present, wanted_caches
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import View
+from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)

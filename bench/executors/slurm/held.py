@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 
-from bench.executors.slurm.board import Board
-from bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.board import Board
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
 
 HELD = "launch failed requeued held"
 MOST = 3

@@ -25,12 +25,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.failure import now
-from bench.grid.executor import SLURM_KEYS, ExecutorBlock
-from common.files import store_error, write_bytes, write_json
-from results import claims
-from results.documents import names_in, plain, read_document
-from results.store import Store
+from spectral_bench.bench.failure import now
+from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
+from spectral_bench.common.files import store_error, write_bytes, write_json
+from spectral_bench.results import claims
+from spectral_bench.results.documents import names_in, plain, read_document
+from spectral_bench.results.store import Store
 
 SUBMISSION_VERSION = 1
 SUBMISSION_FILE = "submission.json"

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.order import Order
-from bench.outstanding import fit_outstanding, views_outstanding
-from bench.progress import PROGRESS_FILE, read_progress
-from common.files import write_json
-from results.runs import CHECKPOINT_FILE
-from results.store import Store
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
+from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
+from spectral_bench.common.files import write_json
+from spectral_bench.results.runs import CHECKPOINT_FILE
+from spectral_bench.results.store import Store
 
 Mark = tuple[int, int]
 """How far a run is for good: records stored, and the step of the fit that its checkpoint holds."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.executors.slurm.board import Board, Place, look
-from bench.executors.slurm.commands import Slurm
-from bench.executors.slurm.ledger import Ledger
-from bench.executors.slurm.settle import settle
-from bench.plan.model import Condition
-from bench.plan.overview import RunStatus
-from bench.progress import PROGRESS_FILE, read_progress
-from common.errors import StoreError
-from results.store import Store
+from spectral_bench.bench.executors.slurm.board import Board, Place, look
+from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.ledger import Ledger
+from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.overview import RunStatus
+from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.store import Store
 
 
 def settle_and_look(store: Store, slurm: Slurm | None = None) -> Board | None:

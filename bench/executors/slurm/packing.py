@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.executors.interface import Job
-from bench.grid.executor import SlurmSettings
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.grid.executor import SlurmSettings
 
 Item = TypeVar("Item")
 

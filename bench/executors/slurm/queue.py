@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
 
 ElementId = tuple[str, int]
 """Name of a job array, and the index of one of its jobs."""

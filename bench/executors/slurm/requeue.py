@@ -6,8 +6,8 @@ import os
 import re
 import time
 
-from bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
-from bench.output import say
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.output import say
 
 SLACK_S = 90.0
 """Slurm looks at time limits every half minute, and starts the clock before the job."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmExecutor as SubmititExecutor
 
-from bench.executors.slurm.commands import Slurm, SlurmRefused, said
-from bench.executors.slurm.ledger import SCRIPT_FILE, Submission, Unit, new_submission
-from bench.grid.executor import SlurmSettings
-from common.errors import ConfigError
-from common.files import write_bytes
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, said
+from spectral_bench.bench.executors.slurm.ledger import SCRIPT_FILE, Submission, Unit, new_submission
+from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.files import write_bytes
 
 
 class _Writer(SubmititExecutor):
@@ -37,7 +37,7 @@ def script_text(submission: Submission, settings: SlurmSettings, folder: Path, j
     writer = _Writer(folder)
     writer.update_parameters(**_parameters(submission, settings, job_ids, folder))
     writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
-    command = shlex.join(["-u", "-m", "bench.executors.slurm.task", str(folder)])
+    command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.task", str(folder)])
     return str(writer._make_submission_file_text(f"{settings.python or shlex.quote(sys.executable)} {command}", "0"))
 
 

@@ -6,14 +6,14 @@ import contextlib
 import signal
 from collections.abc import Sequence
 
-from bench.executors.slurm.board import Board, Place, is_settled, order_of, order_path
-from bench.executors.slurm.ledger import Submission
-from bench.executors.slurm.queue import Element
-from bench.executors.slurm.verdict import Job, blames_all, failure_of_job
-from bench.failure import extraction_failure, record_failure
-from bench.worker import ExitCode
-from results.record import Failure
-from results.store import Busy
+from spectral_bench.bench.executors.slurm.board import Board, Place, is_settled, order_of, order_path
+from spectral_bench.bench.executors.slurm.ledger import Submission
+from spectral_bench.bench.executors.slurm.queue import Element
+from spectral_bench.bench.executors.slurm.verdict import Job, blames_all, failure_of_job
+from spectral_bench.bench.failure import extraction_failure, record_failure
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy
 
 LOST_STATE = "CANCELLED"
 

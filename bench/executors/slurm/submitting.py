@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.executors.interface import Job
-from bench.executors.slurm.commands import Slurm, SlurmRefused
-from bench.executors.slurm.ledger import Entry, Ledger, Submission, Unit, new_submission
-from bench.executors.slurm.packing import Array
-from bench.executors.slurm.script import script_text, submit
-from bench.failure import now, record_failure
-from bench.order import Order
-from results.record import Failure
-from results.store import Busy
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
+from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission, Unit, new_submission
+from spectral_bench.bench.executors.slurm.packing import Array
+from spectral_bench.bench.executors.slurm.script import script_text, submit
+from spectral_bench.bench.failure import now, record_failure
+from spectral_bench.bench.order import Order
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy
 
 Position = tuple[str, int]
 """Name of a submission, and the index of a job in it."""

@@ -1,4 +1,4 @@
-"""What a Slurm job does: ``python -m bench.executors.slurm.task FOLDER``, with its index from Slurm.
+"""What a Slurm job does: ``python -m spectral_bench.bench.executors.slurm.task FOLDER``, with its index from Slurm.
 
 It carries out its runs one after the other, each in a process of its own, so that none takes another along. At USR2,
 which comes before the time limit or a preemption, the run at work saves what it has and the job is put back into the
@@ -17,27 +17,27 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.executors.interface import SUCCESSES, Exit, Job, Target
-from bench.executors.local import PRELOAD, LocalExecutor
-from bench.executors.slurm.board import is_settled, order_path
-from bench.executors.slurm.commands import Slurm
-from bench.executors.slurm.ledger import Entry, Ledger, Submission, read_submission, write_trace
-from bench.executors.slurm.limits import Limits
-from bench.executors.slurm.requeue import own_id, ran_out_of_time, requeue
-from bench.executors.slurm.verdict import NOT_SEEN
-from bench.failure import failure_file, log_of, now, record_failure
-from bench.order import Order
-from bench.output import say
-from bench.outstanding import read_order, settled
-from bench.progress import tail
-from bench.stopping import StopFlag, stop_on_signals
-from bench.worker import ExitCode
-from bench.worker import main as work
-from common.errors import UserError
-from common.files import write_bytes
-from common.names import how_many
-from results.record import Failure
-from results.store import Busy, Store
+from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job, Target
+from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
+from spectral_bench.bench.executors.slurm.board import is_settled, order_path
+from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission, read_submission, write_trace
+from spectral_bench.bench.executors.slurm.limits import Limits
+from spectral_bench.bench.executors.slurm.requeue import own_id, ran_out_of_time, requeue
+from spectral_bench.bench.executors.slurm.verdict import NOT_SEEN
+from spectral_bench.bench.failure import failure_file, log_of, now, record_failure
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.output import say
+from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.bench.progress import tail
+from spectral_bench.bench.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.bench.worker import main as work
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.common.names import how_many
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy, Store
 
 LOOK_S = 2.0
 NOWHERE = (
@@ -186,7 +186,9 @@ class _Task:
 
 
 def _command_line() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.executors.slurm.task", description="Carry out one job.")
+    parser = argparse.ArgumentParser(
+        prog="python -m spectral_bench.bench.executors.slurm.task", description="Carry out one job."
+    )
     parser.add_argument("folder", type=Path, help="folder of the submission")
     parser.add_argument("--index", type=int, default=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
     given = parser.parse_args()

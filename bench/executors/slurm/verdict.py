@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.executors.slurm.queue import Element
-from bench.progress import tail
-from bench.worker import ExitCode
-from results.record import Failure
+from spectral_bench.bench.executors.slurm.queue import Element
+from spectral_bench.bench.progress import tail
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.results.record import Failure
 
 _MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out of memory", "out_of_memory")
 _NO_OUTPUT = 53

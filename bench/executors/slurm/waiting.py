@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from bench.executors.interface import Event, Exit, Job, OnEvent
-from bench.executors.slurm.board import look
-from bench.executors.slurm.commands import Slurm, SlurmUnreachable
-from bench.executors.slurm.held import release_held
-from bench.executors.slurm.ledger import Ledger
-from bench.executors.slurm.settle import settle
-from bench.executors.verdict import Verdicts
-from bench.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.slurm.board import look
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.held import release_held
+from spectral_bench.bench.executors.slurm.ledger import Ledger
+from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.bench.stopping import StopFlag, stop_on_signals
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""

@@ -5,11 +5,11 @@ Importing this package imports no torch: a network is built only by ``load_backb
 
 from __future__ import annotations
 
-from bench.features.backbones.info import BackboneInfo, backbone_info
-from bench.features.backbones.load import load_backbone
-from bench.features.backbones.names import backbone_names
-from bench.features.backbones.options import complete_options
-from bench.features.backbones.weights import weights_digest
+from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.backbones.load import load_backbone
+from spectral_bench.bench.features.backbones.names import backbone_names
+from spectral_bench.bench.features.backbones.options import complete_options
+from spectral_bench.bench.features.backbones.weights import weights_digest
 
 __all__ = [
     "BackboneInfo",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.info import BackboneInfo
 
 
 class Backbone(nn.Module, ABC):

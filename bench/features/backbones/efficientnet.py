@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bench.features.backbones.base import Backbone
-from bench.features.backbones.info import BackboneInfo
-from common.errors import DataError
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.common.errors import DataError
 
 # Inputs of this network are (x - 127) / 128 for x in 0 .. 255.
 _MEAN = (127 / 255,) * 3

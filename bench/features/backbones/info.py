@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bench.features.backbones.names import EFFICIENTNET, is_clip, is_dino, split_name
-from bench.features.backbones.options import complete_options
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones.names import EFFICIENTNET, is_clip, is_dino, split_name
+from spectral_bench.bench.features.backbones.options import complete_options
+from spectral_bench.common.errors import ConfigError
 
 _WIDTHS = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
 _READABLE = re.compile(r"(?:vit|deit|deit3)_(tiny|small|base|large)_(?:distilled_)?patch(\d+)_(?!.*plus)")

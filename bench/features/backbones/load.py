@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.features.backbones.info import BackboneInfo, backbone_info
-from bench.features.backbones.names import EFFICIENTNET
-from bench.features.backbones.options import complete_options
+from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.backbones.names import EFFICIENTNET
+from spectral_bench.bench.features.backbones.options import complete_options
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.features.backbones.base import Backbone
+    from spectral_bench.bench.features.backbones.base import Backbone
 
 
 def load_backbone(name: str, options: Mapping[str, Any] | None, device: torch.device | str) -> Backbone:
@@ -37,11 +37,11 @@ def load_backbone(name: str, options: Mapping[str, Any] | None, device: torch.de
 
 def _build(info: BackboneInfo, *, trained: bool) -> Backbone:
     if info.name == EFFICIENTNET:
-        from bench.features.backbones.efficientnet import EfficientNetLite0, build_classifier
-        from bench.features.backbones.weights import package_file
+        from spectral_bench.bench.features.backbones.efficientnet import EfficientNetLite0, build_classifier
+        from spectral_bench.bench.features.backbones.weights import package_file
 
         return EfficientNetLite0(info, build_classifier(package_file() if trained else None, output_stride=16))
-    from bench.features.backbones.vit import VisionTransformer, build_transformer
+    from spectral_bench.bench.features.backbones.vit import VisionTransformer, build_transformer
 
     network = build_transformer(info.name, pretrained=trained, native=info.native is not None)
     return VisionTransformer(info, network)

@@ -7,8 +7,8 @@ import importlib.util
 import re
 from pathlib import Path
 
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 EFFICIENTNET = "efficientnet_lite0"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.features.backbones.names import EFFICIENTNET, check_name, is_clip
-from common.errors import ConfigError
-from common.names import unknown
+from spectral_bench.bench.features.backbones.names import EFFICIENTNET, check_name, is_clip
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
 
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

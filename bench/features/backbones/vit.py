@@ -8,11 +8,11 @@ import timm
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.features.backbones.base import Backbone
-from bench.features.backbones.info import BackboneInfo
-from bench.features.backbones.names import split_name
-from bench.features.backbones.weights import pretrained_config
-from common.errors import ConfigError, DataError
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.names import split_name
+from spectral_bench.bench.features.backbones.weights import pretrained_config
+from spectral_bench.common.errors import ConfigError, DataError
 
 
 class VisionTransformer(Backbone):

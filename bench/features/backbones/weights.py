@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from bench.features.backbones.names import split_name
-from bench.features.backbones.options import complete_options
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones.names import split_name
+from spectral_bench.bench.features.backbones.options import complete_options
+from spectral_bench.common.errors import ConfigError
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.features.backbones.options import complete_options
-from bench.features.recipes import Recipe
-from results.identity import digest
-from results.specification import BackboneSpec
+from spectral_bench.bench.features.backbones.options import complete_options
+from spectral_bench.bench.features.recipes import Recipe
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import BackboneSpec
 
 
 def cache_material(

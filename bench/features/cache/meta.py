@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.geometry import Crop
+from spectral_bench.common.geometry import Crop
 
 FORMAT_VERSION: Literal[1] = 1
 META_FILE = "meta.json"

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from bench.features.cache.material import cache_key
-from bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs
-from bench.features.cache.reader import FeatureCache, read_cache
-from bench.features.cache.size import require_room
-from bench.features.cache.writer import CacheWriter
-from common.errors import RunInterrupted, StoreError
-from common.files import store_error, write_bytes
+from spectral_bench.bench.features.cache.material import cache_key
+from spectral_bench.bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs
+from spectral_bench.bench.features.cache.reader import FeatureCache, read_cache
+from spectral_bench.bench.features.cache.size import require_room
+from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.common.errors import RunInterrupted, StoreError
+from spectral_bench.common.files import store_error, write_bytes
 
 _POLL_S = 0.5
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench.features.cache.meta import META_FILE, CacheMeta, array_files, file_check
-from bench.features.cache.size import ITEM_BYTES
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.cache.meta import META_FILE, CacheMeta, array_files, file_check
+from spectral_bench.bench.features.cache.size import ITEM_BYTES
+from spectral_bench.methods.interface import PatchBatch
 
 
 class FeatureCache:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bench.features.backbones.info import BackboneInfo
-from common.errors import StoreError
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.common.errors import StoreError
 
 ITEM_BYTES = {"float16": 2, "float32": 4}
 

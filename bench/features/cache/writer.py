@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.features.cache.meta import CachedImage, FileCheck, array_files, file_check, packed
-from bench.features.cache.size import require_room
-from common.errors import DataError
-from common.files import store_error
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.cache.meta import CachedImage, FileCheck, array_files, file_check, packed
+from spectral_bench.bench.features.cache.size import require_room
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.files import store_error
+from spectral_bench.methods.interface import PatchBatch
 
 
 class CacheWriter:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.features.sources.moments import statistics_of
-from common.seeds import SeedStreams
-from methods.interface import PatchBatch, PatchSample, Statistics
+from spectral_bench.bench.features.sources.moments import statistics_of
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.interface import PatchBatch, PatchSample, Statistics
 
 
 class TrainingSource(ABC):

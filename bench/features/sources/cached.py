@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.features.batches import concatenate
-from bench.features.cache.reader import FeatureCache
-from bench.features.pipeline import unequal
-from bench.features.sources.base import TrainingSource
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.batches import concatenate
+from spectral_bench.bench.features.cache.reader import FeatureCache
+from spectral_bench.bench.features.pipeline import unequal
+from spectral_bench.bench.features.sources.base import TrainingSource
+from spectral_bench.methods.interface import PatchBatch
 
 
 class CachedSource(TrainingSource):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from methods.interface import PatchBatch, Statistics
+from spectral_bench.methods.interface import PatchBatch, Statistics
 
 
 class Moments:

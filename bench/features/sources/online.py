@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.features.batches import concatenate
-from bench.features.pipeline import Extraction, equal_grids
-from bench.features.recipes import WholeRecipe, epoch_recipe
-from bench.features.sources.base import TrainingSource
-from methods.interface import PatchBatch
-from results.specification import Transform
+from spectral_bench.bench.features.batches import concatenate
+from spectral_bench.bench.features.pipeline import Extraction, equal_grids
+from spectral_bench.bench.features.recipes import WholeRecipe, epoch_recipe
+from spectral_bench.bench.features.sources.base import TrainingSource
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.results.specification import Transform
 
 
 class OnlineSource(TrainingSource):

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import torch
 
-from bench.features.backbones.base import Backbone
-from bench.features.cache.opening import open_cache
-from bench.features.cache.writer import CacheWriter
-from bench.features.identity import cache_request, planned_by_first, used_weights
-from bench.features.pipeline import Extraction, equal_grids
-from bench.features.recipes import cached_recipe
-from bench.features.sources.base import TrainingSource
-from bench.features.sources.cached import CachedSource
-from bench.features.sources.online import OnlineSource
-from common.errors import ConfigError
-from datasets.interface import ImageLoader
-from results.specification import FitSpec, Transform
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.cache.opening import open_cache
+from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.pipeline import Extraction, equal_grids
+from spectral_bench.bench.features.recipes import cached_recipe
+from spectral_bench.bench.features.sources.base import TrainingSource
+from spectral_bench.bench.features.sources.cached import CachedSource
+from spectral_bench.bench.features.sources.online import OnlineSource
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.results.specification import FitSpec, Transform
 
 
 def open_training_source(

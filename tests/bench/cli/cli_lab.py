@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from plan_lab import evaluation_record, failure, fit_record
 
-from bench.executors.interface import Event, Exit, Job, OnEvent
-from bench.order import Order
-from results.contingency import Contingency, ContingencyBuilder
-from results.record import ClassTable
-from results.store import Store
+from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.order import Order
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder
+from spectral_bench.results.record import ClassTable
+from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)

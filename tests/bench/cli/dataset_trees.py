@@ -9,7 +9,7 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.cityscapes import CITIES
+from spectral_bench.datasets.cityscapes import CITIES
 
 SIZE = (48, 64)
 

@@ -77,7 +77,7 @@ def test_a_wrong_command_line_is_one_error_line(bench: Bench, arguments: list[st
 
 
 def test_debug_shows_the_traceback(bench: Bench) -> None:
-    from common.errors import ConfigError
+    from spectral_bench.common.errors import ConfigError
 
     with pytest.raises(ConfigError, match="no such file"):
         bench("plan", "--grid", "gone.yaml", "--debug")
@@ -87,7 +87,7 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.grid.load.load_grid", interrupt)
+    monkeypatch.setattr("spectral_bench.bench.grid.load.load_grid", interrupt)
     result = bench("plan", "--grid", "g.yaml")
     assert result.code == 1
     assert "the same command goes on" in result.err
@@ -95,7 +95,7 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
 
 def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from bench.cli.app import run_command_line as run; "
+        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
         f"run(['--help']); run(['plan', '--grid', 'ablations.yaml', '--out', {str(tmp_path / 'o')!r}]); "
         "run(['list', 'methods']); "
         "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
@@ -104,7 +104,7 @@ def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
 
 
 def test_commands_load_no_executor_and_no_arrays_before_they_need_them() -> None:
-    heavy = ("numpy", "bench.worker", "bench.executors", "bench.plan")
+    heavy = ("numpy", "spectral_bench.bench.worker", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
     code = f"import sys, bench.cli.app; sys.stderr.write(' '.join(name for name in {heavy} if name in sys.modules))"
     assert python("-c", code).stderr == ""
 

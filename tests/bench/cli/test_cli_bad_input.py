@@ -13,8 +13,8 @@ from cli_lab import Bench, Result
 from PIL import Image
 from plan_lab import SMALL, Lab
 
-from bench.cli.checks import check_data
-from datasets import DataRoots
+from spectral_bench.bench.cli.checks import check_data
+from spectral_bench.datasets.interface import DataRoots
 
 CAMVID = "{name: c, defaults: {dataset: camvid}, runs: [{method: kmeans, params: {k: 8}}]}"
 

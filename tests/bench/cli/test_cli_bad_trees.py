@@ -100,7 +100,7 @@ def test_a_label_value_that_is_no_class_stops_a_run_before_it_trains(bench: Benc
 
 
 def test_labels_outside_of_the_subset_that_is_evaluated_do_not_matter(bench: Bench, lab: Lab, tmp_path: Path) -> None:
-    from datasets import subset
+    from spectral_bench.datasets.subset import subset
 
     description = folder(tmp_path)
     (kept,) = subset("ab", 1)

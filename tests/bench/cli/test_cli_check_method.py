@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from cli_lab import Bench
 
-from bench.cli.check_method import plain_parameters
-from common.errors import ConfigError
+from spectral_bench.bench.cli.check_method import plain_parameters
+from spectral_bench.common.errors import ConfigError
 
 BROKEN = '''
 """A method whose predictions never change."""
 import torch
-from methods.params import Params
+from spectral_bench.methods.params import Params
 from pydantic import Field
 
 
@@ -64,9 +64,11 @@ def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) ->
 
 def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, set_up = [], []
-    monkeypatch.setattr("bench.run.context.torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr("bench.numerics.set_up_torch", set_up.append)
-    monkeypatch.setattr("methods.contract.violations", lambda subject: asked.append(subject.device) or {})
+    monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("spectral_bench.bench.numerics.set_up_torch", set_up.append)
+    monkeypatch.setattr(
+        "spectral_bench.methods.contract.violations", lambda subject: asked.append(subject.device) or {}
+    )
     for options, place in (((), "cpu"), (("--device", "cuda:1"), "cuda:1")):
         result = bench("check-method", "kmeans", "--set", "k=4", *options)
         assert result.code == 0

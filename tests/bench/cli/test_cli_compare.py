@@ -11,7 +11,7 @@ import pytest
 from cli_lab import TABLE, Bench
 from plan_lab import SMALL, Lab, evaluation_record, failure, fit_record
 
-from results.contingency import Contingency, ContingencyBuilder
+from spectral_bench.results.contingency import Contingency, ContingencyBuilder
 
 FIVE = SMALL.replace("[0, 1]", "[0, 1, 2, 3, 4]")
 

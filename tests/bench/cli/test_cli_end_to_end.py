@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results.store import Store
+from spectral_bench.results.store import Store
 
 ROOT = Path(__file__).parents[3]
 GRID = """\

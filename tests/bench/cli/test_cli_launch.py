@@ -8,13 +8,13 @@ import pytest
 from cli_lab import FakeExecutor
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
-from bench.cli.launch import Launch, failure_of_run, launch, tell_failures, tell_tables, write_job
-from bench.executors.interface import Exit
-from bench.order import Execution
-from bench.plan.build import make_plan, with_stale_anew
-from bench.plan.orders import plan_orders
-from common.errors import StoreError
-from results.record import Failure
+from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, tell_failures, tell_tables, write_job
+from spectral_bench.bench.executors.interface import Exit
+from spectral_bench.bench.order import Execution
+from spectral_bench.bench.plan.build import make_plan, with_stale_anew
+from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.record import Failure
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_tables_that_cannot_be_made_are_a_warning(lab: Lab, capsys: pytest.Captu
 
 
 def test_a_plan_can_be_made_without_a_store_and_carried_out_with_one(lab: Lab) -> None:
-    from bench.grid.load import load_grid
+    from spectral_bench.bench.grid.load import load_grid
 
     plan = make_plan(load_grid(lab.write(SMALL)), None, lab.out, FixedCode())
     executor = FakeExecutor(lab.store)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from dataset_trees import cityscapes, folder, imagenet
 
-from reports.collect import collect
-from results.contingency import Contingency
-from results.metrics import score
-from results.store import Store
+from spectral_bench.reports.collect import collect
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.metrics import score
+from spectral_bench.results.store import Store
 
 ROOT = Path(__file__).parents[3]
 FITTED = """\

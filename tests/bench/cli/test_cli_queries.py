@@ -12,7 +12,7 @@ from cli_lab import TABLE, Bench, counted
 from PIL import Image
 from plan_lab import SMALL, Lab, evaluation_record, failure, fit_record
 
-from bench.cli.doctor import shadowed
+from spectral_bench.bench.cli.doctor import shadowed
 
 
 def test_methods_and_their_parameters(bench: Bench) -> None:
@@ -47,7 +47,7 @@ def test_methods_that_use_labels_are_marked_in_lists(bench: Bench, lab: Lab) -> 
 
 def test_a_method_that_uses_labels_is_marked(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from methods.params import Params\n"
+        "from spectral_bench.methods.params import Params\n"
         "class Cheat:\n"
         '    """Looks at labels."""\n'
         "    Params, uses_labels = Params, True\n"
@@ -235,7 +235,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append((run_id, [path.name for path in images], out, options))
         return [out / f"{path.stem}.png" for path in images]
 
-    monkeypatch.setattr("bench.predict.predict", predict)
+    monkeypatch.setattr("spectral_bench.bench.predict.predict", predict)
     return calls
 
 
@@ -332,7 +332,7 @@ def test_doctor_tells_of_bfloat16_in_software(
     bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, in_software: bool
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("bench.numerics.software_bfloat16", lambda: in_software)
+    monkeypatch.setattr("spectral_bench.bench.numerics.software_bfloat16", lambda: in_software)
     assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software
 
 
@@ -346,7 +346,7 @@ def test_doctor_finds_packages_that_hide_ours(
     assert shadowed("hidden_package", tmp_path / "project") == str(tmp_path / "hidden_package")
     assert shadowed("no_such_package_anywhere") == "cannot be imported"
     assert shadowed("bench") is None
-    monkeypatch.setattr("bench.cli.doctor.PACKAGES", ("hidden_package",))
+    monkeypatch.setattr("spectral_bench.bench.cli.doctor.PACKAGES", ("hidden_package",))
     result = bench("doctor", "--out", lab.out)
     assert result.code == 1
     assert "package hidden_package" in result.out

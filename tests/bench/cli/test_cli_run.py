@@ -11,8 +11,8 @@ import pytest
 from cli_lab import Bench, FakeExecutor, Result
 from plan_lab import CODE, SMALL, Lab, fit_record
 
-from bench.order import Execution
-from results.store import Store
+from spectral_bench.bench.order import Execution
+from spectral_bench.results.store import Store
 
 Launcher = Callable[..., tuple[Result, FakeExecutor]]
 BASES = "{name: bases, defaults: {subset: 16, params: {k: 8}}, runs: [{method: neuralef_kmeans}, {method: kmeans}]}"
@@ -29,7 +29,7 @@ def launch(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Launcher:
             made.append(FakeExecutor(store, endings))
             return made[0]
 
-        monkeypatch.setattr("bench.cli.run.make_executor", make)
+        monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
         result = bench("run", "--grid", lab.write(text), "--out", lab.out, *options)
         return result, made[0] if made else FakeExecutor(lab.store)
 
@@ -109,8 +109,8 @@ HALF = """{name: half, defaults: {subset: 16, params: {k: 8}, precision: bfloat1
 
 @pytest.fixture
 def in_software(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.run.context.torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: True)
+    monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.software_bfloat16", lambda: True)
 
 
 @pytest.mark.usefixtures("in_software")
@@ -132,10 +132,10 @@ def test_processors_and_devices_that_bfloat16_is_not_warned_of(
     launch: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
-    monkeypatch.setattr("bench.run.context.torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.is_available", lambda: True)
     assert "bfloat16" not in launch(HALF, "--dry-run")[0].err, "it runs on a GPU"
     assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
-    monkeypatch.setattr("bench.cli.checks.software_bfloat16", lambda: False)
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.software_bfloat16", lambda: False)
     assert "bfloat16" not in launch(HALF, "--dry-run", "--device", "cpu")[0].err
 
 
@@ -234,8 +234,8 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
         fetched.extend(plan.provisional)
         digests[0] = "00112233"
 
-    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: digests[0])
-    monkeypatch.setattr("bench.cli.checks.fetch_weights", fetch)
+    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: digests[0])
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.fetch_weights", fetch)
     result, executor = launch()
     assert result.code == 0
     assert fetched == ["efficientnet_lite0"]
@@ -243,8 +243,8 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
 
 
 def test_executors_by_name(lab: Lab) -> None:
-    from bench.cli.run import make_executor
-    from common.errors import ConfigError
+    from spectral_bench.bench.cli.run import make_executor
+    from spectral_bench.common.errors import ConfigError
 
     assert make_executor(Execution(executor="inline"), lab.store, None, ()).name == "inline"
     assert make_executor(Execution(executor="local"), lab.store, 2, ("0", "1")).name == "local"
@@ -268,10 +268,10 @@ def test_executors_by_name(lab: Lab) -> None:
 def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
     monkeypatch: pytest.MonkeyPatch, devices: list[str], jobs: int | None, count: int, torch: str, at_once: int | None
 ) -> None:
-    from bench.cli.checks import shared_gpu
+    from spectral_bench.bench.cli.checks import shared_gpu
 
     here = {"gpus": [{}] * count, "packages": {"torch": torch}}
-    monkeypatch.setattr("bench.cli.checks.environment", lambda: here)
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.environment", lambda: here)
     warning = shared_gpu(devices, jobs)
     if at_once is None:
         assert warning is None
@@ -282,7 +282,7 @@ def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
 
 def test_crowding_is_warned_of_before_a_run_and_in_a_dry_one(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"gpus": [{}] * 2, "packages": {"torch": "2.11.0"}}
-    monkeypatch.setattr("bench.cli.checks.environment", lambda: here)
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.environment", lambda: here)
     assert "2 runs at a time share the first" in launch(SMALL, "--dry-run", "--jobs", 2)[0].err
     assert "share the first" not in launch(SMALL, "--dry-run")[0].err
     assert "share the first" not in launch(SMALL, "--dry-run", "--jobs", 2, "--device", "cpu")[0].err
@@ -307,8 +307,8 @@ def test_a_grid_may_say_how_many_runs_suit_it_at_a_time(
         asked.append(jobs)
         return FakeExecutor(store)
 
-    monkeypatch.setattr("bench.cli.run.make_executor", make)
-    monkeypatch.setattr("bench.cli.checks.usable_gpus", len)
+    monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
+    monkeypatch.setattr("spectral_bench.bench.cli.checks.usable_gpus", len)
     grid = lab.write(SMALL + f"executor: {block}\n")
     assert bench("run", "--grid", grid, "--out", lab.out, *options).code == 0
     assert asked == [jobs]
@@ -328,7 +328,7 @@ def test_a_full_disk_is_one_line(launch: Launcher, lab: Lab, monkeypatch: pytest
 
     launch(SMALL, "--set", "runs[0].matrix.input=[last]")
     before = {path: path.read_bytes() for path in lab.out.rglob("*.json")}
-    monkeypatch.setattr("common.files.os.fsync", full)
+    monkeypatch.setattr("spectral_bench.common.files.os.fsync", full)
     result, _ = launch()
     assert result.code == 2
     assert len(result.errors) == 1

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "executors" / "slurm"))  # fo
 
 from fake_slurm import FakeSlurm
 
-from bench.cli.logs import follow_file
-from bench.cli.slurm_options import stated_settings
-from bench.executors.slurm.ledger import Ledger, write_trace
-from bench.executors.slurm.script import script_text
-from common.errors import ConfigError
-from results.store import Store
+from spectral_bench.bench.cli.logs import follow_file
+from spectral_bench.bench.cli.slurm_options import stated_settings
+from spectral_bench.bench.executors.slurm.ledger import Ledger, write_trace
+from spectral_bench.bench.executors.slurm.script import script_text
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.store import Store
 
 ONLINE = SMALL + "executor: {runs_per_job: 2, time: 1h}\n"
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "slurm.md").read_text(encoding="utf-8")
@@ -31,8 +31,8 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "slurm.md").read_text(encoding=
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
-    monkeypatch.setattr("bench.executors.slurm.commands.run_command", fake)
-    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.commands.run_command", fake)
+    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
     return fake
 
 
@@ -175,12 +175,12 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
 
 
 def test_no_sbatch_on_the_path(bench: Bench, lab: Lab, launch: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.executors.slurm.commands import Answer
+    from spectral_bench.bench.executors.slurm.commands import Answer
 
     def missing(command: tuple[str, ...]) -> Answer:
         raise FileNotFoundError(command[0])
 
-    monkeypatch.setattr("bench.executors.slurm.commands.run_command", missing)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.commands.run_command", missing)
     result = launch()
     assert result.code == 2
     assert result.err.startswith("error: no sbatch on the path: ")
@@ -217,7 +217,7 @@ class TestLogs:
     def test_that_grows(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("bench.cli.logs.POLL_S", 0.0)
+        monkeypatch.setattr("spectral_bench.bench.cli.logs.POLL_S", 0.0)
         path = tmp_path / "log.txt"
         parts = ["", "one\n", "tw", "o\n"]
 
@@ -232,7 +232,7 @@ class TestLogs:
 
 HOLD = """
 import signal, sys, threading
-from results.store import Store
+from spectral_bench.results.store import Store
 done = threading.Event()
 signal.signal(signal.SIGTERM, lambda number, frame: done.set())
 with Store.open(sys.argv[1]).claim(sys.argv[2]):
@@ -272,7 +272,7 @@ class TestThisMachine:
             made.append(FakeExecutor(store, {} if made else {"kmeans": ("exception", "broken")}))
             return made[-1]
 
-        monkeypatch.setattr("bench.cli.run.make_executor", make)
+        monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
         assert bench("run", "--grid", lab.write(SMALL), "--out", lab.out).code == 1
         result = bench("retry", "--out", lab.out, "--gpus", "97")
         assert (result.code, result.out) == (2, "")
@@ -298,8 +298,8 @@ def test_what_is_not_stated_is_not_set() -> None:
 
 
 def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
-    from bench.executors.slurm.ledger import Submission, Unit
-    from bench.grid.executor import SlurmSettings
+    from spectral_bench.bench.executors.slurm.ledger import Submission, Unit
+    from spectral_bench.bench.grid.executor import SlurmSettings
 
     listing = re.findall(r"```bash\n(#!/bin/bash.*?)```", DOCUMENT, re.DOTALL)[0]
     name = re.findall(r"--job-name=(\S+)", listing)[0]
@@ -310,7 +310,7 @@ def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
 
 
 def test_every_setting_is_on_the_page() -> None:
-    from bench.grid.executor import SLURM_KEYS
+    from spectral_bench.bench.grid.executor import SLURM_KEYS
 
     described = set(re.findall(r"`(\w+)`", DOCUMENT))
     assert set(SLURM_KEYS) <= described

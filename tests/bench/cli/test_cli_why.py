@@ -11,13 +11,13 @@ import pytest
 from cli_lab import Bench
 from plan_lab import Lab, failure, fit_record, unhealthy
 
-from bench.cli.launch import write_job
-from bench.order import Execution
-from bench.plan.current import CurrentCode
-from bench.plan.held import HeldData
-from bench.plan.model import PlannedRun
-from bench.plan.orders import plan_orders
-from datasets import DataRoots
+from spectral_bench.bench.cli.launch import write_job
+from spectral_bench.bench.order import Execution
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.held import HeldData
+from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.datasets.interface import DataRoots
 
 ENVIRONMENT = {"git": {"commit": "0123456789abcdef", "dirty": True}}
 
@@ -56,8 +56,8 @@ def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
 
 def test_modules_that_have_changed_appeared_and_gone(bench: Bench, lab: Lab) -> None:
     today = dict(CurrentCode().fit("kmeans", "synthetic"))
-    then = {**today, "methods.kmeans": "0" * 16, "methods.long_gone": "1" * 16}
-    del then["methods.lloyd"]
+    then = {**today, "spectral_bench.methods.kmeans": "0" * 16, "spectral_bench.methods.long_gone": "1" * 16}
+    del then["spectral_bench.methods.lloyd"]
     run = finish(lab, code=then)
     lab.evaluate(run.spec, run.views[0], code={})
     told = why(bench, lab, run.run_id)

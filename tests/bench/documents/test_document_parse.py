@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.documents.parse import MAX_NODES, parse_document, parse_value, read_document
-from common.errors import ConfigError
+from spectral_bench.bench.documents.parse import MAX_NODES, parse_document, parse_value, read_document
+from spectral_bench.common.errors import ConfigError
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(allow_nan=False, allow_infinity=False),

@@ -5,11 +5,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.documents.nodes import Node, from_plain
-from bench.documents.parse import parse_document
-from bench.documents.problems import InvalidDocument, Problems
-from bench.documents.validate import validate
-from common.errors import ConfigError
+from spectral_bench.bench.documents.nodes import Node, from_plain
+from spectral_bench.bench.documents.parse import parse_document
+from spectral_bench.bench.documents.problems import InvalidDocument, Problems
+from spectral_bench.bench.documents.validate import validate
+from spectral_bench.common.errors import ConfigError
 
 
 class Inner(BaseModel):

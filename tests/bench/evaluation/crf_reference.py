@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from results.specification import Crf
+from spectral_bench.results.specification import Crf
 
 Array = NDArray[np.float64]
 

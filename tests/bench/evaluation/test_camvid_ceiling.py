@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench.evaluation.counting import ScoredImage, count
-from bench.evaluation.placement import place
-from bench.features.backbones import backbone_info
-from bench.features.labels import PatchLabels
-from common.geometry import Crop
-from datasets import open_data
-from datasets.interface import DataRoots, DataSet, LabelLoader
-from datasets.transforms import resize_label
-from results.metrics import score
-from results.record import ClassTable
-from results.specification import Resize, View
+from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.interface import DataRoots, DataSet, LabelLoader
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.transforms import resize_label
+from spectral_bench.results.metrics import score
+from spectral_bench.results.record import ClassTable
+from spectral_bench.results.specification import Resize, View
 
 VIEW = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(352, 480)))
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bench.evaluation.counting import ScoredImage, assign, count
-from bench.evaluation.labels import view_label
-from bench.evaluation.placement import place
-from common.errors import DataError
-from common.geometry import Crop
-from datasets.transforms import centre_crop, resize_label, short_side_size
-from results.specification import Resize, View
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count
+from spectral_bench.bench.evaluation.labels import view_label
+from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.common.errors import DataError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import centre_crop, resize_label, short_side_size
+from spectral_bench.results.specification import Resize, View
 
 N_LABELS = 6
 

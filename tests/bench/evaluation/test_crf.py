@@ -9,14 +9,14 @@ from crf_reference import beliefs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.evaluation.crf import crf_bytes, crf_image, energies, refine
-from bench.evaluation.labels import view_label
-from bench.evaluation.placement import Placement, place
-from bench.evaluation.resample import full_scores, label_map
-from bench.features.recipes import view_recipe
-from common.geometry import Crop
-from datasets.transforms import window_crops
-from results.specification import Crf, Resize, View
+from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, energies, refine
+from spectral_bench.bench.evaluation.labels import view_label
+from spectral_bench.bench.evaluation.placement import Placement, place
+from spectral_bench.bench.evaluation.resample import full_scores, label_map
+from spectral_bench.bench.features.recipes import view_recipe
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import window_crops
+from spectral_bench.results.specification import Crf, Resize, View
 
 pytest.importorskip("pydensecrf.densecrf")
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bench.evaluation.counting import ScoredImage, count
-from bench.evaluation.crf import crf_bytes, refine
-from bench.evaluation.crf_pool import CrfPool
-from bench.evaluation.placement import Placement
-from common.errors import RunInterrupted
-from common.geometry import Crop
-from results.specification import Crf
+from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.crf import crf_bytes, refine
+from spectral_bench.bench.evaluation.crf_pool import CrfPool
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.common.geometry import Crop
+from spectral_bench.results.specification import Crf
 
 pytest.importorskip("pydensecrf.densecrf")
 

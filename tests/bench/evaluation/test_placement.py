@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.evaluation.placement import Placement, place
-from common.errors import ConfigError
-from common.geometry import Crop
-from datasets.transforms import centre_crop, window_crops
-from results.specification import Resize, View
+from spectral_bench.bench.evaluation.placement import Placement, place
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import centre_crop, window_crops
+from spectral_bench.results.specification import Resize, View
 
 WINDOWS = window_crops(40, 100, 40, 30)
 SLIDING = Placement(WINDOWS, (5, 5), (40, 40), Crop.whole(40, 100), (35, 90))

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.evaluation import resample
-from bench.evaluation.placement import Placement
-from bench.evaluation.resample import full_scores, label_map, score_bands
-from common.geometry import Crop
-from datasets.transforms import centre_crop, window_crops
+from spectral_bench.bench.evaluation import resample
+from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.resample import full_scores, label_map, score_bands
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import centre_crop, window_crops
 
 
 def naive_scores(scores: Tensor, placement: Placement) -> Tensor:

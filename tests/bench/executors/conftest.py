@@ -4,7 +4,7 @@ import pytest
 from fake_work import MakeOrder
 from local_batch import Batch
 
-from results.store import Store
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

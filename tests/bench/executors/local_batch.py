@@ -10,12 +10,12 @@ import fake_work
 import psutil
 from fake_work import MakeOrder
 
-from bench.executors.interface import Event, Job
-from bench.executors.local import LocalExecutor
-from results.record import Failure
-from results.store import Store
+from spectral_bench.bench.executors.interface import Event, Job
+from spectral_bench.bench.executors.local import LocalExecutor
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Store
 
-PRELOAD = ("bench.worker", "bench.executors.child", "hypothesis")
+PRELOAD = ("spectral_bench.bench.worker", "spectral_bench.bench.executors.child", "hypothesis")
 
 
 class Batch:

@@ -14,9 +14,9 @@ import fake_work
 import pytest
 from fake_work import MakeOrder
 
-from bench.executors import Job, LocalExecutor
-from bench.outstanding import read_order
-from results.store import Store
+from spectral_bench.bench.executors import Job, LocalExecutor
+from spectral_bench.bench.outstanding import read_order
+from spectral_bench.results.store import Store
 
 RUNS, KILLS = 12, 10
 
@@ -24,10 +24,11 @@ LAUNCHER = """
 import sys
 from pathlib import Path
 import fake_work
-from bench.executors import Job, LocalExecutor
-from results.store import Store
+from spectral_bench.bench.executors import Job, LocalExecutor
+from spectral_bench.results.store import Store
 jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[2:]]
-executor = LocalExecutor(Store.open(sys.argv[1]), jobs=3, grace=1.0, target=fake_work.target, preload=["bench.worker"])
+preload = ["spectral_bench.bench.worker"]
+executor = LocalExecutor(Store.open(sys.argv[1]), jobs=3, grace=1.0, target=fake_work.target, preload=preload)
 executor.run(jobs, lambda event: None)
 """
 
@@ -71,7 +72,7 @@ def test_kills_at_random_moments(store: Store, make_order: MakeOrder, tmp_path: 
         launcher.wait(timeout=120)
 
     jobs = [Job(path.stem, path) for path in paths]
-    exits = LocalExecutor(store, jobs=2, target=fake_work.target, preload=["bench.worker"]).run(
+    exits = LocalExecutor(store, jobs=2, target=fake_work.target, preload=["spectral_bench.bench.worker"]).run(
         jobs, lambda event: None
     )
     assert set(exits.values()) == {"done"}

@@ -8,10 +8,10 @@ import fake_work
 import pytest
 from fake_work import MakeOrder, spec_of
 
-from bench import worker
-from bench.executors import Event, InlineExecutor, Job
-from common.errors import ConfigError
-from results.store import Store
+from spectral_bench.bench import worker
+from spectral_bench.bench.executors import Event, InlineExecutor, Job
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -17,10 +17,11 @@ LAUNCHER = """
     from pathlib import Path
     sys.path[:0] = json.loads(sys.argv[1])
     import fake_work
-    from bench.executors import Job, LocalExecutor
-    from results.store import Store
+    from spectral_bench.bench.executors import Job, LocalExecutor
+    from spectral_bench.results.store import Store
     jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[3:]]
-    options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": ["slow_import", "bench.worker"]}
+    preload = ["slow_import", "spectral_bench.bench.worker"]
+    options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": preload}
     executor = LocalExecutor(Store.open(sys.argv[2]), **options)
     def tell(event):
         if event.kind != "tick":

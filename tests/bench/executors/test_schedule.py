@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.executors.interface import FAILURES, SUCCESSES, Exit, Job
-from bench.executors.schedule import Schedule
-from common.errors import ConfigError
+from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Exit, Job
+from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.common.errors import ConfigError
 
 
 def job(name: str, *requires: str) -> Job:

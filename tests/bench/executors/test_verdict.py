@@ -8,14 +8,14 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from bench.executors import verdict
-from bench.executors.interface import Job
-from bench.executors.verdict import Verdicts, memory_kills
-from bench.outstanding import read_order
-from bench.worker import ExitCode
-from common.errors import StoreError
-from results.record import Failure
-from results.store import Store
+from spectral_bench.bench.executors import verdict
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.verdict import Verdicts, memory_kills
+from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.common.errors import StoreError
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.features.backbones import load_backbone
-from bench.features.pipeline import Extraction
-from common.errors import DataError
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.common.errors import DataError
 
 OPTIONS = {"weights": "random", "seed": 1}
 

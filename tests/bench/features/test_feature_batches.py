@@ -4,10 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.features.backbones import BackboneInfo
-from bench.features.batches import central, concatenate, entries, extract, grid_pixels
-from common.geometry import Crop
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.backbones import BackboneInfo
+from spectral_bench.bench.features.batches import central, concatenate, entries, extract, grid_pixels
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.interface import PatchBatch
 
 INFO = BackboneInfo("any", 16, (4, 4, 4), "vit")
 

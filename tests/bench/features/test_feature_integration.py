@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from bench.features import open_training_source, open_view_features, planned_bytes
-from bench.features.backbones import backbone_info, load_backbone
-from datasets import DataRoots, open_data, subset
-from results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
+from spectral_bench.bench.features import open_training_source, open_view_features, planned_bytes
+from spectral_bench.bench.features.backbones import backbone_info, load_backbone
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.subset import subset
+from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
 BACKBONE = BackboneSpec(name="efficientnet_lite0")
 RESIZE = Resize(mode="exact", size=(96, 128))

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from bench.features.pipeline import equal_grids
-from bench.features.recipes import DrawnRecipe, WholeRecipe, WindowRecipe
-from common.errors import DataError, RunInterrupted
-from results.specification import Resize, Transform
+from spectral_bench.bench.features.pipeline import equal_grids
+from spectral_bench.bench.features.recipes import DrawnRecipe, WholeRecipe, WindowRecipe
+from spectral_bench.common.errors import DataError, RunInterrupted
+from spectral_bench.results.specification import Resize, Transform
 
 WHOLE = WholeRecipe(Resize())
 WINDOWS = WindowRecipe(Resize(), 32, 16)
@@ -79,7 +79,7 @@ def test_an_unreadable_image_is_named(make_images, make_work):
 
 
 def test_the_backbone_is_loaded_once_and_only_when_needed(make_images, tiny):
-    from bench.features.pipeline import Extraction
+    from spectral_bench.bench.features.pipeline import Extraction
 
     images, calls = make_images(2), []
     work = Extraction(images, images.ids, lambda: calls.append(1) or tiny)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.features.recipes import (
+from spectral_bench.bench.features.recipes import (
     CentreRecipe,
     DrawnRecipe,
     Shot,
@@ -14,11 +14,11 @@ from bench.features.recipes import (
     resized,
     view_recipe,
 )
-from common.errors import ConfigError
-from common.geometry import Crop
-from datasets.transforms import Photometric, apply_crop, distort
-from results.identity import canonical
-from results.specification import Features, Resize, Transform, View
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.transforms import Photometric, apply_crop, distort
+from spectral_bench.results.identity import canonical
+from spectral_bench.results.specification import Features, Resize, Transform, View
 
 EXACT = Resize(mode="exact", size=(48, 64))
 RANDOM = Transform(scale=(0.5, 2.0), crop=32, flip=True, photometric=True)

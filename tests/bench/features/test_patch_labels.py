@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.features.backbones.info import BackboneInfo
-from bench.features.labels import PatchLabels
-from bench.features.recipes import DrawnRecipe, Shot
-from common.errors import ConfigError, DataError, RunInterrupted
-from common.geometry import Crop
-from datasets.interface import ClassSet, DataInfo
-from datasets.transforms import crop_label
-from methods.interface import LabelSource
-from results.specification import Resize, Transform
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.bench.features.recipes import DrawnRecipe, Shot
+from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.interface import ClassSet, DataInfo
+from spectral_bench.datasets.transforms import crop_label
+from spectral_bench.methods.interface import LabelSource
+from spectral_bench.results.specification import Resize, Transform
 
 PADDED = BackboneInfo("padded", 4, (1, 1, 1), "vit")
 NATIVE = BackboneInfo("native", 4, (1, 1, 1), "clip", native=(20, 24))

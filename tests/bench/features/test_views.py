@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from bench.features import open_training_source, open_view_features
-from bench.features.batches import extract
-from common.errors import ConfigError, RunInterrupted
-from datasets.transforms import apply_crop, centre_crop, window_crops
-from results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
+from spectral_bench.bench.features import open_training_source, open_view_features
+from spectral_bench.bench.features.batches import extract
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.datasets.transforms import apply_crop, centre_crop, window_crops
+from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
 BACKBONE = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1})
 EXACT = Resize(mode="exact", size=(40, 56))
@@ -129,7 +129,7 @@ def test_scoring_and_labels_do_not_touch_the_cache(make_images, how):
 
 def test_a_native_network_covers_just_its_crop(make_images, how):
     name = "vit_xsmall_patch16_clip_224"
-    from bench.features.backbones import load_backbone
+    from spectral_bench.bench.features.backbones import load_backbone
 
     options = {"weights": "random"}
     native = load_backbone(name, options, "cpu")

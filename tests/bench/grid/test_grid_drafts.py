@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from bench.documents.parse import parse_document
-from bench.documents.problems import Problems
-from bench.grid.drafts import Draft, draft_rows
+from spectral_bench.bench.documents.parse import parse_document
+from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.grid.drafts import Draft, draft_rows
 
 
 def drafts(text: str) -> tuple[list[Draft], list[str]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.documents.problems import InvalidDocument
-from bench.grid.load import load_grid
-from common.errors import ConfigError
+from spectral_bench.bench.documents.problems import InvalidDocument
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.common.errors import ConfigError
 
 
 def faults(tmp_path: Path, text: str) -> list[str]:

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.grid.executor import ExecutorBlock
-from bench.grid.load import Grid, load_grid
-from common.errors import ConfigError
+from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.load import Grid, load_grid
+from spectral_bench.common.errors import ConfigError
 
 PARAMETERS = ("k", "alpha", "beta", "tau", "input", "depth")
 VALUES = st.one_of(st.integers(-5, 5), st.text("abc", min_size=1, max_size=3), st.booleans())

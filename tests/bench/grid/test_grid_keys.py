@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.documents.nodes import Node, from_plain
-from bench.grid.keys import NO_AXIS, RUN_KEYS, RunSettings, Values, get, is_run_key, merged, parameter_path, put
-from results.specification import Features, Transform
+from spectral_bench.bench.documents.nodes import Node, from_plain
+from spectral_bench.bench.grid.keys import (
+    NO_AXIS,
+    RUN_KEYS,
+    RunSettings,
+    Values,
+    get,
+    is_run_key,
+    merged,
+    parameter_path,
+    put,
+)
+from spectral_bench.results.specification import Features, Transform
 
 NAMES = st.sampled_from(["k", "alpha", "tau", "dataset", "backbone", "features.views", "transform.crop", "params.beta"])
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bench.grid.load import Grid, load_grid
-from common.errors import ConfigError
+from spectral_bench.bench.grid.load import Grid, load_grid
+from spectral_bench.common.errors import ConfigError
 
 GRID = """\
 name: example

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.grid.load import load_grid
-from bench.plan.build import make_plan
-from bench.plan.held import Data
-from bench.plan.model import Plan
-from bench.plan.rows import ResolvedRow, resolve_rows
-from results.contingency import ContingencyBuilder
-from results.record import EvaluationRecord, Failure, FitRecord, HealthCheck, StageCost
-from results.specification import FitSpec, View
-from results.store import Store
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.held import Data
+from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.plan.rows import ResolvedRow, resolve_rows
+from spectral_bench.results.contingency import ContingencyBuilder
+from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck, StageCost
+from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.store import Store
 
 NOW = "2026-01-01T00:00:00+00:00"
 CODE = {"bench.run": "aaaa", "methods.kmeans": "bbbb"}

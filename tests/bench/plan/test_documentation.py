@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from plan_lab import Lab
 
-from bench.grid.keys import EXPANSION_KEYS, RUN_KEYS
-from bench.grid.load import GRID_KEYS
+from spectral_bench.bench.grid.keys import EXPANSION_KEYS, RUN_KEYS
+from spectral_bench.bench.grid.load import GRID_KEYS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "grids.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
 
 
 def test_the_example_plans(lab: Lab) -> None:

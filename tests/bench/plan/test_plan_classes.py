@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from plan_lab import FixedCode
 
-from bench.grid.load import load_grid
-from bench.plan.build import make_plan
-from bench.plan.model import Plan
-from bench.plan.overview import overview
-from bench.plan.show import plan_json, plan_lines, plan_rows
-from bench.plan.titles import LABELS_NOTE
-from common.errors import ConfigError
-from results.store import Store
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.plan.overview import overview
+from spectral_bench.bench.plan.show import plan_json, plan_lines, plan_rows
+from spectral_bench.bench.plan.titles import LABELS_NOTE
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.store import Store
 
 
 def planned(folder: Path, run: str) -> Plan:

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from plan_lab import Lab, cost, evaluation_record, fit_record
 
-from bench.plan.build import with_estimates
-from bench.plan.estimate import History
-from bench.plan.model import Condition, PlannedRun
-from results.record import StageCost
-from results.specification import FitSpec
-from results.store import Run
+from spectral_bench.bench.plan.build import with_estimates
+from spectral_bench.bench.plan.estimate import History
+from spectral_bench.bench.plan.model import Condition, PlannedRun
+from spectral_bench.results.record import StageCost
+from spectral_bench.results.specification import FitSpec
+from spectral_bench.results.store import Run
 
 
 def past(spec: FitSpec, *costs: StageCost, status: str = "done", **evaluations: float) -> Run:
@@ -19,7 +19,7 @@ def past(spec: FitSpec, *costs: StageCost, status: str = "done", **evaluations: 
 
 
 def evaluation_record_of(spec: FitSpec, view: str, seconds: float) -> object:
-    from results.specification import View
+    from spectral_bench.results.specification import View
 
     record = evaluation_record(spec, View(dataset="synthetic", split="val"), costs=[cost("evaluate", seconds)])
     return record.model_copy(update={"view_id": view})

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
-from bench.plan.build import with_stale_anew
-from bench.plan.held import HeldData
-from common.errors import DataError
-from datasets import DataRoots, open_data
-from results.contingency import ContingencyBuilder
+from spectral_bench.bench.plan.build import with_stale_anew
+from spectral_bench.bench.plan.held import HeldData
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.results.contingency import ContingencyBuilder
 
 ONE = "{name: one, defaults: {subset: 8}, runs: [{method: kmeans, params: {k: 8}}]}"
 

@@ -7,10 +7,10 @@ import json
 import pytest
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
-from bench.plan.overview import RunStatus, overview
-from bench.plan.snapshot import Snapshot
-from bench.progress import Progress
-from common.errors import StoreError
+from spectral_bench.bench.plan.overview import RunStatus, overview
+from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.progress import Progress
+from spectral_bench.common.errors import StoreError
 
 
 def states(lab: Lab, grid: str | None = None) -> list[tuple[str, str, int, str]]:

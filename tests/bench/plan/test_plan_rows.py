@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.plan.rows import ResolvedRow, base_spec
-from common.errors import ConfigError
-from results.specification import Resize, Transform
+from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.specification import Resize, Transform
 
 Rows = Callable[..., list[ResolvedRow]]
 
@@ -154,7 +154,7 @@ def test_the_same_fit_under_another_protocol_or_data_set_is_another_row(rows: Ro
 def test_weights_that_are_not_here_come_from_the_store_or_leave_the_run_provisional(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.plan import backbone
+    from spectral_bench.bench.plan import backbone
 
     monkeypatch.setattr(backbone, "weights_digest", lambda name, options: None)
     (row,) = rows("{runs: [{method: kmeans}]}")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.model import PlannedRun
-from bench.plan.rows import ResolvedRow
-from bench.plan.runs import features_key, planned_runs
-from bench.plan.titles import row_titles
+from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.runs import features_key, planned_runs
+from spectral_bench.bench.plan.titles import row_titles
 
 Rows = Callable[..., list[ResolvedRow]]
 
@@ -87,8 +87,8 @@ def test_protocols_that_look_alike_share_a_view_and_a_fitted_matching_adds_one(r
 def test_a_base_always_comes_first_and_no_run_twice(
     tmp_path_factory: object, methods: list[str], ks: list[int], seeds: list[int]
 ) -> None:
-    from bench.grid.load import load_grid
-    from bench.plan.rows import resolve_rows
+    from spectral_bench.bench.grid.load import load_grid
+    from spectral_bench.bench.plan.rows import resolve_rows
 
     path = tmp_path_factory.mktemp("g") / "g.yaml"  # type: ignore[attr-defined]
     entries = ", ".join(f"{{method: {method}, matrix: {{k: {ks}}}}}" for method in methods)

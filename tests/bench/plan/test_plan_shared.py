@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from plan_lab import Lab
 
-from bench.documents.nodes import Node, from_plain
-from bench.documents.problems import InvalidDocument, Problems
-from bench.grid.keys import RunSettings
-from bench.plan import shared
-from bench.plan.data import facts_of
-from bench.plan.shared import SharedParts
-from common.errors import ConfigError
+from spectral_bench.bench.documents.nodes import Node, from_plain
+from spectral_bench.bench.documents.problems import InvalidDocument, Problems
+from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.bench.plan import shared
+from spectral_bench.bench.plan.data import facts_of
+from spectral_bench.bench.plan.shared import SharedParts
+from spectral_bench.common.errors import ConfigError
 
 ROWS = """\
 name: g

@@ -7,8 +7,8 @@ import json
 import pytest
 from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
 
-from bench.plan.current import CurrentCode
-from bench.plan.model import Condition, Plan
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.model import Condition, Plan
 
 
 def conditions(plan: Plan) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from plan_lab import Lab
 
-from bench.plan.build import free_bytes
-from bench.plan.model import Plan, PlannedCache
-from bench.plan.storage import planned_caches, require_space
-from common.errors import StoreError
+from spectral_bench.bench.plan.build import free_bytes
+from spectral_bench.bench.plan.model import Plan, PlannedCache
+from spectral_bench.bench.plan.storage import planned_caches, require_space
+from spectral_bench.common.errors import StoreError
 
 # (64 + 192 + 320 channels + 3 colours) at two bytes, 12 x 16 patches of 192 x 256 pixels.
 IMAGE = 12 * 16 * (64 + 192 + 320 + 3) * 2
@@ -60,8 +60,8 @@ def test_finished_runs_need_no_features_and_fitted_ones_no_training_features(lab
 
 
 def test_keys_are_those_under_which_features_are_stored(lab: Lab) -> None:
-    from bench.features.identity import cache_request
-    from bench.features.recipes import cached_recipe, view_recipe
+    from spectral_bench.bench.features.identity import cache_request
+    from spectral_bench.bench.features.recipes import cached_recipe, view_recipe
 
     run = lab.plan("{runs: [{method: kmeans, subset: 8, eval_subset: 4}]}").runs[0]
     spec, view = run.spec, run.views[0]

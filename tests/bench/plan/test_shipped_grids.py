@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from plan_lab import FixedCode
 
-from bench.grid.load import load_grid
-from bench.plan.build import make_plan
-from bench.plan.model import Plan
-from methods.params import GraphParams
-from results.specification import Crf
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.model import Plan
+from spectral_bench.methods.params import GraphParams
+from spectral_bench.results.specification import Crf
 
 ROOT = Path(__file__).parents[3]
 PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
@@ -20,7 +20,7 @@ PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests of transformers would import timm and torch, and what is cached differs between machines."""
-    monkeypatch.setattr("bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
 
 
 def planned(path: Path, tmp_path: Path) -> Plan:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.documents.nodes import from_plain
-from bench.protocols.catalogue import FOLDER, find, load, names
-from bench.protocols.definition import Definition, overlay
-from common.errors import ConfigError
+from spectral_bench.bench.documents.nodes import from_plain
+from spectral_bench.bench.protocols.catalogue import FOLDER, find, load, names
+from spectral_bench.bench.protocols.definition import Definition, overlay
+from spectral_bench.common.errors import ConfigError
 
 
 def inline(value: Any, folder: Path = FOLDER) -> Definition:

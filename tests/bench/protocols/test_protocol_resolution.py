@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from bench.documents.nodes import from_plain
-from bench.protocols.catalogue import FOLDER, find, load
-from bench.protocols.resolve import check_clusters, class_count, resolve
-from common.errors import ConfigError
-from datasets.interface import ClassSet, DataInfo
-from results.specification import Crf, Protocol, Resize, Scoring, View
+from spectral_bench.bench.documents.nodes import from_plain
+from spectral_bench.bench.protocols.catalogue import FOLDER, find, load
+from spectral_bench.bench.protocols.resolve import check_clusters, class_count, resolve
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.datasets.interface import ClassSet, DataInfo
+from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
 
 
 def classes(name: str, number: int) -> ClassSet:
@@ -152,7 +152,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_protocols_of_the_three_benchmarks_are_the_published_ones(name: str) -> None:
-    from datasets import data_info
+    from spectral_bench.datasets.registry import data_info
 
     info = data_info(name)
     short_side, window, stride, sliding_classes, centre_classes = PUBLISHED[name]
@@ -175,7 +175,7 @@ def test_protocols_of_the_three_benchmarks_are_the_published_ones(name: str) -> 
 @pytest.mark.parametrize("name", ["synthetic", "camvid", *PUBLISHED])
 @pytest.mark.parametrize("protocol", ["whole", "centre320", "hungarian"])
 def test_these_protocols_suit_every_labelled_data_set(name: str, protocol: str) -> None:
-    from datasets import data_info
+    from spectral_bench.datasets.registry import data_info
 
     found = resolved(protocol, data_info(name), subset=2)
     assert (found.view.dataset, found.view.subset, found.view.crf) == (name, 2, None)

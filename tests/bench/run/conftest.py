@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.features.backbones import weights_digest
-from bench.order import Execution, Order
-from methods.registry import complete_params
-from results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
-from results.store import Store
+from spectral_bench.bench.features.backbones import weights_digest
+from spectral_bench.bench.order import Execution, Order
+from spectral_bench.methods.registry import complete_params
+from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
+from spectral_bench.results.store import Store
 
 SIZE = (64, 96)
 OrderMaker = Callable[..., Order]

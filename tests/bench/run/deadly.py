@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import worker
-from bench.features.cache.writer import CacheWriter
-from bench.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.bench import worker
+from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
 
 Moment = tuple[str, int]
 """A name, and the how manieth time that it comes up, counted from 1."""

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from bench.run import execute
-from common.errors import ConfigError
-from results.specification import Crf, Resize, View
+from spectral_bench.bench.run import execute
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.specification import Crf, Resize, View
 
 PLAIN = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)))
 WITH_CRF = PLAIN.model_copy(update={"crf": Crf()})
@@ -26,7 +26,7 @@ def test_a_crf_is_another_view_of_the_same_fit(store, make_order):
     assert plain.matrix([0]).sum(0).tolist() == crf.matrix([0]).sum(0).tolist()  # the same labels
     assert plain != crf
     assert [cost.stage for record in records for cost in record.costs if cost.stage == "crf"] == ["crf"]
-    assert {"bench.evaluation.crf", "bench.evaluation.crf_pool"} <= records[1].code.keys()
+    assert {"spectral_bench.bench.evaluation.crf", "spectral_bench.bench.evaluation.crf_pool"} <= records[1].code.keys()
 
 
 def test_without_the_package_nothing_is_begun(store, make_order, monkeypatch):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.run import firewall
-from bench.run.firewall import DISK_CHECKS, PERMUTED, REMOVED, disk_violations, write_tree
+from spectral_bench.bench.run import firewall
+from spectral_bench.bench.run.firewall import DISK_CHECKS, PERMUTED, REMOVED, disk_violations, write_tree
 
 NETWORK = {"neighbours": 20, "epochs": 1, "batch_size": 4, "depth": 1, "heads": 1, "head_width": 4, "mlp_width": 8}
 SMALL: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from methods.params import Params
+from spectral_bench.methods.params import Params
 
 
 class ToyParams(Params):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.order import Order
-from bench.run import execute, load_fit
-from bench.run.stored import STATE_FILE
-from common.errors import ConfigError, DataError, StoreError
-from results.metrics import score
-from results.specification import Features, Resize, Transform, View
-from results.store import Store
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.run import execute, load_fit
+from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.common.errors import ConfigError, DataError, StoreError
+from spectral_bench.results.metrics import score
+from spectral_bench.results.specification import Features, Resize, Transform, View
+from spectral_bench.results.store import Store
 
 EXAMPLE = str(Path(__file__).parents[3] / "examples" / "random_directions.py") + ":RandomDirections"
 
@@ -52,14 +52,14 @@ def test_a_run_leaves_a_fit_an_evaluation_and_their_costs(store, make_order):
 def test_the_contingency_equals_a_literal_computation(store, make_order, data_root):
     from PIL import Image
 
-    from bench.features.backbones import load_backbone
+    from spectral_bench.bench.features.backbones import load_backbone
 
     order = make_order()
     run(order, store)
     method = load_fit(store, order.spec.run_id)
     backbone = load_backbone(order.spec.backbone.name, order.spec.backbone.options, "cpu")
     counts = np.zeros((4, 12), int)
-    from methods.interface import Crop, PatchBatch
+    from spectral_bench.methods.interface import Crop, PatchBatch
 
     for path in sorted((data_root / "camvid" / "val").iterdir()):
         image = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float() / 255

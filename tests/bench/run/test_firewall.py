@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.run import execute
-from bench.run.stored import STATE_FILE
-from common.errors import DataError
-from datasets.files import FileLabels
-from methods.registry import METHODS
-from results.specification import Resize, View
-from results.store import Store
+from spectral_bench.bench.run import execute
+from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.files import FileLabels
+from spectral_bench.methods.registry import METHODS
+from spectral_bench.results.specification import Resize, View
+from spectral_bench.results.store import Store
 
 TINY = {
     "epochs": 2,

@@ -10,9 +10,9 @@ import deadly
 import pytest
 from deadly import Moment
 
-from bench.order import Order
-from results.record import EvaluationRecord, FitRecord
-from results.store import Store
+from spectral_bench.bench.order import Order
+from spectral_bench.results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.store import Store
 
 SMALL = {"k": 4, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16}
 TIMES = {"started", "finished", "costs"}
@@ -22,7 +22,7 @@ def carry_out(order: Order, at: Moment | None = None, told: Path | None = None) 
     path = order.store / "order.json"
     path.write_text(order.model_dump_json())
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.run", "deadly"])
+    context.set_forkserver_preload(["spectral_bench.bench.run", "deadly"])
     process = context.Process(target=deadly.carry_out, args=(path, at, told))
     process.start()
     process.join()

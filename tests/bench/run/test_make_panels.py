@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.panels import make_panels
-from bench.run import execute
-from datasets import DataRoots
-from reports.gallery.panels import WantedPanel
-from results.panels import read_panel
-from results.specification import Features, View
+from spectral_bench.bench.panels import make_panels
+from spectral_bench.bench.run import execute
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.reports.gallery.panels import WantedPanel
+from spectral_bench.results.panels import read_panel
+from spectral_bench.results.specification import Features, View
 
 METHOD = """
-from methods.graphs.batch import batch_kernel
-from methods.kmeans import KMeans as Base
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.kmeans import KMeans as Base
 
 
 class Waves(Base):

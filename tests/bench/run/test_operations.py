@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.flops import backbone_flops, count_flops
-from bench.run import execute, load_fit, operations
-from methods.interface import Crop, PatchBatch
-from results.record import EvaluationRecord
+from spectral_bench.bench.flops import backbone_flops, count_flops
+from spectral_bench.bench.run import execute, load_fit, operations
+from spectral_bench.methods.interface import Crop, PatchBatch
+from spectral_bench.results.record import EvaluationRecord
 
 
 def evaluated(make_order, store, **changes) -> EvaluationRecord:

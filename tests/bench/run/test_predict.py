@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.predict import palette, predict
-from bench.run import execute
-from common.errors import DataError, StoreError
-from results.specification import Resize, View
+from spectral_bench.bench.predict import palette, predict
+from spectral_bench.bench.run import execute
+from spectral_bench.common.errors import DataError, StoreError
+from spectral_bench.results.specification import Resize, View
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.run.checkpoint import RunCheckpoint
-from common.errors import StoreError
+from spectral_bench.bench.run.checkpoint import RunCheckpoint
+from spectral_bench.common.errors import StoreError
 
 
 def test_the_last_saved_state_comes_back(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.order import Order
-from bench.run import execute
-from bench.run.stored import STATE_FILE
-from results.store import Store
+from spectral_bench.bench.order import Order
+from spectral_bench.bench.run import execute
+from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]
 if not torch.cuda.is_available():

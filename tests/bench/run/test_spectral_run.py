@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 import torch
 
-from bench.features.batches import concatenate
-from bench.run import execute
-from bench.run.spectral import WANTED_PATCHES, held_out_images
-from bench.run.stored import load_fit
-from common.geometry import Crop
-from datasets import ranked
-from methods.interface import PatchBatch
-from methods.spectral_health import MOST_EXACT_NODES
-from results.specification import Features, Resize, TrainingData, View
+from spectral_bench.bench.features.batches import concatenate
+from spectral_bench.bench.run import execute
+from spectral_bench.bench.run.spectral import WANTED_PATCHES, held_out_images
+from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.common.geometry import Crop
+from spectral_bench.datasets.subset import ranked
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.spectral_health import MOST_EXACT_NODES
+from spectral_bench.results.specification import Features, Resize, TrainingData, View
 
 NETWORK = {"epochs": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16, "neighbours": 8}
 EXACT = '''
 """A method that is its own eigenvectors."""
 import torch
 from pydantic import Field
-from common.seeds import SeedStreams
-from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel
-from methods.graphs.kernel import DenseKernel
-from methods.params import Params
-from methods.spectral_health import exact_eigenspace
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.params import Params
+from spectral_bench.methods.spectral_health import exact_eigenspace
 
 
 class ExactParams(Params):

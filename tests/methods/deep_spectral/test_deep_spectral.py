@@ -9,15 +9,24 @@ import torch
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 from torch import Tensor
 
-from common.errors import ConfigError, RunInterrupted
-from methods.deep_spectral.method import DeepSpectral
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.errors import NumericalError
-from methods.inputs import plain
-from methods.interface import PatchBatch
-from methods.registry import complete_params
-from methods.spectral_health import method_checks, spectral_checks
-from methods.testing import MemoryCheckpoint, MemorySource, Recorder, fit, fit_context, same_state, scenes, stop_after
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.deep_spectral.method import DeepSpectral
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.inputs import plain
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.registry import complete_params
+from spectral_bench.methods.spectral_health import method_checks, spectral_checks
+from spectral_bench.methods.testing import (
+    MemoryCheckpoint,
+    MemorySource,
+    Recorder,
+    fit,
+    fit_context,
+    same_state,
+    scenes,
+    stop_after,
+)
 
 SMALL = {"k": 6, "eigenvectors": 6, "segments": 12, "colour_weight": 0.5}
 
@@ -111,7 +120,7 @@ def test_threads_change_no_bit_of_a_fit() -> None:
 
 
 def test_a_fit_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.deep_spectral.method._AT_ONCE", 2)
+    monkeypatch.setattr("spectral_bench.methods.deep_spectral.method._AT_ONCE", 2)
     source, _ = scenes(8)
     whole, checkpoint, recorder = fitted(source), MemoryCheckpoint(), Recorder()
     with pytest.raises(RunInterrupted):

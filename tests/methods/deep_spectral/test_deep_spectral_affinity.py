@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.deep_spectral.affinity import all_alike, image_affinity
-from methods.errors import NumericalError
-from methods.graphs.options import GraphOptions
+from spectral_bench.methods.deep_spectral.affinity import all_alike, image_affinity
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.options import GraphOptions
 
 COLOUR = GraphOptions(pixel_near=4, pixel_far=2)
 

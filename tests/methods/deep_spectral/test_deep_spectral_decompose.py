@@ -8,14 +8,14 @@ import pytest
 import torch
 from scipy.linalg import eigh
 
-from common.errors import ConfigError
-from methods.deep_spectral.decompose import Decomposer
-from methods.deep_spectral.params import DeepSpectralParams
-from methods.eigensolvers import Solver, tolerance
-from methods.errors import NumericalError
-from methods.inputs import Standardiser, one_by_one
-from methods.interface import PatchBatch
-from methods.testing import MemorySource, scenes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.deep_spectral.decompose import Decomposer
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.eigensolvers import Solver, tolerance
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.inputs import Standardiser, one_by_one
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.testing import MemorySource, scenes
 
 SOLVERS = get_args(Solver)
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.seeds import SeedStreams
-from methods.deep_spectral.segments import describe, eigengap, segment
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.deep_spectral.segments import describe, eigengap, segment
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_largest_gap_says_how_many(values: list[float], expected: int) -> No
 
 @pytest.mark.parametrize("parts", [2, 3, 5])
 def test_the_gap_of_a_graph_of_parts_is_after_them(parts: int) -> None:
-    from methods.laplacian import smallest_eigenpairs
+    from spectral_bench.methods.laplacian import smallest_eigenpairs
 
     affinity = torch.block_diag(*[torch.ones(6, 6)] * parts) + 1e-3
     assert eigengap(smallest_eigenpairs(affinity.double(), 7, solver="eigh").values) == parts
@@ -38,7 +38,7 @@ def test_the_gap_of_a_graph_of_parts_is_after_them(parts: int) -> None:
 
 @pytest.mark.parametrize("count", [4, 8, 9, 10, 14])
 def test_of_a_graph_of_more_parts_than_vectors_all_that_can_be_told_apart_are(count: int) -> None:
-    from methods.laplacian import smallest_eigenpairs
+    from spectral_bench.methods.laplacian import smallest_eigenpairs
 
     affinity = torch.block_diag(*[torch.ones(6, 6)] * 10)
     assert eigengap(smallest_eigenpairs(affinity, count).values) == min(count + 1, 10)

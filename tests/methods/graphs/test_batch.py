@@ -6,13 +6,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigError
-from common.geometry import Crop
-from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel, graph_features
-from methods.graphs.full import FullKernel
-from methods.graphs.options import GraphOptions
-from methods.interface import PatchBatch, Statistics
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import batch_kernel, graph_features
+from spectral_bench.methods.graphs.full import FullKernel
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.interface import PatchBatch, Statistics
 
 
 def draw_batch(images: int, height: int, width: int, seed: int, repeats: int = 0) -> PatchBatch:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.errors import NumericalError
-from methods.graphs import directions as module
-from methods.graphs.directions import directions
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import directions as module
+from spectral_bench.methods.graphs.directions import directions
 
 
 def features(n: int, c: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_similarities_of_repeated_rows_tie_exactly() -> None:
 
 
 def test_the_diagonal_is_excluded_in_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.graphs.blocks.CPU_ELEMENTS", 60)
+    monkeypatch.setattr("spectral_bench.methods.graphs.blocks.CPU_ELEMENTS", 60)
     seen = [(rows, block.clone()) for rows, block in directions(features(20, 4)).similarity_blocks()]
     assert len(seen) == 7
     whole = torch.cat([block for _, block in seen])

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs import features as module
-from methods.graphs import sparse
-from methods.graphs.features import feature_graph
-from methods.graphs.options import GraphOptions
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import features as module
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.options import GraphOptions
 
 
 def draw_features(n: int, c: int, repeats: int, isolated: int, positive: bool, seed: int) -> Tensor:
@@ -111,7 +111,7 @@ def test_renumbering_nodes_renumbers_the_graph(features: Tensor, k: int, kind: s
 def test_blocks_of_rows_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     features = draw_features(300, 16, 40, 4, False, 0)
     whole = feature_graph(features, neighbours=20)
-    monkeypatch.setattr("methods.graphs.blocks.CPU_ELEMENTS", 300 * 17)
+    monkeypatch.setattr("spectral_bench.methods.graphs.blocks.CPU_ELEMENTS", 300 * 17)
     parts = feature_graph(features, neighbours=20)
     assert torch.equal(sparse.keys_of(whole), sparse.keys_of(parts))
     torch.testing.assert_close(whole.values(), parts.values(), rtol=0, atol=1e-6)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.geometry import Crop
-from methods.graphs import sparse
-from methods.graphs.batch import batch_kernel
-from methods.graphs.kernel import SparseKernel
-from methods.graphs.options import GraphOptions
-from methods.interface import PatchBatch
-from methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.graphs.kernel import SparseKernel
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.objective import neuralef_loss, normalise_columns
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

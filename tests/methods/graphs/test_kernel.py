@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.graphs import sparse
-from methods.graphs.features import feature_graph
-from methods.graphs.full import FullKernel
-from methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, combined, inverse_root, normalised
-from methods.graphs.pixels import pixel_graph
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.full import FullKernel
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, combined, inverse_root, normalised
+from spectral_bench.methods.graphs.pixels import pixel_graph
 
 
 def draw(n: int, c: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -83,7 +83,7 @@ def test_every_kernel_applies_its_dense_matrix_without_gradient(kernel: Kernel) 
 def test_the_full_kernel_equals_the_literal_one_in_any_number_of_blocks(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("methods.graphs.blocks.CPU_ELEMENTS", block)
+    monkeypatch.setattr("spectral_bench.methods.graphs.blocks.CPU_ELEMENTS", block)
     features = draw(15, 4, 3)
     kernel = FullKernel.of(features)
     torch.testing.assert_close(kernel.dense(), full_reference(features), rtol=1e-12, atol=1e-14)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.graphs.blocks import CPU_ELEMENTS, row_blocks
-from methods.graphs.nearest import Entries, _largest_of_whole_rows, entries_above, largest_entries
+from spectral_bench.methods.graphs.blocks import CPU_ELEMENTS, row_blocks
+from spectral_bench.methods.graphs.nearest import Entries, _largest_of_whole_rows, entries_above, largest_entries
 
 
 def expected(block: Tensor, k: int, floor: float) -> list[list[tuple[int, float]]]:

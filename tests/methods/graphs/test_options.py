@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from common.errors import ConfigError
-from methods.graphs.options import GraphOptions
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.graphs.options import GraphOptions
 
 
 def test_defaults_are_those_of_the_paper() -> None:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from methods.graphs.options import GraphOptions
-from methods.graphs.pixel_tree import tree_neighbours
-from methods.graphs.pixels import pixel_graph
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
+from spectral_bench.methods.graphs.pixels import pixel_graph
 
 
 def draw_points(count: int, levels: int, seed: int) -> NDArray[np.float64]:
@@ -54,7 +54,7 @@ def test_the_graph_is_the_same_without_the_tree(levels: int, monkeypatch: pytest
     graph = pixel_graph(pixels, options=options).to_dense()
     empty = np.empty(0, dtype=np.int64)
     monkeypatch.setattr(
-        "methods.graphs.pixels.tree_neighbours",
+        "spectral_bench.methods.graphs.pixels.tree_neighbours",
         lambda points, k: type(tree_neighbours(points, k))(empty, empty.reshape(0, k), np.arange(len(points))),
     )
     assert torch.equal(pixel_graph(pixels, options=options).to_dense(), graph)

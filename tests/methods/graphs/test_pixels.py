@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.graphs import sparse
-from methods.graphs.options import GraphOptions
-from methods.graphs.pixels import pixel_counts, pixel_graph
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixels import pixel_counts, pixel_graph
 
 
 def draw_pixels(images: int, height: int, width: int, levels: int, seed: int) -> Tensor:
@@ -101,7 +101,7 @@ def test_is_binary_symmetric_and_without_loops() -> None:
 def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = draw_pixels(2, 9, 11, 3, 2)
     whole = pixel_graph(pixels)
-    monkeypatch.setattr("methods.graphs.blocks.CPU_ELEMENTS", 8 * 99 * 10)
+    monkeypatch.setattr("spectral_bench.methods.graphs.blocks.CPU_ELEMENTS", 8 * 99 * 10)
     assert torch.equal(sparse.keys_of(whole), sparse.keys_of(pixel_graph(pixels)))
 
 

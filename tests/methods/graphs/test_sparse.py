@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.graphs import sparse
+from spectral_bench.methods.graphs import sparse
 
 
 def random_matrix(size: int, density: float, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

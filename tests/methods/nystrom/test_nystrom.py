@@ -10,17 +10,17 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from common.errors import ConfigError
-from methods.eigensolvers import Solver
-from methods.errors import NumericalError
-from methods.graphs.features import feature_graph
-from methods.graphs.options import GraphOptions
-from methods.interface import PatchBatch, Spectral
-from methods.nystrom.method import Nystrom
-from methods.nystrom.params import Extension, NystromParams
-from methods.registry import complete_params
-from methods.spectral_health import method_checks
-from methods.testing import MemorySource, fit, same_state, scenes
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.eigensolvers import Solver
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.interface import PatchBatch, Spectral
+from spectral_bench.methods.nystrom.method import Nystrom
+from spectral_bench.methods.nystrom.params import Extension, NystromParams
+from spectral_bench.methods.registry import complete_params
+from spectral_bench.methods.spectral_health import method_checks
+from spectral_bench.methods.testing import MemorySource, fit, same_state, scenes
 
 SMALL: dict[str, Any] = {"k": 5, "samples": 300, "neighbours": 10, "restarts": 5}
 SOLVERS = get_args(Solver)

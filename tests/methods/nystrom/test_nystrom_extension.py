@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from methods.errors import NumericalError
-from methods.nystrom.extension import ClusterMeans, GraphKind, SampledGraph, reach_of
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.nystrom.extension import ClusterMeans, GraphKind, SampledGraph, reach_of
 
 
 def unit(count: int, seed: int) -> Tensor:

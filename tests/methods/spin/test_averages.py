@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.spin.averages import Averages, jacobian_bytes, jacobian_rows
-from methods.spin.network import FunctionNetwork
-from methods.spin.spectrum import second_moment
+from spectral_bench.methods.spin.averages import Averages, jacobian_bytes, jacobian_rows
+from spectral_bench.methods.spin.network import FunctionNetwork
+from spectral_bench.methods.spin.spectrum import second_moment
 
 N_FUNCTIONS = 5
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.errors import NumericalError
-from methods.spin.spectrum import Spectrum, cholesky, second_moment
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.spin.spectrum import Spectrum, cholesky, second_moment
 
 
 def draw(n: int, seed: int, points: int = 40) -> tuple[Tensor, Tensor]:

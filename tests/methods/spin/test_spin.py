@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, RunInterrupted
-from methods.errors import NumericalError
-from methods.graphs.batch import batch_kernel
-from methods.interface import Spectral
-from methods.params import SpinParams
-from methods.spectral_health import (
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.batch import batch_kernel
+from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.params import SpinParams
+from spectral_bench.methods.spectral_health import (
     exact_eigenspace,
     method_checks,
     orthogonality_error,
     principal_angles,
     rayleigh_quotients,
 )
-from methods.spin.method import Spin
-from methods.testing import (
+from spectral_bench.methods.spin.method import Spin
+from spectral_bench.methods.testing import (
     MemoryCheckpoint,
     MemorySource,
     Recorder,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench.memory import ResidentPeak
-from common.errors import ConfigError
-from methods.spin import memory
-from methods.testing import MemorySource, Recorder, fit, scenes
+from spectral_bench.bench.memory import ResidentPeak
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.spin import memory
+from spectral_bench.methods.testing import MemorySource, Recorder, fit, scenes
 
 SMALL: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "steps": 2, "batch_size": 4, "width": 8}
 COUNT = 18 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3  # parameters of the network

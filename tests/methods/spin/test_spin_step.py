@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from methods.errors import NumericalError
-from methods.graphs.kernel import DenseKernel
-from methods.spin.averages import Averages
-from methods.spin.network import FunctionNetwork
-from methods.spin.operators import Functions, KernelOperator
-from methods.spin.spectrum import second_moment
-from methods.spin.step import spin_terms
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.spin.averages import Averages
+from spectral_bench.methods.spin.network import FunctionNetwork
+from spectral_bench.methods.spin.operators import Functions, KernelOperator
+from spectral_bench.methods.spin.spectrum import second_moment
+from spectral_bench.methods.spin.step import spin_terms
 
 
 class Smallest(KernelOperator):

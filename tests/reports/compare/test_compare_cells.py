@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from report_samples import FAILED, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
-from reports.collect import Entry, collect
-from reports.compare import Comparison, Difference, compare_entries
-from reports.compare.matching import match_rows
-from results.specification import Scoring, View
-from results.store import Store
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.compare import Comparison, Difference, compare_entries
+from spectral_bench.reports.compare.matching import match_rows
+from spectral_bench.results.specification import Scoring, View
+from spectral_bench.results.store import Store
 
 CPU = {"environment": {"cpu": "Some CPU"}, "execution": {"device": "cpu", "threads": 2}}
 OTHER_CPU = {"environment": {"cpu": "Other CPU"}, "execution": {"device": "cpu", "threads": 2}}

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_samples import FAILED, VIEW, Outcome, add_row, miou, outcomes, write_grid
 
-from reports.ablations import ablations
-from reports.collect import Entry, collect
-from reports.figures.ablation import ablation_figure, baseline_value, points
-from reports.figures.all import all_figures
-from reports.figures.per_class import per_class_figure
-from reports.figures.stages import stage_figure
-from reports.figures.style import (
+from spectral_bench.reports.ablations import ablations
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.figures.ablation import ablation_figure, baseline_value, points
+from spectral_bench.reports.figures.all import all_figures
+from spectral_bench.reports.figures.per_class import per_class_figure
+from spectral_bench.reports.figures.stages import stage_figure
+from spectral_bench.reports.figures.style import (
     colours,
     legend_columns,
     new_figure,
@@ -29,10 +29,10 @@ from reports.figures.style import (
     shorten,
     style,
 )
-from reports.figures.trade_off import Mark, marks, pareto_front, trade_off_figure
-from reports.figures.training import collect_curves, training_figure
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports.figures.trade_off import Mark, marks, pareto_front, trade_off_figure
+from spectral_bench.reports.figures.training import collect_curves, training_figure
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def curve(store: Store, run_id: str, values: list[float], **more: float) -> None:

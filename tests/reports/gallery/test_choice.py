@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, contingency, outcomes, write_grid
 
-from reports.collect import Entry, collect
-from reports.gallery.choice import MOST_METHODS, choose, galleries, median_seed, shown_rows
-from results.contingency import Contingency
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.gallery.choice import MOST_METHODS, choose, galleries, median_seed, shown_rows
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def uneven(*wrong: int) -> Contingency:

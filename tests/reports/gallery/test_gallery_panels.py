@@ -9,16 +9,16 @@ import pytest
 from matplotlib.figure import Figure
 from report_samples import Outcome, add_row, contingency, write_grid
 
-from reports import write_all
-from reports.collect import collect
-from reports.figures.eigenfunctions import eigenfunction_figure
-from reports.figures.qualitative import RIGHT, VOID, WRONG, class_colours, errors, qualitative_figure
-from reports.figures.style import rendered
-from reports.gallery.choice import galleries
-from reports.gallery.panels import Panels, WantedPanel, read_panels, wanted_panels
-from results.panels import Panel, scaled, write_panel
-from results.record import ClassTable
-from results.store import Store
+from spectral_bench.reports import write_all
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
+from spectral_bench.reports.figures.qualitative import RIGHT, VOID, WRONG, class_colours, errors, qualitative_figure
+from spectral_bench.reports.figures.style import rendered
+from spectral_bench.reports.gallery.choice import galleries
+from spectral_bench.reports.gallery.panels import Panels, WantedPanel, read_panels, wanted_panels
+from spectral_bench.results.panels import Panel, scaled, write_panel
+from spectral_bench.results.record import ClassTable
+from spectral_bench.results.store import Store
 
 pytestmark = pytest.mark.filterwarnings("error")  # such as a layout that does not fit
 
@@ -121,7 +121,7 @@ def test_the_same_panels_give_the_same_bytes(filled: Store, form: str):
 @pytest.fixture
 def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each form of a picture takes its time, and here one is enough."""
-    monkeypatch.setattr("reports.write.FORMATS", ("svg",))
+    monkeypatch.setattr("spectral_bench.reports.write.FORMATS", ("svg",))
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
 
-from reports.api import all_tables
-from reports.collect import collect
-from reports.html.page import render_html
-from results.store import Store
+from spectral_bench.reports.api import all_tables
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.results.store import Store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
-from reports.collect import collect
-from reports.html.facts import facts
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.html.facts import facts
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 
 def told(store: Store, *rows: object) -> dict[str, str]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
-from reports.api import all_tables
-from reports.collect import collect
-from reports.html.page import render_html
-from reports.html.runs import RunBook
-from reports.html.view import TableView, table_view
-from reports.table import Cell, Column, Row, State, Table
-from results.specification import Protocol, Scoring
-from results.store import Store
+from spectral_bench.reports.api import all_tables
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.html.runs import RunBook
+from spectral_bench.reports.html.view import TableView, table_view
+from spectral_bench.reports.table import Cell, Column, Row, State, Table
+from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.store import Store
 
 NASTY = '<script>alert("x")</script> & k_means α'
 
@@ -153,6 +153,6 @@ def test_a_run_that_never_began_is_told_too(store: Store):
 
 @pytest.mark.parametrize("name", ["page.html.j2", "page.css", "page.js"])
 def test_the_pages_parts_are_package_data(name: str):
-    import reports.html
+    import spectral_bench.reports.html
 
-    assert (Path(str(reports.html.__file__)).parent / name).is_file()
+    assert (Path(str(spectral_bench.reports.html.__file__)).parent / name).is_file()

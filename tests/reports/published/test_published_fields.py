@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from report_samples import add_row, outcomes, write_grid
 
-from reports.collect import Entry, collect
-from reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
-from reports.published.table import published_table
-from reports.table import Table
-from results.published import Look, Published, PublishedProtocol, PublishedRow
-from results.published.schema import Source
-from results.specification import Crf, Protocol, Resize, Scoring, View
-from results.store import Store
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
+from spectral_bench.reports.published.table import published_table
+from spectral_bench.reports.table import Table
+from spectral_bench.results.published import Look, Published, PublishedProtocol, PublishedRow
+from spectral_bench.results.published.schema import Source
+from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
+from spectral_bench.results.store import Store
 
 VIEW = View(
     dataset="cityscapes", split="val", resize=Resize(mode="short_side", short_side=320), centre_crop=320, crf=Crf()

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from report_samples import FAILED, add_row, miou, outcomes, write_grid
 
-from common.errors import UserError
-from reports import build_published_table, build_table, build_tables, render, write
-from reports.collect import Entry, collect
-from reports.html.page import render_html
-from reports.published.table import published_table
-from reports.renderers.latex import render_standalone
-from reports.table import Table
-from results.published import load_published
-from results.specification import Crf, Protocol, Resize, Scoring, View
-from results.store import Store
+from spectral_bench.common.errors import UserError
+from spectral_bench.reports import build_published_table, build_table, build_tables, render, write
+from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.published.table import published_table
+from spectral_bench.reports.renderers.latex import render_standalone
+from spectral_bench.reports.table import Table
+from spectral_bench.results.published import load_published
+from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
+from spectral_bench.results.store import Store
 
 CENTRE = View(
     dataset="cityscapes",

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from datasets import names
-from results.published import Published, PublishedRow, load_published
-from results.specification import Resize
+from spectral_bench.datasets.registry import names
+from spectral_bench.results.published import Published, PublishedRow, load_published
+from spectral_bench.results.specification import Resize
 
 READ = {
     # Deng and Luo: 9 rows of two tables; 3 methods on 3 data sets; the log's 27 cells.
@@ -121,10 +121,10 @@ def test_the_best_of_three_is_told(published: Published):
 
 
 def test_protocols_are_written_as_the_harness_resolves_its_own(published: Published):
-    from bench.protocols.catalogue import find as find_protocol
-    from bench.protocols.resolve import class_count, resolve
-    from datasets import data_info
-    from reports.published.fields import _look
+    from spectral_bench.bench.protocols.catalogue import find as find_protocol
+    from spectral_bench.bench.protocols.resolve import class_count, resolve
+    from spectral_bench.datasets.registry import data_info
+    from spectral_bench.reports.published.fields import _look
 
     for name, dataset in (("centre320", "pascal_context"), ("centre320", "cityscapes"), ("sliding", "ade20k")):
         info = data_info(dataset)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataError
-from results.published import load_published
+from spectral_bench.common.errors import DataError
+from spectral_bench.results.published import load_published
 
 PROTOCOL = (
     "{dataset: camvid, classes: 11, split: val, images: all, view: null, matching: iou, crf: none, k: 8, seeds: 1, "

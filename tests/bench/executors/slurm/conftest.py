@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from slurm_workbench import SlurmLab
 
-from results.store import Store
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from typing import Any
 
 from slurm_workbench import SlurmLab
 
-from bench.executors.interface import Exit, Job
-from bench.executors.slurm.board import Place
-from bench.executors.slurm.commands import Slurm, run_command
-from bench.grid.executor import ExecutorBlock
-from common.errors import UserError
-from results.store import Store
+from spectral_bench.bench.executors.interface import Exit, Job
+from spectral_bench.bench.executors.slurm.board import Place
+from spectral_bench.bench.executors.slurm.commands import Slurm, run_command
+from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.common.errors import UserError
+from spectral_bench.results.store import Store
 
 PATIENCE_S = 180.0
 ROOT = Path(__file__).parents[4]

@@ -8,18 +8,18 @@ import fake_work
 from fake_slurm import FakeJob, FakeSlurm
 from fake_work import VIEWS, spec_of
 
-from bench.executors.interface import Event, Exit, Job
-from bench.executors.slurm.board import Board, look
-from bench.executors.slurm.commands import Slurm
-from bench.executors.slurm.executor import SlurmExecutor
-from bench.executors.slurm.ledger import Ledger
-from bench.executors.slurm.settle import settle
-from bench.grid.executor import ExecutorBlock
-from bench.order import Execution, Order
-from bench.outstanding import read_order
-from results.record import Failure
-from results.specification import Features
-from results.store import Store
+from spectral_bench.bench.executors.interface import Event, Exit, Job
+from spectral_bench.bench.executors.slurm.board import Board, look
+from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
+from spectral_bench.bench.executors.slurm.ledger import Ledger
+from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.outstanding import read_order
+from spectral_bench.results.record import Failure
+from spectral_bench.results.specification import Features
+from spectral_bench.results.store import Store
 
 
 class SlurmLab:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, command, partitions, resume, why_not
 
-from bench.executors.interface import Job
-from bench.executors.slurm.cancelling import cancel
-from bench.executors.slurm.commands import Slurm
-from results.store import Store
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.cancelling import cancel
+from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -7,17 +7,17 @@ from typing import NoReturn
 import pytest
 from slurm_workbench import SlurmLab
 
-from bench.executors.interface import Job
-from bench.executors.slurm.board import order_path
-from bench.executors.slurm.features import features_first
-from bench.executors.slurm.ledger import write_trace
-from bench.grid.executor import ExecutorBlock, SlurmSettings
-from bench.outstanding import read_order
-from bench.plan.storage import wanted_caches
-from bench.worker import ExitCode
-from bench.worker import main as work
-from common.errors import DataError
-from results.specification import BackboneSpec, Features, Resize, TrainingData, Transform
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.board import order_path
+from spectral_bench.bench.executors.slurm.features import features_first
+from spectral_bench.bench.executors.slurm.ledger import write_trace
+from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.plan.storage import wanted_caches
+from spectral_bench.bench.worker import ExitCode
+from spectral_bench.bench.worker import main as work
+from spectral_bench.common.errors import DataError
+from spectral_bench.results.specification import BackboneSpec, Features, Resize, TrainingData, Transform
 
 BACKBONE = BackboneSpec(name="efficientnet_lite0", options={"weights": "random"}, weights="0" * 16)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.executors.interface import Job
-from bench.executors.slurm.packing import pack
-from bench.grid.executor import SlurmSettings
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.packing import pack
+from spectral_bench.bench.grid.executor import SlurmSettings
 
 
 def job(name: str, *requires: str) -> Job:

@@ -7,8 +7,15 @@ from fake_slurm import FakeJob, FakeSlurm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.executors.slurm.commands import Answer, Slurm, SlurmMissing, SlurmRefused, SlurmUnreachable, run_command
-from bench.executors.slurm.queue import Element, ask, indices, read_accounts, read_queue
+from spectral_bench.bench.executors.slurm.commands import (
+    Answer,
+    Slurm,
+    SlurmMissing,
+    SlurmRefused,
+    SlurmUnreachable,
+    run_command,
+)
+from spectral_bench.bench.executors.slurm.queue import Element, ask, indices, read_accounts, read_queue
 
 QUEUE = """\
 55|1|bench-a|PENDING|JobArrayTaskLimit|

@@ -7,10 +7,10 @@ from fake_slurm import FakeSlurm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.executors.slurm.checks import Partition, check_cluster, check_settings, read_partitions
-from bench.executors.slurm.commands import Slurm, SlurmUnreachable
-from bench.grid.executor import ExecutorBlock, SlurmSettings, megabytes, minutes
-from common.errors import ConfigError
+from spectral_bench.bench.executors.slurm.checks import Partition, check_cluster, check_settings, read_partitions
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
+from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings, megabytes, minutes
+from spectral_bench.common.errors import ConfigError
 
 
 @pytest.mark.parametrize(

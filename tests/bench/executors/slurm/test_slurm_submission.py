@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from slurm_workbench import SlurmLab
 
-from bench.executors.interface import Job
-from bench.executors.slurm.commands import Answer, SlurmUnreachable
-from bench.grid.executor import ExecutorBlock, SlurmSettings
-from common.errors import ConfigError, StoreError
-from results.documents import names_in
+from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.commands import Answer, SlurmUnreachable
+from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.common.errors import ConfigError, StoreError
+from spectral_bench.results.documents import names_in
 
 
 def test_what_was_submitted_is_in_the_store(slurm_lab: SlurmLab) -> None:
@@ -60,7 +60,9 @@ def test_the_script_says_what_was_asked_for(slurm_lab: SlurmLab) -> None:
     ):
         assert line in script.splitlines()
     assert "--wckey" not in script
-    assert re.search(r"^srun .*--cpus-per-task=4 .* -m bench\.executors\.slurm\.task ", script, re.MULTILINE)
+    assert re.search(
+        r"^srun .*--cpus-per-task=4 .* -m spectral_bench\.bench\.executors\.slurm\.task ", script, re.MULTILINE
+    )
 
 
 def test_nothing_is_submitted_twice(slurm_lab: SlurmLab) -> None:
@@ -120,7 +122,7 @@ def test_nothing_is_written_where_the_settings_do_not_fit(slurm_lab: SlurmLab) -
 def test_a_launcher_that_dies_before_it_learns_the_id(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
     job = slurm_lab.job()
     monkeypatch.setattr(
-        "bench.executors.slurm.submitting.submit",
+        "spectral_bench.bench.executors.slurm.submitting.submit",
         lambda slurm, script, folder: (_ for _ in ()).throw(KeyboardInterrupt()),
     )
     with pytest.raises(KeyboardInterrupt):
@@ -166,7 +168,7 @@ def test_an_answer_of_sbatch_that_makes_no_sense(slurm_lab: SlurmLab, monkeypatc
 
 
 def test_scripts_are_shown_without_a_trace(slurm_lab: SlurmLab) -> None:
-    from bench.outstanding import read_order
+    from spectral_bench.bench.outstanding import read_order
 
     base = slurm_lab.job(0)
     jobs = [base, slurm_lab.job(1, base)]
@@ -206,7 +208,7 @@ def test_a_full_disk_submits_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.Mo
     def full(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: no space left on the disk; free some and issue the same command again")
 
-    monkeypatch.setattr("bench.executors.slurm.ledger.write_bytes", full)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.ledger.write_bytes", full)
     with pytest.raises(StoreError, match="no space left on the disk"):
         slurm_lab.launch(slurm_lab.job())
     assert slurm_lab.fake.submitted() == []
@@ -215,7 +217,8 @@ def test_a_full_disk_submits_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.Mo
 def test_a_clock_that_jumps_changes_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Later submissions bear earlier times: what is live still counts before what is over."""
     for year in ("2040", "1999", "2026"):
-        monkeypatch.setattr("bench.executors.slurm.ledger.now", lambda year=year: f"{year}-01-01T00:00:00+00:00")
+        now = f"{year}-01-01T00:00:00+00:00"
+        monkeypatch.setattr("spectral_bench.bench.executors.slurm.ledger.now", lambda now=now: now)
         slurm_lab.end("TIMEOUT")
         job = slurm_lab.job()
         assert slurm_lab.launch(job) == {job.run_id: "submitted"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.executors.slurm.queue import Element
-from bench.executors.slurm.verdict import Job, failure_of_job
-from results.record import Failure
+from spectral_bench.bench.executors.slurm.queue import Element
+from spectral_bench.bench.executors.slurm.verdict import Job, failure_of_job
+from spectral_bench.results.record import Failure
 
 
 def verdict(tmp_path: Path, state: str, said: str = "", **facts: Any) -> Failure:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from slurm_workbench import SlurmLab
 
-from bench.executors.interface import Exit, Job
-from bench.executors.slurm import waiting
-from bench.executors.slurm.commands import Answer
+from spectral_bench.bench.executors.interface import Exit, Job
+from spectral_bench.bench.executors.slurm import waiting
+from spectral_bench.bench.executors.slurm.commands import Answer
 
 Step = Callable[[], object]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.features.backbones import BackboneInfo
-from bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones import BackboneInfo
+from spectral_bench.bench.features.backbones.base import Backbone
 
 
 class Echo(Backbone):

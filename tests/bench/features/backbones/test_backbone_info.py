@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.features.backbones import BackboneInfo, backbone_info, backbone_names
-from bench.features.backbones.info import _READABLE, _built_width_and_patch, _width_and_patch
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, backbone_names
+from spectral_bench.bench.features.backbones.info import _READABLE, _built_width_and_patch, _width_and_patch
+from spectral_bench.common.errors import ConfigError
 
 CLIP = "vit_base_patch16_clip_quickgelu_224"
 

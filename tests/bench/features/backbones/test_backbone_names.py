@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from bench.features.backbones import backbone_names
-from bench.features.backbones.names import check_name, is_clip, is_dino, pretrained_tags, split_name
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones import backbone_names
+from spectral_bench.bench.features.backbones.names import check_name, is_clip, is_dino, pretrained_tags, split_name
+from spectral_bench.common.errors import ConfigError
 
 
 def test_names_match_timms_own_registry():
@@ -30,7 +30,7 @@ def test_tags_match_timms_own_registry(architecture):
 def test_listing_names_and_facts_imports_no_torch():
     code = """
 import sys
-from bench.features.backbones import backbone_info, backbone_names, complete_options, weights_digest
+from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options, weights_digest
 backbone_names()
 backbone_info("efficientnet_lite0"), backbone_info("vit_small_patch16_384"), backbone_info("vit_base_patch14_dinov2")
 assert weights_digest("efficientnet_lite0")

@@ -1,7 +1,7 @@
 import pytest
 
-from bench.features.backbones import complete_options
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones import complete_options
+from spectral_bench.common.errors import ConfigError
 
 CLIP = "vit_base_patch16_clip_quickgelu_224"
 

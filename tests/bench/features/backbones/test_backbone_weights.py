@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.features.backbones import load_backbone, weights_digest
-from bench.features.backbones.weights import hub_file, package_file
-from common.errors import ConfigError, DataError
+from spectral_bench.bench.features.backbones import load_backbone, weights_digest
+from spectral_bench.bench.features.backbones.weights import hub_file, package_file
+from spectral_bench.common.errors import ConfigError, DataError
 
 # The smallest transformer of timm with weights on the hub.
 TINY = "test_vit.r160_in1k"
@@ -48,7 +48,7 @@ def test_random_weights_are_known_by_their_seed():
 def test_digest_follows_the_file(tmp_path, monkeypatch):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"one")
-    monkeypatch.setattr("bench.features.backbones.weights.package_file", lambda: file)
+    monkeypatch.setattr("spectral_bench.bench.features.backbones.weights.package_file", lambda: file)
     first = weights_digest("efficientnet_lite0")
     file.write_bytes(b"two")
     os.utime(file, ns=(1, 1))

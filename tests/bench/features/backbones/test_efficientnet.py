@@ -3,10 +3,10 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
-from bench.features.backbones import load_backbone
-from bench.features.backbones.efficientnet import build_classifier
-from bench.features.backbones.weights import package_file
-from common.errors import DataError
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.backbones.efficientnet import build_classifier
+from spectral_bench.bench.features.backbones.weights import package_file
+from spectral_bench.common.errors import DataError
 
 
 @pytest.fixture(scope="module")

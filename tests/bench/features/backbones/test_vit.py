@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.features.backbones import load_backbone
-from bench.features.backbones.base import Backbone
-from bench.features.backbones.info import BackboneInfo
-from bench.features.backbones.vit import VisionTransformer, build_transformer, project_keys
-from common.errors import ConfigError
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.vit import VisionTransformer, build_transformer, project_keys
+from spectral_bench.common.errors import ConfigError
 
 RANDOM = {"weights": "random", "seed": 1}
 

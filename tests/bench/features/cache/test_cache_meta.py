@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.features.cache import meta
-from bench.features.cache.meta import CachedImage, CacheMeta, Costs, array_files, file_check, packed
-from common.geometry import Crop
+from spectral_bench.bench.features.cache import meta
+from spectral_bench.bench.features.cache.meta import CachedImage, CacheMeta, Costs, array_files, file_check, packed
+from spectral_bench.common.geometry import Crop
 
 side = st.integers(1, 5000)
 

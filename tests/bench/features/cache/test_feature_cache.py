@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.features.cache import opening
-from bench.features.cache.opening import CacheRequest, open_cache
-from bench.features.cache.writer import CacheWriter
-from common.errors import DataError, RunInterrupted, StoreError
-from common.geometry import Crop
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.cache import opening
+from spectral_bench.bench.features.cache.opening import CacheRequest, open_cache
+from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.common.errors import DataError, RunInterrupted, StoreError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.interface import PatchBatch
 
 IDS = ("a", "b", "c")
 REQUEST = CacheRequest({"backbone": "any"}, "data-1", IDS, (4, 5), "float32", 10**6)

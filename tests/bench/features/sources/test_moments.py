@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.features.sources.moments import Moments, statistics_of
-from common.geometry import Crop
-from methods.interface import PatchBatch
+from spectral_bench.bench.features.sources.moments import Moments, statistics_of
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.interface import PatchBatch
 
 
 @settings(max_examples=60, deadline=None)

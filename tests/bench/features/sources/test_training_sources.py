@@ -3,11 +3,11 @@ import inspect
 import pytest
 import torch
 
-from bench.features import open_training_source
-from bench.features.sources import opening
-from common.errors import ConfigError, DataError, RunInterrupted, StoreError
-from methods.interface import PatchSource
-from results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform
+from spectral_bench.bench.features import open_training_source
+from spectral_bench.bench.features.sources import opening
+from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted, StoreError
+from spectral_bench.methods.interface import PatchSource
+from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform
 
 BACKBONE = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1}, weights="random-1")
 CROPS = Transform(scale=(0.5, 1.5), crop=32, flip=True, photometric=True)
@@ -224,8 +224,8 @@ def test_images_of_different_sizes_are_refused(features, make_sized_images, how)
 
 
 def test_a_cache_of_unequal_images_made_by_an_evaluation_is_refused_for_training(make_sized_images, how):
-    from bench.features import open_view_features
-    from results.specification import View
+    from spectral_bench.bench.features import open_view_features
+    from spectral_bench.results.specification import View
 
     images = make_sized_images({"a": (48, 64), "b": (64, 48)})
     view = View(dataset="fake", split="train")

@@ -1,0 +1,1 @@
+"""A benchmark and ablation harness for spectral methods in unsupervised semantic segmentation."""
