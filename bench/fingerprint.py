@@ -14,6 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PACKAGE = "spectral_bench."
+"""Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
+
 FOLLOWED = ("bench.run", "bench.features", "bench.evaluation", "methods", "datasets", "common", "results.contingency")
 """Imports of these packages and modules are followed; what lies elsewhere cannot change a result."""
 
@@ -51,7 +54,7 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     seen: set[str] = set()
-    waiting = list(roots)
+    waiting = [_short(name) for name in roots]
     modules = [name for name in waiting if not name.endswith(".py")]
     waiting += [parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent)]
     while waiting:
@@ -72,6 +75,10 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The modules whose code differs between two fingerprints, appeared or vanished, in alphabetical order."""
     return sorted({name for name, _ in old.items() ^ new.items()})
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(PACKAGE)
 
 
 def _counts(name: str) -> bool:
@@ -113,9 +120,9 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
     for node in _executed(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _with_parents(alias.name)
+                yield from _with_parents(_short(alias.name))
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
+            base = _short(_absolute(node, package))
             yield from _with_parents(base)
             for alias in node.names:
                 yield f"{base}.{alias.name}"
@@ -170,7 +177,7 @@ def _write(node: ast.AST, parts: list[str]) -> None:
         elif isinstance(value, list):
             _write_list(node, name, value, parts)
         else:
-            parts.append(repr(value))
+            parts.append(_word(value))
     parts.append(")")
 
 
@@ -180,7 +187,11 @@ def _write_list(node: ast.AST, name: str, values: list[object], parts: list[str]
         if isinstance(value, ast.AST):
             _write(value, parts)
         else:
-            parts.append(repr(value))
+            parts.append(_word(value))
+
+
+def _word(value: object) -> str:
+    return repr(_short(value) if isinstance(value, str) else value)
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import spectral_bench
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.common.errors import DataError, StoreError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from spectral_bench.datasets.interface import DataRoots
 
 DISTRIBUTION = "spectral-segmentation-bench"
-PACKAGES = ("bench", "common", "datasets", "methods", "reports", "results")
-PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = ("spectral_bench",)
+PROJECT = Path(spectral_bench.__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)

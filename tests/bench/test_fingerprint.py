@@ -205,6 +205,19 @@ def test_changed_names_new_and_vanished_modules() -> None:
     assert changed({"a": "1"}, {"a": "1"}) == []
 
 
+def test_the_name_of_the_installed_package_does_not_count(project: Path) -> None:
+    """Records keep the short names of modules, and their hashes, wherever the package lies."""
+    short = "from methods.other import Method\nimport common.geometry\nPLACE = 'methods.other'"
+    write(project, "methods/kmeans.py", short)
+    old = fingerprint(["methods.kmeans"], root=project)
+    write(
+        project,
+        "methods/kmeans.py",
+        short.replace("methods.", "spectral_bench.methods.").replace("import common", "import spectral_bench.common"),
+    )
+    assert fingerprint(["spectral_bench.methods.kmeans"], root=project) == old
+
+
 class TestThisProject:
     def test_modules_passed_over_exist(self) -> None:
         assert [name for name in PASSED_OVER if module._file(name, ROOT) is None] == []

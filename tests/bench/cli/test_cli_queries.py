@@ -345,7 +345,7 @@ def test_doctor_finds_packages_that_hide_ours(
     assert shadowed("hidden_package", tmp_path) is None
     assert shadowed("hidden_package", tmp_path / "project") == str(tmp_path / "hidden_package")
     assert shadowed("no_such_package_anywhere") == "cannot be imported"
-    assert shadowed("bench") is None
+    assert shadowed("spectral_bench") is None
     monkeypatch.setattr("spectral_bench.bench.cli.doctor.PACKAGES", ("hidden_package",))
     result = bench("doctor", "--out", lab.out)
     assert result.code == 1
