@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from spectral_bench.bench.environment import usable_cpus
@@ -31,7 +33,6 @@ def set_up_torch(execution: Execution) -> None:
     cuBLAS gets a fixed workspace, which is what makes it deterministic. Fresh memory is not filled: no code here reads
     it. On one device with one number of threads, the same order then gives the same bits.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -39,6 +40,30 @@ def set_up_torch(execution: Execution) -> None:
     os.environ[THREADS_VARIABLE] = str(threads)
     torch.set_num_threads(threads)
     threadpool_limits(threads)
+    _be_deterministic()
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Inside of it torch computes as in a run, at the threads that it has; afterwards its settings are as before."""
+    import torch
+
+    cudnn, matmul, memory = torch.backends.cudnn, torch.backends.cuda.matmul, torch.utils.deterministic
+    checks = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    kept = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        _be_deterministic()
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(checks[0], warn_only=checks[1])
+            cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory = kept  # type: ignore[attr-defined]
+
+
+def _be_deterministic() -> None:
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -1,0 +1,125 @@
+"""Arrays of patch features, as a method's training patches and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spectral_bench.bench.features.sources.base import TrainingSource
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.interface import PatchBatch
+
+if TYPE_CHECKING:
+    Array = NDArray[Any] | Tensor
+
+_GREY = 0.5
+_STRIDE = 16  # pixels a patch; only tells a method how large its image would be
+
+
+def levels_of(features: Array | Sequence[Array]) -> tuple[Tensor, ...]:
+    """Features as (M, h, w, C_l) float32 tensors on the CPU, one a level from low to high.
+
+    Args:
+        features: one (M, h, w, C) array or tensor of numbers, or a list of levels that differ in C alone.
+
+    Raises:
+        UserError: not such arrays, levels of different M, h or w, no image, or a number that is not finite in float32.
+    """
+    given: list[Any] = list(features) if isinstance(features, (list, tuple)) else [features]
+    if not given:
+        raise UserError("features: an empty list; expected one (M, h, w, C) array, or a list of levels")
+    levels = tuple(
+        _tensor(level, "features" if len(given) == 1 else f"features, level {number}", 4, "(M, h, w, C)")
+        for number, level in enumerate(given)
+    )
+    for number, level in enumerate(levels):
+        if level.shape[:3] != levels[0].shape[:3]:
+            raise UserError(
+                f"features, level {number}: shape {tuple(level.shape)}; expected M, h and w of level 0, "
+                f"{tuple(levels[0].shape[:3])}: bring all levels to one grid of patches"
+            )
+    return levels
+
+
+def pixels_of(pixels: Array | None, levels: tuple[Tensor, ...]) -> Tensor:
+    """(M, h, w, 3) float32 RGB in [0, 1] on the CPU; grey where ``pixels`` is None, so that colours tell nothing.
+
+    Raises:
+        UserError: another shape than the features', or values outside of [0, 1].
+    """
+    expected = (*levels[0].shape[:3], 3)
+    if pixels is None:
+        return torch.full(expected, _GREY)
+    found = _tensor(pixels, "pixels", 4, "(M, h, w, 3)")
+    if tuple(found.shape) != expected:
+        raise UserError(f"pixels: shape {tuple(found.shape)}; expected {expected}, one colour a patch of the features")
+    if float(found.min()) < 0 or float(found.max()) > 1:
+        raise UserError(f"pixels: values from {found.min():g} to {found.max():g}; expected RGB in [0, 1]")
+    return found
+
+
+def batches_of(levels: tuple[Tensor, ...], pixels: Tensor, size: int) -> Iterator[PatchBatch]:
+    """All images in order, ``size`` at a time."""
+    for first in range(0, len(pixels), size):
+        yield batch_of(levels, pixels, range(first, min(first + size, len(pixels))))
+
+
+def batch_of(levels: tuple[Tensor, ...], pixels: Tensor, indices: Sequence[int]) -> PatchBatch:
+    """These images as one batch."""
+    chosen = torch.tensor(list(indices))
+    height, width = pixels.shape[1:3]
+    crops = (Crop.whole(_STRIDE * height, _STRIDE * width),) * len(chosen)
+    features = tuple(level[chosen] for level in levels)
+    return PatchBatch(features, pixels[chosen], tuple(f"image{index}" for index in indices), crops)
+
+
+class ArraySource(TrainingSource):
+    """Training patches in memory, in the order and with the draws of a grid's run of the same seed.
+
+    Args:
+        levels: as ``levels_of`` gives them.
+        pixels: as ``pixels_of`` gives them.
+        seed: of the fit.
+    """
+
+    def __init__(self, levels: tuple[Tensor, ...], pixels: Tensor, seed: int) -> None:
+        self._levels, self._pixels = levels, pixels
+        ids = tuple(f"image{index}" for index in range(len(pixels)))
+        channels = tuple(int(level.shape[-1]) for level in levels)
+        super().__init__(ids, channels, (int(pixels.shape[1]), int(pixels.shape[2])), seed, reused=True)
+
+    def images(self) -> Iterator[PatchBatch]:
+        """One ordered pass, one image a batch."""
+        return self._one_pass()
+
+    def _load(self, epoch: int, batches: Sequence[list[int]]) -> Iterator[PatchBatch]:
+        for indices in batches:
+            yield batch_of(self._levels, self._pixels, indices)
+
+    def _gather(self, rows: NDArray[np.int64]) -> list[Tensor]:
+        chosen = torch.from_numpy(rows)
+        return [part.flatten(0, 2)[chosen] for part in (*self._levels, self._pixels)]
+
+    def _one_pass(self) -> Iterator[PatchBatch]:
+        return batches_of(self._levels, self._pixels, 1)
+
+
+def _tensor(value: Array, what: str, rank: int, shape: str) -> Tensor:
+    try:
+        found = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: {type(value).__name__} is no array of numbers; expected {shape}") from error
+    if found.is_complex() or found.dtype == torch.bool:
+        raise UserError(f"{what}: numbers of {found.dtype}; expected real ones")
+    if found.dim() != rank or 0 in found.shape:
+        raise UserError(f"{what}: shape {tuple(found.shape)}; expected {shape}, with at least one of each")
+    found = found.to(device="cpu", dtype=torch.float32).contiguous()
+    if not bool(torch.isfinite(found).all()):
+        raise UserError(f"{what}: some numbers are NaN or infinite in float32")
+    return found

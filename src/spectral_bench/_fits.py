@@ -1,0 +1,296 @@
+"""Fit a method on features in memory, and use, save and load what it learnt."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from spectral_bench._arrays import ArraySource, batches_of, levels_of, pixels_of
+from spectral_bench.bench.numerics import reproducible
+from spectral_bench.bench.run.context import resolve_device
+from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.interface import FitContext, PatchBatch, Segmenter, Spectral
+from spectral_bench.methods.labels import predict_scores
+from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any] | Tensor
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_KEY = "spectral_bench"
+_IMAGES = 8  # looked at together; a method's answer does not depend on it
+
+
+class Fit:
+    """A fitted method.
+
+    Attributes:
+        method: its name.
+        n_clusters: K.
+        seed: of the fit.
+        channels: of the levels of features that it was fitted on.
+        failed_checks: what the method found wrong with its own fit, in words; empty for a sound fit.
+    """
+
+    def __init__(
+        self, method: str, params: dict[str, Any], seed: int, channels: tuple[int, ...], fitted: Segmenter
+    ) -> None:
+        self.method, self.seed, self.channels = method, seed, channels
+        self._params, self._fitted = params, fitted
+        self._device = torch.device("cpu")
+        self.n_clusters = int(fitted.n_clusters)
+        checks = getattr(fitted, "checks", ())
+        self.failed_checks = tuple(f"{one.name} = {one.value}: {one.note}" for one in checks if not one.passed)
+
+    def __repr__(self) -> str:
+        return f"Fit({self.method!r}, k={self.n_clusters}, seed={self.seed})"
+
+    def get_params(self) -> dict[str, Any]:
+        """Every parameter of the fit by name, defaults included, as plain values."""
+        return dict(self._params)
+
+    def predict(self, features: Array | Sequence[Array], pixels: Array | None = None) -> Any:
+        """The cluster of each patch.
+
+        Args:
+            features: (M, h, w, C), or a list of levels, with the channels that were fitted; any M, h and w.
+            pixels: (M, h, w, 3) RGB in [0, 1]; None: grey. Only methods that compare colours look at them.
+
+        Returns:
+            (M, h, w) int64 in [0, K): an array for arrays, a tensor on the same device for tensors.
+
+        Raises:
+            UserError: wrong shapes, or numbers that are not finite.
+
+        Example:
+            >>> clusters = fit.predict(features)  # doctest: +SKIP
+        """
+        return self._each(features, pixels, lambda batch: predict_scores(self._fitted, batch).argmax(1))
+
+    def scores(self, features: Array | Sequence[Array], pixels: Array | None = None) -> Any:
+        """(M, K, h, w) float32 scores, whose largest one tells a patch's cluster. Otherwise as ``predict``.
+
+        Example:
+            >>> soft = torch.softmax(fit.scores(features), 1)  # doctest: +SKIP
+        """
+        return self._each(features, pixels, lambda batch: predict_scores(self._fitted, batch).float())
+
+    def eigenfunctions(self, features: Array | Sequence[Array], pixels: Array | None = None) -> Any:
+        """(M, n, h, w) float32 values of the n eigenfunctions that the fit rests on. Otherwise as ``predict``.
+
+        Raises:
+            UserError: the method has none; or as ``predict``.
+
+        Example:
+            >>> maps = fit.eigenfunctions(features)[0]  # doctest: +SKIP
+        """
+        if not isinstance(self._fitted, Spectral):
+            raise UserError(f'method "{self.method}" has no eigenfunctions')
+        spectral = self._fitted
+        return self._each(features, pixels, lambda batch: spectral.eigenfunctions(batch).float())
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit into one safetensors file, which ``load`` reads.
+
+        Raises:
+            StoreError: the file cannot be written.
+
+        Example:
+            >>> fit.save("kmeans.safetensors")  # doctest: +SKIP
+        """
+        facts = {
+            "format": FORMAT,
+            "method": self.method,
+            "params": self._params,
+            "seed": self.seed,
+            "channels": list(self.channels),
+        }
+        state = {name: value.detach().cpu().contiguous() for name, value in self._fitted.state_dict().items()}
+        write_bytes(Path(path), save(state, {_KEY: json.dumps(facts)}))
+
+    def _each(
+        self, features: Array | Sequence[Array], pixels: Array | None, look: Callable[[PatchBatch], Tensor]
+    ) -> Any:
+        levels = levels_of(features)
+        channels = tuple(int(level.shape[-1]) for level in levels)
+        if channels != self.channels:
+            raise UserError(f"features: levels of {channels} channels; this fit knows {self.channels}")
+        colours = pixels_of(pixels, levels)
+        with reproducible(), torch.inference_mode():
+            parts = [look(batch.to(self._device)).cpu() for batch in batches_of(levels, colours, _IMAGES)]
+        found = torch.cat(parts).clone()
+        like = features[0] if isinstance(features, (list, tuple)) else features
+        return found.to(like.device) if isinstance(like, Tensor) else found.numpy()
+
+
+def fit(
+    method: str,
+    features: Array | Sequence[Array],
+    *,
+    pixels: Array | None = None,
+    seed: int | None = None,
+    random_state: int | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    **params: Any,
+) -> Fit:
+    """Fit a method on features in memory, with the bits that the same run of a grid has.
+
+    Args:
+        method: a name of ``methods()``, or ``path/to/file.py:Class``.
+        features: training patches, (M, h, w, C) numpy or torch on any device, or a list of such levels from low to
+            high. A grid's run computes from a cache in float16: for its bits, round features to float16 first.
+        pixels: (M, h, w, 3) RGB in [0, 1], the images at patch resolution; None: grey.
+        seed: of the fit, 0 where it is not said.
+        random_state: scikit-learn's name for ``seed``.
+        device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
+        precision: of networks; all else is computed in float32.
+        params: parameters of the method by name, as in a grid; ``n_clusters`` is accepted for ``k``.
+
+    Returns:
+        The fitted method.
+
+    Raises:
+        ConfigError: a name is unknown (the nearest is suggested), a value out of range, or the method needs labels.
+        UserError: wrong shapes, or numbers that are not finite.
+        NumericalError: the method cannot be fitted on these numbers.
+
+    Example:
+        >>> fit = sb.fit("neuralef", features, k=64, epochs=4, seed=0)  # doctest: +SKIP
+    """
+    facts = method_facts(method)
+    if facts.uses_labels:
+        raise ConfigError(f'method "{method}" is fitted with labels, which only a grid\'s run hands to it')
+    complete = complete_params(method, _with_k(method, params))
+    seed = _one_of(seed, random_state)
+    levels = levels_of(features)
+    colours = pixels_of(pixels, levels)
+    _require_fitting(method, complete, levels)
+    source, place = ArraySource(levels, colours, seed), resolve_device(device)
+    with reproducible():
+        fitted = _fit(method, complete, source, seed, place, precision)
+    made = Fit(method, complete, seed, source.channels, fitted)
+    made._device = place
+    for failed in made.failed_checks:
+        logger.warning("%s has not converged: %s", made, failed)
+    return made
+
+
+def load(path: str | Path, device: str = "auto") -> Fit:
+    """Read a fit that ``Fit.save`` wrote.
+
+    Args:
+        path: the file.
+        device: where it shall compute, as for ``fit``.
+
+    Raises:
+        UserError: the file is missing, or is no saved fit.
+        ConfigError: its method is not known here.
+
+    Example:
+        >>> fit = sb.load("kmeans.safetensors")  # doctest: +SKIP
+    """
+    place, path = resolve_device(device), Path(path)
+    facts, state = _read(path)
+    method = str(facts["method"])
+    model = method_facts(method).params
+    fitted = cast(Any, load_method(method))(model(**facts["params"]))
+    fitted.load_state_dict({name: value.to(place) for name, value in state.items()})
+    made = Fit(method, dict(facts["params"]), int(facts["seed"]), tuple(facts["channels"]), fitted)
+    made._device = place
+    return made
+
+
+def _fit(
+    method: str, params: dict[str, Any], source: ArraySource, seed: int, device: torch.device, precision: str
+) -> Segmenter:
+    facts = method_facts(method)
+    base = None
+    if facts.fit_from is not None:
+        base = _fit(facts.fit_from, base_params(method, params), source, seed, device, precision)
+    context = FitContext(
+        seeds=SeedStreams(seed),
+        device=device,
+        precision=precision,
+        progress=lambda done, total: None,
+        log=lambda step, values: None,
+        checkpoint=_NoCheckpoint(),
+        should_stop=lambda: False,
+        stage=lambda name: nullcontext(),
+        base=base,
+        labels=None,
+    )
+    unfitted = cast(Any, load_method(method))(facts.params(**params))
+    fitted: Segmenter = unfitted.fit(source, context=context)
+    return fitted
+
+
+class _NoCheckpoint:
+    """A fit in memory is not kept half-way."""
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, state: dict[str, Any]) -> None:
+        del state
+
+    def load(self) -> None:
+        return None
+
+
+def _with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    if "n_clusters" not in params:
+        return params
+    if "k" in params:
+        raise ConfigError(f"{method}: k and n_clusters are the same parameter; give one of them")
+    return {**{name: value for name, value in params.items() if name != "n_clusters"}, "k": params["n_clusters"]}
+
+
+def _one_of(seed: int | None, random_state: int | None) -> int:
+    if seed is not None and random_state is not None:
+        raise ConfigError("seed and random_state are the same; give one of them")
+    chosen = next((value for value in (seed, random_state) if value is not None), 0)
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 0:
+        raise ConfigError(f"seed: {chosen!r}; expected an integer from 0 on")
+    return chosen
+
+
+def _require_fitting(method: str, params: dict[str, Any], levels: tuple[Tensor, ...]) -> None:
+    """Refuse parameters that so few images or patches cannot do with, in the words of a grid."""
+    images, patches = len(levels[0]), levels[0][..., 0].numel()
+    found = method_facts(method).params(**params).misfits(images, patches)
+    problems = [f"{method}: {name} = {params[name]!r}: expected {expected}" for name, expected in found.items()]
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            written = (file.metadata() or {}).get(_KEY)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a saved fit ({error})") from error
+    if written is None:
+        raise UserError(f"{path}: a safetensors file, but not one that Fit.save wrote")
+    facts: dict[str, Any] = json.loads(written)
+    if facts.get("format") != FORMAT:
+        raise UserError(f"{path}: format {facts.get('format')}; this release reads format {FORMAT}")
+    return facts, state

@@ -1,0 +1,94 @@
+"""Plan and run grids from Python."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STORE = Path("results/runs")
+
+
+def plan(
+    grid: str | Path,
+    out: str | Path = STORE,
+    *,
+    data_root: str | Path | Sequence[str | Path] = (),
+    changes: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The runs that a grid asks for, one a row: what is done, stale or new, and what the rest will take.
+
+    Args:
+        grid: the YAML file.
+        out: the store.
+        data_root: folders that hold data sets; none: those of ``$BENCH_DATA`` and the grid.
+        changes: ``key=value`` texts, as ``--set`` takes them.
+
+    Raises:
+        UserError: whatever ``bench plan`` refuses.
+
+    Example:
+        >>> sb.plan("ablations.yaml")["state"].value_counts()  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    from spectral_bench.bench.cli.options import data_roots, find_store
+    from spectral_bench.bench.grid.load import load_grid
+    from spectral_bench.bench.plan.build import make_plan
+    from spectral_bench.bench.plan.held import HeldData
+    from spectral_bench.bench.plan.show import plan_json
+
+    loaded = load_grid(Path(grid), tuple(changes))
+    held = HeldData(data_roots(_roots(data_root), loaded.data_roots))
+    made: Any = plan_json(make_plan(loaded, find_store(Path(out)), Path(out), data=held))
+    return pd.DataFrame(made["runs"])
+
+
+def run(
+    grid: str | Path,
+    out: str | Path = STORE,
+    *,
+    data_root: str | Path | Sequence[str | Path] = (),
+    changes: Sequence[str] = (),
+    **options: Any,
+) -> pd.DataFrame:
+    """Carry out a grid as ``bench run`` does, tables and all, and give the records of the store.
+
+    Processes are started by name, so a script that calls this needs the usual ``if __name__ == "__main__":``.
+
+    Args:
+        grid, out, data_root, changes: as for ``plan``.
+        options: of ``bench run`` by their names, such as ``jobs=2``, ``executor="inline"`` or ``device="cpu"``.
+
+    Returns:
+        As ``load_records``.
+
+    Raises:
+        UserError: whatever ``bench run`` refuses, or a run failed; the records of the others are in the store.
+
+    Example:
+        >>> frame = sb.run("ablations.yaml", out="results/runs", jobs=2)  # doctest: +SKIP
+    """
+    from spectral_bench._records import load_records
+    from spectral_bench.bench.cli.run import run as carry_out
+    from spectral_bench.common.errors import UserError
+    from spectral_bench.common.names import unknown
+
+    valid = {name: one.default for name, one in inspect.signature(carry_out).parameters.items()}
+    for name in options:
+        if name not in valid:
+            raise UserError(unknown("option of run", name, valid))
+    ours = {"grid": Path(grid), "out": Path(out), "data_root": _roots(data_root), "changes": list(changes)}
+    code = carry_out(**{**valid, **options, **ours})
+    if code != 0:
+        raise UserError(f"{grid}: not all runs are done (exit code {code}); see bench status --out {out}")
+    return load_records(out)
+
+
+def _roots(given: str | Path | Sequence[str | Path]) -> list[Path] | None:
+    roots = [given] if isinstance(given, (str, Path)) else list(given)
+    return [Path(root) for root in roots] or None

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import spectral_bench as sb
+from spectral_bench.common.errors import StoreError, UserError
+
+FIXTURES = Path(__file__).parents[1] / "results" / "fixtures"
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return sb.load_records(sorted(FIXTURES.glob("store_v*"))[0])
+
+
+def test_a_row_a_run_and_protocol_with_real_types(frame: pd.DataFrame) -> None:
+    assert not frame.duplicated(["grid", "title", "protocol", "seed"]).any()
+    assert pd.api.types.is_integer_dtype(frame["seed"])
+    assert pd.api.types.is_float_dtype(frame["mIoU"])
+    assert pd.api.types.is_integer_dtype(frame["k"])
+    assert frame.loc[frame["state"] == "done", "mIoU"].between(0, 1).all()
+    assert frame.loc[frame["state"] != "done", "mIoU"].isna().all()
+
+
+def test_means_are_those_of_the_report(frame: pd.DataFrame) -> None:
+    from spectral_bench.reports import build_tables
+    from spectral_bench.results.store import Store
+
+    table = build_tables(Store.open(sorted(FIXTURES.glob("store_v*"))[0]))[0]
+    means = frame[frame["state"] == "done"].groupby("title")["mIoU"].mean() * 100
+    told = {row.cells["configuration"].value: row.cells["mIoU"].value for row in table.rows}
+    assert means.to_dict() == pytest.approx({title: told[title] for title in means.index})
+    assert len(means) > 0
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        sb.load_records(tmp_path / "gone")
+    with pytest.raises(UserError, match="protocol"):
+        sb.load_records(sorted(FIXTURES.glob("store_v*"))[0], protocol="whol")
