@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import spectral_bench
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.common.errors import DataError, StoreError
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
     from spectral_bench.datasets.interface import DataRoots
 
 DISTRIBUTION = "spectral-segmentation-bench"
-PACKAGES = ("spectral_bench",)
-PROJECT = Path(spectral_bench.__file__).resolve().parent.parent
+PLACE = Path(__file__).resolve().parents[2]  # the folder of the parts: a checkout, or the installed package
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def doctor(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = Fals
     findings = [
         *_versions(),
         *_device(),
-        *_shadows(),
+        Finding("packages", f"spectral_bench comes from {PLACE}", True),
         *_data(data_roots(data_root)),
         _weights(),
         *_store(out),
@@ -64,16 +61,6 @@ def installed_version(distribution: str) -> str:
         return "not installed"
 
 
-def shadowed(package: str, project: Path = PROJECT) -> str | None:
-    """Where a top-level package of ours would be imported from, if that is not the project; None if all is well."""
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        return "cannot be imported"
-    places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
-    foreign = [place for place in places if Path(place).resolve() != project / package]
-    return foreign[0] if foreign else None
-
-
 def _versions() -> list[Finding]:
     names = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "submitit", "pydensecrf2")
     optional = ("pydensecrf2",)
@@ -96,21 +83,6 @@ def _device() -> list[Finding]:
         return [Finding("device", "cpu; no CUDA device"), threads, *([half] if software_bfloat16() else [])]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return [Finding("device", f"cuda: {', '.join(names)}", True), threads]
-
-
-def _shadows() -> list[Finding]:
-    found = {package: shadowed(package) for package in PACKAGES}
-    foreign = [
-        Finding(
-            f"package {package}",
-            f"imported from {place}, not from {PROJECT / package}: uninstall the other package or use a virtual "
-            "environment of its own",
-            False,
-        )
-        for package, place in found.items()
-        if place is not None
-    ]
-    return foreign or [Finding("packages", f"{', '.join(PACKAGES)} come from {PROJECT}", True)]
 
 
 def _data(roots: DataRoots) -> list[Finding]:

@@ -12,8 +12,6 @@ from cli_lab import TABLE, Bench, counted
 from PIL import Image
 from plan_lab import SMALL, Lab, evaluation_record, failure, fit_record
 
-from spectral_bench.bench.cli.doctor import shadowed
-
 
 def test_methods_and_their_parameters(bench: Bench) -> None:
     result = bench("list", "methods")
@@ -334,19 +332,3 @@ def test_doctor_tells_of_bfloat16_in_software(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("spectral_bench.bench.numerics.software_bfloat16", lambda: in_software)
     assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software
-
-
-def test_doctor_finds_packages_that_hide_ours(
-    bench: Bench, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "hidden_package").mkdir()
-    (tmp_path / "hidden_package" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert shadowed("hidden_package", tmp_path) is None
-    assert shadowed("hidden_package", tmp_path / "project") == str(tmp_path / "hidden_package")
-    assert shadowed("no_such_package_anywhere") == "cannot be imported"
-    assert shadowed("spectral_bench") is None
-    monkeypatch.setattr("spectral_bench.bench.cli.doctor.PACKAGES", ("hidden_package",))
-    result = bench("doctor", "--out", lab.out)
-    assert result.code == 1
-    assert "package hidden_package" in result.out
