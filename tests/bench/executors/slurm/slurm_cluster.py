@@ -43,7 +43,7 @@ class Cluster(SlurmLab):
         super().__init__(store)
         self.slurm = Slurm(run_command)
         python = folder / "python"
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "bench")])
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "bench")])
         python.write_text(
             f"#!/bin/sh\nexport PYTHONPATH={path} OMP_NUM_THREADS=1\n"
             f'exec {shlex.quote(sys.executable)} {Path(__file__).with_name("fake_task.py")} "$@"\n'
