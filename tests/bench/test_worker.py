@@ -269,5 +269,5 @@ def test_command_line(make_order: MakeOrder, tmp_path: Path) -> None:
 
 
 def test_importing_it_imports_no_torch() -> None:
-    code = "import sys, bench.worker, bench.executors; sys.exit('torch' in sys.modules)"
+    code = "import sys, spectral_bench.bench.worker, spectral_bench.bench.executors; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -59,7 +59,7 @@ class Directions:
 
 BROKEN = {
     "facts": ("self.n_clusters = params.k", "self.n_clusters = params.k + 1"),
-    "firewall": ("from typing import Any", "import datasets.interface"),
+    "firewall": ("from typing import Any", "import spectral_bench.datasets.interface"),
     "labels": (
         "generator = context.seeds",
         'if context.labels is not None:\n            context.labels.labels("image0", None, (6, 7))\n'

@@ -188,5 +188,7 @@ def test_a_method_without_base_says_so() -> None:
 
 
 def test_importing_parameters_and_registry_imports_no_torch() -> None:
-    code = "import sys, methods.params, methods.registry; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, spectral_bench.methods.params, spectral_bench.methods.registry; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -137,7 +137,7 @@ class TestWeights:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, results.store; sys.exit('torch' in sys.modules)"
+    code = "import sys, spectral_bench.results.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
