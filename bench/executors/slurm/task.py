@@ -23,13 +23,14 @@ from spectral_bench.bench.executors.slurm.board import is_settled, order_path
 from spectral_bench.bench.executors.slurm.commands import Slurm
 from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission, read_submission, write_trace
 from spectral_bench.bench.executors.slurm.limits import Limits
-from spectral_bench.bench.executors.slurm.requeue import own_id, ran_out_of_time, requeue
+from spectral_bench.bench.executors.slurm.requeue import ran_out_of_time, requeue
 from spectral_bench.bench.executors.slurm.verdict import NOT_SEEN
 from spectral_bench.bench.failure import failure_file, log_of, now, record_failure
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.output import say
 from spectral_bench.bench.outstanding import read_order, settled
 from spectral_bench.bench.progress import tail
+from spectral_bench.bench.slurm_job import own_job
 from spectral_bench.bench.stopping import StopFlag, stop_on_signals
 from spectral_bench.bench.worker import ExitCode
 from spectral_bench.bench.worker import main as work
@@ -96,7 +97,7 @@ class _Task:
         """Carry out the runs; see ``main``."""
         left = list(self._submission.units[self._index].entries)
         where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
-        say(f"job {own_id()}, {where}")
+        say(f"job {own_job()}, {where}")
         exits: dict[str, Exit] = {}
         at_work: Entry | None = None
         with stop_on_signals(self._stop, insist=False):
@@ -127,7 +128,7 @@ class _Task:
     def _do(self, entry: Entry) -> Exit:
         folder = self._ledger.of(self._submission.name)
         failure_file(order_path(entry, self._store)).unlink(missing_ok=True)  # of an earlier attempt
-        write_trace(folder, self._index, host=socket.gethostname(), job=own_id(), run_id=entry.run_id)
+        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=entry.run_id)
         job = Job(entry.run_id, order_path(entry, self._store))
         how = self._local.run([job], lambda event: self._heed(entry))[entry.run_id]
         if how == "interrupted" and self._is_cancelled(entry):
