@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,18 @@ class SlurmLaunch:
 
         check_methods(self.block, {run.spec.method for run in plan.runs})
         if plan.unfinished and not show_only:
+            self._warn_of_environment()
             self.executor(Store(plan.store.absolute())).check({run.spec.method for run in plan.unfinished})
+
+    @staticmethod
+    def _warn_of_environment() -> None:
+        from spectral_bench.bench.executors.slurm.surroundings import unheeded
+
+        if names := unheeded(os.environ):
+            warn(
+                f"{', '.join(names)}: jobs get what the command line and the grid say, and nothing of the environment; "
+                "use options such as --partition, or --sbatch KEY=VALUE"
+            )
 
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""

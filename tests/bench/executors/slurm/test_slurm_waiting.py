@@ -100,11 +100,12 @@ def test_ctrl_c_stops_the_waiting_only(lab: SlurmLab) -> None:
     assert lab.fake.jobs[0].state == "PENDING"
 
 
-def test_a_job_that_slurm_holds_for_its_own_fault_is_released_a_few_times(lab: SlurmLab) -> None:
+@pytest.mark.parametrize("reason", ["launch failed requeued held", "launch_failed_requeued_held"])
+def test_a_job_that_slurm_holds_for_its_own_fault_is_released_a_few_times(lab: SlurmLab, reason: str) -> None:
     job = lab.job(0)
 
     def hold() -> None:
-        lab.fake.jobs[0].reason = "launch failed requeued held"
+        lab.fake.jobs[0].reason = reason
 
     assert wait(lab, [job], hold, *[lambda: None] * 6, lambda: lab.work(job)) == ["done"]
     assert lab.fake.asked("scontrol").count(("scontrol", "release", "100_0")) == 3
