@@ -41,6 +41,8 @@ from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
 
 LOOK_S = 2.0
+LAG_S = 5.0
+"""Slurm signals the processes of a job one after the other: a worker may have left before this one is told."""
 NOWHERE = (
     "no progress in {count} time limits of {minutes} min in a row; ask for more with --time, or save more often with "
     "--checkpoint-every"
@@ -106,7 +108,7 @@ class _Task:
                 entry = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
                 how = self._settled(entry) or self._do(entry)
                 say(f"{entry.run_id}: {how}")
-                if how == "interrupted" and self._stop():
+                if how == "interrupted" and self._is_told_too():
                     at_work = entry
                     break
                 left.remove(entry)
@@ -116,6 +118,13 @@ class _Task:
         if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
             return ExitCode.INTERRUPTED
         return ExitCode.DONE if all(how in SUCCESSES for how in exits.values()) else ExitCode.FAILED
+
+    def _is_told_too(self) -> bool:
+        """Whether the run at work was interrupted with this job, and not alone."""
+        end = time.monotonic() + LAG_S
+        while not self._stop() and time.monotonic() < end:
+            time.sleep(0.02)
+        return self._stop()
 
     def _settled(self, entry: Entry) -> Exit | None:
         """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""

@@ -112,7 +112,35 @@ def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monk
     assert (lab.store.run_folder(jobs[0].run_id) / "checkpoint.pt").exists()
 
 
-def test_a_run_that_somebody_stops_alone_has_not_failed(lab: SlurmLab) -> None:
+def test_a_worker_that_slurm_signals_before_its_job(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm signals one process after the other: the job is told after its worker has left, and goes back too."""
+    job = lab.job(0, stage="fit", act="patient")
+    lab.launch(job)
+    put_back: list[float] = []
+    monkeypatch.setattr(task, "requeue", lambda slurm, patience: put_back.append(patience))
+
+    def signal_both() -> None:
+        while not (lab.store.run_folder(job.run_id) / "was-fit").exists():
+            time.sleep(0.01)
+        os.kill(lab.store.owner(job.run_id)["pid"], signal.SIGUSR2)
+        while lab.store.is_claimed(job.run_id):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # for a job that listens no more
+    other = threading.Thread(target=signal_both, daemon=True)
+    other.start()
+    try:
+        assert carry_out(lab) == ExitCode.INTERRUPTED
+        other.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert len(put_back) == 1
+
+
+def test_a_run_that_somebody_stops_alone_has_not_failed(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LAG_S", 0.1)
     jobs = [lab.job(0, stage="fit", act="patient"), lab.job(1)]
     lab.launch(*jobs)
 
