@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import unicodedata
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,16 +59,21 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         ConfigError: a sign of its path cannot be told to Slurm.
     """
-    for sign, name in (("\\", "a backslash"), ("\n", "a line break")):
-        if sign in str(folder):
-            raise ConfigError(
-                f"--out: {str(folder)!r} has {name} in its path, and Slurm writes no log there; choose another folder"
-            )
+    path = str(folder)
+    wrong = {
+        "a backslash": "\\" in path,
+        "a control character": any(unicodedata.category(sign) == "Cc" for sign in path),
+        "bytes that are not UTF-8": any(unicodedata.category(sign) == "Cs" for sign in path),
+    }
+    for name in (name for name, found in wrong.items() if found):
+        raise ConfigError(
+            f"--out: {path!r} has {name} in its path, and Slurm writes no log there; choose another folder"
+        )
 
 
 def options_in(script: str) -> list[str]:
     """The options that a script states, for sbatch's command line: the environment outranks the script, not these."""
-    rest = dropwhile(lambda line: not line.startswith(_OPTION), script.splitlines())
+    rest = dropwhile(lambda line: not line.startswith(_OPTION), script.split("\n"))
     lines = takewhile(lambda line: line.startswith(_OPTION), rest)
     return [option for line in lines for option in shlex.split(line.removeprefix(_OPTION))]
 

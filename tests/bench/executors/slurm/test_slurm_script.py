@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.slurm.script import options_in
+from spectral_bench.bench.executors.slurm.script import options_in, refuse_unwritable
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.outstanding import read_order
 from spectral_bench.common.errors import ConfigError
@@ -43,7 +43,7 @@ def test_what_setup_exports_reaches_the_step(slurm_lab: SlurmLab) -> None:
     assert re.search(r"^srun .* --export=ALL ", slurm_lab.fake.jobs[0].script, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["100%", "p%j", "%t and %A", "%%", "it's %x"])
+@pytest.mark.parametrize("name", ["100%", "p%j", "%t and %A", "%%", "it's %x", "ä\u2028%"])
 def test_a_percent_sign_in_the_path_stands_for_itself(tmp_path: Path, name: str) -> None:
     lab = SlurmLab(Store.open(tmp_path / name, create=True))
     lab.launch(lab.job())
@@ -60,10 +60,10 @@ def test_a_percent_sign_in_the_path_stands_for_itself(tmp_path: Path, name: str)
 def options_of_srun(script: str) -> list[str]:
     import shlex
 
-    return shlex.split(next(line for line in script.splitlines() if line.startswith("srun ")))
+    return shlex.split(next(line for line in script.split("\n") if line.startswith("srun ")))
 
 
-@pytest.mark.parametrize(("name", "words"), [("a\\b", "a backslash"), ("a\nb", "a line break")])
+@pytest.mark.parametrize(("name", "words"), [("a\\b", "a backslash"), ("a\nb", "a control character")])
 def test_a_path_that_slurm_cannot_write_to_is_refused_first(tmp_path: Path, name: str, words: str) -> None:
     lab = SlurmLab(Store.open(tmp_path / name, create=True))
     job = lab.job()
@@ -75,6 +75,12 @@ def test_a_path_that_slurm_cannot_write_to_is_refused_first(tmp_path: Path, name
     assert lab.fake.commands == []
     assert names_in(lab.ledger.folder) == []
     assert lab.failure(job) is None
+
+
+def test_a_path_that_is_no_text_is_refused_by_name() -> None:
+    """As the file system gives it where its bytes are not UTF-8."""
+    with pytest.raises(ConfigError, match=r"--out: '/a\\udce4b' has bytes that are not UTF-8 in its path"):
+        refuse_unwritable(Path("/a\udce4b"))
 
 
 class TestSizeOfArrays:
