@@ -20,6 +20,7 @@ from spectral_bench.bench.failure import failure_file, failure_of, log_of, now, 
 from spectral_bench.bench.numerics import set_up_torch
 from spectral_bench.bench.output import into_log, say
 from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.slurm_job import own_job
 from spectral_bench.bench.stopping import StopFlag, stop_on_signals
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
@@ -153,7 +154,7 @@ def _tell(error: BaseException) -> None:
 
 def _owner(order: Order) -> dict[str, str]:
     """What the owner of a claim says of itself."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = own_job()
     return {"executor": order.execution.executor} | ({"job": job} if job else {})
 
 

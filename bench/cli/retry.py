@@ -111,12 +111,13 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
 
 def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: SlurmSettings, wait: bool) -> Executor:
     from spectral_bench.bench.cli.run import make_executor
-    from spectral_bench.bench.cli.slurm import slurm_launch
+    from spectral_bench.bench.cli.slurm import slurm_launch, warn_of_environment
     from spectral_bench.bench.executors.slurm.ledger import Ledger
     from spectral_bench.bench.order import Execution
 
     if name != "slurm":
         return make_executor(Execution(executor=name), store, jobs, parse_gpus(gpus))
+    warn_of_environment()
     return slurm_launch(Ledger(store).last_settings(), stated, gpus, wait).executor(store)
 
 

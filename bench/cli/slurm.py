@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ class SlurmLaunch:
 
         check_methods(self.block, {run.spec.method for run in plan.runs})
         if plan.unfinished and not show_only:
+            warn_of_environment()
             self.executor(Store(plan.store.absolute())).check({run.spec.method for run in plan.unfinished})
 
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
@@ -84,6 +86,17 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
     given = stated.model_dump(exclude_unset=True) | ({"gpus": gpus} if gpus else {})
     given |= {"sbatch": [f"{key}={value}" for key, value in stated.sbatch.items()]} if stated.sbatch else {}
     return SlurmLaunch(block, stated_settings(given), wait)
+
+
+def warn_of_environment() -> None:
+    """Name the settings of sbatch in the environment, which jobs do not get."""
+    from spectral_bench.bench.executors.slurm.surroundings import unheeded
+
+    if names := unheeded(os.environ):
+        warn(
+            f"{', '.join(names)}: jobs get what the command line and the grid say, and nothing of the environment; "
+            "use options such as --partition, or --sbatch KEY=VALUE"
+        )
 
 
 def check_methods(block: ExecutorBlock, used: Iterable[str]) -> None:

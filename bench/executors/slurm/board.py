@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from spectral_bench.bench.executors.slurm.cluster import Cluster, User, read_cluster, this_user
 from spectral_bench.bench.executors.slurm.commands import Slurm
 from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission
 from spectral_bench.bench.executors.slurm.queue import Element, Known, ask
+from spectral_bench.bench.executors.slurm.unseen import why_not_seen
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.outstanding import read_order, settled
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.results.runs import FIT_FILE
 from spectral_bench.results.store import Store
 
 Stand = Literal["settled", "pending", "running", "ended", "lost", "unknown"]
 """``settled``: its record, or its failure, is in the store. ``pending``, ``running``: its job is. ``ended``: its job is
-over, and left no record of it. ``lost``: Slurm answers and knows no such job. ``unknown``: Slurm does not answer."""
+over, and left no record of it. ``lost``: Slurm answers and knows no such job. ``unknown``: Slurm does not answer, or
+may know the job and not show it here."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,15 @@ class Board:
         ledger: where they are kept.
         submissions: oldest first.
         known: what Slurm said of them.
+        user: who asked.
+        cluster: that was asked; None where it does not say, or need not.
     """
 
     ledger: Ledger
     submissions: tuple[Submission, ...]
     known: Known
+    user: User = field(default_factory=this_user)
+    cluster: Cluster | None = None
 
     @cached_property
     def places(self) -> list[Place]:
@@ -82,7 +89,7 @@ class Board:
 
     def of(self, submissions: Sequence[Submission]) -> Board:
         """The same moment with some of the submissions only, which may know more of themselves by now."""
-        board = Board(self.ledger, tuple(submissions), self.known)
+        board = replace(self, submissions=tuple(submissions))
         board.__dict__["_by_name"] = {one.name: self._by_name[one.name] for one in submissions}
         return board
 
@@ -115,7 +122,16 @@ class Board:
         if self.known.silent or self.known.forgetful:
             return "unknown"
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
-        return "ended" if self.ledger.is_cancelled(submission.name, entry.run_id) else "lost"
+        if self.ledger.is_cancelled(submission.name, entry.run_id):
+            return "ended"
+        return "unknown" if self.why_unknown(submission) else "lost"
+
+    def why_unknown(self, submission: Submission) -> str:
+        """Why nobody knows how jobs of a submission stand that Slurm does not speak of; empty where they are gone."""
+        if found := self.known.silent or self.known.forgetful:
+            return found
+        unseen = why_not_seen(submission, self.cluster, self.user)
+        return f"{unseen}; ask from there, or give the run up with bench cancel" if unseen else ""
 
     def _tidies_up(self, submission: Submission) -> bool:
         """Whether a job that another one waited for is not over yet: Slurm may give up the one that waits before."""
@@ -133,7 +149,13 @@ def look(ledger: Ledger, slurm: Slurm) -> Board:
     asked = {name: other for one in submissions for name in one.after if (other := ledger.read(name)) is not None}
     asked |= {one.name: one for one in submissions}
     jobs = {name: submission.job_id for name, submission in asked.items()}
-    return Board(ledger, submissions, ask(slurm, jobs, {one.user for one in asked.values()}))
+    known = ask(slurm, jobs)
+    every = {(one.name, index) for one in submissions for index in range(len(one.units))}
+    cluster = None
+    if not (known.silent or known.forgetful) and every - known.elements.keys():
+        with contextlib.suppress(UserError):  # nothing is lost then
+            cluster = read_cluster(slurm)
+    return Board(ledger, submissions, known, cluster=cluster)
 
 
 def order_of(entry: Entry, store: Store) -> Order | None:

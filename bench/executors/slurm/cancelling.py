@@ -10,6 +10,11 @@ from spectral_bench.bench.executors.slurm.ledger import Ledger
 from spectral_bench.bench.executors.slurm.settle import settle
 from spectral_bench.results.store import Store
 
+_NO_MATTER = (
+    "Invalid job id",  # it has just ended
+    "denied",  # it is another user's, and heeds the marks by itself
+)
+
 
 def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = None) -> list[str]:
     """Cancel runs that wait or run on Slurm.
@@ -49,7 +54,8 @@ def _is_meant(place: Place, run_ids: Sequence[str] | None) -> bool:
 
 def _cancel_jobs(slurm: Slurm, board: Board, chosen: Sequence[Place], *, everything: bool) -> None:
     jobs = set()
-    for place in chosen:
+    seen = [place for place in chosen if place.element is not None and place.element.live]
+    for place in seen:  # the id of a job that is not shown here may be another one's on this cluster
         left = (other for other in board.unit(place) if other.live)
         if everything or all(board.ledger.is_cancelled(other.submission.name, other.entry.run_id) for other in left):
             jobs.add(place.job)
@@ -57,5 +63,5 @@ def _cancel_jobs(slurm: Slurm, board: Board, chosen: Sequence[Place], *, everyth
         try:
             slurm.ask("scancel", *sorted(jobs))
         except SlurmRefused as error:
-            if "Invalid job id" not in str(error):  # it has just ended
+            if not any(words in str(error) for words in _NO_MATTER):
                 raise

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spectral_bench.bench.executors.slurm.cluster import Cluster, read_cluster
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.script import refuse_unless_taken
+from spectral_bench.bench.executors.slurm.surroundings import accounts_of, chosen_cluster
 from spectral_bench.bench.grid.executor import SlurmSettings, megabytes
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
@@ -28,28 +31,30 @@ class Partition:
     gpus: int = 0
 
 
-def check_cluster(slurm: Slurm) -> str:
-    """See that Slurm answers and keeps accounts.
+def check_cluster(slurm: Slurm) -> Cluster:
+    """See that Slurm answers, keeps accounts and takes job arrays.
 
     Returns:
-        The cluster's name.
+        The cluster.
 
     Raises:
         SlurmMissing, SlurmUnreachable: as said.
-        ConfigError: accounting is off.
+        ConfigError: accounting is off, arrays are not allowed, or the environment names several clusters.
     """
+    chosen_cluster(os.environ)  # for its checks
     for needed in ("sbatch", "squeue", "scancel"):
         slurm.ask(needed, "--version")
-    told = slurm.ask("scontrol", "show", "config")
-    config: dict[str, str] = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", told, re.M))
-    kind = config.get("AccountingStorageType", "")
+    cluster = read_cluster(slurm)
+    kind = cluster.accounting
     if kind in ("", "(null)", "accounting_storage/none"):
         raise ConfigError(NO_ACCOUNTING.format(why=f"AccountingStorageType is {kind or 'not set'}"))
     try:
-        slurm.ask("sacct", "-n", "-P", "-X", "-o", "JobID", "-j", "1")
+        slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-X", "-o", "JobID", "-j", "1")
     except SlurmRefused as error:
         raise ConfigError(NO_ACCOUNTING.format(why=str(error))) from error
-    return config.get("ClusterName", "")
+    if cluster.longest == 0:
+        raise ConfigError("this cluster takes no job arrays (MaxArraySize is 0), and runs are submitted as such")
+    return cluster
 
 
 def check_settings(slurm: Slurm, wanted: Iterable[SlurmSettings]) -> None:
@@ -59,7 +64,7 @@ def check_settings(slurm: Slurm, wanted: Iterable[SlurmSettings]) -> None:
         SlurmMissing, SlurmUnreachable: as said.
         ConfigError: there is no such partition, none of its nodes is large enough, or sbatch would refuse.
     """
-    partitions, default = read_partitions(slurm.ask("sinfo", "-h", "-N", "-o", "%P|%c|%m|%G"))
+    partitions, default = ask_partitions(slurm)
     distinct = {settings.model_dump_json(): settings for settings in wanted}
     for settings in distinct.values():
         _check(settings, partitions, default)
@@ -89,6 +94,15 @@ def _check(settings: SlurmSettings, partitions: dict[str, Partition], default: s
         if asked > most:
             what = option.removeprefix("--")
             raise ConfigError(f"{option} {asked}: no node of partition {where} has more than {most} {what}")
+
+
+def ask_partitions(slurm: Slurm) -> tuple[dict[str, Partition], str | None]:
+    """The partitions by name, hidden ones too, as sbatch takes them; and the name of the default one.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
+    """
+    return read_partitions(slurm.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%c|%m|%G"))
 
 
 def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:

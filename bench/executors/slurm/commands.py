@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from spectral_bench.bench.executors.slurm.surroundings import command_environment
 from spectral_bench.common.errors import ConfigError, UserError
 
 TIMEOUT_S = 60.0
@@ -71,9 +73,18 @@ class Runner(Protocol):
 
 
 def run_command(command: Sequence[str], /) -> Answer:
-    """Run a command of this machine for at most a minute."""
+    """Run a command of this machine for at most a minute, free of the variables of a surrounding job or profile."""
+    environment = command_environment(command[0], os.environ)
     try:
-        done = subprocess.run(list(command), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+            env=environment,
+        )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{command[0]} did not answer within {TIMEOUT_S:g} s") from error
     return Answer(done.returncode, done.stdout, done.stderr)

@@ -9,11 +9,13 @@ from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
 from spectral_bench.bench.executors.schedule import Schedule
 from spectral_bench.bench.executors.slurm.board import Board, look, order_path
 from spectral_bench.bench.executors.slurm.checks import check_cluster, check_settings
+from spectral_bench.bench.executors.slurm.cluster import Cluster
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.features import features_first
 from spectral_bench.bench.executors.slurm.held import release_held
 from spectral_bench.bench.executors.slurm.ledger import Ledger
 from spectral_bench.bench.executors.slurm.packing import Array, pack
+from spectral_bench.bench.executors.slurm.script import refuse_unwritable
 from spectral_bench.bench.executors.slurm.settle import settle
 from spectral_bench.bench.executors.slurm.submitting import Submitter
 from spectral_bench.bench.executors.slurm.waiting import wait_for
@@ -46,7 +48,7 @@ class SlurmExecutor:
         self._store, self._settings, self._wait = store, settings, wait
         self._slurm = slurm or Slurm()
         self._ledger = Ledger(store)
-        self._cluster: str | None = None
+        self._cluster: Cluster | None = None
 
     def check(self, methods: Iterable[str]) -> None:
         """See that Slurm is there and could carry out the jobs of some methods, before anything is written.
@@ -54,6 +56,7 @@ class SlurmExecutor:
         Raises:
             UserError: as ``check_cluster`` and ``check_settings`` say.
         """
+        refuse_unwritable(self._ledger.folder)
         self._cluster = check_cluster(self._slurm)
         check_settings(self._slurm, [self._settings(None), *(self._settings(method) for method in methods)])
 
@@ -102,14 +105,15 @@ class SlurmExecutor:
     def scripts(self, jobs: Sequence[Job], orders: dict[str, Order]) -> list[str]:
         """What sbatch would be given, without a question to Slurm and without a file in the store."""
         orders = dict(orders)
-        submitter = Submitter(self._ledger, self._slurm, orders, cluster="")
+        submitter = Submitter(self._ledger, self._slurm, orders, cluster=Cluster())
         return [submitter.show(array) for array in self._arrays(jobs, orders, submitter, write=False)]
 
     def _arrays(
         self, jobs: Sequence[Job], orders: dict[str, Order], submitter: Submitter, *, write: bool
     ) -> list[Array]:
+        longest = submitter.cluster.longest
         extracting, waiting = features_first(jobs, orders, self._store, queued=submitter.positions.keys(), write=write)
-        return pack([*extracting, *waiting], self._of(orders), frozenset(submitter.positions))
+        return pack([*extracting, *waiting], self._of(orders), frozenset(submitter.positions), longest)
 
     def _of(self, orders: dict[str, Order]) -> Callable[[Job], SlurmSettings]:
         def settings(job: Job) -> SlurmSettings:
@@ -134,7 +138,7 @@ class SlurmExecutor:
             self._ledger,
             self._slurm,
             orders,
-            self._cluster or "",
+            self._cluster or Cluster(),
             positions={place.entry.run_id: (place.submission.name, place.index) for place in live},
             job_ids={place.submission.name: place.job.rpartition("_")[0] for place in live},
         )

@@ -7,8 +7,10 @@ from collections import Counter
 
 from spectral_bench.bench.executors.slurm.board import Board
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.queue import plain_reason
 
-HELD = "launch failed requeued held"
+HELD = plain_reason("launch failed requeued held")
+"""Other releases write underscores."""
 MOST = 3
 
 
@@ -20,7 +22,8 @@ def release_held(board: Board, slurm: Slurm, released: Counter[str]) -> None:
         slurm: who holds them.
         released: how often each was released before; grows.
     """
-    held = {place.job for place in board.places if place.element is not None and place.element.reason == HELD}
+    found = ((place.job, place.element) for place in board.places)
+    held = {job for job, element in found if element is not None and plain_reason(element.reason) == HELD}
     for job in sorted(job for job in held if released[job] < MOST):
         with contextlib.suppress(SlurmRefused, SlurmUnreachable):
             slurm.ask("scontrol", "release", job)

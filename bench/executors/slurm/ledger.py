@@ -13,7 +13,6 @@ Layout, below ``slurm/`` of a store; a submission is one job array, and its name
 
 from __future__ import annotations
 
-import getpass
 import json
 import secrets
 import shutil
@@ -25,6 +24,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
 from spectral_bench.bench.failure import now
 from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
 from spectral_bench.common.files import store_error, write_bytes, write_json
@@ -77,8 +77,10 @@ class Submission(_Part):
         units: one a job.
         after: name -> indices of the jobs that must have succeeded before.
         settings: what was asked for.
-        cluster: name of the cluster, for people.
+        cluster: name of the cluster.
+        controller: its controller's host; empty where an older release submitted.
         user: who submitted.
+        uid: the number of that user; None where an older release submitted.
         host: from where.
         time: when, UTC.
     """
@@ -90,22 +92,27 @@ class Submission(_Part):
     after: dict[str, tuple[int, ...]] = {}
     settings: dict[str, Any] = {}
     cluster: str = ""
+    controller: str = ""
     user: str
+    uid: int | None = None
     host: str = ""
     time: str = ""
 
 
 def new_submission(
-    units: tuple[Unit, ...], *, after: dict[str, tuple[int, ...]], settings: dict[str, Any], cluster: str
+    units: tuple[Unit, ...], *, after: dict[str, tuple[int, ...]], settings: dict[str, Any], cluster: Cluster
 ) -> Submission:
     """A submission under a name of its own, made here and now."""
+    user = this_user()
     return Submission(
         name=_PREFIX + secrets.token_hex(8),
         units=units,
         after=after,
         settings=settings,
-        cluster=cluster,
-        user=getpass.getuser(),
+        cluster=cluster.name,
+        controller=cluster.controller,
+        user=user.name,
+        uid=user.uid,
         host=socket.gethostname(),
         time=now(),
     )

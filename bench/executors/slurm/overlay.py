@@ -42,7 +42,7 @@ def _with_place(run: RunStatus, place: Place | None, board: Board | None, store:
     if run.condition.state == "running":
         return _noted(run, f"job {place.job}" if place.stand == "running" else "")
     if place.stand == "unknown":
-        return _with(run, "unknown", board.known.silent or board.known.forgetful)
+        return _with(run, "unknown", board.why_unknown(place.submission))
     if place.stand == "lost":
         return _with(run, "unknown", f"Slurm does not know job {place.job}; bench retry submits the run again")
     if place.stand == "pending":

@@ -12,7 +12,7 @@ from spectral_bench.bench.grid.executor import SlurmSettings
 Item = TypeVar("Item")
 
 LONGEST_ARRAY = 1000
-"""Slurm's own default limit of an array is 1001."""
+"""Slurm's own default limit of an array is 1001; a site may have set less."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
+from spectral_bench.bench.executors.slurm.surroundings import accounts_of
+from spectral_bench.common.errors import UserError
 
 ElementId = tuple[str, int]
 """Name of a job array, and the index of one of its jobs."""
@@ -16,6 +19,10 @@ _GONE = ("PREEMPTED", "REVOKED", "TIMEOUT")
 _QUEUE_FORMAT = "%F|%K|%j|%T|%r|%N"
 _ACCOUNT_FIELDS = "JobID,JobName,State,ExitCode,NodeList,Reason"
 _CHUNK = 200
+_ID = re.compile(r"(\d+)(?:\+\d+|_(\d+|\[.*))?(\.[^,\]]+)?")
+"""Of a job or, with a dot behind it, of a step: ``7``, ``7_3``, ``7_[0-8:2,11%4]``, ``7_3.batch``, ``7.0``."""
+_EXIT = re.compile(r"(\d+):(\d+)")
+_PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,19 @@ class Element:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What one command printed of job arrays.
+
+    Attributes:
+        elements: the jobs.
+        unread: what could not be read, or not to its end; jobs may be missing then.
+    """
+
+    elements: dict[ElementId, Element] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Known:
     """What Slurm said of the jobs that it was asked about.
 
@@ -65,108 +85,168 @@ class Known:
     forgetful: str = ""
 
 
-def ask(slurm: Slurm, jobs: Mapping[str, str | None], users: Iterable[str]) -> Known:
+def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> Known:
     """What Slurm knows of some job arrays. Never raises for a Slurm that is absent or does not answer.
 
-    Jobs are told by their names, which no two submissions share: ids start anew with a fresh cluster.
+    Jobs are asked for by their names, which no two submissions share: ids start anew with a fresh cluster, and squeue
+    passes over users that this machine does not know, by number too, with exit code 0.
 
     Args:
         slurm: whom to ask.
         jobs: name -> job id; None where a launcher died before it learnt the id.
-        users: who submitted them.
     """
     if not jobs:
         return Known()
     ended: dict[ElementId, Element] = {}
     forgetful = ""
     try:
-        ended = _ended(slurm, jobs)
-    except (SlurmUnreachable, SlurmRefused) as error:
+        ended, forgetful = _ended(slurm, jobs)
+    except UserError as error:
         forgetful = str(error)
     try:
         # After the accounting: a job requeued in between is found in one of them at least.
-        waiting = _queued(slurm, jobs, users)
-    except (SlurmUnreachable, SlurmRefused) as error:
+        waiting = _queued(slurm, jobs)
+    except UserError as error:
         return Known(silent=str(error))
     # What waits or runs in the accounts alone has ended since, or was lost by a controller that died: nobody knows.
     over = {key: element for key, element in ended.items() if not element.live}
     return Known({**over, **waiting}, forgetful=forgetful)
 
 
-def _queued(slurm: Slurm, jobs: Mapping[str, str | None], users: Iterable[str]) -> dict[ElementId, Element]:
-    text = slurm.ask("squeue", "-h", "-a", "-r", "-u", ",".join(sorted(set(users))), "-o", _QUEUE_FORMAT)
-    return {key: element for key, element in read_queue(text) if _is_ours(key, element, jobs)}
-
-
-def _ended(slurm: Slurm, jobs: Mapping[str, str | None]) -> dict[ElementId, Element]:
+def _queued(slurm: Slurm, jobs: Mapping[str, str | None]) -> dict[ElementId, Element]:
     found: dict[ElementId, Element] = {}
-    ids = [job_id for job_id in jobs.values() if job_id is not None]
-    nameless = [name for name, job_id in jobs.items() if job_id is None]
-    chunks = (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
-    questions: list[tuple[str, ...]] = [("-j", ",".join(chunk)) for chunk in chunks]
-    if nameless:
-        questions.append((f"--name={','.join(nameless)}", "-S", "2000-01-01"))  # no clock is trusted
-    for question in questions:
-        text = slurm.ask("sacct", "-n", "-P", "-o", _ACCOUNT_FIELDS, *question)
-        found |= {key: element for key, element in read_accounts(text) if _is_ours(key, element, jobs)}
+    for names in _chunks(list(jobs)):
+        told = read_queue(slurm.ask("squeue", "-h", "-a", "-r", f"--name={','.join(names)}", "-o", _QUEUE_FORMAT))
+        if told.unread:
+            raise SlurmRefused(_cannot_read("squeue", told))
+        found |= _of(jobs, told)
     return found
 
 
-def _is_ours(key: ElementId, element: Element, jobs: Mapping[str, str | None]) -> bool:
-    name = key[0]
-    return name in jobs and jobs[name] in (None, element.job_id)
+def _ended(slurm: Slurm, jobs: Mapping[str, str | None]) -> tuple[dict[ElementId, Element], str]:
+    """The jobs in the accounts, and what is wrong with the answer."""
+    found: dict[ElementId, Element] = {}
+    wrong = ""
+    ids = [job_id for job_id in jobs.values() if job_id is not None]
+    nameless = [name for name, job_id in jobs.items() if job_id is None]
+    questions: list[tuple[str, ...]] = [("-j", ",".join(chunk)) for chunk in _chunks(ids)]
+    # No clock is trusted; and by name sacct shows one's own jobs only, unless asked for those of all.
+    questions += [("-a", f"--name={','.join(chunk)}", "-S", "2000-01-01") for chunk in _chunks(nameless)]
+    for question in questions:
+        text = slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-o", _ACCOUNT_FIELDS, *question)
+        told = read_accounts(text)
+        found |= _of(jobs, told)
+        wrong = wrong or (_cannot_read("sacct", told) if told.unread else "")
+    return found, wrong
 
 
-def read_queue(text: str) -> Iterator[tuple[ElementId, Element]]:
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def _of(jobs: Mapping[str, str | None], told: Told) -> dict[ElementId, Element]:
+    """Those that were asked about: another job may have an id that a fresh cluster has given again."""
+    return {
+        (name, index): element
+        for (name, index), element in told.elements.items()
+        if name in jobs and jobs[name] in (None, element.job_id)
+    }
+
+
+def _cannot_read(command: str, told: Told) -> str:
+    return f"{command}: this line cannot be read to its end, so that jobs may be missing: {told.unread[0]}"
+
+
+def read_queue(text: str) -> Told:
     """The jobs in the output of squeue: array id, index, name, state, reason and nodes a line."""
+    found: dict[ElementId, Element] = {}
+    unread = []
     for line in text.splitlines():
-        cells = line.strip().split("|")
-        if len(cells) == 6 and cells[0].isdecimal() and cells[1].isdecimal():
-            job_id, index, name, state, reason, nodes = cells
-            yield (name, int(index)), Element(job_id, state, live=True, reason=reason, nodes=nodes)
+        if not line.strip() or line.startswith("CLUSTER:"):
+            continue
+        job_id, index, *name, state, reason, nodes = cells = _cells(line)
+        listed, whole = indices("" if index == "N/A" else index)  # of a job without an array
+        if not (whole and job_id.isdecimal() and all(cells[:4])):
+            unread.append(line)
+        element = Element(job_id, state, live=True, reason=reason, nodes=nodes)
+        found |= {("|".join(name), one): element for one in listed}
+    return Told(found, tuple(unread))
 
 
-def read_accounts(text: str) -> Iterator[tuple[ElementId, Element]]:
+def read_accounts(text: str) -> Told:
     """The jobs in the output of sacct: id, name, state, exit code, nodes and reason a line, steps after their job.
 
     A job that is requeued, pending or running here counts as live; the queue knows better.
     """
-    found: dict[str, tuple[str, Element]] = {}
-    for line in text.splitlines():
-        cells = line.strip().split("|")
-        if len(cells) != 6:
+    found: dict[ElementId, Element] = {}
+    unread = []
+    for line in filter(str.strip, text.splitlines()):
+        full_id, *name, state, code, nodes, reason = _cells(line)
+        match, exit_code = _ID.fullmatch(full_id), _EXIT.fullmatch(code)
+        if match is None or exit_code is None:
+            unread.append(line)
             continue
-        job_id, name, state, code, nodes, reason = cells
-        whole, dot, _ = job_id.partition(".")
-        state, _, more = state.partition(" ")
-        if dot:
-            if state == "OUT_OF_MEMORY" and whole in found:
-                found[whole] = (found[whole][0], replace(found[whole][1], memory_killed=True))
-            continue
-        exit_code, _, signal = code.partition(":")
-        element = Element(
-            job_id=whole.partition("_")[0],
-            state=state,
-            live=state not in (*_OVER, *_GONE),
-            reason="" if reason == "None" else reason,
-            exit_code=int(exit_code or 0),
-            signal=int(signal or 0),
-            nodes="" if nodes == "None assigned" else nodes,
-            memory_killed=state == "OUT_OF_MEMORY",
-            by_user=more.startswith("by "),
-        )
-        found[whole] = (name, element)
-    for job_id, (name, element) in found.items():
-        for index in indices(job_id.partition("_")[2]):
-            yield (name, index), element
+        listed, whole = indices(match[2] or "")
+        unread += [] if whole else [line]
+        if match[3]:
+            if state == "OUT_OF_MEMORY":
+                found |= _without_memory(found, match[1], listed)
+        else:
+            element = _element(match[1], state, exit_code, nodes, reason)
+            found |= {("|".join(name), one): element for one in listed}
+    return Told(found, tuple(unread))
 
 
-def indices(text: str) -> list[int]:
-    """The indices of a job in an array: ``4`` gives 4, ``[1-3,7%2]`` gives 1, 2, 3 and 7, nothing gives none."""
+def _cells(line: str) -> list[str]:
+    """Six cells of a line, or more where a name holds the very sign that divides them; empty ones where some lack."""
+    cells = line.strip().split("|")
+    return cells + [""] * (6 - len(cells))
+
+
+def _element(job_id: str, state: str, code: re.Match[str], nodes: str, reason: str) -> Element:
+    word, _, more = state.partition(" ")
+    return Element(
+        job_id=job_id,
+        state=word,
+        live=word not in (*_OVER, *_GONE),
+        reason="" if reason == "None" else reason,
+        exit_code=int(code[1]),
+        signal=int(code[2]),
+        nodes="" if nodes == "None assigned" else nodes,
+        memory_killed=word == "OUT_OF_MEMORY",
+        by_user=more.startswith("by "),
+    )
+
+
+def _without_memory(found: Mapping[ElementId, Element], job_id: str, listed: Sequence[int]) -> dict[ElementId, Element]:
+    """The job that a step belongs to, which ran out of memory."""
+    return {
+        (name, index): replace(element, memory_killed=True)
+        for (name, index), element in found.items()
+        if index in listed and element.job_id == job_id
+    }
+
+
+def indices(text: str) -> tuple[list[int], bool]:
+    """The indices of jobs in an array: ``4`` gives 4, ``[1-3,7%2]`` gives 1, 2, 3 and 7, ``[0-6:3]`` gives 0, 3 and 6.
+
+    A list that Slurm has cut off, with ``...`` or without a closing bracket, ends before the index that is cut.
+
+    Returns:
+        The indices, and whether the whole of the text was read.
+    """
+    parts = text.strip("[]").partition("%")[0].split(",") if text else []
+    cut = "..." in text or text.startswith("[") != text.endswith("]")
+    if cut:
+        parts.pop()
+    matches = [_PART.fullmatch(part) for part in parts]
     found: list[int] = []
-    for part in text.strip("[]").partition("%")[0].split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
-        if match is not None:
-            first = int(match[1])
-            found += range(first, int(match[2] or first) + 1, int(match[3] or 1))
-    return found
+    for match in filter(None, matches):
+        first = int(match[1])
+        found += range(first, int(match[2] or first) + 1, int(match[3] or 1))
+    return found, not cut and None not in matches
+
+
+def plain_reason(reason: str) -> str:
+    """A reason in small letters without signs: releases spell one with spaces, underscores or capitals."""
+    return re.sub(r"[\W_]", "", reason).lower()

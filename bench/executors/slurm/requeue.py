@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.output import say
+from spectral_bench.bench.slurm_job import own_job
 
 SLACK_S = 90.0
 """Slurm looks at time limits every half minute, and starts the clock before the job."""
 AGAIN_S = 2.0
-
-
-def own_id() -> str:
-    """The id of the job that this process belongs to; empty outside of one."""
-    return os.environ.get("SLURM_JOB_ID", "")
 
 
 def seconds_of(text: str) -> float | None:
@@ -38,7 +33,7 @@ def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) ->
         limit: seconds that were asked for; Slurm may know another limit by now.
     """
     try:
-        told = slurm.ask("squeue", "-h", "-j", own_id(), "-O", "TimeLimit:40,PreemptTime:40").split()
+        told = slurm.ask("squeue", "-h", "-j", own_job(), "-O", "TimeLimit:40,PreemptTime:40").split()
     except (SlurmUnreachable, SlurmRefused):
         told = []
     if len(told) == 2 and told[1] not in ("N/A", "Unknown", "NONE"):
@@ -56,7 +51,7 @@ def requeue(slurm: Slurm, patience: float) -> bool:
     end = time.monotonic() + patience
     while True:
         try:
-            slurm.ask("scontrol", "requeue", own_id())
+            slurm.ask("scontrol", "requeue", own_job())
         except SlurmUnreachable as error:
             if time.monotonic() > end:
                 say(f"not put back into the queue: {error}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.cluster import Cluster
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission, Unit, new_submission
 from spectral_bench.bench.executors.slurm.packing import Array
@@ -29,7 +30,7 @@ class Submitter:
         ledger: where they are kept.
         slurm: who takes them.
         orders: of all runs, by run id.
-        cluster: its name.
+        cluster: the one that they are submitted on.
         positions: run -> its job, for what is in the queue already; grows.
         job_ids: name of a submission -> id, likewise.
         rejected: run -> why it was not submitted.
@@ -38,7 +39,7 @@ class Submitter:
     ledger: Ledger
     slurm: Slurm
     orders: dict[str, Order]
-    cluster: str
+    cluster: Cluster
     positions: dict[str, Position] = field(default_factory=dict)
     job_ids: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Submitter:
             self._reject(array, "rejected", str(error))
             self.ledger.close(submission)
             return None
-        self.ledger.write(submission.model_copy(update={"job_id": job_id, "cluster": cluster or self.cluster}))
+        self.ledger.write(submission.model_copy(update={"job_id": job_id, "cluster": cluster or self.cluster.name}))
         self.job_ids[submission.name] = job_id
         return job_id
 

@@ -23,13 +23,14 @@ from spectral_bench.bench.executors.slurm.board import is_settled, order_path
 from spectral_bench.bench.executors.slurm.commands import Slurm
 from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission, read_submission, write_trace
 from spectral_bench.bench.executors.slurm.limits import Limits
-from spectral_bench.bench.executors.slurm.requeue import own_id, ran_out_of_time, requeue
+from spectral_bench.bench.executors.slurm.requeue import ran_out_of_time, requeue
 from spectral_bench.bench.executors.slurm.verdict import NOT_SEEN
 from spectral_bench.bench.failure import failure_file, log_of, now, record_failure
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.output import say
 from spectral_bench.bench.outstanding import read_order, settled
 from spectral_bench.bench.progress import tail
+from spectral_bench.bench.slurm_job import own_job
 from spectral_bench.bench.stopping import StopFlag, stop_on_signals
 from spectral_bench.bench.worker import ExitCode
 from spectral_bench.bench.worker import main as work
@@ -40,6 +41,8 @@ from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
 
 LOOK_S = 2.0
+LAG_S = 5.0
+"""Slurm signals the processes of a job one after the other: a worker may have left before this one is told."""
 NOWHERE = (
     "no progress in {count} time limits of {minutes} min in a row; ask for more with --time, or save more often with "
     "--checkpoint-every"
@@ -96,7 +99,7 @@ class _Task:
         """Carry out the runs; see ``main``."""
         left = list(self._submission.units[self._index].entries)
         where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
-        say(f"job {own_id()}, {where}")
+        say(f"job {own_job()}, {where}")
         exits: dict[str, Exit] = {}
         at_work: Entry | None = None
         with stop_on_signals(self._stop, insist=False):
@@ -105,7 +108,7 @@ class _Task:
                 entry = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
                 how = self._settled(entry) or self._do(entry)
                 say(f"{entry.run_id}: {how}")
-                if how == "interrupted" and self._stop():
+                if how == "interrupted" and self._is_told_too():
                     at_work = entry
                     break
                 left.remove(entry)
@@ -115,6 +118,13 @@ class _Task:
         if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
             return ExitCode.INTERRUPTED
         return ExitCode.DONE if all(how in SUCCESSES for how in exits.values()) else ExitCode.FAILED
+
+    def _is_told_too(self) -> bool:
+        """Whether the run at work was interrupted with this job, and not alone."""
+        end = time.monotonic() + LAG_S
+        while not self._stop() and time.monotonic() < end:
+            time.sleep(0.02)
+        return self._stop()
 
     def _settled(self, entry: Entry) -> Exit | None:
         """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""
@@ -127,7 +137,7 @@ class _Task:
     def _do(self, entry: Entry) -> Exit:
         folder = self._ledger.of(self._submission.name)
         failure_file(order_path(entry, self._store)).unlink(missing_ok=True)  # of an earlier attempt
-        write_trace(folder, self._index, host=socket.gethostname(), job=own_id(), run_id=entry.run_id)
+        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=entry.run_id)
         job = Job(entry.run_id, order_path(entry, self._store))
         how = self._local.run([job], lambda event: self._heed(entry))[entry.run_id]
         if how == "interrupted" and self._is_cancelled(entry):

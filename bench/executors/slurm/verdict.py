@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_bench.bench.executors.slurm.queue import Element
+from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
 from spectral_bench.bench.progress import tail
 from spectral_bench.bench.worker import ExitCode
 from spectral_bench.results.record import Failure
@@ -18,6 +18,7 @@ NOT_FOUND = (126, 127)
 """Exit codes of a shell that could not start a program."""
 _NO_PROGRAM = "execve()"
 """What srun says of a program that it could not start; it leaves with 2 then."""
+_NEVER = plain_reason("DependencyNeverSatisfied")
 NOT_SEEN = "this node does not see the store"
 """What a task says that does not find its submission."""
 
@@ -80,7 +81,7 @@ def _why(job: Job, said: str, name: str) -> tuple[str, str]:
         return "node_failure", f"{name} lost its node, and Slurm did not start it again; bench retry does"
     if state == "PREEMPTED":
         return "preempted", f"{name} was preempted, and Slurm did not start it again; bench retry does"
-    if state == "CANCELLED" or element.reason == "DependencyNeverSatisfied":
+    if state == "CANCELLED" or plain_reason(element.reason) == _NEVER:
         if job.lacking:
             return "dependency", f"{name} needs {', '.join(job.lacking)}, which did not succeed"
         return "cancelled", f"{name} was cancelled outside of bench"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.slurm.board import look
+from spectral_bench.bench.executors.slurm.board import Board, Place, look
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.held import release_held
 from spectral_bench.bench.executors.slurm.ledger import Ledger
@@ -114,9 +114,9 @@ class _Watch:
         board = look(self._ledger, self._slurm)
         settle(board)
         release_held(board, self._slurm, self._released)
-        self._complain(board.known.silent or board.known.forgetful)
         self._look_at_store()
         places = board.newest()
+        self._complain(board, places)
         lost = []
         for job in self.left:
             place = places.get(job.run_id)
@@ -151,8 +151,15 @@ class _Watch:
         self.exits[job.run_id] = how
         self._tell(Event("finished", job.run_id, how))
 
-    def _complain(self, why: str) -> None:
-        """Say once that Slurm does not answer, which says nothing about any run."""
+    def _complain(self, board: Board, places: Mapping[str, Place]) -> None:
+        """Say once that Slurm does not answer, or not about some runs, which says nothing about any of them."""
+        asked = (places[job.run_id] for job in self.left if job.run_id in places)
+        unseen = (board.why_unknown(place.submission) for place in asked if place.stand == "unknown")
+        if why := board.known.silent or board.known.forgetful:
+            message = f"Slurm does not answer, the runs go on: {why}"
+        else:
+            why = next(unseen, "")
+            message = f"waiting for a run of which Slurm says nothing here: {why}"
         if why and why != self._silent:
-            self._tell(Event("stopping", message=f"Slurm does not answer, the runs go on: {why}"))
+            self._tell(Event("stopping", message=message))
         self._silent = why

@@ -87,6 +87,25 @@ def test_a_day_with_slurm(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Benc
     assert bench("cancel", "--all", "--out", lab.out).out == "no run waits or is at work\n"
 
 
+def test_settings_of_a_profile_are_named(
+    bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would outrank the grid, and jobs could not be found again; who relies on them has to say so."""
+    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "5")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    result = launch()
+    assert result.code == 0
+    warnings = [
+        "warning: SBATCH_ACCOUNT, SBATCH_TIMELIMIT: jobs get what the command line and the grid say, and nothing of "
+        "the environment; use options such as --partition, or --sbatch KEY=VALUE"
+    ]
+    assert result.errors == warnings
+    for job in slurm.jobs:
+        job.state, job.code = "FAILED", "9:0"
+    assert bench("retry", "--out", lab.out).errors == warnings
+
+
 def test_a_silent_controller_is_unknown(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
     launch()
     slurm.silent = True

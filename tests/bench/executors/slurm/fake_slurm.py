@@ -10,6 +10,7 @@ from pathlib import Path
 from spectral_bench.bench.executors.slurm.commands import Answer
 
 NODES = "debug*|4|8000|(null)\nlow|4|8000|(null)\ngpu|8|16000|gpu:a100:2(S:0-1)\n"
+HIDDEN = "quiet|4|8000|(null)\n"
 
 
 @dataclass
@@ -38,6 +39,11 @@ class FakeSlurm:
     forgetful: bool = False
     accounting: str = "accounting_storage/slurmdbd"
     limits: str = "4:00:00 N/A"
+    private: bool = False
+    cluster: str = "fake"
+    host: str = "head1"
+    longest: int = 1001
+    scheduler: str = "bf_interval=2"
     next_id: int = 100
 
     def __call__(self, command: Sequence[str], /) -> Answer:
@@ -64,7 +70,10 @@ class FakeSlurm:
     def squeue(self, given: Sequence[str]) -> Answer:
         if "-O" in given:
             return Answer(0, self.limits)
-        live = [job for job in self.jobs if job.state in ("PENDING", "RUNNING", "COMPLETING")]
+        if self.private:
+            return Answer(0)
+        names = next(one.removeprefix("--name=") for one in given if one.startswith("--name=")).split(",")
+        live = [job for job in self.jobs if job.name in names and job.state in ("PENDING", "RUNNING", "COMPLETING")]
         rows = (f"{one.job_id}|{one.index}|{one.name}|{one.state}|{one.reason}|{one.nodes}\n" for one in live)
         return Answer(0, "".join(rows))
 
@@ -73,7 +82,9 @@ class FakeSlurm:
             return Answer(1, "", "sacct: error: slurm_persist_conn_open: Connection refused\n")
         if self.accounting == "accounting_storage/none":
             return Answer(1, "", "Slurm accounting storage is disabled\n")
-        rows = []
+        if self.private:
+            return Answer(0)
+        rows: list[str] = []
         for job in self.jobs:
             name = f"{job.job_id}_{job.index}"
             rows.append(f"{name}|{job.name}|{job.state}|{job.code}|{job.nodes or 'None assigned'}|{job.reason}\n")
@@ -83,11 +94,18 @@ class FakeSlurm:
     def scontrol(self, given: Sequence[str]) -> Answer:
         if given[0] in ("requeue", "release"):
             return Answer(0)
-        text = f"AccountingStorageType   = {self.accounting}\nClusterName             = fake\nMaxArraySize = 1001\n"
-        return Answer(0, "Configuration data as of now\n" + text)
+        told = {
+            "AccountingStorageType": self.accounting,
+            "ClusterName": self.cluster,
+            "MaxArraySize": self.longest,
+            "SchedulerParameters": self.scheduler,
+            "SlurmctldHost[0]": self.host,
+        }
+        lines = (f"{name:<24}= {value}\n" for name, value in told.items())
+        return Answer(0, "Configuration data as of now\n" + "".join(lines))
 
     def sinfo(self, given: Sequence[str]) -> Answer:
-        return Answer(0, NODES)
+        return Answer(0, NODES + (HIDDEN if "-a" in given else ""))
 
     def scancel(self, given: Sequence[str]) -> Answer:
         for job in self.jobs:

@@ -49,11 +49,11 @@ class Cluster(SlurmLab):
             f'exec {shlex.quote(sys.executable)} {Path(__file__).with_name("fake_task.py")} "$@"\n'
         )
         python.chmod(0o755)
-        self._python = str(python)
+        self.python = str(python)
         self.configure()
 
     def configure(self, **settings: Any) -> None:
-        self.block = ExecutorBlock(**{"python": self._python, "time": "20m", "mem": "300M", "cpus": 1} | settings)
+        self.block = ExecutorBlock(**{"python": self.python, "time": "20m", "mem": "300M", "cpus": 1} | settings)
 
     def wait(self, *jobs: Job) -> dict[str, Exit]:
         return self.executor(wait=True).run(jobs, self.events.append)

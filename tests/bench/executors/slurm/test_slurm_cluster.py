@@ -62,6 +62,24 @@ def test_a_signal_before_the_limit_and_the_next_turn(cluster: Cluster) -> None:
     assert record.status == "done"
 
 
+def test_the_last_job_of_an_array_goes_back_into_the_queue_alone(cluster: Cluster) -> None:
+    """It bears the array's own id, by which Slurm 22.05.8 would put its neighbours back too."""
+    jobs = [cluster.job(seed, stage="fit", act="patient") for seed in range(3)]
+    cluster.launch(*jobs)
+    places = [cluster.until_at_work(job) for job in jobs]
+    array = places[0].job.partition("_")[0]
+
+    def told(field: str) -> dict[str, str]:
+        """What squeue says of each job of the array."""
+        lines = cluster.slurm.ask("squeue", "-h", "-r", "-j", array, "-O", f"ArrayTaskID:20,{field}:20").splitlines()
+        return {f"{array}_{index}": value for index, value in map(str.split, lines)}
+
+    (last,) = (name for name, job_id in told("JobID").items() if job_id == array)
+    command("scancel", "--signal=USR2", last)
+    cluster.until(lambda: told("RestartCnt")[last] != "0")
+    assert told("RestartCnt") == {place.job: "1" if place.job == last else "0" for place in places}
+
+
 def test_a_job_of_a_preemptible_partition_makes_way(cluster: Cluster) -> None:
     if "low" not in partitions():
         pytest.skip("this cluster has no preemptible partition low")

@@ -15,7 +15,8 @@ from spectral_bench.bench.executors.slurm.commands import (
     SlurmUnreachable,
     run_command,
 )
-from spectral_bench.bench.executors.slurm.queue import Element, ask, indices, read_accounts, read_queue
+from spectral_bench.bench.executors.slurm.held import HELD
+from spectral_bench.bench.executors.slurm.queue import Element, ask, indices, plain_reason, read_accounts, read_queue
 
 QUEUE = """\
 55|1|bench-a|PENDING|JobArrayTaskLimit|
@@ -35,14 +36,18 @@ ACCOUNTS = """\
 
 
 def test_the_queue() -> None:
-    found = dict(read_queue(QUEUE))
+    told = read_queue(QUEUE)
+    found = told.elements
+    assert told.unread == ()
     assert set(found) == {("bench-a", 0), ("bench-a", 1)}
     assert found["bench-a", 1] == Element("55", "PENDING", live=True, reason="JobArrayTaskLimit")
     assert found["bench-a", 0].nodes == "cpu1"
 
 
 def test_the_accounts() -> None:
-    found = dict(read_accounts(ACCOUNTS))
+    told = read_accounts(ACCOUNTS)
+    found = told.elements
+    assert told.unread == ()
     assert set(found) == {("bench-a", index) for index in (0, 1, 2, 3, 4, 5, 7)}
     assert found["bench-a", 0] == Element("55", "COMPLETED", nodes="cpu1")
     assert found["bench-a", 1] == Element("55", "CANCELLED", by_user=True)
@@ -54,26 +59,137 @@ def test_the_accounts() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", []), ("4", [4]), ("[1-3,7%2]", [1, 2, 3, 7]), ("[0-6:3]", [0, 3, 6]), ("[12]", [12]), ("x", [])],
+    [
+        ("", []),
+        ("4", [4]),
+        ("[1-3,7%2]", [1, 2, 3, 7]),
+        ("[0-6:3]", [0, 3, 6]),
+        ("[0-22:2%3]", list(range(0, 24, 2))),
+        ("0-6:3,9", [0, 3, 6, 9]),
+        ("[12]", [12]),
+    ],
 )
 def test_indices(text: str, expected: list[int]) -> None:
-    assert indices(text) == expected
+    assert indices(text) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[0,2,4-6,42...]", [0, 2, 4, 5, 6]),
+        ("0,2,4...", [0, 2]),
+        ("[0,2,16", [0, 2]),
+        ("[0-20...]", []),
+        ("[1,x,3]", [1, 3]),
+        ("x", []),
+    ],
+)
+def test_a_list_that_is_cut_off_ends_before_the_index_that_is_cut(text: str, expected: list[int]) -> None:
+    """As sacct and squeue print them without SLURM_BITSTR_LEN=0: ``42...`` may be the beginning of 427."""
+    assert indices(text) == (expected, False)
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))
 def test_indices_of_any_list(wanted: set[int]) -> None:
-    assert indices("[" + ",".join(map(str, sorted(wanted))) + "%5]") == sorted(wanted)
+    assert indices("[" + ",".join(map(str, sorted(wanted))) + "%5]") == (sorted(wanted), True)
+
+
+CUT = (
+    "55_[0,2,4-6,8-10,12-14,16-18,20-22,24-26,28-30,32,34,36,38,40,42...]|bench-a|CANCELLED by 0|0:0|None assigned|None"
+)
+STEPS = "55_[0-6:2%3]|bench-a|CANCELLED by 0|0:0|None assigned|None"
+
+
+def answering(**texts: str) -> Slurm:
+    """A Slurm whose commands print such texts."""
+    return Slurm(lambda command: Answer(0, texts.get(command[0], "")))
+
+
+def test_a_list_that_sacct_cuts_off_leaves_the_rest_unknown() -> None:
+    known = ask(answering(sacct=CUT), {"bench-a": "55"})
+    listed = {index for _, index in known.elements}
+    assert {0, 2, 5, 40} <= listed
+    assert not {42, 44} & listed  # the one before the dots may be half a number
+    assert known.forgetful.startswith(
+        "sacct: this line cannot be read to its end, so that jobs may be missing: 55_[0,2,"
+    )
+
+
+def test_a_list_with_steps() -> None:
+    known = ask(answering(sacct=STEPS), {"bench-a": "55"})
+    assert {index for _, index in known.elements} == {0, 2, 4, 6}
+    assert known.forgetful == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("sacct", "55_7|bench-a|TIMEOUT"),
+        ("sacct", "fifty|bench-a|TIMEOUT|0:0|cpu1|None"),
+        ("sacct", "55_7|bench-a|TIMEOUT|zero|cpu1|None"),
+        ("squeue", "55|7|bench-a"),
+        ("squeue", "55|[0,2,4...]|bench-a|PENDING|None|"),
+        ("squeue", "slurm says hello"),
+    ],
+)
+def test_no_line_is_passed_over_in_silence(command: str, line: str) -> None:
+    known = ask(answering(**{command: line + "\n"}), {"bench-a": "55"})
+    assert line in (known.forgetful if command == "sacct" else known.silent)
+
+
+def test_names_of_others_may_hold_the_sign_that_divides() -> None:
+    known = ask(
+        answering(sacct="55_0|a|b|FAILED|1:0|cpu1|None\n55_1|bench-a|FAILED|1:0|cpu1|None\n"), {"bench-a": "55"}
+    )
+    assert (set(known.elements), known.forgetful) == ({("bench-a", 1)}, "")
+
+
+def test_jobs_are_asked_for_by_their_names() -> None:
+    """Asked for those of a user whom the machine does not know, squeue answers with none of them and exit code 0."""
+    fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")])
+    assert ask(Slurm(fake), {"bench-a": "7", "bench-b": None}).elements["bench-a", 0].live
+    (queue,) = fake.asked("squeue")
+    assert "--name=bench-a,bench-b" in queue
+    assert "-u" not in queue
+    by_name = fake.asked("sacct")[-1]
+    assert {"-a", "--name=bench-b"} <= set(by_name)  # without -a sacct shows one's own alone
+
+
+def test_no_command_line_grows_without_end() -> None:
+    fake = FakeSlurm()
+    ask(Slurm(fake), {f"bench-{number}": None if number % 2 else str(number) for number in range(900)})
+    assert [len(call[4].split(",")) for call in fake.asked("squeue")] == [200, 200, 200, 200, 100]
+    assert max(len(one.split(",")) for call in fake.commands for one in call) <= 200
+
+
+@pytest.mark.parametrize(
+    "text", ["launch failed requeued held", "launch_failed_requeued_held", "Launch-Failed RequeuedHeld"]
+)
+def test_reasons_are_one_however_releases_spell_them(text: str) -> None:
+    assert plain_reason(text) == HELD
+
+
+def test_a_cluster_is_headed_by_its_name_where_one_is_named() -> None:
+    known = ask(answering(squeue="CLUSTER: west\n55|1|bench-a|RUNNING|None|n1\n"), {"bench-a": "55"})
+    assert set(known.elements) == {("bench-a", 1)}
+
+
+def test_a_machine_without_slurm_is_no_traceback() -> None:
+    def missing(command: tuple[str, ...]) -> Answer:
+        raise FileNotFoundError(command[0])
+
+    assert "no squeue on the path" in ask(Slurm(missing), {"bench-a": "7"}).silent
 
 
 def test_the_queue_outweighs_the_accounts() -> None:
     """A job that lost its node reads NODE_FAIL in the accounts while it waits again in the queue."""
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="NODE_FAIL")])
-    assert not ask(Slurm(fake), {"bench-a": "7"}, {"me"}).elements["bench-a", 0].live
+    assert not ask(Slurm(fake), {"bench-a": "7"}).elements["bench-a", 0].live
 
     def requeued(command: tuple[str, ...]) -> Answer:
         return Answer(0, "7|0|bench-a|PENDING|BeginTime|\n") if command[0] == "squeue" else fake(command)
 
-    assert ask(Slurm(requeued), {"bench-a": "7"}, {"me"}).elements["bench-a", 0].live
+    assert ask(Slurm(requeued), {"bench-a": "7"}).elements["bench-a", 0].live
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
@@ -81,36 +197,36 @@ def test_a_job_that_a_controller_lost_is_not_waited_for(state: str) -> None:
     """The accounts go on to say that it waits, the queue does not know it."""
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state=state)])
     fake.squeue = lambda given: Answer(0, "")  # type: ignore[assignment, method-assign]
-    assert ask(Slurm(fake), {"bench-a": "7"}, {"me"}).elements == {}
+    assert ask(Slurm(fake), {"bench-a": "7"}).elements == {}
 
 
 def test_a_fresh_cluster_that_gives_an_id_again() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-other", "", state="COMPLETED"), FakeJob("7", 1, "bench-a", "")])
     fake.jobs[1].job_id = "8"
-    known = ask(Slurm(fake), {"bench-a": "7"}, {"me"})
+    known = ask(Slurm(fake), {"bench-a": "7"})
     assert known.elements == {}
     assert not known.silent
 
 
 def test_an_id_that_nobody_learnt_is_found_by_name() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="COMPLETED")])
-    assert ask(Slurm(fake), {"bench-a": None}, {"me"}).elements["bench-a", 0].job_id == "7"
+    assert ask(Slurm(fake), {"bench-a": None}).elements["bench-a", 0].job_id == "7"
     assert any("--name=bench-a" in call for call in fake.asked("sacct"))
 
 
 def test_who_does_not_answer_is_not_taken_for_one_who_knows_nothing() -> None:
     fake = FakeSlurm(silent=True)
-    known = ask(Slurm(fake), {"bench-a": "7"}, {"me"})
+    known = ask(Slurm(fake), {"bench-a": "7"})
     assert "not reachable" in known.silent
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")], forgetful=True)
-    known = ask(Slurm(fake), {"bench-a": "7"}, {"me"})
+    known = ask(Slurm(fake), {"bench-a": "7"})
     assert known.elements["bench-a", 0].live
     assert known.forgetful
 
 
 def test_nothing_to_ask_about() -> None:
     fake = FakeSlurm()
-    ask(Slurm(fake), {}, ())
+    ask(Slurm(fake), {})
     assert fake.commands == []
 
 

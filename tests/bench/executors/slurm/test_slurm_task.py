@@ -16,7 +16,7 @@ from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.slurm import task
-from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.commands import Answer, Slurm
 from spectral_bench.bench.executors.slurm.limits import Limits, mark_of
 from spectral_bench.bench.executors.slurm.requeue import ran_out_of_time, requeue, seconds_of
 from spectral_bench.bench.grid.executor import ExecutorBlock
@@ -112,7 +112,35 @@ def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monk
     assert (lab.store.run_folder(jobs[0].run_id) / "checkpoint.pt").exists()
 
 
-def test_a_run_that_somebody_stops_alone_has_not_failed(lab: SlurmLab) -> None:
+def test_a_worker_that_slurm_signals_before_its_job(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm signals one process after the other: the job is told after its worker has left, and goes back too."""
+    job = lab.job(0, stage="fit", act="patient")
+    lab.launch(job)
+    put_back: list[float] = []
+    monkeypatch.setattr(task, "requeue", lambda slurm, patience: put_back.append(patience))
+
+    def signal_both() -> None:
+        while not (lab.store.run_folder(job.run_id) / "was-fit").exists():
+            time.sleep(0.01)
+        os.kill(lab.store.owner(job.run_id)["pid"], signal.SIGUSR2)
+        while lab.store.is_claimed(job.run_id):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # for a job that listens no more
+    other = threading.Thread(target=signal_both, daemon=True)
+    other.start()
+    try:
+        assert carry_out(lab) == ExitCode.INTERRUPTED
+        other.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert len(put_back) == 1
+
+
+def test_a_run_that_somebody_stops_alone_has_not_failed(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LAG_S", 0.1)
     jobs = [lab.job(0, stage="fit", act="patient"), lab.job(1)]
     lab.launch(*jobs)
 
@@ -186,13 +214,25 @@ class TestTime:
         slurm = Slurm(FakeSlurm(limits=limits))
         assert ran_out_of_time(slurm, elapsed, delay=90, limit=3600) is expected
 
+    def test_the_limit_that_counts_is_that_of_this_very_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Asked about the array, squeue tells the limit of each of its jobs."""
+        monkeypatch.setenv("SLURM_JOB_ID", "77")
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "5")
+
+        def squeue(command: tuple[str, ...]) -> Answer:
+            return Answer(0, "1:00 N/A\n" if command[command.index("-j") + 1] == "77_5" else "4:00:00 N/A\n" * 3)
+
+        assert ran_out_of_time(Slurm(squeue), elapsed=30, delay=10, limit=14400)
+
     @pytest.mark.parametrize(("elapsed", "expected"), [(3600 - 95, True), (60, False)])
     def test_without_an_answer_the_limit_that_was_asked_for_counts(self, elapsed: float, expected: bool) -> None:
         assert ran_out_of_time(Slurm(FakeSlurm(silent=True)), elapsed, delay=90, limit=3600) is expected
 
     def test_back_into_the_queue(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SLURM_JOB_ID", "77")
+        for name, value in {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "5"}.items():
+            monkeypatch.setenv(name, value)
         fake = FakeSlurm()
         assert requeue(Slurm(fake), patience=0)
-        assert fake.commands == [("scontrol", "requeue", "77")]
+        assert fake.commands == [("scontrol", "requeue", "77_5")]  # 77 alone would be all jobs of the array
         assert not requeue(Slurm(FakeSlurm(silent=True)), patience=-1)

@@ -36,6 +36,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("CANCELLED", {}, "cancelled", "outside of bench"),
     ("CANCELLED", {"cancelled": True}, "cancelled", "by bench cancel"),
     ("CANCELLED", {"lacking": ["a", "b"]}, "dependency", "needs a, b, which did not succeed"),
+    ("PENDING", {"reason": "dependency_never_satisfied", "lacking": ["a"]}, "dependency", "needs a"),
     ("FAILED", {"exit_code": 3}, "killed", "ended (failed) with exit code 3 without a record"),
     ("FAILED", {"signal": 11}, "killed", "by signal 11 without a record"),
     ("COMPLETED", {}, "killed", "ended (completed) with exit code 0 without a record"),

@@ -100,14 +100,30 @@ def test_ctrl_c_stops_the_waiting_only(lab: SlurmLab) -> None:
     assert lab.fake.jobs[0].state == "PENDING"
 
 
-def test_a_job_that_slurm_holds_for_its_own_fault_is_released_a_few_times(lab: SlurmLab) -> None:
+@pytest.mark.parametrize("reason", ["launch failed requeued held", "launch_failed_requeued_held"])
+def test_a_job_that_slurm_holds_for_its_own_fault_is_released_a_few_times(lab: SlurmLab, reason: str) -> None:
     job = lab.job(0)
 
     def hold() -> None:
-        lab.fake.jobs[0].reason = "launch failed requeued held"
+        lab.fake.jobs[0].reason = reason
 
     assert wait(lab, [job], hold, *[lambda: None] * 6, lambda: lab.work(job)) == ["done"]
     assert lab.fake.asked("scontrol").count(("scontrol", "release", "100_0")) == 3
+
+
+def test_a_run_of_which_slurm_says_nothing_here_is_waited_for_and_told_once(lab: SlurmLab) -> None:
+    """Another user's: it is neither given up nor submitted again."""
+    job = lab.job(0)
+
+    def elsewhere() -> None:
+        (submission,) = lab.ledger.open()
+        lab.ledger.write(submission.model_copy(update={"user": "ana", "uid": os.getuid() + 1}))
+        lab.fake.private = True
+
+    assert wait(lab, [job], elsewhere, *[lambda: None] * 6, lambda: lab.work(job)) == ["done"]
+    (message,) = [event.message for event in lab.events if event.kind == "stopping"]
+    assert message.startswith("waiting for a run of which Slurm says nothing here: it was submitted by ana")
+    assert len(lab.fake.submitted()) == 1
 
 
 def test_a_run_at_work_is_told(lab: SlurmLab) -> None:
