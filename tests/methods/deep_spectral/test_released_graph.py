@@ -166,3 +166,14 @@ def test_a_batch_without_antialiased_pixels_is_refused() -> None:
     batch = replace(image(), antialiased=None)
     with pytest.raises(ConfigError, match="the batch has none"):
         Decomposer(DeepSpectralParams(published=True), Standardiser.nothing()).affinity(batch)
+
+
+def test_the_script_that_measures_it_finds_the_same() -> None:
+    from benchmark_scripts import load_script
+
+    script = load_script("exactness_deep_spectral")
+    single, double, smooth, default = script.angles(image(), script.of_scipy)
+    assert double < 1e-3
+    assert single < 0.1
+    assert smooth > 2
+    assert default > 20
