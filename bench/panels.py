@@ -27,6 +27,7 @@ from spectral_bench.common.errors import StoreError
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import apply_crop
 from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.contingency import ContingencyBuilder
 from spectral_bench.results.panels import FUNCTIONS, Panel, scaled, write_panel
 
@@ -123,7 +124,8 @@ class _Maker:
     def _items(self, fit: FitRecord, view: View, image_ids: tuple[str, ...]) -> list[ViewItem]:
         spec = fit.spec
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
-        key = (spec.backbone.model_dump_json(), view.view_id, rounded, image_ids)
+        antialias = looks_at_antialiased(spec.method, spec.params)
+        key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
         if self._look is None or self._look[0] != key:
             features = fresh_features(
                 view,
@@ -133,6 +135,7 @@ class _Maker:
                 folder=self._store.path / "features",
                 device=self._device,
                 workers=0,
+                antialias=antialias,
             )
             items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
             self._look = (key, items)

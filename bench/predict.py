@@ -21,6 +21,7 @@ from spectral_bench.bench.run.stored import load_fit
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.datasets.reading import image_header, read_image
+from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.specification import View
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def predict(
         folder=store.path / "features",
         device=chosen,
         workers=2,
+        antialias=looks_at_antialiased(spec.method, spec.params),
     )
     method = load_fit(store, run_id, chosen)
     written: list[Path] = []

@@ -20,6 +20,13 @@ class Crop:
     width: int
     flip: bool = False
 
+    @property
+    def inside(self) -> bool:
+        """Whether the box lies inside of the resized image, so that nothing is padded."""
+        rows, columns = self.resized
+        down, across = self.top + self.height <= rows, self.left + self.width <= columns
+        return min(self.top, self.left) >= 0 and down and across
+
     @classmethod
     def whole(cls, height: int, width: int) -> Crop:
         """The whole of an image of this size after resizing."""

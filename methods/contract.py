@@ -172,7 +172,11 @@ def node_order(subject: Subject) -> None:
     if not isinstance(method, Spectral) or getattr(method, "per_image", False):
         return
     turned = PatchBatch(
-        tuple(level.flip(1, 2) for level in batch.features), batch.pixels.flip(1, 2), batch.image_ids, batch.crops
+        tuple(level.flip(1, 2) for level in batch.features),
+        batch.pixels.flip(1, 2),
+        batch.image_ids,
+        batch.crops,
+        batch.of_antialiased(lambda pixels: pixels.flip(1, 2)),
     )
     gap = float((method.kernel(turned).dense() - method.kernel(batch).dense().flip(0, 1)).abs().max())
     _demand(gap <= 1e-4, f"the kernel of an image turned by 180 degrees differs by {gap:.2g}: it leans on node order")

@@ -140,17 +140,20 @@ def by_chunks(
 def plain(batch: PatchBatch) -> PatchBatch:
     """The batch in float32 and without gradients, whatever its caller computed it in."""
     features = tuple(level.detach().float() for level in batch.features)
-    return PatchBatch(features, batch.pixels.detach().float(), batch.image_ids, batch.crops)
+    antialiased = batch.of_antialiased(lambda pixels: pixels.detach().float())
+    return PatchBatch(features, batch.pixels.detach().float(), batch.image_ids, batch.crops, antialiased)
 
 
 def one_by_one(batch: PatchBatch) -> list[PatchBatch]:
     """The images of a batch as batches of one: what is computed of them does not depend on what else is predicted."""
+    parts = [slice(index, index + 1) for index in range(len(batch))]
     return [
         PatchBatch(
-            tuple(level[index : index + 1] for level in batch.features),
-            batch.pixels[index : index + 1],
-            batch.image_ids[index : index + 1],
-            batch.crops[index : index + 1],
+            tuple(level[part] for level in batch.features),
+            batch.pixels[part],
+            batch.image_ids[part],
+            batch.crops[part],
+            None if batch.antialiased is None else batch.antialiased[part],
         )
-        for index in range(len(batch))
+        for part in parts
     ]

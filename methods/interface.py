@@ -27,12 +27,15 @@ class PatchBatch:
         pixels: (B, h, w, 3) float32, the image bilinearly down-sampled to the patch grid, RGB in [0, 1].
         image_ids: B names.
         crops: B crops: which part of its image each entry shows.
+        antialiased: as ``pixels``, but shrunk with antialiasing and in 8 bits, as image libraries do; None unless the
+            method's ``Params.antialiased_pixels`` asks for them.
     """
 
     features: tuple[Tensor, ...]
     pixels: Tensor
     image_ids: tuple[str, ...]
     crops: tuple[Crop, ...]
+    antialiased: Tensor | None = None
 
     def __len__(self) -> int:
         """The number B of images."""
@@ -46,7 +49,12 @@ class PatchBatch:
     def to(self, device: torch.device | str) -> PatchBatch:
         """The same batch on another device."""
         features = tuple(level.to(device) for level in self.features)
-        return PatchBatch(features, self.pixels.to(device), self.image_ids, self.crops)
+        antialiased = self.of_antialiased(lambda pixels: pixels.to(device))
+        return PatchBatch(features, self.pixels.to(device), self.image_ids, self.crops, antialiased)
+
+    def of_antialiased(self, function: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """``function`` of the antialiased pixels, or None where there are none."""
+        return None if self.antialiased is None else function(self.antialiased)
 
 
 @dataclass(frozen=True)

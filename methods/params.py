@@ -22,6 +22,11 @@ class Params(BaseModel):
                 raise ValueError(f'parameter "{name}" is a number or a name, not {str(value).lower()}')
         return values
 
+    @property
+    def antialiased_pixels(self) -> bool:
+        """Whether the method looks at ``PatchBatch.antialiased``, which is made only for those that do."""
+        return False
+
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """Parameters that training data of this size cannot do with: name -> what is expected of its value.
 

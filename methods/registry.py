@@ -186,6 +186,11 @@ def complete_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("; ".join(problems)) from error
 
 
+def looks_at_antialiased(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether a method with these complete parameters looks at ``PatchBatch.antialiased``."""
+    return bool(getattr(params_model(name).model_validate(dict(params)), "antialiased_pixels", False))
+
+
 def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The complete parameters of the fit that a method with ``fit_from`` starts from.
 

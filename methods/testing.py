@@ -33,7 +33,7 @@ class MemorySource:
 
     Args:
         features: one (M, h, w, C_l) float32 tensor a level, from low to high.
-        pixels: (M, h, w, 3) float32 RGB in [0, 1]; None: grey.
+        pixels: (M, h, w, 3) float32 RGB in [0, 1], with and without antialiasing; None: grey.
         seed: of the order of batches and of subsamples.
     """
 
@@ -71,7 +71,8 @@ class MemorySource:
         height, width = self.pixels.shape[1:3]
         ids = tuple(self.image_ids[index] for index in indices)
         crops = (Crop.whole(16 * height, 16 * width),) * len(ids)
-        return PatchBatch(tuple(level[chosen] for level in self.features), self.pixels[chosen], ids, crops)
+        pixels = self.pixels[chosen]
+        return PatchBatch(tuple(level[chosen] for level in self.features), pixels, ids, crops, pixels)
 
     def batches(self, epoch: int, size: int, start: int = 0) -> Iterator[PatchBatch]:
         """The shuffled batches of an epoch from batch ``start`` on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
@@ -22,7 +23,7 @@ LABELS_SYMBOL = "†"
 Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
 """Names the modules whose code has changed since a fit and its evaluations were recorded."""
 
-MATCHINGS: tuple[Matching, ...] = ("majority", "iou", "hungarian", "hungarian_iou")
+MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from spectral_bench.reports.cells import label_marks, setting_cell, stale_marks
 from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.table import Cell, Column, NoteBook
+from spectral_bench.results.matching import is_one_to_one
 from spectral_bench.results.specification import Matching, Protocol
 
 MATCHING_WORDS: dict[Matching, str] = {
@@ -14,6 +17,8 @@ MATCHING_WORDS: dict[Matching, str] = {
     "iou": "IoU, many-to-one",
     "hungarian": "Hungarian on counts, one-to-one",
     "hungarian_iou": "Hungarian on IoU, one-to-one",
+    "hungarian_present": "Hungarian on counts, one-to-one, without absent classes",
+    "hungarian_iou_present": "Hungarian on IoU, one-to-one, without absent classes",
 }
 
 SETTING_COLUMNS = (
@@ -35,7 +40,8 @@ SETTING_COLUMNS = (
 
 def setting_cells(entry: Entry, notes: NoteBook) -> dict[str, Cell]:
     """The cells of ``SETTING_COLUMNS``. What only a finished evaluation knows is None in a row without one."""
-    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *_surplus_marks(entry, notes))
+    matched = (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
+    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *matched)
     texts = {
         "grid": entry.grid,
         "configuration": entry.row.title,
@@ -74,11 +80,27 @@ def _classes(entry: Entry) -> str | None:
 def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     """A mark where a one-to-one matching leaves clusters or classes over."""
     table = entry.class_table
-    if table is None or not entry.protocol.scoring.matching.startswith("hungarian"):
+    if table is None or not is_one_to_one(entry.protocol.scoring.matching):
         return ()
     counts = {result.evaluation.n_clusters for result in entry.done if result.evaluation is not None}
     if counts == {len(table.classes)}:
         return ()
     clusters = " or ".join(map(str, sorted(counts)))
     text = f"One-to-one matching of {clusters} clusters to {len(table.classes)} classes leaves some of them unmatched."
+    return (notes.mark(text),)
+
+
+def _absent_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """A mark where a one-to-one matching counts classes that do not occur in the labels."""
+    if entry.protocol.scoring.matching not in ("hungarian", "hungarian_iou"):
+        return ()
+    counted: dict[str, None] = {}
+    for result in entry.done:
+        if result.scores is not None:
+            absent = (result.scores.iou == 0) & np.isnan(result.scores.class_accuracy)
+            counted |= dict.fromkeys(np.array(result.scores.classes)[absent].tolist())
+    if not counted:
+        return ()
+    names = " or ".join(counted)
+    text = f"No pixel is labelled {names}: predicted by a left-over cluster, such a class counts with an IoU of 0."
     return (notes.mark(text),)

@@ -1,12 +1,13 @@
 """Matchings: which class each cluster stands for, decided from counts of pixels.
 
-All take an integer matrix of clusters x classes and give a class index a cluster, or -1 for none: a cluster without
-evidence for a class predicts no class, which counts as a miss.
+All take an integer matrix of clusters x classes and give a class index a cluster, or -1 for none: a cluster without a
+class predicts none, which counts as a miss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,11 @@ def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
 
     ``majority``: the class that most of the cluster's pixels have. ``iou``: the class c of largest
     n_kc / (n_k + n_c - n_kc), so that several clusters may share a class. ``hungarian`` and ``hungarian_iou``: the
-    one-to-one assignment of largest total count or total IoU (Kuhn 1955); where the numbers of clusters and classes
-    differ, the surplus on either side stays unmatched. A pair without a common pixel is never matched.
+    one-to-one assignment of largest total count or total IoU (Kuhn 1955), all min(K, C) pairs of it. A cluster that is
+    left with a class that does not occur predicts it, so that its IoU is 0 and not undefined: the arithmetic of the
+    released codes (STEGO, ``src/utils.py``; NeuralEF). ``hungarian_present`` and ``hungarian_iou_present``: the same
+    without pairs that have no common pixel, so that a class that does not occur is never predicted. Where the numbers
+    of clusters and classes differ, the surplus on either side stays unmatched.
 
     Args:
         matrix: (..., K, C) non-negative pixel counts.
@@ -37,10 +41,18 @@ def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
     Raises:
         ConfigError: ``how`` is unknown.
     """
-    if how not in _WEIGHTS:
-        raise ConfigError(unknown("matching", how, _WEIGHTS))
-    weights = _WEIGHTS[how](matrix)
-    return _one_to_one(weights) if how.startswith("hungarian") else _best(weights)
+    if how not in _MATCHINGS:
+        raise ConfigError(unknown("matching", how, _MATCHINGS))
+    chosen = _MATCHINGS[how]
+    weights = chosen.weights(matrix)
+    if not chosen.one_to_one:
+        return _best(weights)
+    return _one_to_one(weights, evidence=chosen.evidence)
+
+
+def is_one_to_one(how: str) -> bool:
+    """Whether a matching of this name gives a class to one cluster at most."""
+    return _MATCHINGS[how].one_to_one
 
 
 def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -53,11 +65,21 @@ def _counts(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return matrix.astype(np.float64)
 
 
-_WEIGHTS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
-    "majority": _counts,
-    "iou": iou,
-    "hungarian": _counts,
-    "hungarian_iou": iou,
+class _Matching(NamedTuple):
+    """What a pair of cluster and class is worth, whether a class has one cluster at most, and needs a common pixel."""
+
+    weights: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+    one_to_one: bool
+    evidence: bool
+
+
+_MATCHINGS = {
+    "majority": _Matching(_counts, one_to_one=False, evidence=True),
+    "iou": _Matching(iou, one_to_one=False, evidence=True),
+    "hungarian": _Matching(_counts, one_to_one=True, evidence=False),
+    "hungarian_iou": _Matching(iou, one_to_one=True, evidence=False),
+    "hungarian_present": _Matching(_counts, one_to_one=True, evidence=True),
+    "hungarian_iou_present": _Matching(iou, one_to_one=True, evidence=True),
 }
 
 
@@ -68,10 +90,15 @@ def _best(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(found, best, NO_CLASS)
 
 
-def _one_to_one(weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The columns of a maximum-weight assignment for each matrix of a stack; -1 where no column is left."""
+def _one_to_one(weights: NDArray[np.float64], *, evidence: bool) -> NDArray[np.int64]:
+    """The columns of a maximum-weight assignment for each matrix of a stack; -1 where no column is left.
+
+    With ``evidence`` a pair of weight 0 is no pair. Among equally good assignments scipy's is taken, of clusters x
+    classes: which left-over cluster gets which absent class can decide whether that class counts.
+    """
     assigned = np.full(weights.shape[:-1], NO_CLASS, dtype=np.int64)
     for index in np.ndindex(weights.shape[:-2]):
         rows, columns = linear_sum_assignment(weights[index], maximize=True)
-        assigned[index][rows] = np.where(weights[index][rows, columns] > 0, columns, NO_CLASS)
+        paired = weights[index][rows, columns] > 0 if evidence else True
+        assigned[index][rows] = np.where(paired, columns, NO_CLASS)
     return assigned

@@ -165,7 +165,7 @@ def shared(view: View) -> View:
     return view
 
 
-Matching = Literal["majority", "iou", "hungarian", "hungarian_iou"]
+Matching = Literal["majority", "iou", "hungarian", "hungarian_iou", "hungarian_present", "hungarian_iou_present"]
 
 
 class Scoring(Spec):

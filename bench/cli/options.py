@@ -41,7 +41,11 @@ Changes = Annotated[
 Protocol = Annotated[str | None, typer.Option("--protocol", help="One protocol; default: all that the grids ask for.")]
 Matching = Annotated[
     str | None,
-    typer.Option("--matching", help="Score with majority, iou, hungarian or hungarian_iou instead of the own."),
+    typer.Option(
+        "--matching",
+        help="Score with majority, iou, hungarian, hungarian_iou, hungarian_present or hungarian_iou_present instead "
+        "of the own.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

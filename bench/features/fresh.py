@@ -26,6 +26,7 @@ def fresh_features(
     folder: Path,
     device: torch.device,
     workers: int,
+    antialias: bool = False,
 ) -> ViewFeatures:
     """What a backbone makes of images under a view, without a cache, a limit or a stop signal.
 
@@ -37,6 +38,7 @@ def fresh_features(
         folder: of the store's feature caches, none of which is written.
         device: where to compute.
         workers: threads that decode.
+        antialias: add pixels that are shrunk with antialiasing.
     """
     return open_view_features(
         view,
@@ -52,4 +54,5 @@ def fresh_features(
         cache_limit=0,
         progress=lambda done, total: None,
         should_stop=lambda: False,
+        antialias=antialias,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.batches import concatenate, entries, extract
+from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.batches import antialiased_pixels, concatenate, entries, extract
 from spectral_bench.bench.features.prefetch import ordered_map
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, RunInterrupted
@@ -50,6 +51,7 @@ class Extraction:
         inference_batch: shots a forward pass.
         progress: called with (images done, images in all).
         should_stop: asked after every image.
+        antialias: whether batches bring pixels that are shrunk with antialiasing.
     """
 
     images: ImageLoader
@@ -60,6 +62,7 @@ class Extraction:
     inference_batch: int = 8
     progress: Callable[[int, int], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False
+    antialias: bool = False
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -112,13 +115,37 @@ class Extraction:
                 raise RunInterrupted(f"stopped while features were extracted, after {done} of {len(indices)} images")
             yield item
 
+    def completed(
+        self, batch: PatchBatch, recipe: Recipe, index: int, info: BackboneInfo, first: int = 0
+    ) -> PatchBatch:
+        """A batch of stored features of image number ``index``, with antialiased pixels where they are wanted.
+
+        These are in no cache: they are made of the image, which is decoded again.
+
+        Args:
+            batch: shots of one image.
+            recipe: the shots.
+            index: of the image.
+            info: of the backbone.
+            first: number of the batch's first shot.
+        """
+        if not self.antialias:
+            return batch
+        image = self.images.image(self.ids[index])
+        shots = recipe.shots(index, *image.shape[:2])[first : first + len(batch)]
+        inside = all(shot.crop.inside for shot in shots)
+        taken = [shot.take(image, (0, 0, 0) if inside else self.backbone.fill) for shot in shots]
+        return replace(batch, antialiased=antialiased_pixels(taken, info))
+
     def _extract(self, group: Sequence[Look]) -> PatchBatch:
         shots = [shot for look in group for shot in look.shots]
         ids = [look.image_id for look in group for _ in look.shots]
         crops = [crop for look in group for crop in look.crops]
         step = self.inference_batch
         parts = [slice(start, start + step) for start in range(0, len(shots), step)]
-        return concatenate([extract(self.backbone, shots[p], ids[p], crops[p]) for p in parts])
+        return concatenate(
+            [extract(self.backbone, shots[p], ids[p], crops[p], antialias=self.antialias) for p in parts]
+        )
 
 
 def equal_grids(items: Iterable[tuple[Look, PatchBatch]]) -> Iterator[tuple[Look, PatchBatch]]:

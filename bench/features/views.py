@@ -84,7 +84,8 @@ class ViewFeatures:
         if self._cache is None:
             ((look, batch),) = self._work.features(self._recipe, [index])
             return self._item(look.original, batch)
-        return self._item(self._cache.meta.images[index].size, self._cache.batch(index))
+        batch = self._work.completed(self._cache.batch(index), self._recipe, index, self._info)
+        return self._item(self._cache.meta.images[index].size, batch)
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
         crop = batch.crops[0]
@@ -107,6 +108,7 @@ def open_view_features(
     cache_limit: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    antialias: bool = False,
 ) -> ViewFeatures:
     """The features of ``view``: cached where the fit's features are cached, else computed as they are read.
 
@@ -120,7 +122,7 @@ def open_view_features(
         features: mode and dtype of the fit.
         images: loader of the view's split.
         ids: the images of the view's subset, in order.
-        backbone, folder, device, workers, inference_batch, cache_limit, progress, should_stop: as for
+        backbone, folder, device, workers, inference_batch, cache_limit, progress, should_stop, antialias: as for
             ``open_training_source``.
 
     Raises:
@@ -131,7 +133,7 @@ def open_view_features(
     """
     recipe = view_recipe(view)
     info = backbone_info(backbone_spec.name, backbone_spec.options)
-    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop)
+    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, antialias)
     if features.mode == "online":
         used_weights(backbone_spec, work)
         return ViewFeatures(work, recipe, info, None)

@@ -18,6 +18,7 @@ from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
+from spectral_bench.methods.registry import looks_at_antialiased
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.base import Backbone
@@ -88,6 +89,7 @@ class Run:
             "cache_limit": execution.cache_limit,
             "progress": self.progress(stage),
             "should_stop": self.should_stop,
+            "antialias": looks_at_antialiased(self.spec.method, self.spec.params),
         }
 
     def facts(self, meter: Meter) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spectral_bench.methods.deep_spectral.released import released_counts
+from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.graphs.pixels import pixel_counts
 from spectral_bench.methods.inputs import unit_rows
@@ -17,12 +19,14 @@ def image_affinity(
     colour_weight: float,
     colour: GraphOptions,
     binary: bool = False,
+    published: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """W = max(0, F F^T) + lambda C of one image (Melas-Kyriazi et al., CVPR 2022, section 3.2).
 
     F holds unit vectors, so the diagonal of the first part is 1. C counts in how many of the near and far colour
-    neighbourhoods of two patches the other is, as the published code does; a patch is no neighbour of its own.
+    neighbourhoods of two patches the other is; a patch is no neighbour of its own, unless the graph is to be the
+    published one.
 
     Args:
         features: (h, w, C), finite; a patch of zeros is similar to none.
@@ -30,6 +34,7 @@ def image_affinity(
         colour_weight: lambda; at 0 the colours are not looked at.
         colour: numbers of colour neighbours and weights of place.
         binary: C is 1 where any neighbourhood joins two patches.
+        published: a patch is among its own neighbours, as in the released code, and ties are broken as there.
         dtype: of the result, float32 or float64.
 
     Returns:
@@ -42,8 +47,19 @@ def image_affinity(
     affinity = _gram(unit).clamp_min_(0)
     if colour_weight == 0:
         return affinity
-    counts = pixel_counts(pixels[None], options=colour, dtype=dtype)[0]
+    counts = (
+        _published(pixels, colour, dtype) if published else pixel_counts(pixels[None], options=colour, dtype=dtype)[0]
+    )
     return affinity.add_(counts.clamp_max_(1) if binary else counts, alpha=colour_weight)
+
+
+def _published(pixels: Tensor, colour: GraphOptions, dtype: torch.dtype) -> Tensor:
+    """C of the released code, found on the CPU and handed to the device of the pixels."""
+    if not bool(pixels.isfinite().all()):
+        raise NumericalError("pixels of the graph hold NaN or infinite values")
+    kinds = (colour.pixel_near, colour.near_weight), (colour.pixel_far, colour.far_weight)
+    counts = released_counts(pixels.detach().float().cpu().numpy(), kinds)
+    return torch.from_numpy(counts).to(pixels.device, dtype)
 
 
 def _gram(rows: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.deep_spectral.affinity import all_alike, image_affinity
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.eigensolvers import Eigenpairs
@@ -49,10 +50,11 @@ class Decomposer:
         with named(image):
             return image_affinity(
                 self._compared(image),
-                image.pixels[0],
+                self._pixels(image)[0],
                 colour_weight=params.colour_weight,
                 colour=colour,
                 binary=params.colour_edges == "union",
+                published=params.published,
                 dtype=getattr(torch, params.dtype),
             )
 
@@ -100,6 +102,14 @@ class Decomposer:
             for place, index in enumerate(indices):
                 pairs[index] = Eigenpairs(values[place], vectors[place], found.residual)
         return pairs
+
+    def _pixels(self, image: PatchBatch) -> Tensor:
+        """The (1, h, w, 3) colours that are compared."""
+        if not self.params.published:
+            return image.pixels
+        if image.antialiased is None:
+            raise ConfigError("published: true looks at antialiased pixels, and the batch has none: ask for them")
+        return image.antialiased
 
     def _compared(self, image: PatchBatch) -> Tensor:
         """The (h, w, C) features whose directions are compared."""

@@ -19,6 +19,12 @@ class DeepSpectralParams(CentreParams):
         description="feature level that the affinity compares: 0 the lowest, -1 the last, or all levels concatenated "
         "and standardised per channel with training statistics",
     )
+    published: bool = Field(
+        False,
+        exclude_if=lambda value: value is False,  # identities are those of before there was a choice
+        description="the graph of the released code: each patch is among its own colour neighbours, so that one other "
+        "fewer is and the degrees hold a diagonal, and the image is shrunk with antialiasing",
+    )
     colour_weight: float = Field(10.0, ge=0, description="lambda, weight of the colour affinity; 0 leaves it out")
     colour_edges: Literal["sum", "union"] = Field(
         "sum",
@@ -48,6 +54,25 @@ class DeepSpectralParams(CentreParams):
     descriptor: FeatureInput = Field(
         "last", description="features whose mean over a segment describes it: as the input of kmeans"
     )
+
+    @property
+    def antialiased_pixels(self) -> bool:
+        """The released code shrinks images with antialiasing."""
+        return self.published
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        """What the released code has no choice of; lambda is one of its options, at 0 without colours at all."""
+        if self.published:
+            fields = type(self).model_fields
+            fixed = ("level", "colour_edges", "colour_near", "colour_far", "near_weight", "far_weight")
+            changed = [name for name in fixed if getattr(self, name) != fields[name].default]
+            if changed:
+                name = changed[0]
+                raise ValueError(f"{name} = {getattr(self, name)}: with published: true it is {fields[name].default}")
+            if self.colour_weight == 0:
+                raise ValueError("colour_weight = 0 leaves out the colours, which are all that published: true changes")
+        return self
 
     @model_validator(mode="after")
     def _check_eigengap(self) -> Self:

@@ -30,6 +30,7 @@ FIELDS = {
 
 _MATCHINGS: dict[Hashable, str] = {
     **{str(name): words for name, words in MATCHING_WORDS.items()},
+    "hungarian_rest_first": "Hungarian on counts, one-to-one, left-over clusters as the first class",
     "per_image_hungarian": "Hungarian in each image by itself",
     "text": "classes named by text",
     "linear_probe": "linear probe",

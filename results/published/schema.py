@@ -14,7 +14,14 @@ from spectral_bench.results.specification import Resize
 
 Metric = Literal["mIoU", "accuracy", "CorLoc", "PQ"]
 PublishedMatching = Literal[
-    "majority", "iou", "hungarian", "hungarian_iou", "per_image_hungarian", "text", "linear_probe"
+    "majority",
+    "iou",
+    "hungarian",
+    "hungarian_rest_first",
+    "hungarian_iou",
+    "per_image_hungarian",
+    "text",
+    "linear_probe",
 ]
 CrfUse = Literal["none", "dense", "black_image"]
 

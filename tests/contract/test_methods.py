@@ -57,6 +57,10 @@ def test_spin_keeps_it_without_averages_and_on_other_inputs(params: dict[str, An
     assert violations(Subject("spin", {**SMALL["spin"], **params})) == {}
 
 
+def test_deep_spectral_keeps_it_on_the_published_graph_too() -> None:
+    assert violations(Subject("deep_spectral", {**SMALL["deep_spectral"], "published": True})) == {}
+
+
 def test_nystrom_keeps_it_with_cluster_means_too() -> None:
     assert violations(Subject("nystrom", {**SMALL["nystrom"], "extension": "cluster_means"})) == {}
 

@@ -72,7 +72,11 @@ def test_another_matching_and_protocol_are_chosen_by_name(store: Store):
     [
         ({"grid": "exampel"}, 'unknown grid "exampel"; did you mean "example"? valid: example'),
         ({"protocol": "hole"}, 'unknown protocol "hole"; did you mean "whole"? valid: whole'),
-        ({"matching": "greedy"}, 'unknown matching "greedy"; valid: hungarian, hungarian_iou, iou, majority'),
+        (
+            {"matching": "greedy"},
+            'unknown matching "greedy"; valid: hungarian, hungarian_iou, hungarian_iou_present, '
+            "hungarian_present, iou, majority",
+        ),
     ],
 )
 def test_unknown_names_are_refused(store: Store, names: dict[str, str], message: str):

@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 
+import numpy as np
 import pytest
 from report_samples import (
     FAILED,
@@ -20,6 +21,7 @@ from report_samples import (
 
 from spectral_bench.reports import build_table, render
 from spectral_bench.reports.table import Cell, State, Table
+from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -111,6 +113,18 @@ def test_one_to_one_matching_of_unequal_numbers_is_marked(store: Store):
     assert text.startswith("One-to-one matching of 2 clusters to 1 classes")
     write_grid(store, add_row(store, "b", outcomes(10)))
     assert cell(build_table(store, matching="hungarian"), "b", "configuration").marks == ()
+
+
+def test_absent_classes_that_a_one_to_one_matching_counts_are_named(store: Store):
+    only_sky = Contingency(("image0",), 2, 2, *np.array([[0, 0], [0, 1], [0, 0]], dtype=np.int32), np.array([90, 10]))
+    write_grid(store, add_row(store, "a", {0: Outcome(10, counts=only_sky)}))
+    table = build_table(store, matching="hungarian")
+    assert cell(table, "a", "mIoU").value == pytest.approx(45)
+    (text,) = note(table, cell(table, "a", "configuration"))
+    assert text == "No pixel is labelled sea: predicted by a left-over cluster, such a class counts with an IoU of 0."
+    without = build_table(store, matching="hungarian_present")
+    assert cell(without, "a", "mIoU").value == pytest.approx(90)
+    assert cell(without, "a", "configuration").marks == ()
 
 
 def test_costs_leave_reused_stages_and_features_out(store: Store):

@@ -17,7 +17,10 @@ from spectral_bench.results.matching import iou, match
 from spectral_bench.results.specification import Matching
 
 Matrix = NDArray[np.int64]
-HOWS = ("majority", "iou", "hungarian", "hungarian_iou")
+HOWS = ("majority", "iou", "hungarian", "hungarian_iou", "hungarian_present", "hungarian_iou_present")
+ALL_PAIRS = ("hungarian", "hungarian_iou")
+ONE_TO_ONE = tuple(how for how in HOWS if how.startswith("hungarian"))
+WITH_EVIDENCE = tuple(how for how in HOWS if how not in ALL_PAIRS)
 
 small = st.tuples(st.integers(1, 4), st.integers(1, 4))
 matrices = small.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 6)))
@@ -31,7 +34,7 @@ def iou_by_hand(matrix: Matrix, cluster: int, class_: int) -> float:
 
 def total(matrix: Matrix, assigned: Matrix, how: str) -> float:
     pairs = [(cluster, class_) for cluster, class_ in enumerate(assigned.tolist()) if class_ >= 0]
-    if how.endswith("iou"):
+    if "iou" in how:
         return sum(iou_by_hand(matrix, cluster, class_) for cluster, class_ in pairs)
     return float(sum(int(matrix[cluster, class_]) for cluster, class_ in pairs))
 
@@ -64,7 +67,7 @@ def test_iou_is_the_first_largest_iou(matrix: Matrix) -> None:
 
 
 @settings(max_examples=60)
-@given(matrices, st.sampled_from(["hungarian", "hungarian_iou"]))
+@given(matrices, st.sampled_from(ONE_TO_ONE))
 def test_hungarian_reaches_the_best_total_of_all_assignments(matrix: Matrix, how: str) -> None:
     assigned = match(matrix, how)
     used = assigned[assigned >= 0]
@@ -72,13 +75,25 @@ def test_hungarian_reaches_the_best_total_of_all_assignments(matrix: Matrix, how
     assert total(matrix, assigned, how) == pytest.approx(best_one_to_one(matrix, how), abs=1e-12)
 
 
-@given(matrices, st.sampled_from(HOWS))
+@given(matrices, st.sampled_from(WITH_EVIDENCE))
 def test_no_pair_without_a_common_pixel_is_matched(matrix: Matrix, how: str) -> None:
     assigned = match(matrix, how)
     assert assigned.dtype == np.int64
     assert assigned.shape == matrix.shape[:1]
     for cluster, class_ in enumerate(assigned.tolist()):
         assert class_ == -1 or matrix[cluster, class_] > 0
+
+
+@given(matrices, st.sampled_from(ALL_PAIRS))
+def test_the_smaller_side_is_assigned_completely(matrix: Matrix, how: str) -> None:
+    assert (match(matrix, how) >= 0).sum() == min(matrix.shape)
+
+
+@given(matrices, st.sampled_from(ALL_PAIRS))
+def test_pairs_with_common_pixels_are_those_of_the_matching_without_others(matrix: Matrix, how: str) -> None:
+    assigned, present = match(matrix, how), match(matrix, f"{how}_present")
+    common = np.take_along_axis(matrix, np.maximum(assigned, 0)[:, None], axis=1)[:, 0] > 0
+    np.testing.assert_array_equal(present, np.where((assigned >= 0) & common, assigned, -1))
 
 
 @given(matrices, st.sampled_from(["majority", "iou"]))
@@ -110,7 +125,8 @@ def test_the_matchings_differ_where_they_should() -> None:
     matrix = np.array([[50, 40], [45, 0]])
     assert match(matrix, "hungarian").tolist() == [1, 0]
     assert match(np.array([[50, 10], [45, 0]]), "hungarian").tolist() == [1, 0]
-    assert match(np.array([[50, 1], [40, 0]]), "hungarian_iou").tolist() == [0, -1]
+    assert match(np.array([[50, 1], [40, 0]]), "hungarian_iou_present").tolist() == [0, -1]
+    assert match(np.array([[50, 1], [40, 0]]), "hungarian_iou").tolist() == [0, 1]
 
 
 def test_ties_go_to_the_lowest_class() -> None:
@@ -119,7 +135,7 @@ def test_ties_go_to_the_lowest_class() -> None:
     assert match(np.array([[4, 4], [4, 4]]), "iou").tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("how", ["hungarian", "hungarian_iou"])
+@pytest.mark.parametrize("how", ONE_TO_ONE)
 def test_one_to_one_with_unequal_numbers(how: str) -> None:
     more_clusters = np.array([[9, 0], [0, 9], [1, 1], [0, 0]])
     assert match(more_clusters, how).tolist() == [0, 1, -1, -1]

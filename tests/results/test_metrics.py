@@ -17,7 +17,7 @@ from spectral_bench.results.matching import match
 from spectral_bench.results.metrics import Scores, class_matrix, class_of_label, resampled_miou, score, score_matrices
 from spectral_bench.results.record import ClassTable
 
-HOWS = ("majority", "iou", "hungarian", "hungarian_iou")
+HOWS = ("majority", "iou", "hungarian", "hungarian_iou", "hungarian_present", "hungarian_iou_present")
 # Raw ids 0 to 6: class "sky" has two of them, 3 and 6 belong to no class.
 TABLE = ClassTable(classes=["road", "sky", "tree"], raw_ids=[[1], [5, 0], [2]])
 N_RAW = 7

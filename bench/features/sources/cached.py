@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,24 @@ class CachedSource(TrainingSource):
     Args:
         cache: all views of all images.
         seed: of the run.
+        complete: adds what the cache does not hold to a batch of one shot: (batch, image, shot) to a batch.
 
     Raises:
         DataError: the cached images differ in size.
     """
 
-    def __init__(self, cache: FeatureCache, seed: int) -> None:
+    def __init__(
+        self,
+        cache: FeatureCache,
+        seed: int,
+        complete: Callable[[PatchBatch, int, int], PatchBatch] = lambda batch, image, shot: batch,
+    ) -> None:
         images = cache.meta.images
         for image in images:
             if image.grid != images[0].grid:
                 raise unequal(images[0].id, images[0].grid, image.id, image.grid)
         self.cache = cache
+        self._complete = complete
         self.views = len(images[0].crops)
         ids = tuple(image.id for image in images)
         super().__init__(ids, cache.meta.channels, images[0].grid, seed, reused=cache.reused)
@@ -43,7 +50,7 @@ class CachedSource(TrainingSource):
     def _load(self, epoch: int, batches: Sequence[list[int]]) -> Iterator[PatchBatch]:
         view = epoch % self.views
         for indices in batches:
-            yield concatenate([self.cache.batch(index, view, view + 1) for index in indices])
+            yield concatenate([self._shot(index, view) for index in indices])
 
     def _gather(self, rows: NDArray[np.int64]) -> list[Tensor]:
         size = self.grid[0] * self.grid[1]
@@ -51,4 +58,7 @@ class CachedSource(TrainingSource):
 
     def _one_pass(self) -> Iterator[PatchBatch]:
         for index in range(len(self)):
-            yield self.cache.batch(index, 0, 1)
+            yield self._shot(index, 0)
+
+    def _shot(self, image: int, shot: int) -> PatchBatch:
+        return self._complete(self.cache.batch(image, shot, shot + 1), image, shot)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones.info import backbone_info
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.writer import CacheWriter
 from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
@@ -34,6 +35,7 @@ def open_training_source(
     cache_limit: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    antialias: bool = False,
 ) -> TrainingSource:
     """The training patches of ``spec``: from a cache, written unless it is there, or computed as they are read.
 
@@ -49,6 +51,7 @@ def open_training_source(
         cache_limit: bytes that the cache may take.
         progress: called with (images done, images in all) while the cache is written.
         should_stop: asked after every image.
+        antialias: add pixels that are shrunk with antialiasing; beside cached features they are made of the images.
 
     Raises:
         ConfigError: the transform cannot give images of one size.
@@ -58,7 +61,7 @@ def open_training_source(
     """
     transform = spec.data.transform
     require_one_size(transform)
-    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop)
+    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, antialias)
     if spec.features.mode == "online":
         used_weights(spec.backbone, work)
         return OnlineSource(work, transform, spec.seed)
@@ -73,7 +76,9 @@ def open_training_source(
     def planned() -> int:
         return planned_by_first(work, recipe, spec.backbone, spec.features.dtype)
 
-    return CachedSource(open_cache(folder, request, fill, planned=planned, should_stop=should_stop), spec.seed)
+    cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
+    info = backbone_info(spec.backbone.name, spec.backbone.options)
+    return CachedSource(cache, spec.seed, lambda batch, index, shot: work.completed(batch, recipe, index, info, shot))
 
 
 def require_one_size(transform: Transform) -> None:

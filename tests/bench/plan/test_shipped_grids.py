@@ -74,6 +74,42 @@ def test_settings_are_those_of_the_paper(path: Path, tmp_path: Path) -> None:
             assert params["beta"] == pytest.approx(20.48 / params["k"])
 
 
+def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
+    rows = [
+        (path.stem, run.spec.method, run.spec.params["scores"], run.spec.params["input"])
+        for path in PAPER
+        for run in planned(path, tmp_path).runs
+        if run.spec.method in ("kmeans", "neuralef_kmeans")
+    ]
+    assert {row[0] for row in rows} == {path.stem for path in PAPER} - {"alpha", "backbones"}
+    assert {row[1:] for row in rows} == {
+        ("kmeans", "distance", "last"),
+        ("neuralef_kmeans", "distance", "hidden_norm"),
+    }
+
+
+OWN = (ROOT / "ablations.yaml", *sorted((ROOT / "grids").glob("*.yaml")))
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
+def test_all_rows_of_a_grid_are_compared_by_one_kind_of_scores(path: Path, tmp_path: Path) -> None:
+    kinds = {run.spec.params.get("scores", "distance") for run in planned(path, tmp_path).runs}
+    assert kinds == ({"one_hot", "distance"} if path.stem == "scores" else {"distance"})
+
+
+def test_scores_ablates_them_on_five_seeds_and_shares_its_psi(tmp_path: Path) -> None:
+    plan, camvid = (planned(ROOT / "grids" / name, tmp_path) for name in ("scores.yaml", "camvid.yaml"))
+    keys = ("input", "scores")
+    assert [(row.specs[0].method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
+        *(("kmeans", i, s) for i in ("last", "last_l2", "all_standardised_l2") for s in ("one_hot", "distance")),
+        *(("neuralef_kmeans", i, s) for i in ("hidden", "hidden_norm") for s in ("one_hot", "distance")),
+        ("neuralef", None, None),
+    ]
+    assert all(len(row.specs) == 5 for row in plan.rows)
+    psi = {run.run_id for run in camvid.runs if run.spec.method == "neuralef"}
+    assert psi <= {run.run_id for run in plan.runs}
+
+
 def test_views_are_those_of_the_papers_protocols(tmp_path: Path) -> None:
     main = planned(ROOT / "grids/paper/main_results.yaml", tmp_path)
     assert {(view.centre_crop, view.crf is not None) for run in main.runs for view in run.views} == {
@@ -154,16 +190,17 @@ def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: 
 
 def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid_spectral.yaml", tmp_path)
-    keys = ("eigenvectors", "segments", "colour_weight", "samples", "neighbours", "input", "extension")
+    keys = ("eigenvectors", "segments", "colour_weight", "published", "samples", "neighbours", "input", "extension")
     rows = [(row.row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
     assert rows == [
-        ("deep_spectral", 4, 8, 10.0, None, None, None, None),
-        ("deep_spectral", 14, 24, 10.0, None, None, None, None),
-        ("deep_spectral", 4, 8, 0.0, None, None, None, None),
-        ("nystrom", 64, None, None, 4000, 32, "last_l2", "nearest"),
-        ("nystrom", 64, None, None, 4000, 32, "all_standardised_l2", "nearest"),
-        ("nystrom", 64, None, None, 4000, 32, "last_l2", "cluster_means"),
-        ("nystrom", 64, None, None, 4000, 32, "all_standardised_l2", "cluster_means"),
+        ("deep_spectral", 4, 8, 10.0, True, None, None, None, None),
+        ("deep_spectral", 14, 24, 10.0, True, None, None, None, None),
+        ("deep_spectral", 4, 8, 0.0, None, None, None, None, None),
+        ("deep_spectral", 14, 24, 10.0, None, None, None, None, None),
+        ("nystrom", 64, None, None, None, 4000, 32, "last_l2", "nearest"),
+        ("nystrom", 64, None, None, None, 4000, 32, "all_standardised_l2", "nearest"),
+        ("nystrom", 64, None, None, None, 4000, 32, "last_l2", "cluster_means"),
+        ("nystrom", 64, None, None, None, 4000, 32, "all_standardised_l2", "cluster_means"),
     ]
     assert {run.spec.params["k"] for run in plan.runs} == {64}
     assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)

@@ -99,6 +99,17 @@ def test_one_changed_field_adds_its_dagger_and_no_other(
     assert marked == {key}
 
 
+def test_one_to_one_matchings_that_differ_have_a_dagger(store: Store):
+    scoring = MEASURED.scoring.model_copy(update={"matching": "hungarian"})
+    one_to_one = MEASURED.model_copy(update={"scoring": scoring})
+    write_grid(store, add_row(store, "ours", outcomes(10, 11, 12), protocols=[one_to_one], dataset="cityscapes"))
+    assert daggers(table(collect(store), published_row(matching="hungarian"))) == []
+    (rest,) = daggers(table(collect(store), published_row(matching="hungarian_rest_first")))
+    assert "left-over clusters as the first class" in rest
+    (present,) = daggers(table(collect(store, matching="hungarian_present"), published_row(matching="hungarian")))
+    assert present.endswith("measured rows: Hungarian on counts, one-to-one, without absent classes.")
+
+
 def test_another_backbone_and_one_without_a_name(entries: list[Entry]):
     assert daggers(table(entries, published_row(timm="vit_small_patch16_384"))) == [
         "backbone: Theirs; measured rows: random."
