@@ -19,7 +19,13 @@ from spectral_bench.common.errors import ConfigError, RunInterrupted, UserError
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
-from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
+from spectral_bench.methods.registry import (
+    base_params,
+    complete_params,
+    load_method,
+    looks_at_antialiased,
+    method_facts,
+)
 from spectral_bench.methods.testing import (
     MemoryCheckpoint,
     MemoryLabels,
@@ -63,15 +69,20 @@ class Subject:
     def fit(self, source: MemorySource | None = None, seed: int = 0, **context: Any) -> Segmenter:
         """The method fitted on ``source``, else on the standard scenes."""
         settings = {"labels": self.labels, "device": self.device, **context}
-        return fit(self.name, self.params, source or scenes()[0], seed, **settings)
+        return fit(self.name, self.params, (source or scenes()[0]).asked(self._antialias), seed, **settings)
 
     def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor:
         """Its scores of a batch of scenes, on the subject's device."""
         return predict_scores(method, self.here(batch), self.labels)
 
     def here(self, batch: PatchBatch) -> PatchBatch:
-        """A batch on the subject's device."""
-        return batch.to(torch.device(self.device))
+        """A batch on the subject's device, with antialiased pixels only where the method asks for them, as in a run."""
+        asked = batch if self._antialias else replace(batch, antialiased=None)
+        return asked.to(torch.device(self.device))
+
+    @property
+    def _antialias(self) -> bool:
+        return looks_at_antialiased(self.name, complete_params(self.name, self.params))
 
 
 def facts(subject: Subject) -> None:

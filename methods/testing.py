@@ -5,6 +5,7 @@ Authors of methods use it in their own tests; the harness's contract tests are b
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ class MemorySource:
         self.features = tuple(features)
         self.pixels = torch.full((*features[0].shape[:3], 3), 0.5) if pixels is None else pixels
         self.seeds = SeedStreams(seed)
+        self._antialias = True
+
+    def asked(self, antialias: bool) -> MemorySource:
+        """The same images, with antialiased pixels only where they are asked for."""
+        other = copy.copy(self)
+        other._antialias = antialias
+        return other
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -72,7 +80,8 @@ class MemorySource:
         ids = tuple(self.image_ids[index] for index in indices)
         crops = (Crop.whole(16 * height, 16 * width),) * len(ids)
         pixels = self.pixels[chosen]
-        return PatchBatch(tuple(level[chosen] for level in self.features), pixels, ids, crops, pixels)
+        antialiased = pixels if self._antialias else None
+        return PatchBatch(tuple(level[chosen] for level in self.features), pixels, ids, crops, antialiased)
 
     def batches(self, epoch: int, size: int, start: int = 0) -> Iterator[PatchBatch]:
         """The shuffled batches of an epoch from batch ``start`` on."""

@@ -71,12 +71,12 @@ def batches_of(levels: tuple[Tensor, ...], pixels: Tensor, size: int) -> Iterato
 
 
 def batch_of(levels: tuple[Tensor, ...], pixels: Tensor, indices: Sequence[int]) -> PatchBatch:
-    """These images as one batch."""
+    """These images as one batch. How they were shrunk is the caller's to know, with or without antialiasing."""
     chosen = torch.tensor(list(indices))
     height, width = pixels.shape[1:3]
     crops = (Crop.whole(_STRIDE * height, _STRIDE * width),) * len(chosen)
-    features = tuple(level[chosen] for level in levels)
-    return PatchBatch(features, pixels[chosen], tuple(f"image{index}" for index in indices), crops)
+    features, shown = tuple(level[chosen] for level in levels), pixels[chosen]
+    return PatchBatch(features, shown, tuple(f"image{index}" for index in indices), crops, shown)
 
 
 class ArraySource(TrainingSource):

@@ -74,6 +74,16 @@ def test_colours_reach_methods_that_compare_them(features: np.ndarray) -> None:
     assert not np.array_equal(grey.scores(features), coloured.scores(features))
 
 
+def test_the_published_graph_looks_at_the_colours_that_are_given(features: np.ndarray) -> None:
+    pixels = np.random.default_rng(1).uniform(size=(5, 4, 6, 3))
+    settings = {"k": 3, "segments": 3, "published": True}
+    grey = sb.fit("deep_spectral", features, **settings)
+    coloured = sb.fit("deep_spectral", features, pixels=pixels, **settings)
+    maps = coloured.eigenfunctions(features, pixels)
+    assert not np.allclose(np.abs(maps), np.abs(grey.eigenfunctions(features)))
+    assert not np.allclose(np.abs(maps), np.abs(coloured.eigenfunctions(features)))
+
+
 def test_eigenfunctions(features: np.ndarray) -> None:
     assert sb.fit("neuralef", features, k=3, **SHORT).eigenfunctions(features).shape == (5, 3, 4, 6)
     with pytest.raises(UserError, match='method "kmeans" has no eigenfunctions'):

@@ -133,12 +133,34 @@ def test_a_method_that_breaks_a_promise_is_found_out(check: str, tmp_path: Path)
             "labels",
             "labels do not change its scores",
         ),
+        (
+            "batch.features[-1]]",
+            "(batch.features[-1] + 0 * batch.antialiased.mean())]",
+            "prediction",
+            "'NoneType' object has no attribute 'mean'",
+        ),
+        (
+            "points = patches",
+            "next(patches.images()).antialiased.mean()\n        points = patches",
+            "prediction",
+            "'NoneType' object has no attribute 'mean'",
+        ),
         ('ConfigError("too', 'ValueError("too', "too_many_clusters", "ended in ValueError: too many clusters"),
     ],
 )
 def test_violations_say_what_is_wrong(sound: str, broken: str, check: str, message: str, tmp_path: Path) -> None:
     found = violations(subject(tmp_path, SOUND.replace(sound, broken)))
     assert message in found[check]
+
+
+def test_antialiased_pixels_are_there_for_who_asks_for_them(tmp_path: Path) -> None:
+    asking = SOUND.replace(
+        "    k: int = Field(4, ge=2)\n",
+        "    k: int = Field(4, ge=2)\n\n    @property\n    def antialiased_pixels(self):\n        return True\n",
+    )
+    looking = asking.replace("points = patches", "next(patches.images()).antialiased.mean()\n        points = patches")
+    assert looking != asking != SOUND
+    assert violations(subject(tmp_path, looking)) == {}
 
 
 def test_the_example_of_a_method_breaks_nothing() -> None:
