@@ -130,8 +130,7 @@ class Board:
         """Why nobody knows how jobs of a submission stand that Slurm does not speak of; empty where they are gone."""
         if found := self.known.silent or self.known.forgetful:
             return found
-        unseen = why_not_seen(submission, self.cluster, self.user)
-        return f"{unseen}; ask from there, or give the run up with bench cancel" if unseen else ""
+        return why_not_seen(submission, self.cluster, self.user)
 
     def _tidies_up(self, submission: Submission) -> bool:
         """Whether a job that another one waited for is not over yet: Slurm may give up the one that waits before."""

@@ -35,12 +35,18 @@ def reason(lab: SlurmLab, job: Job) -> tuple[str, str]:
 
 
 OTHERS = [
-    ({"uid": ME.uid + 1, "user": "ana"}, "it was submitted by ana, whose jobs Slurm may hide from"),
+    (
+        {"uid": ME.uid + 1, "user": "ana"},
+        f"it was submitted by ana, whose jobs Slurm may hide from {ME.name}; ask as ana, or",
+    ),
     # The same name is another user on another machine.
-    ({"uid": ME.uid + 1}, f"it was submitted by {ME.name}, whose jobs Slurm may hide from"),
+    (
+        {"uid": ME.uid + 1},
+        f"by {ME.name} (user id {ME.uid + 1}), whose jobs Slurm may hide from {ME.name} (user id {ME.uid}); ask as",
+    ),
     ({"uid": None, "user": "ana"}, "it was submitted by ana"),
-    ({"cluster": "west"}, r"it was submitted on the cluster west (head1), and this is fake (head1)"),
-    ({"controller": "head7"}, r"it was submitted on the cluster fake (head7), and this is fake (head1)"),
+    ({"cluster": "west"}, "it was submitted on the cluster west (head1), and this is fake (head1); ask from there, or"),
+    ({"controller": "head7"}, "it was submitted on the cluster fake (head7), and this is fake (head1); ask from there"),
 ]
 
 
@@ -53,7 +59,7 @@ def test_they_are_not_lost_and_not_submitted_again(slurm_lab: SlurmLab, facts: d
     assert slurm_lab.stand(job) == "unknown"
     state, why = reason(slurm_lab, job)
     assert (state, why.partition(words)[1]) == ("unknown", words)
-    assert why.endswith("; ask from there, or give the run up with bench cancel")
+    assert why.endswith(", or give the run up with bench cancel")
     slurm_lab.settle(give_up_lost=True)
     assert len(slurm_lab.ledger.open()) == 1
     assert slurm_lab.launch(job) == {job.run_id: "submitted"}
@@ -80,6 +86,7 @@ def test_nothing_is_lost_where_slurm_does_not_say_which_cluster_it_is(
     slurm_lab.fake.private = True
     monkeypatch.setattr(slurm_lab.fake, "scontrol", lambda given: Answer(1, "", "scontrol: error: not today"))
     assert slurm_lab.stand(job) == "unknown"
+    assert reason(slurm_lab, job)[1].startswith("Slurm does not say which cluster this is; ask again later, or")
 
 
 def test_the_cluster_is_asked_for_only_where_a_job_is_missing(slurm_lab: SlurmLab) -> None:
