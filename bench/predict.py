@@ -89,7 +89,7 @@ def predict(
         StoreError: there is no such finished run, or its state is torn.
         ConfigError: ``out`` is a folder of the images, or a file that would be written is one of them.
         DataError: two images have one stem, or one cannot be read. All headers are looked at before anything is
-            written; what is wrong deeper in a file is found in its turn, when the images before it are written.
+            written; what is wrong deeper in a file is found in its turn.
     """
     run = store.load_run(run_id)
     if run is None:
@@ -108,15 +108,13 @@ def predict(
         device=chosen,
         workers=2,
     )
-    method = load_fit(store, run_id, chosen)
-    written: list[Path] = []
+    method, written = load_fit(store, run_id, chosen), list[Path]()
     scored = scored_images(
         method, view, features, device=chosen, stage=lambda name: nullcontext(), should_stop=lambda: False
     )
     for done, image in enumerate(scored, start=1):
-        clusters = assign(image).cpu().numpy()
-        targets = targets_of(out, image.image_id, overlays)
-        written += _write(clusters, method.n_clusters, files.image(image.image_id), targets)
+        colours, targets = palette(method.n_clusters), targets_of(out, image.image_id, overlays)
+        written += _write(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
         progress(done, len(files.ids))
     return written
 
@@ -133,10 +131,9 @@ def _look(view: View) -> View:
 
 
 def _write(
-    clusters: NDArray[np.int64], n_clusters: int, image: NDArray[np.uint8], targets: Sequence[Path]
+    clusters: NDArray[np.int64], colours: NDArray[np.uint8], image: NDArray[np.uint8], targets: Sequence[Path]
 ) -> Iterator[Path]:
-    colours = palette(n_clusters)
-    if n_clusters <= 256:
+    if len(colours) <= 256:
         mask = Image.fromarray(clusters.astype(np.uint8), mode="P")
         mask.putpalette(colours.tobytes())
     else:
