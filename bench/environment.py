@@ -83,7 +83,9 @@ def _git() -> tuple[tuple[str, Any], ...]:
 def _ask_git(*arguments: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(_PROJECT), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from spectral_bench.common.errors import DataError
 
@@ -18,22 +18,24 @@ _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 LABEL_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
 
 
-def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES) -> NDArray[np.uint8]:
+def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES, *, upright: bool = False) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
     Grey-scale and palette images are converted, an alpha channel is dropped, and the orientation tag of a camera is not
-    applied, since labels are drawn on the stored pixels.
+    applied, since labels are drawn on the stored pixels; only that of a TIFF always is, by Pillow itself.
 
     Args:
         path: the file.
         modes: PIL's pixel modes that are accepted.
+        upright: apply the orientation tag, so that the image is as people see it.
 
     Raises:
         DataError: the file is missing or corrupt, or its colours (CMYK, 16 bits) have no one meaning as RGB.
     """
     with _opened(path) as image:
         _require_image(path, image, modes)
-        return np.array(image.convert("RGB"), dtype=np.uint8)
+        turned = ImageOps.exif_transpose(image) if upright else image
+        return np.array(turned.convert("RGB"), dtype=np.uint8)
 
 
 def read_label(path: Path) -> NDArray[np.uint16]:
