@@ -13,6 +13,9 @@ SCHEMA_VERSION = 1
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
 
+SITTING = "sitting"
+"""The key, in what a record says of its execution, of the launch that made it; older records have none."""
+
 Status = Literal["done", "failed", "not_converged"]
 
 
@@ -90,7 +93,7 @@ class FitRecord(_Part):
     base: str | None = Field(None, description="run id of the fit that this one started from, if any")
     warnings: list[str] = []
     environment: dict[str, Any] = {}
-    execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")
+    execution: dict[str, Any] = Field({}, description="device, threads, executor, sitting: not part of the identity")
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
