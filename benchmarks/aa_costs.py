@@ -17,13 +17,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import multiprocessing
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spectral_bench.bench import worker
 from spectral_bench.bench.cli.launch import write_job
-from spectral_bench.bench.environment import environment
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.grid.load import load_grid
@@ -64,11 +64,11 @@ class Maker:
         (folder / "aa.yaml").write_text(GRID)
         for module in PRELOAD:
             importlib.import_module(module)
-        environment()  # kept for all forks
         self._fork = multiprocessing.get_context("fork")
         self._features = folder / "first" / "features"
-        if not self._features.exists():
-            self.sitting(self.jobs("first")[:1])
+        shutil.rmtree(folder / "first" / "records", ignore_errors=True)
+        for job in self.jobs("first")[:1]:
+            worker.main(job.order_path)  # in this process: what it keeps, such as counts of operations, all forks have
 
     def jobs(self, name: str) -> list[Job]:
         """The jobs of a fresh store, one a seed."""
@@ -103,6 +103,7 @@ def make_pair(maker: Maker, design: str, name: str) -> tuple[Path, Path]:
     a, b = (maker.folder / name / side for side in "ab")
     if (maker.folder / name / "made").exists():
         return a, b
+    shutil.rmtree(maker.folder / name, ignore_errors=True)  # half of a pair, of an experiment that was stopped
     jobs = [maker.jobs(f"{name}/{side}") for side in "ab"]
     if design == DESIGNS[0]:
         for side in jobs:

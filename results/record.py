@@ -28,8 +28,8 @@ class StageCost(_Part):
 
     stage: str
     wall_s: float = Field(description="seconds on the wall clock")
-    cpu_s: float = Field(description="CPU seconds of the process, all threads")
-    peak_rss: int = Field(description="peak resident memory of the process during the stage, bytes")
+    cpu_s: float = Field(description="CPU seconds of the process, all threads, and of its helpers that ended meanwhile")
+    peak_rss: int = Field(description="peak resident memory of the process, and the sum of its helpers' own, bytes")
     peak_device: int | None = Field(None, description="peak memory allocated on the CUDA device, bytes; None on CPU")
     energy_j: float | None = Field(None, description="joules of the CUDA device's board; None where it tells none")
     items: int | None = Field(None, description="images processed, where the stage goes over images")
