@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spectral_bench.reports.cells import mean_cell, peak_cell
 from spectral_bench.reports.collect import Entry, SeedResult, distinct
-from spectral_bench.reports.costs import FEATURES_STAGE, run_cost
+from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
@@ -35,7 +35,7 @@ class Stage:
     @property
     def label(self) -> str:
         """The column's label: the stage's name, with its part where both parts have such a stage."""
-        return f"{self.name} ({self.part})" if self.name == FEATURES_STAGE else self.name
+        return f"{self.name} ({self.part})" if self.name in (FEATURES_STAGE, HEALTH_STAGE) else self.name
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:
