@@ -1,7 +1,7 @@
 """Does the interval over images of mIoU hold the value that these fits have on all images?
 
 Draws images of a population whose mIoU is known, as counts of pixels by cluster and class, and makes the interval that
-reports give (``report --images``: the bootstrap over images, the matching fitted anew in each resample):
+reports give (``report --resamples``: the bootstrap over images, the matching fitted anew in each resample):
 
     python benchmarks/image_interval_simulation.py [--repeats 500] [--seed 0]
 
