@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from spectral_bench.reports.cells import Metric, seed_values
 from spectral_bench.reports.collect import Entry, alike
 from spectral_bench.reports.table import NoteBook, Row
-from spectral_bench.results.comparison import MIN_SEEDS, rank
+from spectral_bench.results.comparison import MIN_SEEDS, common_seeds, rank
 
 _NAMED = 4
 
@@ -45,12 +45,21 @@ def emphasise(
             "Bold: the best row of a column and every row that cannot be told from it at the 5 % level "
             "(differences paired by seed, corrected over the table by Holm's method)."
         )
+        _remark_on_seeds(columns.values(), notes)
     bold = {(index, key) for (_, key), best in found.best.items() for index in best}
     return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
 
 
 def _takes_part(entry: Entry) -> bool:
     return bool(entry.done) and entry.ranked
+
+
+def _remark_on_seeds(columns: Collection[Mapping[int, Mapping[int, float]]], notes: NoteBook) -> None:
+    """Say which seeds the best row was chosen by where rows have others: a printed mean may then be above the best."""
+    common = {common_seeds(rows) for rows in columns if len({frozenset(values) for values in rows.values()}) > 1}
+    for seeds in sorted(common):
+        numbers = ", ".join(map(str, seeds))
+        notes.remark(f"Rows have unlike seeds: the best one is that of the best mean over those of all ({numbers}).")
 
 
 def _why_not(lacking: Sequence[Entry], of: int) -> str:

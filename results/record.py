@@ -13,6 +13,9 @@ SCHEMA_VERSION = 1
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
 
+SITTING = "sitting"
+"""The key, in what a record says of its execution, of the launch that made it; older records have none."""
+
 Status = Literal["done", "failed", "not_converged"]
 
 
@@ -25,8 +28,8 @@ class StageCost(_Part):
 
     stage: str
     wall_s: float = Field(description="seconds on the wall clock")
-    cpu_s: float = Field(description="CPU seconds of the process, all threads")
-    peak_rss: int = Field(description="peak resident memory of the process during the stage, bytes")
+    cpu_s: float = Field(description="CPU seconds of the process, all threads, and of its helpers that ended meanwhile")
+    peak_rss: int = Field(description="peak resident memory of the process, and the sum of its helpers' own, bytes")
     peak_device: int | None = Field(None, description="peak memory allocated on the CUDA device, bytes; None on CPU")
     energy_j: float | None = Field(None, description="joules of the CUDA device's board; None where it tells none")
     items: int | None = Field(None, description="images processed, where the stage goes over images")
@@ -90,7 +93,7 @@ class FitRecord(_Part):
     base: str | None = Field(None, description="run id of the fit that this one started from, if any")
     warnings: list[str] = []
     environment: dict[str, Any] = {}
-    execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")
+    execution: dict[str, Any] = Field({}, description="device, threads, executor, sitting: not part of the identity")
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")

@@ -15,10 +15,12 @@ from spectral_bench.bench.environment import environment
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import Meter
 from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.bench.sitting import sitting
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.results.record import SITTING
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.base import Backbone
@@ -95,7 +97,12 @@ class Run:
     def facts(self, meter: Meter) -> dict[str, Any]:
         """What every record says of where and how it was made, and what it cost."""
         execution = self.order.execution.model_dump(mode="json")
-        here = {"device": str(self.device), "threads": torch.get_num_threads(), "memory_source": meter.memory_source}
+        here = {
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "memory_source": meter.memory_source,
+            SITTING: sitting(self.order.execution.executor),
+        }
         return {"costs": meter.costs(), "environment": environment(), "execution": execution | here}
 
 

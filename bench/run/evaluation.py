@@ -133,7 +133,14 @@ def _with_crf(
 
     assert view.crf is not None
     images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers
-    with CrfPool(view.crf, images, processes=processes, should_stop=run.should_stop, stage=meter.stage) as pool:
+    with CrfPool(
+        view.crf,
+        images,
+        processes=processes,
+        should_stop=run.should_stop,
+        stage=meter.stage,
+        helpers=meter.helpers,
+    ) as pool:
         return counted(pool.ahead(scored), assign=pool.assign)
 
 

@@ -16,7 +16,7 @@ from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
 from spectral_bench.methods.graphs.options import GraphOptions
-from spectral_bench.methods.health import Check, collapse_check
+from spectral_bench.methods.health import HEALTH_STAGE, Check, collapse_check
 from spectral_bench.methods.inputs import (
     Standardiser,
     by_chunks,
@@ -81,7 +81,8 @@ class Nystrom:
         if self.params.extension == "cluster_means":
             labels = self._centres.scores(rows[None, None]).argmax(1).flatten()
             self._means = ClusterMeans.of(self._graph.features, labels)
-        used = torch.unique(self._scores(features[None, None]).argmax(1))
+        with context.stage(HEALTH_STAGE):
+            used = torch.unique(self._scores(features[None, None]).argmax(1))
         self.checks = (collapse_check(len(used)), *checks[1:], *about)
         return self
 

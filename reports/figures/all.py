@@ -23,12 +23,13 @@ from spectral_bench.reports.hardware import hardware_groups
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
     "dotted line: the baseline. Open markers: one seed, no interval. †: uses labels.",
-    "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory: "
-    "means over seeds. Grey: Pareto front of the methods that use no labels. Open markers and †: methods that use "
-    "labels. A figure holds rows of one kind of hardware.",
+    "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
+    "(cached features left out): means over seeds. Grey: Pareto front of the methods that use no labels. Open markers "
+    "and †: methods that use labels. A figure holds rows of one kind of hardware.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
-    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. A figure holds rows "
-    "of one kind of hardware. †: uses labels.",
+    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. Cached features are "
+    "extracted once for all rows and have bars of their own. A figure holds rows of one kind of hardware. "
+    "†: uses labels.",
     "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed. "
     "†: uses labels.",
     "qualitative": "Two lines an image: the image and the classes of each fit by its own matching on all images "
