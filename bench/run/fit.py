@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spectral_bench.bench.code import fit_code
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.own_code import method_check
 from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
 from spectral_bench.bench.run.checkpoint import RunCheckpoint
 from spectral_bench.bench.run.context import Run, now
@@ -55,6 +56,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     """
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
+    check = method_check(run.store.path, run.spec.method)  # of the code that is about to work
     labels = training_labels(run, meter)
     source = training_patches(run, meter)
     method = build_method(run.spec)
@@ -79,6 +81,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         health=health,
         uses_labels=method_facts(run.spec.method).uses_labels,
         code=fit_code(run.spec.method, run.spec.data.dataset),
+        method_check=check,
         base=run.order.requires,
         data_digest=data_digest,
         label_digest=label_digest,
