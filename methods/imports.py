@@ -10,9 +10,8 @@ import ast
 import functools
 import importlib.util
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from spectral_bench.common.errors import ConfigError
@@ -95,7 +94,7 @@ def require_imports(method: str) -> None:
 def _own_modules(method: str) -> list[_Module]:
     name = REGISTRY.module(method)
     by_path = name.endswith(".py")
-    path = Path(name).resolve() if by_path else _find(name, None)
+    path = Path(name).resolve() if by_path else _find(name)
     if path is None or not path.is_file():
         return []  # loading it says what is wrong
     package = (
@@ -112,7 +111,7 @@ def _walk(root: _Module, package: str) -> list[_Module]:
         module = waiting.pop()
         for seen in _imports(module):
             top = seen.name.partition(".")[0]
-            path = None if top in FORBIDDEN else _find(seen.name, module.path.parent)
+            path = None if top in FORBIDDEN else _find(seen.name, (root.path.parent, module.path.parent))
             if path is None or path in found or not (top == package or _is_users(path)):
                 continue
             found[path] = _Module(seen.name, path)
@@ -127,29 +126,39 @@ def _is_users(path: Path) -> bool:
     return not any(path.is_relative_to(package) for package in _PROJECT)
 
 
-def _find(name: str, folder: Path | None) -> Path | None:
-    """The Python file behind a dotted name, looked for as Python does and then in ``folder``; None where there is none.
+def _find(name: str, folders: Sequence[Path] = ()) -> Path | None:
+    """The Python file behind a dotted name, looked for as Python does and then in ``folders``; None where there is none.
 
     Nothing is imported, not even the packages around it.
     """
-    spec: ModuleSpec | None = None
-    for depth, _ in enumerate(parts := name.split("."), start=1):
-        full = ".".join(parts[:depth])
-        if depth == 1:
-            spec = _top(full) or (PathFinder.find_spec(full, [str(folder)]) if folder else None)
-        else:
-            places = spec.submodule_search_locations if spec is not None else None
-            spec = PathFinder.find_spec(full, list(places)) if places else None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin).resolve()
+    top, *inner = name.split(".")
+    found, places = _top(top)
+    if found is None and not places:
+        found, places = _inside(folders, top)
+    for part in inner:
+        found, places = _inside(places, part)
+    return found.resolve() if found is not None else None
 
 
-def _top(name: str) -> ModuleSpec | None:
+def _top(name: str) -> tuple[Path | None, list[Path]]:
+    """The file of a module that is in no package, and the folders of what is inside."""
     try:
-        return importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):  # such as a loaded module without a spec
-        return None
+        spec = None
+    if spec is None:
+        return None, []
+    file = Path(spec.origin) if spec.has_location and spec.origin and spec.origin.endswith(".py") else None
+    return file, [Path(place) for place in spec.submodule_search_locations or ()]
+
+
+def _inside(places: Sequence[Path], name: str) -> tuple[Path | None, list[Path]]:
+    """The same of a module inside of folders; a folder without ``__init__.py`` is a package too, but has no file."""
+    for place in places:
+        for file, inner in ((place / name / "__init__.py", [place / name]), (place / f"{name}.py", [])):
+            if file.is_file():
+                return file, inner
+    return None, [place / name for place in places if (place / name).is_dir()]
 
 
 def _imports(module: _Module) -> tuple[_Import, ...]:

@@ -62,10 +62,12 @@ def trial(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number
         fate: of the labels.
         number: seeds the global random generators, which no method may draw from, so that one who does is found out.
     """
+    facts, complete = method_facts(method), complete_params(method, params)
+    classes = complete["k"] if facts.classes_as_clusters else CLASSES
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, dict(os.environ), root, method, dict(params), fate, number)
+    arguments = (sender, dict(os.environ), root, classes, method, dict(params), fate, number)
     process = context.Process(target=_enter, args=arguments, name="check-method", daemon=True)
     process.start()
     sender.close()
@@ -89,8 +91,8 @@ def _enter(sender: Connection, environment: Mapping[str, str], *arguments: Any) 
     sender.close()
 
 
-def learn(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt:
-    """As ``trial``, in this process, whose ``$BENCH_DATA`` and random generators it changes.
+def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt:
+    """As ``trial``, over labels of so many classes, in this process; it changes ``$BENCH_DATA`` and random generators.
 
     Raises:
         Exception: whatever the run ends with.
@@ -100,10 +102,8 @@ def learn(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number
     set_up_torch(Execution())
     _seed_global_generators(number)
     os.environ["BENCH_DATA"] = str(root)  # a method that looks for labels there finds these
-    facts = method_facts(method)
-    complete = complete_params(method, params)
-    description = write_tree(root, complete["k"] if facts.classes_as_clusters else CLASSES, fate)
-    base = None
+    description = write_tree(root, classes, fate)  # before the method's file is imported
+    facts, complete, base = method_facts(method), complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
         (root / "features").mkdir(exist_ok=True)
