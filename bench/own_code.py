@@ -21,10 +21,11 @@ def own_methods(method: str) -> list[str]:
     Raises:
         ConfigError: one is unknown or no method.
     """
-    names, following = [], method
-    while following is not None and following not in names:
+    names: list[str] = []
+    following: str | None = method
+    while following is not None:
         names.append(following)
-        following = method_facts(following).fit_from or None
+        following = method_facts(following).fit_from
     return [name for name in names if is_own(name)]
 
 

@@ -127,7 +127,7 @@ def _is_users(path: Path) -> bool:
 
 
 def _find(name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """The Python file behind a dotted name, looked for as Python does and then in ``folders``; None where there is none.
+    """The Python file behind a dotted name, looked for as Python does and then in ``folders``, or None.
 
     Nothing is imported, not even the packages around it.
     """
@@ -174,7 +174,8 @@ def _read(path: Path, package: str, mtime_ns: int, size: int) -> tuple[_Import, 
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ConfigError(f"{path}{line}: not valid Python ({error})") from error
-    return tuple(dict.fromkeys(_Import(name, node.lineno) for node in ast.walk(tree) for name in _names(node, package)))
+    found = ((name, node) for node in ast.walk(tree) for name in _names(node, package))
+    return tuple(dict.fromkeys(_Import(name, getattr(node, "lineno", 0)) for name, node in found))
 
 
 def _names(node: ast.AST, package: str) -> Iterator[str]:

@@ -114,12 +114,9 @@ def _finding(method: str, name: str, found: Learnt | Failed, trials: _Trials) ->
         _Nondeterministic: it is found to be chance.
     """
     facts, fate = method_facts(method), _FATES[name]
-    if fate.trained != "kept":
-        labels, declared = fate.trained, facts.uses_labels
-    else:
-        labels, declared = fate.evaluated, facts.labels_at_prediction
-    which = "" if fate.trained != "kept" else "of the evaluated images "
-    if declared:
+    of_evaluated = fate.trained == "kept"
+    labels, which = (fate.evaluated, "of the evaluated images ") if of_evaluated else (fate.trained, "")
+    if facts.labels_at_prediction if of_evaluated else facts.uses_labels:
         return _unused(found, trials.kept, labels, which)
     text = _read(found, trials.kept, f"labels {which}{labels}")
     if text:  # an accusation: is it the same again?
