@@ -12,7 +12,6 @@ import numpy as np
 from spectral_bench.bench.code import evaluation_code
 from spectral_bench.bench.evaluation.counting import count
 from spectral_bench.bench.features import open_view_features
-from spectral_bench.bench.own_code import method_check
 from spectral_bench.bench.run.context import Run, now
 from spectral_bench.bench.run.health import clusters_in_use, status_of
 from spectral_bench.bench.run.labels import evaluated_labels
@@ -44,7 +43,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         UserError: images or labels are not as they should be.
     """
     started, meter = now(), run.meter()
-    check = method_check(run.store.path, run.spec.method)
+    check = run.method_check
     data = run.open_data(view.dataset)
     images = data.images(view.split)
     features = view_features(run, view, images, meter)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from spectral_bench.bench.code import fit_code
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure import Meter
-from spectral_bench.bench.own_code import method_check
 from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
 from spectral_bench.bench.run.checkpoint import RunCheckpoint
 from spectral_bench.bench.run.context import Run, now
@@ -56,7 +55,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     """
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
-    check = method_check(run.store.path, run.spec.method)  # of the code that is about to work
+    check = run.method_check  # of the code that is about to work
     labels = training_labels(run, meter)
     source = training_patches(run, meter)
     method = build_method(run.spec)
