@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, SeedResult
+from spectral_bench.reports.own_methods import NOTES, SYMBOLS
 from spectral_bench.reports.table import Cell, NoteBook, State
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.statistics import summarise
@@ -78,10 +79,12 @@ def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
 
 
 def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
-    """The mark of a row whose method sees labels."""
-    if not entry.uses_labels:
-        return ()
-    return (notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL),)
+    """The marks of a row whose method sees labels, or might: own code that has not passed ``check-method``."""
+    marks = [notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL)] if entry.uses_labels else []
+    if entry.own_code in SYMBOLS:
+        symbol = SYMBOLS[entry.own_code]
+        marks.append(notes.mark(NOTES[symbol], symbol))
+    return tuple(marks)
 
 
 def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import get_args
 
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
+from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import State
 from spectral_bench.reports.versions import Version, versions
@@ -39,6 +40,7 @@ class SeedResult:
         bases: the records of the fits that this one starts from, the nearest first.
         changed: modules whose code has changed since, where that was asked for.
         versions: digests of all files that it saw, where any differ from those that newer runs saw; empty elsewhere.
+        own_code: whether the code of a method of the user's own passed ``check-method``; empty for methods that ship.
     """
 
     seed: int
@@ -51,6 +53,7 @@ class SeedResult:
     bases: tuple[FitRecord, ...] = ()
     changed: tuple[str, ...] = ()
     versions: frozenset[Version] = frozenset()
+    own_code: OwnCode = ""
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,24 @@ class Entry:
         return frozenset().union(*(result.versions for result in self.done))
 
     @property
+    def own_code(self) -> OwnCode:
+        """Whether the code of a method of the user's own passed ``check-method``; empty for methods that ship."""
+        return worst([result.own_code for result in self.seeds])
+
+    @property
     def ranked(self) -> bool:
-        """Whether it may be compared with others: it sees no labels, and no other files than the newest runs."""
-        return not self.uses_labels and not self.versions
+        """Whether it may be compared with others.
+
+        It sees no labels, and no other files than the newest runs, and its code is not known to break a promise.
+        """
+        return not self.uses_labels and not self.versions and self.own_code != "failed"
 
     @property
     def marked_title(self) -> str:
-        """The title of the row for lists and figures, marked where the method sees labels."""
-        return f"{self.row.title} {LABELS_SYMBOL}" if self.uses_labels else self.row.title
+        """The title of the row for lists and figures, marked where labels reach the method or might."""
+        marks = [LABELS_SYMBOL] if self.uses_labels else []
+        marks += [SYMBOLS[self.own_code]] if self.own_code in SYMBOLS else []
+        return " ".join([self.row.title, *marks])
 
     @property
     def class_table(self) -> ClassTable | None:
@@ -150,7 +163,7 @@ def collect(
         scored_as = chosen.model_dump_json()
         for seed, run_id in row.runs.items():
             if (run_id, scored_as) not in known:
-                known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), changed)
+                known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), source, changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
     return _with_versions(entries)
@@ -257,7 +270,9 @@ def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
         yield from _bases(source, base)
 
 
-def _with_changes(result: SeedResult, changed: Changed | None) -> SeedResult:
+def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -> SeedResult:
+    """With what is known today of the code behind a result."""
+    result = replace(result, own_code=own_code(source, _records(result)))
     if changed is None or result.fit is None:
         return result
     evaluations = [] if result.evaluation is None else [result.evaluation]

@@ -6,9 +6,11 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spectral_bench.results.checks import Verdict
 from spectral_bench.results.specification import FitSpec, View
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: a record tells what ``check-method`` had found of a method of the user's own (``method_check``)."""
 
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
@@ -55,6 +57,13 @@ class HealthCheck(_Part):
     note: str = ""
 
 
+class MethodCheck(_Part):
+    """What ``check-method`` had found of the code of a method of the user's own when a run began."""
+
+    code: str = Field(description="digest of the method's own modules, as in results.checks")
+    verdict: Verdict
+
+
 class SawFiles(Protocol):
     """A record, or its summary, that tells which files it saw."""
 
@@ -95,6 +104,7 @@ class FitRecord(_Part):
     environment: dict[str, Any] = {}
     execution: dict[str, Any] = Field({}, description="device, threads, executor, sitting: not part of the identity")
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
+    method_check: MethodCheck | None = Field(None, description="None: the method ships, or the record does not tell")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
     label_files: str = Field("", description="digest of the ids and sizes of those labels' files")
@@ -163,6 +173,7 @@ class EvaluationRecord(_Part):
     environment: dict[str, Any] = {}
     execution: dict[str, Any] = {}
     code: dict[str, str] = {}
+    method_check: MethodCheck | None = Field(None, description="as in FitRecord, when the evaluation began")
     data_digest: str = ""
     label_files: str = Field("", description="digest of the ids and sizes of the split's label files")
 

@@ -71,7 +71,7 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
     settings = row.settings
     facts, params, info = None, None, None
     with problems.at(_node(row, "method")):
-        facts = method_facts(settings.method)
+        facts = parts.method(settings.method)
     with problems.at(_node(row, "dataset")):
         info = facts_of(settings.dataset)
     data = training_data(settings, lambda key: _node(row, key), problems)

@@ -14,6 +14,7 @@ import torch
 from spectral_bench.bench.environment import environment
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.own_code import method_check
 from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.bench.sitting import sitting
 from spectral_bench.common.errors import ConfigError
@@ -25,6 +26,7 @@ from spectral_bench.results.record import SITTING
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.base import Backbone
     from spectral_bench.bench.order import Order
+    from spectral_bench.results.record import MethodCheck
     from spectral_bench.results.specification import FitSpec
     from spectral_bench.results.store import Store
 
@@ -62,6 +64,14 @@ class Run:
     def backbone(self) -> Backbone:
         """The frozen backbone, loaded when first needed: a complete cache needs none."""
         return load_backbone(self.spec.backbone.name, self.spec.backbone.options, self.device)
+
+    @cached_property
+    def method_check(self) -> MethodCheck | None:
+        """What the store knew of the method's own code when it was first asked, before the code goes to work.
+
+        An edit while it works changes neither this nor, if it is no valid Python, the outcome. None: the method ships.
+        """
+        return method_check(self.store.path, self.spec.method)
 
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""

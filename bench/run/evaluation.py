@@ -43,6 +43,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         UserError: images or labels are not as they should be.
     """
     started, meter = now(), run.meter()
+    check = run.method_check
     data = run.open_data(view.dataset)
     images = data.images(view.split)
     features = view_features(run, view, images, meter)
@@ -70,6 +71,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         contingency_sha256=contingency.sha256(),
         health=health,
         code=evaluation_code(run.spec.method, view.dataset),
+        method_check=check,
         data_digest=images.digest(),
         label_files=label_files(labels),
         flops_features=flops.features,

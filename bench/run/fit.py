@@ -55,6 +55,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     """
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
+    check = run.method_check  # of the code that is about to work
     labels = training_labels(run, meter)
     source = training_patches(run, meter)
     method = build_method(run.spec)
@@ -79,6 +80,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         health=health,
         uses_labels=method_facts(run.spec.method).uses_labels,
         code=fit_code(run.spec.method, run.spec.data.dataset),
+        method_check=check,
         base=run.order.requires,
         data_digest=data_digest,
         label_digest=label_digest,

@@ -23,6 +23,7 @@ from spectral_bench.reports.figures.style import (
     shorten,
     style,
 )
+from spectral_bench.reports.own_methods import SYMBOLS
 from spectral_bench.results.statistics import Summary, summarise
 
 _PANEL_HEIGHT = 1.5  # inches
@@ -47,7 +48,9 @@ class Point:
 def ablation_figure(ablation: Ablation) -> Figure:
     """The curves of an ablation under its first protocol."""
     name = ablation.pairs[0][0].protocol.name
-    mark = f" {LABELS_SYMBOL}" if any(entry.uses_labels for _, entry in ablation.pairs) else ""
+    symbols = [LABELS_SYMBOL] if any(entry.uses_labels for _, entry in ablation.pairs) else []
+    symbols += sorted({SYMBOLS[entry.own_code] for _, entry in ablation.pairs if entry.own_code in SYMBOLS})
+    mark = "".join(f" {symbol}" for symbol in symbols)
     pairs = [pair for pair in ablation.pairs if pair[0].protocol.name == name]
     baseline = pairs[0][0]
     factors = list(dict.fromkeys(entry.row.factor or "" for _, entry in pairs if entry is not baseline))

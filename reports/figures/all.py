@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -19,6 +19,7 @@ from spectral_bench.reports.figures.training import training_figure
 from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.reports.hardware import hardware_groups
+from spectral_bench.reports.own_methods import LEGEND
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
@@ -43,7 +44,8 @@ Found = list[tuple[str, Figure | None]]
 
 def caption(name: str) -> str:
     """What a figure of ``all_figures`` shows, by its name."""
-    return next(text for start, text in CAPTIONS.items() if name.startswith(start))
+    text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
+    return f"{text} {LEGEND}" if LABELS_SYMBOL in text else text
 
 
 def all_figures(

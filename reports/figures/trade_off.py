@@ -83,7 +83,8 @@ def marks(
         scores = list(seed_values(entry, lambda scores: scores.miou).values())
         if costs and scores:
             cost = summarise(costs).mean / unit
-            found.append(Mark(entry.marked_title, cost, summarise(scores).mean, not entry.uses_labels))
+            sound = not entry.uses_labels and entry.own_code != "failed"
+            found.append(Mark(entry.marked_title, cost, summarise(scores).mean, sound))
     return found
 
 

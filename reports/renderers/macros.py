@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL
 from spectral_bench.reports.formatting import number_format
+from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
 from spectral_bench.reports.table import Column, Row, Table
 
@@ -57,11 +58,18 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
             yield _macro(f"{name}-{part}", style.plain(value), facts)
 
 
+_CAVEATS = {
+    LABELS_SYMBOL: "uses labels",
+    BROKEN_SYMBOL: "own code that broke a promise",
+    UNPROVEN_SYMBOL: "own code, not checked",
+}
+
+
 def _caveat(row: Row) -> list[str]:
-    """Why a row takes no part in rankings, as far as its marks tell."""
-    if row.ranked:
-        return []
-    return ["(uses labels)" if any(LABELS_SYMBOL in cell.marks for cell in row.cells.values()) else "(not ranked)"]
+    """Why a row takes no part in rankings, or what is not known of it, as far as its marks tell."""
+    marks = {mark for cell in row.cells.values() for mark in cell.marks}
+    told = [f"({words})" for symbol, words in _CAVEATS.items() if symbol in marks]
+    return told or ([] if row.ranked else ["(not ranked)"])
 
 
 def _macro(name: str, number: str, facts: Sequence[str]) -> str:

@@ -74,8 +74,8 @@ class TestFits:
     def test_record_of_a_newer_release_is_refused(self, store: Store, novelty: dict[str, int]) -> None:
         store.write_fit(fit())
         path = store.run_folder(RUN) / "fit.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2} | novelty))
-        with pytest.raises(StoreError, match=r"fit\.json: written with schema 2; this release reads up to 1"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3} | novelty))
+        with pytest.raises(StoreError, match=r"fit\.json: written with schema 3; this release reads up to 2"):
             store.load_all()
 
     def test_what_could_not_be_read_again_is_not_written(self, store: Store) -> None:
