@@ -18,13 +18,17 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import few
 from spectral_bench.methods.registry import METHODS, REGISTRY
 
+PACKAGE = "spectral_bench"
+ALLOWED = ("common", "methods")
+"""Parts of the package that a method may import; no others, and not the package as a whole, which leads to them."""
+
 FORBIDDEN = ("bench", "datasets", "reports", "results")
-"""Packages of the project that no method may import."""
+"""Folders of a checkout, which can be imported by these names too where the checkout is on the path."""
 
 WHY = "a method sees patches, never data sets, the harness or its results"
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PROJECT = tuple(_ROOT / name for name in (*FORBIDDEN, "common", "methods"))
+_PROJECT = tuple(_ROOT / name for name in (*FORBIDDEN, *ALLOWED))
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _LOADERS = frozenset({"import_module", "__import__", "find_spec", "run_module", "resolve_name"})
 
@@ -76,7 +80,7 @@ def forbidden_imports(method: str) -> list[str]:
     found = []
     for module in _own_modules(method):
         for seen in _imports(module):
-            if seen.name.partition(".")[0] in FORBIDDEN:
+            if _is_forbidden(seen.name):
                 found.append(f"{module.path} line {seen.line} imports {seen.name}")
     return list(dict.fromkeys(found))
 
@@ -97,10 +101,19 @@ def _own_modules(method: str) -> list[_Module]:
     path = Path(name).resolve() if by_path else _find(name)
     if path is None or not path.is_file():
         return []  # loading it says what is wrong
-    package = (
-        next((one.name for one in _PROJECT if path.is_relative_to(one)), "") if by_path else name.partition(".")[0]
-    )
+    if by_path:
+        package = next((f"{PACKAGE}.{one.name}" for one in _PROJECT if path.is_relative_to(one)), "")
+    else:
+        package = ".".join(name.split(".")[: 2 if name.startswith(f"{PACKAGE}.") else 1])
     return _walk(_Module("" if by_path else name, path), package)
+
+
+def _is_forbidden(name: str) -> bool:
+    top, _, rest = name.partition(".")
+    if top == PACKAGE:
+        return rest.partition(".")[0] not in ALLOWED
+    # Another package of such a name, such as Hugging Face's datasets, is none of ours.
+    return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in _top(top)[1])
 
 
 def _walk(root: _Module, package: str) -> list[_Module]:
@@ -110,9 +123,10 @@ def _walk(root: _Module, package: str) -> list[_Module]:
     while waiting:
         module = waiting.pop()
         for seen in _imports(module):
-            top = seen.name.partition(".")[0]
-            path = None if top in FORBIDDEN else _find(seen.name, (root.path.parent, module.path.parent))
-            if path is None or path in found or not (top == package or _is_users(path)):
+            of_package = f"{seen.name}.".startswith(f"{package}.")
+            folders = (root.path.parent, module.path.parent)
+            path = None if _is_forbidden(seen.name) else _find(seen.name, folders)
+            if path is None or path in found or not (of_package or _is_users(path)):
                 continue
             found[path] = _Module(seen.name, path)
             waiting.append(found[path])
@@ -185,7 +199,7 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
             yield from _with_parents(alias.name)
     elif isinstance(node, ast.ImportFrom):
         base = _absolute(node, package)
-        yield from _with_parents(base)
+        yield from _with_parents(base) if base != PACKAGE else ()
         yield from (f"{base}.{alias.name}" for alias in node.names if base)
     elif isinstance(node, ast.Call | ast.Subscript) and (name := _written_out(node)):
         yield from _with_parents(name)
@@ -200,8 +214,10 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _with_parents(name: str) -> list[str]:
+    """A name after the packages around it; the whole of ours stands there only if nothing inside of it is named."""
     parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1) if name]
+    first = 2 if parts[0] == PACKAGE and len(parts) > 1 else 1
+    return [".".join(parts[:end]) for end in range(first, len(parts) + 1) if name]
 
 
 def _written_out(node: ast.Call | ast.Subscript) -> str:

@@ -26,7 +26,11 @@ def written(folder: Path, files: dict[str, str] | None = None, **modules: str) -
     ("line", "module"),
     [
         ("import datasets", "datasets"),
-        ("import datasets.camvid as c", "spectral_bench.datasets.camvid"),
+        ("import spectral_bench.datasets.camvid as c", "spectral_bench.datasets.camvid"),
+        ("import spectral_bench", "spectral_bench"),
+        ("import spectral_bench as sb", "spectral_bench"),
+        ("from spectral_bench import datasets", "spectral_bench.datasets"),
+        ("from spectral_bench import load_records", "spectral_bench.load_records"),
         ("from spectral_bench.bench.run import execute", "spectral_bench.bench.run.execute"),
         ("from spectral_bench.results.store import Store", "spectral_bench.results.store"),
         ("import reports", "reports"),
@@ -48,10 +52,28 @@ def test_imports_of_the_harness_are_found(line: str, module: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "line", ["import datasets_of_mine", "from . import datasets", "d = {'datasets': 1}['datasets']"]
+    "line",
+    [
+        "import datasets_of_mine",
+        "from . import datasets",
+        "d = {'datasets': 1}['datasets']",
+        "from spectral_bench.methods.params import Params",
+        "from spectral_bench import methods",
+        "import spectral_bench.common.seeds as seeds",
+    ],
 )
 def test_other_names_are_left_alone(line: str, tmp_path: Path) -> None:
     assert forbidden_imports(written(tmp_path, mine=f"{CLEAN}\n{line}\n")) == []
+
+
+def test_another_package_named_datasets_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere" / "datasets").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "datasets" / "__init__.py").touch()
+    method = written(tmp_path, mine=f"{CLEAN}\nimport datasets\n")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # a checkout, whose folder has the name
+    assert len(forbidden_imports(method)) == 1
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    assert forbidden_imports(method) == []
 
 
 def test_modules_of_ones_own_are_followed_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
