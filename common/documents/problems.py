@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.common.documents.nodes import Node
 from spectral_bench.common.errors import ConfigError, UserError
 
 

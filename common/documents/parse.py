@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from spectral_bench.bench.documents.nodes import Node, join
+from spectral_bench.common.documents.nodes import Node, join
 from spectral_bench.common.errors import ConfigError
 
 MAX_NODES = 100_000
