@@ -134,7 +134,7 @@ class FileDataSet(ABC):
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) raw label ids of a file, not yet checked against the range of the data set."""
-        return read_label(path)
+        return read_label(path, range(self.info.n_raw_labels))
 
     def label_size(self, path: Path) -> tuple[int, int]:
         """(height, width) of a label file, without decoding it."""

@@ -80,7 +80,7 @@ class PascalContext(FileDataSet):
         """(H, W) ids 0 to 59 from any of the three forms."""
         if path.suffix == ".mat":
             return _look_up(self.original_ids, read_label_map(path), path)
-        label = read_label(path)
+        label = read_label(path, range(self.info.n_raw_labels))
         return _look_up(_OWNERS, label, path) if path.parent.name == OWNERS_59 else label
 
     def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:

@@ -51,10 +51,14 @@ class Problems:
         """The lines."""
         return iter(self._lines)
 
+    def lines(self) -> tuple[str, ...]:
+        """All lines, in the order of the file."""
+        return tuple(sorted(self._lines, key=_position))
+
     def check(self) -> None:
         """Raise ``InvalidDocument`` with all lines, in the order of the file, if there are any."""
         if self._lines:
-            raise InvalidDocument(tuple(sorted(self._lines, key=_position)))
+            raise InvalidDocument(self.lines())
 
     @contextmanager
     def at(self, node: Node) -> Iterator[None]:

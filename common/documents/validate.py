@@ -69,6 +69,7 @@ _EXPECTED = {
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "a mapping",
+    "path_type": "a path",
     "model_type": "a mapping",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
