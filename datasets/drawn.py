@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def require_lossless(path: Path, image: Image.Image) -> None:
         )
 
 
-def as_stored(path: Path, image: Image.Image) -> NDArray[np.generic]:
+def as_stored(path: Path, image: Image.Image) -> NDArray[Any]:
     """(H, W) numbers as the file stores them.
 
     Pillow stretches grey values of 2 and 4 bits in a PNG to 8, by 85 and 17 (version 13.0); this is undone.
@@ -61,9 +62,7 @@ def as_stored(path: Path, image: Image.Image) -> NDArray[np.generic]:
     return values // np.uint8(_stretch(depth)) if colour == 0 and depth in (2, 4) else values
 
 
-def require_as_drawn(
-    path: Path, image: Image.Image, values: NDArray[np.generic], valid: Container[int] | None = None
-) -> None:
+def require_as_drawn(path: Path, image: Image.Image, values: NDArray[Any], valid: Container[int] | None = None) -> None:
     """Refuse a label whose palette shows its numbers as other greys, unless only the numbers can be meant.
 
     Tools that make files smaller rewrite grey values as indices of a palette of these very greys. Then the number that
@@ -106,4 +105,4 @@ def _shown_greys(path: Path, image: Image.Image) -> NDArray[np.uint8] | None:
 
 
 def _stretch(depth: int) -> int:
-    return 255 // (2**depth - 1)
+    return 255 // ((1 << depth) - 1)

@@ -92,8 +92,9 @@ class FileLabels:
     def path(self, image_id: str) -> Path:
         """The file of a label. Raises ``DataError`` if there is none."""
         if image_id not in self._labels.files:
-            image = self._images.files.get(image_id, image_id)
-            raise DataError(f"{self._name}: {image} has no label in {self._labels.folder}")
+            image, spare = self._images.files.get(image_id, image_id), self._labels.files.keys() - self._images.files
+            there = self._labels.instead_of(image_id, spare)
+            raise DataError(f"{self._name}: {image} has no label in {self._labels.folder}{there}")
         return self._labels.files[image_id]
 
     def digest(self) -> str:
@@ -146,13 +147,15 @@ class FileDataSet(ABC):
 
     def labels(self, split: str) -> FileLabels:
         """Labels of a split."""
-        return self._open_labels(self._found(self.label_files, split), self.image_files(split))
+        labels, images = self._found(self.label_files, split), self.image_files(split)
+        return self._open_labels(labels.named_like(images), images)
 
     def loaders(self, split: str) -> tuple[FileImages, FileLabels | None]:
         """Images and labels (if the data set has any) of a split whatever is wrong with its lists."""
         images = self.image_files(split)
-        labels = self._open_labels(self.label_files(split), images) if self.has_labels(split) else None
-        return self._open_images(images), labels
+        if not self.has_labels(split):
+            return self._open_images(images), None
+        return self._open_images(images), self._open_labels(self.label_files(split).named_like(images), images)
 
     def problems(self, split: str, *, labels: bool = True) -> list[str]:
         """All that is wrong with a split (or with its images only), one line each with its path, from headers alone."""
@@ -161,7 +164,7 @@ class FileDataSet(ABC):
         image_sizes, unreadable = sizes(images, image_header) if self.check_headers else ({}, [])
         found = [*images.problems, *unreadable]
         if labels and self.has_labels(split):
-            listed = self.label_files(split)
+            listed = self.label_files(split).named_like(images)
             label_sizes, unreadable = sizes(listed, self.label_size)
             found += [*listed.problems, *pairing_problems(images, listed), *unreadable]
             found += size_problems(images, image_sizes, listed, label_sizes)
