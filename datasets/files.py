@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spectral_bench.common.digests import joined
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.checks import pairing_problems, size_problem, size_problems, sizes
+from spectral_bench.datasets.contents import contents_digest, times_digest
 from spectral_bench.datasets.interface import DataInfo, DataRoots
 from spectral_bench.datasets.listing import Listing
 from spectral_bench.datasets.reading import image_header, label_header, read_image, read_label, require_range
@@ -25,9 +27,18 @@ class FileImages:
         name: the data set, for messages.
         listing: the image files.
         read: reads (H, W, 3) RGB from a file.
+        by_contents: whether the digest is one of contents; False: of times of change.
     """
 
-    def __init__(self, name: str, listing: Listing, read: Callable[[Path], NDArray[np.uint8]] = read_image) -> None:
+    def __init__(
+        self,
+        name: str,
+        listing: Listing,
+        read: Callable[[Path], NDArray[np.uint8]] = read_image,
+        *,
+        by_contents: bool = True,
+    ) -> None:
+        self._by_contents = by_contents
         self._name = name
         self._listing = listing
         self._read = read
@@ -44,8 +55,9 @@ class FileImages:
         return self._listing.files[image_id]
 
     def digest(self) -> str:
-        """A short hash of the ids and the file sizes."""
-        return self._listing.digest()
+        """A short hash of ids, file sizes and contents. Raises ``DataError`` if a file cannot be read."""
+        files, sizes = self._listing.files, self._listing.digest()
+        return joined(sizes, contents_digest(files, self._listing.folder) if self._by_contents else times_digest(files))
 
 
 class FileLabels:
@@ -98,8 +110,8 @@ class FileLabels:
         return self._labels.files[image_id]
 
     def digest(self) -> str:
-        """A short hash of the ids and the file sizes."""
-        return self._labels.digest()
+        """A short hash of ids, file sizes and contents. Raises ``DataError`` if a file cannot be read."""
+        return joined(self._labels.digest(), contents_digest(self._labels.files, self._labels.folder))
 
 
 class FileDataSet(ABC):
@@ -111,7 +123,7 @@ class FileDataSet(ABC):
     Attributes:
         info: splits, classes and sizes.
         also: other folders below a data root where the data is often kept, besides ``info.folder``.
-        check_headers: whether ``problems`` opens every file; False where there are too many.
+        check_headers: whether ``problems`` and digests open every file; False where there are too many.
     """
 
     info: DataInfo
@@ -180,7 +192,7 @@ class FileDataSet(ABC):
         return bool(self.image_files(split).files)
 
     def _open_images(self, images: Listing) -> FileImages:
-        return FileImages(self.info.name, images, self.read_image)
+        return FileImages(self.info.name, images, self.read_image, by_contents=self.check_headers)
 
     def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
         return FileLabels(self.info.name, labels, images, self.info.n_raw_labels, self.read_label)

@@ -184,7 +184,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if content.startswith(_FOREIGN_MARKS):
-        raise DataError(f"{path}: is UTF-16 by its byte order mark, no UTF-8 text (byte 0); save it as UTF-8")
+        raise DataError(f"{path}: is no UTF-8 text but UTF-16, by its byte order mark; save it as UTF-8")
     try:
         return content.decode("utf-8").replace("\ufeff", "")  # lists that were put together hold several marks
     except UnicodeDecodeError as error:

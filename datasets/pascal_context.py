@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spectral_bench.common.digests import joined
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import few
+from spectral_bench.datasets.contents import contents_digest
 from spectral_bench.datasets.files import FileDataSet, FileLabels
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.listing import Listing, from_list, listed_ids, matched, read_text, stems
@@ -31,8 +33,11 @@ class _Labels(FileLabels):
     """Labels in any of the three forms."""
 
     def digest(self) -> str:
-        """Empty: the same labels have files of other sizes in each form."""
-        return ""
+        """A short hash of the files, which begins with their forms: the same labels have other files in each."""
+        forms = {f"{path.parent.name}{path.suffix.lower()}" for path in self._labels.files.values()}
+        return joined(
+            self._labels.digest(), contents_digest(self._labels.files, self._labels.folder), "|".join(sorted(forms))
+        )
 
 
 class PascalContext(FileDataSet):

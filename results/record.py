@@ -94,7 +94,7 @@ class FitRecord(_Part):
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
-    label_files: str = Field("", description="digest of the ids and sizes of those labels' files")
+    label_files: str = Field("", description="digest of those labels' files: see common.digests")
 
     @property
     def method(self) -> str:
@@ -161,7 +161,7 @@ class EvaluationRecord(_Part):
     execution: dict[str, Any] = {}
     code: dict[str, str] = {}
     data_digest: str = ""
-    label_files: str = Field("", description="digest of the ids and sizes of the split's label files")
+    label_files: str = Field("", description="digest of the split's label files: see common.digests")
 
     @property
     def dataset(self) -> str:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from spectral_bench.results.store import Store
 
 _DATA_WORDS = {
-    "as it was": "as today by names and sizes",
-    "changed": "have other names or sizes today",
+    "as it was": "as today",
+    "same names and sizes": "as today by names and sizes",
+    "changed": "are other files today",
     "not at hand": "not at hand",
 }
 

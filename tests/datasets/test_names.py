@@ -108,7 +108,7 @@ def test_byte_order_marks_are_no_part_of_an_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_a_list_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "list.txt").write_bytes("\ufeffa\n".encode(encoding))
-    with pytest.raises(DataError, match=r"list\.txt: is UTF-16 by its byte order mark.*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"list\.txt: is no UTF-8 text but UTF-16.*save it as UTF-8"):
         read_text(tmp_path / "list.txt")
 
 
