@@ -110,5 +110,4 @@ def test_a_record_of_an_earlier_release_is_held_against_names_and_sizes(
     today = Today(images, "l")
     (run,) = finished.plan(ONE, data=today).runs
     assert run.condition.state == state
-    (record,) = (finished.store.read_fit(run.run_id),)
-    assert data_states(record, today) == {"synthetic train images": data_state}
+    assert data_states(finished.store.fit_record(run.run_id), today) == {"synthetic train images": data_state}
