@@ -107,7 +107,7 @@ class FitRecord(_Part):
     method_check: MethodCheck | None = Field(None, description="None: the method ships, or the record does not tell")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
-    label_files: str = Field("", description="digest of the ids and sizes of those labels' files")
+    label_files: str = Field("", description="digest of those labels' files: see common.digests")
 
     @property
     def method(self) -> str:
@@ -175,7 +175,7 @@ class EvaluationRecord(_Part):
     code: dict[str, str] = {}
     method_check: MethodCheck | None = Field(None, description="as in FitRecord, when the evaluation began")
     data_digest: str = ""
-    label_files: str = Field("", description="digest of the ids and sizes of the split's label files")
+    label_files: str = Field("", description="digest of the split's label files: see common.digests")
 
     @property
     def dataset(self) -> str:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from spectral_bench.results.store import Store
 
 _DATA_WORDS = {
-    "as it was": "as today by names and sizes",
-    "changed": "have other names or sizes today",
+    "as it was": "as today by names and contents",
+    "same names and sizes": "as today by names and sizes",
+    "changed": "have other names, sizes or contents today",
     "not at hand": "not at hand",
 }
 

@@ -13,7 +13,7 @@ from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.reader import FeatureCache
 from spectral_bench.bench.features.cache.writer import CacheWriter
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, require_unchanged, used_weights
 from spectral_bench.bench.features.pipeline import Extraction
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
@@ -143,6 +143,7 @@ def open_view_features(
     def fill(writer: CacheWriter) -> None:
         for look, batch in work.watched(recipe):
             writer.add(look.image_id, look.original, batch)
+        require_unchanged(work, request.data_digest)
 
     def planned() -> int:
         return planned_by_first(work, recipe, backbone_spec, features.dtype)

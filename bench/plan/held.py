@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal, Protocol
 
 from spectral_bench.bench.plan.snapshot import Recorded
+from spectral_bench.common.digests import apart, tells_contents
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
@@ -26,7 +27,7 @@ class Data(Protocol):
 
 
 class HeldData:
-    """The data sets in some roots, each split looked at once: ids and file sizes, no contents.
+    """The data sets in some roots, each split looked at once. Files are read where they are not as they were last time.
 
     Args:
         roots: where data sets lie.
@@ -44,7 +45,7 @@ class HeldData:
         return _digest(lambda: label_files(open_data(dataset, self._roots).labels(split)))
 
 
-DataState = Literal["as it was", "changed", "not at hand"]
+DataState = Literal["as it was", "same names and sizes", "changed", "not at hand"]
 
 
 def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
@@ -56,9 +57,16 @@ def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
     states: dict[str, DataState] = {}
     for what, digest in files_seen(record).items():
         today = read[what](record.dataset, record.split)
-        state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
-        states[f"{record.dataset} {record.split} {what}"] = state
+        states[f"{record.dataset} {record.split} {what}"] = _state(digest, today)
     return states
+
+
+def _state(recorded: str, today: str | None) -> DataState:
+    if today is None:
+        return "not at hand"
+    if apart(recorded, today):
+        return "changed"
+    return "same names and sizes" if tells_contents(today) and not tells_contents(recorded) else "as it was"
 
 
 def changed_data(records: Iterable[Recorded], data: Data) -> list[str]:

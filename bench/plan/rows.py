@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.load import Grid, Row
 from spectral_bench.bench.plan.classes import check_classes, with_classes
 from spectral_bench.bench.plan.data import facts_of, training_data
@@ -14,6 +12,8 @@ from spectral_bench.bench.plan.parameters import checked_params
 from spectral_bench.bench.plan.shared import SharedParts
 from spectral_bench.bench.plan.sizes import check_sizes
 from spectral_bench.bench.protocols.resolve import check_clusters
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.methods.registry import MethodFacts, base_params, method_facts

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.own_code import require_own_imports
 from spectral_bench.bench.plan.backbone import backbone_spec
 from spectral_bench.bench.protocols.catalogue import load
 from spectral_bench.bench.protocols.definition import Definition
 from spectral_bench.bench.protocols.resolve import resolve
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.methods.registry import MethodFacts, method_facts
 from spectral_bench.results.specification import BackboneSpec, Protocol

@@ -45,9 +45,9 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     started, meter = now(), run.meter()
     check = run.method_check
     data = run.open_data(view.dataset)
-    images = data.images(view.split)
+    images, labels = data.images(view.split), data.labels(view.split)
+    seen = images.digest(), label_files(labels)  # before anything is read: see bench.run.fit
     features = view_features(run, view, images, meter)
-    labels = data.labels(view.split)
     counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
     contingency = _count(run, view, method, features, counting, meter)
     health = [
@@ -72,8 +72,8 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         health=health,
         code=evaluation_code(run.spec.method, view.dataset),
         method_check=check,
-        data_digest=images.digest(),
-        label_files=label_files(labels),
+        data_digest=seen[0],
+        label_files=seen[1],
         flops_features=flops.features,
         flops_predict=flops.predict,
         warnings=flops.warnings,

@@ -57,9 +57,11 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     run.progress("start")(0, 0)  # what an earlier attempt said is over
     check = run.method_check  # of the code that is about to work
     labels = training_labels(run, meter)
+    # Before anything is read: what changes from here on makes the run stale, not its record wrong.
+    data_digest = training_images(run).digest()
+    label_digest, labels_seen = ("", "") if labels is None else (labels.digest, labels.files)
     source = training_patches(run, meter)
     method = build_method(run.spec)
-    data_digest, label_digest = training_images(run).digest(), labels.digest if labels is not None else ""
     every = run.order.execution.checkpoint_every
     checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, f"{data_digest} {label_digest}")
     logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
@@ -84,7 +86,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         base=run.order.requires,
         data_digest=data_digest,
         label_digest=label_digest,
-        label_files=labels.files if labels is not None else "",
+        label_files=labels_seen,
         **run.facts(meter),
     )
     run.store.write_fit(record)

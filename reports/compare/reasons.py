@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
 from spectral_bench.reports.collect import Entry, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
@@ -23,7 +24,7 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
         found.append("protocol: the classes differ")
     if not fields:
         pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("images", "labels"))
-        found += [f"data: evaluated on other {what}" for what, one, two in pairs if one and two and one != two]
+        found += [f"data: evaluated on other {what}" for what, one, two in pairs if _others(one, two)]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -79,6 +80,12 @@ def _code(result: SeedResult) -> dict[str, str]:
 def _digests(entry: Entry, what: str) -> set[str]:
     seen = (files_seen(result.evaluation) for result in entry.done if result.evaluation is not None)
     return {digests[what] for digests in seen if what in digests}
+
+
+def _others(one: set[str], two: set[str]) -> bool:
+    """Whether digests of what two rows saw show that one of them saw files that the other did not."""
+    unmatched = [a for a in one if all(apart(a, b) for b in two)] + [b for b in two if all(apart(a, b) for a in one)]
+    return bool(one and two and unmatched)
 
 
 def _scored_as(entry: Entry) -> dict[str, Any]:

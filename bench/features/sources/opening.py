@@ -11,7 +11,7 @@ from spectral_bench.bench.features.backbones.base import Backbone
 from spectral_bench.bench.features.backbones.info import backbone_info
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.writer import CacheWriter
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, require_unchanged, used_weights
 from spectral_bench.bench.features.pipeline import Extraction, equal_grids
 from spectral_bench.bench.features.recipes import cached_recipe
 from spectral_bench.bench.features.sources.base import TrainingSource
@@ -72,6 +72,7 @@ def open_training_source(
     def fill(writer: CacheWriter) -> None:
         for look, batch in equal_grids(work.watched(recipe)):
             writer.add(look.image_id, look.original, batch)
+        require_unchanged(work, request.data_digest)
 
     def planned() -> int:
         return planned_by_first(work, recipe, spec.backbone, spec.features.dtype)

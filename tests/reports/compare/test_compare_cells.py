@@ -14,6 +14,7 @@ from spectral_bench.reports.collect import Entry, collect
 from spectral_bench.reports.compare import Comparison, Difference, compare_entries
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.sittings import take_turns
+from spectral_bench.reports.versions import versions
 from spectral_bench.results.specification import Scoring, View
 from spectral_bench.results.store import Store
 
@@ -119,6 +120,18 @@ def test_other_images_are_not_comparable(tmp_path: Path):
     a = with_records(rows(tmp_path / "a", outcomes(10)), images="one")
     b = with_records(rows(tmp_path / "b", outcomes(10)), images="two")
     assert cell(compare_entries(a, b)).reason == "data: evaluated on other images"
+
+
+@pytest.mark.parametrize(("one", "two", "differ"), [("s", "s+c", False), ("s+c", "s+d", True), ("t", "s+c", True)])
+def test_images_are_compared_as_far_as_both_records_tell(tmp_path: Path, one: str, two: str, differ: bool):
+    a = with_records(rows(tmp_path / "a", outcomes(10)), images=one)
+    b = with_records(rows(tmp_path / "b", outcomes(10)), images=two)
+    assert ("evaluated on other images" in cell(compare_entries(a, b)).reason) is differ
+    records = {
+        name: [result.evaluation for entry in entries for result in entry.done]
+        for name, entries in (("a", a), ("b", b))
+    }
+    assert bool(versions(records)) is differ
 
 
 def test_other_code_is_told_and_blocks_on_request(tmp_path: Path):
