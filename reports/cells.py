@@ -9,7 +9,14 @@ from spectral_bench.reports.table import Cell, NoteBook, State
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.statistics import summarise
 
-_WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
+_WORST_FIRST = (
+    State.FAILED,
+    State.NOT_CONVERGED,
+    State.NOT_APPLICABLE,
+    State.STALE,
+    State.RUNNING,
+    State.MISSING,
+)
 _REASON_LENGTH = 160
 _MODULES = 3
 
@@ -94,7 +101,17 @@ def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
         marks.append(notes.mark(f"Stale{_which(stale, entry)}: {text}."))
     if other := [result for result in entry.done if result.versions]:
         marks.append(notes.mark(f"Not comparable{_which(other, entry)}: saw other files of its data than newer runs."))
-    return tuple(marks)
+    return (*marks, *list_marks(entry, notes))
+
+
+def list_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row with seeds that were evaluated under another class list than the one that it is scored over."""
+    older = [result for result in entry.done if result.relisted]
+    if not older or entry.class_table is None:
+        return ()
+    classes = len(entry.class_table.classes)
+    text = f"Scored over today's class list ({classes} classes), which was edited after the evaluation"
+    return (notes.mark(f"{text}{_which(older, entry)}."),)
 
 
 def _which(results: Sequence[SeedResult], entry: Entry) -> str:

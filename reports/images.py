@@ -23,7 +23,7 @@ def image_intervals(source: Source, resamples: int) -> Intervals:
 
     def interval(entry: Entry) -> ImageInterval | None:
         table, protocol = entry.class_table, entry.protocol
-        if table is None:
+        if table is None or not entry.done:
             return None
         counts = [source.contingency(run_id, protocol.view.view_id) for run_id in entry.runs]
         view = protocol.fit_view
