@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from spectral_bench.common.errors import StoreError, UserError
@@ -65,6 +66,7 @@ class Entry:
         row, protocol: what was asked for.
         seeds: what became of each seed.
         classes: the class list that all seeds are scored over: today's; None where nothing tells of it.
+        titles: name of a data set -> what tables call it, for those of the user's own.
     """
 
     grid: str
@@ -73,6 +75,17 @@ class Entry:
     protocol: Protocol
     seeds: tuple[SeedResult, ...]
     classes: ClassList | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data_title(self) -> str:
+        """What tables call the data set that it is evaluated on."""
+        return self.titles.get(self.row.dataset, self.row.dataset)
+
+    @property
+    def train_title(self) -> str:
+        """What tables call the data set that it is trained on."""
+        return self.titles.get(self.row.train_dataset, self.row.train_dataset)
 
     @cached_property
     def done(self) -> tuple[SeedResult, ...]:
@@ -169,16 +182,16 @@ def collect_together(
         if protocol is not None and protocol not in known:
             raise UserError(unknown("protocol", protocol, known))
     lists = todays_lists(readers)
-    return [
-        _entries(reader, list(_rows(manifests, protocol, _matching(matching))), lists, changed)
-        for reader, manifests in zip(readers, chosen, strict=True)
-    ]
+    found = [list(_rows(manifests, protocol, _matching(matching))) for manifests in chosen]
+    titles = _titles([row for rows in found for _, row, _ in rows], lists)
+    return [_entries(reader, rows, lists, titles, changed) for reader, rows in zip(readers, found, strict=True)]
 
 
 def _entries(
     reader: Reader,
     rows: Sequence[tuple[Manifest, ManifestRow, Protocol]],
     lists: ClassLists,
+    titles: Mapping[str, str],
     changed: Changed | None,
 ) -> list[Entry]:
     known: dict[tuple[str, str], SeedResult] = {}
@@ -190,8 +203,18 @@ def _entries(
                 known[run_id, scored_as] = _with_changes(_seed(reader, seed, run_id, chosen, lists), changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         classes = lists.find(chosen.view.dataset, chosen.scoring.classes)
-        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds, classes))
+        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
     return _with_versions(entries)
+
+
+def _titles(rows: Sequence[ManifestRow], lists: ClassLists) -> dict[str, str]:
+    """What tables call data sets of the user's own, which grids name by a path: the title; with the path if unclear."""
+    names = {name for row in rows for name in (row.dataset, row.train_dataset)}
+    titles = {name: lists.title(name) for name in names if ":" in name}
+    taken = Counter([*titles.values(), *(name for name in names if ":" not in name)])
+    return {
+        name: title if taken[title] == 1 or title == name else f"{title} ({name})" for name, title in titles.items()
+    }
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:

@@ -9,7 +9,7 @@ from spectral_bench.reports.cells import mean_cell, peak_cell
 from spectral_bench.reports.collect import Entry, SeedResult, distinct
 from spectral_bench.reports.costs import FEATURES_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE, StageCost
 
@@ -59,7 +59,8 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
     unlike = unlike_marks(entries, notes)
-    rows = tuple(_row(entry, found, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
+    shared = together(entries)
+    rows = tuple(_row(entry, shared, found, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
     notes.remark(
         "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock. Images/s: of the "
         "evaluation, its features left out. Memory: maximum over seeds and stages. FLOPs an image: backbone and "
@@ -97,8 +98,8 @@ def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
     return seconds
 
 
-def _row(entry: Entry, found: Sequence[Stage], unlike: tuple[str, ...], notes: NoteBook) -> Row:
-    cells = setting_cells(entry, notes)
+def _row(entry: Entry, shared: Together, found: Sequence[Stage], unlike: tuple[str, ...], notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes, shared)
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
         cells[stage.key] = mean_cell(entry, stage_seconds(stage), unlike)

@@ -10,7 +10,7 @@ from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE
 
@@ -51,7 +51,8 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     """
     notes, entries = NoteBook(), distinct(entries)
     unlike = unlike_marks(entries, notes)
-    rows = tuple(_row(entry, intervals, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
+    shared = together(entries)
+    rows = tuple(_row(entry, shared, intervals, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
         "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
@@ -67,8 +68,8 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     return Table("main", "Main results.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], notes: NoteBook) -> Row:
-    cells = setting_cells(entry, notes)
+def _row(entry: Entry, shared: Together, intervals: Intervals | None, unlike: tuple[str, ...], notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes, shared)
     if intervals is not None:
         cells[COLUMN.key] = image_cell(entry, intervals)
     for key, (_, metric) in METRICS.items():

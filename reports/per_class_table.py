@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
 from spectral_bench.reports.collect import Entry, alike, distinct
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells, titles_with_clusters, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
 from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.statistics import summarise
 
-_FACTS = ("grid", "dataset", "train_dataset", "backbone", "protocol", "split", "classes", "matching", "images")
+_FACTS = ("grid", "dataset", "train_dataset", "backbone", "weights", "k", "common_settings")
+_FACTS += ("protocol", "split", "classes", "matching", "images")
 _FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)
 
 
@@ -44,7 +45,8 @@ def class_cells(entry: Entry, classes: Sequence[str], notes: NoteBook) -> list[C
 def _table(entries: Sequence[Entry], number: int) -> Table:
     notes = NoteBook()
     classes = next((entry.class_table.classes for entry in entries if entry.class_table is not None), [])
-    columns = [_column(index, entry, notes) for index, entry in enumerate(entries)]
+    titles = titles_with_clusters(entries)
+    columns = [_column(index, entry, titles[index], notes) for index, entry in enumerate(entries)]
     facts = _common_facts(entries)
     by_column = {column.key: class_cells(entry, classes, notes) for column, entry in zip(columns, entries, strict=True)}
     rows = tuple(
@@ -56,14 +58,15 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
     return Table(name, "IoU by class.", (*_FACT_COLUMNS, Column("class", "class"), *columns), rows, notes.notes())
 
 
-def _column(index: int, entry: Entry, notes: NoteBook) -> Column:
+def _column(index: int, entry: Entry, title: str, notes: NoteBook) -> Column:
     marks = (*label_marks(entry, notes), *(f"[{mark}]" for mark in stale_marks(entry, notes)))
-    return Column(f"{index + 1}: {entry.row.title}", " ".join([entry.row.title, *marks]), "percent", "higher", "std")
+    return Column(f"{index + 1}: {entry.row.title}", " ".join([title, *marks]), "percent", "higher", "std")
 
 
 def _common_facts(entries: Sequence[Entry]) -> dict[str, Cell]:
     """The settings that all entries of the table share; the others are left to the titles."""
-    known = [setting_cells(entry, NoteBook()) for entry in entries]
+    shared = together(entries)
+    known = [setting_cells(entry, NoteBook(), shared) for entry in entries]
     values = {key: {cells[key].value for cells in known} - {None} for key in _FACTS}
     return {key: Cell(value=next(iter(found))) for key, found in values.items() if len(found) == 1}
 

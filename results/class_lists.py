@@ -54,6 +54,11 @@ class ClassLists:
         found = next((facts.class_sets[wanted] for facts in known if wanted in facts.class_sets), None)
         return None if found is None else ClassList(wanted, found)
 
+    def title(self, dataset: str) -> str:
+        """The title of a data set, as the newest manifest that tells of it has it; its name where none does."""
+        titles = (facts.title for facts in self._told.get(dataset, ()) if facts.title)
+        return next(titles, dataset)
+
     def names(self, dataset: str) -> tuple[str, ...]:
         """The class sets of a data set that anything tells of, the newest first."""
         known = (*self._told.get(dataset, ()), *self._counted.get(dataset, ()))

@@ -16,10 +16,8 @@ from spectral_bench.methods.params import Params
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
-_ELSEWHERE = frozenset(
-    ["name", "method", "dataset", "train_dataset", "split", "train_split", "subset", "eval_subset", "backbone", "k"]
-    + ["backbone_options.weights", "backbone_options.seed"]
-)
+_DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
+_ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
 
 
 def all_settings(row: ResolvedRow) -> dict[str, Any]:
