@@ -13,6 +13,7 @@ from spectral_bench.reports.renderers.tex_escape import label
 from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.replicates import NO_CLAIM
 from spectral_bench.results.statistics import PairedDifference
 
 COMPARED = ("mIoU", "accuracy")
@@ -88,8 +89,10 @@ def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, shared: Toge
             cells[f"{key}_p"] = Cell(value=compared.p.get((index, key)))
     found = compared.differences.get((index, "mIoU"))
     cells["seeds_compared"] = Cell(value=len(entry.done) if is_baseline else found.summary.n if found else 0)
-    if found is not None:
+    if found is not None and entry.replicated and baseline.replicated:
         cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
+    elif found is not None:
+        cells |= {"verdict": Cell(value="no claim"), "in_words": Cell(value=NO_CLAIM)}
     return Row(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from spectral_bench.reports.cells import Metric, seed_values
 from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.settings import value_text
+from spectral_bench.results.replicates import without_claim
 from spectral_bench.results.statistics import PairedDifference, holm, paired_difference
 
 
@@ -48,13 +49,18 @@ class Compared:
 def compare(ablation: Ablation, metrics: Mapping[str, Metric]) -> Compared:
     """Compare each row of an ablation with its baseline in some metrics."""
     differences = {
-        (index, key): paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
+        (index, key): _difference(entry, baseline, metric)
         for index, (baseline, entry) in enumerate(ablation.pairs)
         if entry is not baseline and entry.protocol == baseline.protocol and entry.versions == baseline.versions
         for key, metric in metrics.items()
     }
     p = {key: found.p for key, found in differences.items() if found is not None and found.p is not None}
     return Compared(differences, holm(p))
+
+
+def _difference(entry: Entry, baseline: Entry, metric: Metric) -> PairedDifference | None:
+    found = paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
+    return found if entry.replicated and baseline.replicated else without_claim(found)
 
 
 def _pairs(block: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:

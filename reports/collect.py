@@ -17,6 +17,7 @@ from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
+from spectral_bench.results.replicates import replicated
 from spectral_bench.results.specification import Matching, Protocol
 
 LABELS_SYMBOL = "†"
@@ -111,6 +112,11 @@ class Entry:
     def versions(self) -> frozenset[Version]:
         """The files that its finished seeds saw, where any differ from those that newer runs saw; empty elsewhere."""
         return frozenset().union(*(result.versions for result in self.done))
+
+    @cached_property
+    def replicated(self) -> bool:
+        """Whether its finished seeds are replicates; see ``results.replicates``."""
+        return replicated([result.evaluation.contingency_sha256 for result in self.done if result.evaluation])
 
     @property
     def ranked(self) -> bool:

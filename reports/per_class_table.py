@@ -11,6 +11,7 @@ from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells, titl
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
 from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
+from spectral_bench.results.replicates import without_spread
 from spectral_bench.results.statistics import summarise
 
 _FACTS = ("grid", "dataset", "train_dataset", "backbone", "weights", "k", "common_settings")
@@ -86,4 +87,5 @@ def _class_cell(scores: dict[str, tuple[Scores, int]], entry: Entry, notes: Note
     if len(known) < len(scores):
         marks.append(notes.mark("Mean over the seeds in which the class is predicted; it is not labelled."))
     summary = summarise(list(known.values()))
+    summary = summary if entry.replicated else without_spread(summary)
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(known), marks=tuple(marks))

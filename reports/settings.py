@@ -88,10 +88,11 @@ def told_once(entries: Sequence[Entry]) -> list[str]:
 
 def titles_with_clusters(entries: Sequence[Entry]) -> list[str]:
     """The titles of rows, with K where rows differ in it and a title does not tell it."""
-    several = len({clusters(entry) for entry in entries}) > 1
+    numbers = [None if _titled([entry], "k") else clusters(entry) for entry in entries]
+    several = len({clusters(entry) for entry in entries} - {None}) > 1
     return [
-        f"{entry.row.title} (K = {clusters(entry)})" if several and not _titled([entry], "k") else entry.row.title
-        for entry in entries
+        f"{entry.row.title} (K = {number})" if several and number is not None else entry.row.title
+        for entry, number in zip(entries, numbers, strict=True)
     ]
 
 

@@ -14,6 +14,7 @@ from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.replicates import NO_CLAIM, without_spread
 from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise
 
 SCORES = ("mIoU", "accuracy")
@@ -95,6 +96,7 @@ class _Raw:
     blockers: tuple[str, ...]
     states: tuple[str, str]
     higher: bool
+    replicated: bool = True
 
 
 def compare_entries(
@@ -135,7 +137,8 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
-    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, higher=True) for key in SCORES]
+    told = {"higher": True, "replicated": a.replicated and b.replicated}
+    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, **told) for key in SCORES]
     if not costs:
         return cells
     blockers = (*cost_blockers(a, b), *code)
@@ -159,7 +162,7 @@ def _state(entry: Entry) -> str:
 
 
 def _p(cell: _Raw) -> float | None:
-    found = None if cell.blockers else paired_difference(cell.b, cell.a)
+    found = None if cell.blockers or not cell.replicated else paired_difference(cell.b, cell.a)
     return None if found is None or len(found.seeds) < MIN_SEEDS else found.p
 
 
@@ -183,6 +186,8 @@ def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
         return replace(made, word="same")
     if abs(found.summary.mean) <= tolerance:
         return replace(made, word="within tolerance")
+    if not cell.replicated:
+        return replace(made, difference=without_spread(found.summary), word="no claim", reason=NO_CLAIM)
     reached = verdict(_for_better(found.summary, cell.higher), p)
     return replace(made, word=reached.word, reason=_sentence(cell, reached.sentence, reached.word))
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import Ablation, baseline_value
-from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.cells import score_summary
 from spectral_bench.reports.collect import LABELS_SYMBOL, Entry
 from spectral_bench.reports.figures.style import (
     COLUMN_WIDTH,
@@ -23,7 +23,7 @@ from spectral_bench.reports.figures.style import (
     style,
 )
 from spectral_bench.reports.settings import value_text
-from spectral_bench.results.statistics import Summary, summarise
+from spectral_bench.results.statistics import Summary
 
 _PANEL_HEIGHT = 1.5  # inches
 _MOST_TICKS = 6
@@ -127,8 +127,7 @@ def _tick(point: Point) -> str:
 
 
 def _summary(entry: Entry) -> Summary | None:
-    values = list(seed_values(entry, lambda scores: scores.miou).values())
-    return summarise(values) if values else None
+    return score_summary(entry, lambda scores: scores.miou) if entry.done else None
 
 
 def _is_number(value: Any) -> bool:
