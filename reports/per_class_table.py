@@ -14,8 +14,8 @@ from spectral_bench.results.metrics import Scores
 from spectral_bench.results.replicates import without_spread
 from spectral_bench.results.statistics import summarise
 
-_FACTS = ("grid", "dataset", "train_dataset", "backbone", "weights", "k", "common_settings")
-_FACTS += ("protocol", "split", "classes", "matching", "images")
+_SCORED = ("protocol", "split", "classes", "matching", "images")
+_FACTS = ("grid", "dataset", "train_dataset", "train_images", "backbone", "weights", "k", "common_settings", *_SCORED)
 _FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)
 
 

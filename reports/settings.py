@@ -22,6 +22,7 @@ MATCHING_WORDS: dict[Matching, str] = {
 
 _NAMED = 6
 USUAL_WEIGHTS = "pre-trained"
+ALL_IMAGES = "all"
 _IN_COLUMNS = ("k", "dataset", "train_dataset", "split", "train_split", "subset", "eval_subset", "backbone")
 
 SETTING_COLUMNS = (
@@ -32,6 +33,7 @@ SETTING_COLUMNS = (
     Column("uses_labels", "uses labels", machine=True),
     Column("dataset", "data set", constant=True),
     Column("train_dataset", "trained on", constant=True),
+    Column("train_images", "training images", constant=True),
     Column("backbone", "backbone", constant=True),
     Column("weights", "weights", constant=True),
     Column("k", "K", "count", constant=True),
@@ -52,10 +54,12 @@ class Together:
         settings: those that differ from their defaults and are the same in all rows, or in all rows of a method; in
             words, None where there are none.
         weights: whether some rows have other weights than their backbone's usual ones, so that all say which.
+        images: whether some rows are trained on another split than ``train``, or on a part of it, so that all say which.
     """
 
     settings: str | None = None
     weights: bool = False
+    images: bool = False
 
 
 def together(entries: Sequence[Entry]) -> Together:
@@ -68,7 +72,8 @@ def together(entries: Sequence[Entry]) -> Together:
         rest = {key: value for key, value in _in_common(own).items() if key not in shared and not _titled(own, key)}
         if rest and len(methods) > 1:
             told.append(f"in rows of {method.rsplit(':', 1)[-1]} {_words(rest)}")
-    return Together("; ".join(told) or None, any(_weights(entry) for entry in entries))
+    images = any(training_words(entry) != ALL_IMAGES for entry in entries)
+    return Together("; ".join(told) or None, any(_weights(entry) for entry in entries), images)
 
 
 def told_once(entries: Sequence[Entry]) -> list[str]:
@@ -77,10 +82,11 @@ def told_once(entries: Sequence[Entry]) -> list[str]:
     Where rows differ, each value stands with the rows that have it.
     """
     shared = together(entries)
-    trained = [training_words(entry) for entry in entries]
     found = [_grouped("K", [str(clusters(entry) or "none") for entry in entries], entries)]
-    if trained != [entry.data_title for entry in entries]:
-        found.append(_grouped("Trained on", trained, entries))
+    if any(entry.row.train_dataset != entry.row.dataset for entry in entries):
+        found.append(_grouped("Trained on", [entry.train_title for entry in entries], entries))
+    if shared.images:
+        found.append(_grouped("Training images", [training_words(entry) for entry in entries], entries))
     if shared.weights:
         found.append(_grouped("Weights", [_weights(entry) or USUAL_WEIGHTS for entry in entries], entries))
     return [*found, *([] if shared.settings is None else [f"Common settings: {shared.settings}."])]
@@ -118,7 +124,8 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
         "settings": json.dumps(entry.row.settings, sort_keys=True, ensure_ascii=False),
         "uses_labels": "yes" if entry.uses_labels else "no",
         "dataset": entry.data_title,
-        "train_dataset": training_words(entry),
+        "train_dataset": entry.train_title,
+        "train_images": training_words(entry) if shared.images else None,
         "backbone": entry.row.backbone,
         "weights": (_weights(entry) or USUAL_WEIGHTS) if shared.weights else None,
         "common_settings": shared.settings,
@@ -133,10 +140,10 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
 
 
 def training_words(entry: Entry) -> str:
-    """What a row is trained on: the data set, and the split and the number of images where they are not the usual."""
-    split = "" if entry.row.train_split == "train" else f" {entry.row.train_split}"
+    """Which images of its data set a row is trained on: the split where it is not the usual one, and how many."""
+    split = "" if entry.row.train_split == "train" else f"{entry.row.train_split}, "
     subset = _subset(entry)
-    return f"{entry.train_title}{split}" + ("" if subset is None else f" (subset of {subset})")
+    return split + (ALL_IMAGES if subset is None else f"subset of {subset}")
 
 
 def matching_words(protocol: Protocol) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from pydantic import TypeAdapter
 
 from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan.classes import with_classes
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.methods.params import Params
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
+_PLAIN = (bool, int, float, str)
 _DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
 _ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
 
@@ -40,9 +41,9 @@ def unusual_settings(row: ResolvedRow) -> dict[str, Any]:
 
     A default that follows from K, such as that of ``beta``, is the one at the row's K.
     """
-    spec, usual = row.specs[0], _run_keys(RunSettings(method=row.facts.name))
-    usual |= _parts("backbone_options", complete_options(spec.backbone.name, {}))
-    usual |= _usual_parameters(row)
+    spec, usual = row.specs[0], dict(_usual_run_keys())
+    usual |= _parts("backbone_options", _usual_options(spec.backbone.name))
+    usual |= _usual_parameters(row.facts.params, spec.params.get("k"))
     return {
         key: value
         for key, value in all_settings(row).items()
@@ -54,7 +55,7 @@ def weights_words(row: ResolvedRow) -> str:
     """Where the backbone's weights are from, in words; empty where they are the usual pre-trained ones."""
     spec = row.specs[0].backbone
     weights = spec.options.get("weights")
-    if weights is None or weights == complete_options(spec.name, {}).get("weights"):
+    if weights is None or weights == _usual_options(spec.name).get("weights"):
         return ""
     if weights != "random":
         return f"of the file {Path(str(weights)).name}"
@@ -83,11 +84,21 @@ def _parts(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{key}.{part}": value for part, value in values.items()}
 
 
-def _usual_parameters(row: ResolvedRow) -> dict[str, Any]:
-    model, params = row.facts.params, row.specs[0].params
-    given = with_classes(row.facts, {"k": params["k"]} if "k" in params else {}, row.specs[0].data)
+@lru_cache(maxsize=1)
+def _usual_run_keys() -> Mapping[str, Any]:
+    return _run_keys(RunSettings(method="any"))
+
+
+@lru_cache(maxsize=256)
+def _usual_options(backbone: str) -> Mapping[str, Any]:
+    return complete_options(backbone, {})
+
+
+@lru_cache(maxsize=256)
+def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
+    """The defaults of a method at a number of clusters. A grid has thousands of rows of a few methods."""
     try:
-        return _parameters(model, given)
+        return _parameters(model, {} if k is None else {"k": k})
     except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields
         fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
         return {name: _plain(field.get_default(call_default_factory=True)) for name, field in fields.items()}
@@ -99,4 +110,4 @@ def _parameters(model: type[Params], params: Mapping[str, Any]) -> dict[str, Any
 
 
 def _plain(value: Any) -> Any:
-    return _JSON.dump_python(value, mode="json")
+    return value if value is None or isinstance(value, _PLAIN) else _JSON.dump_python(value, mode="json")

@@ -137,8 +137,8 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
-    told = {"higher": True, "replicated": a.replicated and b.replicated}
-    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, **told) for key in SCORES]
+    both = a.replicated and b.replicated
+    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, True, both) for key in SCORES]
     if not costs:
         return cells
     blockers = (*cost_blockers(a, b), *code)
