@@ -54,7 +54,8 @@ def ablation_tables(entries: Sequence[Entry]) -> list[Table]:
 def _table(ablation: Ablation, name: str) -> Table:
     notes = NoteBook()
     compared = compare(ablation, {key: METRICS[key][1] for key in COMPARED})
-    shared = together([entry for _, entry in ablation.pairs])
+    factors = {key.strip() for _, entry in ablation.pairs for key in (entry.row.factor or "").split(",")}
+    shared = together([entry for _, entry in ablation.pairs], factors)
     rows = tuple(_row(index, pair, compared, shared, notes) for index, pair in enumerate(ablation.pairs))
     notes.remark(
         "Differences to the baseline in points of per cent: the mean over the seeds that both rows have, paired by "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,26 +54,34 @@ class Together:
         settings: those that differ from their defaults and are the same in all rows, or in all rows of a method; in
             words, None where there are none.
         weights: whether some rows have other weights than their backbone's usual ones, so that all say which.
-        images: whether some rows are trained on another split than ``train``, or on a part of it, so that all say which.
+        images: whether some rows are trained on another split than ``train`` or on a part of one, so that all say it.
+        told: pairs of a method and a setting that the caption tells of its rows.
     """
 
     settings: str | None = None
     weights: bool = False
     images: bool = False
+    told: frozenset[tuple[str, str]] = frozenset()
 
 
-def together(entries: Sequence[Entry]) -> Together:
-    """What rows have in common, as far as their grids told."""
+def together(entries: Sequence[Entry], besides: Collection[str] = ()) -> Together:
+    """What rows have in common, as far as their grids told.
+
+    Args:
+        entries: the rows.
+        besides: settings that the table tells in another way.
+    """
     shared = _in_common(entries)
-    told = [_words(shared)] if shared else []
+    told, known = ([_words(shared)] if shared else []), set()
     methods = list(dict.fromkeys(entry.row.method for entry in entries))
     for method in methods:
         own = [entry for entry in entries if entry.row.method == method]
         rest = {key: value for key, value in _in_common(own).items() if key not in shared and not _titled(own, key)}
-        if rest and len(methods) > 1:
+        known |= {(method, key) for key in (*shared, *rest, *besides)}
+        if rest:
             told.append(f"in rows of {method.rsplit(':', 1)[-1]} {_words(rest)}")
     images = any(training_words(entry) != ALL_IMAGES for entry in entries)
-    return Together("; ".join(told) or None, any(_weights(entry) for entry in entries), images)
+    return Together("; ".join(told) or None, any(_weights(entry) for entry in entries), images, frozenset(known))
 
 
 def told_once(entries: Sequence[Entry]) -> list[str]:
@@ -117,6 +125,7 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
         shared: what it has in common with the other rows of the table.
     """
     marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *_surplus_marks(entry, notes))
+    marks = (*marks, *_setting_marks(entry, shared, notes))
     texts = {
         "grid": entry.grid,
         "configuration": entry.row.title,
@@ -208,6 +217,14 @@ def _words(settings: dict[str, Any]) -> str:
 def _classes(entry: Entry) -> str | None:
     table = entry.class_table
     return None if table is None else f"{len(table.classes)} ({entry.class_set})"
+
+
+def _setting_marks(entry: Entry, shared: Together, notes: NoteBook) -> tuple[str, ...]:
+    """A mark for the settings of a row that differ from their defaults and that neither caption nor title tells."""
+    method = entry.row.method
+    own = {key: value for key, value in (entry.row.unusual or {}).items() if (method, key) not in shared.told}
+    untold = {key: value for key, value in own.items() if not _titled([entry], key)}
+    return (notes.mark(f"With {_words(untold)}."),) if untold else ()
 
 
 def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:

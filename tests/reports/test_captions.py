@@ -44,6 +44,24 @@ def test_what_all_rows_of_a_method_share_is_told_with_the_method(store: Store):
     assert "common settings: in rows of spin decay = 0.9;" in caption(table)
 
 
+def test_what_neither_caption_nor_title_tells_has_a_note(store: Store):
+    rows = [row(store, "named", unusual={"beta": 0.2, "tol": 1}), row(store, "kmeans, tol=2", unusual={"tol": 2})]
+    table = build_table(write_grid(store, *rows))
+    marks = [line.cells["configuration"].marks for line in table.rows]
+    assert [note.text for note in table.notes if note.symbol in marks[0]] == ["With beta = 0.2, tol = 1."]
+    assert marks[1] == ()
+
+
+def test_a_baselines_own_value_has_a_note_where_no_caption_tells_it(store: Store):
+    base = row(store, "base", role="baseline", unusual={"alpha": 0.1})
+    varied = {"role": "variation", "factor": "alpha", "value": 0.5, "baseline": [0.1], "unusual": {"alpha": 0.5}}
+    store = write_grid(store, base, row(store, "kmeans, alpha=0.5", **varied))
+    assert [note.text for note in build_table(store).notes if note.symbol] == ["With alpha = 0.1."]
+    (table,) = ablation_tables(collect(store))
+    assert not [note for note in table.notes if note.symbol]
+    assert "one change at a time, from alpha = 0.1." in caption(table)
+
+
 def test_defaults_and_nothing_in_common_are_not_told(store: Store):
     assert "settings" not in caption(build_table(write_grid(store, row(store), row(store, "b", "spin"))))
 
