@@ -9,7 +9,7 @@ from functools import cached_property
 
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
-from spectral_bench.reports.scoring import OtherList, Reader, counted_otherwise, run_scores, todays_lists
+from spectral_bench.reports.scoring import Reader, counted_otherwise, lacking, run_scores, todays_lists
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import State
 from spectral_bench.reports.versions import Version, versions
@@ -248,10 +248,17 @@ def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with the versions of the data of those seeds that saw others than newer runs did."""
     found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
 
-    def told(result: SeedResult) -> SeedResult:
-        return replace(result, versions=found.get(result.run_id, frozenset())) if result.state is State.DONE else result
+    def told(result: SeedResult, entry: Entry) -> SeedResult:
+        if result.state is not State.DONE or result.run_id not in found:
+            return result
+        table, record = entry.class_table, result.evaluation
+        # Other labels than today's, which may hold the ids that were not counted: the score would be another one.
+        reason = lacking(record, table) if table is not None and record is not None else ""
+        if reason:
+            return replace(result, state=State.STALE, reason=f"{reason}; and its files have changed", scores=None)
+        return replace(result, versions=found[result.run_id])
 
-    return [replace(entry, seeds=tuple(map(told, entry.seeds))) for entry in entries]
+    return [replace(entry, seeds=tuple(told(result, entry) for result in entry.seeds)) for entry in entries]
 
 
 def _records(result: SeedResult) -> list[FitRecord | EvaluationRecord]:
@@ -307,8 +314,6 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
         return replace(result, scores=scores, relisted=relisted)
-    except OtherList as error:
-        return replace(result, state=State.STALE, reason=str(error))
     except UserError as error:
         return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
 

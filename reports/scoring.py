@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from spectral_bench.common.errors import UserError
@@ -15,10 +16,6 @@ from spectral_bench.results.record import ClassTable, EvaluationRecord
 from spectral_bench.results.specification import Protocol, View
 
 _LISTED = 4
-
-
-class OtherList(UserError):
-    """The class list has raw ids that the stored counts did not look at."""
 
 
 class Reader:
@@ -54,7 +51,6 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     """The scores of a finished evaluation over a class list.
 
     Raises:
-        OtherList: the counts did not look at a raw id of the list.
         UserError: there is no class set of this name, the matching's own split is not evaluated, or no pixel is valid.
     """
     if classes is None:
@@ -64,8 +60,8 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if protocol.fit_view is not None:
         if reader.evaluation(run_id, protocol.fit_view.view_id) is None:
             raise UserError(f"the split that the matching is fitted on ({protocol.fit_view.split}) is not evaluated")
-        fit_on = _counts(reader, run_id, protocol.fit_view, classes.table)
-    counts = _counts(reader, run_id, protocol.view, classes.table)
+        fit_on = counts_over(reader.source, run_id, protocol.fit_view, classes.table)
+    counts = counts_over(reader.source, run_id, protocol.view, classes.table)
     scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on)
     if not scores.n_pixels:
         raise UserError("no pixel of the evaluated images belongs to a class")
@@ -78,13 +74,17 @@ def counted_otherwise(record: EvaluationRecord, protocol: Protocol, classes: Cla
     return bool(record.class_sets) and (own is None or not same_classes(own, classes.table))
 
 
-def _counts(reader: Reader, run_id: str, view: View, table: ClassTable) -> Contingency:
-    counts = reader.source.contingency(run_id, view.view_id)
-    if strange := uncounted(table, counts.n_labels):
-        ids = few([str(value) for value in strange], _LISTED)
-        plural = "s" if len(strange) > 1 else ""
-        raise OtherList(
-            f"today's class list has the raw id{plural} {ids}; this run was evaluated when they ended at "
-            f"{counts.n_labels - 1}"
-        )
-    return counts
+def counts_over(source: Source, run_id: str, view: View, table: ClassTable) -> Contingency:
+    """The counts of a finished evaluation, over all raw ids of a class list.
+
+    Ids beyond those that were counted have no pixel: counting refuses any label that is not among its ids.
+    """
+    counts = source.contingency(run_id, view.view_id)
+    return replace(counts, n_labels=max([counts.n_labels, *(value + 1 for value in uncounted(table, counts.n_labels))]))
+
+
+def lacking(record: EvaluationRecord, table: ClassTable) -> str:
+    """In words, which raw ids of a class list an evaluation did not count; empty where it counted all."""
+    strange = uncounted(table, record.n_raw_labels)
+    ids = few([str(value) for value in strange], _LISTED)
+    return f"today's class list has raw ids that its labels ended before: {ids}" if strange else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from spectral_bench.reports.ablations import ablations, compare
 from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import Entry, SeedResult, collect, collect_together
 from spectral_bench.reports.compare import compare_entries
+from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.per_class_table import class_cells
 from spectral_bench.reports.renderers.macros import render_macros
@@ -97,18 +99,30 @@ def test_stores_of_before_take_the_newest_record(store: Store):
 def test_counts_that_lack_an_id_are_stale_and_neither_averaged_nor_ranked(store: Store):
     wide = counts((50, 0, 3), (4, 60, 5))
     wide = Contingency(wide.image_ids, 2, 8, wide.image, wide.cluster, wide.label, wide.count)
-    mixed = add_row(store, "mixed", {0: Outcome(counts=ONE), 1: Outcome(counts=wide)})
-    older = add_row(store, "older", {0: Outcome(counts=TWO)})
+    old: dict[str, Any] = {"files": ("i", "old labels")}
+    new: dict[str, Any] = {"files": ("i", "new labels"), "finished": "2026-02-03T00:00:00+00:00"}
+    mixed = add_row(store, "mixed", {0: Outcome(counts=ONE, **old), 1: Outcome(counts=wide, **new)})
+    older = add_row(store, "older", {0: Outcome(counts=TWO, **old)})
     store = write(store, mixed, older, today=BEYOND)
     entries = collect(store)
     assert [[result.state for result in entry.seeds] for entry in entries] == [[State.STALE, State.DONE], [State.STALE]]
     made = build_table(store)
     assert made.rows[0].cells["mIoU"].value == pytest.approx(100 * score(wide, BEYOND, "iou").miou)
     assert (made.rows[1].cells["mIoU"].value, made.rows[1].cells["mIoU"].state) == (None, State.STALE)
-    assert "1 of 2 seeds: seed 0 stale (today's class list has the raw id 7;" in render(made, "csv")
+    text = render(made, "csv")
+    assert "1 of 2 seeds: seed 0 stale (today's class list has raw ids that its labels ended before: 7; and its" in text
     for table in all_tables(entries):  # nothing breaks on the way, in any table and format
         assert all(render(table, form) for form in ("markdown", "latex", "csv"))
     assert "mixed" in render_macros(all_tables(entries))
+
+
+def test_ids_that_were_not_counted_have_no_pixel_while_the_labels_are_the_same(store: Store):
+    store = write(store, row(store), today=BEYOND)
+    entry = only(collect(store))
+    wanted = [100 * score(one, ClassTable(classes=["a", "b"], raw_ids=[[0], [1]]), "iou").miou for one in (ONE, TWO)]
+    assert build_table(store, resamples=9).rows[0].cells["mIoU"].value == pytest.approx(sum(wanted) / 2)
+    assert [cell.state for cell in class_cells(entry, BEYOND.classes, NoteBook())][-1] is State.ABSENT
+    assert galleries([entry], store)[0].images
 
 
 def test_every_table_scores_over_it(store: Store):
