@@ -10,7 +10,7 @@ from spectral_bench.reports.collect import Entry, SeedResult, distinct
 from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE, StageCost
 
@@ -61,8 +61,9 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    shared = together(entries)
     rows = tuple(
-        _row(entry, found, unlike.get(index, ()), extracted.get(index, ()), notes)
+        _row(entry, shared, found, unlike.get(index, ()), extracted.get(index, ()), notes)
         for index, entry in enumerate(entries)
     )
     notes.remark(
@@ -105,10 +106,15 @@ def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
 
 
 def _row(
-    entry: Entry, found: Sequence[Stage], unlike: tuple[str, ...], extracted: tuple[str, ...], notes: NoteBook
+    entry: Entry,
+    shared: Together,
+    found: Sequence[Stage],
+    unlike: tuple[str, ...],
+    extracted: tuple[str, ...],
+    notes: NoteBook,
 ) -> Row:
     disturbed = (*extracted, *unlike)
-    cells = setting_cells(entry, notes)
+    cells = setting_cells(entry, notes, shared)
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
         cells[stage.key] = mean_cell(entry, stage_seconds(stage), unlike)

@@ -11,7 +11,7 @@ from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
 from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE
 
@@ -52,8 +52,9 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     """
     notes, entries = NoteBook(), distinct(entries)
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    shared = together(entries)
     rows = tuple(
-        _row(entry, intervals, unlike.get(index, ()), extracted.get(index, ()), notes)
+        _row(entry, shared, intervals, unlike.get(index, ()), extracted.get(index, ()), notes)
         for index, entry in enumerate(entries)
     )
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
@@ -72,9 +73,14 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
 
 
 def _row(
-    entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], extracted: tuple[str, ...], notes: NoteBook
+    entry: Entry,
+    shared: Together,
+    intervals: Intervals | None,
+    unlike: tuple[str, ...],
+    extracted: tuple[str, ...],
+    notes: NoteBook,
 ) -> Row:
-    cells = setting_cells(entry, notes)
+    cells = setting_cells(entry, notes, shared)
     if intervals is not None:
         cells[COLUMN.key] = image_cell(entry, intervals)
     for key, (_, metric) in METRICS.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.code import evaluation_code
 from spectral_bench.bench.evaluation.counting import count
 from spectral_bench.bench.features import open_view_features
@@ -21,13 +22,13 @@ from spectral_bench.bench.run.spectral import spectral_health
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
-from spectral_bench.results.record import ClassTable, EvaluationRecord
+from spectral_bench.results.record import EvaluationRecord
 
 if TYPE_CHECKING:
     from spectral_bench.bench.evaluation.counting import ScoredImage
     from spectral_bench.bench.features import ViewFeatures
     from spectral_bench.bench.measure import Meter
-    from spectral_bench.datasets.interface import ClassSet, DataInfo, ImageLoader
+    from spectral_bench.datasets.interface import ImageLoader
     from spectral_bench.methods.interface import Segmenter
     from spectral_bench.results.contingency import Contingency
     from spectral_bench.results.specification import View
@@ -144,16 +145,3 @@ def _with_crf(
         helpers=meter.helpers,
     ) as pool:
         return counted(pool.ahead(scored), assign=pool.assign)
-
-
-def class_tables(info: DataInfo) -> dict[str, ClassTable]:
-    """The class sets of a data set as a record keeps them."""
-    return {name: _table(classes) for name, classes in info.class_sets.items()}
-
-
-def _table(classes: ClassSet) -> ClassTable:
-    return ClassTable(
-        classes=list(classes.classes),
-        raw_ids=[list(ids) for ids in classes.raw_ids],
-        palette=[list(colour) for colour in classes.palette],
-    )

@@ -15,6 +15,7 @@ from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.replicates import NO_CLAIM, without_spread
 from spectral_bench.results.statistics import PairedDifference, Summary, holm, paired_difference, summarise
 
 SCORES = ("mIoU", "accuracy")
@@ -98,6 +99,7 @@ class _Raw:
     blockers: tuple[str, ...]
     states: tuple[str, str]
     repeats: Repeats | None = None  # of a cost; None: a score, repeated by its seeds
+    replicated: bool = True  # whether seeds gave unlike results
 
     @property
     def higher(self) -> bool:
@@ -149,7 +151,10 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
-    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states) for key in SCORES]
+    both = a.replicated and b.replicated
+    cells = [
+        _Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, replicated=both) for key in SCORES
+    ]
     if not costs:
         return cells
     blockers = (*cost_blockers(a, b), *code)
@@ -174,7 +179,7 @@ def _state(entry: Entry) -> str:
 
 
 def _p(cell: _Raw) -> float | None:
-    if cell.blockers or (cell.repeats is not None and cell.repeats.reason):
+    if cell.blockers or not cell.replicated or (cell.repeats is not None and cell.repeats.reason):
         return None
     found = cell.paired()
     return None if found is None or len(found.seeds) < MIN_SEEDS else found.p
@@ -203,6 +208,8 @@ def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
     if cell.repeats is not None and cell.repeats.reason:
         seen = replace(found.summary, std=None, low=None, high=None)  # the spread of one sitting says nothing
         return replace(made, difference=seen, word="no claim", reason=f"no claim: {cell.repeats.reason}")
+    if not cell.replicated:
+        return replace(made, difference=without_spread(found.summary), word="no claim", reason=NO_CLAIM)
     reached = verdict(_for_better(found.summary, cell.higher), p)
     return replace(made, word=reached.word, reason=_sentence(cell, reached.sentence, reached.word))
 

@@ -9,6 +9,7 @@ from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
 from spectral_bench.reports.collect import Entry, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
+from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
 
 _LISTED = 4
@@ -20,7 +21,7 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
     fields = _differing(_scored_as(a), _scored_as(b))
     if fields:
         found.append(f"protocol: {few(fields, _LISTED)} differ")
-    if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
+    if a.class_table is not None and b.class_table is not None and not same_classes(a.class_table, b.class_table):
         found.append("protocol: the classes differ")
     if not fields:
         pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("images", "labels"))
@@ -42,6 +43,8 @@ def remarks(a: Entry, b: Entry) -> list[str]:
         found.append(f"configuration: {few(settings, _LISTED)} differ")
     if modules := code_changes(a, b):
         found.append(f"code: {few(modules, _LISTED)} differ")
+    if relisted := [name for name, entry in (("A", a), ("B", b)) if any(result.relisted for result in entry.done)]:
+        found.append(f"classes: {' and '.join(relisted)} scored over today's list, edited after the evaluation")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
         found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")

@@ -15,6 +15,8 @@ _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tab
   \ifcsname bench:#1\endcsname\csname bench:#1\endcsname
   \else\errmessage{No number of this name: #1}\fi}
 """
+# Columns that say how all rows were made: many rows have the same, and none is known by it.
+_NAME_NO_ROW = ("train_images", "weights", "common_settings")
 
 
 def render_macros(tables: Sequence[Table]) -> str:
@@ -32,7 +34,8 @@ def number_names(table: Table) -> list[str]:
     names: list[str] = []
     shown = table.folded()
     for row in table.rows:
-        texts = (str(row.cell(column).value) for column in shown.columns if column.kind == "text")
+        naming = [column for column in shown.columns if column.kind == "text" and column.key not in _NAME_NO_ROW]
+        texts = (str(row.cell(column).value) for column in naming)
         stem = label(next(texts, "row"))
         taken = sum(name == stem or name.rpartition("--")[0] == stem for name in names)
         names.append(f"{stem}--{taken + 1}" if taken else stem)

@@ -70,8 +70,8 @@ def test_too_few_seeds_make_no_claim(tmp_path: Path):
 
 
 def test_a_tolerance_lets_scores_move(tmp_path: Path):
-    a, b = outcomes(10, 10, 10, 10, 10), outcomes(11, 11, 11, 11, 11)
-    moved = miou(10) - miou(11)
+    a, b = outcomes(10, 10, 10, 10, 20), outcomes(11, 11, 11, 11, 21)
+    moved = (4 * (miou(10) - miou(11)) + miou(20) - miou(21)) / 5
     assert cell(compared(tmp_path, a, b, tolerance=moved - 0.01)).word == "worse"
     assert cell(compared(tmp_path, a, b, tolerance=moved + 0.01)).word == "within tolerance"
 
