@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spectral_bench.bench.code import evaluation_code
 from spectral_bench.bench.evaluation.counting import count
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.run.context import Run, now
@@ -69,7 +68,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         default_classes=data.info.default_classes,
         contingency_sha256=contingency.sha256(),
         health=health,
-        code=evaluation_code(run.spec.method, view.dataset),
+        code=run.code[1][view.dataset],
         data_digest=images.digest(),
         label_files=label_files(labels),
         flops_features=flops.features,
