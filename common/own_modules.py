@@ -69,9 +69,9 @@ def _is_elsewhere(name: str, folder: Path) -> bool:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return name in sys.modules
-    return found is not None and (
-        found.origin is not None or str(folder / name) not in found.submodule_search_locations
-    )
+    if found is None:
+        return False
+    return found.origin is not None or str(folder / name) not in (found.submodule_search_locations or ())
 
 
 def _space(folder: Path) -> str:

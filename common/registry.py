@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -88,6 +88,14 @@ def is_path(name: str) -> bool:
     return ".py" in name
 
 
+def short_name(name: str) -> str:
+    """A name for people: of a path only the file, as in ``folder:leaves.yaml`` or ``mine.py:Mine``."""
+    if name.startswith("folder:"):
+        return f"folder:{PurePath(name.removeprefix('folder:')).name}"
+    file, colon, attribute = name.partition(":")
+    return f"{PurePath(file).name}{colon}{attribute}" if is_path(name) else name
+
+
 def absolute_name(name: str, folder: Path) -> str:
     """``path/to/file.py:Object`` with its path made absolute, from ``folder`` where it is relative; others as they are.
 
@@ -97,11 +105,16 @@ def absolute_name(name: str, folder: Path) -> str:
     if not is_path(name):
         return name
     file, colon, attribute = name.partition(":")
-    return f"{absolute_path(file, folder)}{colon}{attribute}"
+    return f"{absolute_path(file, folder, name)}{colon}{attribute}"
 
 
-def absolute_path(text: str, folder: Path) -> Path:
+def absolute_path(text: str, folder: Path, name: str) -> Path:
     """A path of a grid made absolute, from ``folder``, that of the grid, where it is relative.
+
+    Args:
+        text: the path.
+        folder: the grid's.
+        name: what the grid says, for the message.
 
     Raises:
         ConfigError: there is no such file; one that lies where the command was called is pointed out.
@@ -110,5 +123,5 @@ def absolute_path(text: str, folder: Path) -> Path:
     path = Path(os.path.normpath(folder.absolute() / given))
     if not path.is_file():
         here = "; paths are relative to the grid file, and one lies in the calling folder" if given.is_file() else ""
-        raise ConfigError(f"no such file {path}{here}")
+        raise ConfigError(f"{name}: no such file {path}{here}")
     return path

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spectral_bench.results.specification import Protocol
 
-MANIFEST_SCHEMA_VERSION = 1
+MANIFEST_SCHEMA_VERSION = 2
 
 
 class ManifestRow(BaseModel):

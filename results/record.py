@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spectral_bench.results.specification import FitSpec, View
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""

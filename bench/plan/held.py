@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal, Protocol
 
 from spectral_bench.bench.plan.snapshot import Recorded
+from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
@@ -47,26 +48,32 @@ class HeldData:
 DataState = Literal["as it was", "changed", "not at hand"]
 
 
-def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
+def data_states(record: Recorded, data: Data, dataset: str | None = None) -> dict[str, DataState]:
     """What a fit or an evaluation saw, such as ``camvid val labels``, and what has become of it.
 
     Empty for a record without digests: it says nothing of its data.
+
+    Args:
+        record: of a fit or an evaluation.
+        data: today's.
+        dataset: where its data set lies today; None: where it lay.
     """
+    dataset = dataset or record.dataset
     read = {"images": data.images, "labels": data.labels}
     states: dict[str, DataState] = {}
     for what, digest in files_seen(record).items():
-        today = read[what](record.dataset, record.split)
+        today = read[what](dataset, record.split)
         state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
-        states[f"{record.dataset} {record.split} {what}"] = state
+        states[f"{short_name(dataset)} {record.split} {what}"] = state
     return states
 
 
-def changed_data(records: Iterable[Recorded], data: Data) -> list[str]:
-    """What records of fits and evaluations saw in other files than there are now, such as ``camvid val labels``.
+def changed_data(records: Iterable[tuple[Recorded, str]], data: Data) -> list[str]:
+    """What records, each with its data set of today, saw in other files than there are now: ``camvid val labels``.
 
     Records without digests say nothing of their data, and of data that is not at hand nobody knows: neither counts.
     """
-    states = (data_states(record, data).items() for record in records)
+    states = (data_states(record, data, dataset).items() for record, dataset in records)
     return sorted({what for found in states for what, state in found if state == "changed"})
 
 

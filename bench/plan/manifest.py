@@ -22,12 +22,12 @@ def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]
 
 
 def _manifest_row(row: ResolvedRow, title: str) -> ManifestRow:
-    settings, draft, first = row.row.settings, row.row.draft, row.specs[0]
+    settings, draft = row.row.settings, row.row.draft
     return ManifestRow(
         title=title,
         method=settings.method,
         dataset=settings.dataset,
-        train_dataset=first.data.dataset,
+        train_dataset=settings.train_dataset or settings.dataset,
         backbone=settings.backbone,
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),
