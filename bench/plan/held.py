@@ -48,6 +48,11 @@ class HeldData:
 DataState = Literal["as it was", "changed", "not at hand"]
 
 
+def same_files(recorded: str, today: str) -> bool:
+    """Whether two digests are of the same files."""
+    return recorded == today
+
+
 def data_states(record: Recorded, data: Data, dataset: str | None = None) -> dict[str, DataState]:
     """What a fit or an evaluation saw, such as ``camvid val labels``, and what has become of it.
 
@@ -63,7 +68,7 @@ def data_states(record: Recorded, data: Data, dataset: str | None = None) -> dic
     states: dict[str, DataState] = {}
     for what, digest in files_seen(record).items():
         today = read[what](dataset, record.split)
-        state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
+        state: DataState = "not at hand" if today is None else "as it was" if same_files(digest, today) else "changed"
         states[f"{short_name(dataset)} {record.split} {what}"] = state
     return states
 

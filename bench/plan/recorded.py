@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from spectral_bench.bench.fingerprint import is_own as is_own_code
 from spectral_bench.bench.order import order_files
 from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.plan.held import same_files
 from spectral_bench.bench.plan.snapshot import RecordedEvaluation, Snapshot
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import is_path
@@ -59,9 +60,12 @@ class Part:
             same = bool(self.known_as) and self.known_as == today.known_as
             return same, same, self._lies_at(today.place)
         pairs = [self._same(one, other) for one, other in zip(self.contents, today.contents, strict=True)]
-        return all(pairs), any(pairs), self._lies_at(today.place)
+        told = [same for same, one in zip(pairs, self.contents, strict=True) if one]  # no labels on both sides: nothing
+        return all(pairs), any(told), self._lies_at(today.place)
 
     def _same(self, one: object, other: object) -> bool:
+        if isinstance(one, str) and isinstance(other, str):
+            return same_files(one, other)
         if self.known_as or not isinstance(one, dict) or not isinstance(other, dict):
             return one == other
         return bool(one) and one.items() <= other.items()  # earlier releases knew of no file but the method's own

@@ -388,7 +388,7 @@ def test_copies_of_sync_clients_are_no_runs_and_stop_nothing(store: Store, mark:
     record = store.write_evaluation(evaluation(1), contingency())
     run_id, folder = record.run_id, store.run_folder(record.run_id)
     shutil.copytree(folder, folder.with_name(f"{run_id}{mark}"))
-    shutil.copytree(folder, folder / "evaluations" / f"{record.view_id}{mark}.json")
+    (folder / "evaluations" / f"{record.view_id} of another{mark}.json").mkdir()
     for path in (folder / "fit.json", folder / "evaluations" / f"{record.view_id}.json"):
         path.with_name(f"{path.stem}{mark}.json").write_bytes(path.read_bytes())
     (folder / "attempts").mkdir()
