@@ -48,11 +48,13 @@ class Part:
         known_as: its name in identities; empty in records of earlier releases, whose identities had the path.
         place: its path as it was given.
         contents: one value for each thing that it consists of; None where that is not known.
+        is_method: whether it is a method; else a data set.
     """
 
     known_as: str
     place: str
     contents: tuple[object, ...]
+    is_method: bool = False
 
     def relation(self, today: Part) -> tuple[bool, bool, bool]:
         """Whether all of it, any of it, and its place are those of today's part."""
@@ -81,7 +83,8 @@ class Part:
 def relation(past: list[Part], today: list[Part]) -> Relation | None:
     """Whether something recorded is what is asked for today: ``same`` content, or the same place ``edited`` since.
 
-    A record of an earlier release is known by a relative path only where some of its content is still the same.
+    A record of an earlier release is known by its path only where it saw some of today's images or labels: the same
+    method file may lie in many projects.
     """
     found = [one.relation(other) for one, other in zip(past, today, strict=True)]
     if all(same for same, _, _ in found):
@@ -89,7 +92,8 @@ def relation(past: list[Part], today: list[Part]) -> Relation | None:
     if not all(same or there for same, _, there in found):
         return None
     earlier = any(not part.known_as for part in past)
-    return "edited" if not earlier or any(some for _, some, _ in found) else None
+    seen = [some for part, (_, some, _) in zip(past, found, strict=True) if not part.is_method]
+    return "edited" if not earlier or any(seen) else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def fit_parts(written: Mapping[str, Any], content: Content) -> list[Part]:
     method, data = str(written["method"]), written["data"]
     parts = []
     if is_path(method):
-        parts.append(Part(str(written.get("known_as", "")), method, (_portable(content.code, written),)))
+        parts.append(Part(str(written.get("known_as", "")), method, (_portable(content.code, written),), True))
     if is_own_data(data["dataset"]):
         parts.append(Part(str(data.get("known_as", "")), data["dataset"], (content.images, content.labels)))
     return parts
