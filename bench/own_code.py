@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from spectral_bench.bench.fingerprint import fingerprint
+from spectral_bench.bench.fingerprint import is_own as is_own_file
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.imports import is_own, own_files, require_imports
 from spectral_bench.methods.registry import load_method, method_facts
 from spectral_bench.results.checks import code_verdict
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import MethodCheck
-
-_PROJECT = ("bench", "common", "datasets", "methods", "results")
 
 
 def own_methods(method: str) -> list[str]:
@@ -46,7 +45,7 @@ def own_code(method: str) -> str:
         return ""
     files = dict.fromkeys(str(path) for name in own for path in own_files(name))
     code = fingerprint(files)
-    hashes = sorted(value for name, value in code.items() if name.partition(".")[0] not in _PROJECT)
+    hashes = sorted(value for name, value in code.items() if is_own_file(name))
     return digest([[load_method(name).__qualname__ for name in own], hashes], 16)
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.loaded import PACKAGE
 from spectral_bench.common.names import few
 from spectral_bench.methods.registry import METHODS, REGISTRY
 
-PACKAGE = "spectral_bench"
 ALLOWED = ("common", "methods")
 """Parts of the package that a method may import; no others, and not the package as a whole, which leads to them."""
 

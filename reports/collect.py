@@ -71,7 +71,7 @@ class Entry:
         row, protocol: what was asked for.
         seeds: what became of each seed.
         classes: the class list that all seeds are scored over: today's; None where nothing tells of it.
-        titles: name of a data set -> what tables call it, for those of the user's own.
+        titles: what identities call a data set of the user's own -> what tables call it.
     """
 
     grid: str
@@ -85,12 +85,12 @@ class Entry:
     @property
     def data_title(self) -> str:
         """What tables call the data set that it is evaluated on."""
-        return self.titles.get(self.row.dataset, self.row.dataset)
+        return self.titles.get(self.row.data_name or self.row.dataset, self.row.dataset)
 
     @property
     def train_title(self) -> str:
         """What tables call the data set that it is trained on."""
-        return self.titles.get(self.row.train_dataset, self.row.train_dataset)
+        return self.titles.get(self.row.train_data_name or self.row.train_dataset, self.row.train_dataset)
 
     @cached_property
     def done(self) -> tuple[SeedResult, ...]:
@@ -223,19 +223,21 @@ def _entries(
                 found = _seed(reader, seed, run_id, chosen, lists)
                 known[run_id, scored_as] = _with_changes(found, reader.source, changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
-        classes = lists.find(chosen.view.dataset, chosen.scoring.classes)
+        classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
         entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
     return _with_versions(entries)
 
 
 def _titles(rows: Sequence[ManifestRow], lists: ClassLists) -> dict[str, str]:
     """What tables call data sets of the user's own, which grids name by a path: the title; with the path if unclear."""
-    names = {name for row in rows for name in (row.dataset, row.train_dataset)}
-    titles = {name: lists.title(name) for name in names if ":" in name}
-    taken = Counter([*titles.values(), *(name for name in names if ":" not in name)])
-    return {
-        name: title if taken[title] == 1 or title == name else f"{title} ({name})" for name, title in titles.items()
-    }
+    stated = {row.data_name or row.dataset: row.dataset for row in rows}
+    stated |= {row.train_data_name or row.train_dataset: row.train_dataset for row in rows}
+    titles = {name: lists.title(name) for name, path in stated.items() if ":" in path}
+    titles = {name: stated[name] if title == name else title for name, title in titles.items()}
+    # Splits of one data set have names of their own, and its title in common.
+    meant = {(titles.get(name, path), path) for name, path in stated.items()}
+    taken = Counter(title for title, _ in meant)
+    return {name: title if taken[title] == 1 else f"{title} ({stated[name]})" for name, title in titles.items()}
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
@@ -253,7 +255,8 @@ def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
     """
     groups: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
-        key = entry.protocol.model_copy(update={"name": ""}).model_dump_json()
+        looked = [None if view is None else view.view_id for view in (entry.protocol.view, entry.protocol.fit_view)]
+        key = f"{looked} {entry.protocol.scoring.model_dump_json()}"
         classes = None if entry.class_table is None else entry.class_table.model_dump_json(exclude={"palette"})
         groups.setdefault(f"{key} {classes} {sorted(entry.versions) or ''}", []).append(index)
     return groups
@@ -316,7 +319,7 @@ def _rescored(protocol: Protocol, matching: Matching | None) -> Protocol:
 
 
 def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: ClassLists) -> SeedResult:
-    source, classes = reader.source, lists.find(protocol.view.dataset, protocol.scoring.classes)
+    source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
     fit = source.fit_record(run_id)
     evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
     for record in (fit, evaluation):

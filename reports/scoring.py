@@ -42,7 +42,7 @@ def _untold(reader: Reader, told: ClassLists) -> Iterator[EvaluationRecord]:
     for manifest in reader.source.manifests():
         for row in manifest.rows:
             for protocol in row.protocols:
-                if told.find(protocol.view.dataset, protocol.scoring.classes) is None:
+                if told.find(protocol.view.data_name, protocol.scoring.classes) is None:
                     found = (reader.evaluation(run_id, protocol.view.view_id) for run_id in row.runs.values())
                     yield from (record for record in found if record is not None)
 
@@ -54,7 +54,7 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
         UserError: there is no class set of this name, the matching's own split is not evaluated, or no pixel is valid.
     """
     if classes is None:
-        names = lists.names(protocol.view.dataset)
+        names = lists.names(protocol.view.data_name)
         raise UserError(f"{run_id}: {unknown('class set', protocol.scoring.classes, names)}")
     fit_on = None
     if protocol.fit_view is not None:

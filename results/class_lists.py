@@ -34,7 +34,7 @@ class ClassLists:
 
     def __init__(self, manifests: Iterable[Manifest], records: Iterable[EvaluationRecord] = ()) -> None:
         told = [(manifest.written, name, facts) for manifest in manifests for name, facts in manifest.data.items()]
-        counted = [(record.started, record.view.dataset, _facts(record)) for record in records]
+        counted = [(record.started, record.view.data_name, _facts(record)) for record in records]
         self._told = _newest_first(told)
         self._counted = _newest_first(counted)
 
@@ -46,7 +46,7 @@ class ClassLists:
         """Today's list of a class set; None where nothing tells of it.
 
         Args:
-            dataset: its name, as views have it.
+            dataset: its name, as identities of views have it.
             name: the class set; empty: the default one of today.
         """
         known = [*self._told.get(dataset, ()), *self._counted.get(dataset, ())]

@@ -31,6 +31,8 @@ class ManifestRow(BaseModel):
     method: str
     dataset: str = Field(description="what it is evaluated on")
     train_dataset: str
+    data_name: str = Field("", description="what identities call a data set of the user's own; empty: ``dataset``")
+    train_data_name: str = Field("", description="likewise of ``train_dataset``")
     backbone: str
     uses_labels: bool = False
     settings: dict[str, Any] = Field({}, description="what the grid states for this row: parameters and run keys")

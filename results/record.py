@@ -10,7 +10,7 @@ from spectral_bench.results.checks import Verdict
 from spectral_bench.results.specification import FitSpec, View
 
 SCHEMA_VERSION = 2
-"""2: a record tells what ``check-method`` had found of a method of the user's own (``method_check``)."""
+"""2: parts of a user's own are named by content (``known_as``), and ``method_check`` tells what check-method found."""
 
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""

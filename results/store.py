@@ -84,7 +84,7 @@ class Store(RunRecords):
         write_bytes(self.path / "grids" / f"{plain(manifest.name)}.json", document_bytes(manifest))
 
     def manifests(self) -> list[Manifest]:
-        """What each grid asked for, in the order of their names.
+        """What each grid asked for, in the order of their names; copies under other names are passed over.
 
         Raises:
             StoreError: a newer release wrote one.
@@ -92,7 +92,8 @@ class Store(RunRecords):
         folder = self.path / "grids"
         files = [folder / name for name in names_in(folder) if name.endswith(".json")]
         found = (read_document(file, Manifest, MANIFEST_SCHEMA_VERSION) for file in files)
-        return [manifest for manifest in found if manifest is not None]
+        read = zip(files, found, strict=True)
+        return [manifest for file, manifest in read if manifest is not None and manifest.name == file.stem]
 
     def code_verdict(self, code: str) -> Verdict:
         """What today's promises say of the code of a method of the user's own; see ``results.checks``."""

@@ -10,6 +10,7 @@ import torch
 
 from spectral_bench.bench.features.backbones.base import Backbone
 from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.cache.material import images_of
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.reader import FeatureCache
 from spectral_bench.bench.features.cache.writer import CacheWriter
@@ -137,8 +138,7 @@ def open_view_features(
     if features.mode == "online":
         used_weights(backbone_spec, work)
         return ViewFeatures(work, recipe, info, None)
-    source = {"dataset": view.dataset, "split": view.split, "subset": view.subset}
-    request = cache_request(work, recipe, backbone_spec, features, source=source, limit=cache_limit)
+    request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
         for look, batch in work.watched(recipe):

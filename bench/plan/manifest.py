@@ -27,13 +27,11 @@ def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]
 
 
 def _data_facts(rows: Sequence[ResolvedRow]) -> dict[str, DataFacts]:
-    """The facts of all data sets of a grid, by the names that views and fits have for them."""
-    names: dict[str, str] = {}
-    for row in rows:
-        settings = row.row.settings
-        names[row.specs[0].data.dataset] = settings.train_dataset or settings.dataset
-        names |= {protocol.view.dataset: settings.dataset for protocol in row.protocols}
-    found = {name: facts_of(stated) for name, stated in names.items()}
+    """The facts of all data sets of a grid, by the names that identities of views and fits have for them."""
+    named = {spec.data.data_name: spec.data.dataset for row in rows for spec in row.specs}
+    views = (protocol.view for row in rows for protocol in row.protocols)
+    named |= {view.data_name: view.dataset for view in views}
+    found = {name: facts_of(place) for name, place in named.items()}
     return {
         name: DataFacts(title=info.title, class_sets=class_tables(info), default_classes=info.default_classes)
         for name, info in found.items()
@@ -56,7 +54,9 @@ def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) ->
         title=title,
         method=settings.method,
         dataset=settings.dataset,
-        train_dataset=first.data.dataset,
+        train_dataset=settings.train_dataset or settings.dataset,
+        data_name=row.protocols[0].view.known_as,
+        train_data_name=first.data.known_as,
         backbone=settings.backbone,
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),

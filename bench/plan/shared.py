@@ -27,7 +27,7 @@ class SharedParts:
     """
 
     def __init__(self, folder: Path, weights: Mapping[str, str]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._weights = weights
         self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
         self._backbones: dict[tuple[str, str], BackboneSpec] = {}
@@ -59,7 +59,7 @@ class SharedParts:
         written = reference.value if isinstance(reference.value, str) else id(reference)
         key = (written, info.name, settings.split, settings.eval_subset)
         if key not in self._protocols:
-            definition = load(reference, self._folder)
+            definition = load(reference, self.folder)
             protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
             self._protocols[key] = definition, protocol
         return self._protocols[key]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from spectral_bench.bench.code import RunCode, code_of_run
 from spectral_bench.bench.environment import environment
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import Meter
@@ -72,6 +73,11 @@ class Run:
         An edit while it works changes neither this nor, if it is no valid Python, the outcome. None: the method ships.
         """
         return method_check(self.store.path, self.spec.method)
+
+    @cached_property
+    def code(self) -> RunCode:
+        """Fingerprints of the code of the fit and of its evaluations, taken when first asked for: before the work."""
+        return code_of_run(self.spec.method, self.spec.data.dataset, {view.dataset for view in self.order.views})
 
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""

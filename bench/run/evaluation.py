@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spectral_bench.bench.class_tables import class_tables
-from spectral_bench.bench.code import evaluation_code
 from spectral_bench.bench.evaluation.counting import count
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.run.context import Run, now
@@ -71,7 +70,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         default_classes=data.info.default_classes,
         contingency_sha256=contingency.sha256(),
         health=health,
-        code=evaluation_code(run.spec.method, view.dataset),
+        code=run.code[1][view.dataset],
         method_check=check,
         data_digest=seen[0],
         label_files=seen[1],

@@ -51,7 +51,8 @@ def test_fits(first: Store) -> None:
 def test_evaluations(first: Store) -> None:
     runs = {run.fit.spec.seed: run for run in first.load_all(verify=True)}
     done = runs[0].evaluations[VIEW.view_id]
-    assert done == evaluation(0, run_id=done.run_id, contingency_sha256=done.contingency_sha256, schema_version=1)
+    same = {"run_id": done.run_id, "contingency_sha256": done.contingency_sha256, "schema_version": 1}
+    assert done == evaluation(0, **same)
     (rich,) = [record for record in runs[0].evaluations.values() if record.view.crf is not None]
     assert rich.view.window == 480
     assert runs[2].evaluations[OTHER_VIEW.view_id].failure is not None
