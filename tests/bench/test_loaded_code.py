@@ -83,12 +83,13 @@ class TestImport:
 
     def test_nothing_hides_the_library_or_the_project(self, tmp_path: Path) -> None:
         part = """
-            import json, methods.params
+            import json, spectral_bench.methods.params as params
             class Part:
                 def value(self):
-                    return hasattr(json, "loads"), hasattr(methods.params, "Params")
+                    return hasattr(json, "loads"), hasattr(params, "Params")
         """
-        assert value(write(tmp_path, part=part, json="", methods_params="", methods_INIT="")) == (True, True)
+        hiding = {"json": "", "spectral_bench_methods": "", "spectral_bench_INIT": ""}
+        assert value(write(tmp_path, part=part, **hiding)) == (True, True)
 
     def test_folder_of_other_things_hides_no_package(self, tmp_path: Path) -> None:
         part = """

@@ -55,7 +55,9 @@ def test_rows_are_marked_until_the_code_that_made_them_has_passed(bench: Bench, 
     run = bench("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--threads", "1")
     assert run.code == 0, run.err
     store = Store.open(tmp_path / "o")
-    checks = {record.method: record.method_check for run_id in store.runs() if (record := store.fit_record(run_id))}
+    checks = {
+        Path(record.method).name: record.method_check for run_id in store.runs() if (record := store.fit_record(run_id))
+    }
     assert checks["kmeans"] is None
     own = checks["mine.py:RandomDirections"]
     assert own is not None

@@ -98,11 +98,11 @@ def test_the_manifest_keeps_titles_and_class_lists_of_its_data_sets(lab: Lab, tm
     text = f"name: g\nprotocols: [whole]\nruns:\n  - {{method: kmeans, params: {{k: 2}}, dataset: 'folder:{own}'}}\n"
     manifest = lab.plan(text).manifest
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
-    facts = manifest.data[manifest.rows[0].protocols[0].view.dataset]
+    facts = manifest.data[manifest.rows[0].protocols[0].view.data_name]
     assert (facts.title, facts.default_classes) == ("Lanes", "2")
     assert facts.class_sets["2"].raw_ids == [[0, 4], [2]]
     before = lab.plan(text).runs[0].run_id
     own.write_text(OWN.replace("kerb", "edge"))
     after = lab.plan(text)
-    assert after.manifest.data[after.manifest.rows[0].protocols[0].view.dataset].class_sets["2"].classes[1] == "edge"
+    assert after.manifest.data[after.manifest.rows[0].protocols[0].view.data_name].class_sets["2"].classes[1] == "edge"
     assert after.runs[0].run_id == before  # a name is no reason to run anything again
