@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from spectral_bench.bench.fingerprint import fingerprint
+import contextlib
+import importlib
+from collections.abc import Iterable
+
+from spectral_bench.bench.fingerprint import fingerprint, is_own
+from spectral_bench.common.loaded import PACKAGE
 from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
 from spectral_bench.methods.registry import REGISTRY as METHODS
 from spectral_bench.methods.registry import method_facts
+
+RunCode = tuple[dict[str, str], dict[str, dict[str, str]]]
+"""The fingerprints of a fit, and those of its evaluations by data set."""
 
 _BACKBONES = "spectral_bench.bench.features.backbones.load"
 _LABELS = "spectral_bench.bench.features.labels"
 _SOURCES = "spectral_bench.bench.features.sources.opening"
 
 
-def fit_code(method: str, dataset: str) -> dict[str, str]:
+def fit_code(method: str, dataset: str, *, loaded: bool = False) -> dict[str, str]:
     """Module -> fingerprint of what a fit depends on: method, data set, transforms, backbones, feature sources.
 
     The labels of patches are among them for a method that uses them.
+
+    Args:
+        method: a name, or the path of a file with its class.
+        dataset: likewise.
+        loaded: of the code that this process has loaded, where it has; else of what lies on disk today.
     """
     labels = [_LABELS] if method_facts(method).uses_labels else []
-    return fingerprint([METHODS.module(method), DATA_SETS.module(dataset), _BACKBONES, _SOURCES, *labels])
+    return fingerprint(
+        [METHODS.module(method), DATA_SETS.module(dataset), _BACKBONES, _SOURCES, *labels],
+        loaded=loaded,
+    )
 
 
-def evaluation_code(method: str, dataset: str) -> dict[str, str]:
-    """Module -> fingerprint of what an evaluation depends on besides its fit: prediction, resampling, counting."""
+def evaluation_code(method: str, dataset: str, *, loaded: bool = False) -> dict[str, str]:
+    """Module -> fingerprint of what an evaluation depends on besides its fit: prediction, resampling, counting.
+
+    The arguments are those of ``fit_code``.
+    """
     labels = [_LABELS] if method_facts(method).labels_at_prediction else []
     return fingerprint(
         [
@@ -32,5 +51,25 @@ def evaluation_code(method: str, dataset: str) -> dict[str, str]:
             "spectral_bench.bench.features.views",
             "spectral_bench.bench.run.looking",
             *labels,
-        ]
+        ],
+        loaded=loaded,
     )
+
+
+def code_of_run(method: str, trained_on: str, evaluated_on: Iterable[str]) -> RunCode:
+    """What a run depends on, of the code that this process works with: for the time before the work begins.
+
+    Modules of the project that are not loaded yet are imported now, so that an edit on disk changes nothing of the
+    run; files of a user's own that are imported later run what was read here.
+    """
+    datasets = tuple(evaluated_on)
+    fit, evaluations = _loaded_code(method, trained_on, datasets)
+    for name in {name for code in (fit, *evaluations.values()) for name in code if not is_own(name)}:
+        with contextlib.suppress(Exception):  # of a package that is not installed; who needs it says so
+            importlib.import_module(f"{PACKAGE}.{name}")
+    return _loaded_code(method, trained_on, datasets)
+
+
+def _loaded_code(method: str, trained_on: str, datasets: tuple[str, ...]) -> RunCode:
+    evaluations = {dataset: evaluation_code(method, dataset, loaded=True) for dataset in datasets}
+    return fit_code(method, trained_on, loaded=True), evaluations

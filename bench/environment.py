@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from spectral_bench.common.cgroups import processors
+
 DISTRIBUTION = "spectral-segmentation-bench"
 _PROJECT = Path(__file__).resolve().parent.parent
 _SLURM = {
@@ -53,10 +55,10 @@ def environment() -> dict[str, Any]:
 
 
 def usable_cpus() -> int:
-    """Logical processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Logical processors that this process may use, by its affinity and by the limits of its control groups."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    here = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(here, processors() or here)
 
 
 def usable_gpus(gpus: Sequence[str]) -> int:
@@ -83,7 +85,9 @@ def _git() -> tuple[tuple[str, Any], ...]:
 def _ask_git(*arguments: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(_PROJECT), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -12,9 +12,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports
+from spectral_bench.common.loaded import PACKAGE, loaded_source, remember
+
 ROOT = Path(__file__).resolve().parent.parent
 
-PACKAGE = "spectral_bench."
+_PREFIX = f"{PACKAGE}."
 """Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
 
 FOLLOWED = ("bench.run", "bench.features", "bench.evaluation", "methods", "datasets", "common", "results.contingency")
@@ -38,25 +41,27 @@ PASSED_OVER = frozenset(
 """Modules that do not count although they are imported."""
 
 
-def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
-    """Hash each module that ``roots`` depend on inside of the project.
+def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False) -> dict[str, str]:
+    """Hash each module that ``roots`` depend on inside of the project, and the files of a user's own that they import.
 
     Args:
         roots: module names, or paths of Python files (a method of the user's own). A package stands for its
             ``__init__``. Roots always count, wherever they lie; names that are no file of the project are passed over.
         root: the folder that holds the packages.
+        loaded: hash what this process has loaded, where it has; else what lies on disk.
 
     Returns:
-        Module name or path -> 16 hexadecimal digits, in alphabetical order.
-
-    Raises:
-        SyntaxError: a file is not valid Python.
+        Module name -> 16 hexadecimal digits, in alphabetical order. A file of a user's own is called by its path from
+        the folder of the root that led to it, such as ``mine.py`` or ``parts/graph.py``, wherever that folder lies. A
+        file that is no valid Python counts by its bytes, and leads nowhere.
     """
-    found: dict[str, str] = {}
-    seen: set[str] = set()
     waiting = [_short(name) for name in roots]
+    files = [own for name in waiting if name.endswith(".py") and (own := own_file(name)) is not None]
     modules = [name for name in waiting if not name.endswith(".py")]
-    waiting += [parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent)]
+    found, imported = _own(files, loaded)
+    modules += [name for name in imported if _counts(name)]
+    waiting = [*modules, *(parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent))]
+    seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -65,11 +70,35 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
         path = _file(name, root)
         if path is None:
             continue
-        stamp = path.stat()
-        digest, imports = _read(path, _package(name, path), stamp.st_mtime_ns, stamp.st_size)
-        found[name] = digest
+        found[name], imports = _read(_source(path, loaded), str(path), _package(name, path))
         waiting += [other for other in imports if _counts(other)]
     return dict(sorted(found.items()))
+
+
+def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]:
+    """The hashes of files of a user's own and of those that they import, and all module names that they import."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    seen: set[Path] = set()
+    waiting = list(reversed(files))
+    while waiting:
+        file = waiting.pop()
+        if file.path in seen:
+            continue
+        seen.add(file.path)
+        digest, imports = _read(_source(file.path, loaded), str(file.path), file.package)
+        name = file.name
+        while name in found:  # of two roots in folders of their own
+            name = f"../{name}"
+        found[name] = digest
+        names += imports
+        waiting += own_imports(file, imports)
+    return found, names
+
+
+def is_own(name: str) -> bool:
+    """Whether an entry of a fingerprint is a file of a user's own."""
+    return name.endswith(".py")
 
 
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -78,7 +107,7 @@ def changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix(PACKAGE)
+    return name.removeprefix(_PREFIX)
 
 
 def _counts(name: str) -> bool:
@@ -88,9 +117,7 @@ def _counts(name: str) -> bool:
 
 
 def _file(name: str, root: Path) -> Path | None:
-    """The file behind a module name or a path; None where there is none."""
-    if name.endswith(".py"):
-        return Path(name) if Path(name).is_file() else None
+    """The file behind a module name; None where there is none."""
     base = root.joinpath(*name.split("."))
     for path in (base / "__init__.py", base.with_suffix(".py")):
         if path.is_file():
@@ -100,15 +127,33 @@ def _file(name: str, root: Path) -> Path | None:
 
 def _package(name: str, path: Path) -> str:
     """The package that relative imports of a module start from."""
-    if name.endswith(".py"):
-        return ""
     return name if path.name == "__init__.py" else name.rpartition(".")[0]
 
 
+def _source(path: Path, loaded: bool) -> bytes:
+    """The source of a file: as it was loaded, where that is asked for and it was; else as it lies on disk."""
+    if loaded and (known := loaded_source(path)) is not None:
+        return known
+    stamp = path.stat()
+    source = _on_disk(path, stamp.st_mtime_ns, stamp.st_size)
+    if loaded:
+        remember(path, source)  # a file of a user's own that is imported later runs these very bytes
+    return source
+
+
 @functools.lru_cache(maxsize=4096)
-def _read(path: Path, package: str, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
-    """The hash of a file and the names it may import. Time and size are there so that a changed file is read anew."""
-    tree = ast.parse(path.read_bytes(), filename=str(path))
+def _on_disk(path: Path, mtime_ns: int, size: int) -> bytes:
+    """The content of a file. Time and size are there so that a changed file is read anew."""
+    return path.read_bytes()
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(source: bytes, path: str, package: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of a file and the names it may import."""
+    try:
+        tree = ast.parse(source, filename=path)
+    except (SyntaxError, ValueError):  # half an edit, or no Python at all
+        return hashlib.sha256(source).hexdigest()[:16], ()
     imports = tuple(dict.fromkeys(_imports(tree, package)))
     parts: list[str] = []
     _write(tree, parts)

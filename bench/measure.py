@@ -46,7 +46,7 @@ class Meter:
         self._device = device if device is not None and device.type == "cuda" else None
         self._stages: dict[str, _Stage] = {}
         self._open: list[_Stage] = []
-        self._memory = ResidentPeak()
+        self._memory, self._helpers = ResidentPeak(), 0
         self._energy = StageEnergy(self._device)
         self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
 
@@ -87,6 +87,14 @@ class Meter:
             stage.items = (stage.items or 0) + cost.items
         stage.reused |= cost.reused
 
+    def helpers(self, held: int) -> None:
+        """Tell what other processes hold that work for this one, in bytes; it adds to the peaks until told anew.
+
+        Their CPU time counts when they have ended and were waited for, in the stage that is open then.
+        """
+        self._cut()
+        self._helpers = held
+
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
         self._stage(name).reused = True
@@ -107,7 +115,7 @@ class Meter:
             stage = self._open[-1]
             stage.wall_s += wall - self._wall
             stage.cpu_s += cpu - self._cpu
-            stage.peak_rss = max(stage.peak_rss, self._memory.read())
+            stage.peak_rss = max(stage.peak_rss, self._memory.read() + self._helpers)
             if self._device is not None:
                 stage.peak_device = max(stage.peak_device or 0, _device_peak(self._device))
         self._memory.restart()

@@ -14,6 +14,18 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
+def resident_peak() -> int:
+    """The most resident memory of this process since its start (or since a ``ResidentPeak`` restarted), in bytes.
+
+    Where there is no ``VmHWM`` (outside of Linux) the present size. The ``ru_maxrss`` of getrusage(2) would not do:
+    Linux hands that of the process that started this one down to it, through fork and exec.
+    """
+    try:
+        return _mark()
+    except OSError:
+        return _resident()
+
+
 class ResidentPeak:
     """The highest resident memory since the last ``restart``, in bytes.
 

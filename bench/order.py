@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spectral_bench.results.documents import names_in
 from spectral_bench.results.specification import FitSpec, View
+
+ORDER_PREFIX = "order-"
+"""What the names of the files of orders begin with, in the folder of their run."""
+
+_ORDER_FILE = re.compile(rf"{ORDER_PREFIX}[0-9a-f]{{8}}\.json")
+
+
+def order_files(folder: Path) -> list[Path]:
+    """The files of all orders in the folder of a run; copies of sync clients are passed over."""
+    return [folder / name for name in names_in(folder) if _ORDER_FILE.fullmatch(name)]
 
 
 class Execution(BaseModel):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import assign
 from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.masks import require_stems, require_targets, targets_of
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.looking import scored_images
 from spectral_bench.bench.run.stored import load_fit
@@ -31,13 +32,14 @@ _GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circl
 
 
 class FileImages:
-    """Image files of any place, each under its stem.
+    """Image files of any place, each under its stem, upright: as people see them, not as a camera stored them.
 
     Raises:
-        DataError: a header cannot be read.
+        DataError: a header cannot be read, or two files have one stem.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        require_stems(paths)
         for path in paths:
             image_header(path)
         self._paths = {path.stem: path for path in paths}
@@ -49,7 +51,7 @@ class FileImages:
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
-        return read_image(self._paths[image_id])
+        return read_image(self._paths[image_id], upright=True)
 
     def digest(self) -> str:
         """Nothing is kept of these images, so they need no digest."""
@@ -66,7 +68,7 @@ def predict(
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
-    """Write the cluster mask of each image, in the image's own size, and a colour overlay beside it.
+    """Write the cluster mask of each image, upright and in the size that people see, and a colour overlay beside it.
 
     Images are looked at as the run's first evaluation looked at its own (resizing, windows); a run without evaluations
     looks as it did in training.
@@ -86,8 +88,9 @@ def predict(
 
     Raises:
         StoreError: there is no such finished run, or its state is torn.
-        DataError: an image cannot be read. All headers are looked at before anything is written; what is wrong deeper
-            in a file is found in its turn, when the images before it are written.
+        ConfigError: ``out`` is a folder of the images, or a file that would be written is one of them.
+        DataError: two images have one stem, or one cannot be read. All headers are looked at before anything is
+            written; what is wrong deeper in a file is found in its turn.
     """
     run = store.load_run(run_id)
     if run is None:
@@ -96,6 +99,7 @@ def predict(
     view = next((record.view for record in run.evaluations.values()), None)
     view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
     files = FileImages(images)
+    require_targets(images, out, overlays=overlays)
     features = fresh_features(
         view,
         spec.backbone,
@@ -106,14 +110,13 @@ def predict(
         workers=2,
         antialias=looks_at_antialiased(spec.method, spec.params),
     )
-    method = load_fit(store, run_id, chosen)
-    written: list[Path] = []
+    method, written = load_fit(store, run_id, chosen), list[Path]()
     scored = scored_images(
         method, view, features, device=chosen, stage=lambda name: nullcontext(), should_stop=lambda: False
     )
     for done, image in enumerate(scored, start=1):
-        clusters = assign(image).cpu().numpy()
-        written += _write(clusters, method.n_clusters, files.image(image.image_id), out / image.image_id, overlays)
+        colours, targets = palette(method.n_clusters), targets_of(out, image.image_id, overlays)
+        written += _write(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
         progress(done, len(files.ids))
     return written
 
@@ -130,18 +133,17 @@ def _look(view: View) -> View:
 
 
 def _write(
-    clusters: NDArray[np.int64], n_clusters: int, image: NDArray[np.uint8], stem: Path, overlays: bool
+    clusters: NDArray[np.int64], colours: NDArray[np.uint8], image: NDArray[np.uint8], targets: Sequence[Path]
 ) -> Iterator[Path]:
-    colours = palette(n_clusters)
-    if n_clusters <= 256:
+    if len(colours) <= 256:
         mask = Image.fromarray(clusters.astype(np.uint8), mode="P")
         mask.putpalette(colours.tobytes())
     else:
         mask = Image.fromarray(clusters.astype(np.uint16))
-    yield _save(mask, stem.with_name(f"{stem.name}.png"), "PNG")
-    if overlays:
+    yield _save(mask, targets[0], "PNG")
+    for target in targets[1:]:
         mixed = Image.fromarray((image * 0.45 + colours[clusters] * 0.55).astype(np.uint8))
-        yield _save(mixed, stem.with_name(f"{stem.name}_overlay.jpg"), "JPEG")
+        yield _save(mixed, target, "JPEG")
 
 
 def _save(image: Image.Image, path: Path, kind: str) -> Path:

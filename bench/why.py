@@ -10,7 +10,7 @@ from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.held import Data, DataState, data_states
 from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.snapshot import Snapshot
-from spectral_bench.bench.plan.states import Code, condition
+from spectral_bench.bench.plan.states import Code, comparable, condition
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
 from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store
@@ -149,7 +149,7 @@ def _part(
         dirty=bool(git.get("dirty")),
         view=view,
         modules=len(record.code),
-        changes=changes(record.code, today) if record.code else {},
+        changes=changes(comparable(record.code, today), today) if record.code else {},
         data=data_states(record, data),
         failed_checks=tuple(check for check in record.health if not check.passed),
         failure=record.failure,

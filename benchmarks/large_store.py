@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.code import evaluation_code, fit_code
 from spectral_bench.bench.environment import environment
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.model import PlannedRun
-from spectral_bench.bench.run.evaluation import class_tables
 from spectral_bench.datasets.registry import data_info
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.record import EvaluationRecord, FitRecord, HealthCheck, StageCost

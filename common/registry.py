@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-import zlib
+import os
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
+from spectral_bench.common.own_modules import load_own_file
 
 
 class Registry:
@@ -43,7 +42,7 @@ class Registry:
         if name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
             return getattr(importlib.import_module(module), attribute)
-        if ".py" in name:
+        if is_path(name):
             return self._load_file(name)
         points = self._entry_points()
         if name in points:
@@ -54,7 +53,7 @@ class Registry:
         """The module that holds a known name, or the path of its file; imports nothing. Names as for ``load``."""
         if name in self._builtin:
             return self._builtin[name].partition(":")[0]
-        if ".py" in name:
+        if is_path(name):
             return name.partition(":")[0]
         points = self._entry_points()
         if name in points:
@@ -78,17 +77,51 @@ class Registry:
 
 
 def _import_file(path: Path) -> ModuleType:
-    key = f"_file_{path.stem}_{zlib.crc32(str(path).encode())}"
-    if key in sys.modules:
-        return sys.modules[key]
-    spec = importlib.util.spec_from_file_location(key, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: cannot be imported as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module
     try:
-        spec.loader.exec_module(module)
+        return load_own_file(path)
     except Exception as error:
-        del sys.modules[key]
         raise ConfigError(f"{path}: import failed: {type(error).__name__}: {error}") from error
-    return module
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is ``path/to/file.py:Object``, not one that a registry knows."""
+    return ".py" in name
+
+
+def short_name(name: str) -> str:
+    """A name for people: of a path only the file, as in ``folder:leaves.yaml`` or ``mine.py:Mine``."""
+    if name.startswith("folder:"):
+        return f"folder:{PurePath(name.removeprefix('folder:')).name}"
+    file, colon, attribute = name.partition(":")
+    return f"{PurePath(file).name}{colon}{attribute}" if is_path(name) else name
+
+
+def absolute_name(name: str, folder: Path) -> str:
+    """``path/to/file.py:Object`` with its path made absolute, from ``folder`` where it is relative; others as they are.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not is_path(name):
+        return name
+    file, colon, attribute = name.partition(":")
+    return f"{absolute_path(file, folder, name)}{colon}{attribute}"
+
+
+def absolute_path(text: str, folder: Path, name: str) -> Path:
+    """A path of a grid made absolute, from ``folder``, that of the grid, where it is relative.
+
+    Args:
+        text: the path.
+        folder: the grid's.
+        name: what the grid says, for the message.
+
+    Raises:
+        ConfigError: there is no such file; one that lies where the command was called is pointed out.
+    """
+    given = Path(text).expanduser()
+    path = Path(os.path.normpath(folder.absolute() / given))
+    if not path.is_file():
+        here = "; paths are relative to the grid file, and one lies in the calling folder" if given.is_file() else ""
+        raise ConfigError(f"{name}: no such file {path}{here}")
+    return path

@@ -10,6 +10,7 @@ from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.listing import Listing
 
 _THREADS = 4
+_EXPLAINED = 3  # lines that say what lies there instead: to look for it takes longer than all else
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -44,7 +45,12 @@ def pairing_problems(images: Listing, labels: Listing) -> list[str]:
     """
     if not images.files or not labels.files:
         return []
-    lonely = [f"{p}: has no label in {labels.folder}" for i, p in images.files.items() if i not in labels.files]
+    spare = [file_id for file_id in labels.files if file_id not in images.files]
+    lonely: list[str] = []
+    for file_id, path in images.files.items():
+        if file_id not in labels.files:
+            there = labels.instead_of(file_id, spare) if len(lonely) < _EXPLAINED else ""
+            lonely.append(f"{path}: has no label in {labels.folder}{there}")
     orphans = [f"{p}: has no image in {images.folder}" for i, p in labels.files.items() if i not in images.files]
     return lonely + orphans
 

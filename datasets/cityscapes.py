@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from spectral_bench.datasets.files import FileDataSet
@@ -60,4 +61,4 @@ class Cityscapes(FileDataSet):
             return listing
         missing = (folder / city for city in CITIES[split] if not (folder / city).is_dir())
         lines = tuple(f"{path}: this city of split {split} is missing" for path in missing)
-        return Listing(folder, listing.files, listing.problems + lines)
+        return replace(listing, problems=listing.problems + lines)

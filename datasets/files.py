@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spectral_bench.common.digests import joined
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.checks import pairing_problems, size_problem, size_problems, sizes
+from spectral_bench.datasets.contents import contents_digest, times_digest
 from spectral_bench.datasets.interface import DataInfo, DataRoots
 from spectral_bench.datasets.listing import Listing
 from spectral_bench.datasets.reading import image_header, label_header, read_image, read_label, require_range
@@ -25,9 +27,18 @@ class FileImages:
         name: the data set, for messages.
         listing: the image files.
         read: reads (H, W, 3) RGB from a file.
+        by_contents: whether the digest is one of contents; False: of times of change.
     """
 
-    def __init__(self, name: str, listing: Listing, read: Callable[[Path], NDArray[np.uint8]] = read_image) -> None:
+    def __init__(
+        self,
+        name: str,
+        listing: Listing,
+        read: Callable[[Path], NDArray[np.uint8]] = read_image,
+        *,
+        by_contents: bool = True,
+    ) -> None:
+        self._by_contents = by_contents
         self._name = name
         self._listing = listing
         self._read = read
@@ -44,8 +55,9 @@ class FileImages:
         return self._listing.files[image_id]
 
     def digest(self) -> str:
-        """A short hash of the ids and the file sizes."""
-        return self._listing.digest()
+        """A short hash of ids, file sizes and contents. Raises ``DataError`` if a file cannot be read."""
+        files, sizes = self._listing.files, self._listing.digest()
+        return joined(sizes, contents_digest(files, self._listing.folder) if self._by_contents else times_digest(files))
 
 
 class FileLabels:
@@ -92,13 +104,14 @@ class FileLabels:
     def path(self, image_id: str) -> Path:
         """The file of a label. Raises ``DataError`` if there is none."""
         if image_id not in self._labels.files:
-            image = self._images.files.get(image_id, image_id)
-            raise DataError(f"{self._name}: {image} has no label in {self._labels.folder}")
+            image, spare = self._images.files.get(image_id, image_id), self._labels.files.keys() - self._images.files
+            there = self._labels.instead_of(image_id, spare)
+            raise DataError(f"{self._name}: {image} has no label in {self._labels.folder}{there}")
         return self._labels.files[image_id]
 
     def digest(self) -> str:
-        """A short hash of the ids and the file sizes."""
-        return self._labels.digest()
+        """A short hash of ids, file sizes and contents. Raises ``DataError`` if a file cannot be read."""
+        return joined(self._labels.digest(), contents_digest(self._labels.files, self._labels.folder))
 
 
 class FileDataSet(ABC):
@@ -110,7 +123,7 @@ class FileDataSet(ABC):
     Attributes:
         info: splits, classes and sizes.
         also: other folders below a data root where the data is often kept, besides ``info.folder``.
-        check_headers: whether ``problems`` opens every file; False where there are too many.
+        check_headers: whether ``problems`` and digests open every file; False where there are too many.
     """
 
     info: DataInfo
@@ -134,7 +147,7 @@ class FileDataSet(ABC):
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) raw label ids of a file, not yet checked against the range of the data set."""
-        return read_label(path)
+        return read_label(path, range(self.info.n_raw_labels))
 
     def label_size(self, path: Path) -> tuple[int, int]:
         """(height, width) of a label file, without decoding it."""
@@ -146,13 +159,15 @@ class FileDataSet(ABC):
 
     def labels(self, split: str) -> FileLabels:
         """Labels of a split."""
-        return self._open_labels(self._found(self.label_files, split), self.image_files(split))
+        labels, images = self._found(self.label_files, split), self.image_files(split)
+        return self._open_labels(labels.named_like(images), images)
 
     def loaders(self, split: str) -> tuple[FileImages, FileLabels | None]:
         """Images and labels (if the data set has any) of a split whatever is wrong with its lists."""
         images = self.image_files(split)
-        labels = self._open_labels(self.label_files(split), images) if self.has_labels(split) else None
-        return self._open_images(images), labels
+        if not self.has_labels(split):
+            return self._open_images(images), None
+        return self._open_images(images), self._open_labels(self.label_files(split).named_like(images), images)
 
     def problems(self, split: str, *, labels: bool = True) -> list[str]:
         """All that is wrong with a split (or with its images only), one line each with its path, from headers alone."""
@@ -161,7 +176,7 @@ class FileDataSet(ABC):
         image_sizes, unreadable = sizes(images, image_header) if self.check_headers else ({}, [])
         found = [*images.problems, *unreadable]
         if labels and self.has_labels(split):
-            listed = self.label_files(split)
+            listed = self.label_files(split).named_like(images)
             label_sizes, unreadable = sizes(listed, self.label_size)
             found += [*listed.problems, *pairing_problems(images, listed), *unreadable]
             found += size_problems(images, image_sizes, listed, label_sizes)
@@ -177,7 +192,7 @@ class FileDataSet(ABC):
         return bool(self.image_files(split).files)
 
     def _open_images(self, images: Listing) -> FileImages:
-        return FileImages(self.info.name, images, self.read_image)
+        return FileImages(self.info.name, images, self.read_image, by_contents=self.check_headers)
 
     def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
         return FileLabels(self.info.name, labels, images, self.info.n_raw_labels, self.read_label)

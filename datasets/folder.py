@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.errors import DataError
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.parse import read_document
+from spectral_bench.common.documents.problems import InvalidDocument, Problems
+from spectral_bench.common.documents.validate import validate
+from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
 from spectral_bench.datasets.listing import Listing, list_folder
@@ -77,7 +80,8 @@ class FolderDataSet(FileDataSet):
         self.folder = description.parent
         self.description = read_description(description)
         self.info = describe(description)
-        self._valid = np.unique([*_class_ids(self.description), *self.description.ignore]).astype(np.uint16)
+        self._values = frozenset([*_class_ids(self.description), *self.description.ignore])
+        self._valid = np.array(sorted(self._values), np.uint16)
 
     def image_files(self, split: str) -> Listing:
         """The images of a split's folder."""
@@ -96,7 +100,7 @@ class FolderDataSet(FileDataSet):
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) label values, each a class's or an ignored one."""
-        label = read_label(path)
+        label = read_label(path, self._values)
         foreign = np.setdiff1d(label, self._valid)
         if foreign.size:
             raise DataError(f"{path}: label value {foreign[0]}; expected one of {', '.join(map(str, self._valid))}")
@@ -124,27 +128,50 @@ def describe(path: Path) -> DataInfo:
     )
 
 
+class InvalidDescription(DataError, InvalidDocument):
+    """The YAML file of a user's data set is not valid: one line a problem, with file, line and key."""
+
+
 def read_description(path: Path) -> Description:
-    """The checked content of a YAML file.
+    """The checked content of a YAML file, read as grids are.
+
+    Numbers are decimal, so that ``010`` is ten; ``yes``, ``no`` and ``off`` are texts; a key stands once.
 
     Raises:
-        DataError: the file is missing or no YAML, has an unknown key or a wrong value, or names a label value twice.
+        InvalidDescription: the file is missing or no YAML, has an unknown key or a wrong value, or names a label value
+            twice; says all of it, with file, line and key.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        description = Description.model_validate(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no YAML ({' '.join(str(error).split())})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {key}: {first['msg']}") from error
-    twice = [value for value, n in Counter([*_class_ids(description), *description.ignore]).items() if n > 1]
-    if twice:
-        raise DataError(f"{path}: label value {twice[0]} is given twice; each belongs to one class or to ignore")
+        root = read_document(path)
+    except ConfigError as error:
+        raise InvalidDescription((str(error),)) from error
+    problems = Problems()
+    description = validate(Description, root, problems)
+    _note_repeated(root, problems)
+    if description is None or problems:
+        raise InvalidDescription(problems.lines())
     return description
+
+
+def _note_repeated(root: Node, problems: Problems) -> None:
+    """Note every label value that two classes, or a class and ``ignore``, claim."""
+    first: dict[int, Node] = {}
+    for node in _id_nodes(root):
+        value = node.value
+        if not isinstance(value, int) or isinstance(value, bool):
+            continue  # told by the validation
+        if value in first:
+            where = f"{first[value].path} on {first[value].where}"
+            problems.add(
+                node, f"label value {value} is given twice, first as {where}; each belongs to one class or to ignore"
+            )
+        first.setdefault(value, node)
+
+
+def _id_nodes(root: Node) -> Iterator[Node]:
+    for entry in root.locate(("classes",)).elements:
+        yield from entry.items.get("ids", entry).elements
+    yield from root.items.get("ignore", Node(None, root.where)).elements
 
 
 def _class_ids(description: Description) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from spectral_bench.datasets.files import FileDataSet, FileLabels
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.listing import Listing, list_folder
 from spectral_bench.datasets.reading import IMAGE_MODES, read_image
+
+_SUFFIXES = (".jpeg", ".jpg")
 
 
 class ImageNet(FileDataSet):
@@ -38,8 +41,11 @@ class ImageNet(FileDataSet):
 
     def image_files(self, split: str) -> Listing:
         """The images of a split, whether they lie in folders of synsets or not."""
-        flat = list_folder(self.folder / split, (".jpeg", ".jpg"))
-        return flat if flat.files else list_folder(self.folder / split, (".jpeg", ".jpg"), depth=1)
+        flat = list_folder(self.folder / split, _SUFFIXES)
+        if flat.files:
+            return flat
+        sorted_in = list_folder(self.folder / split, _SUFFIXES, depth=1)
+        return sorted_in if sorted_in.files else replace(flat, problems=flat.problems + sorted_in.problems)
 
     def label_files(self, split: str) -> Listing:
         """There are none."""

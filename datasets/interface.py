@@ -76,7 +76,7 @@ class ImageLoader(Protocol):
         ...
 
     def digest(self) -> str:
-        """A short hash of what the split holds (ids and file sizes, or the generator's version)."""
+        """A short hash of what the split holds (see ``common.digests``), or the generator's version."""
         ...
 
 

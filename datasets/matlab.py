@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_bench.common.errors import DataError
+from spectral_bench.common.missing import no_such
 
 VARIABLE = "LabelMap"
 
@@ -53,5 +54,5 @@ def label_map_size(path: Path, variable: str = VARIABLE) -> tuple[int, int]:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     if not path.exists():
-        return DataError(f"{path}: no such file")
+        return DataError(no_such(path))
     return DataError(f"{path}: cannot be read as a MATLAB file ({error})")

@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spectral_bench.common.digests import joined
 from spectral_bench.common.errors import DataError
+from spectral_bench.common.missing import no_such, shown
+from spectral_bench.common.names import few
+from spectral_bench.datasets.contents import contents_digest
 from spectral_bench.datasets.files import FileDataSet, FileLabels
 from spectral_bench.datasets.interface import DataInfo
-from spectral_bench.datasets.listing import Listing, from_list, read_text
+from spectral_bench.datasets.listing import Listing, from_list, listed_ids, matched, read_text, stems
 from spectral_bench.datasets.matlab import label_map_size, read_label_map
 from spectral_bench.datasets.reading import label_header, read_label
 from spectral_bench.datasets.tables import class_set, load_table
@@ -20,6 +24,8 @@ _ROWS = load_table("pascal_context")
 N_ORIGINAL = 459
 CONVERTED = "SegmentationClassContext"
 OWNERS_59 = "59_context_labels"
+ORIGINAL = "trainval"
+_MAT = ".mat"
 _SYNONYMS = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 
@@ -27,8 +33,11 @@ class _Labels(FileLabels):
     """Labels in any of the three forms."""
 
     def digest(self) -> str:
-        """Empty: the same labels have files of other sizes in each form."""
-        return ""
+        """A short hash of the files, which begins with their forms: the same labels have other files in each."""
+        forms = {f"{path.parent.name}{path.suffix.lower()}" for path in self._labels.files.values()}
+        return joined(
+            self._labels.digest(), contents_digest(self._labels.files, self._labels.folder), "|".join(sorted(forms))
+        )
 
 
 class PascalContext(FileDataSet):
@@ -71,16 +80,20 @@ class PascalContext(FileDataSet):
         """The labels of the images that the split's list names, whatever form each has."""
         listed, folder = self._list(split), self.folder / CONVERTED
         if not listed.is_file():
-            return Listing(folder, {}, (f"{listed}: no such file",))
+            return Listing(folder, {}, (no_such(listed),))
         present = self._labels()
-        files = {stem: present[stem] for stem in sorted(read_text(listed).split()) if stem in present}
-        return Listing(folder, files, () if files else (f"{folder}: holds no label of {listed}",))
+        files = matched(sorted(set(listed_ids(listed, present))), present)
+        if files:
+            return Listing(folder, files, (), "*.png")
+        wanted = f"; looked for *.png, {OWNERS_59}/*.png and {ORIGINAL}/*.mat, there: "
+        there = wanted + few([shown(path.name) for path in present.values()]) if present else ""
+        return Listing(folder, {}, (f"{folder}: holds no label of {listed}{there}",))
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) ids 0 to 59 from any of the three forms."""
-        if path.suffix == ".mat":
+        if path.suffix.lower() == _MAT:
             return _look_up(self.original_ids, read_label_map(path), path)
-        label = read_label(path)
+        label = read_label(path, range(self.info.n_raw_labels))
         return _look_up(_OWNERS, label, path) if path.parent.name == OWNERS_59 else label
 
     def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
@@ -88,12 +101,14 @@ class PascalContext(FileDataSet):
 
     def label_size(self, path: Path) -> tuple[int, int]:
         """(height, width) from the header of a PNG or of a .mat file."""
-        return label_map_size(path) if path.suffix == ".mat" else label_header(path)
+        return label_map_size(path) if path.suffix.lower() == _MAT else label_header(path)
 
     def original_files(self) -> dict[str, Path]:
         """All original .mat files: id -> path."""
-        found = [path for folder in reversed(self._places()) for path in (folder / "trainval").glob("*.mat")]
-        return {path.stem: path for path in found}
+        found: dict[str, Path] = {}
+        for place in reversed(self._places()):
+            found.update(stems(place / ORIGINAL, (_MAT,)))
+        return found
 
     @cached_property
     def original_ids(self) -> NDArray[np.uint16]:
@@ -120,7 +135,7 @@ class PascalContext(FileDataSet):
     def _labels(self) -> dict[str, Path]:
         found = self.original_files()
         for folder in (*(place / OWNERS_59 for place in reversed(self._places())), self.folder / CONVERTED):
-            found.update({path.stem: path for path in folder.glob("*.png")})
+            found.update(stems(folder, (".png",)))
         return found
 
     def _places(self) -> list[Path]:

@@ -13,7 +13,8 @@ from PIL import Image
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.datasets.interface import DataSet
-from spectral_bench.datasets.pascal_context import CONVERTED, PascalContext
+from spectral_bench.datasets.listing import stems
+from spectral_bench.datasets.pascal_context import CONVERTED, ORIGINAL, PascalContext
 
 Progress = Callable[[int, int], None]
 
@@ -40,8 +41,9 @@ def prepare(data: DataSet, *, jobs: int = 4, progress: Progress | None = None) -
         raise DataError(f"{data.info.name} is read as its owners ship it; only pascal_context is prepared")
     original, folder = data.original_files(), data.folder / CONVERTED
     if not original:
-        raise DataError(f"{data.folder / 'trainval'}: holds no .mat file to convert. {data.info.licence}")
-    todo = {stem: path for stem, path in sorted(original.items()) if not (folder / f"{stem}.png").is_file()}
+        raise DataError(f"{data.folder / ORIGINAL}: holds no .mat file to convert. {data.info.licence}")
+    converted = stems(folder, (".png",))
+    todo = {stem: path for stem, path in sorted(original.items()) if stem not in converted}
 
     def convert(stem: str) -> None:
         write_bytes(folder / f"{stem}.png", _png(data, todo[stem]))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from spectral_bench.common.errors import DataError
+from spectral_bench.common.missing import no_such
+from spectral_bench.datasets.drawn import as_stored, png_depth, require_as_drawn, require_lossless
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
@@ -18,33 +21,42 @@ _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 LABEL_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
 
 
-def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES) -> NDArray[np.uint8]:
+def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES, *, upright: bool = False) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
     Grey-scale and palette images are converted, an alpha channel is dropped, and the orientation tag of a camera is not
-    applied, since labels are drawn on the stored pixels.
+    applied, since labels are drawn on the stored pixels; only that of a TIFF always is, by Pillow itself.
 
     Args:
         path: the file.
         modes: PIL's pixel modes that are accepted.
+        upright: apply the orientation tag, so that the image is as people see it.
 
     Raises:
         DataError: the file is missing or corrupt, or its colours (CMYK, 16 bits) have no one meaning as RGB.
     """
     with _opened(path) as image:
         _require_image(path, image, modes)
-        return np.array(image.convert("RGB"), dtype=np.uint8)
+        turned = ImageOps.exif_transpose(image) if upright else image
+        return np.array(turned.convert("RGB"), dtype=np.uint8)
 
 
-def read_label(path: Path) -> NDArray[np.uint16]:
-    """Read a label map as (H, W) uint16: grey values of 8 or 16 bits, or the indices of a palette image.
+def read_label(path: Path, valid: Container[int] | None = None) -> NDArray[np.uint16]:
+    """Read a label map as (H, W) uint16: grey values of up to 16 bits as they are stored, or palette indices.
+
+    Args:
+        path: the file.
+        valid: the label values of the data set, which tell numbers from the greys that they show as
+            (``datasets.drawn.require_as_drawn``); None: any. Other values are not refused for that alone.
 
     Raises:
-        DataError: the file is missing or corrupt, has colour channels, or holds a value outside of 0 to 65535.
+        DataError: the file is missing or corrupt, has colour channels, is of a format that changes numbers, holds a
+            value outside of 0 to 65535, or shows its numbers as other greys that may be meant.
     """
     with _opened(path) as image:
         _require_label(path, image)
-        values = np.array(image)
+        values = as_stored(path, image)
+        require_as_drawn(path, image, values, valid)
     if values.dtype.kind == "i" and values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
         raise DataError(f"{path}: label value {values.min()} to {values.max()}; expected 0 to 65535")
     return values.astype(np.uint16)
@@ -104,7 +116,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(no_such(path)) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
@@ -112,13 +124,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _require_image(path: Path, image: Image.Image, modes: tuple[str, ...]) -> None:
     if image.mode not in modes:
         raise DataError(f"{path}: pixels of mode {image.mode}; expected RGB, grey-scale or palette of 8 bits")
+    if _bits(path, image) > 8:
+        raise DataError(f"{path}: {_bits(path, image)} bits a channel, of which 8 would be cut off; save it with 8")
+
+
+def _bits(path: Path, image: Image.Image) -> int:
+    """Bits a channel as stored. Pillow gives RGB of 16 bits as RGB of 8 and says nothing (version 13.0)."""
+    if image.format == "PNG":
+        return png_depth(path)[0]
+    return max(image.tag_v2.get(258, (8,))) if isinstance(image, TiffImageFile) else 8
 
 
 def _require_label(path: Path, image: Image.Image) -> None:
+    require_lossless(path, image)
     if image.mode not in LABEL_MODES:
-        raise DataError(
-            f"{path}: pixels of mode {image.mode}; expected one channel of label ids (8 or 16 bits, or palette)"
-        )
+        channels = f"pixels of mode {image.mode} with {_bits(path, image)} bits a channel"
+        raise DataError(f"{path}: {channels}; expected one channel of label ids (grey of up to 16 bits, or palette)")
 
 
 def _require_whole(path: Path, image: Image.Image) -> None:

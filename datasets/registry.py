@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from spectral_bench.common.registry import Registry
+from spectral_bench.common.registry import Registry, absolute_name, absolute_path, is_path
 from spectral_bench.datasets.interface import DataInfo, DataRoots, DataSet
 
 FOLDER = "folder:"
@@ -37,6 +37,22 @@ REGISTRY = DataRegistry(
 def names() -> tuple[str, ...]:
     """All data sets by name, those of other packages last. ``folder`` is used as ``folder:PATH.yaml``."""
     return REGISTRY.names()
+
+
+def is_own(name: str) -> bool:
+    """Whether a data set is of a user's own, named by a path."""
+    return name.startswith(FOLDER) or is_path(name)
+
+
+def absolute_data(name: str, folder: Path) -> str:
+    """The name of a data set, of a user's own with its path made absolute: from ``folder`` where it is relative.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if name.startswith(FOLDER):
+        return f"{FOLDER}{absolute_path(name.removeprefix(FOLDER), folder, name)}"
+    return absolute_name(name, folder)
 
 
 def data_info(name: str) -> DataInfo:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted, UserError
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.imports import WHY, forbidden_imports
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
 from spectral_bench.methods.registry import (
@@ -36,6 +35,10 @@ from spectral_bench.methods.testing import (
     scenes,
     stop_after,
 )
+
+NONDETERMINISTIC = "two fits of one seed differ: draw from context.seeds only"
+NOT_JUDGED = "cannot be judged: two fits of one seed differ"
+"""What a check of labels says of a method whose fits differ by chance: no difference then speaks of labels."""
 
 
 class ContractViolation(AssertionError):
@@ -99,27 +102,21 @@ def facts(subject: Subject) -> None:
 
 
 def firewall(subject: Subject) -> None:
-    """The file of a method imports no data set, through which it could reach labels."""
-    method = load_method(subject.name)
-    tree = ast.parse(inspect.getsource(inspect.getmodule(method) or method))
-    for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        reached = [
-            name for name in names if name.removeprefix("spectral_bench.").split(".")[0] in ("datasets", "bench")
-        ]
-        _demand(not reached, f"imports {', '.join(reached)}: a method sees patches, never data sets or the harness")
+    """Neither the file of a method nor a module of its own imports a data set, through which it could reach labels."""
+    _demand(not (found := forbidden_imports(subject.name)), f"{', '.join(found)}: {WHY}")
 
 
 def labels(subject: Subject) -> None:
     """Labels decide what a method learns that declares that it uses them (an oracle: what it predicts), and no other.
 
-    A method that uses none fits the same even where a context holds labels, which the harness never hands it.
+    A method that uses none fits the same even where a context holds labels, which the harness never hands it. One
+    whose fits of the same seed and labels differ is not judged.
     """
     known, own = method_facts(subject.name), subject.labels
     source, truth = scenes()
     permuted = (own or MemoryLabels(truth, int(truth.max()) + 1)).permuted()
-    fits = subject.fit(), subject.fit(labels=permuted)
+    fits, again = [(subject.fit(), subject.fit(labels=permuted)) for _ in range(2)]
+    _demand(all(map(same_state, fits, again)), NOT_JUDGED)
     if own is None:
         _demand(same_state(*fits) and not permuted.asked, "it looks at labels: declare uses_labels = True")
     elif known.labels_at_prediction:
@@ -144,7 +141,7 @@ def determinism(subject: Subject) -> None:
     torch.manual_seed(2)
     before = torch.random.get_rng_state()
     second = subject.fit()
-    _demand(same_state(first, second), "two fits of one seed differ: draw from context.seeds only")
+    _demand(same_state(first, second), NONDETERMINISTIC)
     _demand(torch.equal(before, torch.random.get_rng_state()), "the global random generator was used")
 
 

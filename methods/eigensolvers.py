@@ -15,6 +15,9 @@ from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.arpack import arpack
+from spectral_bench.methods.completeness import completed
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.lobpcg import GUARD, LEAST, lobpcg
@@ -24,7 +27,6 @@ Solver = Literal["eigh", "arpack", "lobpcg"]
 Array = NDArray[np.floating[Any]]
 
 DEFLATION = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
-_ARPACK_BASIS = 40  # fewer Lanczos vectors restart more often: measured on 900 nodes, 4 to 15 vectors
 _ROUNDING = 8.0  # times eps n^1/2: what rounding leaves of a residual, measured on matrices of norm 1 to 3, is less
 
 
@@ -51,19 +53,26 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def largest_eigenpairs(
-    matrix: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0, deflated: Tensor | None = None
+    matrix: Tensor,
+    count: int,
+    *,
+    solver: Solver = "arpack",
+    seed: int = 0,
+    restart_seed: int = 0,
+    deflated: Tensor | None = None,
 ) -> Eigenpairs:
     """The ``count`` algebraically largest eigenpairs of symmetric matrices of spectral norm about 1, descending.
 
     ``eigh`` is the dense reference (LAPACK for the wanted part on the CPU, all of the batch in one call on CUDA),
     ``arpack`` restarted Lanczos in the matrix's dtype, ``lobpcg`` locally optimal conjugate gradients in float64; where
     n is at most five times ``count`` and a few more, ``lobpcg`` is the dense LAPACK call too. The iterative two run on
-    the CPU, one matrix after another.
+    the CPU, one matrix after another, and are asked again for what they left out of a repeated eigenvalue.
 
     Args:
         matrix: (n, n) or (B, n, n), float32 or float64.
         count: 1 to n - 1.
-        seed: of the starting vectors: the same seed gives the same bits.
+        seed: of the starting vectors: the same seeds give the same bits.
+        restart_seed: of the vectors drawn later: where a Krylov space is exhausted, and to look for what was left out.
         deflated: (n, p) or (B, n, p) orthonormal eigenvectors moved to the far end, which ``lobpcg`` is kept away from.
 
     Raises:
@@ -78,12 +87,12 @@ def largest_eigenpairs(
         raise ValueError(f"{count} eigenpairs of a matrix of {size} rows: expected 1 to {size - 1}")
     if not all(math.isfinite(float(end)) for end in torch.aminmax(matrix)):
         raise NumericalError("the matrix whose eigenvectors are wanted holds NaN or infinite values")
-    values, vectors = _solve(matrix, count, solver, seed, deflated)
+    values, vectors = _solve(matrix, count, solver, (seed, restart_seed), deflated)
     return _verified(matrix @ vectors, values, vectors, solver)
 
 
 def largest_eigenpairs_of_sparse(
-    matrix: Tensor, count: int, *, known: Tensor, solver: Solver = "arpack", seed: int = 0
+    matrix: Tensor, count: int, *, known: Tensor, solver: Solver = "arpack", seed: int = 0, restart_seed: int = 0
 ) -> Eigenpairs:
     """The ``count`` largest eigenpairs of a sparse symmetric matrix besides some that are known, descending.
 
@@ -96,6 +105,7 @@ def largest_eigenpairs_of_sparse(
         known: (n, p) orthonormal eigenvectors of it, dense and of its dtype.
         solver: as in ``largest_eigenpairs``.
         seed: of the starting vectors.
+        restart_seed: as in ``largest_eigenpairs``.
 
     Raises:
         NumericalError: the matrix is not finite, or the residual stays above ``tolerance``.
@@ -105,11 +115,9 @@ def largest_eigenpairs_of_sparse(
     if solver == "eigh":
         dense = matrix.to_dense()
         return largest_eigenpairs(dense.sub_(DEFLATION * known @ known.T), count, solver=solver, seed=seed)
-    function = {"arpack": _arpack, "lobpcg": _lobpcg}[solver]
     held = known.cpu().numpy()
-    values, vectors = function(_deflated(matrix, known), count, np.random.default_rng(seed), held)
-    order = np.argsort(-values, kind="stable")
-    found = torch.from_numpy(values[order]).to(matrix), torch.from_numpy(vectors[:, order]).to(matrix)
+    values, vectors = _iterated(_deflated(matrix, known), count, solver, (seed, restart_seed), held)
+    found = torch.from_numpy(values).to(matrix), torch.from_numpy(vectors).to(matrix)
     return _verified(sparse.matmul(matrix, found[1]), *found, solver)
 
 
@@ -154,47 +162,52 @@ def residuals(image: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
     return absolute / scale
 
 
-def _solve(matrix: Tensor, count: int, solver: Solver, seed: int, deflated: Tensor | None) -> tuple[Tensor, Tensor]:
+def _solve(
+    matrix: Tensor, count: int, solver: Solver, seeds: tuple[int, int], deflated: Tensor | None
+) -> tuple[Tensor, Tensor]:
     if solver == "eigh" and matrix.device.type != "cpu":
         values, vectors = torch.linalg.eigh(matrix)
         return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
-    function = {"eigh": _eigh, "arpack": _arpack, "lobpcg": _lobpcg}[solver]
     known = matrix[..., :0] if deflated is None else deflated
     flat = (part.cpu().reshape(matrix.shape[:-2].numel(), *part.shape[-2:]).numpy() for part in (matrix, known))
     parts = []
     for one, away in zip(*flat, strict=True):
-        values, vectors = function(one, count, np.random.default_rng(seed), away)
-        order = np.argsort(-values, kind="stable")
-        parts.append((torch.from_numpy(values[order]), torch.from_numpy(vectors[:, order])))
+        found = _eigh(one, count) if solver == "eigh" else _iterated(one, count, solver, seeds, away)
+        parts.append(tuple(torch.from_numpy(part) for part in found))
     values, vectors = (torch.stack(column).to(matrix) for column in zip(*parts, strict=True))
     leading = matrix.shape[:-2]
     return values.view(*leading, count), vectors.view(*leading, -1, count)
 
 
-def _eigh(matrix: Array, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
+def _iterated(matrix: Any, count: int, solver: Solver, seeds: tuple[int, int], known: Array) -> tuple[Array, Array]:
+    """The largest eigenpairs of an array or operator by ``arpack`` or ``lobpcg``, descending, none left out."""
+    # Streams apart: a second question from the first one's start shows no more than the first did.
+    start, later = np.random.default_rng(seeds[0]), SeedStreams(seeds[1]).numpy("restarts")
+    function = {"arpack": _arpack, "lobpcg": _lobpcg}[solver]
+    values, vectors = function(matrix, count, start, later, known)
+    return completed(matrix, values, vectors, generator=later)
+
+
+def _eigh(matrix: Array, count: int) -> tuple[Array, Array]:
     size = len(matrix)
     values, vectors = scipy.linalg.eigh(matrix, subset_by_index=(size - count, size - 1))
-    return values, vectors
+    return values[::-1].copy(), vectors[:, ::-1].copy()
 
 
-def _arpack(matrix: Any, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
-    """Largest algebraic values of the matrix itself: nothing is factorised, so a singular Laplacian does no harm."""
-    size = matrix.shape[0]
-    start = generator.standard_normal(size).astype(matrix.dtype)
-    basis = min(size, max(2 * count + 1, _ARPACK_BASIS))
-    accuracy = np.sqrt(np.finfo(matrix.dtype).eps) * 1e-2
-    try:
-        values, vectors = scipy.sparse.linalg.eigsh(matrix, k=count, which="LA", v0=start, ncv=basis, tol=accuracy)
-    except scipy.sparse.linalg.ArpackError as error:
-        raise NumericalError(f"arpack did not converge: {error}") from error
-    return values, vectors
+def _arpack(
+    matrix: Any, count: int, generator: np.random.Generator, later: np.random.Generator, known: Array
+) -> tuple[Array, Array]:
+    start = generator.standard_normal(matrix.shape[0]).astype(matrix.dtype)
+    return arpack(matrix, count, start=start, generator=later)
 
 
-def _lobpcg(matrix: Any, count: int, generator: np.random.Generator, known: Array) -> tuple[Array, Array]:
+def _lobpcg(
+    matrix: Any, count: int, generator: np.random.Generator, later: np.random.Generator, known: Array
+) -> tuple[Array, Array]:
     """In float64: in float32 the Gram matrices of the block are too inaccurate for the iteration to converge."""
     size, block = matrix.shape[0], count + GUARD
     if 5 * block >= size - known.shape[1]:
-        return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count, generator, known)
+        return _eigh(matrix @ np.eye(size, dtype=matrix.dtype), count)
     wide = matrix.astype(np.float64, copy=False) if isinstance(matrix, np.ndarray) else matrix
     start = generator.standard_normal((size, block))
     return lobpcg(wide, count, start=start, known=known.astype(np.float64, copy=False))

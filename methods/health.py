@@ -12,6 +12,9 @@ from torch import Tensor
 
 from spectral_bench.methods.interface import PatchBatch, PatchSource
 
+HEALTH_STAGE = "health"
+"""The stage that checks of a fit are charged to, so that its own time holds none of them."""
+
 LEAST_CLUSTERS = 2
 LEAST_SPREAD = 0.2  # fits without noise, which collapse, stay below 0.1; sound ones lie at 0.9 and above
 _LOOKED_AT = 32  # training images that the checks for collapse predict

@@ -22,7 +22,9 @@ from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.kernel import inverse_root, normalised
 
 
-def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
+def smallest_eigenpairs(
+    affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0, restart_seed: int = 0
+) -> Eigenpairs:
     """The ``count`` smallest eigenpairs of (D - W) v = mu D v, ascending, without the constant vector.
 
     They are those of the largest eigenvalues 1 - mu of D^-1/2 W D^-1/2 with v = D^-1/2 u (Shi and Malik, 2000), from
@@ -35,6 +37,7 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
         count: at least 1, and fewer than each graph has nodes with edges.
         solver: see ``largest_eigenpairs``.
         seed: of the starting vectors.
+        restart_seed: of the vectors drawn later, see ``largest_eigenpairs``.
 
     Returns:
         Values ascending, and vectors with v^T D v = 1.
@@ -44,17 +47,19 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     """
     degrees = _degrees(affinity, count)
     if solver == "lobpcg" and not (affinity.ndim == 2 and affinity.dtype == torch.float64 and bool(degrees.all())):
-        return _by_lobpcg(affinity, count, seed)
+        return _by_lobpcg(affinity, count, (seed, restart_seed))
     root = inverse_root(degrees)
     trivial = _unit(degrees.sqrt())
     # The constant vector and nodes without edges are moved to the far end of the spectrum.
     matrix = affinity * root[..., None] * root[..., None, :]
     matrix -= DEFLATION * trivial[..., None] * trivial[..., None, :]
     matrix.diagonal(dim1=-2, dim2=-1).sub_(DEFLATION * (degrees == 0))
-    found = largest_eigenpairs(matrix, count, solver=solver, seed=seed, deflated=trivial[..., None])
+    found = largest_eigenpairs(
+        matrix, count, solver=solver, seed=seed, restart_seed=restart_seed, deflated=trivial[..., None]
+    )
     mu, vectors = 1 - found.values, found.vectors
     if bool((mu[..., 0] < _zero(mu.dtype)).any()):
-        mu, vectors = _with_parts(affinity, matrix, found, solver, seed)
+        mu, vectors = _with_parts(affinity, matrix, found, solver, (seed, restart_seed))
     image, computed = matrix @ vectors, mu != 0
     # Vectors that were written down belong to 1, and do not say how large the rest of the spectrum is.
     relative = residuals(image, (1 - mu) * computed, vectors * computed[..., None, :])
@@ -63,7 +68,9 @@ def smallest_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpac
     return Eigenpairs(mu, vectors * root[..., None], residual)
 
 
-def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0) -> Eigenpairs:
+def leading_eigenpairs(
+    affinity: Tensor, count: int, *, solver: Solver = "arpack", seed: int = 0, restart_seed: int = 0
+) -> Eigenpairs:
     """The ``count`` largest eigenpairs of D^-1/2 W D^-1/2 of a sparse graph, descending, the trivial one included.
 
     The vectors of eigenvalue 1, one for every part of the graph, are written down rather than computed, the heaviest
@@ -75,12 +82,14 @@ def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack
         count: at least 1, and fewer than there are nodes with edges.
         solver: see ``largest_eigenpairs``.
         seed: of the starting vectors.
+        restart_seed: of the vectors drawn later, see ``largest_eigenpairs``.
 
     Raises:
         NumericalError: weights are not finite, nodes with edges are too few, or no convergence.
     """
     if solver == "lobpcg" and affinity.dtype == torch.float32:
-        return _narrow(leading_eigenpairs(affinity.double(), count, solver=solver, seed=seed))
+        wide = affinity.double()
+        return _narrow(leading_eigenpairs(wide, count, solver=solver, seed=seed, restart_seed=restart_seed))
     matrix, parts = normalised(affinity), part_vectors(affinity)
     joined = sparse.row_sums(affinity) > 0
     if int(joined.sum()) <= count:
@@ -90,8 +99,9 @@ def leading_eigenpairs(affinity: Tensor, count: int, *, solver: Solver = "arpack
     values, vectors, residual = torch.ones_like(known[0]), known, 0.0
     if known.shape[1] < count:
         rest = count - known.shape[1]
+        away = torch.cat([parts, isolated], 1)
         found = largest_eigenpairs_of_sparse(
-            matrix, rest, known=torch.cat([parts, isolated], 1), solver=solver, seed=seed
+            matrix, rest, known=away, solver=solver, seed=seed, restart_seed=restart_seed
         )
         values, vectors = torch.cat([values, found.values]), torch.cat([vectors, found.vectors * joined[:, None]], 1)
         residual = found.residual
@@ -113,7 +123,7 @@ def _degrees(affinity: Tensor, count: int) -> Tensor:
 
 
 def _with_parts(
-    affinity: Tensor, matrix: Tensor, found: Eigenpairs, solver: Solver, seed: int
+    affinity: Tensor, matrix: Tensor, found: Eigenpairs, solver: Solver, seeds: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Values and vectors with those of eigenvalue 0 written down for each graph that falls into parts."""
     size, count = found.vectors.shape[-2:]
@@ -130,12 +140,12 @@ def _with_parts(
             rest = deflated - DEFLATION * zeros @ zeros.T
             away = torch.cat([_unit(weights.sum(1).sqrt())[:, None], zeros], 1)
             left = count - zeros.shape[1]
-            pairs = largest_eigenpairs(rest, left, solver=solver, seed=seed, deflated=away)
+            pairs = largest_eigenpairs(rest, left, solver=solver, seed=seeds[0], restart_seed=seeds[1], deflated=away)
             values[zeros.shape[1] :], held[:, zeros.shape[1] :] = 1 - pairs.values, pairs.vectors
     return mu, vectors
 
 
-def _by_lobpcg(affinity: Tensor, count: int, seed: int) -> Eigenpairs:
+def _by_lobpcg(affinity: Tensor, count: int, seeds: tuple[int, int]) -> Eigenpairs:
     """The smallest eigenpairs graph by graph, in float64 and without the nodes that have no edge.
 
     Where the wanted eigenvalues are small, what rounding gives such a node would outweigh them.
@@ -145,7 +155,7 @@ def _by_lobpcg(affinity: Tensor, count: int, seed: int) -> Eigenpairs:
     for weights, filled in zip(affinity.reshape(-1, size, size), vectors.view(-1, size, count), strict=True):
         joined = (weights.sum(1) > 0).nonzero()[:, 0]
         inner = weights if len(joined) == size else weights[joined][:, joined]
-        found.append(smallest_eigenpairs(inner.double(), count, solver="lobpcg", seed=seed))
+        found.append(smallest_eigenpairs(inner.double(), count, solver="lobpcg", seed=seeds[0], restart_seed=seeds[1]))
         filled[joined] = found[-1].vectors.to(vectors)
     values = torch.stack([one.values for one in found]).view(*affinity.shape[:-2], count)
     return Eigenpairs(values.to(vectors), vectors, max(one.residual for one in found))

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from spectral_bench.methods.health import Check, clusters_in_use, training_scores
+from spectral_bench.methods.health import HEALTH_STAGE, Check, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, require_finite, require_patches, standardisation
 from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
 from spectral_bench.methods.label_params import LinearProbeParams
@@ -74,8 +74,9 @@ class LinearProbe:
             budget=Budget(self.params.batch_size, self.params.epochs, self.params.steps),
             rate=Cosine(self.params.lr, 0.0),
         )
-        scores = training_scores(self.predict, patches, self.params.batch_size, context.device)
-        self.checks = (clusters_in_use(scores),)
+        with context.stage(HEALTH_STAGE):
+            scores = training_scores(self.predict, patches, self.params.batch_size, context.device)
+            self.checks = (clusters_in_use(scores),)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:

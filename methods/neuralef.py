@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.batch import kernel_of
 from spectral_bench.methods.graphs.kernel import Kernel
-from spectral_bench.methods.health import Check, assignment_spread, clusters_in_use, training_scores
+from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
 from spectral_bench.methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
@@ -69,7 +69,8 @@ class NeuralEF:
             budget=Budget(params.batch_size, params.epochs, params.steps),
             rate=Cosine(params.lr, params.lr_min),
         )
-        self.checks = self._collapse_checks(patches, context.device)
+        with context.stage(HEALTH_STAGE):
+            self.checks = self._collapse_checks(patches, context.device)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:

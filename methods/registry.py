@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import Registry
+from spectral_bench.common.registry import Registry, absolute_name, is_path
 from spectral_bench.methods import label_params as _label_params
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
@@ -161,6 +162,8 @@ def _facts(name: str, through: tuple[str, ...]) -> MethodFacts:
     method = load_method(name)
     summary = (method.__doc__ or "").strip().split("\n")[0]
     declared = {key: getattr(method, key) for key in _DECLARED if hasattr(method, key)}
+    if declared.get("fit_from") and is_path(name):  # beside the file that names it
+        declared["fit_from"] = absolute_name(declared["fit_from"], Path(name.partition(":")[0]).parent)
     facts = MethodFacts(name, summary, method.Params, **declared)
     _require_declared_labels(facts, (*through, name))
     return facts

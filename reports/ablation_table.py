@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
-from spectral_bench.reports.ablations import Ablation, Compared, ablations, compare
+from spectral_bench.reports.ablations import Ablation, Compared, ablations, baseline_texts, compare
 from spectral_bench.reports.cells import score_cell
 from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.renderers.tex_escape import label
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
+from spectral_bench.results.replicates import NO_CLAIM
 from spectral_bench.results.statistics import PairedDifference
 
 COMPARED = ("mIoU", "accuracy")
@@ -53,7 +54,9 @@ def ablation_tables(entries: Sequence[Entry]) -> list[Table]:
 def _table(ablation: Ablation, name: str) -> Table:
     notes = NoteBook()
     compared = compare(ablation, {key: METRICS[key][1] for key in COMPARED})
-    rows = tuple(_row(index, pair, compared, notes) for index, pair in enumerate(ablation.pairs))
+    factors = {key.strip() for _, entry in ablation.pairs for key in (entry.row.factor or "").split(",")}
+    shared = together([entry for _, entry in ablation.pairs], factors)
+    rows = tuple(_row(index, pair, compared, shared, notes) for index, pair in enumerate(ablation.pairs))
     notes.remark(
         "Differences to the baseline in points of per cent: the mean over the seeds that both rows have, paired by "
         "seed, with the 95 % Student-t interval where there are two seeds or more. Verdicts on mIoU at the 5 % level, "
@@ -67,13 +70,15 @@ def _table(ablation: Ablation, name: str) -> Table:
             "More seeds: about how many would decide if difference and spread stay as they are; a dash: no number up "
             "to 1000; 0: only the correction for the size of the table stands in the way."
         )
-    caption = f"Ablation of {ablation.pairs[0][0].marked_title}: one change at a time."
+    own = "; ".join(f"{factor} = {text}" for factor, text in baseline_texts(ablation).items())
+    change = f"one change at a time, from {own}." if own else "one change at a time."
+    caption = f"Ablation of {ablation.pairs[0][0].marked_title}: {change}"
     return Table(name, caption, COLUMNS, rows, notes.notes())
 
 
-def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, notes: NoteBook) -> Row:
+def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, shared: Together, notes: NoteBook) -> Row:
     baseline, entry = pair
-    cells = setting_cells(entry, notes)
+    cells = setting_cells(entry, notes, shared)
     is_baseline = entry is baseline
     change = "baseline" if is_baseline else f"{entry.row.factor} = {value_text(entry.row.value)}"
     cells["factor"] = Cell(value=entry.row.factor or "")
@@ -85,18 +90,11 @@ def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, notes: NoteB
             cells[f"{key}_p"] = Cell(value=compared.p.get((index, key)))
     found = compared.differences.get((index, "mIoU"))
     cells["seeds_compared"] = Cell(value=len(entry.done) if is_baseline else found.summary.n if found else 0)
-    if found is not None:
+    if found is not None and entry.replicated and baseline.replicated:
         cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
+    elif found is not None:
+        cells |= {"verdict": Cell(value="no claim"), "in_words": Cell(value=NO_CLAIM)}
     return Row(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
-
-
-def value_text(value: object) -> str:
-    """A grid's value as it is written in YAML, near enough: ``true``, ``null``, ``[a, 1]``, numbers and names."""
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(value_text, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def _difference_cell(pair: tuple[Entry, Entry], key: tuple[int, str], compared: Compared, notes: NoteBook) -> Cell:

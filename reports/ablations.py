@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from spectral_bench.reports.cells import Metric, seed_values
 from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.settings import value_text
+from spectral_bench.results.replicates import without_claim
 from spectral_bench.results.statistics import PairedDifference, holm, paired_difference
 
 
@@ -46,7 +49,7 @@ class Compared:
 def compare(ablation: Ablation, metrics: Mapping[str, Metric]) -> Compared:
     """Compare each row of an ablation with its baseline in some metrics."""
     differences = {
-        (index, key): paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
+        (index, key): _difference(entry, baseline, metric)
         for index, (baseline, entry) in enumerate(ablation.pairs)
         if entry is not baseline and entry.protocol == baseline.protocol and entry.versions == baseline.versions
         for key, metric in metrics.items()
@@ -55,7 +58,45 @@ def compare(ablation: Ablation, metrics: Mapping[str, Metric]) -> Compared:
     return Compared(differences, holm(p))
 
 
+def _difference(entry: Entry, baseline: Entry, metric: Metric) -> PairedDifference | None:
+    found = paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
+    return found if entry.replicated and baseline.replicated else without_claim(found)
+
+
 def _pairs(block: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
     baselines = {entry.protocol.name: entry for entry in block if entry.row.role == "baseline"}
     for name, baseline in baselines.items():
         yield from ((baseline, entry) for entry in block if entry.protocol.name == name)
+
+
+def baseline_value(baseline: Entry, factor: str, variations: Sequence[Entry] = ()) -> Any:
+    """The baseline's own value of a factor, stated or by default; None where nothing tells, ``"null"`` for a null.
+
+    The grid tells it with each variation. Manifests of schema 1 do not: there it is the parameter of the fits, which
+    leave some out at their defaults, or what the grid states.
+
+    Args:
+        baseline: the baseline.
+        factor: a key, or several, joined by commas; then the value is a list.
+        variations: rows that vary it.
+    """
+    told = next((entry.row.baseline for entry in variations if entry.row.baseline is not None), None)
+    if told is not None:
+        value = told[0] if len(told) == 1 else told
+        return "null" if value is None else value
+    for result in baseline.seeds:
+        if result.fit is not None and factor in result.fit.spec.params:
+            return result.fit.spec.params[factor]
+    stated = baseline.row.settings
+    return stated.get(factor, stated.get("params", {}).get(factor) if isinstance(stated.get("params"), dict) else None)
+
+
+def baseline_texts(ablation: Ablation) -> dict[str, str]:
+    """Factor -> the baseline's own value of it, in the order of the table; those that nothing tells are left out."""
+    found: dict[str, str] = {}
+    for baseline, entry in ablation.pairs:
+        factor = entry.row.factor or ""
+        value = None if entry is baseline else baseline_value(baseline, factor, [entry])
+        if value is not None:
+            found.setdefault(factor, value_text(value))
+    return found

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, SeedResult
+from spectral_bench.reports.own_methods import NOTES, SYMBOLS
 from spectral_bench.reports.table import Cell, NoteBook, State
 from spectral_bench.results.metrics import Scores
-from spectral_bench.results.statistics import summarise
+from spectral_bench.results.replicates import without_spread
+from spectral_bench.results.statistics import Summary, summarise
 
-_WORST_FIRST = (State.FAILED, State.NOT_CONVERGED, State.NOT_APPLICABLE, State.RUNNING, State.MISSING)
+_WORST_FIRST = (
+    State.FAILED,
+    State.NOT_CONVERGED,
+    State.NOT_APPLICABLE,
+    State.STALE,
+    State.RUNNING,
+    State.MISSING,
+)
 _REASON_LENGTH = 160
 _MODULES = 3
 
@@ -30,9 +39,15 @@ def score_cell(entry: Entry, metric: Metric, notes: NoteBook, scale: float = 100
     """
     if not entry.done:
         return Cell(state=worst_state(entry), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
-    summary = summarise(list(seed_values(entry, metric, scale).values()))
+    summary = score_summary(entry, metric, scale)
     marks = incomplete_marks(entry, notes)
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=entry.runs, marks=marks)
+
+
+def score_summary(entry: Entry, metric: Metric, scale: float = 100.0) -> Summary:
+    """A metric over the finished seeds of a row with at least one; no spread where they are no replicates."""
+    summary = summarise(list(seed_values(entry, metric, scale).values()))
+    return summary if entry.replicated else without_spread(summary)
 
 
 def seed_values(entry: Entry, metric: Metric, scale: float = 100.0) -> dict[int, float]:
@@ -78,10 +93,12 @@ def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
 
 
 def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
-    """The mark of a row whose method sees labels."""
-    if not entry.uses_labels:
-        return ()
-    return (notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL),)
+    """The marks of a row whose method sees labels, or might: own code that has not passed ``check-method``."""
+    marks = [notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL)] if entry.uses_labels else []
+    if entry.own_code in SYMBOLS:
+        symbol = SYMBOLS[entry.own_code]
+        marks.append(notes.mark(NOTES[symbol], symbol))
+    return tuple(marks)
 
 
 def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
@@ -94,7 +111,25 @@ def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
         marks.append(notes.mark(f"Stale{_which(stale, entry)}: {text}."))
     if other := [result for result in entry.done if result.versions]:
         marks.append(notes.mark(f"Not comparable{_which(other, entry)}: saw other files of its data than newer runs."))
-    return tuple(marks)
+    return (*marks, *list_marks(entry, notes), *replicate_marks(entry, notes))
+
+
+def replicate_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row whose seeds are no replicates."""
+    if entry.replicated:
+        return ()
+    text = f"All {len(entry.done)} seeds gave the same result, bit for bit: the method ignores its seed"
+    return (notes.mark(f"{text}. They are one result: no spread, no interval, no claim, no rank."),)
+
+
+def list_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row with seeds that were evaluated under another class list than the one that it is scored over."""
+    older = [result for result in entry.done if result.relisted]
+    if not older or entry.class_table is None:
+        return ()
+    classes = len(entry.class_table.classes)
+    text = f"Scored over today's class list ({classes} classes), which was edited after the evaluation"
+    return (notes.mark(f"{text}{_which(older, entry)}."),)
 
 
 def _which(results: Sequence[SeedResult], entry: Entry) -> str:

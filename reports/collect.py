@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import get_args
 
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
+from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
+from spectral_bench.reports.scoring import Reader, counted_otherwise, lacking, run_scores, todays_lists
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import State
 from spectral_bench.reports.versions import Version, versions
+from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
-from spectral_bench.results.metrics import Scores, score
+from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
+from spectral_bench.results.replicates import replicated
 from spectral_bench.results.specification import Matching, Protocol
 
 LABELS_SYMBOL = "†"
@@ -39,6 +44,8 @@ class SeedResult:
         bases: the records of the fits that this one starts from, the nearest first.
         changed: modules whose code has changed since, where that was asked for.
         versions: digests of all files that it saw, where any differ from those that newer runs saw; empty elsewhere.
+        own_code: whether the code of a method of the user's own passed ``check-method``; empty for methods that ship.
+        relisted: whether its counts were made under a list of other classes than the one that it is scored over.
     """
 
     seed: int
@@ -51,17 +58,39 @@ class SeedResult:
     bases: tuple[FitRecord, ...] = ()
     changed: tuple[str, ...] = ()
     versions: frozenset[Version] = frozenset()
+    own_code: OwnCode = ""
+    relisted: bool = False
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a grid under one protocol; ``note`` is the grid's own caption."""
+    """A row of a grid under one protocol.
+
+    Attributes:
+        grid, note: the grid and its own caption.
+        row, protocol: what was asked for.
+        seeds: what became of each seed.
+        classes: the class list that all seeds are scored over: today's; None where nothing tells of it.
+        titles: what identities call a data set of the user's own -> what tables call it.
+    """
 
     grid: str
     note: str
     row: ManifestRow
     protocol: Protocol
     seeds: tuple[SeedResult, ...]
+    classes: ClassList | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data_title(self) -> str:
+        """What tables call the data set that it is evaluated on."""
+        return self.titles.get(self.row.data_name or self.row.dataset, self.row.dataset)
+
+    @property
+    def train_title(self) -> str:
+        """What tables call the data set that it is trained on."""
+        return self.titles.get(self.row.train_data_name or self.row.train_dataset, self.row.train_dataset)
 
     @cached_property
     def done(self) -> tuple[SeedResult, ...]:
@@ -88,30 +117,40 @@ class Entry:
         """The files that its finished seeds saw, where any differ from those that newer runs saw; empty elsewhere."""
         return frozenset().union(*(result.versions for result in self.done))
 
+    @cached_property
+    def replicated(self) -> bool:
+        """Whether its finished seeds are replicates; see ``results.replicates``."""
+        return replicated([result.evaluation.contingency_sha256 for result in self.done if result.evaluation])
+
+    @property
+    def own_code(self) -> OwnCode:
+        """Whether the code of a method of the user's own passed ``check-method``; empty for methods that ship."""
+        return worst([result.own_code for result in self.seeds])
+
     @property
     def ranked(self) -> bool:
-        """Whether it may be compared with others: it sees no labels, and no other files than the newest runs."""
-        return not self.uses_labels and not self.versions
+        """Whether it may be compared with others.
+
+        It sees no labels, and no other files than the newest runs, and its code is not known to break a promise.
+        """
+        return not self.uses_labels and not self.versions and self.own_code != "failed"
 
     @property
     def marked_title(self) -> str:
-        """The title of the row for lists and figures, marked where the method sees labels."""
-        return f"{self.row.title} {LABELS_SYMBOL}" if self.uses_labels else self.row.title
+        """The title of the row for lists and figures, marked where labels reach the method or might."""
+        marks = [LABELS_SYMBOL] if self.uses_labels else []
+        marks += [SYMBOLS[self.own_code]] if self.own_code in SYMBOLS else []
+        return " ".join([self.row.title, *marks])
 
     @property
     def class_table(self) -> ClassTable | None:
-        """The class set scored, as recorded by the first finished evaluation."""
-        for result in self.done:
-            if result.evaluation is not None:
-                return class_table(result.evaluation, self.protocol)
-        return None
+        """The classes that are scored."""
+        return None if self.classes is None else self.classes.table
 
     @property
     def class_set(self) -> str:
         """The name of the class set; the data set's default where the protocol names none."""
-        named = self.protocol.scoring.classes
-        recorded = [result.evaluation.default_classes for result in self.done if result.evaluation is not None]
-        return named or (recorded[0] if recorded else "")
+        return self.protocol.scoring.classes if self.classes is None else self.classes.name
 
     @property
     def n_images(self) -> tuple[int, ...]:
@@ -140,20 +179,65 @@ def collect(
         StoreError: the store holds no grid.
         UserError: the grid, the protocol or the matching is unknown.
     """
-    manifests = _chosen(source.manifests(), grid)
-    names = sorted({p.name for manifest in manifests for row in manifest.rows for p in row.protocols})
-    if protocol is not None and protocol not in names:
-        raise UserError(unknown("protocol", protocol, names))
+    return collect_together([(source, grid)], protocol=protocol, matching=matching, changed=changed)[0]
+
+
+def collect_together(
+    wanted: Sequence[tuple[Source, str | None]],
+    *,
+    protocol: str | None = None,
+    matching: str | None = None,
+    changed: Changed | None = None,
+) -> list[list[Entry]]:
+    """The entries of several stores, or grids of stores, all scored over the same class lists: fit to be compared.
+
+    Args:
+        wanted: stores, each with the name of a grid or None for all.
+        protocol, matching, changed: as for ``collect``, whose errors it raises too.
+    """
+    readers = [Reader(source) for source, _ in wanted]
+    chosen = [_chosen(source.manifests(), grid) for source, grid in wanted]
+    names = [sorted({p.name for manifest in found for row in manifest.rows for p in row.protocols}) for found in chosen]
+    for known in names:
+        if protocol is not None and protocol not in known:
+            raise UserError(unknown("protocol", protocol, known))
+    lists = todays_lists(readers)
+    found = [list(_rows(manifests, protocol, _matching(matching))) for manifests in chosen]
+    titles = _titles([row for rows in found for _, row, _ in rows], lists)
+    return [_entries(reader, rows, lists, titles, changed) for reader, rows in zip(readers, found, strict=True)]
+
+
+def _entries(
+    reader: Reader,
+    rows: Sequence[tuple[Manifest, ManifestRow, Protocol]],
+    lists: ClassLists,
+    titles: Mapping[str, str],
+    changed: Changed | None,
+) -> list[Entry]:
     known: dict[tuple[str, str], SeedResult] = {}
     entries = []
-    for manifest, row, chosen in _rows(manifests, protocol, _matching(matching)):
+    for manifest, row, chosen in rows:
         scored_as = chosen.model_dump_json()
         for seed, run_id in row.runs.items():
             if (run_id, scored_as) not in known:
-                known[run_id, scored_as] = _with_changes(_seed(source, seed, run_id, chosen), changed)
+                found = _seed(reader, seed, run_id, chosen, lists)
+                known[run_id, scored_as] = _with_changes(found, reader.source, changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
-        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds))
+        classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
+        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
     return _with_versions(entries)
+
+
+def _titles(rows: Sequence[ManifestRow], lists: ClassLists) -> dict[str, str]:
+    """What tables call data sets of the user's own, which grids name by a path: the title; with the path if unclear."""
+    stated = {row.data_name or row.dataset: row.dataset for row in rows}
+    stated |= {row.train_data_name or row.train_dataset: row.train_dataset for row in rows}
+    titles = {name: lists.title(name) for name, path in stated.items() if ":" in path}
+    titles = {name: stated[name] if title == name else title for name, title in titles.items()}
+    # Splits of one data set have names of their own, and its title in common.
+    meant = {(titles.get(name, path), path) for name, path in stated.items()}
+    taken = Counter(title for title, _ in meant)
+    return {name: title if taken[title] == 1 else f"{title} ({stated[name]})" for name, title in titles.items()}
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
@@ -165,34 +249,34 @@ def distinct(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol."""
+    """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol.
+
+    Scored alike are those of one class list.
+    """
     groups: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
-        key = entry.protocol.model_copy(update={"name": ""}).model_dump_json()
-        groups.setdefault(f"{key} {sorted(entry.versions) or ''}", []).append(index)
+        looked = [None if view is None else view.view_id for view in (entry.protocol.view, entry.protocol.fit_view)]
+        key = f"{looked} {entry.protocol.scoring.model_dump_json()}"
+        classes = None if entry.class_table is None else entry.class_table.model_dump_json(exclude={"palette"})
+        groups.setdefault(f"{key} {classes} {sorted(entry.versions) or ''}", []).append(index)
     return groups
-
-
-def class_table(evaluation: EvaluationRecord, protocol: Protocol) -> ClassTable:
-    """The class set that a protocol scores, out of those recorded with the evaluation.
-
-    Raises:
-        UserError: the evaluation does not know the class set.
-    """
-    name = protocol.scoring.classes or evaluation.default_classes
-    if name not in evaluation.class_sets:
-        raise UserError(f"{evaluation.run_id}: {unknown('class set', name, evaluation.class_sets)}")
-    return evaluation.class_sets[name]
 
 
 def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with the versions of the data of those seeds that saw others than newer runs did."""
     found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
 
-    def told(result: SeedResult) -> SeedResult:
-        return replace(result, versions=found.get(result.run_id, frozenset())) if result.state is State.DONE else result
+    def told(result: SeedResult, entry: Entry) -> SeedResult:
+        if result.state is not State.DONE or result.run_id not in found:
+            return result
+        table, record = entry.class_table, result.evaluation
+        # Other labels than today's, which may hold the ids that were not counted: the score would be another one.
+        reason = lacking(record, table) if table is not None and record is not None else ""
+        if reason:
+            return replace(result, state=State.STALE, reason=f"{reason}; and its files have changed", scores=None)
+        return replace(result, versions=found[result.run_id])
 
-    return [replace(entry, seeds=tuple(map(told, entry.seeds))) for entry in entries]
+    return [replace(entry, seeds=tuple(told(result, entry) for result in entry.seeds)) for entry in entries]
 
 
 def _records(result: SeedResult) -> list[FitRecord | EvaluationRecord]:
@@ -234,9 +318,10 @@ def _rescored(protocol: Protocol, matching: Matching | None) -> Protocol:
     return protocol.model_copy(update={"scoring": protocol.scoring.model_copy(update={"matching": matching})})
 
 
-def _seed(source: Source, seed: int, run_id: str, protocol: Protocol) -> SeedResult:
+def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: ClassLists) -> SeedResult:
+    source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
     fit = source.fit_record(run_id)
-    evaluation = source.evaluation_record(run_id, protocol.view.view_id) if fit is not None else None
+    evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
     for record in (fit, evaluation):
         if record is not None and record.status != "done":
             return SeedResult(seed, run_id, _state(record), _reason(record), None, fit, evaluation)
@@ -244,7 +329,9 @@ def _seed(source: Source, seed: int, run_id: str, protocol: Protocol) -> SeedRes
         return _unfinished(source.status(run_id), SeedResult(seed, run_id, State.MISSING, fit=fit))
     result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation, bases=tuple(_bases(source, fit)))
     try:
-        return replace(result, scores=_scores(source, run_id, evaluation, protocol))
+        scores = run_scores(reader, run_id, protocol, classes, lists)
+        relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
+        return replace(result, scores=scores, relisted=relisted)
     except UserError as error:
         return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
 
@@ -257,7 +344,9 @@ def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
         yield from _bases(source, base)
 
 
-def _with_changes(result: SeedResult, changed: Changed | None) -> SeedResult:
+def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -> SeedResult:
+    """With what is known today of the code behind a result."""
+    result = replace(result, own_code=own_code(source, _records(result)))
     if changed is None or result.fit is None:
         return result
     evaluations = [] if result.evaluation is None else [result.evaluation]
@@ -270,24 +359,6 @@ def _unfinished(status: str, result: SeedResult) -> SeedResult:
     if result.fit is not None:
         return replace(result, reason="trained, not evaluated under this protocol")
     return replace(result, reason="interrupted" if status == "interrupted" else "not begun")
-
-
-def _scores(source: Source, run_id: str, evaluation: EvaluationRecord, protocol: Protocol) -> Scores:
-    """The scores of a finished evaluation.
-
-    Raises:
-        UserError: the class set is not recorded, the matching's own split is not evaluated, or no pixel is valid.
-    """
-    classes, fit_on = class_table(evaluation, protocol), None
-    if protocol.fit_view is not None:
-        if source.evaluation_record(run_id, protocol.fit_view.view_id) is None:
-            raise UserError(f"the split that the matching is fitted on ({protocol.fit_view.split}) is not evaluated")
-        fit_on = source.contingency(run_id, protocol.fit_view.view_id)
-    counts = source.contingency(run_id, protocol.view.view_id)
-    scores = score(counts, classes, protocol.scoring.matching, fit_on=fit_on)
-    if not scores.n_pixels:
-        raise UserError("no pixel of the evaluated images belongs to a class")
-    return scores
 
 
 def _state(record: FitRecord | EvaluationRecord) -> State:

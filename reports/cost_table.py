@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from spectral_bench.reports.cells import mean_cell, peak_cell
 from spectral_bench.reports.collect import Entry, SeedResult, distinct
-from spectral_bench.reports.costs import FEATURES_STAGE, run_cost
+from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE, StageCost
 
@@ -34,7 +35,7 @@ class Stage:
     @property
     def label(self) -> str:
         """The column's label: the stage's name, with its part where both parts have such a stage."""
-        return f"{self.name} ({self.part})" if self.name == FEATURES_STAGE else self.name
+        return f"{self.name} ({self.part})" if self.name in (FEATURES_STAGE, HEALTH_STAGE) else self.name
 
 
 def cost_table(entries: Sequence[Entry]) -> Table:
@@ -52,19 +53,26 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("images_per_s", "images/s", "number", "higher", "std"),
         Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
         Column("peak_device_bytes", "peak device memory", "bytes", "lower"),
+        Column("features_rss_bytes", "peak RSS, features", "bytes", "lower"),
         Column("parameters", "parameters", "count", "lower"),
         Column("flops", "FLOPs an image", "flops", "lower"),
         Column("flops_features", "FLOPs an image, features", "flops", "lower", machine=True),
         Column("flops_predict", "FLOPs an image, predict", "flops", "lower", machine=True),
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
-    unlike = unlike_marks(entries, notes)
-    rows = tuple(_row(entry, found, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
+    unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    shared = together(entries)
+    rows = tuple(
+        _row(entry, shared, found, unlike.get(index, ()), extracted.get(index, ()), notes)
+        for index, entry in enumerate(entries)
+    )
     notes.remark(
-        "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock. Images/s: of the "
-        "evaluation, its features left out. Memory: maximum over seeds and stages. FLOPs an image: backbone and "
-        "prediction; matrix products, convolutions and attention, a multiplication with its addition as two. Energy: "
-        "of the GPU's board over a run's stages. A dash: not measured, or there already."
+        "Times: mean and sample standard deviation over seeds of one run's stage, by the wall clock; seeds of one "
+        "launch share the machine's state. Images/s: of the evaluation, its features left out. Memory: maximum over "
+        "seeds and stages. Cached features are extracted once for all rows that read them, by whichever run comes "
+        "first: their seconds and peak stand in that row and are no part of other columns. FLOPs an image: backbone "
+        "and prediction; matrix products, convolutions and attention, a multiplication with its addition as two. "
+        "Energy: of the GPU's board over a run's own stages. A dash: not measured, or there already."
     )
     if any(row.cells["base_fit_s"].value is not None for row in rows):
         notes.remark(
@@ -97,15 +105,24 @@ def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
     return seconds
 
 
-def _row(entry: Entry, found: Sequence[Stage], unlike: tuple[str, ...], notes: NoteBook) -> Row:
-    cells = setting_cells(entry, notes)
+def _row(
+    entry: Entry,
+    shared: Together,
+    found: Sequence[Stage],
+    unlike: tuple[str, ...],
+    extracted: tuple[str, ...],
+    notes: NoteBook,
+) -> Row:
+    disturbed = (*extracted, *unlike)
+    cells = setting_cells(entry, notes, shared)
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
         cells[stage.key] = mean_cell(entry, stage_seconds(stage), unlike)
     cells["base_fit_s"] = mean_cell(entry, lambda result: run_cost(result).base_fit_s, unlike)
     cells["images_per_s"] = mean_cell(entry, _throughput, unlike)
-    cells["peak_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_rss, unlike)
-    cells["peak_device_bytes"] = peak_cell(entry, lambda result: run_cost(result).peak_device, unlike)
+    cells["peak_rss_bytes"] = peak_cell(entry, peak_rss(entry), disturbed)
+    cells["peak_device_bytes"] = peak_cell(entry, peak_device(entry), disturbed)
+    cells["features_rss_bytes"] = peak_cell(entry, lambda result: run_cost(result).features_rss, unlike)
     cells["parameters"] = peak_cell(entry, lambda result: None if result.fit is None else result.fit.parameters)
     for key, measure in (("flops", _flops), ("flops_features", _flops_features), ("flops_predict", _flops_predict)):
         cells[key] = peak_cell(entry, measure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectral_bench.reports.collect import Entry, SeedResult, distinct
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import HealthCheck
 from spectral_bench.results.statistics import summarise
@@ -32,7 +32,8 @@ def health_table(entries: Sequence[Entry]) -> Table | None:
         *(Column(name, LABELS.get(name, name.replace("_", " ")), "number", spread="std") for name in names),
         Column("passed", "seeds that passed"),
     )
-    rows = tuple(_row(entry, names, notes) for entry in entries)
+    shared = together(entries)
+    rows = tuple(_row(entry, shared, names, notes) for entry in entries)
     notes.remark("Checks of the fits and of their evaluations: mean and sample standard deviation over seeds.")
     if "graph_patches" in names:
         notes.remark(
@@ -43,8 +44,8 @@ def health_table(entries: Sequence[Entry]) -> Table | None:
     return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, names: Sequence[str], notes: NoteBook) -> Row:
-    cells = setting_cells(entry, notes)
+def _row(entry: Entry, shared: Together, names: Sequence[str], notes: NoteBook) -> Row:
+    cells = setting_cells(entry, notes, shared)
     for name in names:
         found = {result.run_id: check for result in entry.seeds for check in _checks(result) if check.name == name}
         cells[name] = _cell(found, notes)

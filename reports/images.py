@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column
 from spectral_bench.results.bootstrap import ImageInterval, bootstrap_miou
@@ -23,11 +24,11 @@ def image_intervals(source: Source, resamples: int) -> Intervals:
 
     def interval(entry: Entry) -> ImageInterval | None:
         table, protocol = entry.class_table, entry.protocol
-        if table is None:
+        if table is None or not entry.done:
             return None
-        counts = [source.contingency(run_id, protocol.view.view_id) for run_id in entry.runs]
+        counts = [counts_over(source, run_id, protocol.view, table) for run_id in entry.runs]
         view = protocol.fit_view
-        fit_on = [source.contingency(run_id, view.view_id) for run_id in entry.runs] if view is not None else []
+        fit_on = [counts_over(source, run_id, view, table) for run_id in entry.runs] if view is not None else []
         return bootstrap_miou(counts, table, protocol.scoring.matching, fit_on=fit_on, resamples=resamples)
 
     return interval

@@ -9,8 +9,9 @@ from spectral_bench.reports.collect import Entry, SeedResult, distinct
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
+from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.record import BASE_STAGE
 
@@ -50,12 +51,16 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
         intervals: gives a further column with intervals over images.
     """
     notes, entries = NoteBook(), distinct(entries)
-    unlike = unlike_marks(entries, notes)
-    rows = tuple(_row(entry, intervals, unlike.get(index, ()), notes) for index, entry in enumerate(entries))
+    unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    shared = together(entries)
+    rows = tuple(
+        _row(entry, shared, intervals, unlike.get(index, ()), extracted.get(index, ()), notes)
+        for index, entry in enumerate(entries)
+    )
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)
     notes.remark(
         "Accuracies in per cent: mean and sample standard deviation over seeds. Times: mean a run; features "
-        "left out. Memory: maximum over seeds and stages."
+        "left out. Memory: maximum over seeds and stages, cached features left out."
     )
     for note in dict.fromkeys(entry.note for entry in entries if entry.note):
         notes.remark(note)
@@ -67,8 +72,15 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     return Table("main", "Main results.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], notes: NoteBook) -> Row:
-    cells = setting_cells(entry, notes)
+def _row(
+    entry: Entry,
+    shared: Together,
+    intervals: Intervals | None,
+    unlike: tuple[str, ...],
+    extracted: tuple[str, ...],
+    notes: NoteBook,
+) -> Row:
+    cells = setting_cells(entry, notes, shared)
     if intervals is not None:
         cells[COLUMN.key] = image_cell(entry, intervals)
     for key, (_, metric) in METRICS.items():
@@ -76,19 +88,19 @@ def _row(entry: Entry, intervals: Intervals | None, unlike: tuple[str, ...], not
     cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)
     cells["seeds"] = seeds_cell(entry, notes)
     cells["seeds_planned"] = Cell(value=len(entry.seeds), n=len(entry.seeds), runs=entry.all_runs)
-    return Row({**cells, **_cost_cells(entry, unlike, notes)}, ranked=entry.ranked)
+    return Row({**cells, **_cost_cells(entry, unlike, extracted, notes)}, ranked=entry.ranked)
 
 
-def _cost_cells(entry: Entry, unlike: tuple[str, ...], notes: NoteBook) -> dict[str, Cell]:
-    reused = _reuse_marks(entry.done, notes)
+def _cost_cells(entry: Entry, unlike: tuple[str, ...], extracted: tuple[str, ...], notes: NoteBook) -> dict[str, Cell]:
+    reused, disturbed = _reuse_marks(entry.done, notes), (*extracted, *unlike)
     return {
         "hardware": Cell(value=entry_hardware(entry), runs=entry.runs),
         "features_s": mean_cell(entry, lambda result: run_cost(result).features_s, unlike),
         "fit_s": mean_cell(entry, lambda result: run_cost(result).fit_s, (*reused, *unlike)),
         "base_fit_s": mean_cell(entry, lambda result: run_cost(result).base_fit_s, unlike),
         "evaluation_s": mean_cell(entry, lambda result: run_cost(result).evaluation_s, unlike),
-        "peak_rss_bytes": peak_cell(entry, lambda result: run_cost(result).peak_rss, unlike),
-        "peak_device_bytes": peak_cell(entry, lambda result: run_cost(result).peak_device, unlike),
+        "peak_rss_bytes": peak_cell(entry, peak_rss(entry), disturbed),
+        "peak_device_bytes": peak_cell(entry, peak_device(entry), disturbed),
     }
 
 

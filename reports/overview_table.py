@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.ablation_table import value_text
 from spectral_bench.reports.cells import label_marks, score_cell
 from spectral_bench.reports.collect import Entry, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import matching_words, split_words
+from spectral_bench.reports.settings import matching_words, split_words, told_once, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 
 SHOWN = ("mIoU", "accuracy")
@@ -48,6 +47,8 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
         cells = {f"{key}_{place[index]}": scored[index].cells[key] for index in own for key in SHOWN}
         rows.append(_row(line, cells, [entries[index] for index in own], notes))
     notes.remark("Mean and sample standard deviation over seeds. A dash: the grid has no such row.")
+    for sentence in told_once(entries):
+        notes.remark(sentence)
     firsts = [entries[group[0]] for group in groups]
     for number, entry in enumerate(firsts, start=1):
         notes.remark(f"({number}) {_scored_as(entry)}.")
@@ -80,8 +81,8 @@ def _following(peers: Sequence[Entry]) -> dict[str, dict[str, object]]:
     keys = dict.fromkeys(key for entry in peers for key in entry.row.settings if key not in _PLACES)
     found: dict[str, dict[str, object]] = {}
     for key in keys:
-        pairs = {(entry.row.dataset, value_text(entry.row.settings.get(key))) for entry in peers}
-        values = {entry.row.dataset: entry.row.settings.get(key) for entry in peers}
+        pairs = {(entry.data_title, value_text(entry.row.settings.get(key))) for entry in peers}
+        values = {entry.data_title: entry.row.settings.get(key) for entry in peers}
         if len(pairs) == len(values) and len({value for _, value in pairs}) > 1:
             found[key] = values
     return found
@@ -100,7 +101,7 @@ def _row(line: _Line, cells: dict[str, Cell], own: Sequence[Entry], notes: NoteB
 
 def _columns(number: int, entry: Entry) -> list[Column]:
     return [
-        Column(f"{key}_{number}", f"{entry.row.dataset} {METRICS[key][0]} ({number})", "percent", "higher", "std")
+        Column(f"{key}_{number}", f"{entry.data_title} {METRICS[key][0]} ({number})", "percent", "higher", "std")
         for key in SHOWN
     ]
 
@@ -108,4 +109,4 @@ def _columns(number: int, entry: Entry) -> list[Column]:
 def _scored_as(entry: Entry) -> str:
     protocol = entry.protocol
     facts = [f"protocol {protocol.name}", split_words(protocol), f"matching: {matching_words(protocol)}"]
-    return f"{entry.row.dataset}: {', '.join(facts)}"
+    return f"{entry.data_title}: {', '.join(facts)}"

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
 from spectral_bench.reports.collect import Entry, alike, distinct
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells
+from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells, titles_with_clusters, together
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
+from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
+from spectral_bench.results.replicates import without_spread
 from spectral_bench.results.statistics import summarise
 
-_FACTS = ("grid", "dataset", "train_dataset", "backbone", "protocol", "split", "classes", "matching", "images")
+_SCORED = ("protocol", "split", "classes", "matching", "images")
+_FACTS = ("grid", "dataset", "train_dataset", "train_images", "backbone", "weights", "k", "common_settings", *_SCORED)
 _FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)
 
 
@@ -26,18 +29,25 @@ def per_class_tables(entries: Sequence[Entry]) -> list[Table]:
 def class_cells(entry: Entry, classes: Sequence[str], notes: NoteBook) -> list[Cell]:
     """The IoU of each class over the finished seeds, in per cent.
 
-    A class that is neither labelled nor predicted is ``absent``; one that is only predicted carries a mark.
+    A value is found by the name of its class, whatever the order of the classes in a score. A class that is neither
+    labelled nor predicted is ``absent``; one that is only predicted carries a mark; one that is not scored is
+    ``not applicable``.
     """
     if not entry.done:
         return [Cell(state=worst_state(entry), runs=entry.all_runs)] * len(classes)
     scores = {result.run_id: result.scores for result in entry.done if result.scores is not None}
-    return [_class_cell(scores, index, notes) for index in range(len(classes))]
+    places = {run: positions(found.classes) for run, found in scores.items()}
+    return [
+        _class_cell({run: (scores[run], places[run][key]) for run in scores if key in places[run]}, entry, notes)
+        for key in numbered(classes)
+    ]
 
 
 def _table(entries: Sequence[Entry], number: int) -> Table:
     notes = NoteBook()
-    classes = next(entry.class_table.classes for entry in entries if entry.class_table is not None)
-    columns = [_column(index, entry, notes) for index, entry in enumerate(entries)]
+    classes = next((entry.class_table.classes for entry in entries if entry.class_table is not None), [])
+    titles = titles_with_clusters(entries)
+    columns = [_column(index, entry, titles[index], notes) for index, entry in enumerate(entries)]
     facts = _common_facts(entries)
     by_column = {column.key: class_cells(entry, classes, notes) for column, entry in zip(columns, entries, strict=True)}
     rows = tuple(
@@ -49,27 +59,33 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
     return Table(name, "IoU by class.", (*_FACT_COLUMNS, Column("class", "class"), *columns), rows, notes.notes())
 
 
-def _column(index: int, entry: Entry, notes: NoteBook) -> Column:
+def _column(index: int, entry: Entry, title: str, notes: NoteBook) -> Column:
     marks = (*label_marks(entry, notes), *(f"[{mark}]" for mark in stale_marks(entry, notes)))
-    return Column(f"{index + 1}: {entry.row.title}", " ".join([entry.row.title, *marks]), "percent", "higher", "std")
+    return Column(f"{index + 1}: {entry.row.title}", " ".join([title, *marks]), "percent", "higher", "std")
 
 
 def _common_facts(entries: Sequence[Entry]) -> dict[str, Cell]:
     """The settings that all entries of the table share; the others are left to the titles."""
-    known = [setting_cells(entry, NoteBook()) for entry in entries]
+    shared = together(entries)
+    known = [setting_cells(entry, NoteBook(), shared) for entry in entries]
     values = {key: {cells[key].value for cells in known} - {None} for key in _FACTS}
     return {key: Cell(value=next(iter(found))) for key, found in values.items() if len(found) == 1}
 
 
-def _class_cell(scores: dict[str, Scores], index: int, notes: NoteBook) -> Cell:
-    known = {run: 100 * float(found.iou[index]) for run, found in scores.items() if not math.isnan(found.iou[index])}
+def _class_cell(scores: dict[str, tuple[Scores, int]], entry: Entry, notes: NoteBook) -> Cell:
+    """A class of some runs, each with the place of the class in its scores."""
+    if not scores:
+        return Cell(state=State.NOT_APPLICABLE, runs=entry.runs, marks=(notes.mark("The class is not scored here."),))
+    values = {run: 100 * float(found.iou[place]) for run, (found, place) in scores.items()}
+    known = {run: value for run, value in values.items() if not math.isnan(value)}
     if not known:
         mark = notes.mark("Absent: neither labelled nor predicted in the evaluated images; left out of the mIoU.")
         return Cell(state=State.ABSENT, runs=tuple(scores), marks=(mark,))
     marks = []
-    if all(math.isnan(found.class_accuracy[index]) for found in scores.values()):
+    if all(math.isnan(found.class_accuracy[place]) for found, place in scores.values()):
         marks.append(notes.mark("Not labelled in the evaluated images, but predicted: counts as 0 in the mIoU."))
     if len(known) < len(scores):
         marks.append(notes.mark("Mean over the seeds in which the class is predicted; it is not labelled."))
     summary = summarise(list(known.values()))
+    summary = summary if entry.replicated else without_spread(summary)
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(known), marks=tuple(marks))

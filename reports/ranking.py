@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from spectral_bench.reports.cells import Metric, seed_values
+from spectral_bench.reports.cells import Metric, score_summary, seed_values
 from spectral_bench.reports.collect import Entry, alike
 from spectral_bench.reports.table import NoteBook, Row
-from spectral_bench.results.comparison import MIN_SEEDS, rank
+from spectral_bench.results.comparison import MIN_SEEDS, common_seeds, rank
 
 _NAMED = 4
+Best = Mapping[tuple[str, str], frozenset[int]]
 
 
 def emphasise(
@@ -45,12 +46,43 @@ def emphasise(
             "Bold: the best row of a column and every row that cannot be told from it at the 5 % level "
             "(differences paired by seed, corrected over the table by Holm's method)."
         )
-    bold = {(index, key) for (_, key), best in found.best.items() for index in best}
+        _remark_on_seeds(columns.values(), notes)
+    outshone = _outshone(entries, {column: metrics[column[1]] for column in columns}, found.best)
+    if outshone:
+        notes.remark(
+            "No bold in a column where a row without replicates stands above the ranked rows: nothing is known of how "
+            "far apart they are beyond the seeds at hand."
+        )
+    bold = {(index, key) for (group, key), best in found.best.items() if (group, key) not in outshone for index in best}
     return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
 
 
 def _takes_part(entry: Entry) -> bool:
-    return bool(entry.done) and entry.ranked
+    return bool(entry.done) and entry.ranked and entry.replicated
+
+
+def _outshone(entries: Sequence[Entry], columns: Mapping[tuple[str, str], Metric], best: Best) -> set[tuple[str, str]]:
+    """The columns in which a row without replicates, which is not ranked, stands above the best of the others.
+
+    Bold there would say of another row that it is the best.
+    """
+    groups = alike(entries)
+    found = set()
+    for (scored_as, key), metric in columns.items():
+        alone = [entries[index] for index in groups[scored_as]]
+        alone = [entry for entry in alone if entry.done and entry.ranked and not entry.replicated]
+        first = [score_summary(entries[index], metric).mean for index in best.get((scored_as, key), ())]
+        if first and any(score_summary(entry, metric).mean > max(first) for entry in alone):
+            found.add((scored_as, key))
+    return found
+
+
+def _remark_on_seeds(columns: Collection[Mapping[int, Mapping[int, float]]], notes: NoteBook) -> None:
+    """Say which seeds the best row was chosen by where rows have others: a printed mean may then be above the best."""
+    common = {common_seeds(rows) for rows in columns if len({frozenset(values) for values in rows.values()}) > 1}
+    for seeds in sorted(common):
+        numbers = ", ".join(map(str, seeds))
+        notes.remark(f"Rows have unlike seeds: the best one is that of the best mean over those of all ({numbers}).")
 
 
 def _why_not(lacking: Sequence[Entry], of: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from spectral_bench.results.checks import Verdict
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.record import EvaluationRecord, FitRecord
@@ -32,6 +33,10 @@ class Source(Protocol):
 
     def run_folder(self, run_id: str) -> Path:
         """The folder of a run, which need not exist."""
+        ...
+
+    def code_verdict(self, code: str) -> Verdict:
+        """What the checks of a method's own code that the store keeps say of it."""
         ...
 
     def contingency(self, run_id: str, view_id: str) -> Contingency:

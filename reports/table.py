@@ -21,6 +21,7 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     NOT_CONVERGED = "not converged"
+    STALE = "stale"
     RUNNING = "running"
     MISSING = "missing"
     NOT_APPLICABLE = "not applicable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from spectral_bench.common.digests import apart
 from spectral_bench.results.record import EvaluationRecord, FitRecord, files_seen
 
 Record = FitRecord | EvaluationRecord
@@ -28,7 +29,7 @@ def versions(runs: Mapping[str, Sequence[Record]]) -> dict[str, frozenset[Versio
         run: frozenset((what, digest) for record in records for what, digest, _ in _seen(record))
         for run, records in runs.items()
     }
-    return {run: seen for run, seen in found.items() if any(newest[what][1] != digest for what, digest in seen)}
+    return {run: seen for run, seen in found.items() if any(apart(newest[what][1], digest) for what, digest in seen)}
 
 
 def _seen(record: Record) -> Iterator[tuple[str, str, str]]:

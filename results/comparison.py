@@ -6,7 +6,7 @@ Rows are compared by differences paired by seed. Every claim needs ``MIN_SEEDS``
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Generic, Literal, TypeVar
@@ -80,7 +80,9 @@ def rank(
 ) -> Ranking[Column, Row]:
     """Find the best rows of each column of a table.
 
-    A row is left out of the best only if its difference to the row of the best mean, paired by seed, is significant at
+    The best row is the one of the best mean over the seeds that all rows of the column have; a row that another one is
+    told to be better than is passed over. A row is left out of the best only if the best row is told to be better.
+    Told means: by differences paired by seed, over the seeds that the two have, of the right sign and significant at
     the level 0.05 after Holm's correction over all pairs of rows in all columns. Correcting over all pairs, and not
     only over those with the best row, pays for choosing the best row by the same numbers.
 
@@ -89,20 +91,27 @@ def rank(
         higher: whether more is better, by column; more is better where it is not said.
 
     Returns:
-        No best rows at all if any two rows of a column share fewer than five seeds, or no column has two rows.
+        No best rows at all if the rows of any column have fewer than five seeds in common, or no column has two rows.
     """
     lacking = tuple(dict.fromkeys(row for rows in columns.values() for row in _lacking(rows)))
     if lacking or not any(len(rows) > 1 for rows in columns.values()):
         return Ranking({column: frozenset() for column in columns}, {}, lacking)
-    p = _all_pairs(columns)
+    pairs = _all_pairs(columns, higher or {})
     best: dict[Column, frozenset[Row]] = {}
     against_best: dict[tuple[Column, Row], float] = {}
     for column, rows in columns.items():
-        first = _first(rows, (higher or {}).get(column, True))
-        others = {row: p[column, first, row] for row in rows if row != first}
-        best[column] = frozenset({first, *(row for row, value in others.items() if value > LEVEL)})
-        against_best.update({(column, row): value for row, value in others.items()})
+        beaten = {row for (at, _, row), pair in pairs.items() if at == column and pair.told}
+        first = _first(rows, (higher or {}).get(column, True), beaten)
+        others = {row: pairs[column, first, row] for row in rows if row != first}
+        best[column] = frozenset({first, *(row for row, pair in others.items() if not pair.told)})
+        against_best.update({(column, row): pair.p for row, pair in others.items()})
     return Ranking(best, against_best)
+
+
+def common_seeds(rows: Mapping[Row, Values]) -> tuple[int, ...]:
+    """The seeds that all rows have, ascending."""
+    found = [set(values) for values in rows.values()]
+    return tuple(sorted(set.intersection(*found))) if found else ()
 
 
 def power(effect: float, std: float, n: int, level: float = LEVEL) -> float:
@@ -173,28 +182,46 @@ def _noncentral_t(degrees: int, shift: float, t: float) -> float:
 
 
 def _lacking(rows: Mapping[Row, Values]) -> list[Row]:
+    """The rows that stand in the way of five common seeds: short ones and those that share too few with another."""
+    if len(common_seeds(rows)) >= MIN_SEEDS:
+        return []
     short = [row for row, values in rows.items() if len(values) < MIN_SEEDS]
     pairs = combinations((row for row in rows if row not in short), 2)
     apart = [pair for pair in pairs if len(rows[pair[0]].keys() & rows[pair[1]].keys()) < MIN_SEEDS]
-    return [*short, *(row for pair in apart for row in pair)]
+    return [*short, *(row for pair in apart for row in pair)] or list(rows)
 
 
-def _all_pairs(columns: Mapping[Column, Mapping[Row, Values]]) -> dict[tuple[Column, Row, Row], float]:
-    """Corrected p values of all pairs of rows in all columns, in both orders of each pair."""
-    raw = {
-        (column, one, other): _p(rows[one], rows[other])
+@dataclass(frozen=True)
+class _Pair:
+    """What is known of a row against another: the corrected p value, and whether the first is told to be better."""
+
+    p: float
+    told: bool
+
+
+def _all_pairs(
+    columns: Mapping[Column, Mapping[Row, Values]], higher: Mapping[Column, bool]
+) -> dict[tuple[Column, Row, Row], _Pair]:
+    """All pairs of rows in all columns, in both orders of each pair."""
+    found = {
+        (column, one, other): paired_difference(rows[one], rows[other])
         for column, rows in columns.items()
         for one, other in combinations(rows, 2)
     }
-    adjusted = holm(raw)
-    return adjusted | {(column, other, one): value for (column, one, other), value in adjusted.items()}
+    p = holm({key: 1.0 if pair is None or pair.p is None else pair.p for key, pair in found.items()})
+    both: dict[tuple[Column, Row, Row], _Pair] = {}
+    for (column, one, other), pair in found.items():
+        key = (column, one, other)
+        gain = 0.0 if pair is None else pair.summary.mean * (1 if higher.get(column, True) else -1)
+        both[key] = _Pair(p[key], p[key] <= LEVEL and gain > 0)
+        both[column, other, one] = _Pair(p[key], p[key] <= LEVEL and gain < 0)
+    return both
 
 
-def _p(first: Values, second: Values) -> float:
-    found = paired_difference(first, second)
-    return 1.0 if found is None or found.p is None else found.p
-
-
-def _first(rows: Mapping[Row, Values], higher: bool) -> Row:
-    means = {row: summarise(list(values.values())).mean for row, values in rows.items()}
-    return max(means, key=lambda row: means[row] if higher else -means[row])
+def _first(rows: Mapping[Row, Values], higher: bool, beaten: Collection[Row]) -> Row:
+    """The row of the best mean over the common seeds, of those that no other is told to be better than."""
+    seeds = common_seeds(rows)
+    means = {row: summarise([values[seed] for seed in seeds]).mean for row, values in rows.items()}
+    # Each pair has its own seeds, so that in theory each row is beaten by another one, in a circle.
+    able = [row for row in rows if row not in beaten] or list(rows)
+    return max(able, key=lambda row: means[row] if higher else -means[row])

@@ -6,12 +6,17 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spectral_bench.results.checks import Verdict
 from spectral_bench.results.specification import FitSpec, View
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: parts of a user's own are named by content (``known_as``), and ``method_check`` tells what check-method found."""
 
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
+
+SITTING = "sitting"
+"""The key, in what a record says of its execution, of the launch that made it; older records have none."""
 
 Status = Literal["done", "failed", "not_converged"]
 
@@ -25,8 +30,8 @@ class StageCost(_Part):
 
     stage: str
     wall_s: float = Field(description="seconds on the wall clock")
-    cpu_s: float = Field(description="CPU seconds of the process, all threads")
-    peak_rss: int = Field(description="peak resident memory of the process during the stage, bytes")
+    cpu_s: float = Field(description="CPU seconds of the process, all threads, and of its helpers that ended meanwhile")
+    peak_rss: int = Field(description="peak resident memory of the process, and the sum of its helpers' own, bytes")
     peak_device: int | None = Field(None, description="peak memory allocated on the CUDA device, bytes; None on CPU")
     energy_j: float | None = Field(None, description="joules of the CUDA device's board; None where it tells none")
     items: int | None = Field(None, description="images processed, where the stage goes over images")
@@ -50,6 +55,13 @@ class HealthCheck(_Part):
     limit: float | None = None
     passed: bool
     note: str = ""
+
+
+class MethodCheck(_Part):
+    """What ``check-method`` had found of the code of a method of the user's own when a run began."""
+
+    code: str = Field(description="digest of the method's own modules, as in results.checks")
+    verdict: Verdict
 
 
 class SawFiles(Protocol):
@@ -90,11 +102,12 @@ class FitRecord(_Part):
     base: str | None = Field(None, description="run id of the fit that this one started from, if any")
     warnings: list[str] = []
     environment: dict[str, Any] = {}
-    execution: dict[str, Any] = Field({}, description="device, threads, executor, attempts: not part of the identity")
+    execution: dict[str, Any] = Field({}, description="device, threads, executor, sitting: not part of the identity")
     code: dict[str, str] = Field({}, description="module -> fingerprint of its syntax tree")
+    method_check: MethodCheck | None = Field(None, description="None: the method ships, or the record does not tell")
     data_digest: str = ""
     label_digest: str = Field("", description="of the labels that the fit was handed, by content; empty without any")
-    label_files: str = Field("", description="digest of the ids and sizes of those labels' files")
+    label_files: str = Field("", description="digest of those labels' files: see common.digests")
 
     @property
     def method(self) -> str:
@@ -160,8 +173,9 @@ class EvaluationRecord(_Part):
     environment: dict[str, Any] = {}
     execution: dict[str, Any] = {}
     code: dict[str, str] = {}
+    method_check: MethodCheck | None = Field(None, description="as in FitRecord, when the evaluation began")
     data_digest: str = ""
-    label_files: str = Field("", description="digest of the ids and sizes of the split's label files")
+    label_files: str = Field("", description="digest of the split's label files: see common.digests")
 
     @property
     def dataset(self) -> str:

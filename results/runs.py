@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,13 @@ CHECKPOINT_FILE = "checkpoint.pt"
 FIT_FILE = "fit.json"
 
 State = Literal["done", "failed", "not_converged", "running", "interrupted", "new"]
+
+# Clients that keep folders in step leave copies of their own beside what they could not merge, such as `a (1)` or
+# `a.sync-conflict-20250131.json`. Whatever is not called as the store calls things is none of them.
+_RUN_ID = re.compile(r"[^\s()]+-s\d+-[0-9a-f]{12}")
+_EVALUATION = re.compile(r"[0-9a-f]{12}\.(json|npz)")
+_RECORD = re.compile(r"[0-9a-f]{12}\.json")
+_ATTEMPT = re.compile(r"([0-9a-f]{12}-)?\d+\.json")
 
 logger = logging.getLogger(__name__)
 _NO_CONTINGENCY = "%s: the contingency beside it is missing or torn, taken as absent"
@@ -72,7 +80,7 @@ class RunRecords:
 
     def runs(self) -> list[str]:
         """The ids of all runs that left anything, in alphabetical order."""
-        return names_in(self.records_folder)
+        return [name for name in names_in(self.records_folder) if _RUN_ID.fullmatch(name)]
 
     def fit_record(self, run_id: str) -> FitRecord | None:
         """The record of a fit, failed or not; None while there is none.
@@ -94,7 +102,7 @@ class RunRecords:
 
     def _evaluation_record(self, path: Path, files: frozenset[str] | None) -> EvaluationRecord | None:
         """The record at ``path``, if its contingency is intact or, where the folder's ``files`` are given, there."""
-        if path.suffix != ".json":
+        if not _RECORD.fullmatch(path.name):
             return None
         record = read_document(path, EvaluationRecord, SCHEMA_VERSION)
         if record is None or record.status == "failed":
@@ -159,7 +167,7 @@ class RunRecords:
         found: dict[str, EvaluationSummary] = {}
         for name in sorted(files):
             path = f"{folder}/evaluations/{name}"
-            record = read_document(path, EvaluationSummary, SCHEMA_VERSION) if name.endswith(".json") else None
+            record = read_document(path, EvaluationSummary, SCHEMA_VERSION) if _RECORD.fullmatch(name) else None
             if record is not None and (record.status == "failed" or f"{name[:-5]}.npz" in files):
                 found[record.view_id] = record
             elif record is not None:
@@ -224,7 +232,7 @@ class RunRecords:
 
     def attempts(self, run_id: str) -> list[str]:
         """The names of the failures that a run has behind it, fits and evaluations, in alphabetical order."""
-        return [name[:-5] for name in names_in(self.run_folder(run_id) / "attempts") if name.endswith(".json")]
+        return [name[:-5] for name in names_in(self.run_folder(run_id) / "attempts") if _ATTEMPT.fullmatch(name)]
 
     def discard(self, run_id: str) -> None:
         """Forget a run's results so that it can be done anew. Its failures, orders and log stay.
@@ -232,7 +240,7 @@ class RunRecords:
         The evaluations go before the fit, so that a crash in between cannot leave them to a later fit.
         """
         folder = self.run_folder(run_id)
-        for name in names_in(folder / "evaluations"):
+        for name in filter(_EVALUATION.fullmatch, names_in(folder / "evaluations")):
             (folder / "evaluations" / name).unlink()
         for name in (FIT_FILE, "fit.safetensors", CHECKPOINT_FILE):
             (folder / name).unlink(missing_ok=True)

@@ -7,10 +7,17 @@ outside of every hash, and so is how a run is executed (device, workers, executo
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from spectral_bench.results.identity import digest
 
@@ -59,10 +66,34 @@ class Transform(Spec):
         return self.scale is not None or self.crop is not None or self.flip or self.photometric
 
 
-class TrainingData(Spec):
-    """The images that a fit sees."""
+class Named(Spec):
+    """A specification that names a part which may be of a user's own: a path, called something else in identities."""
+
+    known_as: str = Field("", description="stands in identities for the path of a user's own; empty: the name does")
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plain values, as they always were where no path is named."""
+        written: dict[str, Any] = handler(self)
+        if not written.get("known_as", True):
+            del written["known_as"]
+        return written
+
+
+class NamedData(Named):
+    """A specification that names a data set."""
 
     dataset: str
+
+    @property
+    def data_name(self) -> str:
+        """The data set as identities have it: a user's own by its content, wherever it lies."""
+        return self.known_as or self.dataset
+
+
+class TrainingData(NamedData):
+    """The images that a fit sees. ``known_as`` stands for ``dataset``."""
+
     split: str = "train"
     subset: int | None = Field(None, ge=1, description="number of images, drawn once with a fixed seed; None: all")
     transform: Transform = Transform()
@@ -84,8 +115,8 @@ class BackboneSpec(Spec):
     weights: str = Field("", description="digest of the weights; filled in by planning")
 
 
-class FitSpec(Spec):
-    """One fit. Everything here changes the result, and nothing else does."""
+class FitSpec(Named):
+    """One fit. Everything here changes the result, and nothing else does. ``known_as`` stands for ``method``."""
 
     data: TrainingData
     features: Features = Features()
@@ -103,12 +134,18 @@ class FitSpec(Spec):
     @property
     def configuration_id(self) -> str:
         """The hash of all but the seed: what the seeds of one table row share."""
-        return digest(self.model_copy(update={"seed": 0}))
+        return digest(identity_form({**self.model_dump(mode="json"), "seed": 0}))
 
     @property
     def family(self) -> tuple[Any, ...]:
         """What fits that cost about the same have in common; their parameters and seeds may differ."""
-        return (self.method, self.data.dataset, self.data.split, self.data.subset, self.backbone.name)
+        data = self.data
+        return (own_name(self.method), data.known_as or data.dataset, data.split, data.subset, self.backbone.name)
+
+
+def own_name(method: str) -> str:
+    """A method's name; of ``path/to/file.py:Class`` the class."""
+    return method.rsplit(":", 1)[-1]
 
 
 def run_ids(spec: FitSpec, seeds: Iterable[int]) -> tuple[str, ...]:
@@ -119,7 +156,25 @@ def run_ids(spec: FitSpec, seeds: Iterable[int]) -> tuple[str, ...]:
 
 def _run_id(method: str, written: dict[str, Any], seed: int) -> str:
     """The identity of a fit: ``written`` as plain values, with ``seed`` for its seed."""
-    return f"{method.rsplit(':', 1)[-1].lower()}-s{seed}-{digest({**written, 'seed': seed})}"
+    return f"{own_name(method).lower()}-s{seed}-{digest(identity_form({**written, 'seed': seed}))}"
+
+
+def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:
+    """What the identity of a fit is the hash of: its plain values, where no path of a user's own is left."""
+    return {**_renamed(written, "method"), "data": _renamed(written["data"], "dataset")}
+
+
+def view_form(written: Mapping[str, Any]) -> dict[str, Any]:
+    """What the identity of a view is the hash of: as ``identity_form``."""
+    return _renamed(written, "dataset")
+
+
+def _renamed(written: Mapping[str, Any], key: str) -> dict[str, Any]:
+    renamed = dict(written)
+    known_as = renamed.pop("known_as", "")
+    if known_as:
+        renamed[key] = known_as
+    return renamed
 
 
 class Crf(Spec):
@@ -134,10 +189,12 @@ class Crf(Spec):
     black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
 
 
-class View(Spec):
-    """What is looked at when a fit is evaluated. Gives contingency over raw label ids."""
+class View(NamedData):
+    """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
-    dataset: str
+    ``known_as`` stands for ``dataset``.
+    """
+
     split: str
     subset: int | None = Field(None, ge=1, description="number of images, drawn once with a fixed seed; None: all")
     resize: Resize = Resize()
@@ -156,7 +213,7 @@ class View(Spec):
 @functools.lru_cache(maxsize=4096)
 def _view_id(view: View) -> str:
     """Thousands of runs share a few views."""
-    return digest(view)
+    return digest(view_form(view.model_dump(mode="json")))
 
 
 @functools.lru_cache(maxsize=4096)

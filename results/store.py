@@ -5,6 +5,7 @@ Layout (readers ignore files that they do not know)::
     store.json             the schema of the store
     weights.json           backbone -> digest of the weights that all of its runs used
     grids/<name>.json      what each grid asked for
+    checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
 """
 
@@ -17,6 +18,7 @@ from typing import Self
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes, write_json
 from spectral_bench.results import claims
+from spectral_bench.results.checks import Verdict, code_verdict
 from spectral_bench.results.claims import Busy
 from spectral_bench.results.documents import check_version, document_bytes, names_in, plain, read_document
 from spectral_bench.results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
@@ -82,7 +84,7 @@ class Store(RunRecords):
         write_bytes(self.path / "grids" / f"{plain(manifest.name)}.json", document_bytes(manifest))
 
     def manifests(self) -> list[Manifest]:
-        """What each grid asked for, in the order of their names.
+        """What each grid asked for, in the order of their names; copies under other names are passed over.
 
         Raises:
             StoreError: a newer release wrote one.
@@ -90,7 +92,12 @@ class Store(RunRecords):
         folder = self.path / "grids"
         files = [folder / name for name in names_in(folder) if name.endswith(".json")]
         found = (read_document(file, Manifest, MANIFEST_SCHEMA_VERSION) for file in files)
-        return [manifest for manifest in found if manifest is not None]
+        read = zip(files, found, strict=True)
+        return [manifest for file, manifest in read if manifest is not None and manifest.name == file.stem]
+
+    def code_verdict(self, code: str) -> Verdict:
+        """What today's promises say of the code of a method of the user's own; see ``results.checks``."""
+        return code_verdict(self.path, code)
 
     def weights_lock(self) -> dict[str, str]:
         """Backbone -> digest of the weights that this store's runs used.

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure, HealthCheck, Status
+from spectral_bench.results.specification import identity_form, own_name
 
 
 class _Summary(BaseModel):
@@ -38,6 +39,7 @@ class FitSummary(_Summary):
     costs: list[CostSummary] = []
     health: list[HealthCheck] = []
     failure: Failure | None = None
+    finished: str = ""
     uses_labels: bool = False
     code: dict[str, str] = {}
     data_digest: str = ""
@@ -66,13 +68,14 @@ class FitSummary(_Summary):
     @property
     def configuration_id(self) -> str:
         """As ``results.specification.FitSpec.configuration_id``."""
-        return digest({**self.spec, "seed": 0})
+        return digest(identity_form({**self.spec, "seed": 0}))
 
     @property
     def family(self) -> tuple[Any, ...]:
         """As ``results.specification.FitSpec.family``."""
         data = self.spec["data"]
-        return (self.method, self.dataset, data.get("split"), data.get("subset"), self.spec["backbone"]["name"])
+        dataset = data.get("known_as") or self.dataset
+        return (own_name(self.method), dataset, data.get("split"), data.get("subset"), self.spec["backbone"]["name"])
 
 
 class EvaluationSummary(_Summary):

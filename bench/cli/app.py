@@ -26,6 +26,7 @@ from spectral_bench.bench.cli import (
     why,
 )
 from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.bench.cli.streams import set_up_streams
 from spectral_bench.common.errors import UserError
 
 # Typer brings its own copy of click in newer releases, so its errors are found through what it exports.
@@ -67,6 +68,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     Returns:
         0 if everything asked for is done, 1 if something failed or is unfinished, 2 for bad input.
     """
+    set_up_streams()
     try:
         code = int(app(args=list(arguments) or ["--help"], prog_name="bench", standalone_mode=False) or 0)
         if code != _INTERRUPTED:
@@ -79,6 +81,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         message: Any = error
         return complain(message.format_message())
+    except UnicodeEncodeError as error:
+        if "--debug" in arguments or error.encoding.replace("_", "-").lower().startswith("utf"):
+            raise
+        return complain(
+            f"{error.object!r} cannot be written in {error.encoding}, the encoding of this locale; set PYTHONUTF8=1 or"
+            " LC_ALL=C.UTF-8"
+        )
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted; the store is valid, and the same command goes on where this one stopped\n")
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -9,6 +11,8 @@ import typer
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.checks import CheckResult, write_check
+from spectral_bench.results.store import Store
 
 Parameters = Annotated[
     list[str] | None,
@@ -27,8 +31,9 @@ def check_method(
 ) -> int:
     """Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is told.
 
-    Tiny runs with the labels permuted on disk, and removed, must give the same bits; they stay on the CPU.
-    Exit code 1 if it breaks a promise.
+    Tiny runs with the labels of either split permuted on disk, and removed, must give the same bits; they stay on the
+    CPU. Where two fits of one seed differ, labels cannot be judged. The store (--out) keeps the result for methods of
+    your own: records and tables tell whether the code of a row has passed. Exit code 1 if it breaks a promise.
     """
     from spectral_bench.methods.registry import complete_params
 
@@ -37,21 +42,51 @@ def check_method(
     complete_params(method, params)
     from spectral_bench.bench.numerics import set_up_torch
     from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.own_code import own_code
     from spectral_bench.bench.run.context import resolve_device
-    from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations
+    from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations, judged
     from spectral_bench.methods.contract import CHECKS, Subject, violations
 
     place = resolve_device(device)
     if place.type == "cuda":
         set_up_torch(Execution())  # deterministic, as in a worker
-    found = {**violations(Subject(method, params, str(place))), **disk_violations(method, params)}
-    promises = (*CHECKS, *DISK_CHECKS)
+    code, promises = own_code(method), (*CHECKS, *DISK_CHECKS)
+    store = Store.open(out, create=True) if code else None
+    found = judged(disk_violations(method, params) | violations(Subject(method, params, str(place))))
+    if store is not None and own_code(method) != code:
+        raise ConfigError(f"{method}: its code was changed while it was checked; check it again")
     if as_json:
         show_json({name: found.get(name) for name in promises})
     else:
         show_table(("", "promise", ""), [_row(name, found.get(name)) for name in promises])
-        say(f"\n{method}: {len(promises) - len(found)} of {len(promises)} promises kept on {place}")
+        say("\n" + "\n".join(_summary(method, found, len(promises), str(place))))
+    if store is not None:
+        settings = complete_params(method, params)
+        kept = CheckResult(
+            method=method,
+            code=code,
+            params=settings,
+            device=str(place),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            promises=list(promises),
+            broken=found,
+        )
+        path = write_check(store.path, kept)
+        if not as_json:
+            say(f"kept in {path}")
     return 1 if found else 0
+
+
+def _summary(method: str, found: Mapping[str, str], promises: int, place: str) -> list[str]:
+    """How many promises are kept; before it why labels are not judged, where that is so."""
+    unjudged = sum(map(_is_unjudged, found.values()))
+    lines = [f"{method}: {found['determinism']}"] if unjudged else []
+    not_judged = f", {unjudged} cannot be judged" if unjudged else ""
+    return [*lines, f"{method}: {promises - len(found)} of {promises} promises kept{not_judged} on {place}"]
+
+
+def _is_unjudged(text: str) -> bool:
+    return text.startswith("cannot be judged")
 
 
 def plain_parameters(texts: list[str]) -> dict[str, object]:
@@ -72,4 +107,6 @@ def plain_parameters(texts: list[str]) -> dict[str, object]:
 
 
 def _row(name: str, violation: str | None) -> tuple[str, str, str]:
-    return "bad" if violation else "ok", name.replace("_", " "), violation or ""
+    if violation is None:
+        return "ok", name.replace("_", " "), ""
+    return "?" if _is_unjudged(violation) else "bad", name.replace("_", " "), violation

@@ -58,9 +58,10 @@ def compare(
 
     Exit code 0: nothing changed beyond noise and tolerance; 1: something did; 2: bad input, or nothing in common.
     """
+    from spectral_bench.reports.collect import collect_together
     from spectral_bench.reports.compare import compare_entries
 
-    rows = [_entries(reference, out, protocol, matching) for reference in (a, b)]
+    rows = collect_together([_resolve(reference, out) for reference in (a, b)], protocol=protocol, matching=matching)
     found = compare_entries(*rows, costs=costs, tolerance=tolerance, cost_tolerance=cost_tolerance, same_code=same_code)
     if not found.pairs:
         raise UserError(f"{a} and {b} have no row in common (same title, data set, backbone and protocol)")
@@ -90,13 +91,6 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         "only_b": [_row_json(entry) for entry in found.only_b],
         "counts": dict(Counter(difference.word for difference in found.differences)),
     }
-
-
-def _entries(reference: str, out: Path, protocol: str | None, matching: str | None) -> list[Entry]:
-    from spectral_bench.reports.collect import collect
-
-    store, grid = _resolve(reference, out)
-    return collect(store, grid=grid, protocol=protocol, matching=matching)
 
 
 def _resolve(reference: str, out: Path) -> tuple[Store, str | None]:

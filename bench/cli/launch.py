@@ -11,7 +11,7 @@ from pathlib import Path
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.watch import watching
 from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Executor, Exit, Job
-from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.plan.orders import plan_orders
 from spectral_bench.bench.plan.show import marked_title
@@ -22,7 +22,6 @@ from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
 
-ORDER_PREFIX = "order-"
 # Failures that are no fault of a method: something that the user can mend.
 _BAD_INPUT = ("data", "store", "rejected", "setup")
 

@@ -181,7 +181,9 @@ def protocols(
     if name is not None:
         if name not in names():
             raise ConfigError(unknown("protocol", name, names()))
-        show_json(find(name, FOLDER).node.plain()) if as_json else say((FOLDER / f"{name}.yaml").read_text().rstrip())
+        show_json(find(name, FOLDER).node.plain()) if as_json else say(
+            (FOLDER / f"{name}.yaml").read_text("utf-8").rstrip()
+        )
         return 0
     found = [find(known, Path()) for known in names()]
     if as_json:

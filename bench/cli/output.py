@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from rich.cells import cell_len
 
+from spectral_bench.bench.cli.streams import shows
+
 # Of the states of runs, on a terminal.
 STATE_COLOURS: Mapping[str, str] = {
     "done": "green",
@@ -30,18 +32,20 @@ STATE_COLOURS: Mapping[str, str] = {
 
 
 def say(line: str) -> None:
-    """Print one line as it is."""
-    typer.echo(line)
+    """Print one line, as it is where standard output has all its signs."""
+    # Left to choose, click takes an ASCII stream for a mistake and writes UTF-8 past it.
+    typer.echo(line, file=sys.stdout)
 
 
 def warn(line: str) -> None:
     """Print one line of warning to standard error."""
-    typer.echo(f"warning: {line}", err=True)
+    typer.echo(f"warning: {line}", file=sys.stderr)
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    """Print a value as JSON; where standard output lacks a sign, all are written as escapes, which lose nothing."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    say(text if shows(text, sys.stdout) else json.dumps(value, indent=1))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:

@@ -11,14 +11,20 @@ from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Root
 from spectral_bench.bench.cli.output import say, show_json
 from spectral_bench.bench.cli.progress import counted
 from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.bench.masks import require_stems, require_targets
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE...")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the masks and overlays.", metavar="DIR")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, or folders of them (hidden and other files are passed over).", metavar="IMAGE..."),
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="Folder for the masks and overlays, not that of the images.", metavar="DIR")
+    ],
     out: Out = DEFAULT_OUT,
     overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")] = True,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -26,7 +32,10 @@ def predict(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay."""
+    """Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay.
+
+    Images are turned upright as their camera's orientation tag says, and so are masks and overlays.
+    """
     from spectral_bench.results.store import Store
 
     require_folder(to)
@@ -34,6 +43,7 @@ def predict(
     run_id = find_run(store, run)
     files = find_images(images)
     device = parse_device(device)
+    require_targets(files, to, overlays=overlays)
     from spectral_bench.bench.predict import predict as predict_images
 
     with counted("predicting") as progress:
@@ -43,26 +53,32 @@ def predict(
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """The image files among ``paths``, those in folders included, in order.
+    """The image files among ``paths``, those in folders included as a data set's are, in order.
+
+    In a folder, hidden files, sub-folders and files of other kinds are passed over. A file that is named is taken for
+    an image whatever its name, and is an error later if it is none.
 
     Raises:
-        DataError: a path does not exist, a folder holds no image, or two images have one stem and would share a mask.
+        DataError: a path does not exist or is no file, a folder holds no image, or two images have one stem and would
+            share a mask.
     """
+    from spectral_bench.datasets.listing import list_folder
     from spectral_bench.datasets.reading import IMAGE_SUFFIXES
 
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such image")
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
-        found += inside
-    stems: dict[str, Path] = {}
-    for path in found:
-        if path.stem in stems:
-            raise DataError(f"{path}: has the same stem as {stems[path.stem]}, so both would have one mask")
-        stems[path.stem] = path
+        if not path.is_dir():
+            if not path.exists():
+                raise DataError(f"{path}: no such image")
+            if not path.is_file():
+                raise DataError(f"{path}: no regular file, so no image")
+            found.append(path)
+            continue
+        listing = list_folder(path, IMAGE_SUFFIXES)
+        if not listing.files:
+            raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        for problem in listing.problems:
+            raise DataError(f"{problem}, so both would have one mask")
+        found += listing.files.values()
+    require_stems(found)
     return found

@@ -41,5 +41,5 @@ class _Lines:
     def __call__(self, done: int, total: int) -> None:
         tenths = 10 * done // total if total else 0
         if total >= LONG and tenths > self._tenths:
-            typer.echo(f"{self._title}: {done}/{total}", err=True)
+            typer.echo(f"{self._title}: {done}/{total}", file=sys.stderr)
         self._tenths = tenths

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectral_bench.bench.cli.reference import find_run
-from spectral_bench.results.documents import names_in
 
 if TYPE_CHECKING:
     from spectral_bench.bench.executors.interface import Job
@@ -37,10 +36,9 @@ def last_order(store: Store, run_id: str) -> Path | None:
 
 def orders_of(store: Store, run_id: str) -> list[Path]:
     """The files of all orders that were written for a run."""
-    from spectral_bench.bench.cli.launch import ORDER_PREFIX
+    from spectral_bench.bench.order import order_files
 
-    folder = store.run_folder(run_id)
-    return [folder / name for name in names_in(folder) if name.startswith(ORDER_PREFIX) and name.endswith(".json")]
+    return order_files(store.run_folder(run_id))
 
 
 def chosen_runs(store: Store, names: Sequence[str] | None) -> list[str] | None:

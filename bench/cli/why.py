@@ -15,6 +15,7 @@ from spectral_bench.bench.cli.output import aligned, say, show_json
 from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import last_order
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.registry import short_name
 
 if TYPE_CHECKING:
     from spectral_bench.bench.why import Explanation, Part
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from spectral_bench.results.store import Store
 
 _DATA_WORDS = {
-    "as it was": "as today by names and sizes",
-    "changed": "have other names or sizes today",
+    "as it was": "as today by names and contents",
+    "same names and sizes": "as today by names and sizes",
+    "changed": "have other names, sizes or contents today",
     "not at hand": "not at hand",
 }
 
@@ -156,7 +158,7 @@ def _advice(found: Explanation) -> str:
 
 def _view_words(view: View) -> str:
     told = view.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"dataset", "split"})
-    return f"{view.dataset} {view.split}" + (f", {_plain(told)}" if told else "")
+    return f"{short_name(view.dataset)} {view.split}" + (f", {_plain(told)}" if told else "")
 
 
 def _plain(value: Any) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,26 +24,44 @@ from torch import Tensor
 from spectral_bench.bench.evaluation.counting import ScoredImage
 from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, refine, require_countable
 from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.memory import resident_peak
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.methods.memory import free_bytes
 from spectral_bench.results.specification import Crf
 
 _POLL_S = 0.5  # how soon a stop is noticed while an image is waited for
 _SHARE = 0.8  # of the free memory
+PROCESS_BYTES = 400 * 10**6
+"""What a process of the pool takes before its first image: 300 MB of its own and as much of files that all share were
+measured (torch 2.14, CPU build).
+"""
+
+
+@dataclass(frozen=True)
+class _Refined:
+    """What comes back of an image: (H, W) clusters, and the most memory that its process has ever held, in bytes."""
+
+    clusters: NDArray[np.int64]
+    process: int
+    peak: int
 
 
 class CrfPool:
     """A DenseCRF over each image of a stream; the number of processes does not change what comes out.
 
     Each process computes with one thread. Images are begun ahead of the one that is asked for, as many as there are
-    processes and as fit together into four fifths of the memory that was free at the start.
+    processes and as fit together into four fifths of the memory that was free at the start; of that, processes take
+    half at most for themselves.
 
     Args:
         crf: iterations, sizes and weights.
         images: where the images themselves come from.
         processes: images at a time; 0 counts as 1.
         should_stop: asked while an image is waited for.
-        stage: measures the waiting.
+        stage: measures the waiting, and the end of the processes: only then does the kernel count their CPU time as
+            this process's.
+        helpers: told the bytes that the processes hold, each at its own peak, whenever that is known anew.
         memory: bytes that all processes may take together; None: four fifths of what is free.
     """
 
@@ -55,13 +73,18 @@ class CrfPool:
         processes: int,
         should_stop: Callable[[], bool],
         stage: Callable[[str], AbstractContextManager[None]],
+        helpers: Callable[[int], None] = lambda held: None,
         memory: int | None = None,
     ) -> None:
         self._crf, self._images = crf, images
-        self._should_stop, self._stage = should_stop, stage
-        self._processes = max(1, processes)
-        self._memory = int(psutil.virtual_memory().available * _SHARE) if memory is None else memory
-        self._begun: dict[str, Future[NDArray[np.int64]]] = {}
+        self._should_stop, self._stage, self._helpers = should_stop, stage, helpers
+        self._processes, self._memory = max(1, processes), memory or 0
+        if memory is None:
+            room = int(free_bytes(torch.device("cpu")) * _SHARE)
+            self._processes = max(1, min(self._processes, room // (2 * PROCESS_BYTES)))
+            self._memory = max(0, room - self._processes * PROCESS_BYTES)
+        self._begun: dict[str, Future[_Refined]] = {}
+        self._peaks: dict[int, int] = {}  # process id -> bytes
 
     def __enter__(self) -> Self:
         self._others = set(multiprocessing.active_children())
@@ -72,10 +95,15 @@ class CrfPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # nobody waits for what the processes are at
+        with self._stage("crf"):
+            self._end(failed=error is not None)
+        self._helpers(0)
+
+    def _end(self, failed: bool) -> None:
+        if failed:  # nobody waits for what the processes are at
             for process in set(multiprocessing.active_children()) - self._others:
                 process.terminate()
-        if sys.version_info < (3, 11, 5) and (error is not None or self._pool._broken):
+        if sys.version_info < (3, 11, 5) and (failed or self._pool._broken):
             # Without processes the thread that feeds them waits for ever on a pipe, and a shutdown waits for it
             # (CPython issue 94777): without a reader its write fails.
             self._pool._call_queue._reader.close()  # type: ignore[attr-defined]
@@ -111,9 +139,12 @@ class CrfPool:
                 if self._should_stop():
                     raise RunInterrupted(f"stopped during the CRF of image {image.image_id}")
             try:
-                return torch.from_numpy(future.result())
+                refined = future.result()
             except BrokenProcessPool as error:
                 raise MemoryError(f"a process was killed during the CRF; {_needs(image)}") from error
+            self._peaks[refined.process] = max(refined.peak, self._peaks.get(refined.process, 0))
+            self._helpers(sum(self._peaks.values()))
+            return torch.from_numpy(refined.clusters)
 
     def _full(self, waiting: Iterable[ScoredImage], image: ScoredImage) -> bool:
         at_work = [other for other in waiting if not self._begun[other.image_id].done()]
@@ -146,8 +177,9 @@ def _needs(image: ScoredImage) -> str:
     )
 
 
-def _refine(scores: NDArray[np.float32], placement: Placement, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
-    return refine(torch.from_numpy(scores), placement, image, crf)
+def _refine(scores: NDArray[np.float32], placement: Placement, image: NDArray[np.uint8], crf: Crf) -> _Refined:
+    clusters = refine(torch.from_numpy(scores), placement, image, crf)
+    return _Refined(clusters, os.getpid(), resident_peak())
 
 
 def _prepare() -> None:

@@ -9,6 +9,7 @@ from spectral_bench.bench import worker
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target
 from spectral_bench.bench.executors.schedule import Schedule
 from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.bench.sitting import begin_sitting
 from spectral_bench.results.store import Store
 
 
@@ -32,6 +33,7 @@ class InlineExecutor:
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``. Runs of other launchers are left to them, not waited for."""
+        begin_sitting()
         jobs = list(jobs)
         schedule, verdicts = Schedule(jobs), Verdicts(self._store, jobs)
         while ready := schedule.ready():

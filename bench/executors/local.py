@@ -17,6 +17,7 @@ from spectral_bench.bench.environment import usable_cpus
 from spectral_bench.bench.executors.batch import Batch
 from spectral_bench.bench.executors.child import Slot, enter
 from spectral_bench.bench.executors.interface import Exit, Job, OnEvent, Target, require_gpu_each
+from spectral_bench.bench.sitting import begin_sitting
 from spectral_bench.bench.stopping import SIGNALS, StopFlag, stop_on_signals
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
@@ -79,6 +80,7 @@ class LocalExecutor:
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``."""
+        begin_sitting()  # before the fork server starts, whose environment the workers get
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
         batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event)

@@ -38,6 +38,18 @@ def cache_request(
     return CacheRequest(material, extraction.images.digest(), extraction.ids, channels, features.dtype, limit)
 
 
+def require_unchanged(extraction: Extraction, digest: str) -> None:
+    """Refuse features of images of which some were replaced while they were read.
+
+    Raises:
+        DataError: the images' digest is no more ``digest``, that from before.
+    """
+    if extraction.images.digest() != digest:
+        raise DataError(
+            "images changed while features were extracted, which are thrown away; issue the same command again"
+        )
+
+
 def used_weights(backbone: BackboneSpec, extraction: Extraction) -> str:
     """The digest of the weights that features are computed with; fetches the weights where nothing else tells it.
 

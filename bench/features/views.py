@@ -10,10 +10,11 @@ import torch
 
 from spectral_bench.bench.features.backbones.base import Backbone
 from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.cache.material import images_of
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.reader import FeatureCache
 from spectral_bench.bench.features.cache.writer import CacheWriter
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, require_unchanged, used_weights
 from spectral_bench.bench.features.pipeline import Extraction
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
@@ -137,12 +138,12 @@ def open_view_features(
     if features.mode == "online":
         used_weights(backbone_spec, work)
         return ViewFeatures(work, recipe, info, None)
-    source = {"dataset": view.dataset, "split": view.split, "subset": view.subset}
-    request = cache_request(work, recipe, backbone_spec, features, source=source, limit=cache_limit)
+    request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
         for look, batch in work.watched(recipe):
             writer.add(look.image_id, look.original, batch)
+        require_unchanged(work, request.data_digest)
 
     def planned() -> int:
         return planned_by_first(work, recipe, backbone_spec, features.dtype)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.axes import check_axis, combinations, values_differ
 from spectral_bench.bench.grid.keys import EXPANSION_KEYS, RUN_KEYS, Values, get, merged, put
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
 
 Role = Literal["row", "baseline", "variation"]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.documents.nodes import Node, from_plain
-from spectral_bench.bench.documents.parse import read_document
-from spectral_bench.bench.documents.problems import Problems
-from spectral_bench.bench.documents.validate import describe, validate
 from spectral_bench.bench.grid.drafts import Draft, draft_rows
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings, Values
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
+from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.parse import read_document
+from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.validate import describe, validate
+from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)
 LONGEST_NAME = 100
@@ -106,7 +108,7 @@ def load_grid(
     keys = validate(_GridKeys, root, problems, _hints())
     drafts = draft_rows(root, problems)
     for override in for_rows:
-        drafts = set_in_rows(drafts, override, parameters or _registered_parameters, problems)
+        drafts = set_in_rows(drafts, override, parameters or partial(_registered_parameters, path.parent), problems)
     rows = [row for draft in drafts if (row := _check_row(draft, root, problems))]
     if not drafts and not problems:
         problems.add(root, "the grid has no runs; give it a list runs or a mapping ablate")
@@ -171,7 +173,7 @@ def _data_roots(path: Path, node: Node | None, problems: Problems) -> tuple[Path
     return tuple(path.parent / Path(str(text)).expanduser() for text in texts)
 
 
-def _registered_parameters(method: str) -> Collection[str]:
+def _registered_parameters(folder: Path, method: str) -> Collection[str]:
     from spectral_bench.methods.registry import params_model
 
-    return tuple(params_model(method).model_fields)
+    return tuple(params_model(absolute_name(method, folder)).model_fields)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.features.backbones import complete_options, weights_digest
 from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.results.specification import BackboneSpec
 
 

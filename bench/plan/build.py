@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.estimate import History
-from spectral_bench.bench.plan.held import Data
+from spectral_bench.bench.plan.held import Data, HeldData
 from spectral_bench.bench.plan.manifest import grid_manifest
-from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
+from spectral_bench.bench.plan.naming import OwnNames
 from spectral_bench.bench.plan.rows import resolve_rows
 from spectral_bench.bench.plan.runs import planned_runs
 from spectral_bench.bench.plan.snapshot import Snapshot
 from spectral_bench.bench.plan.states import Code, condition
 from spectral_bench.bench.plan.storage import planned_caches
 from spectral_bench.bench.plan.titles import row_titles
+from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
 
 
@@ -30,6 +32,7 @@ def make_plan(
     *,
     data: Data | None = None,
     verify: bool = False,
+    anew: bool = False,
 ) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
@@ -40,6 +43,7 @@ def make_plan(
         code: today's code; default: that of the project.
         data: today's data, which finished runs are held against; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
+        anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
 
     Raises:
         ConfigError: a name or value of the grid is not valid; one line a problem.
@@ -49,8 +53,10 @@ def make_plan(
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
+    names = OwnNames(snapshot, today, data or HeldData(DataRoots()), anew=anew)
+    rows = [names.named(row) for row in rows]
     planned = planned_runs(rows, titles)
-    runs = [replace(run, condition=condition(run.run_id, run.views, snapshot, today, data)) for run in planned]
+    runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
     if any(not run.condition.finished for run in runs):
         runs = with_estimates(runs, History(snapshot.past))
     return Plan(
@@ -62,6 +68,15 @@ def make_plan(
         store=folder,
         free=free_bytes(folder),
     )
+
+
+def _condition(
+    run: PlannedRun, snapshot: Snapshot, code: Code, data: Data | None, alike: Mapping[str, str]
+) -> Condition:
+    found = condition(run.run_id, run.views, snapshot, code, data, run.spec)
+    if found.state == "new" and run.run_id in alike:
+        return replace(found, reason=f"same settings as {alike[run.run_id]}, which was made of other files")
+    return found
 
 
 def with_stale_anew(plan: Plan) -> Plan:

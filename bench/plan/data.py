@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo

@@ -7,6 +7,8 @@ from functools import cache
 from typing import Literal, Protocol
 
 from spectral_bench.bench.plan.snapshot import Recorded
+from spectral_bench.common.digests import apart, tells_contents
+from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
@@ -26,7 +28,7 @@ class Data(Protocol):
 
 
 class HeldData:
-    """The data sets in some roots, each split looked at once: ids and file sizes, no contents.
+    """The data sets in some roots, each split looked at once. Files are read where they are not as they were last time.
 
     Args:
         roots: where data sets lie.
@@ -44,29 +46,47 @@ class HeldData:
         return _digest(lambda: label_files(open_data(dataset, self._roots).labels(split)))
 
 
-DataState = Literal["as it was", "changed", "not at hand"]
+DataState = Literal["as it was", "same names and sizes", "changed", "not at hand"]
 
 
-def data_states(record: Recorded, data: Data) -> dict[str, DataState]:
+def same_files(recorded: str, today: str) -> bool:
+    """Whether two digests are of the same files."""
+    return not apart(recorded, today)
+
+
+def data_states(record: Recorded, data: Data, dataset: str | None = None) -> dict[str, DataState]:
     """What a fit or an evaluation saw, such as ``camvid val labels``, and what has become of it.
 
     Empty for a record without digests: it says nothing of its data.
+
+    Args:
+        record: of a fit or an evaluation.
+        data: today's.
+        dataset: where its data set lies today; None: where it lay.
     """
+    dataset = dataset or record.dataset
     read = {"images": data.images, "labels": data.labels}
     states: dict[str, DataState] = {}
     for what, digest in files_seen(record).items():
-        today = read[what](record.dataset, record.split)
-        state: DataState = "not at hand" if today is None else "as it was" if today == digest else "changed"
-        states[f"{record.dataset} {record.split} {what}"] = state
+        today = read[what](dataset, record.split)
+        states[f"{short_name(dataset)} {record.split} {what}"] = _state(digest, today)
     return states
 
 
-def changed_data(records: Iterable[Recorded], data: Data) -> list[str]:
-    """What records of fits and evaluations saw in other files than there are now, such as ``camvid val labels``.
+def _state(recorded: str, today: str | None) -> DataState:
+    if today is None:
+        return "not at hand"
+    if not same_files(recorded, today):
+        return "changed"
+    return "same names and sizes" if tells_contents(today) and not tells_contents(recorded) else "as it was"
+
+
+def changed_data(records: Iterable[tuple[Recorded, str]], data: Data) -> list[str]:
+    """What records, each with its data set of today, saw in other files than there are now: ``camvid val labels``.
 
     Records without digests say nothing of their data, and of data that is not at hand nobody knows: neither counts.
     """
-    states = (data_states(record, data).items() for record in records)
+    states = (data_states(record, data, dataset).items() for record, dataset in records)
     return sorted({what for found in states for what, state in found if state == "changed"})
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.plan.choices import factor_values, unusual_settings, weights_words
+from spectral_bench.bench.plan.data import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.titles import stated_settings
-from spectral_bench.results.manifest import Manifest, ManifestRow
+from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 
 
 def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]) -> Manifest:
@@ -16,24 +19,56 @@ def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]
     return Manifest(
         name=grid.name,
         note=grid.note,
-        written=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows=[_manifest_row(row, title) for row, title in zip(rows, titles, strict=True)],
+        # The newest manifest that tells of a data set has today's class list, and launches can follow in a second.
+        written=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        data=_data_facts(rows),
+        rows=[_manifest_row(row, title, own) for row, title, own in zip(rows, titles, _baselines(rows), strict=True)],
     )
 
 
-def _manifest_row(row: ResolvedRow, title: str) -> ManifestRow:
+def _data_facts(rows: Sequence[ResolvedRow]) -> dict[str, DataFacts]:
+    """The facts of all data sets of a grid, by the names that identities of views and fits have for them."""
+    named = {spec.data.data_name: spec.data.dataset for row in rows for spec in row.specs}
+    views = (protocol.view for row in rows for protocol in row.protocols)
+    named |= {view.data_name: view.dataset for view in views}
+    found = {name: facts_of(place) for name, place in named.items()}
+    return {
+        name: DataFacts(title=info.title, class_sets=class_tables(info), default_classes=info.default_classes)
+        for name, info in found.items()
+    }
+
+
+def _baselines(rows: Sequence[ResolvedRow]) -> list[ResolvedRow | None]:
+    """For each row the baseline that it varies, which stands before it; None for other rows."""
+    found: list[ResolvedRow | None] = []
+    latest: ResolvedRow | None = None
+    for row in rows:
+        latest = row if row.row.draft.role == "baseline" else latest
+        found.append(latest if row.row.draft.role == "variation" else None)
+    return found
+
+
+def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) -> ManifestRow:
     settings, draft, first = row.row.settings, row.row.draft, row.specs[0]
     return ManifestRow(
         title=title,
         method=settings.method,
         dataset=settings.dataset,
-        train_dataset=first.data.dataset,
+        train_dataset=settings.train_dataset or settings.dataset,
+        data_name=row.protocols[0].view.known_as,
+        train_data_name=first.data.known_as,
         backbone=settings.backbone,
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),
         role=draft.role,
         factor=draft.factor,
         value=draft.value,
+        baseline=None if baseline is None else factor_values(baseline, draft.factor or ""),
+        k=first.params.get("k"),
+        train_split=first.data.split,
+        subset=first.data.subset,
+        weights=weights_words(row),
+        unusual=unusual_settings(row),
         runs={spec.seed: run_id for spec, run_id in zip(row.specs, row.run_ids, strict=True)},
         protocols=list(row.protocols),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.keys import RUN_KEYS
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
 from spectral_bench.methods.registry import MethodFacts, complete_params

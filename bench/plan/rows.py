@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, Row
 from spectral_bench.bench.plan.classes import check_classes, with_classes
 from spectral_bench.bench.plan.data import facts_of, training_data
@@ -14,10 +14,14 @@ from spectral_bench.bench.plan.parameters import checked_params
 from spectral_bench.bench.plan.shared import SharedParts
 from spectral_bench.bench.plan.sizes import check_sizes
 from spectral_bench.bench.protocols.resolve import check_clusters
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import absolute_name, is_path
 from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.methods.registry import MethodFacts, base_params, method_facts
-from spectral_bench.results.specification import FitSpec, Protocol, run_ids
+from spectral_bench.results.specification import FitSpec, Protocol, own_name, run_ids
 
 
 @dataclass(frozen=True)
@@ -64,17 +68,23 @@ def base_spec(spec: FitSpec) -> FitSpec | None:
     facts = method_facts(spec.method)
     if facts.fit_from is None:
         return None
-    return spec.model_copy(update={"method": facts.fit_from, "params": base_params(spec.method, spec.params)})
+    # Of a user's own, the base stands and falls with the method that starts from it.
+    known_as = f"{own_name(facts.fit_from)} for {spec.known_as}" if is_path(facts.fit_from) else ""
+    params = base_params(spec.method, spec.params)
+    return spec.model_copy(update={"method": facts.fit_from, "known_as": known_as, "params": params})
 
 
 def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
-    settings = row.settings
-    facts, params, info = None, None, None
-    with problems.at(_node(row, "method")):
-        facts = method_facts(settings.method)
-    with problems.at(_node(row, "dataset")):
-        info = facts_of(settings.dataset)
-    data = training_data(settings, lambda key: _node(row, key), problems)
+    settings, lost = _located(row, parts.folder, problems)
+    facts, params, info, data = None, None, None, None
+    if "method" not in lost:
+        with problems.at(_node(row, "method")):
+            facts = parts.method(settings.method)
+    if "dataset" not in lost:
+        with problems.at(_node(row, "dataset")):
+            info = facts_of(settings.dataset)
+    if ("dataset" if settings.train_dataset is None else "train_dataset") not in lost:
+        data = training_data(settings, lambda key: _node(row, key), problems)
     if facts is not None:
         stated = with_classes(facts, settings.params, data)
         params = checked_params(facts, _node(row, "params"), stated, problems)
@@ -84,7 +94,7 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, lambda key: _node(row, key), problems)
     clusters = params.get("k") if params else None
-    protocols = _protocols(row, parts, info, clusters, problems) if info else None
+    protocols = _protocols(row, settings, parts, info, clusters, problems) if info else None
     if facts is None or params is None or data is None or backbone is None or not protocols:
         return None
     specs = tuple(
@@ -102,11 +112,25 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
     return ResolvedRow(row, specs, run_ids(specs[0], settings.seeds), protocols, facts)
 
 
+def _located(row: Row, folder: Path, problems: Problems) -> tuple[RunSettings, set[str]]:
+    """The settings of a row with the paths of a user's own made absolute, and the keys whose path leads nowhere."""
+    found: dict[str, str] = {}
+    lost: set[str] = set()
+    for key, locate in (("method", absolute_name), ("dataset", absolute_data), ("train_dataset", absolute_data)):
+        named = getattr(row.settings, key)
+        if named is None:
+            continue
+        lost.add(key)
+        with problems.at(_node(row, key)):
+            found[key] = locate(named, folder)
+            lost.remove(key)
+    return row.settings.model_copy(update=found), lost
+
+
 def _protocols(
-    row: Row, parts: SharedParts, info: DataInfo, clusters: int | None, problems: Problems
+    row: Row, settings: RunSettings, parts: SharedParts, info: DataInfo, clusters: int | None, problems: Problems
 ) -> tuple[Protocol, ...] | None:
     """The row's protocols on its data set, or None after noting problems."""
-    settings = row.settings
     if settings.split not in info.splits:
         problems.add(_node(row, "split"), unknown(f"split of {info.name}", settings.split, info.splits))
         return None

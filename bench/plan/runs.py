@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from spectral_bench.bench.plan.model import PlannedRun
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
 from spectral_bench.results.identity import digest
-from spectral_bench.results.specification import FitSpec, Protocol, View, shared
+from spectral_bench.results.specification import FitSpec, Protocol, View, identity_form, shared
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
 
 def features_key(spec: FitSpec) -> str:
     """What the fits that share patch features have in common."""
-    return digest([spec.data.model_dump(), spec.features.model_dump(), spec.backbone.model_dump()])
+    data = identity_form(spec.model_dump(mode="json"))["data"]
+    return digest([data, spec.features.model_dump(), spec.backbone.model_dump()])
 
 
 def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:

@@ -1,18 +1,20 @@
-"""What many rows of a grid have in common, worked out once: protocols on a data set, and backbones."""
+"""What many rows of a grid have in common, worked out once: methods, protocols on a data set, and backbones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.bench.own_code import require_own_imports
 from spectral_bench.bench.plan.backbone import backbone_spec
 from spectral_bench.bench.protocols.catalogue import load
 from spectral_bench.bench.protocols.definition import Definition
 from spectral_bench.bench.protocols.resolve import resolve
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.datasets.interface import DataInfo
+from spectral_bench.methods.registry import MethodFacts, method_facts
 from spectral_bench.results.specification import BackboneSpec, Protocol
 
 
@@ -25,10 +27,22 @@ class SharedParts:
     """
 
     def __init__(self, folder: Path, weights: Mapping[str, str]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._weights = weights
         self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
         self._backbones: dict[tuple[str, str], BackboneSpec] = {}
+        self._methods: dict[str, MethodFacts] = {}
+
+    def method(self, name: str) -> MethodFacts:
+        """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
+
+        Raises:
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.own_code.require_own_imports``.
+        """
+        if name not in self._methods:
+            require_own_imports(name)
+            self._methods[name] = method_facts(name)
+        return self._methods[name]
 
     def protocol(self, reference: Node, info: DataInfo, settings: RunSettings) -> tuple[Definition, Protocol]:
         """A protocol as it is defined, and resolved for the data set that a run is evaluated on.
@@ -45,7 +59,7 @@ class SharedParts:
         written = reference.value if isinstance(reference.value, str) else id(reference)
         key = (written, info.name, settings.split, settings.eval_subset)
         if key not in self._protocols:
-            definition = load(reference, self._folder)
+            definition = load(reference, self.folder)
             protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
             self._protocols[key] = definition, protocol
         return self._protocols[key]

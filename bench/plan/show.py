@@ -6,6 +6,7 @@ from typing import Any
 
 from spectral_bench.bench.features.cache.size import gigabytes
 from spectral_bench.bench.order import Execution
+from spectral_bench.bench.own_code import unproven
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.common.names import how_many
@@ -97,7 +98,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
     if any(_uses_labels(run) for run in plan.runs):
         lines.append(LABELS_NOTE)
-    return lines
+    return lines + unproven(plan.store, [run.spec.method for run in plan.runs])
 
 
 def total_seconds(plan: Plan) -> float | None:

@@ -67,8 +67,32 @@ class Cost(Protocol):
         ...
 
 
+class RecordedEvaluation(Recorded, Protocol):
+    """The record of an evaluation, or its summary."""
+
+    @property
+    def view_id(self) -> str:
+        """The identity of the view."""
+        ...
+
+    @property
+    def view(self) -> Any:
+        """What it looked at: a ``View``, or the same as plain values."""
+        ...
+
+
 class RecordedFit(Recorded, Protocol):
     """The record of a fit, or its summary."""
+
+    @property
+    def spec(self) -> Any:
+        """What was fitted: a ``FitSpec``, or the same as plain values."""
+        ...
+
+    @property
+    def finished(self) -> str:
+        """When it ended, UTC, ISO 8601."""
+        ...
 
     @property
     def method(self) -> str:
@@ -110,7 +134,7 @@ class PastRun(Protocol):
         ...
 
     @property
-    def evaluations(self) -> Mapping[str, Recorded]:
+    def evaluations(self) -> Mapping[str, RecordedEvaluation]:
         """View id -> record."""
         ...
 
@@ -136,6 +160,11 @@ class Snapshot:
     def past(self) -> Iterable[PastRun]:
         """All runs with a record of their fit."""
         return self._past.values()
+
+    @property
+    def store(self) -> Store | None:
+        """The store that was read."""
+        return self._store
 
     @property
     def known(self) -> frozenset[str]:

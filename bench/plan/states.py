@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Protocol
 
-from spectral_bench.bench.fingerprint import changed
+from spectral_bench.bench.fingerprint import changed, is_own
 from spectral_bench.bench.plan.held import Data, changed_data
 from spectral_bench.bench.plan.model import Condition, State
-from spectral_bench.bench.plan.snapshot import Recorded, RecordedFit, Snapshot
+from spectral_bench.bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit, Snapshot
 from spectral_bench.common.names import few
 from spectral_bench.results.record import Failure
-from spectral_bench.results.specification import View
+from spectral_bench.results.specification import FitSpec, View
 
 
 class Code(Protocol):
@@ -27,7 +29,12 @@ class Code(Protocol):
 
 
 def condition(
-    run_id: str, views: Sequence[View], snapshot: Snapshot, code: Code, data: Data | None = None
+    run_id: str,
+    views: Sequence[View],
+    snapshot: Snapshot,
+    code: Code,
+    data: Data | None = None,
+    spec: FitSpec | None = None,
 ) -> Condition:
     """How far a run is.
 
@@ -37,6 +44,7 @@ def condition(
         snapshot: what the store holds.
         code: of today.
         data: of today; None: nobody looks at it.
+        spec: the fit as it is asked for today, whose own parts may lie elsewhere than they did; None: as recorded.
     """
     views = tuple(views)
     status, past = snapshot.status(run_id), snapshot.run(run_id)
@@ -51,7 +59,8 @@ def condition(
     if failed:
         state = _failed_state(failed[0].failure)
         return Condition(state, missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
-    news = _news(past.fit, evaluations, code, data)
+    places = Places.of(past.fit, spec, views)
+    news = _news(past.fit, evaluations, code, data, places)
     if missing:
         reason = f"{len(missing)} of {len(views)} evaluations missing"
         reason += f"; {news}" if news else ""
@@ -64,30 +73,82 @@ def condition(
     return Condition("stale" if news else "done", fitted=True, reason=news, changed=bool(news))
 
 
-def _news(fit: RecordedFit, evaluations: Sequence[Recorded], code: Code, data: Data | None) -> str:
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a run lie today.
+
+    Attributes:
+        method: name or path of the method.
+        dataset: of the data set that it is trained on.
+        evaluated: view id -> that of the data set that is looked at; others are where they were.
+    """
+
+    method: str
+    dataset: str
+    evaluated: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fit: RecordedFit, spec: FitSpec | None = None, views: Iterable[View] = ()) -> Places:
+        """Of a recorded fit as it is asked for today, if that is known."""
+        evaluated = {view.view_id: view.dataset for view in views}
+        return cls(spec.method, spec.data.dataset, evaluated) if spec else cls(fit.method, fit.dataset, evaluated)
+
+    def looked_at(self, record: RecordedEvaluation) -> str:
+        """The data set of an evaluation."""
+        return self.evaluated.get(record.view_id, record.dataset)
+
+
+def _news(
+    fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None, places: Places
+) -> str:
     """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
-    modules = changed_since(fit, evaluations, code)
-    files = changed_data((fit, *evaluations), data) if data is not None else []
+    modules = changed_since(fit, evaluations, code, places)
+    files = []
+    if data is not None:
+        seen = [(fit, places.dataset), *((record, places.looked_at(record)) for record in evaluations)]
+        files = changed_data(seen, data)
     news = (("code", modules), ("data", files))
     return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
 
 
-def changed_since(fit: RecordedFit, evaluations: Iterable[Recorded], code: Code) -> list[str]:
+def changed_since(
+    fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], code: Code, places: Places | None = None
+) -> list[str]:
     """The modules whose code has changed since a fit and its evaluations were done, in alphabetical order.
 
     Records without fingerprints say nothing of their code, so nothing has changed for them.
+
+    Args:
+        fit: of a run.
+        evaluations: of the same run.
+        code: today's.
+        places: where the parts of the run lie today; None: where they lay.
     """
-    names = changed_modules(fit.code, code.fit(fit.method, fit.dataset)) if fit.code else set()
+    places = places or Places.of(fit)
+    names = changed_modules(fit.code, code.fit(places.method, places.dataset)) if fit.code else set()
     for record in evaluations:
         if record.code:
-            names |= changed_modules(record.code, code.evaluation(fit.method, record.dataset))
+            names |= changed_modules(record.code, code.evaluation(places.method, places.looked_at(record)))
     return sorted(names)
 
 
 def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
     """The modules whose code differs from what a record was made with, appeared or vanished."""
     # Almost all records are of today's code, and there can be thousands.
-    return set() if recorded == today else set(changed(recorded, today))
+    return set() if recorded == today else set(changed(comparable(recorded, today), today))
+
+
+def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
+    """A recorded fingerprint in the words of today's.
+
+    A user's own files that are not where they were are not at hand: nobody knows whether they changed. Earlier releases
+    called such a file by its path as the grid had it, not by its path from the folder of the method.
+    """
+    own = {name for name in recorded if is_own(name)}
+    if own and not any(is_own(name) for name in today):
+        return {name: hashed for name, hashed in recorded.items() if name not in own}
+    short = {name: PurePath(name).name for name in own if name not in today}
+    return {short.get(name, name) if short.get(name) in today else name: hashed for name, hashed in recorded.items()}
 
 
 def _without_fit(views: tuple[View, ...], status: str, fit: RecordedFit | None) -> Condition:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.cache.material import cache_key, cache_material
+from spectral_bench.bench.features.cache.material import cache_key, cache_material, images_of
 from spectral_bench.bench.features.cache.meta import META_FILE
 from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
 from spectral_bench.bench.plan.sizes import image_count, training_sides, view_sides
 from spectral_bench.common.errors import StoreError
+from spectral_bench.common.registry import short_name
 from spectral_bench.results.specification import FitSpec, TrainingData, View
 
 FEATURES_FOLDER = "features"
@@ -99,8 +100,7 @@ def _cache(
     if sides is not None and images is not None:
         info = backbone_info(spec.backbone.name, spec.backbone.options)
         size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
-    images_of = {"dataset": source.dataset, "split": source.split, "subset": source.subset}
-    material = cache_material(images_of, recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
+    material = cache_material(images_of(source), recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
-    title = f"{source.dataset} {source.split}{subset}, {spec.backbone.name}"
+    title = f"{short_name(source.dataset)} {source.split}{subset}, {spec.backbone.name}"
     return WantedCache(cache_key(material), source, title, size)

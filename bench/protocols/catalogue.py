@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.parse import read_document
-from spectral_bench.bench.documents.problems import Problems
-from spectral_bench.bench.documents.validate import describe
 from spectral_bench.bench.protocols.definition import Definition, define
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.parse import read_document
+from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.validate import describe
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
-from spectral_bench.bench.documents.validate import validate
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.validate import validate
 
 Clusters = Literal["any", "classes"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,17 @@ class RunCheckpoint:
         path: the file.
         every: seconds between two saves that the fit makes of its own accord.
         data: digest of all that the fit is trained on; a state that was saved on other data is not gone on from.
+        code: fingerprints of the code that fits.
+
+    Attributes:
+        code: fingerprints of the code that the fit was begun with: those of the saved state, once that is loaded. A
+            fit that other code has ended is none of that code's.
     """
 
-    def __init__(self, path: Path, every: float, data: str = "") -> None:
+    def __init__(self, path: Path, every: float, data: str = "", code: Mapping[str, str] | None = None) -> None:
         self.path = path
         self.every = every
+        self.code = dict(code or {})
         self._data = data
         self._wall = self._last = time.monotonic()
         self._cpu = time.process_time()
@@ -52,7 +59,7 @@ class RunCheckpoint:
         wall, cpu = self._before
         spent = [wall + time.monotonic() - self._wall, cpu + time.process_time() - self._cpu]
         with atomic_writer(self.path) as stream:
-            torch.save({"state": state, "spent": spent, "data": self._data}, stream)
+            torch.save({"state": state, "spent": spent, "data": self._data, "code": self.code}, stream)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -70,6 +77,7 @@ class RunCheckpoint:
             saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
             wall, cpu = saved["spent"]
             state, data = dict(saved["state"]), str(saved.get("data", ""))
+            code = dict(saved.get("code", self.code))
         except Exception as error:
             raise StoreError(
                 f"{self.path}: the checkpoint cannot be read ({error}); remove it to start over"
@@ -77,7 +85,7 @@ class RunCheckpoint:
         if data != self._data:
             logger.warning("%s: its state belongs to other images or labels; the fit starts over", self.path)
             return None
-        self._before = (float(wall), float(cpu))
+        self._before, self.code = (float(wall), float(cpu)), code
         return state
 
     def charge(self, meter: Meter) -> None:

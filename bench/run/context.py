@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from spectral_bench.bench.code import RunCode, code_of_run
 from spectral_bench.bench.environment import environment
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.own_code import method_check
 from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.bench.sitting import sitting
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.results.record import SITTING
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.base import Backbone
     from spectral_bench.bench.order import Order
+    from spectral_bench.results.record import MethodCheck
     from spectral_bench.results.specification import FitSpec
     from spectral_bench.results.store import Store
 
@@ -61,6 +66,19 @@ class Run:
         """The frozen backbone, loaded when first needed: a complete cache needs none."""
         return load_backbone(self.spec.backbone.name, self.spec.backbone.options, self.device)
 
+    @cached_property
+    def method_check(self) -> MethodCheck | None:
+        """What the store knew of the method's own code when it was first asked, before the code goes to work.
+
+        An edit while it works changes neither this nor, if it is no valid Python, the outcome. None: the method ships.
+        """
+        return method_check(self.store.path, self.spec.method)
+
+    @cached_property
+    def code(self) -> RunCode:
+        """Fingerprints of the code of the fit and of its evaluations, taken when first asked for: before the work."""
+        return code_of_run(self.spec.method, self.spec.data.dataset, {view.dataset for view in self.order.views})
+
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""
         return open_data(name, DataRoots(self.order.data_roots))
@@ -95,7 +113,12 @@ class Run:
     def facts(self, meter: Meter) -> dict[str, Any]:
         """What every record says of where and how it was made, and what it cost."""
         execution = self.order.execution.model_dump(mode="json")
-        here = {"device": str(self.device), "threads": torch.get_num_threads(), "memory_source": meter.memory_source}
+        here = {
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "memory_source": meter.memory_source,
+            SITTING: sitting(self.order.execution.executor),
+        }
         return {"costs": meter.costs(), "environment": environment(), "execution": execution | here}
 
 

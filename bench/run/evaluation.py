@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spectral_bench.bench.code import evaluation_code
+from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.evaluation.counting import count
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.run.context import Run, now
@@ -21,13 +21,13 @@ from spectral_bench.bench.run.spectral import spectral_health
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
-from spectral_bench.results.record import ClassTable, EvaluationRecord
+from spectral_bench.results.record import EvaluationRecord
 
 if TYPE_CHECKING:
     from spectral_bench.bench.evaluation.counting import ScoredImage
     from spectral_bench.bench.features import ViewFeatures
     from spectral_bench.bench.measure import Meter
-    from spectral_bench.datasets.interface import ClassSet, DataInfo, ImageLoader
+    from spectral_bench.datasets.interface import ImageLoader
     from spectral_bench.methods.interface import Segmenter
     from spectral_bench.results.contingency import Contingency
     from spectral_bench.results.specification import View
@@ -43,10 +43,11 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         UserError: images or labels are not as they should be.
     """
     started, meter = now(), run.meter()
+    check = run.method_check
     data = run.open_data(view.dataset)
-    images = data.images(view.split)
+    images, labels = data.images(view.split), data.labels(view.split)
+    seen = images.digest(), label_files(labels)  # before anything is read: see bench.run.fit
     features = view_features(run, view, images, meter)
-    labels = data.labels(view.split)
     counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
     contingency = _count(run, view, method, features, counting, meter)
     health = [
@@ -69,9 +70,10 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         default_classes=data.info.default_classes,
         contingency_sha256=contingency.sha256(),
         health=health,
-        code=evaluation_code(run.spec.method, view.dataset),
-        data_digest=images.digest(),
-        label_files=label_files(labels),
+        code=run.code[1][view.dataset],
+        method_check=check,
+        data_digest=seen[0],
+        label_files=seen[1],
         flops_features=flops.features,
         flops_predict=flops.predict,
         warnings=flops.warnings,
@@ -133,18 +135,12 @@ def _with_crf(
 
     assert view.crf is not None
     images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers
-    with CrfPool(view.crf, images, processes=processes, should_stop=run.should_stop, stage=meter.stage) as pool:
+    with CrfPool(
+        view.crf,
+        images,
+        processes=processes,
+        should_stop=run.should_stop,
+        stage=meter.stage,
+        helpers=meter.helpers,
+    ) as pool:
         return counted(pool.ahead(scored), assign=pool.assign)
-
-
-def class_tables(info: DataInfo) -> dict[str, ClassTable]:
-    """The class sets of a data set as a record keeps them."""
-    return {name: _table(classes) for name, classes in info.class_sets.items()}
-
-
-def _table(classes: ClassSet) -> ClassTable:
-    return ClassTable(
-        classes=list(classes.classes),
-        raw_ids=[list(ids) for ids in classes.raw_ids],
-        palette=[list(colour) for colour in classes.palette],
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from spectral_bench.results.record import EvaluationRecord, FitRecord, Status
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
+
+logger = logging.getLogger(__name__)
 
 _BY_MERIT: tuple[Status, ...] = ("done", "not_converged", "failed")
 
@@ -44,6 +47,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
         if order.features_only:
             _extract(run)
             return Outcome("done")
+        logger.info("%s depends on %d modules", run.spec.run_id, len(run.code[0]))  # taken here, before the work
         record, method = _fitted(run)
         statuses = [record.status, *(_evaluated(run, view, method).status for view in order.views)]
     except RunInterrupted:
@@ -58,7 +62,7 @@ def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
         record, method = fit(run)
         return record, lambda: method
     (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # a kill may have come between record and removal
-    return record, lambda: load_fit(run.store, run.spec.run_id, run.device)
+    return record, lambda: load_fit(run.store, run.spec.run_id, run.device, run.spec)
 
 
 def _evaluated(run: Run, view: View, method: Callable[[], Segmenter]) -> EvaluationRecord:

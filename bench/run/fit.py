@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from spectral_bench.bench.code import fit_code
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure import Meter
 from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
@@ -13,7 +12,7 @@ from spectral_bench.bench.run.checkpoint import RunCheckpoint
 from spectral_bench.bench.run.context import Run, now
 from spectral_bench.bench.run.health import health_records, status_of
 from spectral_bench.bench.run.labels import training_labels
-from spectral_bench.bench.run.stored import build_method, load_fit, save_state
+from spectral_bench.bench.run.stored import build_method, load_fit, require_loadable, save_state
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.interface import FitContext
@@ -51,22 +50,27 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     Raises:
         RunInterrupted: the run was asked to stop; it goes on from its checkpoint when it is ordered again.
         UserError: the data or the backbone is not as it should be.
+        StateError: what the method stored cannot be loaded again; its checkpoint stays.
         Exception: whatever the method raises; the caller records it as the run's failure.
     """
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
+    check = run.method_check  # of the code that is about to work
     labels = training_labels(run, meter)
+    # Before anything is read: what changes from here on makes the run stale, not its record wrong.
+    data_digest = training_images(run).digest()
+    label_digest, labels_seen = ("", "") if labels is None else (labels.digest, labels.files)
     source = training_patches(run, meter)
     method = build_method(run.spec)
-    data_digest, label_digest = training_images(run).digest(), labels.digest if labels is not None else ""
     every = run.order.execution.checkpoint_every
-    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, f"{data_digest} {label_digest}")
+    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, f"{data_digest} {label_digest}", run.code[0])
     logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
     context = _context(run, meter, checkpoint, labels)
     with meter.stage("fit", items=len(source)):
         method.fit(source, context=context)
     checkpoint.charge(meter)
     n_numbers = save_state(run.folder, method)
+    require_loadable(run.folder, run.spec, method)
     health = health_records(method)
     record = FitRecord(
         run_id=run.spec.run_id,
@@ -78,11 +82,12 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         parameters=n_numbers,
         health=health,
         uses_labels=method_facts(run.spec.method).uses_labels,
-        code=fit_code(run.spec.method, run.spec.data.dataset),
+        code=checkpoint.code,
+        method_check=check,
         base=run.order.requires,
         data_digest=data_digest,
         label_digest=label_digest,
-        label_files=labels.files if labels is not None else "",
+        label_files=labels_seen,
         **run.facts(meter),
     )
     run.store.write_fit(record)

@@ -12,6 +12,7 @@ from spectral_bench.bench.features.batches import central, concatenate, entries
 from spectral_bench.bench.run.health import as_records
 from spectral_bench.datasets.subset import ranked, subset
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.health import HEALTH_STAGE
 from spectral_bench.methods.interface import Spectral
 from spectral_bench.methods.spectral_health import MOST_EXACT_NODES, method_checks
 from spectral_bench.results.record import HealthCheck
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from spectral_bench.methods.interface import PatchBatch, Segmenter
     from spectral_bench.results.specification import View
 
-HEALTH_STAGE = "health"
 WANTED_PATCHES = 2048  # of the held-out graph: its exact decomposition takes a few seconds
 LOOKED_AT = 16  # images that are read to find some of one grid
 

@@ -27,10 +27,12 @@ class Decomposer:
     Attributes:
         params: of the graph and the eigenvectors.
         standardiser: of all levels, where ``params.level`` asks for it.
+        restart_seed: of what a solver draws beyond its starting vectors.
     """
 
     params: DeepSpectralParams
     standardiser: Standardiser
+    restart_seed: int = 0
 
     def affinity(self, image: PatchBatch) -> Tensor:
         """W of a batch of one image, (n, n) on its device.
@@ -81,12 +83,16 @@ class Decomposer:
         """
         return min(self.params.eigenvectors, int((affinity.sum(1) > 0).sum()) - 1)
 
+    def smallest(self, affinity: Tensor, count: int) -> Eigenpairs:
+        """The ``count`` smallest eigenpairs of an (n, n) affinity, by the solver that the parameters name."""
+        return smallest_eigenpairs(affinity, count, solver=self.params.solver, restart_seed=self.restart_seed)
+
     def _one(self, image: PatchBatch) -> Eigenpairs | None:
         affinity = self.affinity(image)
         if all_alike(affinity):
             return None
         with named(image):
-            found = smallest_eigenpairs(affinity, self.count(affinity), solver=self.params.solver)
+            found = self.smallest(affinity, self.count(affinity))
         return Eigenpairs(found.values.cpu(), found.vectors.cpu(), found.residual)
 
     def _in_one_call(self, images: Sequence[PatchBatch]) -> list[Eigenpairs | None]:

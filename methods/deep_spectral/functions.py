@@ -9,7 +9,7 @@ from spectral_bench.methods.deep_spectral.decompose import Decomposer
 from spectral_bench.methods.graphs.kernel import inverse_root
 from spectral_bench.methods.inputs import named
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.laplacian import indicators, smallest_eigenpairs
+from spectral_bench.methods.laplacian import indicators
 
 
 def normalised_affinity(affinity: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def principal_functions(image: PatchBatch, decomposer: Decomposer) -> Tensor:
     values, vectors = root[:0], root[:, None][:, :0]
     if count > 0:
         with named(image):
-            pairs = smallest_eigenpairs(affinity, count, solver=decomposer.params.solver)
+            pairs = decomposer.smallest(affinity, count)
         values, vectors = 1 - pairs.values, pairs.vectors * root[:, None]
     alone = indicators((root == 0).nonzero()[: wanted - trivial.shape[1] - len(values), 0], root)
     order = torch.cat([values, values.new_zeros(alone.shape[1])]).argsort(descending=True, stable=True)

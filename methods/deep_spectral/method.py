@@ -60,7 +60,7 @@ class DeepSpectral:
         self.checks: tuple[Check, ...] = ()
         self._centres: Centres | None = None
         self._standardiser = Standardiser.nothing()
-        self._seed = 0  # of the starting centres of segments
+        self._seed = 0  # of the starting centres of segments, and of what a solver draws beyond its start
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Segment every training image and cluster the segments; goes on from a checkpoint where there is one.
@@ -116,7 +116,7 @@ class DeepSpectral:
         Raises:
             NumericalError: as ``predict``.
         """
-        decomposer = Decomposer(self.params, self._standardiser)
+        decomposer = self._decomposer()
         return torch.stack([principal_functions(image, decomposer) for image in one_by_one(plain(batch))])
 
     def kernel(self, batch: PatchBatch) -> DenseKernel:
@@ -128,7 +128,7 @@ class DeepSpectral:
         """
         if len(batch) != 1:
             raise ValueError(f"deep_spectral has a kernel for every image by itself, and was given {len(batch)} images")
-        affinity = Decomposer(self.params, self._standardiser).affinity(plain(batch))
+        affinity = self._decomposer().affinity(plain(batch))
         return DenseKernel(normalised_affinity(affinity).float())
 
     def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, float]:
@@ -154,8 +154,11 @@ class DeepSpectral:
         return torch.cat(parts), residual
 
     def _segment(self, images: list[PatchBatch]) -> list[_Segmented]:
-        pairs = Decomposer(self.params, self._standardiser).eigenpairs(images)
+        pairs = self._decomposer().eigenpairs(images)
         return each_on_one_thread(lambda pair: self._segment_one(*pair), list(zip(images, pairs, strict=True)))
+
+    def _decomposer(self) -> Decomposer:
+        return Decomposer(self.params, self._standardiser, SeedStreams(self._seed).integer("eigenvectors"))
 
     def _segment_one(self, image: PatchBatch, pairs: Eigenpairs | None) -> _Segmented:
         params = self.params

@@ -90,7 +90,7 @@ def transpose(matrix: Tensor) -> Tensor:
 
 
 def add(first: Tensor, second: Tensor) -> Tensor:
-    """The sum of two matrices; an entry that either holds is held, unless it sums to 0."""
+    """The sum of two matrices; an entry that either holds is held, unless it sums to exactly 0, on any device."""
     if first.device.type == "cpu":
         return _from_scipy(to_scipy(first) + to_scipy(second))
     return _add_by_sorting(first, second)
@@ -114,8 +114,9 @@ def _add_by_sorting(first: Tensor, second: Tensor) -> Tensor:
     values = torch.cat([first.values(), second.values()])[order]
     again = torch.zeros_like(keys, dtype=torch.bool)
     again[1:] = keys[1:] == keys[:-1]
-    values[:-1] += values[1:] * again[1:]  # a key occurs at most twice
-    return from_keys(keys[~again], values[~again], first.shape[0])
+    values[:-1] += torch.where(again[1:], values[1:], 0)  # a key occurs at most twice
+    held = ~again & (values != 0)  # scipy's sums drop what is 0 too
+    return from_keys(keys[held], values[held], first.shape[0])
 
 
 def to_scipy(matrix: Tensor) -> Any:

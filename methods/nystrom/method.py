@@ -16,7 +16,7 @@ from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
 from spectral_bench.methods.graphs.options import GraphOptions
-from spectral_bench.methods.health import Check, collapse_check
+from spectral_bench.methods.health import HEALTH_STAGE, Check, collapse_check
 from spectral_bench.methods.inputs import (
     Standardiser,
     by_chunks,
@@ -75,13 +75,14 @@ class Nystrom:
         features = by_chunks(self._input, patches.subsample(size).features, context.device)
         require_finite((features,), "the training images")
         with context.stage("eigenvectors"):
-            self._graph, about = self._decompose(features, count)
+            self._graph, about = self._decompose(features, count, context.seeds.integer("eigenvectors"))
         rows = self._rows(self._graph.vectors)
         self._centres, checks = fit_centres(rows, params=self.params, k=self.params.k, context=context)
         if self.params.extension == "cluster_means":
             labels = self._centres.scores(rows[None, None]).argmax(1).flatten()
             self._means = ClusterMeans.of(self._graph.features, labels)
-        used = torch.unique(self._scores(features[None, None]).argmax(1))
+        with context.stage(HEALTH_STAGE):
+            used = torch.unique(self._scores(features[None, None]).argmax(1))
         self.checks = (collapse_check(len(used)), *checks[1:], *about)
         return self
 
@@ -144,13 +145,13 @@ class Nystrom:
         options = GraphOptions(kind=self.params.graph)
         return feature_graph(features, neighbours=self.params.neighbours, options=options)
 
-    def _decompose(self, features: Tensor, count: int) -> tuple[SampledGraph, tuple[Check, ...]]:
+    def _decompose(self, features: Tensor, count: int, restart_seed: int) -> tuple[SampledGraph, tuple[Check, ...]]:
         """The eigenvectors of the sample's graph; patches without an edge are left out of it."""
         affinity = self._affinity(features).double()
         degrees = sparse.row_sums(affinity)
         joined = degrees > 0
         _require_edges(int(joined.sum()), len(features), count, self.params.k)
-        pairs = leading_eigenpairs(affinity, count, solver=self.params.solver)
+        pairs = leading_eigenpairs(affinity, count, solver=self.params.solver, restart_seed=restart_seed)
         graph = SampledGraph(
             features[joined],
             pairs.vectors[joined].float(),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from spectral_bench.reports.cells import seed_values, worst_state
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.cells import Measure, seed_values, worst_state
+from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
+from spectral_bench.reports.compare.sittings import Part, Repeats, cost_repeats
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
-from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise
+from spectral_bench.results.replicates import NO_CLAIM, without_spread
+from spectral_bench.results.statistics import PairedDifference, Summary, holm, paired_difference, summarise
 
 SCORES = ("mIoU", "accuracy")
 
@@ -22,11 +24,12 @@ Word = Literal[
     "same", "within tolerance", "better", "worse", "undecided", "no claim", "state changed", "not comparable"
 ]
 
-_COSTS: dict[str, tuple[str, Kind, Callable[[SeedResult], float | None]]] = {
-    "fit_s": ("fit", "seconds", lambda result: run_cost(result).fit_s),
-    "evaluation_s": ("evaluation", "seconds", lambda result: run_cost(result).evaluation_s),
-    "peak_rss_bytes": ("peak RSS", "bytes", lambda result: run_cost(result).peak_rss),
-    "peak_device_bytes": ("peak device memory", "bytes", lambda result: run_cost(result).peak_device),
+_BOTH: tuple[Part, ...] = ("fit", "evaluation")
+_COSTS: dict[str, tuple[str, Kind, Measure, tuple[Part, ...]]] = {
+    "fit_s": ("fit", "seconds", lambda result: run_cost(result).fit_s, ("fit",)),
+    "evaluation_s": ("evaluation", "seconds", lambda result: run_cost(result).evaluation_s, ("evaluation",)),
+    "peak_rss_bytes": ("peak RSS", "bytes", lambda result: run_cost(result).peak_rss, _BOTH),
+    "peak_device_bytes": ("peak device memory", "bytes", lambda result: run_cost(result).peak_device, _BOTH),
 }
 
 
@@ -37,7 +40,8 @@ class Difference:
     Attributes:
         metric, label, kind: what is compared.
         a, b: over the finished seeds of each set; None without one.
-        difference: B minus A over the seeds that both have; None without a common one.
+        difference: B minus A over what repeats it, None without a common seed: for scores the seeds that both have, for
+            costs the pairs of sittings; where these allow no claim, the mean over seeds without an interval.
         p: of the difference, corrected over all compared cells by Holm's method.
         word: what may be said of it.
         reason: the verdict in a sentence, or why there is none.
@@ -94,7 +98,19 @@ class _Raw:
     b: dict[int, float]
     blockers: tuple[str, ...]
     states: tuple[str, str]
-    higher: bool
+    repeats: Repeats | None = None  # of a cost; None: a score, repeated by its seeds
+    replicated: bool = True  # whether seeds gave unlike results
+
+    @property
+    def higher(self) -> bool:
+        """Whether more is better."""
+        return self.repeats is None
+
+    def paired(self) -> PairedDifference | None:
+        """B minus A over its repeats; over the seeds that both have where there are no repeats to speak of."""
+        if self.repeats is None or self.repeats.reason:
+            return paired_difference(self.b, self.a)
+        return paired_difference(self.repeats.b, self.repeats.a)
 
 
 def compare_entries(
@@ -135,14 +151,18 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
-    cells = [_Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, higher=True) for key in SCORES]
+    both = a.replicated and b.replicated
+    cells = [
+        _Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, replicated=both) for key in SCORES
+    ]
     if not costs:
         return cells
     blockers = (*cost_blockers(a, b), *code)
-    for key, (label, kind, measure) in _COSTS.items():
+    for key, (label, kind, measure, parts) in _COSTS.items():
         values = _measured(a, measure), _measured(b, measure)
         if any(values):
-            cells.append(_Raw(key, label, kind, *values, blockers, ("", ""), higher=False))
+            repeats = cost_repeats(a, b, measure, parts)
+            cells.append(_Raw(key, label, kind, *values, blockers, ("", ""), repeats))
     return cells
 
 
@@ -150,7 +170,7 @@ def _scores(key: str, a: Entry, b: Entry) -> tuple[dict[int, float], dict[int, f
     return seed_values(a, METRICS[key][1]), seed_values(b, METRICS[key][1])
 
 
-def _measured(entry: Entry, measure: Callable[[SeedResult], float | None]) -> dict[int, float]:
+def _measured(entry: Entry, measure: Measure) -> dict[int, float]:
     return {result.seed: value for result in entry.done if (value := measure(result)) is not None}
 
 
@@ -159,7 +179,9 @@ def _state(entry: Entry) -> str:
 
 
 def _p(cell: _Raw) -> float | None:
-    found = None if cell.blockers else paired_difference(cell.b, cell.a)
+    if cell.blockers or not cell.replicated or (cell.repeats is not None and cell.repeats.reason):
+        return None
+    found = cell.paired()
     return None if found is None or len(found.seeds) < MIN_SEEDS else found.p
 
 
@@ -175,14 +197,19 @@ def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
         return replace(made, word="state changed", reason=f"{cell.states[0]} in A, {cell.states[1]} in B")
     if cell.blockers:
         return made
-    found = paired_difference(cell.b, cell.a)
+    found, seeds = cell.paired(), cell.a.keys() & cell.b.keys()
     if found is None:
         return replace(made, reason=f"{cell.states[0]} in both" if cell.states[0] else "not measured in one of them")
     made = replace(made, difference=found.summary)
-    if all(cell.a[seed] == cell.b[seed] for seed in found.seeds):
+    if all(cell.a[seed] == cell.b[seed] for seed in seeds):
         return replace(made, word="same")
     if abs(found.summary.mean) <= tolerance:
         return replace(made, word="within tolerance")
+    if cell.repeats is not None and cell.repeats.reason:
+        seen = replace(found.summary, std=None, low=None, high=None)  # the spread of one sitting says nothing
+        return replace(made, difference=seen, word="no claim", reason=f"no claim: {cell.repeats.reason}")
+    if not cell.replicated:
+        return replace(made, difference=without_spread(found.summary), word="no claim", reason=NO_CLAIM)
     reached = verdict(_for_better(found.summary, cell.higher), p)
     return replace(made, word=reached.word, reason=_sentence(cell, reached.sentence, reached.word))
 

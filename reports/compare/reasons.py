@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
 from spectral_bench.reports.collect import Entry, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
+from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
 
 _LISTED = 4
@@ -19,11 +21,11 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
     fields = _differing(_scored_as(a), _scored_as(b))
     if fields:
         found.append(f"protocol: {few(fields, _LISTED)} differ")
-    if a.class_table is not None and b.class_table is not None and a.class_table != b.class_table:
+    if a.class_table is not None and b.class_table is not None and not same_classes(a.class_table, b.class_table):
         found.append("protocol: the classes differ")
     if not fields:
         pairs = ((what, _digests(a, what), _digests(b, what)) for what in ("images", "labels"))
-        found += [f"data: evaluated on other {what}" for what, one, two in pairs if one and two and one != two]
+        found += [f"data: evaluated on other {what}" for what, one, two in pairs if _others(one, two)]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -41,6 +43,8 @@ def remarks(a: Entry, b: Entry) -> list[str]:
         found.append(f"configuration: {few(settings, _LISTED)} differ")
     if modules := code_changes(a, b):
         found.append(f"code: {few(modules, _LISTED)} differ")
+    if relisted := [name for name, entry in (("A", a), ("B", b)) if any(result.relisted for result in entry.done)]:
+        found.append(f"classes: {' and '.join(relisted)} scored over today's list, edited after the evaluation")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
         found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
@@ -79,6 +83,12 @@ def _code(result: SeedResult) -> dict[str, str]:
 def _digests(entry: Entry, what: str) -> set[str]:
     seen = (files_seen(result.evaluation) for result in entry.done if result.evaluation is not None)
     return {digests[what] for digests in seen if what in digests}
+
+
+def _others(one: set[str], two: set[str]) -> bool:
+    """Whether digests of what two rows saw show that one of them saw files that the other did not."""
+    unmatched = [a for a in one if all(apart(a, b) for b in two)] + [b for b in two if all(apart(a, b) for a in one)]
+    return bool(one and two and unmatched)
 
 
 def _scored_as(entry: Entry) -> dict[str, Any]:

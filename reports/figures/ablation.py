@@ -10,9 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.ablation_table import value_text
-from spectral_bench.reports.ablations import Ablation
-from spectral_bench.reports.cells import seed_values
+from spectral_bench.reports.ablations import Ablation, baseline_value
+from spectral_bench.reports.cells import score_summary
 from spectral_bench.reports.collect import LABELS_SYMBOL, Entry
 from spectral_bench.reports.figures.style import (
     COLUMN_WIDTH,
@@ -23,7 +22,9 @@ from spectral_bench.reports.figures.style import (
     shorten,
     style,
 )
-from spectral_bench.results.statistics import Summary, summarise
+from spectral_bench.reports.own_methods import SYMBOLS
+from spectral_bench.reports.settings import value_text
+from spectral_bench.results.statistics import Summary
 
 _PANEL_HEIGHT = 1.5  # inches
 _MOST_TICKS = 6
@@ -47,7 +48,9 @@ class Point:
 def ablation_figure(ablation: Ablation) -> Figure:
     """The curves of an ablation under its first protocol."""
     name = ablation.pairs[0][0].protocol.name
-    mark = f" {LABELS_SYMBOL}" if any(entry.uses_labels for _, entry in ablation.pairs) else ""
+    symbols = [LABELS_SYMBOL] if any(entry.uses_labels for _, entry in ablation.pairs) else []
+    symbols += sorted({SYMBOLS[entry.own_code] for _, entry in ablation.pairs if entry.own_code in SYMBOLS})
+    mark = "".join(f" {symbol}" for symbol in symbols)
     pairs = [pair for pair in ablation.pairs if pair[0].protocol.name == name]
     baseline = pairs[0][0]
     factors = list(dict.fromkeys(entry.row.factor or "" for _, entry in pairs if entry is not baseline))
@@ -71,21 +74,12 @@ def ablation_figure(ablation: Ablation) -> Figure:
 def points(baseline: Entry, variations: Sequence[Entry], factor: str) -> list[Point]:
     """The points of one factor, ascending where its values are numbers, else the baseline first."""
     found = [
-        Point(baseline_value(baseline, factor), _summary(baseline), True),
+        Point(baseline_value(baseline, factor, variations), _summary(baseline), True),
         *(Point(entry.row.value, _summary(entry), False) for entry in variations),
     ]
     if all(_is_number(point.value) for point in found):
         return sorted(found, key=lambda point: float(point.value))
     return found
-
-
-def baseline_value(baseline: Entry, factor: str) -> Any:
-    """The baseline's own value of a factor: a parameter of its method, or what its grid states; None if unknown."""
-    for result in baseline.seeds:
-        if result.fit is not None and factor in result.fit.spec.params:
-            return result.fit.spec.params[factor]
-    stated = baseline.row.settings
-    return stated.get(factor, stated.get("params", {}).get(factor) if isinstance(stated.get("params"), dict) else None)
 
 
 def _panel(axes: Axes, factor: str, found: list[Point]) -> None:
@@ -136,8 +130,7 @@ def _tick(point: Point) -> str:
 
 
 def _summary(entry: Entry) -> Summary | None:
-    values = list(seed_values(entry, lambda scores: scores.miou).values())
-    return summarise(values) if values else None
+    return score_summary(entry, lambda scores: scores.miou) if entry.done else None
 
 
 def _is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -19,16 +19,18 @@ from spectral_bench.reports.figures.training import training_figure
 from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.reports.hardware import hardware_groups
+from spectral_bench.reports.own_methods import LEGEND
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
     "dotted line: the baseline. Open markers: one seed, no interval. †: uses labels.",
-    "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory: "
-    "means over seeds. Grey: Pareto front of the methods that use no labels. Open markers and †: methods that use "
-    "labels. A figure holds rows of one kind of hardware.",
+    "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
+    "(cached features left out): means over seeds. Grey: Pareto front of the methods that use no labels. Open markers "
+    "and †: methods that use labels. A figure holds rows of one kind of hardware.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
-    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. A figure holds rows "
-    "of one kind of hardware. †: uses labels.",
+    "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. Cached features are "
+    "extracted once for all rows and have bars of their own. A figure holds rows of one kind of hardware. "
+    "†: uses labels.",
     "training": "Training curves: mean over seeds; the band reaches from the lowest to the highest seed. "
     "†: uses labels.",
     "qualitative": "Two lines an image: the image and the classes of each fit by its own matching on all images "
@@ -42,7 +44,8 @@ Found = list[tuple[str, Figure | None]]
 
 def caption(name: str) -> str:
     """What a figure of ``all_figures`` shows, by its name."""
-    return next(text for start, text in CAPTIONS.items() if name.startswith(start))
+    text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
+    return f"{text} {LEGEND}" if LABELS_SYMBOL in text else text
 
 
 def all_figures(

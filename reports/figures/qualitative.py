@@ -47,7 +47,8 @@ def qualitative_figure(panels: Panels) -> Figure | None:
     table, record = entry.class_table, panels.fits[0][0].result.evaluation
     if table is None or record is None:
         return None
-    classes = _Classes(class_of_label(table, record.n_raw_labels), table.classes, class_colours(table))
+    n_labels = max([record.n_raw_labels, *(1 + value for ids in table.raw_ids for value in ids)])
+    classes = _Classes(class_of_label(table, n_labels), table.classes, class_colours(table))
     width = COLUMN_WIDTH if len(panels.fits) <= _FITS_A_COLUMN else PAGE_WIDTH
     across = width / (1 + len(panels.fits)) - 0.1
     heights = [across * panel.truth.shape[0] / panel.truth.shape[1] for panel in panels.fits[0][1] for _ in range(2)]

@@ -21,6 +21,7 @@ from spectral_bench.reports.figures.style import (
     shorten,
     style,
 )
+from spectral_bench.reports.peaks import undisturbed
 from spectral_bench.results.statistics import summarise
 
 MOST_NAMES = 16
@@ -45,7 +46,8 @@ def trade_off_figure(entries: Sequence[Entry], heading: str = "") -> Figure | No
         entries: rows that are scored alike and were timed on one kind of hardware.
         heading: printed above the panels, such as the hardware.
     """
-    panels = [("fit time (s)", marks(entries, _fit_seconds, 1.0)), ("peak memory (GB)", marks(entries, _memory, 1e9))]
+    memory = marks(entries, _memory, 1e9, undisturbed)
+    panels = [("fit time (s)", marks(entries, _fit_seconds, 1.0)), ("peak memory (GB)", memory)]
     if max(len(found) for _, found in panels) < 2:
         return None
     titles = _named([found for _, found in panels])
@@ -61,15 +63,28 @@ def trade_off_figure(entries: Sequence[Entry], heading: str = "") -> Figure | No
     return figure
 
 
-def marks(entries: Sequence[Entry], measure: Callable[[SeedResult], float | None], unit: float) -> list[Mark]:
-    """The rows that have both a score and a cost: means over seeds, the cost in ``unit`` base units."""
+def marks(
+    entries: Sequence[Entry],
+    measure: Callable[[SeedResult], float | None],
+    unit: float,
+    chosen: Callable[[Sequence[SeedResult]], Sequence[SeedResult]] = tuple,
+) -> list[Mark]:
+    """The rows that have both a score and a cost: means over seeds, the cost in ``unit`` base units.
+
+    Args:
+        entries: the rows.
+        measure: the cost of a run.
+        unit: that the cost is told in.
+        chosen: which of the finished seeds count for the cost; all.
+    """
     found = []
     for entry in entries:
-        costs = [value for result in entry.done if (value := measure(result)) is not None]
+        costs = [value for result in chosen(entry.done) if (value := measure(result)) is not None]
         scores = list(seed_values(entry, lambda scores: scores.miou).values())
         if costs and scores:
             cost = summarise(costs).mean / unit
-            found.append(Mark(entry.marked_title, cost, summarise(scores).mean, not entry.uses_labels))
+            sound = not entry.uses_labels and entry.own_code != "failed"
+            found.append(Mark(entry.marked_title, cost, summarise(scores).mean, sound))
     return found
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spectral_bench.reports.cells import seed_values
 from spectral_bench.reports.collect import Entry, SeedResult, alike, distinct
+from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.results.per_image import image_scores
 from spectral_bench.results.statistics import summarise
@@ -123,7 +124,7 @@ def _gallery(group: Sequence[Entry], source: Source) -> Gallery:
     for entry in shown_rows(group):
         result, classes = median_seed(entry), entry.class_table
         if result.scores is not None and classes is not None:
-            counts = source.contingency(result.run_id, entry.protocol.view.view_id)
+            counts = counts_over(source, result.run_id, entry.protocol.view, classes)
             scores = image_scores(counts, classes, result.scores.matching)
             found.append((ShownFit(entry, result), counts.image_ids, scores))
     ids = found[0][1]

@@ -18,7 +18,7 @@ def facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     pairs = [
         ("configurations", str(len({(entry.row.title, entry.all_runs) for entry in entries}))),
         ("seeds a row", str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"),
-        ("data", _named(entry.row.dataset for entry in entries)),
+        ("data", _named(entry.data_title for entry in entries)),
         ("backbones", _named(entry.row.backbone for entry in entries)),
         ("protocols", _named(entry.protocol.name for entry in entries)),
         ("hardware", _named(filter(None, (hardware(r.fit) for r in results.values() if r.fit is not None)))),

@@ -60,6 +60,7 @@ class RunBook:
             "id": result.run_id,
             "title": entry.marked_title,
             "uses_labels": entry.uses_labels,
+            "own_code": result.own_code,
             "seed": result.seed,
             "state": result.fit.status.replace("_", " ") if result.fit is not None else result.state.value,
             "reason": result.reason,

@@ -78,7 +78,7 @@ def measured_fields(entry: Entry) -> dict[str, FieldValue]:
     table = entry.class_table
     look = _look(view)
     return {
-        "dataset": _value(view.dataset),
+        "dataset": FieldValue(entry.data_title, frozenset({view.dataset})),
         "backbone": _backbone(entry),
         "classes": _finished([] if table is None else [len(table.classes)]),
         "split": _value(view.split),

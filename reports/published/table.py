@@ -37,6 +37,7 @@ class _Block:
 
     name: str
     dataset: str
+    title: str
     entries: list[Entry]
     fields: list[dict[str, FieldValue]]
     published: list[PublishedRow] = field(default_factory=list)
@@ -65,7 +66,7 @@ def published_table(entries: Sequence[Entry], published: Published, datasets: Se
     notes = _Notes()
     rows = [row for block in blocks for row in _rows(block, notes, several=len(blocks) > 1)]
     if not any(block.published for block in blocks):
-        measured = ", ".join(dict.fromkeys(block.dataset for block in blocks))
+        measured = ", ".join(dict.fromkeys(block.title for block in blocks))
         notes.book.remark(
             f"Nothing published is known on {measured}; on other data sets: {', '.join(published.datasets)}."
         )
@@ -101,8 +102,9 @@ def _blocks(entries: Sequence[Entry]) -> list[_Block]:
     blocks = []
     for members in alike(entries).values():
         chosen = [entries[index] for index in members]
-        protocol = chosen[0].protocol
-        blocks.append(_Block(protocol.name, protocol.view.dataset, chosen, [measured_fields(one) for one in chosen]))
+        protocol, title = chosen[0].protocol, chosen[0].data_title
+        fields = [measured_fields(one) for one in chosen]
+        blocks.append(_Block(protocol.name, protocol.view.dataset, title, chosen, fields))
     return blocks
 
 
@@ -128,7 +130,7 @@ def _nearest(blocks: Sequence[_Block], row: PublishedRow) -> _Block:
 
 
 def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[Row]:
-    group = f"{block.dataset}, {block.name}"
+    group = f"{block.title}, {block.name}"
     for entry, fields in zip(block.entries, block.fields, strict=True):
         yield _measured(entry, fields, block, notes, group)
     for row in sorted(block.published, key=lambda row: len(differing(published_fields(row), block.fields))):
@@ -167,7 +169,7 @@ def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, s
 
 def _difference(key: str, fields: dict[str, FieldValue], block: _Block, several: bool) -> str:
     measured = " or ".join(dict.fromkeys(one[key].words for one in block.fields))
-    which = f" ({block.dataset}, {block.name})" if several else ""
+    which = f" ({block.title}, {block.name})" if several else ""
     return f"{FIELDS[key]}: {fields[key].words}; measured rows{which}: {measured}."
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL
 from spectral_bench.reports.formatting import number_format
+from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
 from spectral_bench.reports.table import Column, Row, Table
 
@@ -14,6 +15,8 @@ _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tab
   \ifcsname bench:#1\endcsname\csname bench:#1\endcsname
   \else\errmessage{No number of this name: #1}\fi}
 """
+# Columns that say how all rows were made: many rows have the same, and none is known by it.
+_NAME_NO_ROW = ("train_images", "weights", "common_settings")
 
 
 def render_macros(tables: Sequence[Table]) -> str:
@@ -31,7 +34,8 @@ def number_names(table: Table) -> list[str]:
     names: list[str] = []
     shown = table.folded()
     for row in table.rows:
-        texts = (str(row.cell(column).value) for column in shown.columns if column.kind == "text")
+        naming = [column for column in shown.columns if column.kind == "text" and column.key not in _NAME_NO_ROW]
+        texts = (str(row.cell(column).value) for column in naming)
         stem = label(next(texts, "row"))
         taken = sum(name == stem or name.rpartition("--")[0] == stem for name in names)
         names.append(f"{stem}--{taken + 1}" if taken else stem)
@@ -57,11 +61,18 @@ def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]
             yield _macro(f"{name}-{part}", style.plain(value), facts)
 
 
+_CAVEATS = {
+    LABELS_SYMBOL: "uses labels",
+    BROKEN_SYMBOL: "own code that broke a promise",
+    UNPROVEN_SYMBOL: "own code, not checked",
+}
+
+
 def _caveat(row: Row) -> list[str]:
-    """Why a row takes no part in rankings, as far as its marks tell."""
-    if row.ranked:
-        return []
-    return ["(uses labels)" if any(LABELS_SYMBOL in cell.marks for cell in row.cells.values()) else "(not ranked)"]
+    """Why a row takes no part in rankings, or what is not known of it, as far as its marks tell."""
+    marks = {mark for cell in row.cells.values() for mark in cell.marks}
+    told = [f"({words})" for symbol, words in _CAVEATS.items() if symbol in marks]
+    return told or ([] if row.ranked else ["(not ranked)"])
 
 
 def _macro(name: str, number: str, facts: Sequence[str]) -> str:

@@ -176,6 +176,15 @@ def test_usable_cpus_follow_the_affinity() -> None:
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(None, 6), (2, 2), (64, 6)])
+def test_usable_cpus_follow_the_limits_of_control_groups(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    monkeypatch.setattr(module, "processors", lambda: limit)
+    assert usable_cpus() == expected
+
+
 def test_is_cheap_and_loads_nothing_heavy() -> None:
     code = (
         "import sys, time; from spectral_bench.bench.environment import environment\n"

@@ -152,6 +152,19 @@ class TestMemory:
         outer, inner = (cost.peak_rss for cost in meter.costs())
         assert inner - outer > 150 * MIB
 
+    def test_what_helpers_hold_adds_to_the_peaks_until_told_anew(self) -> None:
+        meter = Meter()
+        with meter.stage("alone"):
+            pass
+        with meter.stage("outer"), meter.stage("helped"):
+            meter.helpers(10**12)
+        with meter.stage("still"):
+            meter.helpers(0)
+        with meter.stage("after"):
+            pass
+        peaks = {cost.stage: cost.peak_rss for cost in meter.costs()}
+        assert {name for name, peak in peaks.items() if peak > 10**12} == {"outer", "helped", "still"}
+
     def test_source_is_named(self) -> None:
         expected = "VmHWM" if memory._restart_mark() else "sampled"
         assert Meter().memory_source == expected

@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from spectral_bench.methods.graphs.batch import batch_kernel
-from spectral_bench.methods.health import assignment_spread
+from spectral_bench.methods.health import HEALTH_STAGE, assignment_spread
 from spectral_bench.methods.neuralef import NeuralEF
 from spectral_bench.methods.objective import neuralef_loss, normalise_columns
-from spectral_bench.methods.testing import MemorySource, fit, scenes
+from spectral_bench.methods.testing import MemoryLabels, MemorySource, Recorder, fit, scenes
 
 PARAMS = {
     "k": 5,
@@ -35,6 +35,23 @@ def test_constant_columns_score_better_than_the_true_groups(noise: float) -> Non
     source, truth = scenes(8, (4, 5), noise=noise)
     groups = functional.one_hot(truth.flatten(), 5).float()
     assert published_loss(source, torch.full((160, 5), 0.2)) < published_loss(source, groups)
+
+
+CHECKED = {
+    "neuralef": PARAMS | {"epochs": 1},
+    "linear_probe": {"k": 5, "batch_size": 4, "epochs": 1},
+    "nystrom": {"k": 5, "samples": 100, "neighbours": 12},
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_checks_are_no_part_of_the_fits_own_time(name: str) -> None:
+    """They are the last that a fit does, in a stage of their own."""
+    source, truth = scenes(8, (4, 5), noise=1.0)
+    recorder = Recorder()
+    labels = MemoryLabels(truth, 5) if name == "linear_probe" else None
+    fit(name, CHECKED[name], source, recorder=recorder, labels=labels)
+    assert recorder.stages[-1] == HEALTH_STAGE
 
 
 def spread(method: NeuralEF) -> float:

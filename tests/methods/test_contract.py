@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.methods.contract import CHECKS, Subject, violations
+from spectral_bench.methods.contract import CHECKS, NONDETERMINISTIC, NOT_JUDGED, Subject, violations
 
 SOUND = '''
 from typing import Any
@@ -161,6 +161,20 @@ def test_antialiased_pixels_are_there_for_who_asks_for_them(tmp_path: Path) -> N
     looking = asking.replace("points = patches", "next(patches.images()).antialiased.mean()\n        points = patches")
     assert looking != asking != SOUND
     assert violations(subject(tmp_path, looking)) == {}
+
+
+def test_no_label_check_is_made_of_fits_that_differ_by_chance(tmp_path: Path) -> None:
+    found = violations(subject(tmp_path, SOUND.replace(", generator=generator)", ")")))
+    assert found["determinism"] == NONDETERMINISTIC
+    assert found["labels"] == NOT_JUDGED == "cannot be judged: two fits of one seed differ"
+
+
+def test_an_import_in_a_helper_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "contract_helper.py").write_text("def late():\n    import datasets\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = violations(subject(tmp_path, f"import contract_helper\n{SOUND}"))
+    assert found.keys() == {"firewall"}
+    assert "contract_helper.py line 2 imports datasets" in found["firewall"]
 
 
 def test_the_example_of_a_method_breaks_nothing() -> None:

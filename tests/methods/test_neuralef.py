@@ -212,7 +212,7 @@ def test_a_head_wider_than_the_hidden_features_can_be_trained() -> None:
 def test_the_graph_is_charged_to_its_own_stage(source: MemorySource) -> None:
     recorder = Recorder()
     fit("neuralef", {**SMALL, "steps": 3}, source, recorder=recorder)
-    assert recorder.stages == ["graph"] * 3
+    assert recorder.stages == ["graph"] * 3 + ["health"]
 
 
 def test_a_sound_fit_passes_its_checks(source: MemorySource) -> None:

@@ -64,6 +64,8 @@ class Outcome:
     flops: tuple[int | None, int | None] = (None, None)
     files: tuple[str, str] = ("", "")
     finished: str = END
+    started: str = START
+    features_reused: bool = False
 
 
 FAILED = Outcome(fit_status="failed", evaluation_status=None)
@@ -115,7 +117,15 @@ def _write(store: Store, spec: FitSpec, outcome: Outcome, protocols: Sequence[Pr
     if outcome.fit_status is None:
         return
     costs = [
-        StageCost(stage="features", wall_s=3.0, cpu_s=3.0, peak_rss=2 * 10**9, energy_j=outcome.energy, items=8),
+        StageCost(
+            stage="features",
+            wall_s=3.0,
+            cpu_s=3.0,
+            peak_rss=2 * 10**9,
+            energy_j=outcome.energy,
+            items=8,
+            reused=outcome.features_reused,
+        ),
         StageCost(
             stage="fit",
             wall_s=outcome.fit_s,
@@ -132,7 +142,7 @@ def _write(store: Store, spec: FitSpec, outcome: Outcome, protocols: Sequence[Pr
             run_id=spec.run_id,
             spec=spec,
             status=outcome.fit_status,
-            started=START,
+            started=outcome.started,
             finished=END,
             n_clusters=2,
             parameters=1234,
@@ -157,7 +167,7 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
         view_id=view.view_id,
         view=view,
         status=outcome.evaluation_status,
-        started=START,
+        started=outcome.started,
         finished=outcome.finished,
         n_images=1,
         n_clusters=2,
@@ -175,6 +185,7 @@ def _write_evaluation(store: Store, spec: FitSpec, outcome: Outcome, view: View)
         failure=_failure(outcome.evaluation_status),
         data_digest=outcome.files[0],
         label_files=outcome.files[1],
+        execution=outcome.execution,
     )
     store.write_evaluation(record, None if failed else outcome.counts or contingency(outcome.wrong or 0))
 

@@ -30,6 +30,8 @@ def test_each_stage_has_a_column_fits_first(store: Store):
     (row,) = costs(store).rows
     assert (row.cells["fit_fit_s"].value, row.cells["fit_fit_s"].n) == (15.0, 2)
     assert row.cells["fit_features_s"].value == 3.0
+    assert row.cells["features_rss_bytes"].value == 2 * 10**9
+    assert row.cells["peak_rss_bytes"].value == 4 * 10**8
     assert row.cells["evaluation_evaluate_s"].value == 2.0
     assert row.cells["images_per_s"].value == 0.5
     assert row.cells["parameters"].value == 1234
@@ -113,7 +115,7 @@ def test_energy_is_that_of_all_stages_or_none(store: Store):
     known = {0: Outcome(1, energy=500.0, reused=("network",)), 1: Outcome(1, energy=700.0)}
     write_grid(store, add_row(store, "gpu", known), add_row(store, "cpu", {0: Outcome(1)}))
     gpu, cpu = costs(store).rows
-    assert (gpu.cells["energy_j"].value, gpu.cells["energy_j"].n) == (3 * 600.0, 2)
+    assert (gpu.cells["energy_j"].value, gpu.cells["energy_j"].n) == (2 * 600.0, 2)  # fit and evaluation
     assert cpu.cells["energy_j"].value is None
     assert "energy ± std (kJ)" in render(costs(store), "markdown")
 

@@ -82,7 +82,8 @@ def test_figures_mark_their_titles(entries: list[Entry]) -> None:
     assert stages is not None
     assert classes is not None
     assert trade_off is not None
-    assert [text.get_text() for text in stages.axes[0].get_yticklabels()] == ["plain", "seer †", "base †", "more †"]
+    names = [text.get_text() for text in stages.axes[0].get_yticklabels()]
+    assert names == ["plain", "seer †", "base †", "more †", "features of random, synthetic"]
     assert [text.get_text() for text in classes.axes[0].get_xticklabels()] == ["plain", "seer †", "base †", "more †"]
     assert "seer †" in trade_off.axes[0].get_legend_handles_labels()[1]
     assert ablation_figure(ablations(entries)[0]).axes[0].get_ylabel() == "mIoU (%) †"

@@ -135,9 +135,23 @@ def test_costs_leave_reused_stages_and_features_out(store: Store):
     assert note(table, fit) == ["Without what another run had paid for already: network."]
     assert cell(table, "a", "features_s").value == 3.0
     assert cell(table, "a", "evaluation_s").value == 2.0
-    assert cell(table, "a", "peak_rss_bytes").value == 2 * 10**9
+    assert cell(table, "a", "peak_rss_bytes").value == 4 * 10**8
     device = cell(table, "a", "peak_device_bytes")
     assert (device.value, device.n) == (5 * 10**9, 1)
+
+
+def test_the_peak_is_that_of_runs_that_extracted_nothing_for_others(store: Store):
+    """What an extraction leaves in memory is in the peaks of the stages after it."""
+    rows = [
+        add_row(store, "first", {0: Outcome(1, peak_device=9), 1: Outcome(1, peak_device=5, features_reused=True)}),
+        add_row(store, "alone", {0: Outcome(1, peak_device=9)}),
+        add_row(store, "later", {0: Outcome(1, peak_device=4, features_reused=True)}),
+    ]
+    table = build_table(write_grid(store, *rows))
+    assert [row.cells["peak_device_bytes"].value for row in table.rows] == [5, 9, 4]
+    assert [bool(row.cells["peak_rss_bytes"].marks) for row in table.rows] == [False, True, False]
+    (text,) = note(table, cell(table, "alone", "peak_rss_bytes"))
+    assert text.startswith("Its runs extracted the features that others read")
 
 
 def test_no_device_memory_is_no_zero(store: Store):

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from spectral_bench.results.comparison import LEVEL, MIN_SEEDS, detectable, power, rank, seeds_needed, verdict
+from spectral_bench.results.comparison import (
+    LEVEL,
+    MIN_SEEDS,
+    common_seeds,
+    detectable,
+    power,
+    rank,
+    seeds_needed,
+    verdict,
+)
 from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise
 
 NOISE = np.random.default_rng(3).normal(0, 1, size=(4, 8))
@@ -60,6 +69,58 @@ def test_seeds_that_are_not_common_do_not_count():
     other = {seed + 4: value for seed, value in rows({"b": 40.0})["b"].items()}
     found = rank({"mIoU": rows({"a": 30.0}) | {"b": other}})
     assert (found.best["mIoU"], found.lacking) == (frozenset(), ("a", "b"))
+
+
+def lucky_and_better(sign: float = 1.0) -> dict[str, dict[int, float]]:
+    """``better`` beats ``lucky`` on each of their five common seeds; ``lucky`` has five more, of high scores."""
+    noise = [0.01 * float(value) for value in NOISE[0]]
+    lucky = {seed: 40.0 + sign * (seed + (5.0 if seed > 4 else 0.0)) for seed in range(10)}
+    return {"lucky": lucky, "better": {seed: lucky[seed] + sign * (0.5 + noise[seed]) for seed in range(5)}}
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_row_that_is_better_on_the_common_seeds_is_never_left_out(higher: bool):
+    values = lucky_and_better(1.0 if higher else -1.0)
+    assert rank({"x": values}, {"x": higher}).best == {"x": {"better"}}
+    reverse = dict(reversed(values.items()))
+    assert rank({"x": reverse}, {"x": higher}).best == {"x": {"better"}}
+
+
+def test_a_row_with_few_seeds_takes_no_seeds_from_the_comparison_of_the_others():
+    """The two differ by little on the five seeds that the third has, and by much on the other ones."""
+    noise = [0.3 * float(value) for value in NOISE[1]]
+    one = {seed: 40.0 + (noise[seed] if seed < 5 else 3.0) for seed in range(8)}
+    other = {seed: 40.0 if seed < 5 else 1.0 for seed in range(8)}
+    alone, with_third = rank({"x": {"one": one, "other": other}}), {seed: 10.0 + seed for seed in range(5)}
+    found = rank({"x": {"one": one, "other": other, "third": with_third}})
+    assert found.p["x", "other"] == pytest.approx(alone.p["x", "other"], rel=1e-12)
+
+
+def test_pairs_with_five_common_seeds_are_not_enough_if_all_rows_together_have_fewer():
+    values = {"a": range(7), "b": (0, 1, 2, 3, 4, 7, 8), "c": range(2, 9)}
+    found = rank({"x": {name: {seed: float(seed) for seed in seeds} for name, seeds in values.items()}})
+    assert (found.best["x"], set(found.lacking)) == (frozenset(), {"a", "b", "c"})
+    assert common_seeds({name: dict.fromkeys(seeds, 0.0) for name, seeds in values.items()}) == (2, 3, 4)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(5, 9), st.floats(0, 100), max_size=5).flatmap(
+            lambda more: st.lists(st.floats(0, 100), min_size=MIN_SEEDS, max_size=MIN_SEEDS).map(
+                lambda common: dict(enumerate(common)) | more
+            )
+        ),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_who_is_left_out_has_a_better_row_among_the_best(table: list[dict[int, float]]):
+    values = dict(enumerate(table))
+    best = rank({"x": values}).best["x"]
+    assert best
+    for row in values.keys() - best:
+        differences = [paired_difference(values[other], values[row]) for other in best]
+        assert any(pair is not None and pair.summary.mean > 0 for pair in differences)
 
 
 @pytest.mark.parametrize("columns", [{}, {"mIoU": {}}, {"mIoU": rows({"a": 30.0})}])

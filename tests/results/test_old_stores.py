@@ -44,13 +44,15 @@ def test_fits(first: Store) -> None:
     assert runs[1].fit.failure.message == "ValueError: boom"
     assert [check.note for check in runs[2].fit.health] == ["collapsed"]
     assert runs[3].fit.uses_labels
+    assert {run.fit.method_check for run in runs.values()} == {None}  # schema 1 does not tell
     assert runs[3].fit.spec.data.transform.crop == 480
 
 
 def test_evaluations(first: Store) -> None:
     runs = {run.fit.spec.seed: run for run in first.load_all(verify=True)}
     done = runs[0].evaluations[VIEW.view_id]
-    assert done == evaluation(0, run_id=done.run_id, contingency_sha256=done.contingency_sha256)
+    same = {"run_id": done.run_id, "contingency_sha256": done.contingency_sha256, "schema_version": 1}
+    assert done == evaluation(0, **same)
     (rich,) = [record for record in runs[0].evaluations.values() if record.view.crf is not None]
     assert rich.view.window == 480
     assert runs[2].evaluations[OTHER_VIEW.view_id].failure is not None

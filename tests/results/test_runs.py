@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -74,8 +75,8 @@ class TestFits:
     def test_record_of_a_newer_release_is_refused(self, store: Store, novelty: dict[str, int]) -> None:
         store.write_fit(fit())
         path = store.run_folder(RUN) / "fit.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2} | novelty))
-        with pytest.raises(StoreError, match=r"fit\.json: written with schema 2; this release reads up to 1"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99} | novelty))
+        with pytest.raises(StoreError, match=r"fit\.json: written with schema 99; this release reads up to 2"):
             store.load_all()
 
     def test_what_could_not_be_read_again_is_not_written(self, store: Store) -> None:
@@ -154,12 +155,12 @@ class TestMany:
         for name in ("notes.txt", "evaluations/old.bak", "evaluations/.x.json.tmp", "order-3.json"):
             (store.run_folder(RUN) / name).write_text("?")
         (store.records_folder / ".trash").mkdir()
-        (store.records_folder / "started-only").mkdir()
+        (store.records_folder / "kmeans-s7-0123456789ab").mkdir()
         runs = {run.run_id: run for run in store.load_all()}
         assert list(runs) == sorted(spec(seed).run_id for seed in range(3))
         assert runs[RUN].evaluations == {}
         assert runs[spec(1).run_id].evaluations == {VIEW.view_id: one, OTHER_VIEW.view_id: two}
-        assert "started-only" in store.runs()
+        assert "kmeans-s7-0123456789ab" in store.runs()
 
     def test_collector_runs_again_afterwards(self, store: Store) -> None:
         import gc
@@ -376,3 +377,28 @@ def test_any_history_ends_with_the_last_success_or_the_last_failure(steps: list[
             found = store.evaluation_record(spec(seed).run_id, VIEW.view_id)
             assert (found.status if found else None) == evaluations.get(seed)
         assert sum(len(store.attempts(run_id)) for run_id in store.runs()) == failures
+
+
+SYNCED = (" (1)", " (conflicted copy)", ".sync-conflict-20250131-101112-ABCDEFG", "-DESKTOP-1", " - Kopie")
+
+
+@pytest.mark.parametrize("mark", SYNCED)
+def test_copies_of_sync_clients_are_no_runs_and_stop_nothing(store: Store, mark: str) -> None:
+    store.write_fit(fit(1))
+    record = store.write_evaluation(evaluation(1), contingency())
+    run_id, folder = record.run_id, store.run_folder(record.run_id)
+    shutil.copytree(folder, folder.with_name(f"{run_id}{mark}"))
+    (folder / "evaluations" / f"{record.view_id} of another{mark}.json").mkdir()
+    for path in (folder / "fit.json", folder / "evaluations" / f"{record.view_id}.json"):
+        path.with_name(f"{path.stem}{mark}.json").write_bytes(path.read_bytes())
+    (folder / "attempts").mkdir()
+    (folder / "attempts" / f"1{mark}.json").write_text("{}")
+    (store.records_folder / "Icon\r").write_text("")
+    assert store.runs() == [run_id]
+    assert store.attempts(run_id) == []
+    (run,) = store.load_all(verify=True)
+    assert run.evaluations == {record.view_id: record}
+    (summary,) = store.summaries()
+    assert list(summary.evaluations) == [record.view_id]
+    store.discard(run_id)
+    assert store.summaries() == []

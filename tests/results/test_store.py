@@ -102,7 +102,7 @@ class TestManifests:
         store.write_manifest(manifest())
         path = store.path / "grids" / "example.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 9, "novelty": 1}))
-        with pytest.raises(StoreError, match=r"example\.json: written with schema 9; this release reads up to 1"):
+        with pytest.raises(StoreError, match=r"example\.json: written with schema 9; this release reads up to 2"):
             store.manifests()
 
     @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../escape"])
@@ -145,3 +145,10 @@ def test_run_ids_with_a_slash_are_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="cannot name a file"):
         store.run_folder("../elsewhere")
     assert store.run_folder(spec().run_id).parent == store.records_folder
+
+
+def test_copy_of_a_manifest_by_a_sync_client_is_no_grid(store: Store) -> None:
+    store.write_manifest(manifest())
+    path = store.path / "grids" / "example.json"
+    path.with_name("example.sync-conflict-20250131.json").write_bytes(path.read_bytes())
+    assert [found.name for found in store.manifests()] == ["example"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spectral_bench.bench.features.backbones.names import EFFICIENTNET, check_name, is_clip
+from spectral_bench.bench.features.backbones.names import EFFICIENTNET, check_name, is_clip, require_right_default
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 
@@ -21,7 +21,8 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
       embeddings. Default ``native``.
 
     Raises:
-        ConfigError: unknown backbone, option or value, with the nearest valid one.
+        ConfigError: unknown backbone, option or value, with the nearest valid one, or weights that belong to another
+            activation function.
     """
     check_name(name)
     choices = _choices(name)
@@ -33,6 +34,8 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if key in choices and value not in choices[key]:
             raise ConfigError(f"backbone {name}: option {key}: " + unknown("value", str(value), choices[key]))
     _complete_seed(name, complete)
+    if complete["weights"] == "hub":
+        require_right_default(name)
     return complete
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from spectral_bench.bench.features.backbones.names import split_name
+from spectral_bench.bench.features.backbones.names import (
+    is_clip,
+    is_quick,
+    other_activation,
+    split_name,
+    wants_quick_gelu,
+)
 from spectral_bench.bench.features.backbones.options import complete_options
 from spectral_bench.common.errors import ConfigError
 
@@ -60,18 +66,38 @@ def pretrained_config(name: str) -> Any:
     """timm's description of the pretrained weights of a transformer.
 
     Raises:
-        ConfigError: timm has no pretrained weights of this name.
+        ConfigError: timm has no pretrained weights of this name, or they were trained with quick-GELU and the name
+            stands for plain GELU.
     """
-    from timm.models import get_pretrained_cfg
-
     architecture, tag = split_name(name)
-    config = get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
+    config = _registered(f"{architecture}.{tag}" if tag else architecture)
     if config is None or not (config.hf_hub_id or config.url):
         raise ConfigError(
             f"backbone {name}: timm has no pretrained weights of this name; choose another name or tag, "
             "or ask for untrained ones by the option weights: random"
         )
+    _require_activation(name, architecture, config)
     return config
+
+
+def _require_activation(name: str, architecture: str, config: Any) -> None:
+    """What names and tags were refused by is what timm's source says; here its registry has the last word."""
+    if not is_clip(architecture) or is_quick(architecture):
+        return
+    right = f"{other_activation(architecture)}.{config.tag}"
+    noted = any("quickgelu" in str(note).lower() for note in config.notes or ())
+    if noted or _registered(right) is not None:
+        raise ConfigError(wants_quick_gelu(name, right))
+
+
+def _registered(full: str) -> Any:
+    """timm's description of an architecture, or of an architecture and tag; None where it has none."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        return get_pretrained_cfg(full)
+    except RuntimeError:  # the architecture is known, and the tag is not
+        return None
 
 
 def _cached_hub_file(hub_id: str, filename: str | None) -> Path | None:

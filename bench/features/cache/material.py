@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from spectral_bench.bench.features.backbones.options import complete_options
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.results.identity import digest
-from spectral_bench.results.specification import BackboneSpec
+from spectral_bench.results.specification import BackboneSpec, TrainingData, View
 
 
 def cache_material(
@@ -32,6 +33,15 @@ def cache_material(
         "recipe": recipe.material(),
         "dtype": dtype,
     }
+
+
+def images_of(source: TrainingData | View) -> dict[str, Any]:
+    """Which images: ``dataset``, ``split`` and ``subset``; a data set of a user's own by its content, not its path.
+
+    What it is known as may tell its labels too, after a plus sign; they are no part of the features.
+    """
+    name = re.sub(r"(:[0-9a-f]{12})\+[0-9a-f]{12}", r"\1", source.known_as)
+    return {"dataset": name or source.dataset, "split": source.split, "subset": source.subset}
 
 
 def cache_key(material: dict[str, Any]) -> str:

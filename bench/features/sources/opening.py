@@ -9,9 +9,10 @@ import torch
 
 from spectral_bench.bench.features.backbones.base import Backbone
 from spectral_bench.bench.features.backbones.info import backbone_info
+from spectral_bench.bench.features.cache.material import images_of
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.cache.writer import CacheWriter
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.identity import cache_request, planned_by_first, require_unchanged, used_weights
 from spectral_bench.bench.features.pipeline import Extraction, equal_grids
 from spectral_bench.bench.features.recipes import cached_recipe
 from spectral_bench.bench.features.sources.base import TrainingSource
@@ -66,12 +67,13 @@ def open_training_source(
         used_weights(spec.backbone, work)
         return OnlineSource(work, transform, spec.seed)
     recipe = cached_recipe(transform, spec.features)
-    source = {"dataset": spec.data.dataset, "split": spec.data.split, "subset": spec.data.subset}
+    source = images_of(spec.data)
     request = cache_request(work, recipe, spec.backbone, spec.features, source=source, limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
         for look, batch in equal_grids(work.watched(recipe)):
             writer.add(look.image_id, look.original, batch)
+        require_unchanged(work, request.data_digest)
 
     def planned() -> int:
         return planned_by_first(work, recipe, spec.backbone, spec.features.dtype)

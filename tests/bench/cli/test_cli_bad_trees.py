@@ -141,3 +141,25 @@ def test_preparing_pascal_context_goes_on_where_it_stopped(bench: Bench, tmp_pat
     png.unlink()
     assert bench(*command).out == "pascal_context: 1 file converted\n"
     assert bench("data", "verify", "pascal_context", "--data-root", tmp_path).code == 0
+
+
+def test_an_image_replaced_by_one_of_its_size_makes_runs_stale_and_features_anew(
+    bench: Bench, lab: Lab, tmp_path: Path
+) -> None:
+    description = folder(tmp_path)
+    for path in (tmp_path / "mine/images").iterdir():
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+    grid = lab.write(f"runs: [{{method: kmeans, dataset: 'folder:{description}', train_split: val, params: {{k: 4}}}}]")
+    inline = ("--grid", grid, "--executor", "inline")
+    assert bench("run", *inline, "--out", lab.out).code == 0
+    (old,) = (json.loads(path.read_text())["files"] for path in lab.out.glob("features/*/meta.json"))
+    image = min((tmp_path / "mine/images").iterdir())
+    size, flipped = image.stat().st_size, Image.open(image).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    flipped.save(image)
+    assert image.stat().st_size == size
+    assert "data changed since" in bench("plan", "--grid", grid, "--out", lab.out).out
+    stores = (lab.out, tmp_path / "fresh")
+    assert [bench("run", *inline, "--set", "k=5", "--out", store).code for store in stores] == [0, 0]
+    new = [json.loads(path.read_text())["files"] for store in stores for path in store.glob("features/*/meta.json")]
+    assert new[0] == new[1] != old

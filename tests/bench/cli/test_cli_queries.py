@@ -255,6 +255,40 @@ def test_predict_names_a_run_by_its_beginning_and_takes_folders(
     assert [Path(path).name for path in written] == ["z.png", "a.png", "b.png"]
 
 
+def test_predict_passes_over_in_a_folder_what_a_data_set_passes_over(
+    bench: Bench, finished: Lab, predicted: list[tuple[Any, ...]]
+) -> None:
+    run_id, photos = finished.plan().runs[0].run_id, finished.folder / "photos"
+    image(photos / "b.JPG")
+    image(photos / "a.png")
+    for name in ("._a.png", ".hidden.jpg", "Thumbs.db", ".DS_Store", "film.mp4", "desktop.ini"):
+        (photos / name).write_bytes(b"\0\5\26\7")
+    image(photos / "more.png" / "inner.jpg")
+    arguments = ["--to", finished.folder / "masks", "--out", finished.out]
+    assert bench("predict", run_id, photos, *arguments).code == 0
+    assert predicted[0][1] == ["a.png", "b.JPG"]
+    # What is named is taken for an image; the function that predicts looks into it.
+    assert bench("predict", run_id, photos / "._a.png", *arguments).code == 0
+    assert predicted[1][1] == ["._a.png"]
+    image(photos / "a.jpg")
+    result = bench("predict", run_id, photos, *arguments)
+    assert result.code == 2
+    assert "has the same stem as" in result.err
+    assert len(predicted) == 2
+
+
+def test_predict_refuses_the_folder_of_the_images(
+    bench: Bench, finished: Lab, predicted: list[tuple[Any, ...]]
+) -> None:
+    run_id, photos = finished.plan().runs[0].run_id, finished.folder / "photos"
+    single = image(photos / "a.png")
+    for given in (photos, single):
+        result = bench("predict", run_id, given, "--to", photos, "--out", finished.out)
+        assert result.code == 2
+        assert f"such as --to {photos}/masks" in result.err
+    assert predicted == []
+
+
 def test_bad_input_of_predict(bench: Bench, finished: Lab, predicted: list[tuple[Any, ...]]) -> None:
     run_id = finished.plan().runs[0].run_id
     good = image(finished.folder / "a.png")

@@ -80,7 +80,7 @@ def test_data_that_has_changed(bench: Bench, lab: Lab) -> None:
     assert (told["state"], told["reason"]) == ("stale", f"data changed since: {', '.join(changed)}")
     assert [part["data"] for part in told["parts"]] == [{changed[0]: "changed"}, {changed[1]: "changed"}]
     text = bench("why", run.run_id, "--out", lab.out).out
-    assert "data: synthetic train images have other names or sizes today" in text
+    assert "data: synthetic train images have other names, sizes or contents today" in text
     assert "--rerun-stale" in text
 
 
@@ -97,7 +97,7 @@ def test_data_are_looked_for_in_given_roots_and_in_those_of_the_last_order(
     assert part["data"] == {"camvid train images": "not at hand"}
     assert "data: camvid train images not at hand" in bench("why", run.run_id, "--out", lab.out).out
     given = bench("why", run.run_id, "--out", lab.out, "--data-root", root).out
-    assert "data: camvid train images as today by names and sizes" in given
+    assert "data: camvid train images as today by names and contents" in given
     write_job(plan_orders(plan, execution, (root,))[0], lab.store)
     part = why(bench, lab, run.run_id)["parts"][0]
     assert part["data"] == {"camvid train images": "as it was"}

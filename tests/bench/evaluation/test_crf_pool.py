@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -13,10 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from spectral_bench.bench.evaluation import crf_pool
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
 from spectral_bench.bench.evaluation.crf import crf_bytes, refine
 from spectral_bench.bench.evaluation.crf_pool import CrfPool
 from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.measure import Meter
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.results.specification import Crf
@@ -80,7 +83,7 @@ def test_the_number_of_processes_and_the_memory_change_nothing(processes: int, m
     assert [name for name, _ in found] == list(Pictures.ids)
     for (_, clusters), wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(clusters, wanted)
-    assert stages.entered == ["crf"] * 6
+    assert stages.entered == ["crf"] * 7  # the last for the end of the processes
 
 
 @pytest.mark.slow
@@ -93,6 +96,48 @@ def test_counting_through_the_pool_and_what_goes_wrong_in_it() -> None:
         images[0].scores[0, 0, 0, 0] = torch.inf
         with pytest.raises(FloatingPointError, match="image a: patch scores hold nan or infinite values"):
             count(crf.ahead(images[:1]), Pictures(), n_clusters=4, n_labels=3, assign=crf.assign)
+
+
+def test_what_the_processes_cost_is_the_cost_of_the_stage() -> None:
+    """Their CPU time is known when they have ended, and their memory to themselves only."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    meter = Meter()
+    with (
+        meter.stage("evaluate"),
+        pool(2, stage=meter.stage, helpers=meter.helpers) as crf,
+    ):
+        for image in crf.ahead(scored()):
+            crf.assign(image)
+    with meter.stage("next"):
+        pass
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    costs = {cost.stage: cost for cost in meter.costs()}
+    assert spent > 0.1  # each process imports torch
+    assert costs["crf"].cpu_s >= spent - 1e-6
+    assert costs["evaluate"].cpu_s + costs["next"].cpu_s < spent
+    assert costs["crf"].peak_rss > costs["next"].peak_rss + 100 * 2**20
+
+
+def test_a_process_tells_its_own_peak_and_not_that_of_its_parent() -> None:
+    told: list[int] = []
+    held = bytearray(b"x") * (1500 * 2**20)
+    with pool(1, helpers=told.append) as crf:
+        (image,) = crf.ahead(scored()[:1])
+        crf.assign(image)
+    assert len(held) > 50 * 2**20
+    assert 50 * 2**20 < told[0] < len(held)
+    assert told[-1] == 0
+
+
+@pytest.mark.parametrize(("free", "processes"), [(2 * 10**9, 2), (10**9, 1), (10**12, 8)])
+def test_the_processes_and_their_images_fit_into_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, free: int, processes: int
+) -> None:
+    monkeypatch.setattr(crf_pool, "free_bytes", lambda device: free)
+    made = pool(8)
+    assert made._processes == processes
+    assert 0 < made._memory + processes * crf_pool.PROCESS_BYTES <= 0.8 * free
 
 
 def test_an_image_that_does_not_fit_is_named_with_what_it_needs() -> None:

@@ -3,7 +3,7 @@ import torch
 
 from spectral_bench.bench.features import open_training_source, open_view_features
 from spectral_bench.bench.features.batches import extract
-from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
 from spectral_bench.datasets.transforms import apply_crop, centre_crop, window_crops
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
@@ -158,3 +158,19 @@ def test_one_image_can_be_looked_at_alone(make_images, how, features):
             item.patches.crops,
         )
         torch.testing.assert_close(alone.patches.features[-1], item.patches.features[-1])
+
+
+def test_features_of_images_that_change_while_they_are_read_are_not_kept(make_images, how):
+    images = make_images(3)
+    real = images.image
+
+    def replaced(image_id):
+        images.version = "2"
+        return real(image_id)
+
+    images.image = replaced
+    with pytest.raises(DataError, match="images changed while features were extracted"):
+        open_(images, how)
+    assert not list(how["folder"].glob("*/meta.json"))
+    images.image = real
+    assert not open_(images, how).reused

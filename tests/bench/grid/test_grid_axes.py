@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.documents.nodes import Node, from_plain
-from spectral_bench.bench.documents.parse import parse_document
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.axes import check_axis, combinations, values_differ
+from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.parse import parse_document
+from spectral_bench.common.documents.problems import Problems
 
 
 def expand(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:

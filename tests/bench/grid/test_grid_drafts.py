@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from spectral_bench.bench.documents.parse import parse_document
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.drafts import Draft, draft_rows
+from spectral_bench.common.documents.parse import parse_document
+from spectral_bench.common.documents.problems import Problems
 
 
 def drafts(text: str) -> tuple[list[Draft], list[str]]:

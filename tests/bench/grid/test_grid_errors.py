@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.documents.problems import InvalidDocument
 from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.common.documents.problems import InvalidDocument
 from spectral_bench.common.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import pytest
 from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
 from spectral_bench.bench.plan.build import with_stale_anew
-from spectral_bench.bench.plan.held import HeldData
+from spectral_bench.bench.plan.held import HeldData, data_states
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
@@ -98,3 +98,16 @@ def test_a_partial_run_and_one_that_did_not_converge_are_done_again_too(lab: Lab
     assert ended.runs[0].condition.state == "not_converged"
     assert ended.runs[0].condition.reason.endswith("data changed since: synthetic val labels")
     assert not with_stale_anew(ended).runs[0].condition.fitted
+
+
+@pytest.mark.parametrize(
+    ("images", "state", "data_state"),
+    [("i+c", "done", "same names and sizes"), ("i", "done", "as it was"), ("j+c", "stale", "changed")],
+)
+def test_a_record_of_an_earlier_release_is_held_against_names_and_sizes(
+    finished: Lab, images: str, state: str, data_state: str
+) -> None:
+    today = Today(images, "l")
+    (run,) = finished.plan(ONE, data=today).runs
+    assert run.condition.state == state
+    assert data_states(finished.store.fit_record(run.run_id), today) == {"synthetic train images": data_state}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.documents.nodes import Node, from_plain
-from spectral_bench.bench.documents.problems import Problems
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.plan.backbone import backbone_spec
 from spectral_bench.bench.plan.data import facts_of, resolve_transform, training_data
 from spectral_bench.bench.plan.parameters import checked_params
+from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.registry import data_info, names
 from spectral_bench.methods.registry import complete_params, method_facts

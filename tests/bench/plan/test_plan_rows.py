@@ -83,7 +83,7 @@ def test_a_variation_that_is_the_default_of_the_baseline_is_the_baseline(rows: R
     ("text", "says"),
     [
         ("method: kmaens", 'runs[0].method: unknown method "kmaens"; did you mean "kmeans"? valid: '),
-        ("method: gone.py:X", "runs[0].method: method gone.py:X: no such file gone.py"),
+        ("method: gone.py:X", "runs[0].method: gone.py:X: no such file"),
         ("method: kmeans, params: {kk: 3}", 'runs[0].params.kk: unknown parameter of kmeans "kk"'),
         ("method: kmeans, params: {k: 1}", "runs[0].params.k: kmeans: k = 1"),
         ("method: kmeans, params: {k: many}", "runs[0].params.k: kmeans: k = 'many'"),

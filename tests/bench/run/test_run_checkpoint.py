@@ -61,3 +61,12 @@ def test_a_torn_state_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StoreError, match=r"checkpoint\.pt: the checkpoint cannot be read"):
         RunCheckpoint(path, 0.0).load()
+
+
+def test_fit_that_other_code_ends_is_told_as_it_was_begun(tmp_path: Path) -> None:
+    begun = RunCheckpoint(tmp_path / "checkpoint.pt", 0.0, "data", {"spectral_bench.methods.kmeans": "old"})
+    begun.save({"step": 1})
+    resumed = RunCheckpoint(tmp_path / "checkpoint.pt", 0.0, "data", {"spectral_bench.methods.kmeans": "new"})
+    assert resumed.code == {"spectral_bench.methods.kmeans": "new"}
+    assert resumed.load() == {"step": 1}
+    assert resumed.code == {"spectral_bench.methods.kmeans": "old"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -69,6 +70,37 @@ def test_sorting_gives_the_same_sum_as_the_library_used_on_the_cpu(first: Tensor
     turned, by_keys = sparse.transpose(a), sparse._transpose_by_sorting(a)
     for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
         assert torch.equal(part(turned), part(by_keys))
+
+
+def with_zeros(device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Two matrices whose sum is 0 where both hold an entry, where one holds a 0, and nowhere else."""
+    first = sparse.csr(torch.tensor([0, 2, 3, 4]), torch.tensor([0, 2, 1, 0]), torch.tensor([1.5, -2.0, 0.0, 3.0]))
+    second = sparse.csr(torch.tensor([0, 2, 3, 4]), torch.tensor([0, 1, 2, 0]), torch.tensor([-1.5, 4.0, -0.0, 0.0]))
+    return first.to(device), second.to(device)
+
+
+@pytest.mark.parametrize("add", [sparse.add, sparse._add_by_sorting], ids=["CPU", "by sorting, as on CUDA"])
+def test_entries_whose_sum_is_0_are_dropped(add: Callable[[Tensor, Tensor], Tensor]) -> None:
+    total = add(*with_zeros())
+    assert total.crow_indices().tolist() == [0, 2, 2, 3]
+    assert total.col_indices().tolist() == [1, 2, 0]
+    assert total.values().tolist() == [4.0, -2.0, 3.0]
+    # A weight of 0 in a kernel's sum leaves no entries behind, and an infinite or undefined one spoils no other.
+    first, second = with_zeros()
+    assert add(sparse.multiply(first, 0.0), sparse.multiply(second, 0.0)).values().numel() == 0
+    second.values()[1] = float("inf")
+    total = add(first, second)
+    assert total.values().tolist() == [float("inf"), -2.0, 3.0]
+    second.values()[1] = float("nan")
+    assert add(first, second).values().isnan().tolist() == [True, False, False]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_sums_hold_the_same_entries_on_a_cuda_device() -> None:
+    total, other = sparse.add(*with_zeros()), sparse.add(*with_zeros("cuda"))
+    for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
+        assert torch.equal(part(total), part(other).cpu())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

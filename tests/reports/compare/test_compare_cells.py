@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from report_samples import FAILED, WHOLE, Outcome, add_row, miou, outcomes, writ
 from spectral_bench.reports.collect import Entry, collect
 from spectral_bench.reports.compare import Comparison, Difference, compare_entries
 from spectral_bench.reports.compare.matching import match_rows
+from spectral_bench.reports.compare.sittings import take_turns
+from spectral_bench.reports.versions import versions
 from spectral_bench.results.specification import Scoring, View
 from spectral_bench.results.store import Store
 
@@ -66,8 +70,8 @@ def test_too_few_seeds_make_no_claim(tmp_path: Path):
 
 
 def test_a_tolerance_lets_scores_move(tmp_path: Path):
-    a, b = outcomes(10, 10, 10, 10, 10), outcomes(11, 11, 11, 11, 11)
-    moved = miou(10) - miou(11)
+    a, b = outcomes(10, 10, 10, 10, 20), outcomes(11, 11, 11, 11, 21)
+    moved = (4 * (miou(10) - miou(11)) + miou(20) - miou(21)) / 5
     assert cell(compared(tmp_path, a, b, tolerance=moved - 0.01)).word == "worse"
     assert cell(compared(tmp_path, a, b, tolerance=moved + 0.01)).word == "within tolerance"
 
@@ -118,6 +122,18 @@ def test_other_images_are_not_comparable(tmp_path: Path):
     assert cell(compare_entries(a, b)).reason == "data: evaluated on other images"
 
 
+@pytest.mark.parametrize(("one", "two", "differ"), [("s", "s+c", False), ("s+c", "s+d", True), ("t", "s+c", True)])
+def test_images_are_compared_as_far_as_both_records_tell(tmp_path: Path, one: str, two: str, differ: bool):
+    a = with_records(rows(tmp_path / "a", outcomes(10)), images=one)
+    b = with_records(rows(tmp_path / "b", outcomes(10)), images=two)
+    assert ("evaluated on other images" in cell(compare_entries(a, b)).reason) is differ
+    records = {
+        name: [result.evaluation for entry in entries for result in entry.done]
+        for name, entries in (("a", a), ("b", b))
+    }
+    assert bool(versions(records)) is differ
+
+
 def test_other_code_is_told_and_blocks_on_request(tmp_path: Path):
     a = with_records(rows(tmp_path / "a", outcomes(10)), code={"methods.kmeans": "1", "same": "1"})
     b = with_records(rows(tmp_path / "b", outcomes(12)), code={"methods.kmeans": "2", "same": "1"})
@@ -128,14 +144,100 @@ def test_other_code_is_told_and_blocks_on_request(tmp_path: Path):
     assert (strict.word, strict.reason) == ("not comparable", "code: 1 modules differ")
 
 
-def test_times_need_the_same_hardware(tmp_path: Path):
-    def timed(seconds: float, facts: dict[str, Any]) -> dict[int, Outcome]:
-        return {seed: Outcome(10, fit_s=seconds + seed / 10, **facts) for seed in range(5)}
+def timed(seconds: float, facts: dict[str, Any]) -> dict[int, Outcome]:
+    return {seed: Outcome(10, fit_s=seconds + seed / 10, **facts) for seed in range(5)}
 
-    same = cell(compared(tmp_path / "1", timed(10, CPU), timed(20, CPU), costs=True), "fit_s")
-    assert same.word == "worse"
-    assert same.difference is not None
-    assert same.difference.mean == pytest.approx(10)
+
+def in_sittings(seconds: float, when: Sequence[int], name: str = "") -> dict[int, Outcome]:
+    """Five seeds of about so many seconds, each in a sitting of its own that began at an hour of one day."""
+    noise = (0.0, 0.3, -0.1, 0.2, -0.3)
+    return {
+        seed: Outcome(
+            10,
+            fit_s=seconds + noise[seed],
+            started=f"2026-01-02T{hour:02}:00:00+00:00",
+            environment=CPU["environment"],
+            execution={**CPU["execution"], "sitting": name or f"launch of {hour}"},
+        )
+        for seed, hour in enumerate(when)
+    }
+
+
+FIRST, SECOND = (0, 3, 4, 7, 8), (1, 2, 5, 6, 9)  # ABBAABBAAB
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(20.0, "worse"), (5.0, "better"), (10.05, "undecided")])
+def test_a_cost_is_told_by_sittings_that_took_turns(tmp_path: Path, seconds: float, word: str):
+    before = in_sittings(10.0, FIRST)
+    after = {
+        seed: replace(outcome, fit_s=outcome.fit_s + 0.1 * seed)
+        for seed, outcome in in_sittings(seconds, SECOND).items()
+    }
+    one = cell(compared(tmp_path, before, after, costs=True), "fit_s")
+    assert one.word == word
+    assert one.difference is not None
+    assert one.difference.mean == pytest.approx(seconds - 10 + 0.2)
+    assert one.p is not None
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "reason"),
+    [
+        (timed(10, CPU), timed(20, CPU), "the sittings of a side are not recorded"),
+        (in_sittings(10, FIRST, "one"), in_sittings(20, SECOND, "two"), "1 of 5 sittings; seeds of one launch are no"),
+        (in_sittings(10, FIRST), in_sittings(20, SECOND, "two"), "1 of 5 sittings; seeds of one launch are no"),
+        (in_sittings(10, FIRST), in_sittings(20, range(10, 15)), "the sittings of A and B did not take turns"),
+        (in_sittings(10, FIRST[:4]), in_sittings(20, SECOND[:4]), "4 of 5 sittings; seeds of one launch are no"),
+    ],
+)
+def test_a_cost_is_not_claimed_otherwise(tmp_path: Path, a: dict[int, Outcome], b: dict[int, Outcome], reason: str):
+    """Though each seed of B takes twice as long."""
+    one = cell(compared(tmp_path, a, b, costs=True), "fit_s")
+    assert (one.word, one.p, one.differs) == ("no claim", None, True)
+    assert one.reason.startswith(f"no claim: {reason}")
+    assert one.difference is not None
+    assert (one.difference.mean, one.difference.low) == (pytest.approx(10), None)
+
+
+def test_seeds_of_one_sitting_are_one_repeat(tmp_path: Path):
+    """Ten seeds in five sittings: two of each."""
+
+    def twice(seconds: float, when: Sequence[int]) -> dict[int, Outcome]:
+        five = in_sittings(seconds, when)
+        return five | {seed + 5: replace(outcome, fit_s=outcome.fit_s + 1) for seed, outcome in five.items()}
+
+    one = cell(compared(tmp_path, twice(10, FIRST), twice(20, SECOND), costs=True), "fit_s")
+    assert (one.word, one.a and one.a.n, one.difference and one.difference.n) == ("worse", 10, 5)
+
+
+def test_a_claim_on_costs_leaves_the_scores_p_values_alone(tmp_path: Path):
+    """What allows no claim is no part of the correction."""
+    a, b = outcomes(10, 14, 12, 15, 11), outcomes(12, 15, 15, 16, 14)
+    alone = cell(compared(tmp_path / "1", a, b))
+    assert cell(compared(tmp_path / "2", a, b, costs=True)).p == alone.p
+
+
+A_FIRST = [(f"{2 * n:02}", f"{2 * n + 1:02}") for n in range(6)]
+B_FIRST = [(later, earlier) for earlier, later in A_FIRST]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([A_FIRST[0], B_FIRST[1], A_FIRST[2], B_FIRST[3], A_FIRST[4]], True),
+        ([A_FIRST[0], A_FIRST[1], B_FIRST[2], A_FIRST[3], B_FIRST[4]], True),
+        ([A_FIRST[0], A_FIRST[1], B_FIRST[2], A_FIRST[3], A_FIRST[4]], False),  # B comes after A
+        (A_FIRST, False),
+        (B_FIRST, False),
+        ([(f"{n:02}", f"{n + 5:02}") for n in range(5)], False),
+        ([("0", "1"), ("3", "2"), ("4", "7"), ("5", "8"), ("6", "9")], False),  # three of A in a row
+    ],
+)
+def test_who_takes_turns(times: list[tuple[str, str]], expected: bool):
+    assert take_turns(times) is expected
+
+
+def test_times_need_the_same_hardware(tmp_path: Path):
     other = compared(tmp_path / "2", timed(10, CPU), timed(20, OTHER_CPU), costs=True)
     assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads and Other CPU, 2 threads"
     assert cell(other).word == "same"

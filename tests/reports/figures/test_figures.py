@@ -17,7 +17,7 @@ from spectral_bench.reports.collect import Entry, collect
 from spectral_bench.reports.figures.ablation import ablation_figure, baseline_value, points
 from spectral_bench.reports.figures.all import all_figures
 from spectral_bench.reports.figures.per_class import per_class_figure
-from spectral_bench.reports.figures.stages import stage_figure
+from spectral_bench.reports.figures.stages import bars, stage_figure
 from spectral_bench.reports.figures.style import (
     colours,
     legend_columns,
@@ -29,9 +29,10 @@ from spectral_bench.reports.figures.style import (
     shorten,
     style,
 )
-from spectral_bench.reports.figures.trade_off import Mark, marks, pareto_front, trade_off_figure
+from spectral_bench.reports.figures.trade_off import Mark, _memory, marks, pareto_front, trade_off_figure
 from spectral_bench.reports.figures.training import collect_curves, training_figure
-from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.reports.peaks import undisturbed
+from spectral_bench.results.specification import Features, Protocol, Scoring
 from spectral_bench.results.store import Store
 
 
@@ -201,9 +202,40 @@ def test_one_row_makes_no_trade_off(entries: list[Entry]):
 def test_bars_add_up_to_the_run(entries: list[Entry]):
     (axes,) = axes_of(stage_figure(entries))
     ends = {round(patch.get_y() + patch.get_height() / 2): patch.get_x() + patch.get_width() for patch in axes.patches}
-    assert ends[0] == pytest.approx(3 + 10 + 2)
-    assert ends[3] == pytest.approx(3 + 500 + 2)
+    assert ends[0] == pytest.approx(10 + 2)
+    assert ends[3] == pytest.approx(500 + 2)
     assert stage_figure([entries[3]]) is None
+
+
+def test_cached_features_have_a_bar_of_their_own(store: Store):
+    """The baseline came first and made them, so its bar would be the longest."""
+    rows = [
+        add_row(store, "first", {0: Outcome(10), 1: Outcome(10, features_reused=True)}),
+        add_row(store, "second", {0: Outcome(12, features_reused=True, fit_s=11.0)}),
+    ]
+    found = {bar.title: sum(bar.seconds.values()) for bar in bars(collect(write_grid(store, *rows)))}
+    assert found == {"first": 10 + 2, "second": 11 + 2, "features of random, synthetic": 3}
+
+
+def test_features_that_each_run_computes_stay_in_its_bar(entries: list[Entry]):
+    for entry in entries:
+        for result in entry.done:
+            assert result.fit is not None
+            result.fit.spec = result.fit.spec.model_copy(update={"features": Features(mode="online")})
+    first = bars(entries)[0]
+    assert (first.title, sum(first.seconds.values())) == ("base", 3 + 10 + 2)
+    assert not [bar for bar in bars(entries) if bar.title.startswith("features")]
+
+
+def test_who_extracted_the_features_stays_on_the_front(store: Store):
+    """Both take the same memory for themselves; the better one came first and extracted what both read."""
+    rows = [
+        add_row(store, "baseline", {0: Outcome(10), 1: Outcome(11, features_reused=True)}),
+        add_row(store, "worse", {0: Outcome(30, features_reused=True), 1: Outcome(31, features_reused=True)}),
+    ]
+    found = marks(collect(write_grid(store, *rows)), _memory, 1.0, undisturbed)
+    assert [mark.title for mark in pareto_front(found)] == ["baseline"]
+    assert {mark.cost for mark in found} == {4e8}
 
 
 def test_the_heat_map_leaves_absent_classes_empty(store: Store):
@@ -264,9 +296,9 @@ def test_figures_of_many_rows_stay_legible(store: Store):
     for row in rows[:20]:
         curve(store, row.runs[0], [3.0, float(len(row.title) + rows.index(row))])
     found = collect(store)
-    heat, bars = axes_of(per_class_figure(found))[0], axes_of(stage_figure(found))[0]
+    heat, stages = axes_of(per_class_figure(found))[0], axes_of(stage_figure(found))[0]
     assert [label.get_text() for label in heat.get_xticklabels()] == [f"row {index:02}" for index in range(15, 45)]
-    assert len(bars.get_yticklabels()) == 40
+    assert len(stages.get_yticklabels()) == 40 + 1  # that of the features
     trade_off, training = trade_off_figure(found), training_figure(found, store.run_folder)
     assert trade_off is not None
     assert training is not None

@@ -114,6 +114,15 @@ def test_only_what_trained_with_the_leak_used_labels(published: Published):
     assert all(row.protocol.uses_labels for row in published.rows if "label_leak" in {c.key for c in row.caveats})
 
 
+def test_k_means_of_the_paper_was_fitted_on_label_steered_crops_too(published: Published):
+    steered = {row.method for row in published.rows if "label_steered_crops" in {c.key for c in row.caveats}}
+    baselines = find(published, file="neuralef", method="k-means")
+    assert len(baselines) == 17
+    assert all("label_steered_crops" in {caveat.key for caveat in row.caveats} for row in baselines)
+    assert steered == {"k-means", "NeuralEF", "NeuralEF + k-means"}
+    assert not any(row.protocol.uses_labels for row in baselines)  # the crops only: no label reached a fit's loss
+
+
 def test_the_best_of_three_is_told(published: Published):
     (best,) = find(published, selection="best")
     assert (best.protocol.seeds, best.backbone, best.metrics["mIoU"]) == (3, "CLIP ViT-L/14", 38.7)

@@ -1,10 +1,20 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
-from spectral_bench.bench.features.backbones import backbone_names
-from spectral_bench.bench.features.backbones.names import check_name, is_clip, is_dino, pretrained_tags, split_name
+from spectral_bench.bench.features.backbones import backbone_names, complete_options
+from spectral_bench.bench.features.backbones.names import (
+    check_name,
+    default_tag,
+    is_clip,
+    is_dino,
+    is_quick,
+    pretrained_tags,
+    split_name,
+)
+from spectral_bench.bench.features.backbones.weights import pretrained_config
 from spectral_bench.common.errors import ConfigError
 
 
@@ -82,3 +92,100 @@ def test_openai_weights_want_quick_gelu():
 def test_families_are_read_off_the_name(name, dino, clip):
     assert is_dino(name) is dino
     assert is_clip(name) is clip
+
+
+def clip_names():
+    """Every CLIP transformer of timm's registry: architecture, tag, and what timm says of its weights."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    for module in ("vision_transformer", "deit", "eva"):
+        for architecture in timm.list_models("*_clip_*", module=module):
+            for full in timm.list_pretrained(f"{architecture}.*"):
+                yield full, get_pretrained_cfg(full)
+
+
+def wants_quick(full, config, all_names):
+    """Timm's own registry says it in two ways: by a note, and by a quick-GELU name for the very same file."""
+    noted = any("quickgelu" in note.lower() for note in config.notes or ())
+    twin = full.replace("_clip_", "_clip_quickgelu_") in all_names
+    return noted or twin
+
+
+def activation(architecture):
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        return type(timm.create_model(architecture, num_classes=0).blocks[0].mlp.act).__name__
+
+
+def test_no_clip_name_of_timm_gets_weights_of_another_activation():
+    names = dict(clip_names())
+    assert len(names) > 80
+    refused, architectures = [], {full.partition(".")[0] for full in names}
+    quick = {name for name in architectures if activation(name) == "QuickGELU"}
+    assert quick == {name for name in architectures if is_quick(name)}
+    files = {config.hf_hub_id for full, config in names.items() if is_quick(full.partition(".")[0])}
+    for full, config in names.items():
+        architecture, _, tag = full.partition(".")
+        if architecture in quick:
+            check_name(full)
+            assert pretrained_config(full).tag == tag
+        elif wants_quick(full, config, names) or config.hf_hub_id in files:
+            right = f"{architecture.replace('_clip_', '_clip_quickgelu_')}.{tag}"
+            for check in (check_name, pretrained_config):
+                with pytest.raises(ConfigError, match=re.escape(f"trained with quick-GELU; use {right}")):
+                    check(full)
+            check_name(right)
+            refused.append(full)
+        else:
+            check_name(full)
+            assert pretrained_config(full).tag == tag
+    assert len(refused) >= 17
+    assert sum("openai" in name for name in refused) >= 4
+
+
+def test_tags_of_quick_gelu_variants_are_those_that_timm_has():
+    names = dict(clip_names())
+    for architecture in {full.partition(".")[0] for full in names}:
+        if not is_quick(architecture):
+            continue
+        expected = {full.partition(".")[2] for full in names if full.startswith(f"{architecture}.")}
+        assert set(pretrained_tags(architecture)) == expected
+        plain = architecture.replace("_clip_quickgelu_", "_clip_")
+        for tag in {full.partition(".")[2] for full in names if full.startswith(f"{plain}.")} - expected:
+            with pytest.raises(ConfigError, match=re.escape(f"go with plain GELU; use {plain}.{tag}")):
+                complete_options(f"{architecture}.{tag}", {})
+            with pytest.raises(ConfigError, match="timm has no pretrained weights of this name"):
+                pretrained_config(f"{architecture}.{tag}")
+
+
+def test_a_default_is_timms_own_and_refused_where_its_activation_is_another():
+    from timm.models import get_pretrained_cfg
+
+    names = dict(clip_names())
+    architectures = {full.partition(".")[0] for full in names}
+    for architecture in architectures - {name for name in architectures if is_quick(name)}:
+        default = get_pretrained_cfg(architecture)
+        assert default_tag(architecture) == default.tag
+        if wants_quick(f"{architecture}.{default.tag}", default, names):
+            right = f"{architecture.replace('_clip_', '_clip_quickgelu_')}.{default.tag}"
+            with pytest.raises(ConfigError, match=re.escape(f"use {right}")):
+                complete_options(architecture, {})
+            complete_options(architecture, {"weights": "random"})
+        else:
+            complete_options(architecture, {})
+
+
+def test_default_weights_of_another_activation_name_those_that_will_do():
+    with pytest.raises(ConfigError, match=r"use vit_huge_patch14_clip_quickgelu_378\.dfn5b, or one of its weights for"):
+        complete_options("vit_huge_patch14_clip_378", {})
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_clip_224.metaclip_400m", "vit_huge_patch14_clip_378"])
+def test_timms_registry_has_the_last_word(name, monkeypatch):
+    """Of a later timm, whose source says it in other words, the registry still tells."""
+    monkeypatch.setattr("spectral_bench.bench.features.backbones.names._entries", lambda: iter(()))
+    with pytest.raises(ConfigError, match="trained with quick-GELU; use"):
+        pretrained_config(name)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from spectral_bench.bench.documents.nodes import Node
-from spectral_bench.bench.documents.problems import Problems
+from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -69,6 +69,7 @@ _EXPECTED = {
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "a mapping",
+    "path_type": "a path",
     "model_type": "a mapping",
     "int_type": "a whole number",
     "int_from_float": "a whole number",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spectral_bench.bench.documents.nodes import Node
+from spectral_bench.common.documents.nodes import Node
 from spectral_bench.common.errors import ConfigError, UserError
 
 
@@ -51,10 +51,14 @@ class Problems:
         """The lines."""
         return iter(self._lines)
 
+    def lines(self) -> tuple[str, ...]:
+        """All lines, in the order of the file."""
+        return tuple(sorted(self._lines, key=_position))
+
     def check(self) -> None:
         """Raise ``InvalidDocument`` with all lines, in the order of the file, if there are any."""
         if self._lines:
-            raise InvalidDocument(tuple(sorted(self._lines, key=_position)))
+            raise InvalidDocument(self.lines())
 
     @contextmanager
     def at(self, node: Node) -> Iterator[None]:

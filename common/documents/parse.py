@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from spectral_bench.bench.documents.nodes import Node, join
+from spectral_bench.common.documents.nodes import Node, join
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.missing import no_such
 
 MAX_NODES = 100_000
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -53,7 +54,7 @@ def read_document(path: Path) -> Node:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
+        raise ConfigError(no_such(path)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected text in UTF-8 ({error})") from None
     except OSError as error:
@@ -125,7 +126,7 @@ class _Converter:
                 raise ConfigError(f"{where}: {path or 'top'}: a key must be a plain word")
             key = str(key_node.value)
             if key == "<<":
-                raise ConfigError(f"{where}: {path or 'top'}: merge keys (<<) are not supported; use defaults: instead")
+                raise ConfigError(f"{where}: {path or 'top'}: merge keys (<<) are not supported; write the keys out")
             if key in found:
                 raise ConfigError(f"{where}: {join(path, key)}: the key stands here twice, first on {found[key].where}")
             found[key] = self.convert(value_node, join(path, key))

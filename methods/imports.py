@@ -1,0 +1,238 @@
+"""What the code of a method imports, read and not executed: its own modules, and those that no method may import.
+
+A method sees patches. Data sets, the harness and its results hold labels, or counts of them, so no method imports
+them, by itself or through a module of the user's own. Installed packages are taken as they are and not looked into.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.loaded import PACKAGE
+from spectral_bench.common.names import few
+from spectral_bench.methods.registry import METHODS, REGISTRY
+
+ALLOWED = ("common", "methods")
+"""Parts of the package that a method may import; no others, and not the package as a whole, which leads to them."""
+
+FORBIDDEN = ("bench", "datasets", "reports", "results")
+"""Folders of a checkout, which can be imported by these names too where the checkout is on the path."""
+
+WHY = "a method sees patches, never data sets, the harness or its results"
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PROJECT = tuple(_ROOT / name for name in (*FORBIDDEN, *ALLOWED))
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_LOADERS = frozenset({"import_module", "__import__", "find_spec", "run_module", "resolve_name"})
+
+
+@dataclass(frozen=True)
+class _Import:
+    """A name that a file may import, and the line that says so."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module of a method's own; its dotted name is empty for a file that is loaded by its path."""
+
+    name: str
+    path: Path
+
+    @property
+    def package(self) -> str:
+        """The package that relative imports start from."""
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+
+def is_own(method: str) -> bool:
+    """Whether a method is of the user's own, a file or an entry point, and does not ship with the harness."""
+    return method not in METHODS
+
+
+def own_files(method: str) -> tuple[Path, ...]:
+    """The file of a method and those of all modules of its own that it imports, directly or not, in order of discovery.
+
+    Those of the user's own lie neither in the standard library nor among installed packages nor in the project; the
+    package of an entry point is its own wherever it lies, and a method that ships has the modules of ``methods``.
+
+    Raises:
+        ConfigError: the method is unknown, or a file is not valid Python.
+    """
+    return tuple(module.path for module in _own_modules(method))
+
+
+def forbidden_imports(method: str) -> list[str]:
+    """What the code of a method imports although no method may: one text each, that names file, line and module.
+
+    Imports are those of ``import`` statements, wherever they stand, and of calls such as
+    ``importlib.import_module("...")`` and ``sys.modules["..."]`` whose name is written out. Errors: as ``own_files``.
+    """
+    found = []
+    for module in _own_modules(method):
+        for seen in _imports(module):
+            if _is_forbidden(seen.name):
+                found.append(f"{module.path} line {seen.line} imports {seen.name}")
+    return list(dict.fromkeys(found))
+
+
+def require_imports(method: str) -> None:
+    """Refuse a method whose code imports what no method may.
+
+    Raises:
+        ConfigError: it does; the message names files, lines and modules. Or as ``own_files``.
+    """
+    if found := forbidden_imports(method):
+        raise ConfigError(f'method "{method}": {few(found)}: {WHY}')
+
+
+def _own_modules(method: str) -> list[_Module]:
+    name = REGISTRY.module(method)
+    by_path = name.endswith(".py")
+    path = Path(name).resolve() if by_path else _find(name)
+    if path is None or not path.is_file():
+        return []  # loading it says what is wrong
+    if by_path:
+        package = next((f"{PACKAGE}.{one.name}" for one in _PROJECT if path.is_relative_to(one)), "")
+    else:
+        package = ".".join(name.split(".")[: 2 if name.startswith(f"{PACKAGE}.") else 1])
+    return _walk(_Module("" if by_path else name, path), package)
+
+
+def _is_forbidden(name: str) -> bool:
+    top, _, rest = name.partition(".")
+    if top == PACKAGE:
+        return rest.partition(".")[0] not in ALLOWED
+    # Another package of such a name, such as Hugging Face's datasets, is none of ours.
+    return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in _top(top)[1])
+
+
+def _walk(root: _Module, package: str) -> list[_Module]:
+    """A module and all that are as much its author's: those of its ``package`` and those that are not installed."""
+    found = {root.path: root}
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        for seen in _imports(module):
+            of_package = f"{seen.name}.".startswith(f"{package}.")
+            folders = (root.path.parent, module.path.parent)
+            path = None if _is_forbidden(seen.name) else _find(seen.name, folders)
+            if path is None or path in found or not (of_package or _is_users(path)):
+                continue
+            found[path] = _Module(seen.name, path)
+            waiting.append(found[path])
+    return list(found.values())
+
+
+def _is_users(path: Path) -> bool:
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    if _INSTALLED & set(path.parts) or path.is_relative_to(library):
+        return False
+    return not any(path.is_relative_to(package) for package in _PROJECT)
+
+
+def _find(name: str, folders: Sequence[Path] = ()) -> Path | None:
+    """The Python file behind a dotted name, looked for as Python does and then in ``folders``, or None.
+
+    Nothing is imported, not even the packages around it.
+    """
+    top, *inner = name.split(".")
+    found, places = _top(top)
+    if found is None and not places:
+        found, places = _inside(folders, top)
+    for part in inner:
+        found, places = _inside(places, part)
+    return found.resolve() if found is not None else None
+
+
+def _top(name: str) -> tuple[Path | None, list[Path]]:
+    """The file of a module that is in no package, and the folders of what is inside."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # such as a loaded module without a spec
+        spec = None
+    if spec is None:
+        return None, []
+    file = Path(spec.origin) if spec.has_location and spec.origin and spec.origin.endswith(".py") else None
+    return file, [Path(place) for place in spec.submodule_search_locations or ()]
+
+
+def _inside(places: Sequence[Path], name: str) -> tuple[Path | None, list[Path]]:
+    """The same of a module inside of folders; a folder without ``__init__.py`` is a package too, but has no file."""
+    for place in places:
+        for file, inner in ((place / name / "__init__.py", [place / name]), (place / f"{name}.py", [])):
+            if file.is_file():
+                return file, inner
+    return None, [place / name for place in places if (place / name).is_dir()]
+
+
+def _imports(module: _Module) -> tuple[_Import, ...]:
+    stamp = module.path.stat()
+    return _read(module.path, module.package, stamp.st_mtime_ns, stamp.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(path: Path, package: str, mtime_ns: int, size: int) -> tuple[_Import, ...]:
+    """The names that a file may import. Time and size are there so that a changed file is read anew."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ConfigError(f"{path}{line}: not valid Python ({error})") from error
+    found = ((name, node) for node in ast.walk(tree) for name in _names(node, package))
+    return tuple(dict.fromkeys(_Import(name, getattr(node, "lineno", 0)) for name, node in found))
+
+
+def _names(node: ast.AST, package: str) -> Iterator[str]:
+    """The names that one node may import: each with the packages around it, and each imported name as a module."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield from _with_parents(alias.name)
+    elif isinstance(node, ast.ImportFrom):
+        base = _absolute(node, package)
+        yield from _with_parents(base) if base != PACKAGE else ()
+        yield from (f"{base}.{alias.name}" for alias in node.names if base)
+    elif isinstance(node, ast.Call | ast.Subscript) and (name := _written_out(node)):
+        yield from _with_parents(name)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parents = package.split(".")
+    kept = parents[: len(parents) - node.level + 1]
+    return ".".join([*kept, node.module] if node.module else kept)
+
+
+def _with_parents(name: str) -> list[str]:
+    """A name after the packages around it; the whole of ours stands there only if nothing inside of it is named."""
+    parts = name.split(".")
+    first = 2 if parts[0] == PACKAGE and len(parts) > 1 else 1
+    return [".".join(parts[:end]) for end in range(first, len(parts) + 1) if name]
+
+
+def _written_out(node: ast.Call | ast.Subscript) -> str:
+    """The module that ``importlib.import_module("x")``, ``sys.modules["x"]`` and the like name, else nothing."""
+    if isinstance(node, ast.Subscript):
+        asked, given = _last(node.value) == "modules", node.slice
+    else:
+        function = node.func
+        get = isinstance(function, ast.Attribute) and function.attr == "get" and _last(function.value) == "modules"
+        asked, given = get or _last(function) in _LOADERS, node.args[0] if node.args else node
+    if not (asked and isinstance(given, ast.Constant) and isinstance(given.value, str)):
+        return ""
+    return given.value.partition(":")[0]
+
+
+def _last(node: ast.expr) -> str:
+    """The last name of ``a.b.c``."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
