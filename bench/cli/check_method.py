@@ -11,8 +11,6 @@ import typer
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.results.checks import CheckResult, write_check
-from spectral_bench.results.store import Store
 
 Parameters = Annotated[
     list[str] | None,
@@ -46,6 +44,8 @@ def check_method(
     from spectral_bench.bench.run.context import resolve_device
     from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations, judged
     from spectral_bench.methods.contract import CHECKS, Subject, violations
+    from spectral_bench.results.checks import CheckResult, write_check
+    from spectral_bench.results.store import Store
 
     place = resolve_device(device)
     if place.type == "cuda":
