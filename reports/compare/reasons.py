@@ -11,6 +11,7 @@ from spectral_bench.reports.collect import Entry, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
 from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
+from spectral_bench.results.specification import identity_form, own_name, view_form
 
 _LISTED = 4
 
@@ -92,13 +93,21 @@ def _others(one: set[str], two: set[str]) -> bool:
 
 
 def _scored_as(entry: Entry) -> dict[str, Any]:
-    return _flat(entry.protocol.model_dump(mode="json", exclude={"name"}))
+    """How a row is looked at and scored. A data set of one's own is told by what was seen of it, not by its place."""
+    written = entry.protocol.model_dump(mode="json", exclude={"name"})
+    written |= {part: view_form(written[part]) for part in ("view", "fit_view") if written[part] is not None}
+    if ":" in entry.protocol.view.dataset and _digests(entry, "images"):
+        written["view"]["dataset"] = "own"
+    return _flat(written)
 
 
 def _configuration(entry: Entry) -> dict[str, Any]:
     for result in entry.seeds:
         if result.fit is not None:
-            return _flat(result.fit.spec.model_dump(mode="json", exclude={"seed"}))
+            spec = result.fit.spec
+            # Whether a file of the user's own was edited is told by its fingerprint.
+            form = {**identity_form(spec.model_dump(mode="json")), "method": own_name(spec.method)}
+            return _flat({key: value for key, value in form.items() if key != "seed"})
     return {}
 
 

@@ -116,6 +116,23 @@ def with_records(entries: list[Entry], *, code: dict[str, str] | None = None, im
     return entries
 
 
+def test_a_copied_project_is_compared_by_what_was_seen(tmp_path: Path):
+    sides = []
+    for place in ("here", "there"):
+        path, name = f"folder:/{place}/leaves.yaml", f"folder:{place}"
+        view = View(dataset=path, known_as=name, split="val")
+        own = {
+            "dataset": "folder:leaves.yaml",
+            "data_name": name,
+            "protocols": [WHOLE.model_copy(update={"view": view})],
+        }
+        seeds = {seed: Outcome(10, files=("2:images", "2:labels")) for seed in range(2)}
+        sides.append(rows(tmp_path / place, seeds, **own))
+    found = compare_entries(*sides)
+    assert {cell.word for cell in found.differences} == {"same"}
+    assert [pair.remarks for pair in found.pairs] == [()]
+
+
 def test_other_images_are_not_comparable(tmp_path: Path):
     a = with_records(rows(tmp_path / "a", outcomes(10)), images="one")
     b = with_records(rows(tmp_path / "b", outcomes(10)), images="two")
