@@ -27,7 +27,8 @@ CAPTIONS = {
     "†: uses labels.",
     "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
     "(cached features left out, but for what stays in memory where each run of a row extracted some): means over "
-    "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. †: uses labels.",
+    "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. "
+    "†: uses labels.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
     "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. Cached features are "
     "extracted once for all rows and have bars of their own. A figure holds rows of one kind of hardware. "
