@@ -9,7 +9,7 @@ from spectral_bench.reports.cells import label_marks, score_cell, stale_marks
 from spectral_bench.reports.collect import Entry, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import matching_words, split_words, told_once, value_text
+from spectral_bench.reports.settings import matching_marks, matching_words, split_words, told_once, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 
 SHOWN = ("mIoU", "accuracy")
@@ -59,7 +59,7 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
 def _score_cell(entry: Entry, key: str, notes: NoteBook) -> Cell:
     """A score with the marks of its own row, since a line has those of several."""
     cell = score_cell(entry, METRICS[key][1], notes)
-    return replace(cell, marks=(*cell.marks, *stale_marks(entry, notes)))
+    return replace(cell, marks=(*cell.marks, *stale_marks(entry, notes), *matching_marks(entry, notes)))
 
 
 def _lines(entries: Sequence[Entry], notes: NoteBook) -> list[_Line]:

@@ -133,8 +133,7 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
         notes: gets the notes of its marks.
         shared: what it has in common with the other rows of the table.
     """
-    matched = (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
-    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *matched)
+    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *matching_marks(entry, notes))
     marks = (*marks, *_setting_marks(entry, shared, notes))
     texts = {
         "grid": entry.grid,
@@ -236,6 +235,11 @@ def _setting_marks(entry: Entry, shared: Together, notes: NoteBook) -> tuple[str
     own = {key: value for key, value in (entry.row.unusual or {}).items() if (method, key) not in shared.told}
     untold = {key: value for key, value in own.items() if not _titled([entry], key)}
     return (notes.mark(f"With {_words(untold)}."),) if untold else ()
+
+
+def matching_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The marks of what a one-to-one matching leaves over, or counts though it does not occur."""
+    return (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
 
 
 def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:

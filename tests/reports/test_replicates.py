@@ -22,8 +22,8 @@ from spectral_bench.results.store import Store
 
 SAME, VARIED, BETTER = (10,) * 5, (20, 21, 22, 20, 21), (1, 2, 3, 1, 2)
 NOTE = (
-    "All 5 seeds gave the same result, bit for bit: the method ignores its seed. They are one result: no spread, no "
-    "interval, no claim, no rank."
+    "All seeds gave the same result, bit for bit: the method ignores its seed. They are one result: no spread over "
+    "seeds, no interval, no claim, no rank."
 )
 
 
