@@ -33,7 +33,7 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
 def cost_blockers(a: Entry, b: Entry) -> list[str]:
     """Why time and memory of two rows cannot be compared; empty where they can."""
     here, there = entry_hardware(a), entry_hardware(b)
-    found = [] if here == there and here is not None else [f"hardware: {here or 'unknown'} and {there or 'unknown'}"]
+    found = [] if here == there and here is not None else [_hardware(here, there)]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -48,7 +48,7 @@ def remarks(a: Entry, b: Entry) -> list[str]:
         found.append(f"classes: {' and '.join(relisted)} scored over today's list, edited after the evaluation")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
-        found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
+        found.append(_hardware(here, there))
     for name, entry, other in (("A", a, b), ("B", b, a)):
         alone = sorted(_seeds(entry) - _seeds(other))
         if alone and _seeds(other):
@@ -64,6 +64,10 @@ def code_changes(a: Entry, b: Entry) -> list[str]:
         if result.seed in others:
             modules.update(_differing(_code(result), _code(others[result.seed])))
     return sorted(modules)
+
+
+def _hardware(a: str | None, b: str | None) -> str:
+    return f"hardware: {a or 'unknown'} in A, {b or 'unknown'} in B"
 
 
 def _seed_blockers(a: Entry, b: Entry) -> list[str]:

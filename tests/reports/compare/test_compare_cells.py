@@ -256,11 +256,11 @@ def test_who_takes_turns(times: list[tuple[str, str]], expected: bool):
 
 def test_times_need_the_same_hardware(tmp_path: Path):
     other = compared(tmp_path / "2", timed(10, CPU), timed(20, OTHER_CPU), costs=True)
-    assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads and Other CPU, 2 threads"
+    assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads in A, Other CPU, 2 threads in B"
     assert cell(other).word == "same"
-    assert other.pairs[0].remarks == ("hardware: Some CPU, 2 threads and Other CPU, 2 threads",)
+    assert other.pairs[0].remarks == ("hardware: Some CPU, 2 threads in A, Other CPU, 2 threads in B",)
     unknown = compared(tmp_path / "3", timed(10, {}), timed(20, {}), costs=True)
-    assert cell(unknown, "fit_s").reason == "hardware: unknown and unknown"
+    assert cell(unknown, "fit_s").reason == "hardware: unknown in A, unknown in B"
     near = compared(tmp_path / "4", timed(10, CPU), timed(10.5, CPU), costs=True, cost_tolerance=6)
     assert cell(near, "fit_s").word == "within tolerance"
 
