@@ -47,7 +47,7 @@ def test_every_table_has_it(grid: Store):
 
 
 def test_all_seeds_stale_are_not_counted_out(grid: Store):
-    made = build_table(grid, changed=lambda fit, evaluations: ["spectral_bench.methods.a"])
+    made = build_table(grid, changed=lambda fit, evaluations: ["methods.a"])
     assert [note.text for note in made.notes if note.text.startswith("Stale")] == [
         "Stale: code changed since: methods.a."
     ]
