@@ -118,8 +118,8 @@ def replicate_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     """The mark of a row whose seeds are no replicates."""
     if entry.replicated:
         return ()
-    text = f"All {len(entry.done)} seeds gave the same result, bit for bit: the method ignores its seed"
-    return (notes.mark(f"{text}. They are one result: no spread, no interval, no claim, no rank."),)
+    text = "All seeds gave the same result, bit for bit: the method ignores its seed. They are one result"
+    return (notes.mark(f"{text}: no spread over seeds, no interval, no claim, no rank."),)
 
 
 def list_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from spectral_bench.reports.cells import label_marks, score_cell
+from spectral_bench.reports.cells import label_marks, score_cell, stale_marks
 from spectral_bench.reports.collect import Entry, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import matching_words, split_words, told_once, value_text
+from spectral_bench.reports.settings import matching_marks, matching_words, split_words, told_once, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 
 SHOWN = ("mIoU", "accuracy")
@@ -37,7 +37,7 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
     if len(set(lines)) == len(lines):
         return None
     scored = tuple(
-        Row({key: score_cell(entry, METRICS[key][1], notes) for key in SHOWN}, ranked=entry.ranked) for entry in entries
+        Row({key: _score_cell(entry, key, notes) for key in SHOWN}, ranked=entry.ranked) for entry in entries
     )
     scored = emphasise(scored, entries, {key: METRICS[key][1] for key in SHOWN}, notes)
     place = {index: number for number, group in enumerate(groups, start=1) for index in group}
@@ -54,6 +54,12 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
         notes.remark(f"({number}) {_scored_as(entry)}.")
     columns = [column for number, entry in enumerate(firsts, start=1) for column in _columns(number, entry)]
     return Table("overview", "Methods, backbones and data sets.", (*_HEAD, *columns), tuple(rows), notes.notes())
+
+
+def _score_cell(entry: Entry, key: str, notes: NoteBook) -> Cell:
+    """A score with the marks of its own row, since a line has those of several."""
+    cell = score_cell(entry, METRICS[key][1], notes)
+    return replace(cell, marks=(*cell.marks, *stale_marks(entry, notes), *matching_marks(entry, notes)))
 
 
 def _lines(entries: Sequence[Entry], notes: NoteBook) -> list[_Line]:

@@ -38,22 +38,22 @@ def emphasise(
         for key, metric in metrics.items()
     }
     found = rank(columns)
+    outshone = _outshone(entries, {column: metrics[column[1]] for column in columns}, found.best)
+    bold = {(index, key) for (group, key), best in found.best.items() if (group, key) not in outshone for index in best}
     if found.lacking:
         everybody = {index for rows_of in columns.values() for index in rows_of}
         notes.remark(_why_not([entries[index] for index in found.lacking], len(everybody)))
-    elif any(found.best.values()):
+    elif bold:
         notes.remark(
             "Bold: the best row of a column and every row that cannot be told from it at the 5 % level "
             "(differences paired by seed, corrected over the table by Holm's method)."
         )
         _remark_on_seeds(columns.values(), notes)
-    outshone = _outshone(entries, {column: metrics[column[1]] for column in columns}, found.best)
     if outshone:
         notes.remark(
             "No bold in a column where a row without replicates stands above the ranked rows: nothing is known of how "
             "far apart they are beyond the seeds at hand."
         )
-    bold = {(index, key) for (group, key), best in found.best.items() if (group, key) not in outshone for index in best}
     return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
 
 

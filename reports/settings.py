@@ -14,7 +14,7 @@ from spectral_bench.reports.cells import label_marks, setting_cell, stale_marks
 from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.table import Cell, Column, NoteBook
 from spectral_bench.results.matching import is_one_to_one
-from spectral_bench.results.specification import Matching, Protocol
+from spectral_bench.results.specification import Matching, Protocol, own_name
 
 MATCHING_WORDS: dict[Matching, str] = {
     "majority": "majority, many-to-one",
@@ -38,7 +38,7 @@ SETTING_COLUMNS = (
     Column("uses_labels", "uses labels", machine=True),
     Column("own_code", "own code", machine=True),
     Column("dataset", "data set", constant=True),
-    Column("train_dataset", "trained on", constant=True),
+    Column("train_dataset", "trained on", constant=True, echoes="dataset"),
     Column("train_images", "training images", constant=True),
     Column("backbone", "backbone", constant=True),
     Column("weights", "weights", constant=True),
@@ -79,13 +79,16 @@ def together(entries: Sequence[Entry], besides: Collection[str] = ()) -> Togethe
     """
     shared = _in_common(entries)
     told, known = ([_words(shared)] if shared else []), set()
-    methods = list(dict.fromkeys(entry.row.method for entry in entries))
-    for method in methods:
+    common: dict[tuple[str, str], list[str]] = {}  # a setting and its value -> the methods all of whose rows have it
+    for method in dict.fromkeys(entry.row.method for entry in entries):
         own = [entry for entry in entries if entry.row.method == method]
         rest = {key: value for key, value in _in_common(own).items() if key not in shared and not _titled(own, key)}
         known |= {(method, key) for key in (*shared, *rest, *besides)}
-        if rest:
-            told.append(f"in rows of {method.rsplit(':', 1)[-1]} {_words(rest)}")
+        for key, value in rest.items():
+            common.setdefault((key, value_text(value)), []).append(own_name(method))
+    for names in dict.fromkeys(map(tuple, common.values())):
+        settings = ", ".join(f"{key} = {text}" for (key, text), having in common.items() if tuple(having) == names)
+        told.append(f"in rows of {' and '.join(names)} {settings}")
     images = any(training_words(entry) != ALL_IMAGES for entry in entries)
     return Together("; ".join(told) or None, any(_weights(entry) for entry in entries), images, frozenset(known))
 
@@ -130,8 +133,7 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
         notes: gets the notes of its marks.
         shared: what it has in common with the other rows of the table.
     """
-    matched = (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
-    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *matched)
+    marks = (*label_marks(entry, notes), *stale_marks(entry, notes), *matching_marks(entry, notes))
     marks = (*marks, *_setting_marks(entry, shared, notes))
     texts = {
         "grid": entry.grid,
@@ -233,6 +235,11 @@ def _setting_marks(entry: Entry, shared: Together, notes: NoteBook) -> tuple[str
     own = {key: value for key, value in (entry.row.unusual or {}).items() if (method, key) not in shared.told}
     untold = {key: value for key, value in own.items() if not _titled([entry], key)}
     return (notes.mark(f"With {_words(untold)}."),) if untold else ()
+
+
+def matching_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+    """The marks of what a one-to-one matching leaves over, or counts though it does not occur."""
+    return (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
 
 
 def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ class Column:
         spread: the form of uncertainty that the cells carry.
         constant: the column describes the setting; text renderers move it into the caption if all rows agree.
         machine: for CSV and HTML only.
+        echoes: key of a column; text renderers leave this one out if it says the same in all rows.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Column:
     spread: Spread = "none"
     constant: bool = False
     machine: bool = False
+    echoes: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,11 @@ class Table:
         raise KeyError(key)
 
     def folded(self) -> Table:
-        """The table for people: constant columns are told in the caption; empty and machine columns are left out."""
-        shown = [column for column in self.columns if not column.machine]
+        """The table for people: constant columns are told in the caption.
+
+        Columns that are empty, for machines, or the echo of another one are left out.
+        """
+        shown = [column for column in self.columns if not column.machine and not self._is_echo(column)]
         constant = [column for column in shown if column.constant and len(self._values(column)) <= 1]
         empty = [column for column in shown if column not in constant and self._is_empty(column)]
         facts = [f"{column.label}: {value}" for column in constant for value in self._values(column) if value != ""]
@@ -155,6 +160,12 @@ class Table:
         """The different values of a column, rows without one left out."""
         cells = (row.cell(column) for row in self.rows)
         return list(dict.fromkeys(cell.value for cell in cells if cell.value is not None))
+
+    def _is_echo(self, column: Column) -> bool:
+        others = (row.cells.get(column.echoes, Cell()) for row in self.rows)
+        return bool(column.echoes) and all(
+            row.cell(column).value == other.value for row, other in zip(self.rows, others, strict=True)
+        )
 
     def _is_empty(self, column: Column) -> bool:
         return all(row.cell(column).value is None and row.cell(column).state is State.DONE for row in self.rows)

@@ -169,7 +169,7 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"{remark}: {which}"
     for name, entries in (("A", found.only_a), ("B", found.only_b)):
         for entry in entries:
-            yield f"only in {name}: {entry.row.title} ({entry.row.dataset}, {entry.protocol.name})"
+            yield f"only in {name}: {entry.row.title} ({entry.data_title}, {entry.protocol.name})"
 
 
 def _cell_json(pair: Pair, difference: Difference) -> dict[str, Any]:

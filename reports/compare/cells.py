@@ -99,7 +99,7 @@ class _Raw:
     blockers: tuple[str, ...]
     states: tuple[str, str]
     repeats: Repeats | None = None  # of a cost; None: a score, repeated by its seeds
-    replicated: bool = True  # whether seeds gave unlike results
+    replicated: tuple[bool, bool] = (True, True)  # of A and B: whether their seeds gave unlike results
 
     @property
     def higher(self) -> bool:
@@ -151,9 +151,9 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
-    both = a.replicated and b.replicated
+    unlike = (a.replicated, b.replicated)
     cells = [
-        _Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, replicated=both) for key in SCORES
+        _Raw(key, METRICS[key][0], "points", *_scores(key, a, b), blockers, states, replicated=unlike) for key in SCORES
     ]
     if not costs:
         return cells
@@ -179,7 +179,7 @@ def _state(entry: Entry) -> str:
 
 
 def _p(cell: _Raw) -> float | None:
-    if cell.blockers or not cell.replicated or (cell.repeats is not None and cell.repeats.reason):
+    if cell.blockers or not all(cell.replicated) or (cell.repeats is not None and cell.repeats.reason):
         return None
     found = cell.paired()
     return None if found is None or len(found.seeds) < MIN_SEEDS else found.p
@@ -190,8 +190,7 @@ def _share(cell: _Raw, per_cent: float) -> float:
 
 
 def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
-    a = summarise(list(cell.a.values())) if cell.a else None
-    b = summarise(list(cell.b.values())) if cell.b else None
+    a, b = (_summary(side, replicated) for side, replicated in zip((cell.a, cell.b), cell.replicated, strict=True))
     made = Difference(cell.metric, cell.label, cell.kind, a, b, None, p, "not comparable", "; ".join(cell.blockers))
     if cell.states[0] != cell.states[1]:
         return replace(made, word="state changed", reason=f"{cell.states[0]} in A, {cell.states[1]} in B")
@@ -200,18 +199,22 @@ def _judged(cell: _Raw, p: float | None, tolerance: float) -> Difference:
     found, seeds = cell.paired(), cell.a.keys() & cell.b.keys()
     if found is None:
         return replace(made, reason=f"{cell.states[0]} in both" if cell.states[0] else "not measured in one of them")
-    made = replace(made, difference=found.summary)
+    unrepeated = cell.repeats.reason if cell.repeats is not None else ""
+    sound = all(cell.replicated) and not unrepeated  # else the spread over seeds says nothing
+    made = replace(made, difference=found.summary if sound else without_spread(found.summary))
     if all(cell.a[seed] == cell.b[seed] for seed in seeds):
         return replace(made, word="same")
     if abs(found.summary.mean) <= tolerance:
         return replace(made, word="within tolerance")
-    if cell.repeats is not None and cell.repeats.reason:
-        seen = replace(found.summary, std=None, low=None, high=None)  # the spread of one sitting says nothing
-        return replace(made, difference=seen, word="no claim", reason=f"no claim: {cell.repeats.reason}")
-    if not cell.replicated:
-        return replace(made, difference=without_spread(found.summary), word="no claim", reason=NO_CLAIM)
+    if not sound:
+        return replace(made, word="no claim", reason=f"no claim: {unrepeated}" if unrepeated else NO_CLAIM)
     reached = verdict(_for_better(found.summary, cell.higher), p)
     return replace(made, word=reached.word, reason=_sentence(cell, reached.sentence, reached.word))
+
+
+def _summary(side: dict[int, float], replicated: bool) -> Summary | None:
+    found = summarise(list(side.values())) if side else None
+    return found if found is None or replicated else without_spread(found)
 
 
 def _for_better(difference: Summary, higher: bool) -> Summary:

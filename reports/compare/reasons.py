@@ -11,6 +11,7 @@ from spectral_bench.reports.collect import Entry, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
 from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
+from spectral_bench.results.specification import identity_form, own_name, view_form
 
 _LISTED = 4
 
@@ -32,7 +33,7 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
 def cost_blockers(a: Entry, b: Entry) -> list[str]:
     """Why time and memory of two rows cannot be compared; empty where they can."""
     here, there = entry_hardware(a), entry_hardware(b)
-    found = [] if here == there and here is not None else [f"hardware: {here or 'unknown'} and {there or 'unknown'}"]
+    found = [] if here == there and here is not None else [_hardware(here, there)]
     return [*found, *_seed_blockers(a, b)]
 
 
@@ -47,7 +48,7 @@ def remarks(a: Entry, b: Entry) -> list[str]:
         found.append(f"classes: {' and '.join(relisted)} scored over today's list, edited after the evaluation")
     here, there = entry_hardware(a), entry_hardware(b)
     if here != there:
-        found.append(f"hardware: {here or 'unknown'} and {there or 'unknown'}")
+        found.append(_hardware(here, there))
     for name, entry, other in (("A", a, b), ("B", b, a)):
         alone = sorted(_seeds(entry) - _seeds(other))
         if alone and _seeds(other):
@@ -63,6 +64,10 @@ def code_changes(a: Entry, b: Entry) -> list[str]:
         if result.seed in others:
             modules.update(_differing(_code(result), _code(others[result.seed])))
     return sorted(modules)
+
+
+def _hardware(a: str | None, b: str | None) -> str:
+    return f"hardware: {a or 'unknown'} in A, {b or 'unknown'} in B"
 
 
 def _seed_blockers(a: Entry, b: Entry) -> list[str]:
@@ -92,13 +97,21 @@ def _others(one: set[str], two: set[str]) -> bool:
 
 
 def _scored_as(entry: Entry) -> dict[str, Any]:
-    return _flat(entry.protocol.model_dump(mode="json", exclude={"name"}))
+    """How a row is looked at and scored. A data set of one's own is told by what was seen of it, not by its place."""
+    written = entry.protocol.model_dump(mode="json", exclude={"name"})
+    written |= {part: view_form(written[part]) for part in ("view", "fit_view") if written[part] is not None}
+    if ":" in entry.protocol.view.dataset and _digests(entry, "images"):
+        written["view"]["dataset"] = "own"
+    return _flat(written)
 
 
 def _configuration(entry: Entry) -> dict[str, Any]:
     for result in entry.seeds:
         if result.fit is not None:
-            return _flat(result.fit.spec.model_dump(mode="json", exclude={"seed"}))
+            spec = result.fit.spec
+            # Whether a file of the user's own was edited is told by its fingerprint.
+            form = {**identity_form(spec.model_dump(mode="json")), "method": own_name(spec.method)}
+            return _flat({key: value for key, value in form.items() if key != "seed"})
     return {}
 
 

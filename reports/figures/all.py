@@ -23,10 +23,12 @@ from spectral_bench.reports.own_methods import LEGEND
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
-    "dotted line: the baseline. Open markers: one seed, no interval. †: uses labels.",
+    "dotted line: the baseline. Open markers: no interval, of one seed or of seeds that all gave the same result. "
+    "†: uses labels.",
     "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
-    "(cached features left out): means over seeds. Grey: Pareto front of the methods that use no labels. Open markers "
-    "and †: methods that use labels. A figure holds rows of one kind of hardware.",
+    "(cached features left out, but for what stays in memory where each run of a row extracted some): means over "
+    "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. "
+    "†: uses labels.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
     "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. Cached features are "
     "extracted once for all rows and have bars of their own. A figure holds rows of one kind of hardware. "

@@ -92,7 +92,7 @@ def _feature_bars(entries: Sequence[Entry]) -> list[Bar]:
     for entry in distinct(entries):
         for part in ("fit", "evaluation"):
             stage = Stage(part, FEATURES_STAGE)
-            seconds, dataset = stage_seconds(stage), entry.row.train_dataset if part == "fit" else entry.row.dataset
+            seconds, dataset = stage_seconds(stage), entry.train_title if part == "fit" else entry.data_title
             for result in filter(shares_features, entry.done):
                 if (value := seconds(result)) is not None:
                     caches = made.setdefault(f"features of {entry.row.backbone}, {dataset}", {})

@@ -11,6 +11,7 @@ from spectral_bench.reports.cells import incomplete_marks, label_marks, score_ce
 from spectral_bench.reports.collect import Entry, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
+from spectral_bench.reports.settings import matching_marks
 from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
 from spectral_bench.results.published import Published, PublishedRow
 
@@ -138,7 +139,8 @@ def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[Row]:
 
 
 def _measured(entry: Entry, fields: dict[str, FieldValue], block: _Block, notes: _Notes, group: str) -> Row:
-    marks = tuple(mark for made in (label_marks, incomplete_marks, stale_marks) for mark in made(entry, notes.book))
+    makers = (label_marks, incomplete_marks, stale_marks, matching_marks)
+    marks = tuple(mark for made in makers for mark in made(entry, notes.book))
     cells = {
         "configuration": Cell(value=entry.row.title, runs=entry.all_runs, marks=marks),
         "origin": Cell(value="measured", runs=entry.all_runs),

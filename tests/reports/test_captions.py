@@ -44,6 +44,21 @@ def test_what_all_rows_of_a_method_share_is_told_with_the_method(store: Store):
     assert "common settings: in rows of spin decay = 0.9;" in caption(table)
 
 
+def test_what_several_methods_share_is_told_once(store: Store):
+    spin, neural = {"decay": 0.9, "epochs": 4, "size": [4, 4]}, {"epochs": 4, "size": [4, 4]}
+    rows = [row(store, "b", "spin", unusual=spin), row(store, "c", "neuralef", unusual=neural), row(store, "a")]
+    told = "in rows of spin decay = 0.9; in rows of spin and neuralef epochs = 4, size = [4, 4];"
+    assert f"common settings: {told}" in caption(build_table(write_grid(store, *rows)))
+
+
+def test_what_is_trained_on_is_told_where_it_is_another_data_set(store: Store):
+    store = write_grid(store, row(store, "a"), row(store, "b", train_dataset="camvid"))
+    assert "trained on" in [column.label for column in build_table(store).folded().columns]
+    same = build_table(write_grid(store, row(store, "a")))
+    assert "trained on" not in caption(same)
+    assert "train_dataset" in render(same, "csv").splitlines()[0].split(",")
+
+
 def test_what_neither_caption_nor_title_tells_has_a_note(store: Store):
     rows = [row(store, "named", unusual={"beta": 0.2, "tol": 1}), row(store, "kmeans, tol=2", unusual={"tol": 2})]
     table = build_table(write_grid(store, *rows))
@@ -74,7 +89,7 @@ def test_grids_of_before_tell_what_they_state(store: Store):
 def test_training_images_and_weights_are_told(store: Store):
     one = row(store, weights="random", train_split="trainval")
     text = caption(build_table(write_grid(store, one)))
-    assert "trained on: synthetic; training images: trainval, all; " in text
+    assert "data set: synthetic; training images: trainval, all; " in text
     assert "weights: random; " in text
     unfinished = one.model_copy(update={"runs": {0: "kmeans-s0-000000000000"}, "subset": 7, "train_split": "train"})
     assert "training images: subset of 7; " in caption(build_table(write_grid(store, unfinished)))

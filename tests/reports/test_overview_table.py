@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 
+from spectral_bench.reports import build_published_table
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.overview_table import overview_table
 from spectral_bench.reports.table import State, Table
@@ -104,3 +105,16 @@ def test_rows_that_would_meet_in_one_cell_keep_their_titles(store: Store):
     rows.append(row(store, "y", "cityscapes", "s", outcomes(10)))
     names = [found.cells["method"].value for found in overview(store, *rows).rows]
     assert names == ["x, dataset=synthetic", "x", "y"]
+
+
+def test_what_a_one_to_one_matching_leaves_over_is_marked_at_the_cell(store: Store):
+    sky = Protocol(name="sky", view=VIEW, scoring=Scoring(classes="sky", matching="hungarian"))
+    write_grid(store, add_row(store, "a", outcomes(10, 12), protocols=[WHOLE, sky]))
+    told = "One-to-one matching of 2 clusters to 1 classes"
+    table = overview_table(collect(store))
+    assert table is not None
+    (symbol,) = [note.symbol for note in table.notes if note.text.startswith(told)]
+    assert [table.rows[0].cells[key].marks for key in ("mIoU_1", "mIoU_2")] == [(), (symbol,)]
+    beside = build_published_table(store)
+    (symbol,) = [note.symbol for note in beside.notes if note.text.startswith(told)]
+    assert [row.cells["configuration"].marks for row in beside.rows] == [(), (symbol,)]

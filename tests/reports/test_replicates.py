@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_samples import Outcome, add_row, contingency, miou, outcomes, write_grid
+from report_samples import VIEW, WHOLE, Outcome, add_row, contingency, miou, outcomes, write_grid
 
 from spectral_bench.reports import build_table, render
 from spectral_bench.reports.ablation_table import ablation_tables
@@ -13,6 +13,7 @@ from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.compare import compare_entries
 from spectral_bench.reports.figures.ablation import points
+from spectral_bench.reports.overview_table import overview_table
 from spectral_bench.reports.renderers.macros import render_macros
 from spectral_bench.reports.table import Row, Table
 from spectral_bench.results.contingency import Contingency
@@ -21,8 +22,8 @@ from spectral_bench.results.store import Store
 
 SAME, VARIED, BETTER = (10,) * 5, (20, 21, 22, 20, 21), (1, 2, 3, 1, 2)
 NOTE = (
-    "All 5 seeds gave the same result, bit for bit: the method ignores its seed. They are one result: no spread, no "
-    "interval, no claim, no rank."
+    "All seeds gave the same result, bit for bit: the method ignores its seed. They are one result: no spread over "
+    "seeds, no interval, no claim, no rank."
 )
 
 
@@ -74,6 +75,7 @@ def test_no_bold_where_it_stands_above_the_ranked_rows(store: Store):
     table = build_table(grid(store, same=SAME, low=(40, 41, 42, 40, 41), high=VARIED))
     assert bold(table) == set()
     assert any(note.text.startswith("No bold in a column where a row without replicates") for note in table.notes)
+    assert not any(note.text.startswith("Bold:") for note in table.notes)
 
 
 def test_two_of_them_are_not_told_apart_by_seeds_that_do_not_exist(store: Store):
@@ -111,6 +113,21 @@ def test_comparisons_make_no_claim(tmp_path: Path):
     }
     again = compare_entries(collect(a), collect(a))
     assert {cell.word for cell in again.differences} == {"same"}
+    near = compare_entries(collect(a), collect(b), tolerance=100.0)
+    for cell in [*found.differences, *near.differences]:
+        shown = [summary for summary in (cell.a, cell.b, cell.difference) if summary is not None]
+        assert [(one.std, one.low, one.high) for one in shown] == [(None, None, None)] * 3
+
+
+def test_the_overview_tells_it_too(store: Store):
+    other = WHOLE.model_copy(update={"view": VIEW.model_copy(update={"split": "test"}), "name": "test"})
+    overview = overview_table(
+        collect(write_grid(store, add_row(store, "same", outcomes(*SAME), protocols=[WHOLE, other])))
+    )
+    assert overview is not None
+    (line,) = overview.rows
+    (symbol,) = [note.symbol for note in overview.notes if note.text == NOTE]
+    assert (line.cells["mIoU_1"].marks, line.cells["accuracy_2"].marks) == ((symbol,), (symbol,))
 
 
 def test_macros_of_it_have_no_spread(store: Store):

@@ -116,6 +116,23 @@ def with_records(entries: list[Entry], *, code: dict[str, str] | None = None, im
     return entries
 
 
+def test_a_copied_project_is_compared_by_what_was_seen(tmp_path: Path):
+    sides = []
+    for place in ("here", "there"):
+        path, name = f"folder:/{place}/leaves.yaml", f"folder:{place}"
+        view = View(dataset=path, known_as=name, split="val")
+        own = {
+            "dataset": "folder:leaves.yaml",
+            "data_name": name,
+            "protocols": [WHOLE.model_copy(update={"view": view})],
+        }
+        seeds = {seed: Outcome(10, files=("2:images", "2:labels")) for seed in range(2)}
+        sides.append(rows(tmp_path / place, seeds, **own))
+    found = compare_entries(*sides)
+    assert {cell.word for cell in found.differences} == {"same"}
+    assert [pair.remarks for pair in found.pairs] == [()]
+
+
 def test_other_images_are_not_comparable(tmp_path: Path):
     a = with_records(rows(tmp_path / "a", outcomes(10)), images="one")
     b = with_records(rows(tmp_path / "b", outcomes(10)), images="two")
@@ -239,11 +256,11 @@ def test_who_takes_turns(times: list[tuple[str, str]], expected: bool):
 
 def test_times_need_the_same_hardware(tmp_path: Path):
     other = compared(tmp_path / "2", timed(10, CPU), timed(20, OTHER_CPU), costs=True)
-    assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads and Other CPU, 2 threads"
+    assert cell(other, "fit_s").reason == "hardware: Some CPU, 2 threads in A, Other CPU, 2 threads in B"
     assert cell(other).word == "same"
-    assert other.pairs[0].remarks == ("hardware: Some CPU, 2 threads and Other CPU, 2 threads",)
+    assert other.pairs[0].remarks == ("hardware: Some CPU, 2 threads in A, Other CPU, 2 threads in B",)
     unknown = compared(tmp_path / "3", timed(10, {}), timed(20, {}), costs=True)
-    assert cell(unknown, "fit_s").reason == "hardware: unknown and unknown"
+    assert cell(unknown, "fit_s").reason == "hardware: unknown in A, unknown in B"
     near = compared(tmp_path / "4", timed(10, CPU), timed(10.5, CPU), costs=True, cost_tolerance=6)
     assert cell(near, "fit_s").word == "within tolerance"
 

@@ -32,6 +32,7 @@ from spectral_bench.reports.figures.style import (
 from spectral_bench.reports.figures.trade_off import Mark, _memory, marks, pareto_front, trade_off_figure
 from spectral_bench.reports.figures.training import collect_curves, training_figure
 from spectral_bench.reports.peaks import undisturbed
+from spectral_bench.results.manifest import DataFacts, Manifest
 from spectral_bench.results.specification import Features, Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -215,6 +216,13 @@ def test_cached_features_have_a_bar_of_their_own(store: Store):
     ]
     found = {bar.title: sum(bar.seconds.values()) for bar in bars(collect(write_grid(store, *rows)))}
     assert found == {"first": 10 + 2, "second": 11 + 2, "features of random, synthetic": 3}
+
+
+def test_bars_of_features_name_own_data_by_their_title(store: Store):
+    path = "folder:leaves.yaml"
+    own = add_row(store, "a", {0: Outcome(10)}, dataset=path, train_dataset=path)
+    store.write_manifest(Manifest(name="g", written="", rows=[own], data={path: DataFacts(title="Leaves")}))
+    assert [bar.title for bar in bars(collect(store))] == ["a", "features of random, Leaves"]
 
 
 def test_features_that_each_run_computes_stay_in_its_bar(entries: list[Entry]):
