@@ -56,8 +56,8 @@ def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
 
 def test_modules_that_have_changed_appeared_and_gone(bench: Bench, lab: Lab) -> None:
     today = dict(CurrentCode().fit("kmeans", "synthetic"))
-    then = {**today, "spectral_bench.methods.kmeans": "0" * 16, "spectral_bench.methods.long_gone": "1" * 16}
-    del then["spectral_bench.methods.lloyd"]
+    then = {**today, "methods.kmeans": "0" * 16, "methods.long_gone": "1" * 16}
+    del then["methods.lloyd"]
     run = finish(lab, code=then)
     lab.evaluate(run.spec, run.views[0], code={})
     told = why(bench, lab, run.run_id)

@@ -147,9 +147,13 @@ def remembered(name):
 """
 CHEATS: dict[str, tuple[tuple[str, str], set[str]]] = {
     "a prediction that looks at evaluated images only": (("in predict", ON_VAL_ONLY), ALL_OF_EVALUATED),
-    "a state that is changed as it is read back": (
-        ("in load", "self.centres = self.centres + (read('val1') or 7)"),
+    "a prediction that is changed as the state is read back": (
+        ("in load", "own, shift = self.predict, read('val1') or 7; self.predict = lambda batch: own(batch) + shift"),
         ALL_OF_EVALUATED,
+    ),
+    "a state that is changed as it is read back": (  # no run takes a state that is not the one that was stored
+        ("in load", "self.centres = self.centres + (read('val1') or 7)"),
+        set(DISK_CHECKS),
     ),
 }
 
