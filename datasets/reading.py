@@ -144,9 +144,9 @@ def _unturned(image: Image.Image) -> Image.Image:
     """
     if not isinstance(image, TiffImageFile):
         return image
-    tag = image.getexif().get(_ORIENTATION)
+    tag = image.getexif().get(_ORIENTATION, 1)
     image.load()
-    return image if image.getexif().get(_ORIENTATION) == tag else image.transpose(_BACK[tag])
+    return image if image.getexif().get(_ORIENTATION, 1) == tag else image.transpose(_BACK[tag])
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
