@@ -19,13 +19,23 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_MODES = ("RGB", "L", "P", "RGBA", "LA", "1")
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 LABEL_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
+_TIFF_WIDTH, _TIFF_LENGTH, _ORIENTATION = 256, 257, 274  # tags of TIFF 6.0; EXIF has the last one too
+_BACK = {  # orientation tag -> what undoes its turn
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES, *, upright: bool = False) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
     Grey-scale and palette images are converted, an alpha channel is dropped, and the orientation tag of a camera is not
-    applied, since labels are drawn on the stored pixels; only that of a TIFF always is, by Pillow itself.
+    applied, since labels are drawn on the stored pixels.
 
     Args:
         path: the file.
@@ -37,12 +47,14 @@ def read_image(path: Path, modes: tuple[str, ...] = IMAGE_MODES, *, upright: boo
     """
     with _opened(path) as image:
         _require_image(path, image, modes)
-        turned = ImageOps.exif_transpose(image) if upright else image
+        turned = ImageOps.exif_transpose(image) if upright else _unturned(image)
         return np.array(turned.convert("RGB"), dtype=np.uint8)
 
 
 def read_label(path: Path, valid: Container[int] | None = None) -> NDArray[np.uint16]:
     """Read a label map as (H, W) uint16: grey values of up to 16 bits as they are stored, or palette indices.
+
+    As in images, an orientation tag is not applied.
 
     Args:
         path: the file.
@@ -55,7 +67,7 @@ def read_label(path: Path, valid: Container[int] | None = None) -> NDArray[np.ui
     """
     with _opened(path) as image:
         _require_label(path, image)
-        values = as_stored(path, image)
+        values = as_stored(path, _unturned(image))
         require_as_drawn(path, image, values, valid)
     if values.dtype.kind == "i" and values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
         raise DataError(f"{path}: label value {values.min()} to {values.max()}; expected 0 to 65535")
@@ -73,7 +85,7 @@ def image_header(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         _require_image(path, image, IMAGE_MODES)
         _require_whole(path, image)
-        return image.height, image.width
+        return _stored_size(image)
 
 
 def label_header(path: Path) -> tuple[int, int]:
@@ -87,7 +99,7 @@ def label_header(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         _require_label(path, image)
         _require_whole(path, image)
-        return image.height, image.width
+        return _stored_size(image)
 
 
 def require_range(label: NDArray[np.uint16], n_raw_labels: int, source: object) -> NDArray[np.uint16]:
@@ -114,11 +126,34 @@ def require_range(label: NDArray[np.uint16], n_raw_labels: int, source: object) 
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
+            if isinstance(image, TiffImageFile):
+                # A file that Pillow (11.0 to 13.0) maps into memory, as uncompressed ones of one channel, comes out
+                # scrambled where its tag swaps the sides; without a name it is read.
+                image.filename = ""
             yield image
     except FileNotFoundError as error:
         raise DataError(no_such(path)) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _unturned(image: Image.Image) -> Image.Image:
+    """The pixels in the rows and columns of the file.
+
+    Pillow (10.3 to 13.0) turns a TIFF by its orientation tag whenever it loads one, and drops the tag; no other format.
+    """
+    if not isinstance(image, TiffImageFile):
+        return image
+    tag = image.getexif().get(_ORIENTATION, 1)
+    image.load()
+    return image if image.getexif().get(_ORIENTATION, 1) == tag else image.transpose(_BACK[tag])
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) in the file. Pillow gives those of a TIFF that will be turned as turned, since 11.0."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[_TIFF_LENGTH], image.tag_v2[_TIFF_WIDTH]
+    return image.height, image.width
 
 
 def _require_image(path: Path, image: Image.Image, modes: tuple[str, ...]) -> None:

@@ -201,6 +201,8 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
         base = _absolute(node, package)
         yield from _with_parents(base) if base != PACKAGE else ()
         yield from (f"{base}.{alias.name}" for alias in node.names if base)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == PACKAGE:
+        yield f"{PACKAGE}.{node.attr}"  # "import spectral_bench.methods" gives the whole package by its name
     elif isinstance(node, ast.Call | ast.Subscript) and (name := _written_out(node)):
         yield from _with_parents(name)
 
@@ -227,7 +229,8 @@ def _written_out(node: ast.Call | ast.Subscript) -> str:
     else:
         function = node.func
         get = isinstance(function, ast.Attribute) and function.attr == "get" and _last(function.value) == "modules"
-        asked, given = get or _last(function) in _LOADERS, node.args[0] if node.args else node
+        named = (keyword.value for keyword in node.keywords if keyword.arg == "name")
+        asked, given = get or _last(function) in _LOADERS, node.args[0] if node.args else next(named, node)
     if not (asked and isinstance(given, ast.Constant) and isinstance(given.value, str)):
         return ""
     return given.value.partition(":")[0]

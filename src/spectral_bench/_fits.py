@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _KEY = "spectral_bench"
+_PRECISIONS = ("float32", "bfloat16")
 _IMAGES = 8  # looked at together; a method's answer does not depend on it
 
 
@@ -178,6 +180,8 @@ def fit(
         raise ConfigError(f'method "{method}" is fitted with labels, which only a grid\'s run hands to it')
     complete = complete_params(method, _with_k(method, params))
     seed = _one_of(seed, random_state)
+    if precision not in _PRECISIONS:
+        raise ConfigError(f'precision "{precision}": expected one of {", ".join(_PRECISIONS)}')
     levels = levels_of(features)
     colours = pixels_of(pixels, levels)
     _require_fitting(method, complete, levels)
@@ -265,9 +269,9 @@ def _one_of(seed: int | None, random_state: int | None) -> int:
     if seed is not None and random_state is not None:
         raise ConfigError("seed and random_state are the same; give one of them")
     chosen = next((value for value in (seed, random_state) if value is not None), 0)
-    if isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 0:
+    if isinstance(chosen, bool) or not isinstance(chosen, Integral) or chosen < 0:
         raise ConfigError(f"seed: {chosen!r}; expected an integer from 0 on")
-    return chosen
+    return int(chosen)
 
 
 def _require_fitting(method: str, params: dict[str, Any], levels: tuple[Tensor, ...]) -> None:

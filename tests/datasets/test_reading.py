@@ -50,11 +50,35 @@ def test_alpha_is_dropped(tmp_path: Path, colours: np.ndarray) -> None:
     np.testing.assert_array_equal(read, colours)
 
 
-def test_the_orientation_tag_is_not_applied(tmp_path: Path, colours: np.ndarray) -> None:
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize(("suffix", "compression"), [("png", {}), ("tif", {}), ("tif", {"compression": "tiff_lzw"})])
+def test_the_orientation_tag_is_not_applied(
+    tmp_path: Path, colours: np.ndarray, suffix: str, compression: dict[str, str], tag: int
+) -> None:
+    """Neither to images nor to labels, of whatever format; labels are drawn on the stored pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    image, label, indices = (tmp_path / f"{name}.{suffix}" for name in ("image", "label", "indices"))
+    Image.fromarray(colours).save(image, exif=exif, **compression)
+    Image.fromarray(colours[..., 0].astype(np.uint16) + 300).save(label, exif=exif, **compression)
+    palette = Image.fromarray(colours[..., 1] % 16, "P")
+    palette.putpalette(list(range(48)))
+    palette.save(indices, exif=exif, **compression)
+    np.testing.assert_array_equal(read_image(image), colours)
+    np.testing.assert_array_equal(read_label(label), colours[..., 0].astype(np.uint16) + 300)
+    np.testing.assert_array_equal(read_label(indices), colours[..., 1] % 16)
+    assert image_header(image) == label_header(label) == label_header(indices) == (7, 5)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_grey_tiff_whose_sides_change_places_can_be_turned_upright(
+    tmp_path: Path, colours: np.ndarray, compression: str | None
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(colours).save(tmp_path / "a.png", exif=exif)
-    assert read_image(tmp_path / "a.png").shape == (7, 5, 3)
+    grey = colours[..., 0]
+    Image.fromarray(grey).save(tmp_path / "a.tif", exif=exif, compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", upright=True)[..., 0], np.rot90(grey, -1))
 
 
 @pytest.mark.parametrize("read", [read_image, image_header])

@@ -190,3 +190,10 @@ def cached(store: Path, images: int) -> tuple[list[torch.Tensor], torch.Tensor]:
             levels = [torch.cat(parts) for parts in zip(*(batch.features for batch in batches), strict=True)]
             return levels, torch.cat([batch.pixels for batch in batches])
     raise AssertionError("no cache of the training images")
+
+
+def test_a_seed_may_be_an_integer_of_numpy_and_a_precision_must_be_known() -> None:
+    features = np.random.default_rng(0).normal(size=(4, 6, 8, 5)).astype(np.float32)
+    assert type(sb.fit("kmeans", features, k=3, seed=np.int64(3)).seed) is int  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r'precision "float16": expected one of float32, bfloat16'):
+        sb.fit("kmeans", features, k=3, precision="float16")  # type: ignore[arg-type]

@@ -33,6 +33,9 @@ def written(folder: Path, files: dict[str, str] | None = None, **modules: str) -
         ("from spectral_bench import load_records", "spectral_bench.load_records"),
         ("from spectral_bench.bench.run import execute", "spectral_bench.bench.run.execute"),
         ("from spectral_bench.results.store import Store", "spectral_bench.results.store"),
+        ("import spectral_bench.methods\nd = spectral_bench.datasets.registry", "spectral_bench.datasets"),
+        ("import spectral_bench.methods\nd = spectral_bench.load_records('s')", "spectral_bench.load_records"),
+        ("import importlib as i\nd = i.import_module(name='spectral_bench.datasets')", "spectral_bench.datasets"),
         ("import reports", "reports"),
         ("def f():\n    import datasets", "datasets"),
         (
@@ -59,6 +62,7 @@ def test_imports_of_the_harness_are_found(line: str, module: str, tmp_path: Path
         "d = {'datasets': 1}['datasets']",
         "from spectral_bench.methods.params import Params",
         "from spectral_bench import methods",
+        "import spectral_bench.methods.kmeans\nm = spectral_bench.methods.kmeans.KMeans",
         "import spectral_bench.common.seeds as seeds",
     ],
 )
