@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports
+from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports, own_module
 from spectral_bench.common.loaded import PACKAGE, loaded_source, remember
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +46,8 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
 
     Args:
         roots: module names, or paths of Python files (a method of the user's own). A package stands for its
-            ``__init__``. Roots always count, wherever they lie; names that are no file of the project are passed over.
+            ``__init__``. Roots always count, wherever they lie: files of the project, and modules of a package of a
+            user's own, such as an entry point's. Names of nothing, and of installed packages, are passed over.
         root: the folder that holds the packages.
         loaded: hash what this process has loaded, where it has; else what lies on disk.
 
@@ -58,6 +59,8 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
     waiting = [_short(name) for name in roots]
     files = [own for name in waiting if name.endswith(".py") and (own := own_file(name)) is not None]
     modules = [name for name in waiting if not name.endswith(".py")]
+    packaged = (_with_parents(name) for name in modules if not (root / name.partition(".")[0]).is_dir())
+    files += [own for names in packaged for name in names if (own := own_module(name)) is not None]
     found, imported = _own(files, loaded)
     modules += [name for name in imported if _counts(name)]
     waiting = [*modules, *(parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent))]

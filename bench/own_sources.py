@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +51,26 @@ def own_imports(file: OwnFile, names: Iterable[str]) -> Iterator[OwnFile]:
         relative = name.startswith(".")  # beside a file directly in its base
         parts = name.lstrip(".").split(".")
         base = file.base if relative else _base(file, parts[0])
-        if base is None:
-            continue
-        place = base.joinpath(*parts)
-        for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-            if place != base and path.is_file():
-                yield OwnFile(path, base, file.home if base == file.home else None)
-                break
+        if base is not None and (path := _inside(base, parts)) is not None:
+            yield OwnFile(path, base, file.home if base == file.home else None)
+
+
+def own_module(name: str) -> OwnFile | None:
+    """The file behind a module of a user's own by its name, such as that of an entry point; None where there is none.
+
+    A package that is installed in place, to be worked on, is of a user's own.
+    """
+    parts = name.split(".")
+    base = _searched(parts[0], tuple(sys.path))
+    path = None if base is None else _inside(base, parts)
+    return None if base is None or path is None else OwnFile(path, base, None)
+
+
+def _inside(base: Path, parts: Sequence[str]) -> Path | None:
+    """The file of a module or package below a folder; None where there is none."""
+    place = base.joinpath(*parts)
+    files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((path for path in files if place != base and path.is_file()), None)
 
 
 def _base(file: OwnFile, top: str) -> Path | None:

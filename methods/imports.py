@@ -17,6 +17,7 @@ from pathlib import Path
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.loaded import PACKAGE
 from spectral_bench.common.names import few
+from spectral_bench.common.own_modules import beside
 from spectral_bench.methods.registry import METHODS, REGISTRY
 
 ALLOWED = ("common", "methods")
@@ -43,10 +44,17 @@ class _Import:
 
 @dataclass(frozen=True)
 class _Module:
-    """A module of a method's own; its dotted name is empty for a file that is loaded by its path."""
+    """A module of a method's own.
+
+    Attributes:
+        name: its dotted name; empty for a file that is loaded by its path.
+        path: its file.
+        home: the folder whose files hide others for it, as when it is run; None for a module that Python found.
+    """
 
     name: str
     path: Path
+    home: Path | None = None
 
     @property
     def package(self) -> str:
@@ -80,7 +88,7 @@ def forbidden_imports(method: str) -> list[str]:
     found = []
     for module in _own_modules(method):
         for seen in _imports(module):
-            if _is_forbidden(seen.name):
+            if _is_forbidden(seen.name, module.home):
                 found.append(f"{module.path} line {seen.line} imports {seen.name}")
     return list(dict.fromkeys(found))
 
@@ -105,13 +113,15 @@ def _own_modules(method: str) -> list[_Module]:
         package = next((f"{PACKAGE}.{one.name}" for one in _PROJECT if path.is_relative_to(one)), "")
     else:
         package = ".".join(name.split(".")[: 2 if name.startswith(f"{PACKAGE}.") else 1])
-    return _walk(_Module("" if by_path else name, path), package)
+    return _walk(_Module("", path, path.parent) if by_path else _Module(name, path), package)
 
 
-def _is_forbidden(name: str) -> bool:
+def _is_forbidden(name: str, home: Path | None) -> bool:
     top, _, rest = name.partition(".")
     if top == PACKAGE:
         return rest.partition(".")[0] not in ALLOWED
+    if home is not None and beside(home, top):
+        return False
     # Another package of such a name, such as Hugging Face's datasets, is none of ours.
     return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in _top(top)[1])
 
@@ -125,10 +135,11 @@ def _walk(root: _Module, package: str) -> list[_Module]:
         for seen in _imports(module):
             of_package = f"{seen.name}.".startswith(f"{package}.")
             folders = (root.path.parent, module.path.parent)
-            path = None if _is_forbidden(seen.name) else _find(seen.name, folders)
+            path = None if _is_forbidden(seen.name, module.home) else _find(seen.name, folders, module.home)
             if path is None or path in found or not (of_package or _is_users(path)):
                 continue
-            found[path] = _Module(seen.name, path)
+            home = module.home if module.home and path.is_relative_to(module.home) else None
+            found[path] = _Module(seen.name, path, home)
             waiting.append(found[path])
     return list(found.values())
 
@@ -140,13 +151,13 @@ def _is_users(path: Path) -> bool:
     return not any(path.is_relative_to(package) for package in _PROJECT)
 
 
-def _find(name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """The Python file behind a dotted name, looked for as Python does and then in ``folders``, or None.
+def _find(name: str, folders: Sequence[Path] = (), home: Path | None = None) -> Path | None:
+    """The Python file behind a dotted name: what ``home`` hides others by, what Python finds, what ``folders`` hold.
 
     Nothing is imported, not even the packages around it.
     """
     top, *inner = name.split(".")
-    found, places = _top(top)
+    found, places = _inside([home], top) if home is not None and beside(home, top) else _top(top)
     if found is None and not places:
         found, places = _inside(folders, top)
     for part in inner:

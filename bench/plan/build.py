@@ -11,7 +11,7 @@ from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.estimate import History
 from spectral_bench.bench.plan.held import Data, HeldData
-from spectral_bench.bench.plan.manifest import grid_manifest
+from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
 from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
 from spectral_bench.bench.plan.naming import OwnNames
 from spectral_bench.bench.plan.rows import resolve_rows
@@ -55,6 +55,7 @@ def make_plan(
     snapshot = Snapshot(store, verify=verify)
     names = OwnNames(snapshot, today, data or HeldData(DataRoots()), anew=anew)
     rows = [names.named(row) for row in rows]
+    refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
     if any(not run.condition.finished for run in runs):

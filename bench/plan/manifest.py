@@ -11,6 +11,7 @@ from spectral_bench.bench.plan.choices import factor_values, unusual_settings, w
 from spectral_bench.bench.plan.data import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.titles import stated_settings
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 
 
@@ -24,6 +25,33 @@ def grid_manifest(grid: Grid, rows: Sequence[ResolvedRow], titles: Sequence[str]
         data=_data_facts(rows),
         rows=[_manifest_row(row, title, own) for row, title, own in zip(rows, titles, _baselines(rows), strict=True)],
     )
+
+
+def refuse_two_lists(rows: Sequence[ResolvedRow]) -> None:
+    """Refuse a grid that looks at the same files under two descriptions whose classes differ.
+
+    They are one data set to the store, and all that is known of one data set is scored over one class list.
+
+    Raises:
+        InvalidDocument: a grid does so; a line for each row.
+    """
+    problems = Problems()
+    first: dict[str, str] = {}
+    for row in rows:
+        view = row.protocols[0].view
+        place = first.setdefault(view.data_name, view.dataset)
+        if place != view.dataset and _class_lists(place) != _class_lists(view.dataset):
+            problems.add(
+                row.row.values.get("dataset", row.row.draft.origin),
+                f"{view.dataset} has the same images and labels as {place} but other classes, and a store scores a "
+                "data set over one class list; give them stores and grids of their own",
+            )
+    problems.check()
+
+
+def _class_lists(dataset: str) -> tuple[object, ...]:
+    info = facts_of(dataset)
+    return info.class_sets, info.default_classes
 
 
 def _data_facts(rows: Sequence[ResolvedRow]) -> dict[str, DataFacts]:

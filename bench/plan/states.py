@@ -145,6 +145,8 @@ def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[st
     called such a file by its path as the grid had it, not by its path from the folder of the method.
     """
     own = {name for name in recorded if is_own(name)}
+    if own and not today:  # the method itself is not at hand, and so nobody knows what it would lead to
+        return {}
     if own and not any(is_own(name) for name in today):
         return {name: hashed for name, hashed in recorded.items() if name not in own}
     short = {name: PurePath(name).name for name in own if name not in today}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.bench.code import code_of_run, fit_code
-from spectral_bench.bench.fingerprint import fingerprint
+from spectral_bench.bench.fingerprint import changed, fingerprint
 from spectral_bench.common.registry import Registry
 
 REGISTRY = Registry("part", {}, "no.such.group")
@@ -128,6 +128,20 @@ class TestFingerprint:
         write(tmp_path / "mine", part="from tools import graph")
         found = fingerprint([str(tmp_path / "mine" / "part.py")])
         assert set(found) == {"part.py", "tools/__init__.py", "tools/graph.py", "tools/base.py"}
+
+    def test_module_of_a_package_that_is_worked_on_counts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An entry point's package, installed in place."""
+        for place in ("lib", "site-packages"):
+            write(tmp_path / place, lab_INIT="", lab_method="from . import base", lab_base="X = 1")
+        monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+        before = fingerprint(["lab.method"])
+        assert set(before) == {"lab/__init__.py", "lab/method.py", "lab/base.py"}
+        write(tmp_path / "lib", lab_base="X = 2")
+        assert changed(before, fingerprint(["lab.method"])) == ["lab/base.py"]
+        monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+        assert fingerprint(["lab.method"]) == {}
 
     def test_two_roots_with_helpers_of_one_name(self, tmp_path: Path) -> None:
         roots = [write(tmp_path / n, part="import aid", aid=f"SIGN = {n}") / "part.py" for n in ("1", "2")]

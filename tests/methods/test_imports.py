@@ -112,6 +112,22 @@ def test_installed_packages_and_the_project_are_not_looked_into(tmp_path: Path) 
     assert forbidden_imports(method) == []
 
 
+def test_what_lies_beside_the_file_hides_others_as_when_it_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # a checkout, which has a folder of the name "results"
+    method = written(
+        tmp_path,
+        mine=f"import tqdm\nimport results\n{CLEAN}",
+        tqdm="from spectral_bench.datasets.registry import open_data\n",  # an installed package has this name too
+        results="",
+    )
+    assert {path.name for path in own_files(method)} == {"mine.py", "tqdm.py", "results.py"}
+    found = forbidden_imports(method)
+    assert found
+    assert all(text.startswith(f"{tmp_path / 'tqdm.py'} line 1 imports spectral_bench.datasets") for text in found)
+
+
 def test_the_package_of_an_entry_point_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "site-packages"
     written(

@@ -141,6 +141,22 @@ def test_a_class_list_is_no_part_of_a_run(desk: Desk, tmp_path: Path) -> None:
     assert desk.states(folder) == DONE
 
 
+def test_two_class_lists_over_the_same_files_are_no_rows_of_one_grid(desk: Desk, tmp_path: Path) -> None:
+    """They are one data set to the store, whose rows are all scored over one list."""
+    folder = project(tmp_path / "one")
+    (folder / "g.yaml").write_text(
+        "runs:\n  - {method: kmeans, dataset: 'folder:leaves.yaml'}\n  - {method: kmeans, dataset: 'folder:other.yaml'}"
+    )
+    for ids, fine in (("[0, 2]", True), ("[2]", False)):
+        (folder / "other.yaml").write_text(f"{DESCRIPTION.replace('[0, 2]', ids)}\nignore: [{7 if fine else 0}]")
+        result = desk.bench("plan", "--grid", folder / "g.yaml", "--out", desk.store)
+        assert result.code == (0 if fine else 2)
+        if not fine:
+            assert "g.yaml:3" in result.err
+            assert "same images and labels as" in result.err
+            assert "leaves.yaml" in result.err
+
+
 def test_what_was_edited_is_stale_and_done_again_beside_what_was(desk: Desk, tmp_path: Path) -> None:
     folder = project(tmp_path / "one")
     desk.run(folder)

@@ -9,6 +9,7 @@ from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
 
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.model import Condition, Plan
+from spectral_bench.bench.plan.states import changed_modules
 
 
 def conditions(plan: Plan) -> list[str]:
@@ -169,3 +170,11 @@ def test_todays_code_is_that_of_the_parts_in_use_and_is_read_once() -> None:
     evaluation = code.evaluation("kmeans", "synthetic")
     assert evaluation is not fit
     assert code.evaluation("kmeans", "synthetic") is evaluation
+
+
+def test_a_method_that_is_not_where_it_lay_says_nothing_of_other_code() -> None:
+    """Its project was moved: what it would lead to today cannot be told."""
+    recorded = {"mine.py": "1", "methods.graphs": "2"}
+    assert changed_modules(recorded, {}) == set()
+    assert changed_modules(recorded, {"methods.graphs": "3"}) == {"methods.graphs"}
+    assert changed_modules({"methods.graphs": "2"}, {}) == {"methods.graphs"}
