@@ -165,8 +165,9 @@ class TestRuns:
         assert cluster.launch(job) == {job.run_id: "submitted"}
         assert len(cluster.ledger.open()) == 1
         cluster.finish()
-        limits = cluster.slurm.ask("sacct", "-n", "-P", "-X", "-j", str(submission.job_id), "-o", "TimelimitRaw")
-        assert limits.split() == ["20"]
+        asked = ("sacct", "-n", "-P", "-X", "-j", str(submission.job_id), "-o", "TimelimitRaw")
+        until(lambda: cluster.slurm.ask(*asked).split())  # accounting may be told a moment after the job has ended
+        assert cluster.slurm.ask(*asked).split() == ["20"]
         assert cluster.failure(job) is None
         assert told.read_text().split() == ["heard", submission.name]
 
