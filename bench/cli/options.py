@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
+from spectral_bench.common.missing import shown
 
 if TYPE_CHECKING:
     from spectral_bench.datasets.interface import DataRoots
@@ -79,11 +80,13 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
     """Where data sets lie: the folders of ``--data-root``, then those of ``$BENCH_DATA``, then the grid's.
 
     Raises:
-        DataError: a folder of ``--data-root`` does not exist.
+        DataError: a folder of ``--data-root`` does not exist, or its path is no UTF-8.
     """
     from spectral_bench.datasets.interface import DataRoots
 
     for root in given or ():
+        if not _is_text(root):
+            raise DataError(f"--data-root {shown(str(root))}: this path is no UTF-8, as records are; rename the folder")
         if not root.is_dir():
             raise DataError(f"--data-root {root}: no such folder")
     variable = os.environ.get(DATA_VARIABLE, "")
@@ -106,13 +109,20 @@ def find_store(out: Path) -> Store | None:
     """The store at ``out``, or None where nothing is there yet.
 
     Raises:
-        StoreError: something else is there, or a newer release wrote it.
+        StoreError: something else is there, a newer release wrote it, or the path is no UTF-8.
     """
     from spectral_bench.results.store import Store
 
+    if not _is_text(out):
+        raise StoreError(f"--out {shown(str(out))}: this path is no UTF-8, as records are; choose another folder")
     require_folder(out.parent)
     nothing = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     return None if nothing else Store.open(out)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether records and orders, which are UTF-8, can hold a path; the system takes any bytes."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in str(path.absolute()))
 
 
 def parse_bytes(text: str) -> int:

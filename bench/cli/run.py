@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,9 +143,15 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         return ended.exit_code
     tell_tables(store, plan.grid.name)
     if ended.unfinished:
-        command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-        say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {command}")
+        say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
     return ended.exit_code
+
+
+def same_command(arguments: Sequence[str]) -> str:
+    """The command line of this process, as its user called it: by the script, or by ``python -m bench``."""
+    called = Path(arguments[0]).name
+    words = [called] if called in ("bench", "spectral-bench") else ["python", "-m", "bench"]
+    return shlex.join([*words, *arguments[1:]])
 
 
 def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tuple[str, ...]) -> int | None:

@@ -29,7 +29,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     def call(*arguments: object) -> Result:
         texts = [str(argument) for argument in arguments]
-        monkeypatch.setattr(sys, "argv", ["bench", *texts])
+        monkeypatch.setattr(sys, "argv", ["checkout/bench/__main__.py", *texts])
         capsys.readouterr()
         code = run_command_line(texts)
         out, err = capsys.readouterr()

@@ -85,6 +85,15 @@ def test_a_bad_option_of_run(bench: Bench, lab: Lab, options: list[str], says: s
     assert not lab.out.exists()
 
 
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_path_that_records_cannot_hold(bench: Bench, lab: Lab, tmp_path: Path, command: str) -> None:
+    grid, odd = lab.write(SMALL), tmp_path / "st\udcffore"
+    refused(bench(command, "--grid", grid, "--out", odd), "st\\udcffore: this path is no UTF-8")
+    assert not odd.exists()
+    odd.mkdir()
+    refused(bench(command, "--grid", grid, "--out", lab.out, "--data-root", odd), "--data-root", "is no UTF-8")
+
+
 def test_a_missing_data_root(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = lab.write(CAMVID)
     refused(bench("run", "--grid", grid, "--out", lab.out), "camvid: no data root is given (--data-root, $BENCH_DATA")

@@ -11,6 +11,7 @@ import pytest
 from cli_lab import Bench, FakeExecutor, Result
 from plan_lab import CODE, SMALL, Lab, fit_record
 
+from spectral_bench.bench.cli.run import same_command
 from spectral_bench.bench.order import Execution
 from spectral_bench.results.store import Store
 
@@ -137,6 +138,18 @@ def test_processors_and_devices_that_bfloat16_is_not_warned_of(
     assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
     monkeypatch.setattr("spectral_bench.bench.cli.checks.software_bfloat16", lambda: False)
     assert "bfloat16" not in launch(HALF, "--dry-run", "--device", "cpu")[0].err
+
+
+@pytest.mark.parametrize(
+    ("called", "said"),
+    [
+        ("/somewhere/bin/bench", "bench run 'a b'"),
+        ("spectral-bench", "spectral-bench run 'a b'"),
+        ("/checkout/bench/__main__.py", "python -m bench run 'a b'"),
+    ],
+)
+def test_how_to_go_on_is_said_as_the_command_was_called(called: str, said: str) -> None:
+    assert same_command([called, "run", "a b"]) == said
 
 
 def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
