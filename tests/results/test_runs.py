@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -377,28 +376,3 @@ def test_any_history_ends_with_the_last_success_or_the_last_failure(steps: list[
             found = store.evaluation_record(spec(seed).run_id, VIEW.view_id)
             assert (found.status if found else None) == evaluations.get(seed)
         assert sum(len(store.attempts(run_id)) for run_id in store.runs()) == failures
-
-
-SYNCED = (" (1)", " (conflicted copy)", ".sync-conflict-20250131-101112-ABCDEFG", "-DESKTOP-1", " - Kopie")
-
-
-@pytest.mark.parametrize("mark", SYNCED)
-def test_copies_of_sync_clients_are_no_runs_and_stop_nothing(store: Store, mark: str) -> None:
-    store.write_fit(fit(1))
-    record = store.write_evaluation(evaluation(1), contingency())
-    run_id, folder = record.run_id, store.run_folder(record.run_id)
-    shutil.copytree(folder, folder.with_name(f"{run_id}{mark}"))
-    (folder / "evaluations" / f"{record.view_id} of another{mark}.json").mkdir()
-    for path in (folder / "fit.json", folder / "evaluations" / f"{record.view_id}.json"):
-        path.with_name(f"{path.stem}{mark}.json").write_bytes(path.read_bytes())
-    (folder / "attempts").mkdir()
-    (folder / "attempts" / f"1{mark}.json").write_text("{}")
-    (store.records_folder / "Icon\r").write_text("")
-    assert store.runs() == [run_id]
-    assert store.attempts(run_id) == []
-    (run,) = store.load_all(verify=True)
-    assert run.evaluations == {record.view_id: record}
-    (summary,) = store.summaries()
-    assert list(summary.evaluations) == [record.view_id]
-    store.discard(run_id)
-    assert store.summaries() == []
