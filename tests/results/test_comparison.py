@@ -103,10 +103,14 @@ def test_pairs_with_five_common_seeds_are_not_enough_if_all_rows_together_have_f
     assert common_seeds({name: dict.fromkeys(seeds, 0.0) for name, seeds in values.items()}) == (2, 3, 4)
 
 
+# Differences below the rounding of a mean are no scores: their squares vanish, and a test of them tells nothing.
+SCORES = st.floats(0, 100).map(lambda score: round(score, 6))
+
+
 @given(
     st.lists(
-        st.dictionaries(st.integers(5, 9), st.floats(0, 100), max_size=5).flatmap(
-            lambda more: st.lists(st.floats(0, 100), min_size=MIN_SEEDS, max_size=MIN_SEEDS).map(
+        st.dictionaries(st.integers(5, 9), SCORES, max_size=5).flatmap(
+            lambda more: st.lists(SCORES, min_size=MIN_SEEDS, max_size=MIN_SEEDS).map(
                 lambda common: dict(enumerate(common)) | more
             )
         ),
@@ -128,7 +132,7 @@ def test_nothing_to_compare_gives_no_best_row(columns: dict[str, dict[str, dict[
     assert not any(rank(columns).best.values())
 
 
-@given(st.lists(st.lists(st.floats(0, 100), min_size=MIN_SEEDS, max_size=MIN_SEEDS), min_size=2, max_size=5))
+@given(st.lists(st.lists(SCORES, min_size=MIN_SEEDS, max_size=MIN_SEEDS), min_size=2, max_size=5))
 def test_the_row_of_the_best_mean_is_always_among_the_best(scores: list[list[float]]):
     values = {index: dict(enumerate(row)) for index, row in enumerate(scores)}
     means = [summarise(row).mean for row in scores]
