@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports, own_module
-from spectral_bench.common.loaded import PACKAGE, loaded_source, remember
+from spectral_bench.common.loaded import PACKAGE, imported_from, loaded_source, remember
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -170,18 +170,10 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             for alias in node.names:
                 yield from _with_parents(_short(alias.name))
         elif isinstance(node, ast.ImportFrom):
-            base = _short(_absolute(node, package))
+            base = _short(imported_from(node, package))
             yield from _with_parents(base)
             for alias in node.names:
                 yield f"{base}.{alias.name}"
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if node.level == 0:
-        return node.module or ""
-    parents = package.split(".")
-    kept = parents[: len(parents) - node.level + 1]
-    return ".".join([*kept, node.module] if node.module else kept)
 
 
 def _with_parents(name: str) -> list[str]:

@@ -92,12 +92,11 @@ def predict(
         DataError: two images have one stem, or one cannot be read. All headers are looked at before anything is
             written; what is wrong deeper in a file is found in its turn.
     """
-    run = store.load_run(run_id)
-    if run is None:
+    if (run := store.load_run(run_id)) is None:
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
     spec, chosen = run.fit.spec, resolve_device(device)
-    view = next((record.view for record in run.evaluations.values()), None)
-    view = _look(view or View(dataset="", split="", resize=spec.data.transform.resize))
+    trained = View(dataset="", split="", resize=spec.data.transform.resize)
+    view = _look(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
     require_targets(images, out, overlays=overlays)
     features = fresh_features(
@@ -111,11 +110,12 @@ def predict(
         antialias=looks_at_antialiased(spec.method, spec.params),
     )
     method, written = load_fit(store, run_id, chosen), list[Path]()
+    colours = palette(method.n_clusters)
     scored = scored_images(
         method, view, features, device=chosen, stage=lambda name: nullcontext(), should_stop=lambda: False
     )
     for done, image in enumerate(scored, start=1):
-        colours, targets = palette(method.n_clusters), targets_of(out, image.image_id, overlays)
+        targets = targets_of(out, image.image_id, overlays)
         written += _write(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
         progress(done, len(files.ids))
     return written

@@ -7,6 +7,7 @@ installed does not count: nobody edits it, and versions tell it.
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import sys
@@ -38,6 +39,15 @@ def loaded_source(path: Path | str) -> bytes | None:
 def installed(origin: str) -> bool:
     """Whether a file belongs to the Python installation or to a package that was installed."""
     return "site-packages" in origin or "dist-packages" in origin or origin.startswith(_standard_library())
+
+
+def imported_from(node: ast.ImportFrom, package: str) -> str:
+    """The absolute name of the module that ``from ... import`` names, in a file of ``package``; empty for none."""
+    if node.level == 0:
+        return node.module or ""
+    parents = package.split(".")
+    kept = parents[: len(parents) - node.level + 1]
+    return ".".join([*kept, node.module] if node.module else kept)
 
 
 @functools.cache

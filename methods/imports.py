@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.loaded import PACKAGE
+from spectral_bench.common.loaded import PACKAGE, imported_from
 from spectral_bench.common.names import few
 from spectral_bench.common.own_modules import beside
 from spectral_bench.methods.registry import METHODS, REGISTRY
@@ -209,21 +209,13 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
         for alias in node.names:
             yield from _with_parents(alias.name)
     elif isinstance(node, ast.ImportFrom):
-        base = _absolute(node, package)
+        base = imported_from(node, package)
         yield from _with_parents(base) if base != PACKAGE else ()
         yield from (f"{base}.{alias.name}" for alias in node.names if base)
     elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == PACKAGE:
         yield f"{PACKAGE}.{node.attr}"  # "import spectral_bench.methods" gives the whole package by its name
     elif isinstance(node, ast.Call | ast.Subscript) and (name := _written_out(node)):
         yield from _with_parents(name)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if node.level == 0:
-        return node.module or ""
-    parents = package.split(".")
-    kept = parents[: len(parents) - node.level + 1]
-    return ".".join([*kept, node.module] if node.module else kept)
 
 
 def _with_parents(name: str) -> list[str]:
