@@ -77,8 +77,7 @@ def predict(
         store: the store of the run.
         run_id: a finished run.
         images: image files of different stems.
-        out: folder for ``<stem>.png`` (palette PNG of cluster indices; 16-bit grey above 256 clusters) and
-            ``<stem>_overlay.jpg``.
+        out: folder for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256) and ``<stem>_overlay.jpg``.
         overlays: whether to write overlays.
         device: auto, cpu, cuda or cuda:N.
         progress: called with (images done, images in all).
