@@ -11,7 +11,7 @@ import pytest
 from deadly import Moment
 
 from spectral_bench.bench.order import Order
-from spectral_bench.results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.record import SITTING, EvaluationRecord, FitRecord
 from spectral_bench.results.store import Store
 
 SMALL = {"k": 4, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16}
@@ -30,12 +30,15 @@ def carry_out(order: Order, at: Moment | None = None, told: Path | None = None) 
 
 
 def left_behind(order: Order) -> dict[str, object]:
-    """Records apart from times, and every payload to the byte."""
+    """Records apart from times and the sitting (a process each here), and every payload to the byte."""
     folder = Store.open(order.store).run_folder(order.spec.run_id)
     fit = FitRecord.model_validate_json((folder / "fit.json").read_bytes())
+    files = sorted((folder / "evaluations").glob("*.json"))
+    records = {path.name: EvaluationRecord.model_validate_json(path.read_bytes()) for path in files}
+    for record in (fit, *records.values()):
+        assert record.execution.pop(SITTING)
     said: dict[str, object] = {"fit": fit.model_dump(exclude=TIMES)}
-    for path in sorted((folder / "evaluations").glob("*.json")):
-        said[path.name] = EvaluationRecord.model_validate_json(path.read_bytes()).model_dump(exclude=TIMES)
+    said |= {name: record.model_dump(exclude=TIMES) for name, record in records.items()}
     payloads = [*folder.glob("*.safetensors"), *folder.glob("evaluations/*.npz")]
     said |= {path.name: path.read_bytes() for path in payloads}
     return said | {"files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))}
