@@ -12,9 +12,13 @@ from typing import Any
 from spectral_bench.bench import worker
 from spectral_bench.bench.features.cache.writer import CacheWriter
 from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.datasets.contents import memory_folder
 
 Moment = tuple[str, int]
 """A name, and the how manieth time that it comes up, counted from 1."""
+
+_MEMORY = "hashes of contents"
+"""Belong to no store, and are kept only of files that have been left alone for a while: no moment of a run."""
 
 
 def carry_out(order: Path, at: Moment | None, told: Path | None) -> None:
@@ -22,7 +26,7 @@ def carry_out(order: Path, at: Moment | None, told: Path | None) -> None:
     seen: Counter[str] = Counter()
 
     def reached(name: str) -> None:
-        if name.endswith(PROGRESS_FILE):  # has moments of its own
+        if name.endswith((PROGRESS_FILE, _MEMORY)):  # one has moments of its own, the other comes up or not
             return
         seen[name] += 1
         if (name, seen[name]) == at:
@@ -51,4 +55,6 @@ def _watch(owner: type, name: str, reached: Callable[[str], None], moment: Calla
 
 def _kind(path: Path) -> str:
     """What a file is, whatever hashes are in its name."""
+    if path.parent == memory_folder():
+        return _MEMORY
     return path.name if path.parent.name != "evaluations" else f"evaluation{path.suffix}"
