@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from spectral_bench.bench.executors.slurm.cluster import Cluster, read_cluster
+from spectral_bench.bench.executors.slurm.cluster import Cluster, Partition, ask_partitions, read_cluster
 from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.script import refuse_unless_taken
 from spectral_bench.bench.executors.slurm.surroundings import accounts_of, chosen_cluster
@@ -19,16 +17,6 @@ NO_ACCOUNTING = (
     "Slurm keeps no accounts here ({why}), so nobody could tell how a job ended; ask for slurmdbd to be set up, or use "
     "--executor local inside of a job of your own"
 )
-
-
-@dataclass(frozen=True)
-class Partition:
-    """The nodes of a partition, each at its largest: processors, MB of memory, GPUs."""
-
-    name: str
-    cpus: int = 0
-    memory: int = 0
-    gpus: int = 0
 
 
 def check_cluster(slurm: Slurm) -> Cluster:
@@ -94,38 +82,3 @@ def _check(settings: SlurmSettings, partitions: dict[str, Partition], default: s
         if asked > most:
             what = option.removeprefix("--")
             raise ConfigError(f"{option} {asked}: no node of partition {where} has more than {most} {what}")
-
-
-def ask_partitions(slurm: Slurm) -> tuple[dict[str, Partition], str | None]:
-    """The partitions by name, hidden ones too, as sbatch takes them; and the name of the default one.
-
-    Raises:
-        SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
-    """
-    return read_partitions(slurm.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%c|%m|%G"))
-
-
-def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:
-    """The partitions in the output of sinfo, a node a line: partition (``*`` at the default one), processors, MB, gres.
-
-    Returns:
-        Partitions by name, and the name of the default one.
-    """
-    found: dict[str, Partition] = {}
-    default = None
-    for line in text.splitlines():
-        cells = line.strip().split("|")
-        if len(cells) != 4:
-            continue
-        name = cells[0].rstrip("*")
-        default = name if cells[0].endswith("*") else default
-        known = found.get(name, Partition(name))
-        cpus, memory = (int(re.sub(r"\D", "", cell) or 0) for cell in cells[1:3])
-        most = max(known.cpus, cpus), max(known.memory, memory), max(known.gpus, _gpus(cells[3]))
-        found[name] = Partition(name, *most)
-    return found, default
-
-
-def _gpus(gres: str) -> int:
-    """GPUs in a list of generic resources such as ``gpu:a100:4(S:0-1),shard:8``."""
-    return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:)?(\d+)", gres))

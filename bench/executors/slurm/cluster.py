@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass
 
 from spectral_bench.bench.executors.slurm.commands import Slurm
-from spectral_bench.bench.executors.slurm.packing import LONGEST_ARRAY
+
+LONGEST_ARRAY = 1000
+"""Slurm's own default limit of an array is 1001; a site may have set less."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,48 @@ def _longest_array(config: dict[str, str]) -> int:
     scheduler = config.get("SchedulerParameters", "")
     stated = [config.get("MaxArraySize", ""), *re.findall(r"(?:^|,)max_array_tasks=(\d+)", scheduler)]
     return min([LONGEST_ARRAY, *(int(limit) for limit in stated if limit.isdecimal())])
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The nodes of a partition, each at its largest: processors, MB of memory, GPUs."""
+
+    name: str
+    cpus: int = 0
+    memory: int = 0
+    gpus: int = 0
+
+
+def ask_partitions(slurm: Slurm) -> tuple[dict[str, Partition], str | None]:
+    """The partitions by name, hidden ones too, as sbatch takes them; and the name of the default one.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
+    """
+    return read_partitions(slurm.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%c|%m|%G"))
+
+
+def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:
+    """The partitions in the output of sinfo, a node a line: partition (``*`` at the default one), processors, MB, gres.
+
+    Returns:
+        Partitions by name, and the name of the default one.
+    """
+    found: dict[str, Partition] = {}
+    default = None
+    for line in text.splitlines():
+        cells = line.strip().split("|")
+        if len(cells) != 4:
+            continue
+        name = cells[0].rstrip("*")
+        default = name if cells[0].endswith("*") else default
+        known = found.get(name, Partition(name))
+        cpus, memory = (int(re.sub(r"\D", "", cell) or 0) for cell in cells[1:3])
+        most = max(known.cpus, cpus), max(known.memory, memory), max(known.gpus, _gpus(cells[3]))
+        found[name] = Partition(name, *most)
+    return found, default
+
+
+def _gpus(gres: str) -> int:
+    """GPUs in a list of generic resources such as ``gpu:a100:4(S:0-1),shard:8``."""
+    return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:,()]+:)?(\d+)", gres))

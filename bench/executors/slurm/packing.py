@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY
 from spectral_bench.bench.grid.executor import SlurmSettings
 
 Item = TypeVar("Item")
-
-LONGEST_ARRAY = 1000
-"""Slurm's own default limit of an array is 1001; a site may have set less."""
 
 
 @dataclass(frozen=True)

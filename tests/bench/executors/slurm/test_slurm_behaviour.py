@@ -12,8 +12,7 @@ import pytest
 from slurm_cluster import Cluster, command, partitions, why_not
 
 from spectral_bench.bench.executors.slurm.cancelling import cancel
-from spectral_bench.bench.executors.slurm.checks import ask_partitions
-from spectral_bench.bench.executors.slurm.cluster import read_cluster
+from spectral_bench.bench.executors.slurm.cluster import ask_partitions, read_cluster
 from spectral_bench.bench.executors.slurm.commands import Answer, Slurm, run_command
 from spectral_bench.bench.executors.slurm.queue import Known, ask
 from spectral_bench.results.store import Store
