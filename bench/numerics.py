@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spectral_bench.bench.environment import usable_cpus
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.work.order import Execution
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 

@@ -22,16 +22,16 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from spectral_bench.bench import worker
 from spectral_bench.bench.cli.launch import write_job
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.grid.load import load_grid
-from spectral_bench.bench.order import Execution
 from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.held import HeldData
 from spectral_bench.bench.plan.orders import plan_orders
-from spectral_bench.bench.sitting import begin_sitting
+from spectral_bench.bench.work import worker
+from spectral_bench.bench.work.launch import begin_sitting
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.compare import compare_entries

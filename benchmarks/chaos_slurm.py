@@ -124,7 +124,7 @@ class Chaos:
             if kind == "launcher":
                 return process.pid in {one.pid for one in self._launchers if one.poll() is None}
             if kind == "task":
-                return str(self.folder / "chaos") in words and "slurm.task" in words
+                return str(self.folder / "chaos") in words and "slurm.job" in words
             name = {"slurmd": "slurmd", "controller": "slurmctld"}[kind]
             return process.name() == name and process.environ().get("SLURM_CONF") == self._conf
         except (psutil.Error, KeyError):

@@ -20,7 +20,7 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import torch
 
     from spectral_bench.bench.numerics import set_up_torch
-    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.work.order import Execution
 
     for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is put back, or taken away again

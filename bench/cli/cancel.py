@@ -28,7 +28,7 @@ def cancel(
 
     A run at work saves what it has first, so that bench retry goes on from there.
     """
-    from spectral_bench.bench.executors.slurm.cancelling import cancel as cancel_jobs
+    from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
     from spectral_bench.results.store import Store
 
     if bool(runs) == everything:

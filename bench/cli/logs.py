@@ -30,7 +30,7 @@ def logs(
     debug: Debug = False,
 ) -> int:
     """Print the log of a run; where it has none, what Slurm said of its job."""
-    from spectral_bench.bench.progress import LOG_FILE
+    from spectral_bench.bench.work.progress import LOG_FILE
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
@@ -68,7 +68,7 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
 
 
 def _at_work(store: Store, run_id: str) -> bool:
-    from spectral_bench.bench.executors.slurm.overlay import settle_and_look
+    from spectral_bench.bench.executors.slurm.causes import settle_and_look
 
     if store.is_claimed(run_id):
         return True
@@ -89,7 +89,7 @@ def _extraction_log(store: Store, name: str) -> str | None:
 
 def _job_outputs(store: Store, run_id: str) -> list[Path]:
     """What Slurm and the last job of a run said; where that never began, what the jobs said that it waited for."""
-    from spectral_bench.bench.executors.slurm.ledger import Ledger
+    from spectral_bench.bench.executors.slurm.submissions import Ledger
 
     ledger = Ledger(store)
     places = [

@@ -16,7 +16,7 @@ from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
     from spectral_bench.bench.executors.interface import Executor, Job
-    from spectral_bench.bench.order import Order
+    from spectral_bench.bench.work.order import Order
     from spectral_bench.results.store import Store
 
 RETRIED = ("failed", "cancelled", "interrupted", "partial", "unknown")
@@ -72,7 +72,8 @@ def retry(
 
 def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[str, str]:
     """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
-    from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
+    from spectral_bench.bench.executors.slurm.causes import settle_and_look
+    from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
     from spectral_bench.bench.plan.overview import overview
 
@@ -92,7 +93,7 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
 
 def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
     """The last orders of runs, with those of the fits that they start from and that are not there."""
-    from spectral_bench.bench.outstanding import fit_outstanding, read_order
+    from spectral_bench.bench.work.order import fit_outstanding, read_order
 
     found: dict[str, tuple[Job, Order]] = {}
     left = list(run_ids)
@@ -112,8 +113,8 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
 def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: SlurmSettings, wait: bool) -> Executor:
     from spectral_bench.bench.cli.run import make_executor
     from spectral_bench.bench.cli.slurm import slurm_launch, warn_of_environment
-    from spectral_bench.bench.executors.slurm.ledger import Ledger
-    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.executors.slurm.submissions import Ledger
+    from spectral_bench.bench.work.order import Execution
 
     if name != "slurm":
         return make_executor(Execution(executor=name), store, jobs, parse_gpus(gpus))

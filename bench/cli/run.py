@@ -42,8 +42,8 @@ from spectral_bench.common.names import how_many
 if TYPE_CHECKING:
     from spectral_bench.bench.executors import Executor
     from spectral_bench.bench.grid.load import Grid as LoadedGrid
-    from spectral_bench.bench.order import Execution
     from spectral_bench.bench.plan.model import Plan
+    from spectral_bench.bench.work.order import Execution
     from spectral_bench.datasets.interface import DataRoots
     from spectral_bench.results.store import Store
 
@@ -78,7 +78,7 @@ def run(
     from spectral_bench.bench.cli.checks import check_executor, check_plan, fetch_weights
     from spectral_bench.bench.cli.slurm import slurm_launch
     from spectral_bench.bench.grid.load import load_grid
-    from spectral_bench.bench.order import Execution
+    from spectral_bench.bench.work.order import Execution
 
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)

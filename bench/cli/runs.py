@@ -23,7 +23,7 @@ RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning
 def newest_job(store: Store, run_id: str) -> Job | None:
     """The job of the order that was last written for a run; None where none was."""
     from spectral_bench.bench.cli.launch import job_of
-    from spectral_bench.bench.outstanding import read_order
+    from spectral_bench.bench.work.order import read_order
 
     last = last_order(store, run_id)
     return None if last is None else job_of(read_order(last), store)
@@ -36,7 +36,7 @@ def last_order(store: Store, run_id: str) -> Path | None:
 
 def orders_of(store: Store, run_id: str) -> list[Path]:
     """The files of all orders that were written for a run."""
-    from spectral_bench.bench.order import order_files
+    from spectral_bench.bench.work.order import order_files
 
     return order_files(store.run_folder(run_id))
 

@@ -15,8 +15,8 @@ from spectral_bench.common.names import unknown
 
 if TYPE_CHECKING:
     from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
-    from spectral_bench.bench.order import Execution
     from spectral_bench.bench.plan.model import Plan
+    from spectral_bench.bench.work.order import Execution
     from spectral_bench.results.store import Store
 
 
@@ -90,7 +90,7 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
 
 def warn_of_environment() -> None:
     """Name the settings of sbatch in the environment, which jobs do not get."""
-    from spectral_bench.bench.executors.slurm.surroundings import unheeded
+    from spectral_bench.bench.executors.slurm.cluster import unheeded
 
     if names := unheeded(os.environ):
         warn(

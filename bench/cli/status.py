@@ -37,7 +37,8 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
-    from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
+    from spectral_bench.bench.executors.slurm.causes import settle_and_look
+    from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
     from spectral_bench.bench.plan.overview import overview
     from spectral_bench.results.store import Store

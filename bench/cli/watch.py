@@ -15,7 +15,7 @@ from rich.text import Text
 from spectral_bench.bench.cli.output import say
 from spectral_bench.bench.executors.interface import Event
 from spectral_bench.bench.plan.show import show_seconds
-from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
+from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.results.store import Store
 
 # Between two looks at the progress of runs at work where there is no terminal.

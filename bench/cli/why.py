@@ -53,7 +53,7 @@ def why(
 
 def _roots_of_last_order(store: Store, run_id: str) -> tuple[Path, ...]:
     """Where the data lay when the run was last ordered, the grid's own roots included; nothing if it never was."""
-    from spectral_bench.bench.outstanding import read_order
+    from spectral_bench.bench.work.order import read_order
 
     if (last := last_order(store, run_id)) is None:
         return ()

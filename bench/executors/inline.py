@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from spectral_bench.bench import worker
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target
+from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.bench.executors.schedule import Schedule
-from spectral_bench.bench.executors.verdict import Verdicts
-from spectral_bench.bench.sitting import begin_sitting
+from spectral_bench.bench.work import worker
+from spectral_bench.bench.work.launch import begin_sitting
 from spectral_bench.results.store import Store
 
 

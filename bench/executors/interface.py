@@ -36,7 +36,7 @@ class Job:
 
     Attributes:
         run_id: the run; for an order that only prepares features, a name that no other job has.
-        order_path: the JSON file of the ``bench.order.Order``.
+        order_path: the JSON file of the ``bench.work.order.Order``.
         requires: jobs of the same batch that must succeed first. Names of no job in the batch count as done.
     """
 
@@ -68,10 +68,10 @@ OnEvent = Callable[[Event], None]
 
 
 class Target(Protocol):
-    """What carries out an order file in a worker: ``bench.worker.main``."""
+    """What carries out an order file in a worker: ``bench.work.worker.main``."""
 
     def __call__(self, path: Path, /, *, known_failures: int | None) -> int:
-        """Returns a ``bench.worker.ExitCode``; ``known_failures`` as in ``bench.worker.main``."""
+        """Returns a ``bench.work.worker.ExitCode``; ``known_failures`` as in ``bench.work.worker.main``."""
         ...
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spectral_bench.bench.order import Execution, Order
 from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.work.order import Execution, Order
 
 
 def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list[Order]:

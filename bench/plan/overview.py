@@ -10,7 +10,7 @@ from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.runs import views_of
 from spectral_bench.bench.plan.snapshot import Snapshot
 from spectral_bench.bench.plan.states import Code, condition
-from spectral_bench.bench.progress import PROGRESS_FILE, Progress, read_progress
+from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.names import unknown
 from spectral_bench.results.manifest import Manifest, ManifestRow

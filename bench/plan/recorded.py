@@ -10,10 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from spectral_bench.bench.fingerprint import is_own as is_own_code
-from spectral_bench.bench.order import order_files
-from spectral_bench.bench.outstanding import read_order
 from spectral_bench.bench.plan.held import same_files
 from spectral_bench.bench.plan.snapshot import RecordedEvaluation, Snapshot
+from spectral_bench.bench.work.order import order_files, read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import is_path
 from spectral_bench.datasets.registry import FOLDER

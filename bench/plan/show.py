@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from spectral_bench.bench.features.cache.size import gigabytes
-from spectral_bench.bench.order import Execution
 from spectral_bench.bench.own_code import unproven
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.names import how_many
 from spectral_bench.methods.registry import method_facts
 

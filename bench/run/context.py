@@ -16,8 +16,8 @@ from spectral_bench.bench.environment import environment
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import Meter
 from spectral_bench.bench.own_code import method_check
-from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
-from spectral_bench.bench.sitting import sitting
+from spectral_bench.bench.work.launch import sitting
+from spectral_bench.bench.work.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
@@ -26,7 +26,7 @@ from spectral_bench.results.record import SITTING
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.base import Backbone
-    from spectral_bench.bench.order import Order
+    from spectral_bench.bench.work.order import Order
     from spectral_bench.results.record import MethodCheck
     from spectral_bench.results.specification import FitSpec
     from spectral_bench.results.store import Store

@@ -16,7 +16,7 @@ from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.order import Order
+    from spectral_bench.bench.work.order import Order
     from spectral_bench.methods.interface import Segmenter
     from spectral_bench.results.record import EvaluationRecord, FitRecord, Status
     from spectral_bench.results.specification import View

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from spectral_bench.bench.features.backbones import weights_digest
-from spectral_bench.bench.order import Execution, Order
 from spectral_bench.bench.run.firewall_tree import EVALUATED, TRAINED, Fate, write_tree
+from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import base_params, complete_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View

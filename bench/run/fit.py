@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure import Meter
-from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
 from spectral_bench.bench.run.checkpoint import RunCheckpoint
 from spectral_bench.bench.run.context import Run, now
 from spectral_bench.bench.run.health import health_records, status_of
 from spectral_bench.bench.run.labels import training_labels
 from spectral_bench.bench.run.stored import build_method, load_fit, require_loadable, save_state
+from spectral_bench.bench.work.progress import METRICS_FILE, MetricsLog
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.interface import FitContext

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.results.store import Store
 
 

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from spectral_bench.bench import worker
-from spectral_bench.bench.order import Order
-from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
-from spectral_bench.bench.progress import ProgressFile
+from spectral_bench.bench.work import worker
+from spectral_bench.bench.work.order import Order, fit_outstanding, views_outstanding
+from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import DataError, RunInterrupted
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.record import EvaluationRecord, FitRecord
@@ -43,7 +42,7 @@ def spec_of(seed: int = 0, **behaviour: Any) -> FitSpec:
 
 
 def target(path: Path, *, known_failures: int | None = None) -> int:
-    """What an executor runs in place of ``bench.worker.main``."""
+    """What an executor runs in place of ``bench.work.worker.main``."""
     return worker.main(path, known_failures=known_failures, execute=execute, set_up=lambda order: None)
 
 

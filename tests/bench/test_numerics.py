@@ -9,13 +9,13 @@ import pytest
 
 from spectral_bench.bench.environment import usable_cpus
 from spectral_bench.bench.numerics import software_bfloat16, thread_count
-from spectral_bench.bench.order import Execution
+from spectral_bench.bench.work.order import Execution
 
 CHECK = """
 import json, os, sys
 import numpy
 from spectral_bench.bench.numerics import set_up_torch
-from spectral_bench.bench.order import Execution
+from spectral_bench.bench.work.order import Execution
 set_up_torch(Execution(threads=3))
 import torch
 from threadpoolctl import threadpool_info

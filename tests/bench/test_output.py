@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.output import into_log, say
+from spectral_bench.bench.work.progress import into_log, say
 from spectral_bench.common.errors import StoreError
 
 
@@ -68,7 +68,7 @@ def test_log_that_cannot_be_opened(tmp_path: Path) -> None:
 
 def test_last_words_of_a_segmentation_fault(tmp_path: Path) -> None:
     code = (
-        "import ctypes, sys; from pathlib import Path; from spectral_bench.bench.output import into_log\n"
+        "import ctypes, sys; from pathlib import Path; from spectral_bench.bench.work.progress import into_log\n"
         "with into_log(Path(sys.argv[1])): ctypes.string_at(0)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "log.txt"], check=False)
@@ -79,7 +79,7 @@ def test_last_words_of_a_segmentation_fault(tmp_path: Path) -> None:
 
 def test_saying_survives_a_full_disk() -> None:
     code = (
-        "import os; from spectral_bench.bench.output import say\n"
+        "import os; from spectral_bench.bench.work.progress import say\n"
         "os.dup2(os.open('/dev/full', os.O_WRONLY), 2); say('x'); print('on')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

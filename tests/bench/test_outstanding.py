@@ -7,7 +7,7 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from spectral_bench.bench.outstanding import fit_outstanding, read_order, settled, views_outstanding
+from spectral_bench.bench.work.order import fit_outstanding, read_order, settled, views_outstanding
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
 from spectral_bench.results.store import Store

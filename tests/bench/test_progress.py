@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench import progress as module
-from spectral_bench.bench.progress import MetricsLog, ProgressFile, read_metrics, read_progress, tail
+from spectral_bench.bench.work import progress as module
+from spectral_bench.bench.work.progress import MetricsLog, ProgressFile, read_metrics, read_progress, tail
 
 
 class TestProgress:

@@ -14,7 +14,7 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from spectral_bench.bench.worker import ExitCode, main
+from spectral_bench.bench.work.worker import ExitCode, main
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.results.store import Store
 
@@ -259,15 +259,17 @@ def test_set_up_is_part_of_the_run(store: Store, make_order: MakeOrder) -> None:
 
 
 def test_command_line(make_order: MakeOrder, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "spectral_bench.bench.worker"]
+    command = [sys.executable, "-m", "spectral_bench.bench.work.worker"]
     wrong = subprocess.run([*command, str(tmp_path / "none.json")], capture_output=True, text=True, check=False)
     assert wrong.returncode == ExitCode.BAD_ORDER
     assert "none.json: the order cannot be read" in wrong.stderr
     bare = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bare.returncode == ExitCode.BAD_ORDER
-    assert bare.stderr.startswith("usage: python -m spectral_bench.bench.worker")
+    assert bare.stderr.startswith("usage: python -m spectral_bench.bench.work.worker")
 
 
 def test_importing_it_imports_no_torch() -> None:
-    code = "import sys, spectral_bench.bench.worker, spectral_bench.bench.executors; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, spectral_bench.bench.work.worker, spectral_bench.bench.executors; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,33 +1,200 @@
-"""Which cluster answers and what it allows, and who asks it."""
+"""The cluster: how it is asked, what its refusals mean, and what it says of its limits.
+
+What is around the launcher must change neither jobs nor answers. Slurm takes an option from the command line first,
+then from a variable of the environment, then from the script. The variables of a profile (``SBATCH_TIMELIMIT``,
+``SQUEUE_STATES``) or of a surrounding job (``SLURM_MEM_PER_NODE``) would outrank what a submission says and hide jobs
+from who asks for them, so commands get an environment without them.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
 import re
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.common.errors import ConfigError, UserError
+
+TIMEOUT_S = 60.0
 
 LONGEST_ARRAY = 1000
 """Slurm's own default limit of an array is 1001; a site may have set less."""
 
+KEPT = ("SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS")
+"""What it takes to reach the cluster: its configuration, a token, and which cluster of several is meant."""
+
+_PREFIXES = (
+    *("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_", "SINFO_", "SCANCEL_"),
+    *("SCONTROL_", "SPRIO_", "SSHARE_", "SSTAT_", "SREPORT_", "SATTACH_", "SBCAST_", "SCRUN_", "STRIGGER_", "SDIAG_"),
+)
+
+_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}
+"""Without it the indices of an array are cut off after 64 characters."""
+
+_SILENT = (
+    "unable to contact slurm controller",
+    "unable to establish controller machine",
+    "unable to establish configuration source",
+    "connection refused",
+    "connection timed out",
+    "connection reset",
+    "socket timed out",
+    "zero bytes were transmitted",
+    "transport endpoint is not connected",
+    "no route to host",
+    "communication connection failure",
+    "persistinit msg",
+    "munge",
+    "unexpected message received",
+    "controller not responding",
+    "backup controller",
+)
+
+
+class SlurmMissing(ConfigError):
+    """Slurm's commands are not on the path of this machine."""
+
+
+class SlurmUnreachable(UserError):
+    """Slurm's controller, or its accounting database, does not answer. Says nothing about any job."""
+
+
+class SlurmRefused(UserError):
+    """Slurm understood, and will not do it."""
+
 
 @dataclass(frozen=True)
-class Cluster:
-    """A cluster, as far as it is of interest here.
+class Answer:
+    """What a command said.
 
     Attributes:
-        name: of the cluster; several sites may have one of the same name.
-        controller: its (first) controller's host.
-        accounting: the plugin that keeps accounts; empty where none is named.
-        longest: jobs that one array may have; 0 where arrays are not allowed.
+        code: its exit code.
+        out: standard output.
+        err: standard error.
     """
 
-    name: str = ""
-    controller: str = ""
-    accounting: str = ""
-    longest: int = LONGEST_ARRAY
+    code: int
+    out: str = ""
+    err: str = ""
+
+
+class Runner(Protocol):
+    """Runs one of Slurm's commands."""
+
+    def __call__(self, command: Sequence[str], /) -> Answer:
+        """Run it to its end.
+
+        Raises:
+            FileNotFoundError: it is not on the path.
+            TimeoutError: it did not end.
+        """
+        ...
+
+
+class Slurm:
+    """Slurm, as far as it is asked here.
+
+    Args:
+        runner: what runs its commands; None: this machine.
+    """
+
+    def __init__(self, runner: Runner | None = None) -> None:
+        self._runner = runner or run_command
+
+    def ask(self, *command: str) -> str:
+        """The standard output of a command.
+
+        Raises:
+            SlurmMissing: the command is not on the path.
+            SlurmUnreachable: Slurm does not answer.
+            SlurmRefused: it said no.
+        """
+        answer = self.answer(*command)
+        if answer.code != 0:
+            raise SlurmRefused(f"{command[0]}: {said(answer)}")
+        return answer.out
+
+    def answer(self, *command: str) -> Answer:
+        """What a command said, a refusal included.
+
+        Raises:
+            SlurmMissing, SlurmUnreachable: as for ``ask``.
+        """
+        try:
+            answer = self._runner(command)
+        except FileNotFoundError as error:
+            raise SlurmMissing(
+                f"no {command[0]} on the path: run this on a machine that can submit to Slurm (load the site's module "
+                "where there is one), or use --executor local"
+            ) from error
+        except TimeoutError as error:
+            raise SlurmUnreachable(f"{error}: Slurm is not reachable; try again later") from error
+        if answer.code != 0 and any(word in answer.err.lower() for word in _SILENT):
+            raise SlurmUnreachable(f"{command[0]}: {said(answer)}: Slurm is not reachable; try again later")
+        return answer
+
+
+def said(answer: Answer) -> str:
+    """What a command complained of, in one line."""
+    lines = [line.strip() for line in (answer.err or answer.out).splitlines() if line.strip()]
+    told = "; ".join(line.removeprefix("sbatch: error: ").removeprefix("sbatch: ") for line in lines)
+    return told or f"exit code {answer.code}"
+
+
+def run_command(command: Sequence[str], /) -> Answer:
+    """Run a command of this machine for at most a minute, free of the variables of a surrounding job or profile."""
+    environment = command_environment(command[0], os.environ)
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} did not answer within {TIMEOUT_S:g} s") from error
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def command_environment(command: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that one of Slurm's commands gets; what sbatch gets is the environment of the jobs too."""
+    kept = {name: value for name, value in environ.items() if name in KEPT or not name.startswith(_PREFIXES)}
+    return kept if command == "sbatch" else kept | _WHOLE_LISTS
+
+
+def unheeded(environ: Mapping[str, str]) -> list[str]:
+    """The settings of sbatch in an environment that jobs do not get."""
+    return sorted(name for name in environ if name.startswith("SBATCH_"))
+
+
+def accounts_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The option by which sacct asks for that cluster: unlike the others it does not heed ``SLURM_CLUSTERS``."""
+    chosen = environ.get("SLURM_CLUSTERS")
+    return ("-M", chosen) if chosen else ()
+
+
+def chosen_cluster(environ: Mapping[str, str]) -> str | None:
+    """The cluster that the environment names, of several that can be reached from here; None: the local one.
+
+    Raises:
+        ConfigError: it names several, or names one for sbatch alone.
+    """
+    chosen = environ.get("SLURM_CLUSTERS") or None
+    for_sbatch = environ.get("SBATCH_CLUSTERS") or chosen
+    if for_sbatch != chosen:
+        raise ConfigError(
+            f"SBATCH_CLUSTERS={for_sbatch}: sbatch alone heeds it, so that jobs could not be found again; set "
+            f"SLURM_CLUSTERS={for_sbatch}"
+        )
+    if chosen is not None and ("," in chosen or chosen == "all"):
+        raise ConfigError(f"SLURM_CLUSTERS={chosen}: expected the name of one cluster, on which all jobs are submitted")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -45,6 +212,23 @@ def this_user() -> User:
         return User(uid, pwd.getpwuid(uid).pw_name)
     except KeyError:
         return User(uid, str(uid))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster, as far as it is of interest here.
+
+    Attributes:
+        name: of the cluster; several sites may have one of the same name.
+        controller: its (first) controller's host.
+        accounting: the plugin that keeps accounts; empty where none is named.
+        longest: jobs that one array may have; 0 where arrays are not allowed.
+    """
+
+    name: str = ""
+    controller: str = ""
+    accounting: str = ""
+    longest: int = LONGEST_ARRAY
 
 
 def read_cluster(slurm: Slurm) -> Cluster:

@@ -1,32 +1,36 @@
-"""Hand runs to Slurm, and come back later."""
+"""Hand runs to Slurm, the features that they share first; come back later; or take runs back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.bench.executors.schedule import Schedule
-from spectral_bench.bench.executors.slurm.board import Board, look, order_path
-from spectral_bench.bench.executors.slurm.checks import check_cluster, check_settings
-from spectral_bench.bench.executors.slurm.cluster import Cluster
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
-from spectral_bench.bench.executors.slurm.features import features_first
-from spectral_bench.bench.executors.slurm.held import release_held
-from spectral_bench.bench.executors.slurm.ledger import Ledger
-from spectral_bench.bench.executors.slurm.packing import Array, pack
-from spectral_bench.bench.executors.slurm.script import refuse_unwritable
-from spectral_bench.bench.executors.slurm.settle import settle
-from spectral_bench.bench.executors.slurm.submitting import Submitter
-from spectral_bench.bench.executors.slurm.waiting import wait_for
-from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings, refuse_unwritable
+from spectral_bench.bench.executors.slurm.status import Board, Place, look, order_path, release_held
+from spectral_bench.bench.executors.slurm.submissions import Ledger
+from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
+from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.executor import SlurmSettings
-from spectral_bench.bench.order import Order
-from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.bench.plan.storage import is_present, wanted_caches
+from spectral_bench.bench.work.order import Order, fit_outstanding, read_order, settled, views_outstanding
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import View
 from spectral_bench.results.store import Store
 
 SettingsOf = Callable[[str | None], SlurmSettings]
 """The settings of the jobs of a method; None: of those that extract features."""
+
+_NO_MATTER = (
+    "Invalid job id",  # it has just ended
+    "denied",  # it is another user's, and heeds the marks by itself
+)
 
 
 class SlurmExecutor:
@@ -153,3 +157,133 @@ def _tell(array: Array, job_id: str | None, submitter: Submitter, exits: dict[st
             why = submitter.rejected.get(job.run_id) if job_id is None else None
             job_name = f"job {job_id}_{index}"
             on_event(Event("submitted" if why is None else "finished", job.run_id, exits[job.run_id], why or job_name))
+
+
+@dataclass(frozen=True)
+class _Caches:
+    """The caches of one run that are still to be written: those of its training images, and of views."""
+
+    training: frozenset[str]
+    views: dict[str, View]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys of all caches, of training and of views."""
+        return self.training | self.views.keys()
+
+
+def features_first(
+    jobs: Sequence[Job],
+    orders: dict[str, Order],
+    store: Store,
+    *,
+    queued: Collection[str] = (),
+    write: bool = True,
+) -> tuple[list[Job], list[Job]]:
+    """Take the extraction of features that several jobs read out of them.
+
+    Each cache is written by one job: that of the first run that reads it. A cache that a single run reads is left to
+    that run, as nothing would be gained.
+
+    Args:
+        jobs: runs.
+        orders: their orders, by run id; those of the extractions are added.
+        store: where caches lie and orders are written.
+        queued: extractions that are in the queue already, by name.
+        write: whether to write the orders of the extractions.
+
+    Returns:
+        The jobs that extract, and the given ones, which now require them.
+    """
+    caches = {job.run_id: _outstanding(orders[job.run_id], store) for job in jobs}
+    readers: dict[str, int] = {}
+    for found in caches.values():
+        for key in found.keys:
+            readers[key] = readers.get(key, 0) + 1
+    shared = {key for key, count in readers.items() if count > 1}
+    owner: dict[str, str] = {}
+    extracting: list[Job] = []
+    waiting: list[Job] = []
+    for job in jobs:
+        keys = caches[job.run_id].keys & shared
+        if missing := keys - owner.keys():
+            # Named after what it writes: whoever wants the same finds it in the queue.
+            extraction = _job(missing, store)
+            owner |= dict.fromkeys(missing, extraction.run_id)
+            if extraction.run_id not in queued:
+                order = _extraction(orders[job.run_id], caches[job.run_id], missing)
+                orders[extraction.run_id] = order
+                extracting.append(extraction)
+                if write:
+                    write_bytes(extraction.order_path, (order.model_dump_json(indent=1) + "\n").encode())
+        waiting.append(replace(job, requires=job.requires | {owner[key] for key in keys}))
+    return extracting, waiting
+
+
+def _outstanding(order: Order, store: Store) -> _Caches:
+    fitted = not fit_outstanding(order, store)
+    wanted = wanted_caches(order.spec, fitted=fitted, missing=views_outstanding(order, store))
+    missing = [cache for cache in wanted if not is_present(store.path, cache.key)]
+    views = {cache.key: cache.source for cache in missing if isinstance(cache.source, View)}
+    return _Caches(frozenset(cache.key for cache in missing) - views.keys(), views)
+
+
+def _extraction(order: Order, caches: _Caches, keys: frozenset[str]) -> Order:
+    views = tuple(view for key, view in caches.views.items() if key in keys)
+    return order.model_copy(update={"views": views, "features_only": True, "requires": None})
+
+
+def _job(keys: frozenset[str], store: Store) -> Job:
+    name = f"features-{digest(sorted(keys), 8)}"
+    return Job(name, store.path / "slurm" / "orders" / f"{name}.json")
+
+
+def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = None) -> list[str]:
+    """Cancel runs that wait or run on Slurm.
+
+    A job of which every run that is left is cancelled is cancelled itself. Else its runs are marked, and the job stops
+    the one at work, or passes over it when its turn comes.
+
+    Args:
+        store: the store.
+        run_ids: which runs; None: all.
+        slurm: whom to ask.
+
+    Returns:
+        The runs that were cancelled.
+
+    Raises:
+        UserError: Slurm does not answer, or the store cannot be written.
+    """
+    ledger, slurm = Ledger(store), slurm or Slurm()
+    if not ledger.open():
+        return []
+    with ledger.locked():
+        board = look(ledger, slurm)
+        chosen = [place for place in board.places if place.live and _is_meant(place, run_ids)]
+        if chosen and board.known.silent:
+            raise SlurmUnreachable(f"nothing was cancelled: {board.known.silent}")
+        for place in chosen:
+            ledger.mark_cancelled(place.submission.name, place.entry.run_id)
+        _cancel_jobs(slurm, board, chosen, everything=run_ids is None)
+        settle(look(ledger, slurm))
+    return sorted({place.entry.run_id for place in chosen if not place.entry.features_only})
+
+
+def _is_meant(place: Place, run_ids: Sequence[str] | None) -> bool:
+    return run_ids is None or place.entry.run_id in run_ids
+
+
+def _cancel_jobs(slurm: Slurm, board: Board, chosen: Sequence[Place], *, everything: bool) -> None:
+    jobs = set()
+    seen = [place for place in chosen if place.element is not None and place.element.live]
+    for place in seen:  # the id of a job that is not shown here may be another one's on this cluster
+        left = (other for other in board.unit(place) if other.live)
+        if everything or all(board.ledger.is_cancelled(other.submission.name, other.entry.run_id) for other in left):
+            jobs.add(place.job)
+    if jobs:
+        try:
+            slurm.ask("scancel", *sorted(jobs))
+        except SlurmRefused as error:
+            if not any(words in str(error) for words in _NO_MATTER):
+                raise

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused
-from spectral_bench.bench.executors.slurm.surroundings import accounts_of
+from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, accounts_of
 from spectral_bench.common.errors import UserError
 
 ElementId = tuple[str, int]

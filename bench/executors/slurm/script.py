@@ -1,10 +1,15 @@
-"""What sbatch is given: a batch script, which submitit writes from checked settings, and its options once more."""
+"""What is checked before anything is submitted, and the batch script that sbatch is given.
+
+submitit writes the script from checked settings. Its options are stated once more on the command line of sbatch.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import unicodedata
+from collections.abc import Iterable
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,45 +17,100 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmExecutor as SubmititExecutor
 
-from spectral_bench.bench.executors.slurm.cluster import Cluster
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmRefused, said
-from spectral_bench.bench.executors.slurm.ledger import SCRIPT_FILE, Submission, Unit, new_submission
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.executors.slurm.cluster import (
+    Cluster,
+    Partition,
+    Slurm,
+    SlurmRefused,
+    accounts_of,
+    ask_partitions,
+    chosen_cluster,
+    read_cluster,
+    said,
+)
+from spectral_bench.bench.executors.slurm.submissions import SCRIPT_FILE, Submission, Unit, new_submission
+from spectral_bench.bench.grid.executor import SlurmSettings, megabytes
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.common.names import unknown
+
+NO_ACCOUNTING = (
+    "Slurm keeps no accounts here ({why}), so nobody could tell how a job ended; ask for slurmdbd to be set up, or use "
+    "--executor local inside of a job of your own"
+)
 
 _OPTION = "#SBATCH "
+
 _PERCENT = "\0"
 """Stands for a percent sign of the store's path while submitit writes its own; no path holds it."""
+
 _TOO_MANY = ("submitlimit", "maxsubmit")
 """What Slurm calls limits of jobs in the queue, as in ``QOSMaxSubmitJobPerUserLimit``."""
 
 
-class _Writer(SubmititExecutor):
-    """Only writes scripts, so that they can be shown where there is no Slurm."""
+def check_cluster(slurm: Slurm) -> Cluster:
+    """See that Slurm answers, keeps accounts and takes job arrays.
 
-    @classmethod
-    def affinity(cls) -> int:
-        return 2
+    Returns:
+        The cluster.
 
-
-def script_text(submission: Submission, settings: SlurmSettings, folder: Path, job_ids: dict[str, str]) -> str:
-    """The batch script of a submission.
-
-    Args:
-        submission: what it carries out.
-        settings: what its jobs ask for.
-        folder: where its files lie.
-        job_ids: the ids of the submissions that it comes after, by name.
+    Raises:
+        SlurmMissing, SlurmUnreachable: as said.
+        ConfigError: accounting is off, arrays are not allowed, or the environment names several clusters.
     """
-    refuse_unwritable(folder)
-    writer = _Writer(str(folder).replace("%", _PERCENT))
-    writer.update_parameters(**_parameters(submission, settings, job_ids, folder))
-    writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
-    command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.task", str(folder)])
-    python = settings.python or shlex.quote(sys.executable)
-    text = str(writer._make_submission_file_text(f"{python} {command}", "0"))
-    return text.replace(_PERCENT, "%%")  # which Slurm reads as one sign that stands for nothing
+    chosen_cluster(os.environ)  # for its checks
+    for needed in ("sbatch", "squeue", "scancel"):
+        slurm.ask(needed, "--version")
+    cluster = read_cluster(slurm)
+    kind = cluster.accounting
+    if kind in ("", "(null)", "accounting_storage/none"):
+        raise ConfigError(NO_ACCOUNTING.format(why=f"AccountingStorageType is {kind or 'not set'}"))
+    try:
+        slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-X", "-o", "JobID", "-j", "1")
+    except SlurmRefused as error:
+        raise ConfigError(NO_ACCOUNTING.format(why=str(error))) from error
+    if cluster.longest == 0:
+        raise ConfigError("this cluster takes no job arrays (MaxArraySize is 0), and runs are submitted as such")
+    return cluster
+
+
+def check_settings(slurm: Slurm, wanted: Iterable[SlurmSettings]) -> None:
+    """See that some node of the partition could carry out such jobs.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable: as said.
+        ConfigError: there is no such partition, none of its nodes is large enough, or sbatch would refuse.
+    """
+    partitions, default = ask_partitions(slurm)
+    distinct = {settings.model_dump_json(): settings for settings in wanted}
+    for settings in distinct.values():
+        _check(settings, partitions, default)
+        refuse_unless_taken(slurm, settings)
+
+
+def _check(settings: SlurmSettings, partitions: dict[str, Partition], default: str | None) -> None:
+    names = settings.partition.split(",") if settings.partition else [default] if default else []
+    for name in names:
+        if name not in partitions:
+            raise ConfigError(f"--partition: {unknown('partition', name, partitions)}")
+    if not names:
+        raise ConfigError(f"--partition: this cluster has no default; name one of {', '.join(sorted(partitions))}")
+    found = [partitions[name] for name in names]
+    where = ", ".join(names)
+    memory = megabytes(settings.mem) if settings.mem else 0
+    largest = max(one.memory for one in found)
+    if memory > largest:
+        raise ConfigError(
+            f"--mem {settings.mem}: the largest node of partition {where} has {largest} MB; ask for less, or for "
+            "another partition"
+        )
+    for option, asked, most in (
+        ("--cpus", settings.cpus or 0, max(one.cpus for one in found)),
+        ("--gpus", settings.n_gpus, max(one.gpus for one in found)),
+    ):
+        if asked > most:
+            what = option.removeprefix("--")
+            raise ConfigError(f"{option} {asked}: no node of partition {where} has more than {most} {what}")
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -69,33 +129,6 @@ def refuse_unwritable(folder: Path) -> None:
         raise ConfigError(
             f"--out: {path!r} has {name} in its path, and Slurm writes no log there; choose another folder"
         )
-
-
-def options_in(script: str) -> list[str]:
-    """The options that a script states, for sbatch's command line: the environment outranks the script, not these."""
-    rest = dropwhile(lambda line: not line.startswith(_OPTION), script.split("\n"))
-    lines = takewhile(lambda line: line.startswith(_OPTION), rest)
-    return [option for line in lines for option in shlex.split(line.removeprefix(_OPTION))]
-
-
-def submit(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
-    """Hand a script to sbatch.
-
-    Returns:
-        The id of the job, and the name of its cluster where sbatch says so.
-
-    Raises:
-        SlurmMissing, SlurmUnreachable: nobody knows whether it was submitted.
-        SlurmRefused: it was not.
-        StoreError: the store cannot be written.
-    """
-    path = folder / SCRIPT_FILE
-    write_bytes(path, script.encode())
-    answer = slurm.answer("sbatch", "--parsable", *options_in(script), str(path))
-    job_id, _, cluster = answer.out.strip().partition(";")
-    if answer.code != 0 or not job_id.isdecimal():
-        raise SlurmRefused(f"sbatch: {said(answer)}{_advice(said(answer))}")
-    return job_id, cluster
 
 
 def refuse_unless_taken(slurm: Slurm, settings: SlurmSettings) -> None:
@@ -120,6 +153,60 @@ def _advice(refusal: str) -> str:
     if any(words in refusal.lower() for words in _TOO_MANY):
         return "; put more runs into a job with --runs-per-job, or come back when some jobs have ended"
     return ""
+
+
+def submit(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
+    """Hand a script to sbatch.
+
+    Returns:
+        The id of the job, and the name of its cluster where sbatch says so.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable: nobody knows whether it was submitted.
+        SlurmRefused: it was not.
+        StoreError: the store cannot be written.
+    """
+    path = folder / SCRIPT_FILE
+    write_bytes(path, script.encode())
+    answer = slurm.answer("sbatch", "--parsable", *options_in(script), str(path))
+    job_id, _, cluster = answer.out.strip().partition(";")
+    if answer.code != 0 or not job_id.isdecimal():
+        raise SlurmRefused(f"sbatch: {said(answer)}{_advice(said(answer))}")
+    return job_id, cluster
+
+
+def options_in(script: str) -> list[str]:
+    """The options that a script states, for sbatch's command line: the environment outranks the script, not these."""
+    rest = dropwhile(lambda line: not line.startswith(_OPTION), script.split("\n"))
+    lines = takewhile(lambda line: line.startswith(_OPTION), rest)
+    return [option for line in lines for option in shlex.split(line.removeprefix(_OPTION))]
+
+
+def script_text(submission: Submission, settings: SlurmSettings, folder: Path, job_ids: dict[str, str]) -> str:
+    """The batch script of a submission.
+
+    Args:
+        submission: what it carries out.
+        settings: what its jobs ask for.
+        folder: where its files lie.
+        job_ids: the ids of the submissions that it comes after, by name.
+    """
+    refuse_unwritable(folder)
+    writer = _Writer(str(folder).replace("%", _PERCENT))
+    writer.update_parameters(**_parameters(submission, settings, job_ids, folder))
+    writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
+    command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.job", str(folder)])
+    python = settings.python or shlex.quote(sys.executable)
+    text = str(writer._make_submission_file_text(f"{python} {command}", "0"))
+    return text.replace(_PERCENT, "%%")  # which Slurm reads as one sign that stands for nothing
+
+
+class _Writer(SubmititExecutor):
+    """Only writes scripts, so that they can be shown where there is no Slurm."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
 
 
 def _parameters(

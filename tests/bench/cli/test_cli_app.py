@@ -104,7 +104,7 @@ def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
 
 
 def test_commands_load_no_executor_and_no_arrays_before_they_need_them() -> None:
-    heavy = ("numpy", "spectral_bench.bench.worker", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
+    heavy = ("numpy", "spectral_bench.bench.work.worker", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
     code = (
         "import sys, spectral_bench.bench.cli.app; "
         f"sys.stderr.write(' '.join(name for name in {heavy} if name in sys.modules))"

@@ -12,7 +12,7 @@ from cli_lab import Bench, FakeExecutor, Result
 from plan_lab import CODE, SMALL, Lab, fit_record
 
 from spectral_bench.bench.cli.run import same_command
-from spectral_bench.bench.order import Execution
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.store import Store
 
 Launcher = Callable[..., tuple[Result, FakeExecutor]]

@@ -19,8 +19,8 @@ from fake_slurm import FakeSlurm
 
 from spectral_bench.bench.cli.logs import follow_file
 from spectral_bench.bench.cli.slurm_options import stated_settings
-from spectral_bench.bench.executors.slurm.ledger import Ledger, write_trace
 from spectral_bench.bench.executors.slurm.script import script_text
+from spectral_bench.bench.executors.slurm.submissions import Ledger, write_trace
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
 
@@ -31,7 +31,7 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "slurm.md").read_text(encoding=
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
-    monkeypatch.setattr("spectral_bench.bench.executors.slurm.commands.run_command", fake)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.cluster.run_command", fake)
     monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
     return fake
 
@@ -194,12 +194,12 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
 
 
 def test_no_sbatch_on_the_path(bench: Bench, lab: Lab, launch: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spectral_bench.bench.executors.slurm.commands import Answer
+    from spectral_bench.bench.executors.slurm.cluster import Answer
 
     def missing(command: tuple[str, ...]) -> Answer:
         raise FileNotFoundError(command[0])
 
-    monkeypatch.setattr("spectral_bench.bench.executors.slurm.commands.run_command", missing)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.cluster.run_command", missing)
     result = launch()
     assert result.code == 2
     assert result.err.startswith("error: no sbatch on the path: ")
@@ -317,7 +317,7 @@ def test_what_is_not_stated_is_not_set() -> None:
 
 
 def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
-    from spectral_bench.bench.executors.slurm.ledger import Submission, Unit
+    from spectral_bench.bench.executors.slurm.submissions import Submission, Unit
     from spectral_bench.bench.grid.executor import SlurmSettings
 
     listing = re.findall(r"```bash\n(#!/bin/bash.*?)```", DOCUMENT, re.DOTALL)[0]

@@ -15,7 +15,7 @@ from spectral_bench.bench.executors.local import LocalExecutor
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Store
 
-PRELOAD = ("spectral_bench.bench.worker", "spectral_bench.bench.executors.child", "hypothesis")
+PRELOAD = ("spectral_bench.bench.work.worker", "spectral_bench.bench.executors.local", "hypothesis")
 
 
 class Batch:

@@ -15,7 +15,7 @@ import pytest
 from fake_work import MakeOrder
 
 from spectral_bench.bench.executors import Job, LocalExecutor
-from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.work.order import read_order
 from spectral_bench.results.store import Store
 
 RUNS, KILLS = 12, 10
@@ -27,7 +27,7 @@ import fake_work
 from spectral_bench.bench.executors import Job, LocalExecutor
 from spectral_bench.results.store import Store
 jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[2:]]
-preload = ["spectral_bench.bench.worker"]
+preload = ["spectral_bench.bench.work.worker"]
 executor = LocalExecutor(Store.open(sys.argv[1]), jobs=3, grace=1.0, target=fake_work.target, preload=preload)
 executor.run(jobs, lambda event: None)
 """
@@ -72,7 +72,7 @@ def test_kills_at_random_moments(store: Store, make_order: MakeOrder, tmp_path: 
         launcher.wait(timeout=120)
 
     jobs = [Job(path.stem, path) for path in paths]
-    exits = LocalExecutor(store, jobs=2, target=fake_work.target, preload=["spectral_bench.bench.worker"]).run(
+    exits = LocalExecutor(store, jobs=2, target=fake_work.target, preload=["spectral_bench.bench.work.worker"]).run(
         jobs, lambda event: None
     )
     assert set(exits.values()) == {"done"}

@@ -8,8 +8,8 @@ import fake_work
 import pytest
 from fake_work import MakeOrder, spec_of
 
-from spectral_bench.bench import worker
 from spectral_bench.bench.executors import Event, InlineExecutor, Job
+from spectral_bench.bench.work import worker
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
 

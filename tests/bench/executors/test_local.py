@@ -16,7 +16,7 @@ from local_batch import Batch, alive, wait_for
 
 from spectral_bench.bench.executors.interface import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
-from spectral_bench.bench.executors.verdict import Verdicts
+from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.store import Store
 
@@ -104,7 +104,7 @@ class TestOrderly:
 
 def tell_environment(path: Path, *, known_failures: int | None) -> int:
     """A target that writes what it was told into the log and leaves no record."""
-    from spectral_bench.bench.outstanding import read_order
+    from spectral_bench.bench.work.order import read_order
 
     names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
     told = {name: os.environ.get(name) for name in names} | {"pid": os.getpid(), "sid": os.getsid(0)}
@@ -162,7 +162,7 @@ class TestCrashes:
 
     def test_out_of_memory_kill_is_named(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         kills = iter(range(100))
-        monkeypatch.setattr("spectral_bench.bench.executors.batch.memory_kills", lambda: next(kills))
+        monkeypatch.setattr("spectral_bench.bench.executors.local.memory_kills", lambda: next(kills))
         bad = batch.add(0, stage="fit", act="kill")
         assert batch.run() == ["killed"]
         assert batch.failure(bad).kind == "out_of_memory"

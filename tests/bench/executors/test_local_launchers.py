@@ -20,7 +20,7 @@ LAUNCHER = """
     from spectral_bench.bench.executors import Job, LocalExecutor
     from spectral_bench.results.store import Store
     jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[3:]]
-    preload = ["slow_import", "spectral_bench.bench.worker"]
+    preload = ["slow_import", "spectral_bench.bench.work.worker"]
     options = {"jobs": 2, "grace": 1.0, "target": fake_work.target, "preload": preload}
     executor = LocalExecutor(Store.open(sys.argv[2]), **options)
     def tell(event):

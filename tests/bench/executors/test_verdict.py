@@ -8,11 +8,11 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from spectral_bench.bench.executors import verdict
+from spectral_bench.bench.executors import outcomes as verdict
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.verdict import Verdicts, memory_kills
-from spectral_bench.bench.outstanding import read_order
-from spectral_bench.bench.worker import ExitCode
+from spectral_bench.bench.executors.outcomes import Verdicts, memory_kills
+from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Store

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from spectral_bench.bench.features.backbones import weights_digest
-from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 from spectral_bench.results.store import Store

@@ -10,7 +10,7 @@ import deadly
 import pytest
 from deadly import Moment
 
-from spectral_bench.bench.order import Order
+from spectral_bench.bench.work.order import Order
 from spectral_bench.results.record import SITTING, EvaluationRecord, FitRecord
 from spectral_bench.results.store import Store
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spectral_bench.bench.executors.slurm.commands import Answer
+from spectral_bench.bench.executors.slurm.cluster import Answer
 
 NODES = "debug*|4|8000|(null)\nlow|4|8000|(null)\ngpu|8|16000|gpu:a100:2(S:0-1)\n"
 HIDDEN = "quiet|4|8000|(null)\n"

@@ -1,4 +1,4 @@
-"""What a node runs in place of ``spectral_bench.bench.executors.slurm.task``: the same with runs that cost nothing."""
+"""What a node runs in place of ``spectral_bench.bench.executors.slurm.job``: the same with runs that cost nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import fake_work
 
-from spectral_bench.bench.executors.slurm import task
+from spectral_bench.bench.executors.slurm import job as task
 
 if __name__ == "__main__":
     folder, index = Path(sys.argv[-1]), int(os.environ["SLURM_ARRAY_TASK_ID"])

@@ -15,8 +15,8 @@ from typing import Any
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Exit, Job
-from spectral_bench.bench.executors.slurm.board import Place
-from spectral_bench.bench.executors.slurm.commands import Slurm, run_command
+from spectral_bench.bench.executors.slurm.cluster import Slurm, run_command
+from spectral_bench.bench.executors.slurm.status import Place
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.common.errors import UserError
 from spectral_bench.results.store import Store

@@ -9,14 +9,13 @@ from fake_slurm import FakeJob, FakeSlurm
 from fake_work import VIEWS, spec_of
 
 from spectral_bench.bench.executors.interface import Event, Exit, Job
-from spectral_bench.bench.executors.slurm.board import Board, look
-from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
-from spectral_bench.bench.executors.slurm.ledger import Ledger
-from spectral_bench.bench.executors.slurm.settle import settle
+from spectral_bench.bench.executors.slurm.status import Board, look
+from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.order import Execution, Order
-from spectral_bench.bench.outstanding import read_order
+from spectral_bench.bench.work.order import Execution, Order, read_order
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import Features
 from spectral_bench.results.store import Store

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, command, partitions, why_not
 
-from spectral_bench.bench.executors.slurm.cancelling import cancel
-from spectral_bench.bench.executors.slurm.cluster import ask_partitions, read_cluster
-from spectral_bench.bench.executors.slurm.commands import Answer, Slurm, run_command
+from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm, ask_partitions, read_cluster, run_command
+from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.queue import Known, ask
 from spectral_bench.results.store import Store
 

@@ -9,8 +9,8 @@ import pytest
 from slurm_cluster import Cluster, command, partitions, resume, why_not
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.cancelling import cancel
-from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.cluster import Slurm
+from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

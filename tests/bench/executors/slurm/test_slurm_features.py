@@ -8,14 +8,14 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.board import order_path
-from spectral_bench.bench.executors.slurm.features import features_first
-from spectral_bench.bench.executors.slurm.ledger import write_trace
+from spectral_bench.bench.executors.slurm.executor import features_first
+from spectral_bench.bench.executors.slurm.status import order_path
+from spectral_bench.bench.executors.slurm.submissions import write_trace
 from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
-from spectral_bench.bench.outstanding import read_order
 from spectral_bench.bench.plan.storage import wanted_caches
-from spectral_bench.bench.worker import ExitCode
-from spectral_bench.bench.worker import main as work
+from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import main as work
 from spectral_bench.common.errors import DataError
 from spectral_bench.results.specification import BackboneSpec, Features, Resize, TrainingData, Transform
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.packing import pack
+from spectral_bench.bench.executors.slurm.submit import pack
 from spectral_bench.bench.grid.executor import SlurmSettings
 
 

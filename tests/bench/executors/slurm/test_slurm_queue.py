@@ -7,7 +7,7 @@ from fake_slurm import FakeJob, FakeSlurm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.bench.executors.slurm.commands import (
+from spectral_bench.bench.executors.slurm.cluster import (
     Answer,
     Slurm,
     SlurmMissing,
@@ -15,8 +15,8 @@ from spectral_bench.bench.executors.slurm.commands import (
     SlurmUnreachable,
     run_command,
 )
-from spectral_bench.bench.executors.slurm.held import HELD
 from spectral_bench.bench.executors.slurm.queue import Element, ask, indices, plain_reason, read_accounts, read_queue
+from spectral_bench.bench.executors.slurm.status import HELD
 
 QUEUE = """\
 55|1|bench-a|PENDING|JobArrayTaskLimit|

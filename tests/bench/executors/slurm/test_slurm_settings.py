@@ -7,9 +7,8 @@ from fake_slurm import FakeSlurm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.bench.executors.slurm.checks import check_cluster, check_settings
-from spectral_bench.bench.executors.slurm.cluster import Partition, read_partitions
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.cluster import Partition, Slurm, SlurmUnreachable, read_partitions
+from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings
 from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings, megabytes, minutes
 from spectral_bench.common.errors import ConfigError
 

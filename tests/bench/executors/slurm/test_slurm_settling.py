@@ -8,13 +8,14 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.cancelling import cancel
-from spectral_bench.bench.executors.slurm.commands import SlurmUnreachable
-from spectral_bench.bench.executors.slurm.ledger import write_trace
-from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
+from spectral_bench.bench.executors.slurm.causes import settle_and_look
+from spectral_bench.bench.executors.slurm.cluster import SlurmUnreachable
+from spectral_bench.bench.executors.slurm.executor import cancel
+from spectral_bench.bench.executors.slurm.status import with_queue
+from spectral_bench.bench.executors.slurm.submissions import write_trace
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.plan.overview import overview
-from spectral_bench.bench.progress import ProgressFile
+from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import StoreError
 
 
@@ -223,7 +224,7 @@ def test_a_store_that_cannot_be_written_is_looked_at_all_the_same(
 
     slurm_lab.launch(slurm_lab.job())
     slurm_lab.end("TIMEOUT")
-    monkeypatch.setattr("spectral_bench.bench.executors.slurm.settle.record_failure", full)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.causes.record_failure", full)
     board = settle_and_look(slurm_lab.store, slurm_lab.slurm)
     assert board is not None
     assert [place.stand for place in board.places] == ["ended"]

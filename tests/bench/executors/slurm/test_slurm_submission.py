@@ -10,7 +10,7 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.commands import Answer, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.cluster import Answer, SlurmUnreachable
 from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.documents import names_in
@@ -61,7 +61,7 @@ def test_the_script_says_what_was_asked_for(slurm_lab: SlurmLab) -> None:
         assert line in script.splitlines()
     assert "--wckey" not in script
     assert re.search(
-        r"^srun .*--cpus-per-task=4 .* -m spectral_bench\.bench\.executors\.slurm\.task ", script, re.MULTILINE
+        r"^srun .*--cpus-per-task=4 .* -m spectral_bench\.bench\.executors\.slurm\.job ", script, re.MULTILINE
     )
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_written_where_the_settings_do_not_fit(slurm_lab: SlurmLab) -
 def test_a_launcher_that_dies_before_it_learns_the_id(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
     job = slurm_lab.job()
     monkeypatch.setattr(
-        "spectral_bench.bench.executors.slurm.submitting.submit",
+        "spectral_bench.bench.executors.slurm.submit.submit",
         lambda slurm, script, folder: (_ for _ in ()).throw(KeyboardInterrupt()),
     )
     with pytest.raises(KeyboardInterrupt):
@@ -168,7 +168,7 @@ def test_an_answer_of_sbatch_that_makes_no_sense(slurm_lab: SlurmLab, monkeypatc
 
 
 def test_scripts_are_shown_without_a_trace(slurm_lab: SlurmLab) -> None:
-    from spectral_bench.bench.outstanding import read_order
+    from spectral_bench.bench.work.order import read_order
 
     base = slurm_lab.job(0)
     jobs = [base, slurm_lab.job(1, base)]
@@ -208,7 +208,7 @@ def test_a_full_disk_submits_nothing(slurm_lab: SlurmLab, monkeypatch: pytest.Mo
     def full(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: no space left on the disk; free some and issue the same command again")
 
-    monkeypatch.setattr("spectral_bench.bench.executors.slurm.ledger.write_bytes", full)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.submissions.write_bytes", full)
     with pytest.raises(StoreError, match="no space left on the disk"):
         slurm_lab.launch(slurm_lab.job())
     assert slurm_lab.fake.submitted() == []
@@ -218,7 +218,7 @@ def test_a_clock_that_jumps_changes_nothing(slurm_lab: SlurmLab, monkeypatch: py
     """Later submissions bear earlier times: what is live still counts before what is over."""
     for year in ("2040", "1999", "2026"):
         now = f"{year}-01-01T00:00:00+00:00"
-        monkeypatch.setattr("spectral_bench.bench.executors.slurm.ledger.now", lambda now=now: now)
+        monkeypatch.setattr("spectral_bench.bench.executors.slurm.submissions.now", lambda now=now: now)
         slurm_lab.end("TIMEOUT")
         job = slurm_lab.job()
         assert slurm_lab.launch(job) == {job.run_id: "submitted"}

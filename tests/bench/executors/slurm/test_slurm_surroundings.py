@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm
 
-from spectral_bench.bench.executors.slurm.checks import check_cluster
-from spectral_bench.bench.executors.slurm.commands import Slurm
+from spectral_bench.bench.executors.slurm.cluster import (
+    Slurm,
+    accounts_of,
+    chosen_cluster,
+    command_environment,
+    unheeded,
+)
 from spectral_bench.bench.executors.slurm.queue import ask
-from spectral_bench.bench.executors.slurm.surroundings import accounts_of, chosen_cluster, command_environment, unheeded
+from spectral_bench.bench.executors.slurm.script import check_cluster
 from spectral_bench.common.errors import ConfigError
 
 AROUND = {

@@ -15,14 +15,14 @@ from fake_slurm import FakeSlurm
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm import task
-from spectral_bench.bench.executors.slurm.commands import Answer, Slurm
-from spectral_bench.bench.executors.slurm.limits import Limits, mark_of
-from spectral_bench.bench.executors.slurm.requeue import ran_out_of_time, requeue, seconds_of
+from spectral_bench.bench.executors.slurm import job as task
+from spectral_bench.bench.executors.slurm.causes import Limits, mark_of
+from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm
+from spectral_bench.bench.executors.slurm.job import ran_out_of_time, requeue, seconds_of
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.outstanding import read_order
-from spectral_bench.bench.progress import ProgressFile
-from spectral_bench.bench.worker import ExitCode
+from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.progress import ProgressFile
+from spectral_bench.bench.work.worker import ExitCode
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monk
         asked.append(run_id)
         return began and run_id == jobs[0].run_id and of == name
 
-    monkeypatch.setattr("spectral_bench.bench.executors.slurm.ledger.Ledger.is_cancelled", is_cancelled)
+    monkeypatch.setattr("spectral_bench.bench.executors.slurm.submissions.Ledger.is_cancelled", is_cancelled)
     assert carry_out(lab) == ExitCode.FAILED
     assert kinds(lab, *jobs) == ["cancelled", None]
     assert (lab.store.run_folder(jobs[0].run_id) / "checkpoint.pt").exists()

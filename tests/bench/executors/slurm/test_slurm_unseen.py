@@ -9,12 +9,11 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.cancelling import cancel
-from spectral_bench.bench.executors.slurm.cluster import Cluster, User, read_cluster, this_user
-from spectral_bench.bench.executors.slurm.commands import Answer
-from spectral_bench.bench.executors.slurm.ledger import Submission
-from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
-from spectral_bench.bench.executors.slurm.unseen import why_not_seen
+from spectral_bench.bench.executors.slurm.causes import settle_and_look
+from spectral_bench.bench.executors.slurm.cluster import Answer, Cluster, User, read_cluster, this_user
+from spectral_bench.bench.executors.slurm.executor import cancel
+from spectral_bench.bench.executors.slurm.status import why_not_seen, with_queue
+from spectral_bench.bench.executors.slurm.submissions import Submission
 from spectral_bench.bench.plan.overview import overview
 
 ME = this_user()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from spectral_bench.bench.executors.slurm.causes import Job, failure_of_job
 from spectral_bench.bench.executors.slurm.queue import Element
-from spectral_bench.bench.executors.slurm.verdict import Job, failure_of_job
 from spectral_bench.results.record import Failure
 
 

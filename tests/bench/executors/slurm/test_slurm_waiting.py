@@ -10,8 +10,8 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Exit, Job
-from spectral_bench.bench.executors.slurm import waiting
-from spectral_bench.bench.executors.slurm.commands import Answer
+from spectral_bench.bench.executors.slurm import wait as waiting
+from spectral_bench.bench.executors.slurm.cluster import Answer
 
 Step = Callable[[], object]
 

@@ -25,8 +25,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
-from spectral_bench.bench.failure import now
 from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
+from spectral_bench.bench.work.failure import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
 from spectral_bench.results import claims
 from spectral_bench.results.documents import names_in, plain, read_document

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spectral_bench.bench.executors.interface import Exit, Job
-from spectral_bench.bench.failure import log_of, now, record_failure
-from spectral_bench.bench.order import Order
-from spectral_bench.bench.outstanding import read_order, settled
-from spectral_bench.bench.progress import tail
-from spectral_bench.bench.worker import ExitCode
+from spectral_bench.bench.work.failure import log_of, now, record_failure
+from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.progress import tail
+from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.record import Failure

@@ -1,21 +1,34 @@
-"""How the submissions of a store stand: what its files say, and what Slurm says."""
+"""How the submissions of a store stand: what its files say of their runs, and what Slurm says of their jobs.
+
+Also: why Slurm may know a job and not show it here, the state that ``bench status`` shows of a run in Slurm's hands,
+and the jobs that Slurm has put on hold by itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from spectral_bench.bench.executors.slurm.cluster import Cluster, User, read_cluster, this_user
-from spectral_bench.bench.executors.slurm.commands import Slurm
-from spectral_bench.bench.executors.slurm.ledger import Entry, Ledger, Submission
-from spectral_bench.bench.executors.slurm.queue import Element, Known, ask
-from spectral_bench.bench.executors.slurm.unseen import why_not_seen
-from spectral_bench.bench.order import Order
-from spectral_bench.bench.outstanding import read_order, settled
+from spectral_bench.bench.executors.slurm.cluster import (
+    Cluster,
+    Slurm,
+    SlurmRefused,
+    SlurmUnreachable,
+    User,
+    read_cluster,
+    this_user,
+)
+from spectral_bench.bench.executors.slurm.queue import Element, Known, ask, plain_reason
+from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.overview import RunStatus
+from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.results.runs import FIT_FILE
 from spectral_bench.results.store import Store
@@ -182,3 +195,105 @@ def is_settled(entry: Entry, store: Store) -> bool:
         return False
     order = order_of(entry, store)
     return order is None or settled(order, store) is not None
+
+
+GIVE_UP = ", or give the run up with bench cancel"
+
+
+def why_not_seen(submission: Submission, cluster: Cluster | None, user: User) -> str:
+    """Why Slurm may know jobs of a submission and not show them here, and what to do; empty where it would show them.
+
+    ``PrivateData`` hides the jobs of others without a word, and another cluster knows nothing of these.
+
+    Args:
+        submission: whose jobs Slurm did not speak of.
+        cluster: the one that was asked; None where that is not known.
+        user: who asked.
+    """
+    theirs = submission.user if submission.uid is None else str(submission.uid)
+    if theirs != (user.name if submission.uid is None else str(user.uid)):
+        them, me = _who(submission.user, submission.uid, user.name), _who(user.name, user.uid, submission.user)
+        return f"it was submitted by {them}, whose jobs Slurm may hide from {me}; ask as {them}{GIVE_UP}"
+    if cluster is None:
+        return f"Slurm does not say which cluster this is; ask again later{GIVE_UP}"
+    where = _where(submission.cluster, submission.controller)
+    if submission.cluster not in ("", cluster.name) or submission.controller not in ("", cluster.controller):
+        here = _where(cluster.name, cluster.controller)
+        return f"it was submitted on the cluster {where}, and this is {here}; ask from there{GIVE_UP}"
+    return ""
+
+
+def _who(name: str, uid: int | None, other: str) -> str:
+    """A user; by number too where the other one has the same name, as on another machine."""
+    return f"{name} (user id {uid})" if name == other and uid is not None else name
+
+
+def _where(name: str, controller: str) -> str:
+    return f"{name} ({controller})" if controller else name
+
+
+def with_queue(runs: Sequence[RunStatus], board: Board | None, store: Store) -> list[RunStatus]:
+    """The runs, with the states of those that Slurm has in hand."""
+    places = board.newest() if board is not None else {}
+    return [_with_place(run, places.get(run.run_id), board, store) for run in runs]
+
+
+def _with_place(run: RunStatus, place: Place | None, board: Board | None, store: Store) -> RunStatus:
+    if place is None or board is None or run.condition.finished or place.stand == "settled":
+        return run
+    if run.condition.state == "running":
+        return _noted(run, f"job {place.job}" if place.stand == "running" else "")
+    if place.stand == "unknown":
+        return _with(run, "unknown", board.why_unknown(place.submission))
+    if place.stand == "lost":
+        return _with(run, "unknown", f"Slurm does not know job {place.job}; bench retry submits the run again")
+    if place.stand == "pending":
+        return _with(run, "pending", _why(f"job {place.job}", place))
+    if place.stand == "running":
+        return _running(run, place, board, store)
+    return run
+
+
+def _running(run: RunStatus, place: Place, board: Board, store: Store) -> RunStatus:
+    """A run of a job that runs: at work, or waiting for its turn in the job."""
+    trace = board.ledger.trace(place.submission.name, place.index)
+    where = f"job {place.job}" + (f" on {trace.host}" if trace and trace.host else "")
+    if trace is None or trace.run_id != run.run_id:
+        return _with(run, "pending", f"{where}, which carries out others first" if trace else f"{where}, starting")
+    progress = read_progress(store.run_folder(run.run_id) / PROGRESS_FILE)
+    return replace(_with(run, "running", where), progress=progress)
+
+
+def _why(job: str, place: Place) -> str:
+    reason = place.element.reason if place.element else ""
+    return f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
+
+
+def _with(run: RunStatus, state: str, reason: str) -> RunStatus:
+    return replace(run, condition=Condition(state, run.condition.missing, run.condition.fitted, reason))  # type: ignore[arg-type]
+
+
+def _noted(run: RunStatus, reason: str) -> RunStatus:
+    return replace(run, condition=replace(run.condition, reason=reason or run.condition.reason))
+
+
+HELD = plain_reason("launch failed requeued held")
+"""Other releases write underscores."""
+
+MOST = 3
+
+
+def release_held(board: Board, slurm: Slurm, released: Counter[str]) -> None:
+    """Let such jobs go, each a few times: a node that never starts one is for people to look at.
+
+    Args:
+        board: how things stand.
+        slurm: who holds them.
+        released: how often each was released before; grows.
+    """
+    found = ((place.job, place.element) for place in board.places)
+    held = {job for job, element in found if element is not None and plain_reason(element.reason) == HELD}
+    for job in sorted(job for job in held if released[job] < MOST):
+        with contextlib.suppress(SlurmRefused, SlurmUnreachable):
+            slurm.ask("scontrol", "release", job)
+            released[job] += 1

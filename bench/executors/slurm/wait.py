@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.slurm.board import Board, Place, look
-from spectral_bench.bench.executors.slurm.commands import Slurm, SlurmUnreachable
-from spectral_bench.bench.executors.slurm.held import release_held
-from spectral_bench.bench.executors.slurm.ledger import Ledger
-from spectral_bench.bench.executors.slurm.settle import settle
-from spectral_bench.bench.executors.verdict import Verdicts
-from spectral_bench.bench.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.executors.outcomes import Verdicts
+from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.status import Board, Place, look, release_held
+from spectral_bench.bench.executors.slurm.submissions import Ledger
+from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from spectral_bench.bench.environment import environment
-from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
-from spectral_bench.bench.progress import LOG_FILE, tail
+from spectral_bench.bench.work.order import fit_outstanding, views_outstanding
+from spectral_bench.bench.work.progress import LOG_FILE, tail
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.order import Order
+    from spectral_bench.bench.work.order import Order
     from spectral_bench.results.store import Store
+
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

@@ -1,4 +1,4 @@
-"""Carry out one order in this process: ``python -m spectral_bench.bench.worker ORDER.json``.
+"""Carry out one order in this process: ``python -m spectral_bench.bench.work.worker ORDER.json``.
 
 The records in the store are the only result. The exit code says, for those who wait, how it ended: see ``ExitCode``.
 """
@@ -16,19 +16,19 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.failure import failure_file, failure_of, log_of, now, record_failure
 from spectral_bench.bench.numerics import set_up_torch
-from spectral_bench.bench.output import into_log, say
-from spectral_bench.bench.outstanding import read_order
-from spectral_bench.bench.slurm_job import own_job
-from spectral_bench.bench.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, now, record_failure
+from spectral_bench.bench.work.launch import own_job
+from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.progress import into_log, say
+from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.store import Busy, Store
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.order import Order
     from spectral_bench.bench.run import Outcome
+    from spectral_bench.bench.work.order import Order
 
 
 class ExitCode(IntEnum):
@@ -169,7 +169,9 @@ def _set_up(order: Order) -> None:
 
 
 def _command_line() -> int:
-    parser = argparse.ArgumentParser(prog="python -m spectral_bench.bench.worker", description="Carry out one order.")
+    parser = argparse.ArgumentParser(
+        prog="python -m spectral_bench.bench.work.worker", description="Carry out one order."
+    )
     parser.add_argument("order", type=Path, help="JSON file of the order")
     parser.add_argument("--known-failures", type=int, help="leave the run alone if it has failed more often than this")
     given = parser.parse_args()

@@ -1,0 +1,327 @@
+"""Why a run has no record though its job is over: the cause becomes a failure in the store.
+
+What Slurm says of a job is told in the words of a record. Submissions of which nothing is left are closed then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spectral_bench.bench.executors.slurm.cluster import Slurm
+from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
+from spectral_bench.bench.executors.slurm.status import Board, Place, is_settled, look, order_of, order_path
+from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
+from spectral_bench.bench.work.failure import extraction_failure, record_failure
+from spectral_bench.bench.work.order import Order, fit_outstanding, views_outstanding
+from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress, tail
+from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.files import write_json
+from spectral_bench.results.record import Failure
+from spectral_bench.results.runs import CHECKPOINT_FILE
+from spectral_bench.results.store import Busy, Store
+
+LOST_STATE = "CANCELLED"
+
+_MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out of memory", "out_of_memory")
+
+_NO_OUTPUT = 53
+"""Slurm's code for a job whose output files it could not open on the node."""
+
+NOT_FOUND = (126, 127)
+"""Exit codes of a shell that could not start a program."""
+
+_NO_PROGRAM = "execve()"
+"""What srun says of a program that it could not start; it leaves with 2 then."""
+
+_NEVER = plain_reason("DependencyNeverSatisfied")
+
+NOT_SEEN = "this node does not see the store"
+"""What a task says that does not find its submission."""
+
+
+def settle_and_look(store: Store, slurm: Slurm | None = None) -> Board | None:
+    """Record the failures of jobs that are over, and say how the others stand; None where nothing was submitted.
+
+    A store that cannot be written, because it is another user's or its disk is full, is looked at all the same.
+    """
+    board = look(Ledger(store), slurm or Slurm())
+    if not board.submissions:
+        return None
+    try:
+        return settle(board)
+    except StoreError:
+        return board
+
+
+def settle(board: Board, *, give_up_lost: bool = False) -> Board:
+    """Record why runs whose jobs are over have no record, and close the submissions that are over.
+
+    Any number of processes may do so at a time: a failure is recorded once.
+
+    Args:
+        board: how things stand.
+        give_up_lost: close submissions that Slurm knows nothing of. Only for who holds the ledger's lock, since a
+            launcher may be about to submit them.
+
+    Returns:
+        The submissions that stay open.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    stay = []
+    for submission in board.submissions:
+        places = board.places_of(submission)
+        for place in places:
+            if place.stand == "ended":
+                _record(board, place)
+        gone = ("settled", "ended", "lost") if give_up_lost else ("settled", "ended")
+        if all(place.stand in gone for place in places) and not _at_work(board, submission):
+            with contextlib.suppress(OSError):  # another process has just closed it
+                board.ledger.close(submission)
+        else:
+            stay.append(_with_id(board, submission))
+    return board.of(stay)
+
+
+def _record(board: Board, place: Place) -> None:
+    store, entry = board.ledger.store, place.entry
+    if entry.features_only:  # the runs that waited for it tell why it failed
+        return
+    order, failure = order_of(entry, store), failure_of(board, place)
+    if order is None or failure is None:
+        return
+    # Busy: another launcher has taken the run over.
+    with contextlib.suppress(Busy), store.claim(entry.run_id):
+        if not is_settled(entry, store):
+            record_failure(order, store, failure, started=place.submission.time)
+
+
+def _at_work(board: Board, submission: Submission) -> bool:
+    """Whether a job of the submission still runs, though all of its runs are settled."""
+    live = (board.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
+    return any(element is not None and element.live for element in live)
+
+
+def _with_id(board: Board, submission: Submission) -> Submission:
+    """A submission whose launcher died before it learnt the job's id, with the id."""
+    if submission.job_id is not None:
+        return submission
+    for index in range(len(submission.units)):
+        element = board.known.elements.get((submission.name, index))
+        if element is not None:
+            submission = submission.model_copy(update={"job_id": element.job_id})
+            board.ledger.write(submission)
+            break
+    return submission
+
+
+def failure_of(board: Board, place: Place) -> Failure | None:
+    """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
+    ledger, submission, index = board.ledger, place.submission, place.index
+    element = place.element or Element(submission.job_id or submission.name, LOST_STATE, by_user=True)
+    trace = ledger.trace(submission.name, index)
+    if element.state == "FAILED" and _was_asked_to_stop(element):
+        return None
+    told = extraction_failure(order_path(place.entry, ledger.store)) if place.entry.features_only and trace else None
+    if told is not None:
+        return told
+    lacking = _lacking(board, submission, sure=element.given_up and trace is None)
+    failure = failure_of_job(
+        Job(
+            element=element,
+            index=index,
+            store=ledger.store.path,
+            began=trace is not None,
+            cancelled=ledger.is_cancelled(submission.name, place.entry.run_id),
+            lacking=[other.entry.run_id for other in lacking],
+            output=ledger.outputs(submission.name, index),
+            minutes=submission.settings.get("minutes"),
+        )
+    )
+    if failure.kind == "dependency" and (cause := _of_features(board, lacking)) is not None:
+        return cause
+    at_work = trace.run_id if trace is not None else place.entry.run_id
+    return failure if blames_all(failure) or place.entry.run_id == at_work else None
+
+
+def _was_asked_to_stop(element: Element) -> bool:
+    """Whether a job saved what it had and left, or was asked to before it could listen."""
+    early = (signal.SIGUSR2, 128 + signal.SIGUSR2)
+    return element.exit_code in (ExitCode.INTERRUPTED, *early) or element.signal == signal.SIGUSR2
+
+
+def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[Place]:
+    """The runs, or extractions of features, that a submission was to wait for and that did not succeed.
+
+    Where it is sure that one did not, all that are not known to have succeeded are named.
+    """
+    lacking = []
+    for name, indices in submission.after.items():
+        other = board.ledger.read(name)
+        if other is None:
+            continue
+        for index in indices:
+            element = board.known.elements.get((name, index))
+            over = element is not None and not element.live
+            succeeded = element is not None and element.state == "COMPLETED"
+            if (over and not succeeded) or (sure and not over):
+                entries = other.units[index].entries
+                lacking += [Place(other, index, entry, element, "ended" if over else "unknown") for entry in entries]
+    return lacking
+
+
+def _of_features(board: Board, lacking: Sequence[Place]) -> Failure | None:
+    """Why the features that a run waited for are not there: they have no record, so the run's tells it."""
+    for place in lacking:
+        if place.entry.features_only and place.stand == "ended":
+            cause = failure_of(board, place)
+            if cause is not None:
+                return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})
+    return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known of a Slurm job that is over.
+
+    Attributes:
+        element: what Slurm says.
+        index: of the job in its array.
+        store: the store's folder.
+        began: whether the job left a trace in the store.
+        cancelled: whether it was cancelled by way of ``bench cancel``.
+        lacking: jobs that it was to wait for and that did not succeed.
+        output: the files with what Slurm and the job said.
+        minutes: its time limit.
+    """
+
+    element: Element
+    index: int
+    store: Path
+    began: bool = True
+    cancelled: bool = False
+    lacking: Sequence[str] = ()
+    output: Sequence[Path] = ()
+    minutes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """How Slurm calls it."""
+        return f"{self.element.job_id}_{self.index}"
+
+
+def failure_of_job(job: Job) -> Failure:
+    """Why a run that the job should have carried out has no record."""
+    element = job.element
+    said = "\n".join(filter(None, (tail(path) for path in job.output)))
+    where = f" on {element.nodes}" if element.nodes else ""
+    kind, message = _why(job, said.lower(), f"job {job.name}{where}")
+    return Failure(kind=kind, message=message, log_tail=said)
+
+
+def blames_all(failure: Failure) -> bool:
+    """Whether what ended a job holds for all of its runs, and not only for the one that was at work."""
+    return failure.kind in ("cancelled", "dependency")
+
+
+def _why(job: Job, said: str, name: str) -> tuple[str, str]:
+    element = job.element
+    state = element.state
+    if job.cancelled:
+        return "cancelled", f"{name} was cancelled by bench cancel"
+    if element.memory_killed or state == "OUT_OF_MEMORY" or (state != "COMPLETED" and _told_of_memory(said)):
+        return "out_of_memory", f"{name} needed more memory than it may have; ask for more with --mem"
+    if state in ("TIMEOUT", "DEADLINE"):
+        limit = f" of {job.minutes} min" if job.minutes else ""
+        return "time_limit", f"{name} was ended at its time limit{limit} and had not saved; ask for more with --time"
+    if state in ("NODE_FAIL", "BOOT_FAIL"):
+        return "node_failure", f"{name} lost its node, and Slurm did not start it again; bench retry does"
+    if state == "PREEMPTED":
+        return "preempted", f"{name} was preempted, and Slurm did not start it again; bench retry does"
+    if state == "CANCELLED" or plain_reason(element.reason) == _NEVER:
+        if job.lacking:
+            return "dependency", f"{name} needs {', '.join(job.lacking)}, which did not succeed"
+        return "cancelled", f"{name} was cancelled outside of bench"
+    return _broke_off(job, said, name)
+
+
+def _broke_off(job: Job, said: str, name: str) -> tuple[str, str]:
+    element = job.element
+    if not job.began and NOT_SEEN in said:
+        return "store", f"{name} could not see {job.store}; put --out on a file system that all nodes share"
+    if not job.began and (element.exit_code in NOT_FOUND or _NO_PROGRAM in said):
+        return "setup", f"{name} could not start Python; name its environment with --setup or --python"
+    if not job.began and (element.signal == _NO_OUTPUT or element.exit_code == _NO_OUTPUT or not job.output):
+        return "store", (
+            f"{name} left no trace in {job.store}: that node cannot see the store; put --out on a file system that all "
+            "nodes share"
+        )
+    if element.exit_code == ExitCode.STORE:
+        last = next(iter(tail(job.output[-1], lines=1).splitlines()), "") if job.output else ""
+        return "store", f"{name} could not read or write the store: {last.partition('error: ')[2] or 'see its log'}"
+    how = f"by signal {element.signal}" if element.signal else f"with exit code {element.exit_code}"
+    when = "without a record" if job.began else "before it began"
+    return "killed", f"{name} ended ({element.state.lower()}) {how} {when}"
+
+
+def _told_of_memory(said: str) -> bool:
+    return any(words in said for words in _MEMORY_WORDS)
+
+
+Mark = tuple[int, int]
+"""How far a run is for good: records stored, and the step of the fit that its checkpoint holds."""
+
+
+class Limits:
+    """Counts the time limits in a row that each run of a job has met without progress, across its restarts.
+
+    Args:
+        folder: of the submission.
+        index: of the job in its array.
+    """
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self._path = folder / f"limits-{index}.json"
+
+    def met(self, order: Order, store: Store) -> int:
+        """Note that a run has met the time limit.
+
+        Returns:
+            How many it has now met in a row without progress; 0 if it has made some since the last.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        run_id = order.spec.run_id + ("-features" if order.features_only else "")
+        known = self._read()
+        before = known.get(run_id, {"mark": [0, 0], "count": 0})
+        mark = list(mark_of(order, store))
+        count = 0 if mark > before["mark"] else before["count"] + 1
+        write_json(self._path, known | {run_id: {"mark": max(mark, before["mark"]), "count": count}})
+        return int(count)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._path.read_bytes()))
+        except (OSError, ValueError):
+            return {}
+
+
+def mark_of(order: Order, store: Store) -> Mark:
+    """How far a run is for good. An extraction of features starts over each time."""
+    if order.features_only:
+        return 0, 0
+    folder = store.run_folder(order.spec.run_id)
+    fitted = not fit_outstanding(order, store)
+    records = int(fitted) + len(order.views) - len(views_outstanding(order, store))
+    progress = read_progress(folder / PROGRESS_FILE)
+    saved = progress is not None and progress.stage == "fit" and (folder / CHECKPOINT_FILE).exists()
+    return records, progress.done if saved and progress is not None else 0

@@ -1,0 +1,265 @@
+"""What a Slurm job does: ``python -m spectral_bench.bench.executors.slurm.job FOLDER``, with its index from Slurm.
+
+It carries out its runs one after the other, each in a process of its own, so that none takes another along. At USR2,
+which comes before the time limit or a preemption, the run at work saves what it has and the job is put back into the
+queue: see ``requeue``. The records in the store are the only result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job, Target
+from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
+from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, Limits
+from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.status import is_settled, order_path
+from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission, read_submission, write_trace
+from spectral_bench.bench.work.failure import failure_file, log_of, now, record_failure
+from spectral_bench.bench.work.launch import own_job
+from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.progress import say, tail
+from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import main as work
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.common.names import how_many
+from spectral_bench.results.record import Failure
+from spectral_bench.results.store import Busy, Store
+
+LOOK_S = 2.0
+
+LAG_S = 5.0
+"""Slurm signals the processes of a job one after the other: a worker may have left before this one is told."""
+
+SLACK_S = 90.0
+"""Slurm looks at time limits every half minute, and starts the clock before the job."""
+
+AGAIN_S = 2.0
+
+NOWHERE = (
+    "no progress in {count} time limits of {minutes} min in a row; ask for more with --time, or save more often with "
+    "--checkpoint-every"
+)
+
+
+def main(folder: Path, index: int, target: Target = work, preload: Sequence[str] = PRELOAD) -> int:
+    """Carry out one job of a submission.
+
+    Args:
+        folder: of the submission.
+        index: of the job in its array.
+        target: what carries out an order in a worker.
+        preload: modules that the workers find imported.
+
+    Returns:
+        0 if all of its runs have succeeded, else an ``ExitCode``.
+    """
+    try:
+        submission = read_submission(folder)
+        if submission is None:
+            say(f"error: {folder} on {socket.gethostname()}: no submission here; {NOT_SEEN}")
+            return ExitCode.BAD_ORDER
+        store = Store.open(folder.parent.parent)
+        return _Task(submission, index, store, target, preload).carry_out()
+    except UserError as error:
+        say(f"error: {error}")
+        return ExitCode.STORE
+
+
+class _Task:
+    """The runs of one job."""
+
+    def __init__(
+        self, submission: Submission, index: int, store: Store, target: Target, preload: Sequence[str]
+    ) -> None:
+        self._submission, self._index, self._store = submission, index, store
+        self._ledger, self._slurm = Ledger(store), Slurm()
+        self._delay = float(submission.settings.get("signal_delay", 90))
+        self._stop = StopFlag()
+        cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
+        self._local = LocalExecutor(
+            store,
+            jobs=1,
+            threads=int(cpus) if cpus.isdecimal() else 0,
+            grace=max(1.0, 0.7 * self._delay),  # what is left of the delay is for Slurm
+            target=target,
+            preload=preload,
+            stop=self._stop,
+        )
+        self._begun = self._looked = time.monotonic()
+
+    def carry_out(self) -> int:
+        """Carry out the runs; see ``main``."""
+        left = list(self._submission.units[self._index].entries)
+        where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
+        say(f"job {own_job()}, {where}")
+        exits: dict[str, Exit] = {}
+        at_work: Entry | None = None
+        with stop_on_signals(self._stop, insist=False):
+            while left and not self._stop():
+                # Runs that another launcher has in hand come last, and are waited for.
+                entry = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
+                how = self._settled(entry) or self._do(entry)
+                say(f"{entry.run_id}: {how}")
+                if how == "interrupted" and self._is_told_too():
+                    at_work = entry
+                    break
+                left.remove(entry)
+                exits[entry.run_id] = how
+            if left:
+                return self._stopped(left, at_work)
+        if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
+            return ExitCode.INTERRUPTED
+        return ExitCode.DONE if all(how in SUCCESSES for how in exits.values()) else ExitCode.FAILED
+
+    def _is_told_too(self) -> bool:
+        """Whether the run at work was interrupted with this job, and not alone."""
+        end = time.monotonic() + LAG_S
+        while not self._stop() and time.monotonic() < end:
+            time.sleep(0.02)
+        return self._stop()
+
+    def _settled(self, entry: Entry) -> Exit | None:
+        """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""
+        if self._is_cancelled(entry):
+            return self._fail(entry, "cancelled", "it was cancelled by bench cancel")
+        if entry.features_only or not is_settled(entry, self._store):
+            return None
+        return settled(self._order(entry), self._store) or "failed"
+
+    def _do(self, entry: Entry) -> Exit:
+        folder = self._ledger.of(self._submission.name)
+        failure_file(order_path(entry, self._store)).unlink(missing_ok=True)  # of an earlier attempt
+        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=entry.run_id)
+        job = Job(entry.run_id, order_path(entry, self._store))
+        how = self._local.run([job], lambda event: self._heed(entry))[entry.run_id]
+        if how == "interrupted" and self._is_cancelled(entry):
+            self._stop.forgive()
+            return self._fail(entry, "cancelled", "it was cancelled by bench cancel")
+        return "interrupted" if how in ("pending", "elsewhere") else how
+
+    def _heed(self, entry: Entry) -> None:
+        """Stop the run at work once somebody wants it cancelled."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            if self._is_cancelled(entry) and not self._stop():
+                self._stop.request()
+
+    def _stopped(self, left: list[Entry], at_work: Entry | None) -> int:
+        """Asked to stop with runs left: back into the queue, unless Slurm ends the job anyway."""
+        if signal.SIGUSR2 not in self._stop.signals:
+            return ExitCode.INTERRUPTED
+        if at_work is not None and self._gets_nowhere(at_work):
+            left.remove(at_work)
+        if not left:
+            return ExitCode.FAILED
+        requeue(self._slurm, patience=0.2 * self._delay)
+        return ExitCode.INTERRUPTED
+
+    def _gets_nowhere(self, entry: Entry) -> bool:
+        """Whether the run at work has met its last time limit; its failure is recorded then."""
+        minutes, requeues = (self._submission.settings.get(key, 0) for key in ("minutes", "requeues"))
+        elapsed = time.monotonic() - self._begun
+        if not ran_out_of_time(self._slurm, elapsed, self._delay, 60.0 * minutes):
+            return False
+        count = Limits(self._ledger.of(self._submission.name), self._index).met(self._order(entry), self._store)
+        if count <= requeues:
+            return False
+        self._fail(entry, "time_limit", NOWHERE.format(count=count, minutes=minutes))
+        return True
+
+    def _fail(self, entry: Entry, kind: str, message: str) -> Exit:
+        order = self._order(entry)
+        log = log_of(order, self._store, order_path(entry, self._store))
+        failure = Failure(kind=kind, message=message, log_tail=tail(log))
+        say(f"{entry.run_id}: {kind}: {message}")
+        if entry.features_only:
+            write_bytes(failure_file(order_path(entry, self._store)), failure.model_dump_json(indent=1).encode())
+        elif not is_settled(entry, self._store):
+            # Busy: another launcher has taken the run over.
+            with contextlib.suppress(Busy), self._store.claim(entry.run_id):
+                record_failure(order, self._store, failure, started=now())
+        return "failed"
+
+    def _is_cancelled(self, entry: Entry) -> bool:
+        return self._ledger.is_cancelled(self._submission.name, entry.run_id)
+
+    def _order(self, entry: Entry) -> Order:
+        return read_order(order_path(entry, self._store))
+
+
+def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) -> bool:
+    """Whether this job was asked to stop because of its time limit, and not for another job's sake.
+
+    Args:
+        slurm: whom to ask.
+        elapsed: seconds since the job began, on a clock that does not jump.
+        delay: seconds before the limit at which jobs are told.
+        limit: seconds that were asked for; Slurm may know another limit by now.
+    """
+    try:
+        told = slurm.ask("squeue", "-h", "-j", own_job(), "-O", "TimeLimit:40,PreemptTime:40").split()
+    except (SlurmUnreachable, SlurmRefused):
+        told = []
+    if len(told) == 2 and told[1] not in ("N/A", "Unknown", "NONE"):
+        return False
+    found = seconds_of(told[0]) if told else limit
+    return found is not None and elapsed >= found - delay - SLACK_S
+
+
+def seconds_of(text: str) -> float | None:
+    """A duration as squeue prints it, ``[days-][hours:]minutes:seconds``; None for none, such as ``UNLIMITED``."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def requeue(slurm: Slurm, patience: float) -> bool:
+    """Put this job back into the queue, asking again for ``patience`` seconds while Slurm does not answer.
+
+    Returns:
+        Whether it is there. If not, its runs are as good as interrupted.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            slurm.ask("scontrol", "requeue", own_job())
+        except SlurmUnreachable as error:
+            if time.monotonic() > end:
+                say(f"not put back into the queue: {error}")
+                return False
+            time.sleep(AGAIN_S)
+        except SlurmRefused as error:
+            say(f"not put back into the queue: {error}")
+            return False
+        else:
+            say("put back into the queue")
+            return True
+
+
+def command_line() -> int:
+    """Read the arguments of the process and do it; see ``main``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m spectral_bench.bench.executors.slurm.job", description="Carry out one job."
+    )
+    parser.add_argument("folder", type=Path, help="folder of the submission")
+    parser.add_argument("--index", type=int, default=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+    given = parser.parse_args()
+    return main(given.folder, given.index)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line())
