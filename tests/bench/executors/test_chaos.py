@@ -34,7 +34,8 @@ executor.run(jobs, lambda event: None)
 
 
 def _launch(store: Store, paths: list[Path]) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": str(Path(fake_work.__file__).parent)}
+    search = [str(Path(fake_work.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
     command = [sys.executable, "-c", LAUNCHER, str(store.path), *map(str, paths)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 

@@ -34,7 +34,8 @@ def launch(batch: Batch) -> subprocess.Popen[str]:
     paths = [str(job.order_path) for job in batch.jobs]
     here = json.dumps([str(Path(fake_work.__file__).parent)])
     command = [sys.executable, "-c", textwrap.dedent(LAUNCHER), here, str(batch.store.path), *paths]
-    environment = os.environ | {"PYTHONPATH": str(Path(fake_work.__file__).parent)}
+    search = [str(Path(fake_work.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
 
 
