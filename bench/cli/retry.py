@@ -93,7 +93,7 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
 
 def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
     """The last orders of runs, with those of the fits that they start from and that are not there."""
-    from spectral_bench.bench.work.order import fit_outstanding, read_order
+    from spectral_bench.bench.work.order import fit_missing, read_order
 
     found: dict[str, tuple[Job, Order]] = {}
     left = list(run_ids)
@@ -106,7 +106,7 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
         found[run_id] = (job, order)
         if order.requires is not None and order.requires not in found:
             base = newest_job(store, order.requires)
-            left += [order.requires] if base is not None and fit_outstanding(read_order(base.order_path), store) else []
+            left += [order.requires] if base is not None and fit_missing(read_order(base.order_path), store) else []
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from spectral_bench.bench.environment import environment
-from spectral_bench.bench.work.order import fit_outstanding, views_outstanding
+from spectral_bench.bench.work.order import fit_missing, missing_views
 from spectral_bench.bench.work.progress import LOG_FILE, tail
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
@@ -61,9 +61,9 @@ def failure_of(error: BaseException, log: Path | None = None) -> Failure:
 
 
 def record_failure(order: Order, store: Store, failure: Failure, *, started: str) -> None:
-    """Store a failure with the part of the order it struck: the fit, or the first evaluation that is outstanding.
+    """Store a failure with the part of the order it struck: the fit, or the first evaluation that is missing.
 
-    Nothing is stored where nothing is outstanding. The caller owns the claim on the run.
+    Nothing is stored where nothing is missing. The caller owns the claim on the run.
 
     Args:
         order: what was asked for.
@@ -84,10 +84,10 @@ def record_failure(order: Order, store: Store, failure: Failure, *, started: str
         "environment": environment(),
         "execution": order.execution.model_dump(mode="json"),
     }
-    if fit_outstanding(order, store):
+    if fit_missing(order, store):
         store.write_fit(FitRecord.model_validate(facts | {"spec": spec}))
         return
-    for view in views_outstanding(order, store)[:1]:
+    for view in missing_views(order, store)[:1]:
         store.write_evaluation(EvaluationRecord.model_validate(facts | {"view": view, "view_id": view.view_id}))
 
 

@@ -80,13 +80,13 @@ def read_order(path: Path) -> Order:
         raise ConfigError(f"{path}: not a valid order ({place + ': ' if place else ''}{problem['msg']})") from error
 
 
-def fit_outstanding(order: Order, store: Store) -> bool:
+def fit_missing(order: Order, store: Store) -> bool:
     """Whether the order's fit has no record, or only a failed one."""
     record = store.fit_record(order.spec.run_id)
     return record is None or record.status == "failed"
 
 
-def views_outstanding(order: Order, store: Store) -> list[View]:
+def missing_views(order: Order, store: Store) -> list[View]:
     """The order's views whose evaluation has no intact record, or only a failed one."""
     run_id = order.spec.run_id
     records = ((view, store.evaluation_record(run_id, view.view_id)) for view in order.views)
@@ -94,7 +94,7 @@ def views_outstanding(order: Order, store: Store) -> list[View]:
 
 
 def settled(order: Order, store: Store) -> Literal["done", "not_converged"] | None:
-    """How an order ended of which everything is stored; None where something is outstanding."""
+    """How an order ended of which everything is stored; None where something is missing."""
     fit = store.fit_record(order.spec.run_id)
     if fit is None or fit.status == "failed":
         return None

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from spectral_bench.bench.work import worker
-from spectral_bench.bench.work.order import Order, fit_outstanding, views_outstanding
+from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import DataError, RunInterrupted
 from spectral_bench.results.contingency import Contingency
@@ -64,10 +64,10 @@ class _Run:
         self.at("features")
         if self.order.features_only:
             return SimpleNamespace(status="done")
-        if fit_outstanding(self.order, self.store):
+        if fit_missing(self.order, self.store):
             self.fit()
         self.at("recorded")
-        for view in views_outstanding(self.order, self.store):
+        for view in missing_views(self.order, self.store):
             self.at("evaluate")
             self.evaluate(view)
         self.at("done")

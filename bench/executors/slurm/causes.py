@@ -18,7 +18,7 @@ from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
 from spectral_bench.bench.executors.slurm.status import Board, Place, is_settled, look, order_of, order_path
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
 from spectral_bench.bench.work.failure import extraction_failure, record_failure
-from spectral_bench.bench.work.order import Order, fit_outstanding, views_outstanding
+from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress, tail
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
@@ -320,8 +320,8 @@ def mark_of(order: Order, store: Store) -> Mark:
     if order.features_only:
         return 0, 0
     folder = store.run_folder(order.spec.run_id)
-    fitted = not fit_outstanding(order, store)
-    records = int(fitted) + len(order.views) - len(views_outstanding(order, store))
+    fitted = not fit_missing(order, store)
+    records = int(fitted) + len(order.views) - len(missing_views(order, store))
     progress = read_progress(folder / PROGRESS_FILE)
     saved = progress is not None and progress.stage == "fit" and (folder / CHECKPOINT_FILE).exists()
     return records, progress.done if saved and progress is not None else 0

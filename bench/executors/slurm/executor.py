@@ -18,7 +18,7 @@ from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.bench.plan.storage import is_present, wanted_caches
-from spectral_bench.bench.work.order import Order, fit_outstanding, read_order, settled, views_outstanding
+from spectral_bench.bench.work.order import Order, fit_missing, missing_views, read_order, settled
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import View
@@ -195,7 +195,7 @@ def features_first(
     Returns:
         The jobs that extract, and the given ones, which now require them.
     """
-    caches = {job.run_id: _outstanding(orders[job.run_id], store) for job in jobs}
+    caches = {job.run_id: _missing_caches(orders[job.run_id], store) for job in jobs}
     readers: dict[str, int] = {}
     for found in caches.values():
         for key in found.keys:
@@ -220,9 +220,9 @@ def features_first(
     return extracting, waiting
 
 
-def _outstanding(order: Order, store: Store) -> _Caches:
-    fitted = not fit_outstanding(order, store)
-    wanted = wanted_caches(order.spec, fitted=fitted, missing=views_outstanding(order, store))
+def _missing_caches(order: Order, store: Store) -> _Caches:
+    fitted = not fit_missing(order, store)
+    wanted = wanted_caches(order.spec, fitted=fitted, missing=missing_views(order, store))
     missing = [cache for cache in wanted if not is_present(store.path, cache.key)]
     views = {cache.key: cache.source for cache in missing if isinstance(cache.source, View)}
     return _Caches(frozenset(cache.key for cache in missing) - views.keys(), views)

@@ -7,7 +7,7 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from spectral_bench.bench.work.order import fit_outstanding, read_order, settled, views_outstanding
+from spectral_bench.bench.work.order import fit_missing, missing_views, read_order, settled
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
 from spectral_bench.results.store import Store
@@ -18,17 +18,17 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 def test_what_is_left_shrinks_as_records_appear(store: Store, make_order: MakeOrder) -> None:
     order = read_order(make_order())
     run = fake_work._Run(order, store, lambda: False)
-    assert fit_outstanding(order, store)
-    assert views_outstanding(order, store) == list(VIEWS)
+    assert fit_missing(order, store)
+    assert missing_views(order, store) == list(VIEWS)
     assert settled(order, store) is None
     run.fit()
-    assert not fit_outstanding(order, store)
+    assert not fit_missing(order, store)
     assert settled(order, store) is None
     run.evaluate(VIEWS[1])
-    assert views_outstanding(order, store) == [VIEWS[0]]
+    assert missing_views(order, store) == [VIEWS[0]]
     assert settled(order, store) is None
     run.evaluate(VIEWS[0])
-    assert views_outstanding(order, store) == []
+    assert missing_views(order, store) == []
     assert settled(order, store) == "done"
 
 
@@ -42,7 +42,7 @@ def test_failures_are_outstanding(store: Store, make_order: MakeOrder) -> None:
     order = read_order(make_order())
     spec, failure = order.spec, Failure(kind="killed", message="x")
     store.write_fit(FitRecord(run_id=spec.run_id, spec=spec, status="failed", started="", finished="", failure=failure))
-    assert fit_outstanding(order, store)
+    assert fit_missing(order, store)
     fake_work.execute(order, store=store, should_stop=lambda: False)
     other = order.model_copy(update={"views": (VIEWS[0].model_copy(update={"subset": 9}),)})
     view = other.views[0]
@@ -50,7 +50,7 @@ def test_failures_are_outstanding(store: Store, make_order: MakeOrder) -> None:
         run_id=spec.run_id, view_id=view.view_id, view=view, status="failed", started="", finished="", failure=failure
     )
     store.write_evaluation(record)
-    assert views_outstanding(other, store) == [view]
+    assert missing_views(other, store) == [view]
     assert settled(other, store) is None
 
 
@@ -58,14 +58,14 @@ def test_fit_or_evaluation_that_did_not_converge_settles_but_shows(store: Store,
     order = read_order(make_order(act="diverge"))
     fake_work.execute(order, store=store, should_stop=lambda: False)
     assert settled(order, store) == "not_converged"
-    assert not fit_outstanding(order, store)
+    assert not fit_missing(order, store)
 
 
 def test_torn_contingency_is_outstanding(store: Store, make_order: MakeOrder) -> None:
     order = read_order(make_order())
     fake_work.execute(order, store=store, should_stop=lambda: False)
     (store.run_folder(order.spec.run_id) / "evaluations" / f"{VIEWS[0].view_id}.npz").write_bytes(b"torn")
-    assert views_outstanding(order, store) == [VIEWS[0]]
+    assert missing_views(order, store) == [VIEWS[0]]
 
 
 class TestReading:
