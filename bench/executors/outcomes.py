@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spectral_bench.bench.executors.interface import Exit, Job
 from spectral_bench.bench.work.failure import log_of, now, record_failure
-from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import tail
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
@@ -35,7 +35,7 @@ class Verdicts:
         self._paths = {job.run_id: job.order_path for job in jobs}
         self._orders = {name: read_order(path) for name, path in self._paths.items()}
         self._attempts = {name: self._attempts_of(name) for name in self._orders}
-        self._settled = {name: self._settled_now(name) is not None for name in self._orders}
+        self._stored = {name: self._final_status(name) is not None for name in self._orders}
         self._started = now()
 
     def log(self, job: Job) -> Path:
@@ -43,11 +43,11 @@ class Verdicts:
         return log_of(self._orders[job.run_id], self._store, job.order_path)
 
     def elsewhere(self, job: Job) -> Exit | None:
-        """How another launcher has settled the job since this one was launched; None if it has not, or not yet."""
+        """How another launcher has final_status the job since this one was launched; None if it has not, or not yet."""
         if self.is_claimed(job):
             return None
-        status = self._settled_now(job.run_id)
-        if status is not None and not self._settled[job.run_id]:
+        status = self._final_status(job.run_id)
+        if status is not None and not self._stored[job.run_id]:
             return status
         return "failed" if self._failed_since(job.run_id) else None
 
@@ -99,8 +99,8 @@ class Verdicts:
         """How a worker ended that had the time to say so; None if it was cut short."""
         if self._orders[name].features_only:
             return "done" if code == ExitCode.DONE else "failed" if code == ExitCode.FAILED else None
-        status = self._settled_now(name)
-        if status is not None and (not self._settled[name] or code in (ExitCode.DONE, ExitCode.NOT_CONVERGED)):
+        status = self._final_status(name)
+        if status is not None and (not self._stored[name] or code in (ExitCode.DONE, ExitCode.NOT_CONVERGED)):
             return status
         return "failed" if self._failed_since(name) else None
 
@@ -136,9 +136,9 @@ class Verdicts:
         last = tail(self.log(job), lines=2).splitlines()[:1]
         raise StoreError(f"{self.log(job)}: a worker could not write to the store: {''.join(last)}")
 
-    def _settled_now(self, name: str) -> Exit | None:
+    def _final_status(self, name: str) -> Exit | None:
         order: Order = self._orders[name]
-        return None if order.features_only else settled(order, self._store)
+        return None if order.features_only else final_status(order, self._store)
 
     def _failed_since(self, name: str) -> bool:
         return self._attempts_of(name) > self._attempts[name]

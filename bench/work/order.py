@@ -93,7 +93,7 @@ def missing_views(order: Order, store: Store) -> list[View]:
     return [view for view, record in records if record is None or record.status == "failed"]
 
 
-def settled(order: Order, store: Store) -> Literal["done", "not_converged"] | None:
+def final_status(order: Order, store: Store) -> Literal["done", "not_converged"] | None:
     """How an order ended of which everything is stored; None where something is missing."""
     fit = store.fit_record(order.spec.run_id)
     if fit is None or fit.status == "failed":

@@ -7,7 +7,7 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from spectral_bench.bench.work.order import fit_missing, missing_views, read_order, settled
+from spectral_bench.bench.work.order import final_status, fit_missing, missing_views, read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord
 from spectral_bench.results.store import Store
@@ -20,22 +20,22 @@ def test_what_is_left_shrinks_as_records_appear(store: Store, make_order: MakeOr
     run = fake_work._Run(order, store, lambda: False)
     assert fit_missing(order, store)
     assert missing_views(order, store) == list(VIEWS)
-    assert settled(order, store) is None
+    assert final_status(order, store) is None
     run.fit()
     assert not fit_missing(order, store)
-    assert settled(order, store) is None
+    assert final_status(order, store) is None
     run.evaluate(VIEWS[1])
     assert missing_views(order, store) == [VIEWS[0]]
-    assert settled(order, store) is None
+    assert final_status(order, store) is None
     run.evaluate(VIEWS[0])
     assert missing_views(order, store) == []
-    assert settled(order, store) == "done"
+    assert final_status(order, store) == "done"
 
 
 def test_order_without_views_is_settled_by_its_fit(store: Store, make_order: MakeOrder) -> None:
     order = read_order(make_order()).model_copy(update={"views": ()})
     fake_work._Run(order, store, lambda: False).fit()
-    assert settled(order, store) == "done"
+    assert final_status(order, store) == "done"
 
 
 def test_failures_are_outstanding(store: Store, make_order: MakeOrder) -> None:
@@ -51,13 +51,13 @@ def test_failures_are_outstanding(store: Store, make_order: MakeOrder) -> None:
     )
     store.write_evaluation(record)
     assert missing_views(other, store) == [view]
-    assert settled(other, store) is None
+    assert final_status(other, store) is None
 
 
 def test_fit_or_evaluation_that_did_not_converge_settles_but_shows(store: Store, make_order: MakeOrder) -> None:
     order = read_order(make_order(act="diverge"))
     fake_work.execute(order, store=store, should_stop=lambda: False)
-    assert settled(order, store) == "not_converged"
+    assert final_status(order, store) == "not_converged"
     assert not fit_missing(order, store)
 
 

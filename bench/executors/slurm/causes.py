@@ -15,7 +15,7 @@ from typing import Any
 
 from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
-from spectral_bench.bench.executors.slurm.status import Board, Place, is_settled, look, order_of, order_path
+from spectral_bench.bench.executors.slurm.status import Board, Place, has_result, look, order_of, order_path
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
 from spectral_bench.bench.work.failure import extraction_failure, record_failure
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
@@ -25,6 +25,7 @@ from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_json
 from spectral_bench.results.record import Failure
 from spectral_bench.results.runs import CHECKPOINT_FILE
+from spectral_bench.results.state import JobState
 from spectral_bench.results.store import Busy, Store
 
 LOST_STATE = "CANCELLED"
@@ -80,10 +81,10 @@ def settle(board: Board, *, give_up_lost: bool = False) -> Board:
     for submission in board.submissions:
         places = board.places_of(submission)
         for place in places:
-            if place.stand == "ended":
+            if place.state is JobState.ENDED:
                 _record(board, place)
-        gone = ("settled", "ended", "lost") if give_up_lost else ("settled", "ended")
-        if all(place.stand in gone for place in places) and not _at_work(board, submission):
+        over = {None, JobState.ENDED} | ({JobState.LOST} if give_up_lost else set())
+        if all(place.state in over for place in places) and not _at_work(board, submission):
             with contextlib.suppress(OSError):  # another process has just closed it
                 board.ledger.close(submission)
         else:
@@ -100,12 +101,12 @@ def _record(board: Board, place: Place) -> None:
         return
     # Busy: another launcher has taken the run over.
     with contextlib.suppress(Busy), store.claim(entry.run_id):
-        if not is_settled(entry, store):
+        if not has_result(entry, store):
             record_failure(order, store, failure, started=place.submission.time)
 
 
 def _at_work(board: Board, submission: Submission) -> bool:
-    """Whether a job of the submission still runs, though all of its runs are settled."""
+    """Whether a job of the submission still runs, though all of its runs have a result."""
     live = (board.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
     return any(element is not None and element.live for element in live)
 
@@ -174,14 +175,17 @@ def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[Place]
             succeeded = element is not None and element.state == "COMPLETED"
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
-                lacking += [Place(other, index, entry, element, "ended" if over else "unknown") for entry in entries]
+                lacking += [
+                    Place(other, index, entry, element, JobState.ENDED if over else JobState.UNKNOWN)
+                    for entry in entries
+                ]
     return lacking
 
 
 def _of_features(board: Board, lacking: Sequence[Place]) -> Failure | None:
     """Why the features that a run waited for are not there: they have no record, so the run's tells it."""
     for place in lacking:
-        if place.entry.features_only and place.stand == "ended":
+        if place.entry.features_only and place.state is JobState.ENDED:
             cause = failure_of(board, place)
             if cause is not None:
                 return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})

@@ -18,10 +18,11 @@ from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.bench.plan.storage import is_present, wanted_caches
-from spectral_bench.bench.work.order import Order, fit_missing, missing_views, read_order, settled
+from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import View
+from spectral_bench.results.state import JobState
 from spectral_bench.results.store import Store
 
 SettingsOf = Callable[[str | None], SlurmSettings]
@@ -92,7 +93,7 @@ class SlurmExecutor:
         if self._cluster is None:
             self.check({order.spec.method for order in orders.values()})
         exits: dict[str, Exit] = {
-            job.run_id: how for job in jobs if (how := settled(orders[job.run_id], self._store)) is not None
+            job.run_id: how for job in jobs if (how := final_status(orders[job.run_id], self._store)) is not None
         }
         with self._ledger.locked():
             board = settle(look(self._ledger, self._slurm), give_up_lost=True)
@@ -137,7 +138,7 @@ class SlurmExecutor:
         }
 
     def _submitter(self, board: Board, orders: dict[str, Order]) -> Submitter:
-        live = [place for place in board.places if place.stand in ("pending", "running")]
+        live = [place for place in board.places if place.state in (JobState.PENDING, JobState.RUNNING)]
         return Submitter(
             self._ledger,
             self._slurm,

@@ -22,11 +22,11 @@ from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job, Targe
 from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
 from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, Limits
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable
-from spectral_bench.bench.executors.slurm.status import is_settled, order_path
+from spectral_bench.bench.executors.slurm.status import has_result, order_path
 from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission, read_submission, write_trace
 from spectral_bench.bench.work.failure import failure_file, log_of, now, record_failure
 from spectral_bench.bench.work.launch import own_job
-from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import say, tail
 from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 from spectral_bench.bench.work.worker import ExitCode
@@ -110,7 +110,7 @@ class _Task:
             while left and not self._stop():
                 # Runs that another launcher has in hand come last, and are waited for.
                 entry = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
-                how = self._settled(entry) or self._do(entry)
+                how = self._before(entry) or self._do(entry)
                 say(f"{entry.run_id}: {how}")
                 if how == "interrupted" and self._is_told_too():
                     at_work = entry
@@ -130,13 +130,13 @@ class _Task:
             time.sleep(0.02)
         return self._stop()
 
-    def _settled(self, entry: Entry) -> Exit | None:
+    def _before(self, entry: Entry) -> Exit | None:
         """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""
         if self._is_cancelled(entry):
             return self._fail(entry, "cancelled", "it was cancelled by bench cancel")
-        if entry.features_only or not is_settled(entry, self._store):
+        if entry.features_only or not has_result(entry, self._store):
             return None
-        return settled(self._order(entry), self._store) or "failed"
+        return final_status(self._order(entry), self._store) or "failed"
 
     def _do(self, entry: Entry) -> Exit:
         folder = self._ledger.of(self._submission.name)
@@ -186,7 +186,7 @@ class _Task:
         say(f"{entry.run_id}: {kind}: {message}")
         if entry.features_only:
             write_bytes(failure_file(order_path(entry, self._store)), failure.model_dump_json(indent=1).encode())
-        elif not is_settled(entry, self._store):
+        elif not has_result(entry, self._store):
             # Busy: another launcher has taken the run over.
             with contextlib.suppress(Busy), self._store.claim(entry.run_id):
                 record_failure(order, self._store, failure, started=now())

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from spectral_bench.bench.executors.slurm.cluster import (
     Cluster,
@@ -27,16 +26,12 @@ from spectral_bench.bench.executors.slurm.queue import Element, Known, ask, plai
 from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission
 from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.overview import RunStatus
-from spectral_bench.bench.work.order import Order, read_order, settled
+from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.results.runs import FIT_FILE
+from spectral_bench.results.state import JobState, RunState, in_queue
 from spectral_bench.results.store import Store
-
-Stand = Literal["settled", "pending", "running", "ended", "lost", "unknown"]
-"""``settled``: its record, or its failure, is in the store. ``pending``, ``running``: its job is. ``ended``: its job is
-over, and left no record of it. ``lost``: Slurm answers and knows no such job. ``unknown``: Slurm does not answer, or
-may know the job and not show it here."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +43,19 @@ class Place:
         index: of the job in its array.
         entry: the run.
         element: the job, as Slurm describes it; None where it does not.
-        stand: how the run stands.
+        state: what the queue says of the run; None where its record, or its failure, is in the store.
     """
 
     submission: Submission
     index: int
     entry: Entry
     element: Element | None
-    stand: Stand
+    state: JobState | None
 
     @property
     def live(self) -> bool:
         """Whether its job waits or runs, as far as is known."""
-        return self.stand in ("pending", "running", "unknown")
+        return self.state is not None and self.state.live
 
     @property
     def job(self) -> str:
@@ -123,21 +118,21 @@ class Board:
         for index, unit in enumerate(submission.units):
             element = self.known.elements.get((submission.name, index))
             for entry in unit.entries:
-                yield Place(submission, index, entry, element, self._stand(submission, entry, element))
+                yield Place(submission, index, entry, element, self._state(submission, entry, element))
 
-    def _stand(self, submission: Submission, entry: Entry, element: Element | None) -> Stand:
-        if is_settled(entry, self.ledger.store):
-            return "settled"
+    def _state(self, submission: Submission, entry: Entry, element: Element | None) -> JobState | None:
+        if has_result(entry, self.ledger.store):
+            return None
         if element is not None and element.live:
-            return "pending" if element.state == "PENDING" else "running"
+            return JobState.PENDING if element.state == "PENDING" else JobState.RUNNING
         if element is not None:
-            return "pending" if element.given_up and self._tidies_up(submission) else "ended"
+            return JobState.PENDING if element.given_up and self._tidies_up(submission) else JobState.ENDED
         if self.known.silent or self.known.forgetful:
-            return "unknown"
+            return JobState.UNKNOWN
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
         if self.ledger.is_cancelled(submission.name, entry.run_id):
-            return "ended"
-        return "unknown" if self.why_unknown(submission) else "lost"
+            return JobState.ENDED
+        return JobState.UNKNOWN if self.why_unknown(submission) else JobState.LOST
 
     def why_unknown(self, submission: Submission) -> str:
         """Why nobody knows how jobs of a submission stand that Slurm does not speak of; empty where they are gone."""
@@ -182,10 +177,10 @@ def order_path(entry: Entry, store: Store) -> Path:
     return store.path / entry.order
 
 
-def is_settled(entry: Entry, store: Store) -> bool:
+def has_result(entry: Entry, store: Store) -> bool:
     """Whether all that was ordered is stored, or the run has failed since it was submitted.
 
-    An extraction of features is never settled: it belongs to no run and has no record.
+    An extraction of features never has: it belongs to no run and has no record.
     """
     if entry.features_only:
         return False
@@ -194,7 +189,7 @@ def is_settled(entry: Entry, store: Store) -> bool:
     if not (store.run_folder(entry.run_id) / FIT_FILE).exists():  # spares thousands of waiting runs their orders
         return False
     order = order_of(entry, store)
-    return order is None or settled(order, store) is not None
+    return order is None or final_status(order, store) is not None
 
 
 GIVE_UP = ", or give the run up with bench cancel"
@@ -239,38 +234,35 @@ def with_queue(runs: Sequence[RunStatus], board: Board | None, store: Store) -> 
 
 
 def _with_place(run: RunStatus, place: Place | None, board: Board | None, store: Store) -> RunStatus:
-    if place is None or board is None or run.condition.finished or place.stand == "settled":
+    if place is None or board is None or place.state is None or run.condition.finished:
         return run
-    if run.condition.state == "running":
-        return _noted(run, f"job {place.job}" if place.stand == "running" else "")
-    if place.stand == "unknown":
-        return _with(run, "unknown", board.why_unknown(place.submission))
-    if place.stand == "lost":
-        return _with(run, "unknown", f"Slurm does not know job {place.job}; bench retry submits the run again")
-    if place.stand == "pending":
-        return _with(run, "pending", _why(f"job {place.job}", place))
-    if place.stand == "running":
-        return _running(run, place, board, store)
-    return run
+    if run.condition.state == RunState.RUNNING:
+        return _noted(run, f"job {place.job}" if place.state is JobState.RUNNING else "")
+    if place.state is JobState.ENDED:
+        return run
+    told, reason = _told(run.run_id, place, board)
+    state = in_queue(RunState(run.condition.state), told)
+    condition = Condition(state, run.condition.missing, run.condition.fitted, reason)  # type: ignore[arg-type]
+    if told is JobState.RUNNING:
+        return replace(run, condition=condition, progress=read_progress(store.run_folder(run.run_id) / PROGRESS_FILE))
+    return replace(run, condition=condition)
 
 
-def _running(run: RunStatus, place: Place, board: Board, store: Store) -> RunStatus:
-    """A run of a job that runs: at work, or waiting for its turn in the job."""
+def _told(run_id: str, place: Place, board: Board) -> tuple[JobState, str]:
+    """What the queue says of a run that is not at work by its claim, and why: one line for people."""
+    job = f"job {place.job}"
+    if place.state is JobState.UNKNOWN:
+        return JobState.UNKNOWN, board.why_unknown(place.submission)
+    if place.state is JobState.LOST:
+        return JobState.LOST, f"Slurm does not know {job}; bench retry submits the run again"
+    if place.state is JobState.PENDING:
+        reason = place.element.reason if place.element else ""
+        return JobState.PENDING, f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
     trace = board.ledger.trace(place.submission.name, place.index)
-    where = f"job {place.job}" + (f" on {trace.host}" if trace and trace.host else "")
-    if trace is None or trace.run_id != run.run_id:
-        return _with(run, "pending", f"{where}, which carries out others first" if trace else f"{where}, starting")
-    progress = read_progress(store.run_folder(run.run_id) / PROGRESS_FILE)
-    return replace(_with(run, "running", where), progress=progress)
-
-
-def _why(job: str, place: Place) -> str:
-    reason = place.element.reason if place.element else ""
-    return f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
-
-
-def _with(run: RunStatus, state: str, reason: str) -> RunStatus:
-    return replace(run, condition=Condition(state, run.condition.missing, run.condition.fitted, reason))  # type: ignore[arg-type]
+    where = job + (f" on {trace.host}" if trace and trace.host else "")
+    if trace is None or trace.run_id != run_id:  # it waits for its turn in the job
+        return JobState.PENDING, f"{where}, which carries out others first" if trace else f"{where}, starting"
+    return JobState.RUNNING, where
 
 
 def _noted(run: RunStatus, reason: str) -> RunStatus:

@@ -14,6 +14,7 @@ from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import Board, Place, look, release_held
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
+from spectral_bench.results.state import JobState
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""
@@ -119,11 +120,11 @@ class _Watch:
         lost = []
         for job in self.left:
             place = places.get(job.run_id)
-            if place is not None and place.stand == "running":
+            if place is not None and place.state is JobState.RUNNING:
                 self._begin(job, place.job)
             if self._verdicts.is_claimed(job) or (place is not None and place.live):
                 self._missed.pop(job.run_id, None)
-            elif place is not None and place.stand == "ended":
+            elif place is not None and place.state is JobState.ENDED:
                 lost.append(job)  # for no fault of its own, else its failure would be in the store
             else:
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
@@ -153,7 +154,7 @@ class _Watch:
     def _complain(self, board: Board, places: Mapping[str, Place]) -> None:
         """Say once that Slurm does not answer, or not about some runs, which says nothing about any of them."""
         asked = (places[job.run_id] for job in self.left if job.run_id in places)
-        unseen = (board.why_unknown(place.submission) for place in asked if place.stand == "unknown")
+        unseen = (board.why_unknown(place.submission) for place in asked if place.state is JobState.UNKNOWN)
         if why := board.known.silent or board.known.forgetful:
             message = f"Slurm does not answer, the runs go on: {why}"
         else:

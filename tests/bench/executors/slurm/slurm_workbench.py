@@ -18,6 +18,7 @@ from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.work.order import Execution, Order, read_order
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import Features
+from spectral_bench.results.state import JobState
 from spectral_bench.results.store import Store
 
 
@@ -61,8 +62,8 @@ class SlurmLab:
     def settle(self, **options: bool) -> Board:
         return settle(self.look(), **options)
 
-    def stand(self, job: Job) -> str:
-        return self.look().newest()[job.run_id].stand
+    def state(self, job: Job) -> JobState | None:
+        return self.look().newest()[job.run_id].state
 
     def failure(self, job: Job) -> Failure | None:
         record = self.store.fit_record(job.run_id)

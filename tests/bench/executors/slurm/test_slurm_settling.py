@@ -146,9 +146,9 @@ def test_silence_is_no_failure(slurm_lab: SlurmLab) -> None:
     at_work(slurm_lab, job)
     slurm_lab.end("FAILED", code="3:0")
     slurm_lab.fake.forgetful = True
-    assert slurm_lab.stand(job) == "unknown"
+    assert slurm_lab.state(job) == "unknown"
     slurm_lab.fake.silent = True
-    assert slurm_lab.stand(job) == "unknown"
+    assert slurm_lab.state(job) == "unknown"
     slurm_lab.settle()
     assert kind(slurm_lab, job) is None
     slurm_lab.fake.silent = slurm_lab.fake.forgetful = False
@@ -169,7 +169,7 @@ def test_a_run_that_a_local_launcher_has_done(slurm_lab: SlurmLab) -> None:
     job = slurm_lab.job()
     slurm_lab.launch(job)
     slurm_lab.work(job)
-    assert slurm_lab.stand(job) == "settled"
+    assert slurm_lab.state(job) is None
     slurm_lab.settle()
     assert len(slurm_lab.ledger.open()) == 1  # its job still waits
     slurm_lab.end("COMPLETED")
@@ -181,7 +181,7 @@ def test_a_job_that_slurm_does_not_know_is_given_up_by_launchers_only(slurm_lab:
     job = slurm_lab.job()
     slurm_lab.launch(job)
     slurm_lab.fake.jobs.clear()
-    assert slurm_lab.stand(job) == "lost"
+    assert slurm_lab.state(job) == "lost"
     slurm_lab.settle()
     assert len(slurm_lab.ledger.open()) == 1
     slurm_lab.settle(give_up_lost=True)
@@ -227,7 +227,7 @@ def test_a_store_that_cannot_be_written_is_looked_at_all_the_same(
     monkeypatch.setattr("spectral_bench.bench.executors.slurm.causes.record_failure", full)
     board = settle_and_look(slurm_lab.store, slurm_lab.slurm)
     assert board is not None
-    assert [place.stand for place in board.places] == ["ended"]
+    assert [place.state for place in board.places] == ["ended"]
 
 
 def test_a_store_without_submissions_asks_nobody(slurm_lab: SlurmLab) -> None:
@@ -261,7 +261,7 @@ class TestCancel:
         del slurm_lab.fake.jobs[1]
         slurm_lab.settle()
         assert [kind(slurm_lab, job) for job in jobs] == [None, "cancelled"]
-        assert slurm_lab.stand(jobs[0]) == "pending"
+        assert slurm_lab.state(jobs[0]) == "pending"
 
     def test_a_silent_controller(self, slurm_lab: SlurmLab) -> None:
         slurm_lab.launch(slurm_lab.job())
@@ -284,7 +284,7 @@ def test_a_clock_that_jumped_misleads_nobody(slurm_lab: SlurmLab, time: str) -> 
     slurm_lab.fake.jobs.clear()
     slurm_lab.launch(job)
     place = slurm_lab.look().newest()[job.run_id]
-    assert (place.stand, place.submission.name) == ("pending", slurm_lab.fake.jobs[0].name)
+    assert (place.state, place.submission.name) == ("pending", slurm_lab.fake.jobs[0].name)
     slurm_lab.end("FAILED", code="9:0")
     slurm_lab.settle()
     assert kind(slurm_lab, job) == "store"

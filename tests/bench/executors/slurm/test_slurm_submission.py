@@ -222,7 +222,7 @@ def test_a_clock_that_jumps_changes_nothing(slurm_lab: SlurmLab, monkeypatch: py
         slurm_lab.end("TIMEOUT")
         job = slurm_lab.job()
         assert slurm_lab.launch(job) == {job.run_id: "submitted"}
-        assert slurm_lab.stand(job) == "pending"
+        assert slurm_lab.state(job) == "pending"
     assert len(slurm_lab.store.attempts(job.run_id)) == 2
 
 

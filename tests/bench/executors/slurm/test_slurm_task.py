@@ -52,7 +52,7 @@ def test_each_run_in_a_process_of_its_own_whatever_the_others_do(lab: SlurmLab) 
 
 
 def test_started_again_it_does_nothing_twice_and_tries_no_failure_again(lab: SlurmLab) -> None:
-    """As after a node failure: what is settled stays as it is."""
+    """As after a node failure: what is final_status stays as it is."""
     jobs = [lab.job(0), lab.job(1, stage="fit", act="raise")]
     lab.launch(*jobs)
     assert [carry_out(lab) for _ in range(2)] == [ExitCode.FAILED] * 2

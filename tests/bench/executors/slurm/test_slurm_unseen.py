@@ -55,7 +55,7 @@ def test_they_are_not_lost_and_not_submitted_again(slurm_lab: SlurmLab, facts: d
     slurm_lab.launch(job)
     say_of(slurm_lab, **facts)
     slurm_lab.fake.private = True
-    assert slurm_lab.stand(job) == "unknown"
+    assert slurm_lab.state(job) == "unknown"
     state, why = reason(slurm_lab, job)
     assert (state, why.partition(words)[1]) == ("unknown", words)
     assert why.endswith(", or give the run up with bench cancel")
@@ -72,7 +72,7 @@ def test_ones_own_are_lost(slurm_lab: SlurmLab, facts: dict[str, object]) -> Non
     slurm_lab.launch(job)
     say_of(slurm_lab, **facts)
     slurm_lab.fake.private = True
-    assert slurm_lab.stand(job) == "lost"
+    assert slurm_lab.state(job) == "lost"
     slurm_lab.settle(give_up_lost=True)
     assert slurm_lab.ledger.open() == []
 
@@ -84,7 +84,7 @@ def test_nothing_is_lost_where_slurm_does_not_say_which_cluster_it_is(
     slurm_lab.launch(job)
     slurm_lab.fake.private = True
     monkeypatch.setattr(slurm_lab.fake, "scontrol", lambda given: Answer(1, "", "scontrol: error: not today"))
-    assert slurm_lab.stand(job) == "unknown"
+    assert slurm_lab.state(job) == "unknown"
     assert reason(slurm_lab, job)[1].startswith("Slurm does not say which cluster this is; ask again later, or")
 
 
