@@ -14,11 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.state import StoredRun
 
 if TYPE_CHECKING:
-    from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
-
 
 ORDER_PREFIX = "order-"
 """What the names of the files of orders begin with, in the folder of their run."""
@@ -82,12 +81,11 @@ def read_order(path: Path) -> Order:
 
 def fit_missing(order: Order, store: Store) -> bool:
     """Whether the order's fit has no record, or only a failed one."""
-    record = store.fit_record(order.spec.run_id)
-    return record is None or record.status == "failed"
+    return not StoredRun(store.fit_record(order.spec.run_id)).fitted
 
 
 def missing_views(order: Order, store: Store) -> list[View]:
-    """The order's views whose evaluation has no intact record, or only a failed one."""
+    """The order's views whose evaluation has no intact record, or only a failed one, whatever became of the fit."""
     run_id = order.spec.run_id
     records = ((view, store.evaluation_record(run_id, view.view_id)) for view in order.views)
     return [view for view, record in records if record is None or record.status == "failed"]
@@ -95,13 +93,11 @@ def missing_views(order: Order, store: Store) -> list[View]:
 
 def final_status(order: Order, store: Store) -> Literal["done", "not_converged"] | None:
     """How an order ended of which everything is stored; None where something is missing."""
-    fit = store.fit_record(order.spec.run_id)
-    if fit is None or fit.status == "failed":
+    run_id = order.spec.run_id
+    fit = store.fit_record(run_id)
+    if not StoredRun(fit).fitted:  # spares most runs that wait a look at their views
         return None
-    statuses = [fit.status]
-    for view in order.views:
-        record = store.evaluation_record(order.spec.run_id, view.view_id)
-        if record is None or record.status == "failed":
-            return None
-        statuses.append(record.status)
-    return "not_converged" if "not_converged" in statuses else "done"
+    stored = StoredRun(fit, {view.view_id: store.evaluation_record(run_id, view.view_id) for view in order.views})
+    if stored.missing:
+        return None
+    return "done" if stored.not_converged is None else "not_converged"
