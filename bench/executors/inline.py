@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target
-from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.bench.executors.schedule import Schedule
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.launch import begin_sitting
@@ -35,24 +35,24 @@ class InlineExecutor:
         """Carry out ``jobs``: see ``Executor.run``. Runs of other launchers are left to them, not waited for."""
         begin_sitting()
         jobs = list(jobs)
-        schedule, verdicts = Schedule(jobs), Verdicts(self._store, jobs)
+        schedule, job_exits = Schedule(jobs), JobExits(self._store, jobs)
         while ready := schedule.ready():
             job = ready[0]
-            how = verdicts.elsewhere(job) or self._do(job, verdicts, on_event)
+            how = job_exits.elsewhere(job) or self._do(job, job_exits, on_event)
             if how == "elsewhere":
                 schedule.defer(job)
                 on_event(Event("elsewhere", job.run_id))
                 continue
             on_event(Event("finished", job.run_id, how))
             for lost, lacking in schedule.finish(job, how):
-                verdicts.lacks(lost, lacking)
+                job_exits.record_dependency(lost, lacking)
                 on_event(Event("finished", lost.run_id, "dependency", f"needs {lacking}"))
             if how == "interrupted":
                 on_event(Event("stopping"))
                 break
         return schedule.rest()
 
-    def _do(self, job: Job, verdicts: Verdicts, on_event: OnEvent) -> Exit:
+    def _do(self, job: Job, job_exits: JobExits, on_event: OnEvent) -> Exit:
         on_event(Event("started", job.run_id))
-        code = self._target(job.order_path, known_failures=verdicts.known_failures(job))
-        return verdicts.judge(job, code, stopping=False, memory_kills=0)
+        code = self._target(job.order_path, known_failures=job_exits.known_failures(job))
+        return job_exits.exit_of(job, code, stopping=False, memory_kills=0)

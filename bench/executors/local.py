@@ -23,8 +23,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from spectral_bench.bench.environment import usable_cpus
+from spectral_bench.bench.executors.exits import JobExits, memory_kills
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target, require_gpu_each
-from spectral_bench.bench.executors.outcomes import Verdicts, memory_kills
 from spectral_bench.bench.executors.schedule import Schedule
 from spectral_bench.bench.numerics import THREADS_VARIABLE
 from spectral_bench.bench.work import worker
@@ -184,7 +184,7 @@ class Batch:
 
     def __init__(self, store: Store, jobs: list[Job], slots: list[Slot], grace: float, on_event: OnEvent) -> None:
         self.schedule = Schedule(jobs)
-        self._verdicts = Verdicts(store, jobs)
+        self._job_exits = JobExits(store, jobs)
         self._free = list(slots)
         self._grace = grace
         self._tell = on_event
@@ -219,14 +219,14 @@ class Batch:
         for job in self.schedule.ready():
             if not self._free:
                 return
-            if (how := self._verdicts.elsewhere(job)) is not None:
+            if (how := self._job_exits.elsewhere(job)) is not None:
                 self._finish(job, how)
-            elif self._verdicts.is_claimed(job):
+            elif self._job_exits.is_claimed(job):
                 self._defer(job)
             else:
                 slot = self._free.pop(0)
                 self.schedule.begin(job)
-                process = start(job, self._verdicts.known_failures(job), slot)
+                process = start(job, self._job_exits.known_failures(job), slot)
                 self._active.append(Active(job, slot, process, memory_kills()))
                 where = f" on GPU {slot.gpu}" if slot.gpu is not None else ""
                 self._tell(Event("started", job.run_id, message=f"process {process.pid}{where}"))
@@ -237,7 +237,7 @@ class Batch:
             return
         self._looked = time.monotonic()
         for job in self.schedule.deferred():
-            if not self._verdicts.is_claimed(job):
+            if not self._job_exits.is_claimed(job):
                 self.schedule.resume(job)
 
     def _wait(self) -> None:
@@ -255,7 +255,7 @@ class Batch:
         code = active.process.exitcode
         kills = memory_kills() - active.memory_kills
         try:
-            how = self._verdicts.judge(
+            how = self._job_exits.exit_of(
                 active.job, code or 0, stopping=self._asked > 0 or self._stop(), memory_kills=kills
             )
         except StoreError as error:
@@ -271,7 +271,7 @@ class Batch:
         self._tell(Event("finished", job.run_id, how))
         for other, lacking in lost:
             try:
-                self._verdicts.lacks(other, lacking)
+                self._job_exits.record_dependency(other, lacking)
             except StoreError as error:
                 self._trouble = self._trouble or error
             self._tell(Event("finished", other.run_id, "dependency", f"needs {lacking}"))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.bench.executors.schedule import Schedule
 from spectral_bench.bench.executors.slurm.causes import settle
 from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
@@ -77,12 +77,12 @@ class SlurmExecutor:
         """
         jobs = list(jobs)
         Schedule(jobs)  # for its checks
-        verdicts = Verdicts(self._store, jobs)
+        job_exits = JobExits(self._store, jobs)
         exits = self.submit(jobs, on_event)
         if not self._wait:
             return exits
         return wait_for(
-            jobs, exits, verdicts, ledger=self._ledger, slurm=self._slurm, again=self.submit, on_event=on_event
+            jobs, exits, job_exits, ledger=self._ledger, slurm=self._slurm, again=self.submit, on_event=on_event
         )
 
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> dict[str, Exit]:

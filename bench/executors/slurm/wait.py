@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.bench.executors.slurm.causes import settle
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import Board, Place, look, release_held
@@ -31,7 +31,7 @@ ROUNDS = 3
 def wait_for(
     jobs: Sequence[Job],
     exits: dict[str, Exit],
-    verdicts: Verdicts,
+    job_exits: JobExits,
     *,
     ledger: Ledger,
     slurm: Slurm,
@@ -43,7 +43,7 @@ def wait_for(
     Args:
         jobs: the runs.
         exits: how they stand after submission.
-        verdicts: made before the submission, since a run may fail while others are submitted.
+        job_exits: made before the submission, since a run may fail while others are submitted.
         ledger: the submissions.
         slurm: whom to ask.
         again: submits what has to be submitted again.
@@ -55,7 +55,7 @@ def wait_for(
     Raises:
         StoreError: the store cannot be read or written.
     """
-    watch = _Watch(jobs, dict(exits), verdicts, ledger, slurm, again, on_event)
+    watch = _Watch(jobs, dict(exits), job_exits, ledger, slurm, again, on_event)
     stop = StopFlag()
     with stop_on_signals(stop, insist=False):
         while watch.left and not stop():
@@ -73,7 +73,7 @@ class _Watch:
         self,
         jobs: Sequence[Job],
         exits: dict[str, Exit],
-        verdicts: Verdicts,
+        job_exits: JobExits,
         ledger: Ledger,
         slurm: Slurm,
         again: Again,
@@ -81,7 +81,7 @@ class _Watch:
     ) -> None:
         self.exits = exits
         self._jobs = {job.run_id: job for job in jobs}
-        self._verdicts = verdicts
+        self._job_exits = job_exits
         self._ledger, self._slurm, self._again, self._tell = ledger, slurm, again, on_event
         self._begun: set[str] = set()
         self._missed: dict[str, int] = {}
@@ -106,7 +106,7 @@ class _Watch:
 
     def _look_at_store(self) -> None:
         for job in self.left:
-            how = self._verdicts.elsewhere(job)
+            how = self._job_exits.elsewhere(job)
             if how is not None:
                 self._end(job, how)
 
@@ -122,7 +122,7 @@ class _Watch:
             place = places.get(job.run_id)
             if place is not None and place.state is JobState.RUNNING:
                 self._begin(job, place.job)
-            if self._verdicts.is_claimed(job) or (place is not None and place.live):
+            if self._job_exits.is_claimed(job) or (place is not None and place.live):
                 self._missed.pop(job.run_id, None)
             elif place is not None and place.state is JobState.ENDED:
                 lost.append(job)  # for no fault of its own, else its failure would be in the store
@@ -133,7 +133,7 @@ class _Watch:
             self._submit_again(lost)
 
     def _begin(self, job: Job, name: str) -> None:
-        if job.run_id not in self._begun and self._verdicts.is_claimed(job):
+        if job.run_id not in self._begun and self._job_exits.is_claimed(job):
             self._begun.add(job.run_id)
             self._tell(Event("started", job.run_id, message=f"job {name}"))
 

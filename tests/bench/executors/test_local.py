@@ -14,9 +14,9 @@ import pytest
 from fake_work import STAGES, spec_of
 from local_batch import Batch, alive, wait_for
 
+from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
-from spectral_bench.bench.executors.outcomes import Verdicts
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.store import Store
 
@@ -257,5 +257,5 @@ class TestStopping:
 def test_failure_elsewhere_before_this_launch_does_not_count(batch: Batch) -> None:
     job = batch.add(0, stage="fit", act="raise")
     assert batch.run() == ["failed"]
-    assert Verdicts(batch.store, batch.jobs).elsewhere(job) is None
+    assert JobExits(batch.store, batch.jobs).elsewhere(job) is None
     assert batch.run() == ["done"]

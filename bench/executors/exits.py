@@ -19,7 +19,7 @@ from spectral_bench.results.store import Busy, Store
 _VMSTAT = Path("/proc/vmstat")
 
 
-class Verdicts:
+class JobExits:
     """Compares what the store holds of each job now with what it held when the batch was launched.
 
     Args:
@@ -60,7 +60,7 @@ class Verdicts:
         """How many failures of the job's run there were at the launch: its worker must not try again after more."""
         return self._attempts[job.run_id]
 
-    def judge(self, job: Job, code: int, *, stopping: bool, memory_kills: int) -> Exit:
+    def exit_of(self, job: Job, code: int, *, stopping: bool, memory_kills: int) -> Exit:
         """How the job of a worker that has just ended stands. What cut it short is put into the store.
 
         Args:
@@ -84,7 +84,7 @@ class Verdicts:
             return "interrupted"
         return self._cut_short(job, code, memory_kills)
 
-    def lacks(self, job: Job, required: str) -> None:
+    def record_dependency(self, job: Job, required: str) -> None:
         """Record that a job cannot begin because one that it requires has failed.
 
         Raises:

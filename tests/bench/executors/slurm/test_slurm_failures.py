@@ -12,7 +12,7 @@ from spectral_bench.bench.executors.slurm.queue import Element
 from spectral_bench.results.record import Failure
 
 
-def verdict(tmp_path: Path, state: str, said: str = "", **facts: Any) -> Failure:
+def failure_in(tmp_path: Path, state: str, said: str = "", **facts: Any) -> Failure:
     output = tmp_path / "7_0_0_log.out"
     output.write_text(said)
     names = ("exit_code", "signal", "reason", "memory_killed", "nodes")
@@ -50,15 +50,15 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("state", "facts", "kind", "words"), CASES)
 def test_each_end_has_its_words(tmp_path: Path, state: str, facts: dict[str, Any], kind: str, words: str) -> None:
-    failure = verdict(tmp_path, state, **facts)
+    failure = failure_in(tmp_path, state, **facts)
     assert failure.kind == kind
     assert words in failure.message
     assert "\n" not in failure.message
 
 
 def test_success_with_alarming_words_is_no_shortage_of_memory(tmp_path: Path) -> None:
-    assert verdict(tmp_path, "COMPLETED", said="a note on out of memory handling").kind == "killed"
+    assert failure_in(tmp_path, "COMPLETED", said="a note on out of memory handling").kind == "killed"
 
 
 def test_what_the_job_said_is_kept(tmp_path: Path) -> None:
-    assert verdict(tmp_path, "FAILED", said="famous last words\n").log_tail == "famous last words"
+    assert failure_in(tmp_path, "FAILED", said="famous last words\n").log_tail == "famous last words"

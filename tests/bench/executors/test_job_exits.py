@@ -8,9 +8,9 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder
 
-from spectral_bench.bench.executors import outcomes as verdict
+from spectral_bench.bench.executors import exits as exits_module
+from spectral_bench.bench.executors.exits import JobExits, memory_kills
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.outcomes import Verdicts, memory_kills
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
@@ -29,17 +29,17 @@ class Case:
         self.store = store
         self.job = Job(path.stem, path)
         self.order = read_order(path)
-        self.verdicts = Verdicts(store, [self.job])
+        self.job_exits = JobExits(store, [self.job])
 
-    def judge(self, code: int, stopping: bool = False, memory_kills: int = 0) -> str:
-        return self.verdicts.judge(self.job, code, stopping=stopping, memory_kills=memory_kills)
+    def exit_of(self, code: int, stopping: bool = False, memory_kills: int = 0) -> str:
+        return self.job_exits.exit_of(self.job, code, stopping=stopping, memory_kills=memory_kills)
 
     def work(self) -> None:
         fake_work.execute(self.order, store=self.store, should_stop=lambda: False)
 
     def fail(self) -> None:
-        self.verdicts._record(self.job, Failure(kind="exception", message="x"))
-        self.verdicts._attempts[self.job.run_id] -= 1  # as if another process had done it
+        self.job_exits._record(self.job, Failure(kind="exception", message="x"))
+        self.job_exits._attempts[self.job.run_id] -= 1  # as if another process had done it
 
     def failure(self) -> Failure | None:
         record = self.store.fit_record(self.job.run_id)
@@ -54,13 +54,13 @@ def case(store: Store, make_order: MakeOrder) -> Case:
 @pytest.mark.parametrize("code", [ExitCode.DONE, ExitCode.FAILED, -signal.SIGKILL, 77])
 def test_records_outweigh_exit_codes(case: Case, code: int) -> None:
     case.work()
-    assert case.judge(code) == "done"
+    assert case.exit_of(code) == "done"
 
 
 @pytest.mark.parametrize("code", [ExitCode.DONE, ExitCode.FAILED, -signal.SIGKILL])
 def test_failure_that_the_worker_recorded(case: Case, code: int) -> None:
     case.fail()
-    assert case.judge(code) == "failed"
+    assert case.exit_of(code) == "failed"
     assert len(case.store.attempts(case.job.run_id)) == 1
 
 
@@ -68,9 +68,9 @@ def test_old_failures_do_not_count(store: Store, make_order: MakeOrder) -> None:
     first = Case(store, make_order())
     first.fail()
     again = Case(store, make_order())
-    assert again.verdicts.elsewhere(again.job) is None
-    assert again.judge(ExitCode.INTERRUPTED) == "interrupted"
-    assert again.judge(3) == "killed"
+    assert again.job_exits.elsewhere(again.job) is None
+    assert again.exit_of(ExitCode.INTERRUPTED) == "interrupted"
+    assert again.exit_of(3) == "killed"
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_old_failures_do_not_count(store: Store, make_order: MakeOrder) -> None:
     ],
 )
 def test_what_cut_a_worker_short_is_recorded(case: Case, code: int, words: str) -> None:
-    log = case.verdicts.log(case.job)
+    log = case.job_exits.log(case.job)
     log.parent.mkdir(parents=True)
     log.write_text("famous last words\n")
-    assert case.judge(code) == "killed"
+    assert case.exit_of(code) == "killed"
     failure = case.failure()
     assert failure is not None
     assert (failure.kind, failure.message.removeprefix("the worker was ").removeprefix("the worker ")) == (
@@ -102,7 +102,7 @@ def test_what_cut_a_worker_short_is_recorded(case: Case, code: int, words: str) 
     ("code", "kills", "kind"), [(-9, 1, "out_of_memory"), (-9, 0, "killed"), (-11, 1, "killed"), (1, 1, "killed")]
 )
 def test_kernel_short_of_memory(case: Case, code: int, kills: int, kind: str) -> None:
-    case.judge(code, memory_kills=kills)
+    case.exit_of(code, memory_kills=kills)
     failure = case.failure()
     assert failure is not None
     assert failure.kind == kind
@@ -110,73 +110,73 @@ def test_kernel_short_of_memory(case: Case, code: int, kills: int, kind: str) ->
 
 @pytest.mark.parametrize("code", [-signal.SIGTERM, -signal.SIGKILL])
 def test_killing_at_ones_own_wish_is_no_failure(case: Case, code: int) -> None:
-    assert case.judge(code, stopping=True) == "interrupted"
+    assert case.exit_of(code, stopping=True) == "interrupted"
     assert case.store.attempts(case.job.run_id) == []
 
 
 def test_run_that_another_process_has_taken_over_meanwhile(case: Case) -> None:
     with case.store.claim(case.job.run_id):
-        assert case.judge(-signal.SIGKILL) == "elsewhere"
+        assert case.exit_of(-signal.SIGKILL) == "elsewhere"
     assert case.store.attempts(case.job.run_id) == []
 
 
 def test_busy_is_elsewhere_unless_it_has_ended_by_now(case: Case) -> None:
-    assert case.judge(ExitCode.BUSY) == "elsewhere"
+    assert case.exit_of(ExitCode.BUSY) == "elsewhere"
     case.fail()
-    assert case.judge(ExitCode.BUSY) == "failed"
+    assert case.exit_of(ExitCode.BUSY) == "failed"
 
 
 def test_known_failures_are_those_at_the_launch(store: Store, make_order: MakeOrder) -> None:
     first = Case(store, make_order())
     first.fail()
     again = Case(store, make_order())
-    assert again.verdicts.known_failures(again.job) == 1
+    assert again.job_exits.known_failures(again.job) == 1
     again.fail()
-    assert again.verdicts.known_failures(again.job) == 1
+    assert again.job_exits.known_failures(again.job) == 1
 
 
 def test_settled_elsewhere(case: Case) -> None:
-    assert case.verdicts.elsewhere(case.job) is None
+    assert case.job_exits.elsewhere(case.job) is None
     case.work()
-    assert case.verdicts.elsewhere(case.job) == "done"
+    assert case.job_exits.elsewhere(case.job) == "done"
 
 
 def test_failed_elsewhere(case: Case) -> None:
     case.fail()
-    assert case.verdicts.elsewhere(case.job) == "failed"
+    assert case.job_exits.elsewhere(case.job) == "failed"
 
 
 def test_failure_of_a_part_while_the_other_goes_on(case: Case) -> None:
     """One evaluation has failed elsewhere, the next is under way: too early to say."""
     case.fail()
     with case.store.claim(case.job.run_id):
-        assert case.verdicts.elsewhere(case.job) is None
-    assert case.verdicts.elsewhere(case.job) == "failed"
+        assert case.job_exits.elsewhere(case.job) is None
+    assert case.job_exits.elsewhere(case.job) == "failed"
 
 
 def test_run_that_was_done_before_is_done_again_if_asked(store: Store, make_order: MakeOrder) -> None:
     Case(store, make_order()).work()
     again = Case(store, make_order())
-    assert again.verdicts.elsewhere(again.job) is None
-    assert again.judge(ExitCode.DONE) == "done"
-    assert again.judge(-signal.SIGKILL) == "killed"
+    assert again.job_exits.elsewhere(again.job) is None
+    assert again.exit_of(ExitCode.DONE) == "done"
+    assert again.exit_of(-signal.SIGKILL) == "killed"
 
 
 def test_store_that_takes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: no space left on the disk; free some and issue the same command again")
 
-    monkeypatch.setattr(verdict, "write_bytes", full)
+    monkeypatch.setattr(exits_module, "write_bytes", full)
     with pytest.raises(StoreError, match="no space left on the disk"):
-        case.judge(ExitCode.STORE)
+        case.exit_of(ExitCode.STORE)
 
 
 def test_store_that_has_recovered_since(case: Case) -> None:
-    log = case.verdicts.log(case.job)
+    log = case.job_exits.log(case.job)
     log.parent.mkdir(parents=True)
     log.write_text("error: it was full\nlast line\n")
     with pytest.raises(StoreError, match=r"log\.txt: a worker could not write to the store: error: it was full$"):
-        case.judge(ExitCode.STORE)
+        case.exit_of(ExitCode.STORE)
     assert not (case.store.path / ".probe").exists()
 
 
@@ -185,8 +185,8 @@ def test_store_that_has_recovered_since(case: Case) -> None:
 )
 def test_features_have_their_exit_code_only(store: Store, make_order: MakeOrder, code: int, expected: str) -> None:
     case = Case(store, make_order(features_only=True))
-    assert case.judge(code) == expected
-    assert not case.verdicts.is_claimed(case.job)
+    assert case.exit_of(code) == expected
+    assert not case.job_exits.is_claimed(case.job)
     assert store.runs() == []
 
 
@@ -195,13 +195,13 @@ def test_failed_evaluation_counts_as_a_failure(case: Case) -> None:
     run.fit()
     run.evaluate(VIEWS[0])
     case.fail()
-    assert case.judge(ExitCode.FAILED) == "failed"
+    assert case.exit_of(ExitCode.FAILED) == "failed"
     assert case.failure() is None
 
 
 def test_kernels_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert memory_kills() >= 0
-    monkeypatch.setattr(verdict, "_VMSTAT", tmp_path / "vmstat")
+    monkeypatch.setattr(exits_module, "_VMSTAT", tmp_path / "vmstat")
     assert memory_kills() == 0
     (tmp_path / "vmstat").write_text("nr_free 17\noom_kill 4\noom_kill_other 9\n")
     assert memory_kills() == 4
