@@ -68,13 +68,13 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
 
 
 def _at_work(store: Store, run_id: str) -> bool:
-    from spectral_bench.bench.executors.slurm.causes import settle_and_look
+    from spectral_bench.bench.executors.slurm.causes import record_and_track
 
     if store.is_claimed(run_id):
         return True
-    board = settle_and_look(store)
-    place = board.newest().get(run_id) if board is not None else None
-    return place is not None and place.live
+    tracked = record_and_track(store)
+    run = tracked.newest().get(run_id) if tracked is not None else None
+    return run is not None and run.live
 
 
 def _extraction_log(store: Store, name: str) -> str | None:

@@ -72,14 +72,14 @@ def retry(
 
 def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[str, str]:
     """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
-    from spectral_bench.bench.executors.slurm.causes import settle_and_look
+    from spectral_bench.bench.executors.slurm.causes import record_and_track
     from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
     from spectral_bench.bench.plan.overview import overview
 
-    board = settle_and_look(store)
-    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
-    silent = board is not None and bool(board.known.silent)
+    tracked = record_and_track(store)
+    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), tracked, store)
+    silent = tracked is not None and bool(tracked.known.silent)
     retried = [name for name in RETRIED if not (silent and name == "unknown")]
     states = {run.run_id: run.condition.state for run in found}
     # Its job, or its launcher, ended before its turn came.

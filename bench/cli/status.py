@@ -37,16 +37,16 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
-    from spectral_bench.bench.executors.slurm.causes import settle_and_look
+    from spectral_bench.bench.executors.slurm.causes import record_and_track
     from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
     from spectral_bench.bench.plan.overview import overview
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
-    board = settle_and_look(store)
+    tracked = record_and_track(store)
     with no_collection():
-        found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+        found = with_queue(overview(store, grid_name(grid) if grid is not None else None), tracked, store)
         found = [_noted(run, store) for run in found]
         shown = [run for run in found if not state or run.condition.state in state]
         if as_json:

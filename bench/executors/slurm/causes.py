@@ -15,7 +15,14 @@ from typing import Any
 
 from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
-from spectral_bench.bench.executors.slurm.status import Board, Place, has_result, look, order_of, order_path
+from spectral_bench.bench.executors.slurm.status import (
+    TrackedRun,
+    TrackedRuns,
+    has_result,
+    order_of,
+    order_path,
+    track_runs,
+)
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
 from spectral_bench.bench.work.failure import extraction_failure, record_failure
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
@@ -47,27 +54,27 @@ NOT_SEEN = "this node does not see the store"
 """What a task says that does not find its submission."""
 
 
-def settle_and_look(store: Store, slurm: Slurm | None = None) -> Board | None:
+def record_and_track(store: Store, slurm: Slurm | None = None) -> TrackedRuns | None:
     """Record the failures of jobs that are over, and say how the others stand; None where nothing was submitted.
 
     A store that cannot be written, because it is another user's or its disk is full, is looked at all the same.
     """
-    board = look(Ledger(store), slurm or Slurm())
-    if not board.submissions:
+    tracked = track_runs(Ledger(store), slurm or Slurm())
+    if not tracked.submissions:
         return None
     try:
-        return settle(board)
+        return record_ended(tracked)
     except StoreError:
-        return board
+        return tracked
 
 
-def settle(board: Board, *, give_up_lost: bool = False) -> Board:
+def record_ended(tracked: TrackedRuns, *, give_up_lost: bool = False) -> TrackedRuns:
     """Record why runs whose jobs are over have no record, and close the submissions that are over.
 
     Any number of processes may do so at a time: a failure is recorded once.
 
     Args:
-        board: how things stand.
+        tracked: how things stand.
         give_up_lost: close submissions that Slurm knows nothing of. Only for who holds the ledger's lock, since a
             launcher may be about to submit them.
 
@@ -78,79 +85,79 @@ def settle(board: Board, *, give_up_lost: bool = False) -> Board:
         StoreError: the store cannot be written.
     """
     stay = []
-    for submission in board.submissions:
-        places = board.places_of(submission)
-        for place in places:
-            if place.state is JobState.ENDED:
-                _record(board, place)
+    for submission in tracked.submissions:
+        runs = tracked.runs_of(submission)
+        for run in runs:
+            if run.state is JobState.ENDED:
+                _record(tracked, run)
         over = {None, JobState.ENDED} | ({JobState.LOST} if give_up_lost else set())
-        if all(place.state in over for place in places) and not _at_work(board, submission):
+        if all(run.state in over for run in runs) and not _at_work(tracked, submission):
             with contextlib.suppress(OSError):  # another process has just closed it
-                board.ledger.close(submission)
+                tracked.ledger.close(submission)
         else:
-            stay.append(_with_id(board, submission))
-    return board.of(stay)
+            stay.append(_with_id(tracked, submission))
+    return tracked.only(stay)
 
 
-def _record(board: Board, place: Place) -> None:
-    store, entry = board.ledger.store, place.entry
+def _record(tracked: TrackedRuns, run: TrackedRun) -> None:
+    store, entry = tracked.ledger.store, run.entry
     if entry.features_only:  # the runs that waited for it tell why it failed
         return
-    order, failure = order_of(entry, store), failure_of(board, place)
+    order, failure = order_of(entry, store), failure_of(tracked, run)
     if order is None or failure is None:
         return
     # Busy: another launcher has taken the run over.
     with contextlib.suppress(Busy), store.claim(entry.run_id):
         if not has_result(entry, store):
-            record_failure(order, store, failure, started=place.submission.time)
+            record_failure(order, store, failure, started=run.submission.time)
 
 
-def _at_work(board: Board, submission: Submission) -> bool:
+def _at_work(tracked: TrackedRuns, submission: Submission) -> bool:
     """Whether a job of the submission still runs, though all of its runs have a result."""
-    live = (board.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
+    live = (tracked.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
     return any(element is not None and element.live for element in live)
 
 
-def _with_id(board: Board, submission: Submission) -> Submission:
+def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
     """A submission whose launcher died before it learnt the job's id, with the id."""
     if submission.job_id is not None:
         return submission
     for index in range(len(submission.units)):
-        element = board.known.elements.get((submission.name, index))
+        element = tracked.known.elements.get((submission.name, index))
         if element is not None:
             submission = submission.model_copy(update={"job_id": element.job_id})
-            board.ledger.write(submission)
+            tracked.ledger.write(submission)
             break
     return submission
 
 
-def failure_of(board: Board, place: Place) -> Failure | None:
+def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
-    ledger, submission, index = board.ledger, place.submission, place.index
-    element = place.element or Element(submission.job_id or submission.name, LOST_STATE, by_user=True)
+    ledger, submission, index = tracked.ledger, run.submission, run.index
+    element = run.element or Element(submission.job_id or submission.name, LOST_STATE, by_user=True)
     trace = ledger.trace(submission.name, index)
     if element.state == "FAILED" and _was_asked_to_stop(element):
         return None
-    told = extraction_failure(order_path(place.entry, ledger.store)) if place.entry.features_only and trace else None
+    told = extraction_failure(order_path(run.entry, ledger.store)) if run.entry.features_only and trace else None
     if told is not None:
         return told
-    lacking = _lacking(board, submission, sure=element.given_up and trace is None)
+    lacking = _lacking(tracked, submission, sure=element.given_up and trace is None)
     failure = failure_of_job(
         Job(
             element=element,
             index=index,
             store=ledger.store.path,
             began=trace is not None,
-            cancelled=ledger.is_cancelled(submission.name, place.entry.run_id),
+            cancelled=ledger.is_cancelled(submission.name, run.entry.run_id),
             lacking=[other.entry.run_id for other in lacking],
             output=ledger.outputs(submission.name, index),
             minutes=submission.settings.get("minutes"),
         )
     )
-    if failure.kind == "dependency" and (cause := _of_features(board, lacking)) is not None:
+    if failure.kind == "dependency" and (cause := _of_features(tracked, lacking)) is not None:
         return cause
-    at_work = trace.run_id if trace is not None else place.entry.run_id
-    return failure if blames_all(failure) or place.entry.run_id == at_work else None
+    at_work = trace.run_id if trace is not None else run.entry.run_id
+    return failure if blames_all(failure) or run.entry.run_id == at_work else None
 
 
 def _was_asked_to_stop(element: Element) -> bool:
@@ -159,34 +166,34 @@ def _was_asked_to_stop(element: Element) -> bool:
     return element.exit_code in (ExitCode.INTERRUPTED, *early) or element.signal == signal.SIGUSR2
 
 
-def _lacking(board: Board, submission: Submission, *, sure: bool) -> list[Place]:
+def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> list[TrackedRun]:
     """The runs, or extractions of features, that a submission was to wait for and that did not succeed.
 
     Where it is sure that one did not, all that are not known to have succeeded are named.
     """
     lacking = []
     for name, indices in submission.after.items():
-        other = board.ledger.read(name)
+        other = tracked.ledger.read(name)
         if other is None:
             continue
         for index in indices:
-            element = board.known.elements.get((name, index))
+            element = tracked.known.elements.get((name, index))
             over = element is not None and not element.live
             succeeded = element is not None and element.state == "COMPLETED"
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [
-                    Place(other, index, entry, element, JobState.ENDED if over else JobState.UNKNOWN)
+                    TrackedRun(other, index, entry, element, JobState.ENDED if over else JobState.UNKNOWN)
                     for entry in entries
                 ]
     return lacking
 
 
-def _of_features(board: Board, lacking: Sequence[Place]) -> Failure | None:
+def _of_features(tracked: TrackedRuns, lacking: Sequence[TrackedRun]) -> Failure | None:
     """Why the features that a run waited for are not there: they have no record, so the run's tells it."""
-    for place in lacking:
-        if place.entry.features_only and place.state is JobState.ENDED:
-            cause = failure_of(board, place)
+    for run in lacking:
+        if run.entry.features_only and run.state is JobState.ENDED:
+            cause = failure_of(tracked, run)
             if cause is not None:
                 return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})
     return None

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
 from spectral_bench.bench.executors.schedule import Schedule
-from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings, refuse_unwritable
-from spectral_bench.bench.executors.slurm.status import Board, Place, look, order_path, release_held
+from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, order_path, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
@@ -96,13 +96,13 @@ class SlurmExecutor:
             job.run_id: how for job in jobs if (how := final_status(orders[job.run_id], self._store)) is not None
         }
         with self._ledger.locked():
-            board = settle(look(self._ledger, self._slurm), give_up_lost=True)
-            if board.known.silent:
-                raise SlurmUnreachable(board.known.silent)
-            release_held(board, self._slurm, Counter())
-            exits |= dict.fromkeys(self._in_queue(board, jobs) - exits.keys(), "submitted")
+            tracked = record_ended(track_runs(self._ledger, self._slurm), give_up_lost=True)
+            if tracked.known.silent:
+                raise SlurmUnreachable(tracked.known.silent)
+            release_held(tracked, self._slurm, Counter())
+            exits |= dict.fromkeys(self._in_queue(tracked, jobs) - exits.keys(), "submitted")
             todo = [job for job in jobs if job.run_id not in exits]
-            submitter = self._submitter(board, orders)
+            submitter = self._submitter(tracked, orders)
             for array in self._arrays(todo, orders, submitter, write=True):
                 _tell(array, submitter.submit(array), submitter, exits, on_event)
         return {job.run_id: exits[job.run_id] for job in jobs}
@@ -128,24 +128,24 @@ class SlurmExecutor:
 
         return settings
 
-    def _in_queue(self, board: Board, jobs: Sequence[Job]) -> set[str]:
+    def _in_queue(self, tracked: TrackedRuns, jobs: Sequence[Job]) -> set[str]:
         """The jobs whose order waits or runs already."""
         paths = {job.run_id: job.order_path.absolute() for job in jobs}
         return {
-            place.entry.run_id
-            for place in board.places
-            if place.live and paths.get(place.entry.run_id) == order_path(place.entry, self._store).absolute()
+            run.entry.run_id
+            for run in tracked.runs
+            if run.live and paths.get(run.entry.run_id) == order_path(run.entry, self._store).absolute()
         }
 
-    def _submitter(self, board: Board, orders: dict[str, Order]) -> Submitter:
-        live = [place for place in board.places if place.state in (JobState.PENDING, JobState.RUNNING)]
+    def _submitter(self, tracked: TrackedRuns, orders: dict[str, Order]) -> Submitter:
+        live = [run for run in tracked.runs if run.state in (JobState.PENDING, JobState.RUNNING)]
         return Submitter(
             self._ledger,
             self._slurm,
             orders,
             self._cluster or Cluster(),
-            positions={place.entry.run_id: (place.submission.name, place.index) for place in live},
-            job_ids={place.submission.name: place.job.rpartition("_")[0] for place in live},
+            positions={run.entry.run_id: (run.submission.name, run.index) for run in live},
+            job_ids={run.submission.name: run.job.rpartition("_")[0] for run in live},
         )
 
 
@@ -260,28 +260,28 @@ def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = No
     if not ledger.open():
         return []
     with ledger.locked():
-        board = look(ledger, slurm)
-        chosen = [place for place in board.places if place.live and _is_meant(place, run_ids)]
-        if chosen and board.known.silent:
-            raise SlurmUnreachable(f"nothing was cancelled: {board.known.silent}")
-        for place in chosen:
-            ledger.mark_cancelled(place.submission.name, place.entry.run_id)
-        _cancel_jobs(slurm, board, chosen, everything=run_ids is None)
-        settle(look(ledger, slurm))
-    return sorted({place.entry.run_id for place in chosen if not place.entry.features_only})
+        tracked = track_runs(ledger, slurm)
+        chosen = [run for run in tracked.runs if run.live and _is_meant(run, run_ids)]
+        if chosen and tracked.known.silent:
+            raise SlurmUnreachable(f"nothing was cancelled: {tracked.known.silent}")
+        for run in chosen:
+            ledger.mark_cancelled(run.submission.name, run.entry.run_id)
+        _cancel_jobs(slurm, tracked, chosen, everything=run_ids is None)
+        record_ended(track_runs(ledger, slurm))
+    return sorted({run.entry.run_id for run in chosen if not run.entry.features_only})
 
 
-def _is_meant(place: Place, run_ids: Sequence[str] | None) -> bool:
-    return run_ids is None or place.entry.run_id in run_ids
+def _is_meant(run: TrackedRun, run_ids: Sequence[str] | None) -> bool:
+    return run_ids is None or run.entry.run_id in run_ids
 
 
-def _cancel_jobs(slurm: Slurm, board: Board, chosen: Sequence[Place], *, everything: bool) -> None:
+def _cancel_jobs(slurm: Slurm, tracked: TrackedRuns, chosen: Sequence[TrackedRun], *, everything: bool) -> None:
     jobs = set()
-    seen = [place for place in chosen if place.element is not None and place.element.live]
-    for place in seen:  # the id of a job that is not shown here may be another one's on this cluster
-        left = (other for other in board.unit(place) if other.live)
-        if everything or all(board.ledger.is_cancelled(other.submission.name, other.entry.run_id) for other in left):
-            jobs.add(place.job)
+    seen = [run for run in chosen if run.element is not None and run.element.live]
+    for run in seen:  # the id of a job that is not shown here may be another one's on this cluster
+        left = (other for other in tracked.sharing_job(run) if other.live)
+        if everything or all(tracked.ledger.is_cancelled(other.submission.name, other.entry.run_id) for other in left):
+            jobs.add(run.job)
     if jobs:
         try:
             slurm.ask("scancel", *sorted(jobs))

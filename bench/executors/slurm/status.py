@@ -35,7 +35,7 @@ from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)
-class Place:
+class TrackedRun:
     """One run of a submission.
 
     Attributes:
@@ -65,7 +65,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Board:
+class TrackedRuns:
     """The open submissions of a store at one moment.
 
     Attributes:
@@ -83,42 +83,42 @@ class Board:
     cluster: Cluster | None = None
 
     @cached_property
-    def places(self) -> list[Place]:
+    def runs(self) -> list[TrackedRun]:
         """Every run of every submission."""
-        return [place for submission in self.submissions for place in self.places_of(submission)]
+        return [run for submission in self.submissions for run in self.runs_of(submission)]
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Place]]:
-        return {submission.name: list(self._places(submission)) for submission in self.submissions}
+    def _by_name(self) -> dict[str, list[TrackedRun]]:
+        return {submission.name: list(self._runs(submission)) for submission in self.submissions}
 
-    def places_of(self, submission: Submission) -> list[Place]:
+    def runs_of(self, submission: Submission) -> list[TrackedRun]:
         """Every run of one submission."""
         return self._by_name[submission.name]
 
-    def of(self, submissions: Sequence[Submission]) -> Board:
+    def only(self, submissions: Sequence[Submission]) -> TrackedRuns:
         """The same moment with some of the submissions only, which may know more of themselves by now."""
-        board = replace(self, submissions=tuple(submissions))
-        board.__dict__["_by_name"] = {one.name: self._by_name[one.name] for one in submissions}
-        return board
+        tracked = replace(self, submissions=tuple(submissions))
+        tracked.__dict__["_by_name"] = {one.name: self._by_name[one.name] for one in submissions}
+        return tracked
 
-    def newest(self) -> dict[str, Place]:
-        """The last place of each run, live ones before others."""
-        found: dict[str, Place] = {}
-        for place in self.places:
-            before = found.get(place.entry.run_id)
-            if before is None or place.live or not before.live:
-                found[place.entry.run_id] = place
+    def newest(self) -> dict[str, TrackedRun]:
+        """Each run as it was last submitted, live ones before others."""
+        found: dict[str, TrackedRun] = {}
+        for run in self.runs:
+            before = found.get(run.entry.run_id)
+            if before is None or run.live or not before.live:
+                found[run.entry.run_id] = run
         return found
 
-    def unit(self, place: Place) -> list[Place]:
-        """The runs that share the job of ``place``, itself included."""
-        return [other for other in self.places_of(place.submission) if other.index == place.index]
+    def sharing_job(self, run: TrackedRun) -> list[TrackedRun]:
+        """The runs that share the job of ``run``, itself included."""
+        return [other for other in self.runs_of(run.submission) if other.index == run.index]
 
-    def _places(self, submission: Submission) -> Iterator[Place]:
+    def _runs(self, submission: Submission) -> Iterator[TrackedRun]:
         for index, unit in enumerate(submission.units):
             element = self.known.elements.get((submission.name, index))
             for entry in unit.entries:
-                yield Place(submission, index, entry, element, self._state(submission, entry, element))
+                yield TrackedRun(submission, index, entry, element, self._state(submission, entry, element))
 
     def _state(self, submission: Submission, entry: Entry, element: Element | None) -> JobState | None:
         if has_result(entry, self.ledger.store):
@@ -146,7 +146,7 @@ class Board:
         return any(element is not None and element.live for element in found)
 
 
-def look(ledger: Ledger, slurm: Slurm) -> Board:
+def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
     """How the open submissions of a store stand now.
 
     Raises:
@@ -162,7 +162,7 @@ def look(ledger: Ledger, slurm: Slurm) -> Board:
     if not (known.silent or known.forgetful) and every - known.elements.keys():
         with contextlib.suppress(UserError):  # nothing is lost then
             cluster = read_cluster(slurm)
-    return Board(ledger, submissions, known, cluster=cluster)
+    return TrackedRuns(ledger, submissions, known, cluster=cluster)
 
 
 def order_of(entry: Entry, store: Store) -> Order | None:
@@ -227,46 +227,46 @@ def _where(name: str, controller: str) -> str:
     return f"{name} ({controller})" if controller else name
 
 
-def with_queue(runs: Sequence[RunStatus], board: Board | None, store: Store) -> list[RunStatus]:
-    """The runs, with the states of those that Slurm has in hand."""
-    places = board.newest() if board is not None else {}
-    return [_with_place(run, places.get(run.run_id), board, store) for run in runs]
+def with_queue(found: Sequence[RunStatus], tracked: TrackedRuns | None, store: Store) -> list[RunStatus]:
+    """How far runs are, with the states of those that Slurm has in hand."""
+    newest = tracked.newest() if tracked is not None else {}
+    return [
+        status if tracked is None or run is None else _with_queue(status, run, tracked, store)
+        for status, run in ((status, newest.get(status.run_id)) for status in found)
+    ]
 
 
-def _with_place(run: RunStatus, place: Place | None, board: Board | None, store: Store) -> RunStatus:
-    if place is None or board is None or place.state is None or run.condition.finished:
-        return run
-    if run.condition.state == RunState.RUNNING:
-        return _noted(run, f"job {place.job}" if place.state is JobState.RUNNING else "")
-    if place.state is JobState.ENDED:
-        return run
-    told, reason = _told(run.run_id, place, board)
-    state = in_queue(RunState(run.condition.state), told)
-    condition = Condition(state, run.condition.missing, run.condition.fitted, reason)  # type: ignore[arg-type]
-    if told is JobState.RUNNING:
-        return replace(run, condition=condition, progress=read_progress(store.run_folder(run.run_id) / PROGRESS_FILE))
-    return replace(run, condition=condition)
+def _with_queue(status: RunStatus, run: TrackedRun, tracked: TrackedRuns, store: Store) -> RunStatus:
+    condition = status.condition
+    if condition.finished or run.state in (None, JobState.ENDED):
+        return status
+    if condition.state == RunState.RUNNING:
+        known = f"job {run.job}" if run.state is JobState.RUNNING else condition.reason
+        return replace(status, condition=replace(condition, reason=known))
+    told, reason = _told(run, tracked)
+    state = in_queue(RunState(condition.state), told)
+    condition = Condition(state, condition.missing, condition.fitted, reason)  # type: ignore[arg-type]
+    status = replace(status, condition=condition)
+    if told is not JobState.RUNNING:
+        return status
+    return replace(status, progress=read_progress(store.run_folder(status.run_id) / PROGRESS_FILE))
 
 
-def _told(run_id: str, place: Place, board: Board) -> tuple[JobState, str]:
+def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
     """What the queue says of a run that is not at work by its claim, and why: one line for people."""
-    job = f"job {place.job}"
-    if place.state is JobState.UNKNOWN:
-        return JobState.UNKNOWN, board.why_unknown(place.submission)
-    if place.state is JobState.LOST:
+    job = f"job {run.job}"
+    if run.state is JobState.UNKNOWN:
+        return JobState.UNKNOWN, tracked.why_unknown(run.submission)
+    if run.state is JobState.LOST:
         return JobState.LOST, f"Slurm does not know {job}; bench retry submits the run again"
-    if place.state is JobState.PENDING:
-        reason = place.element.reason if place.element else ""
+    if run.state is JobState.PENDING:
+        reason = run.element.reason if run.element else ""
         return JobState.PENDING, f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
-    trace = board.ledger.trace(place.submission.name, place.index)
+    trace = tracked.ledger.trace(run.submission.name, run.index)
     where = job + (f" on {trace.host}" if trace and trace.host else "")
-    if trace is None or trace.run_id != run_id:  # it waits for its turn in the job
+    if trace is None or trace.run_id != run.entry.run_id:  # it waits for its turn in the job
         return JobState.PENDING, f"{where}, which carries out others first" if trace else f"{where}, starting"
     return JobState.RUNNING, where
-
-
-def _noted(run: RunStatus, reason: str) -> RunStatus:
-    return replace(run, condition=replace(run.condition, reason=reason or run.condition.reason))
 
 
 HELD = plain_reason("launch failed requeued held")
@@ -275,15 +275,15 @@ HELD = plain_reason("launch failed requeued held")
 MOST = 3
 
 
-def release_held(board: Board, slurm: Slurm, released: Counter[str]) -> None:
+def release_held(tracked: TrackedRuns, slurm: Slurm, released: Counter[str]) -> None:
     """Let such jobs go, each a few times: a node that never starts one is for people to look at.
 
     Args:
-        board: how things stand.
+        tracked: how things stand.
         slurm: who holds them.
         released: how often each was released before; grows.
     """
-    found = ((place.job, place.element) for place in board.places)
+    found = ((run.job, run.element) for run in tracked.runs)
     held = {job for job, element in found if element is not None and plain_reason(element.reason) == HELD}
     for job in sorted(job for job in held if released[job] < MOST):
         with contextlib.suppress(SlurmRefused, SlurmUnreachable):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
-from spectral_bench.bench.executors.slurm.status import Board, Place, look, release_held
+from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 from spectral_bench.results.state import JobState
@@ -111,25 +111,25 @@ class _Watch:
                 self._end(job, how)
 
     def _look_at_slurm(self) -> None:
-        board = look(self._ledger, self._slurm)
-        settle(board)
-        release_held(board, self._slurm, self._released)
+        tracked = track_runs(self._ledger, self._slurm)
+        record_ended(tracked)
+        release_held(tracked, self._slurm, self._released)
         self._look_at_store()
-        places = board.newest()
-        self._complain(board, places)
+        runs = tracked.newest()
+        self._complain(tracked, runs)
         lost = []
         for job in self.left:
-            place = places.get(job.run_id)
-            if place is not None and place.state is JobState.RUNNING:
-                self._begin(job, place.job)
-            if self._job_exits.is_claimed(job) or (place is not None and place.live):
+            run = runs.get(job.run_id)
+            if run is not None and run.state is JobState.RUNNING:
+                self._begin(job, run.job)
+            if self._job_exits.is_claimed(job) or (run is not None and run.live):
                 self._missed.pop(job.run_id, None)
-            elif place is not None and place.state is JobState.ENDED:
+            elif run is not None and run.state is JobState.ENDED:
                 lost.append(job)  # for no fault of its own, else its failure would be in the store
             else:
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
                 lost += [job] if self._missed[job.run_id] >= PATIENCE else []
-        if lost and not board.known.silent:
+        if lost and not tracked.known.silent:
             self._submit_again(lost)
 
     def _begin(self, job: Job, name: str) -> None:
@@ -151,11 +151,11 @@ class _Watch:
         self.exits[job.run_id] = how
         self._tell(Event("finished", job.run_id, how))
 
-    def _complain(self, board: Board, places: Mapping[str, Place]) -> None:
+    def _complain(self, tracked: TrackedRuns, runs: Mapping[str, TrackedRun]) -> None:
         """Say once that Slurm does not answer, or not about some runs, which says nothing about any of them."""
-        asked = (places[job.run_id] for job in self.left if job.run_id in places)
-        unseen = (board.why_unknown(place.submission) for place in asked if place.state is JobState.UNKNOWN)
-        if why := board.known.silent or board.known.forgetful:
+        asked = (runs[job.run_id] for job in self.left if job.run_id in runs)
+        unseen = (tracked.why_unknown(run.submission) for run in asked if run.state is JobState.UNKNOWN)
+        if why := tracked.known.silent or tracked.known.forgetful:
             message = f"Slurm does not answer, the runs go on: {why}"
         else:
             why = next(unseen, "")

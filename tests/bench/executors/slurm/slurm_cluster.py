@@ -16,7 +16,7 @@ from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Exit, Job
 from spectral_bench.bench.executors.slurm.cluster import Slurm, run_command
-from spectral_bench.bench.executors.slurm.status import Place
+from spectral_bench.bench.executors.slurm.status import TrackedRun
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.common.errors import UserError
 from spectral_bench.results.store import Store
@@ -58,8 +58,8 @@ class Cluster(SlurmLab):
     def wait(self, *jobs: Job) -> dict[str, Exit]:
         return self.executor(wait=True).run(jobs, self.events.append)
 
-    def place(self, job: Job) -> Place | None:
-        return self.look().newest().get(job.run_id)
+    def newest(self, job: Job) -> TrackedRun | None:
+        return self.tracked().newest().get(job.run_id)
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_S) -> None:
         """Wait for something that must happen."""
@@ -68,17 +68,17 @@ class Cluster(SlurmLab):
             assert time.monotonic() < end, "it never happened"
             time.sleep(0.3)
 
-    def until_at_work(self, job: Job) -> Place:
+    def until_at_work(self, job: Job) -> TrackedRun:
         self.until(lambda: self.store.is_claimed(job.run_id))
-        place = self.place(job)
-        assert place is not None
-        return place
+        run = self.newest(job)
+        assert run is not None
+        return run
 
     def finish(self, *jobs: Job) -> None:
         """Wait until every submission is closed."""
 
         def closed() -> bool:
-            self.settle()
+            self.record_ended()
             return not self.ledger.open()
 
         self.until(closed)

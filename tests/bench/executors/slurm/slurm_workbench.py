@@ -9,10 +9,10 @@ from fake_slurm import FakeJob, FakeSlurm
 from fake_work import VIEWS, spec_of
 
 from spectral_bench.bench.executors.interface import Event, Exit, Job
-from spectral_bench.bench.executors.slurm.causes import settle
+from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
-from spectral_bench.bench.executors.slurm.status import Board, look
+from spectral_bench.bench.executors.slurm.status import TrackedRuns, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.work.order import Execution, Order, read_order
@@ -56,14 +56,14 @@ class SlurmLab:
         """Carry a run out, as its Slurm job would."""
         fake_work.execute(read_order(job.order_path), store=self.store, should_stop=lambda: False)
 
-    def look(self) -> Board:
-        return look(self.ledger, self.slurm)
+    def tracked(self) -> TrackedRuns:
+        return track_runs(self.ledger, self.slurm)
 
-    def settle(self, **options: bool) -> Board:
-        return settle(self.look(), **options)
+    def record_ended(self, **options: bool) -> TrackedRuns:
+        return record_ended(self.tracked(), **options)
 
     def state(self, job: Job) -> JobState | None:
-        return self.look().newest()[job.run_id].state
+        return self.tracked().newest()[job.run_id].state
 
     def failure(self, job: Job) -> Failure | None:
         record = self.store.fit_record(job.run_id)

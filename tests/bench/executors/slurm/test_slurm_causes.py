@@ -8,7 +8,7 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.causes import settle_and_look
+from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.cluster import SlurmUnreachable
 from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.status import with_queue
@@ -46,8 +46,8 @@ def test_the_run_at_work_is_blamed_once(slurm_lab: SlurmLab, state: str, facts: 
     slurm_lab.launch(job)
     at_work(slurm_lab, job)
     slurm_lab.end(state, **facts)
-    slurm_lab.settle()
-    slurm_lab.settle()
+    slurm_lab.record_ended()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, job) == expected
     assert len(slurm_lab.store.attempts(job.run_id)) == 1
     assert slurm_lab.ledger.open() == []
@@ -61,7 +61,7 @@ def test_a_dead_job_hides_none_of_its_other_runs(slurm_lab: SlurmLab) -> None:
     slurm_lab.work(jobs[0])
     at_work(slurm_lab, jobs[1])
     slurm_lab.end("OUT_OF_MEMORY")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert [kind(slurm_lab, job) for job in jobs] == [None, "out_of_memory", None]
     assert slurm_lab.launch(jobs[2]) == {jobs[2].run_id: "submitted"}
 
@@ -71,7 +71,7 @@ def test_a_job_that_never_began_fails_all_of_its_runs(slurm_lab: SlurmLab) -> No
     jobs = [slurm_lab.job(seed) for seed in range(2)]
     slurm_lab.launch(*jobs)
     slurm_lab.end("FAILED", code="0:53", nodes="cpu2")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert [kind(slurm_lab, job) for job in jobs] == ["store", "store"]
     failure = slurm_lab.failure(jobs[0])
     assert failure is not None
@@ -84,7 +84,7 @@ def test_a_base_that_fails_and_what_needs_it(slurm_lab: SlurmLab) -> None:
     slurm_lab.launch(base, late)
     slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
     slurm_lab.become(slurm_lab.fake.jobs[1], "CANCELLED by 0")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     failure = slurm_lab.failure(late)
     assert failure is not None
     assert (failure.kind, failure.message) == ("dependency", f"job 101_0 needs {base.run_id}, which did not succeed")
@@ -95,9 +95,9 @@ def test_a_base_that_failed_in_an_earlier_look(slurm_lab: SlurmLab) -> None:
     late = slurm_lab.job(1, base)
     slurm_lab.launch(base, late)
     slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     slurm_lab.become(slurm_lab.fake.jobs[1], "CANCELLED by 0")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, late) == "dependency"
 
 
@@ -111,10 +111,10 @@ def test_a_base_that_is_still_completing(slurm_lab: SlurmLab, state: str, first:
     slurm_lab.launch(base, late)
     slurm_lab.become(slurm_lab.fake.jobs[0], "COMPLETING")
     slurm_lab.become(slurm_lab.fake.jobs[1], state)
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert (kind(slurm_lab, base), kind(slurm_lab, late)) == (None, first)
     slurm_lab.become(slurm_lab.fake.jobs[0], "FAILED", code="1:0")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert (kind(slurm_lab, base), kind(slurm_lab, late)) == ("store", then)
 
 
@@ -124,7 +124,7 @@ def test_a_base_of_which_nobody_knows_anything(slurm_lab: SlurmLab) -> None:
     slurm_lab.launch(base, late)
     slurm_lab.fake.jobs.pop(0)
     slurm_lab.become(slurm_lab.fake.jobs[0], "CANCELLED")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     failure = slurm_lab.failure(late)
     assert failure is not None
     assert (failure.kind, failure.message) == ("dependency", f"job 101_0 needs {base.run_id}, which did not succeed")
@@ -135,7 +135,7 @@ def test_a_job_that_was_asked_to_stop_blames_nobody(slurm_lab: SlurmLab, code: s
     job = slurm_lab.job()
     slurm_lab.launch(job)
     slurm_lab.end("FAILED", code=code)
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, job) is None
     assert slurm_lab.ledger.open() == []
 
@@ -149,10 +149,10 @@ def test_silence_is_no_failure(slurm_lab: SlurmLab) -> None:
     assert slurm_lab.state(job) == "unknown"
     slurm_lab.fake.silent = True
     assert slurm_lab.state(job) == "unknown"
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, job) is None
     slurm_lab.fake.silent = slurm_lab.fake.forgetful = False
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, job) == "killed"
 
 
@@ -161,7 +161,7 @@ def test_a_run_that_another_launcher_has_taken_over_does_not_fail(slurm_lab: Slu
     slurm_lab.launch(job)
     slurm_lab.end("TIMEOUT")
     with slurm_lab.store.claim(job.run_id):
-        slurm_lab.settle()
+        slurm_lab.record_ended()
     assert kind(slurm_lab, job) is None
 
 
@@ -170,10 +170,10 @@ def test_a_run_that_a_local_launcher_has_done(slurm_lab: SlurmLab) -> None:
     slurm_lab.launch(job)
     slurm_lab.work(job)
     assert slurm_lab.state(job) is None
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert len(slurm_lab.ledger.open()) == 1  # its job still waits
     slurm_lab.end("COMPLETED")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert slurm_lab.ledger.open() == []
 
 
@@ -182,16 +182,16 @@ def test_a_job_that_slurm_does_not_know_is_given_up_by_launchers_only(slurm_lab:
     slurm_lab.launch(job)
     slurm_lab.fake.jobs.clear()
     assert slurm_lab.state(job) == "lost"
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert len(slurm_lab.ledger.open()) == 1
-    slurm_lab.settle(give_up_lost=True)
+    slurm_lab.record_ended(give_up_lost=True)
     assert slurm_lab.ledger.open() == []
     assert kind(slurm_lab, job) is None
 
 
 def shown(lab: SlurmLab) -> dict[str, tuple[str, str, str]]:
-    board = settle_and_look(lab.store, lab.slurm)
-    found = with_queue(overview(lab.store), board, lab.store)
+    tracked = record_and_track(lab.store, lab.slurm)
+    found = with_queue(overview(lab.store), tracked, lab.store)
     return {run.run_id: (run.condition.state, run.condition.reason, run.progress_text) for run in found}
 
 
@@ -225,13 +225,13 @@ def test_a_store_that_cannot_be_written_is_looked_at_all_the_same(
     slurm_lab.launch(slurm_lab.job())
     slurm_lab.end("TIMEOUT")
     monkeypatch.setattr("spectral_bench.bench.executors.slurm.causes.record_failure", full)
-    board = settle_and_look(slurm_lab.store, slurm_lab.slurm)
-    assert board is not None
-    assert [place.state for place in board.places] == ["ended"]
+    tracked = record_and_track(slurm_lab.store, slurm_lab.slurm)
+    assert tracked is not None
+    assert [run.state for run in tracked.runs] == ["ended"]
 
 
 def test_a_store_without_submissions_asks_nobody(slurm_lab: SlurmLab) -> None:
-    assert settle_and_look(slurm_lab.store, slurm_lab.slurm) is None
+    assert record_and_track(slurm_lab.store, slurm_lab.slurm) is None
     assert slurm_lab.fake.commands == []
 
 
@@ -259,7 +259,7 @@ class TestCancel:
         cancel(slurm_lab.store, [jobs[1].run_id], slurm_lab.slurm)
         assert slurm_lab.fake.asked("scancel") == [("scancel", "100_1")]
         del slurm_lab.fake.jobs[1]
-        slurm_lab.settle()
+        slurm_lab.record_ended()
         assert [kind(slurm_lab, job) for job in jobs] == [None, "cancelled"]
         assert slurm_lab.state(jobs[0]) == "pending"
 
@@ -283,9 +283,9 @@ def test_a_clock_that_jumped_misleads_nobody(slurm_lab: SlurmLab, time: str) -> 
     slurm_lab.ledger.write(first.model_copy(update={"time": time}))
     slurm_lab.fake.jobs.clear()
     slurm_lab.launch(job)
-    place = slurm_lab.look().newest()[job.run_id]
-    assert (place.state, place.submission.name) == ("pending", slurm_lab.fake.jobs[0].name)
+    run = slurm_lab.tracked().newest()[job.run_id]
+    assert (run.state, run.submission.name) == ("pending", slurm_lab.fake.jobs[0].name)
     slurm_lab.end("FAILED", code="9:0")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     assert kind(slurm_lab, job) == "store"
     assert slurm_lab.ledger.open() == []

@@ -51,8 +51,8 @@ def test_a_signal_before_the_limit_and_the_next_turn(cluster: Cluster) -> None:
     """Asked to stop, the run saves what it has, its job goes back into the queue, and it goes on from there."""
     job = cluster.job(0, stage="fit", act="patient")
     cluster.launch(job)
-    place = cluster.until_at_work(job)
-    command("scancel", "--signal=USR2", place.job)
+    run = cluster.until_at_work(job)
+    command("scancel", "--signal=USR2", run.job)
     cluster.finish()
     assert kinds(cluster, job) == [None]
     assert cluster.started(job) == 2
@@ -66,8 +66,8 @@ def test_the_last_job_of_an_array_goes_back_into_the_queue_alone(cluster: Cluste
     """It bears the array's own id, by which Slurm 22.05.8 would put its neighbours back too."""
     jobs = [cluster.job(seed, stage="fit", act="patient") for seed in range(3)]
     cluster.launch(*jobs)
-    places = [cluster.until_at_work(job) for job in jobs]
-    array = places[0].job.partition("_")[0]
+    runs = [cluster.until_at_work(job) for job in jobs]
+    array = runs[0].job.partition("_")[0]
 
     def told(field: str) -> dict[str, str]:
         """What squeue says of each job of the array."""
@@ -77,7 +77,7 @@ def test_the_last_job_of_an_array_goes_back_into_the_queue_alone(cluster: Cluste
     (last,) = (name for name, job_id in told("JobID").items() if job_id == array)
     command("scancel", "--signal=USR2", last)
     cluster.until(lambda: told("RestartCnt")[last] != "0")
-    assert told("RestartCnt") == {place.job: "1" if place.job == last else "0" for place in places}
+    assert told("RestartCnt") == {run.job: "1" if run.job == last else "0" for run in runs}
 
 
 def test_a_job_of_a_preemptible_partition_makes_way(cluster: Cluster) -> None:
@@ -99,8 +99,8 @@ def test_a_run_that_gets_nowhere_within_its_limit(cluster: Cluster) -> None:
     job = cluster.job(0, stage="begun", act="patient", always=True)
     cluster.launch(job)
     for _ in range(2):
-        place = cluster.until_at_work(job)
-        command("scancel", "--signal=USR2", place.job)
+        run = cluster.until_at_work(job)
+        command("scancel", "--signal=USR2", run.job)
         cluster.until(lambda: not cluster.store.is_claimed(job.run_id))
     cluster.finish()
     failure = cluster.failure(job)
@@ -112,11 +112,11 @@ def test_a_run_that_gets_nowhere_within_its_limit(cluster: Cluster) -> None:
 def test_a_node_that_goes_down(cluster: Cluster) -> None:
     job = cluster.job(0, stage="fit", act="patient")
     cluster.launch(job)
-    place = cluster.until_at_work(job)
-    assert place.element is not None
-    command("scontrol", "update", f"NodeName={place.element.nodes}", "State=DOWN", "Reason=test")
+    run = cluster.until_at_work(job)
+    assert run.element is not None
+    command("scontrol", "update", f"NodeName={run.element.nodes}", "State=DOWN", "Reason=test")
     cluster.until(lambda: not cluster.store.is_claimed(job.run_id))
-    resume(place.element.nodes)
+    resume(run.element.nodes)
     cluster.finish()
     assert kinds(cluster, job) == [None]
     assert cluster.started(job) == 2

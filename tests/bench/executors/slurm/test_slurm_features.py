@@ -126,7 +126,7 @@ def test_why_an_extraction_failed_is_told_by_those_that_need_it(
         (slurm_lab.ledger.of(extraction.name) / "100_0_0_log.out").write_text(said)
     slurm_lab.become(extraction, state, code=code)
     slurm_lab.end("CANCELLED")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     for failure in map(slurm_lab.failure, jobs):
         assert failure is not None
         assert failure.kind == kind
@@ -150,7 +150,7 @@ def test_an_extraction_that_could_still_speak_tells_why(slurm_lab: SlurmLab) -> 
     assert work(order_path(entry, slurm_lab.store), execute=corrupt, set_up=lambda order: None) == ExitCode.FAILED
     slurm_lab.become(extraction, "FAILED", code="1:0")
     slurm_lab.end("CANCELLED")
-    slurm_lab.settle()
+    slurm_lab.record_ended()
     failures = [slurm_lab.failure(job) for job in jobs]
     assert [(one.kind, one.message) for one in failures if one] == [
         ("data", "features were not extracted: x.png: cannot be read")

@@ -9,7 +9,7 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.slurm.causes import settle_and_look
+from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.cluster import Answer, Cluster, User, read_cluster, this_user
 from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.status import why_not_seen, with_queue
@@ -28,7 +28,7 @@ def say_of(lab: SlurmLab, **facts: object) -> None:
 
 
 def reason(lab: SlurmLab, job: Job) -> tuple[str, str]:
-    found = with_queue(overview(lab.store), settle_and_look(lab.store, lab.slurm), lab.store)
+    found = with_queue(overview(lab.store), record_and_track(lab.store, lab.slurm), lab.store)
     (condition,) = (run.condition for run in found if run.run_id == job.run_id)
     return condition.state, condition.reason
 
@@ -59,7 +59,7 @@ def test_they_are_not_lost_and_not_submitted_again(slurm_lab: SlurmLab, facts: d
     state, why = reason(slurm_lab, job)
     assert (state, why.partition(words)[1]) == ("unknown", words)
     assert why.endswith(", or give the run up with bench cancel")
-    slurm_lab.settle(give_up_lost=True)
+    slurm_lab.record_ended(give_up_lost=True)
     assert len(slurm_lab.ledger.open()) == 1
     assert slurm_lab.launch(job) == {job.run_id: "submitted"}
     assert len(slurm_lab.fake.submitted()) == 1
@@ -73,7 +73,7 @@ def test_ones_own_are_lost(slurm_lab: SlurmLab, facts: dict[str, object]) -> Non
     say_of(slurm_lab, **facts)
     slurm_lab.fake.private = True
     assert slurm_lab.state(job) == "lost"
-    slurm_lab.settle(give_up_lost=True)
+    slurm_lab.record_ended(give_up_lost=True)
     assert slurm_lab.ledger.open() == []
 
 
@@ -91,7 +91,7 @@ def test_nothing_is_lost_where_slurm_does_not_say_which_cluster_it_is(
 def test_the_cluster_is_asked_for_only_where_a_job_is_missing(slurm_lab: SlurmLab) -> None:
     slurm_lab.launch(slurm_lab.job())
     slurm_lab.fake.commands.clear()
-    slurm_lab.look()
+    slurm_lab.tracked()
     assert slurm_lab.fake.asked("scontrol") == []
 
 
