@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.specification import FitSpec, View
-from spectral_bench.results.state import StoredRun
+from spectral_bench.results.state import Ended, StoredRun
 
 if TYPE_CHECKING:
     from spectral_bench.results.store import Store
@@ -97,7 +97,9 @@ def final_status(order: Order, store: Store) -> Literal["done", "not_converged"]
     fit = store.fit_record(run_id)
     if not StoredRun(fit).fitted:  # spares most runs that wait a look at their views
         return None
-    stored = StoredRun(fit, {view.view_id: store.evaluation_record(run_id, view.view_id) for view in order.views})
+    stored: StoredRun[Ended] = StoredRun(
+        fit, {view.view_id: store.evaluation_record(run_id, view.view_id) for view in order.views}
+    )
     if stored.missing:
         return None
     return "done" if stored.not_converged is None else "not_converged"
