@@ -96,7 +96,7 @@ def _job_outputs(store: Store, run_id: str) -> list[Path]:
         (submission, index)
         for submission in ledger.every()
         for index, unit in enumerate(submission.units)
-        if run_id in {entry.run_id for entry in unit.entries}
+        if run_id in {run.run_id for run in unit.entries}
     ]
     for submission, index in places[-1:]:
         before = [(name, other) for name, indices in submission.after.items() for other in indices]

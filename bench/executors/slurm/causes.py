@@ -100,15 +100,15 @@ def record_ended(tracked: TrackedRuns, *, give_up_lost: bool = False) -> Tracked
 
 
 def _record(tracked: TrackedRuns, run: TrackedRun) -> None:
-    store, entry = tracked.ledger.store, run.entry
-    if entry.features_only:  # the runs that waited for it tell why it failed
+    store, submitted = tracked.ledger.store, run.submitted
+    if submitted.features_only:  # the runs that waited for it tell why it failed
         return
-    order, failure = order_of(entry, store), failure_of(tracked, run)
+    order, failure = order_of(submitted, store), failure_of(tracked, run)
     if order is None or failure is None:
         return
     # Busy: another launcher has taken the run over.
-    with contextlib.suppress(Busy), store.claim(entry.run_id):
-        if not has_result(entry, store):
+    with contextlib.suppress(Busy), store.claim(submitted.run_id):
+        if not has_result(submitted, store):
             record_failure(order, store, failure, started=run.submission.time)
 
 
@@ -138,7 +138,9 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     trace = ledger.trace(submission.name, index)
     if element.state == "FAILED" and _was_asked_to_stop(element):
         return None
-    told = extraction_failure(order_path(run.entry, ledger.store)) if run.entry.features_only and trace else None
+    told = (
+        extraction_failure(order_path(run.submitted, ledger.store)) if run.submitted.features_only and trace else None
+    )
     if told is not None:
         return told
     lacking = _lacking(tracked, submission, sure=element.given_up and trace is None)
@@ -148,16 +150,16 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
             index=index,
             store=ledger.store.path,
             began=trace is not None,
-            cancelled=ledger.is_cancelled(submission.name, run.entry.run_id),
-            lacking=[other.entry.run_id for other in lacking],
+            cancelled=ledger.is_cancelled(submission.name, run.run_id),
+            lacking=[other.run_id for other in lacking],
             output=ledger.outputs(submission.name, index),
             minutes=submission.settings.get("minutes"),
         )
     )
     if failure.kind == "dependency" and (cause := _of_features(tracked, lacking)) is not None:
         return cause
-    at_work = trace.run_id if trace is not None else run.entry.run_id
-    return failure if blames_all(failure) or run.entry.run_id == at_work else None
+    at_work = trace.run_id if trace is not None else run.run_id
+    return failure if blames_all(failure) or run.run_id == at_work else None
 
 
 def _was_asked_to_stop(element: Element) -> bool:
@@ -183,8 +185,8 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [
-                    TrackedRun(other, index, entry, element, JobState.ENDED if over else JobState.UNKNOWN)
-                    for entry in entries
+                    TrackedRun(other, index, submitted, element, JobState.ENDED if over else JobState.UNKNOWN)
+                    for submitted in entries
                 ]
     return lacking
 
@@ -192,7 +194,7 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
 def _of_features(tracked: TrackedRuns, lacking: Sequence[TrackedRun]) -> Failure | None:
     """Why the features that a run waited for are not there: they have no record, so the run's tells it."""
     for run in lacking:
-        if run.entry.features_only and run.state is JobState.ENDED:
+        if run.submitted.features_only and run.state is JobState.ENDED:
             cause = failure_of(tracked, run)
             if cause is not None:
                 return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})

@@ -132,9 +132,9 @@ class SlurmExecutor:
         """The jobs whose order waits or runs already."""
         paths = {job.run_id: job.order_path.absolute() for job in jobs}
         return {
-            run.entry.run_id
+            run.run_id
             for run in tracked.runs
-            if run.live and paths.get(run.entry.run_id) == order_path(run.entry, self._store).absolute()
+            if run.live and paths.get(run.run_id) == order_path(run.submitted, self._store).absolute()
         }
 
     def _submitter(self, tracked: TrackedRuns, orders: dict[str, Order]) -> Submitter:
@@ -144,7 +144,7 @@ class SlurmExecutor:
             self._slurm,
             orders,
             self._cluster or Cluster(),
-            positions={run.entry.run_id: (run.submission.name, run.index) for run in live},
+            positions={run.run_id: (run.submission.name, run.index) for run in live},
             job_ids={run.submission.name: run.job.rpartition("_")[0] for run in live},
         )
 
@@ -265,14 +265,14 @@ def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = No
         if chosen and tracked.known.silent:
             raise SlurmUnreachable(f"nothing was cancelled: {tracked.known.silent}")
         for run in chosen:
-            ledger.mark_cancelled(run.submission.name, run.entry.run_id)
+            ledger.mark_cancelled(run.submission.name, run.run_id)
         _cancel_jobs(slurm, tracked, chosen, everything=run_ids is None)
         record_ended(track_runs(ledger, slurm))
-    return sorted({run.entry.run_id for run in chosen if not run.entry.features_only})
+    return sorted({run.run_id for run in chosen if not run.submitted.features_only})
 
 
 def _is_meant(run: TrackedRun, run_ids: Sequence[str] | None) -> bool:
-    return run_ids is None or run.entry.run_id in run_ids
+    return run_ids is None or run.run_id in run_ids
 
 
 def _cancel_jobs(slurm: Slurm, tracked: TrackedRuns, chosen: Sequence[TrackedRun], *, everything: bool) -> None:
@@ -280,7 +280,7 @@ def _cancel_jobs(slurm: Slurm, tracked: TrackedRuns, chosen: Sequence[TrackedRun
     seen = [run for run in chosen if run.element is not None and run.element.live]
     for run in seen:  # the id of a job that is not shown here may be another one's on this cluster
         left = (other for other in tracked.sharing_job(run) if other.live)
-        if everything or all(tracked.ledger.is_cancelled(other.submission.name, other.entry.run_id) for other in left):
+        if everything or all(tracked.ledger.is_cancelled(other.submission.name, other.run_id) for other in left):
             jobs.add(run.job)
     if jobs:
         try:

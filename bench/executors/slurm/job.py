@@ -23,7 +23,13 @@ from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
 from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, Limits
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import has_result, order_path
-from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission, read_submission, write_trace
+from spectral_bench.bench.executors.slurm.submissions import (
+    Ledger,
+    Submission,
+    SubmittedRun,
+    read_submission,
+    write_trace,
+)
 from spectral_bench.bench.work.failure import failure_file, log_of, now, record_failure
 from spectral_bench.bench.work.launch import own_job
 from spectral_bench.bench.work.order import Order, final_status, read_order
@@ -105,18 +111,18 @@ class _Task:
         where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
         say(f"job {own_job()}, {where}")
         exits: dict[str, Exit] = {}
-        at_work: Entry | None = None
+        at_work: SubmittedRun | None = None
         with stop_on_signals(self._stop, insist=False):
             while left and not self._stop():
                 # Runs that another launcher has in hand come last, and are waited for.
-                entry = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
-                how = self._before(entry) or self._do(entry)
-                say(f"{entry.run_id}: {how}")
+                run = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
+                how = self._before(run) or self._do(run)
+                say(f"{run.run_id}: {how}")
                 if how == "interrupted" and self._is_told_too():
-                    at_work = entry
+                    at_work = run
                     break
-                left.remove(entry)
-                exits[entry.run_id] = how
+                left.remove(run)
+                exits[run.run_id] = how
             if left:
                 return self._stopped(left, at_work)
         if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
@@ -130,33 +136,33 @@ class _Task:
             time.sleep(0.02)
         return self._stop()
 
-    def _before(self, entry: Entry) -> Exit | None:
+    def _before(self, run: SubmittedRun) -> Exit | None:
         """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""
-        if self._is_cancelled(entry):
-            return self._fail(entry, "cancelled", "it was cancelled by bench cancel")
-        if entry.features_only or not has_result(entry, self._store):
+        if self._is_cancelled(run):
+            return self._fail(run, "cancelled", "it was cancelled by bench cancel")
+        if run.features_only or not has_result(run, self._store):
             return None
-        return final_status(self._order(entry), self._store) or "failed"
+        return final_status(self._order(run), self._store) or "failed"
 
-    def _do(self, entry: Entry) -> Exit:
+    def _do(self, run: SubmittedRun) -> Exit:
         folder = self._ledger.of(self._submission.name)
-        failure_file(order_path(entry, self._store)).unlink(missing_ok=True)  # of an earlier attempt
-        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=entry.run_id)
-        job = Job(entry.run_id, order_path(entry, self._store))
-        how = self._local.run([job], lambda event: self._heed(entry))[entry.run_id]
-        if how == "interrupted" and self._is_cancelled(entry):
+        failure_file(order_path(run, self._store)).unlink(missing_ok=True)  # of an earlier attempt
+        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=run.run_id)
+        job = Job(run.run_id, order_path(run, self._store))
+        how = self._local.run([job], lambda event: self._heed(run))[run.run_id]
+        if how == "interrupted" and self._is_cancelled(run):
             self._stop.forgive()
-            return self._fail(entry, "cancelled", "it was cancelled by bench cancel")
+            return self._fail(run, "cancelled", "it was cancelled by bench cancel")
         return "interrupted" if how in ("pending", "elsewhere") else how
 
-    def _heed(self, entry: Entry) -> None:
+    def _heed(self, run: SubmittedRun) -> None:
         """Stop the run at work once somebody wants it cancelled."""
         if time.monotonic() - self._looked > LOOK_S:
             self._looked = time.monotonic()
-            if self._is_cancelled(entry) and not self._stop():
+            if self._is_cancelled(run) and not self._stop():
                 self._stop.request()
 
-    def _stopped(self, left: list[Entry], at_work: Entry | None) -> int:
+    def _stopped(self, left: list[SubmittedRun], at_work: SubmittedRun | None) -> int:
         """Asked to stop with runs left: back into the queue, unless Slurm ends the job anyway."""
         if signal.SIGUSR2 not in self._stop.signals:
             return ExitCode.INTERRUPTED
@@ -167,36 +173,36 @@ class _Task:
         requeue(self._slurm, patience=0.2 * self._delay)
         return ExitCode.INTERRUPTED
 
-    def _gets_nowhere(self, entry: Entry) -> bool:
+    def _gets_nowhere(self, run: SubmittedRun) -> bool:
         """Whether the run at work has met its last time limit; its failure is recorded then."""
         minutes, requeues = (self._submission.settings.get(key, 0) for key in ("minutes", "requeues"))
         elapsed = time.monotonic() - self._begun
         if not ran_out_of_time(self._slurm, elapsed, self._delay, 60.0 * minutes):
             return False
-        count = Limits(self._ledger.of(self._submission.name), self._index).met(self._order(entry), self._store)
+        count = Limits(self._ledger.of(self._submission.name), self._index).met(self._order(run), self._store)
         if count <= requeues:
             return False
-        self._fail(entry, "time_limit", NOWHERE.format(count=count, minutes=minutes))
+        self._fail(run, "time_limit", NOWHERE.format(count=count, minutes=minutes))
         return True
 
-    def _fail(self, entry: Entry, kind: str, message: str) -> Exit:
-        order = self._order(entry)
-        log = log_of(order, self._store, order_path(entry, self._store))
+    def _fail(self, run: SubmittedRun, kind: str, message: str) -> Exit:
+        order = self._order(run)
+        log = log_of(order, self._store, order_path(run, self._store))
         failure = Failure(kind=kind, message=message, log_tail=tail(log))
-        say(f"{entry.run_id}: {kind}: {message}")
-        if entry.features_only:
-            write_bytes(failure_file(order_path(entry, self._store)), failure.model_dump_json(indent=1).encode())
-        elif not has_result(entry, self._store):
+        say(f"{run.run_id}: {kind}: {message}")
+        if run.features_only:
+            write_bytes(failure_file(order_path(run, self._store)), failure.model_dump_json(indent=1).encode())
+        elif not has_result(run, self._store):
             # Busy: another launcher has taken the run over.
-            with contextlib.suppress(Busy), self._store.claim(entry.run_id):
+            with contextlib.suppress(Busy), self._store.claim(run.run_id):
                 record_failure(order, self._store, failure, started=now())
         return "failed"
 
-    def _is_cancelled(self, entry: Entry) -> bool:
-        return self._ledger.is_cancelled(self._submission.name, entry.run_id)
+    def _is_cancelled(self, run: SubmittedRun) -> bool:
+        return self._ledger.is_cancelled(self._submission.name, run.run_id)
 
-    def _order(self, entry: Entry) -> Order:
-        return read_order(order_path(entry, self._store))
+    def _order(self, run: SubmittedRun) -> Order:
+        return read_order(order_path(run, self._store))
 
 
 def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) -> bool:

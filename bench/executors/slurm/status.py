@@ -23,7 +23,7 @@ from spectral_bench.bench.executors.slurm.cluster import (
     this_user,
 )
 from spectral_bench.bench.executors.slurm.queue import Element, Known, ask, plain_reason
-from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission
+from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun
 from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.overview import RunStatus
 from spectral_bench.bench.work.order import Order, final_status, read_order
@@ -41,16 +41,21 @@ class TrackedRun:
     Attributes:
         submission: which.
         index: of the job in its array.
-        entry: the run.
+        submitted: the run, as the submission has it.
         element: the job, as Slurm describes it; None where it does not.
         state: what the queue says of the run; None where its record, or its failure, is in the store.
     """
 
     submission: Submission
     index: int
-    entry: Entry
+    submitted: SubmittedRun
     element: Element | None
     state: JobState | None
+
+    @property
+    def run_id(self) -> str:
+        """Of the run; for an extraction of features a name of its own."""
+        return self.submitted.run_id
 
     @property
     def live(self) -> bool:
@@ -105,9 +110,9 @@ class TrackedRuns:
         """Each run as it was last submitted, live ones before others."""
         found: dict[str, TrackedRun] = {}
         for run in self.runs:
-            before = found.get(run.entry.run_id)
+            before = found.get(run.run_id)
             if before is None or run.live or not before.live:
-                found[run.entry.run_id] = run
+                found[run.run_id] = run
         return found
 
     def sharing_job(self, run: TrackedRun) -> list[TrackedRun]:
@@ -117,11 +122,11 @@ class TrackedRuns:
     def _runs(self, submission: Submission) -> Iterator[TrackedRun]:
         for index, unit in enumerate(submission.units):
             element = self.known.elements.get((submission.name, index))
-            for entry in unit.entries:
-                yield TrackedRun(submission, index, entry, element, self._state(submission, entry, element))
+            for submitted in unit.entries:
+                yield TrackedRun(submission, index, submitted, element, self._state(submission, submitted, element))
 
-    def _state(self, submission: Submission, entry: Entry, element: Element | None) -> JobState | None:
-        if has_result(entry, self.ledger.store):
+    def _state(self, submission: Submission, submitted: SubmittedRun, element: Element | None) -> JobState | None:
+        if has_result(submitted, self.ledger.store):
             return None
         if element is not None and element.live:
             return JobState.PENDING if element.state == "PENDING" else JobState.RUNNING
@@ -130,7 +135,7 @@ class TrackedRuns:
         if self.known.silent or self.known.forgetful:
             return JobState.UNKNOWN
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
-        if self.ledger.is_cancelled(submission.name, entry.run_id):
+        if self.ledger.is_cancelled(submission.name, submitted.run_id):
             return JobState.ENDED
         return JobState.UNKNOWN if self.why_unknown(submission) else JobState.LOST
 
@@ -165,30 +170,30 @@ def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
     return TrackedRuns(ledger, submissions, known, cluster=cluster)
 
 
-def order_of(entry: Entry, store: Store) -> Order | None:
+def order_of(submitted: SubmittedRun, store: Store) -> Order | None:
     """The order of a run; None where its file is gone."""
     with contextlib.suppress(ConfigError):
-        return read_order(order_path(entry, store))
+        return read_order(order_path(submitted, store))
     return None
 
 
-def order_path(entry: Entry, store: Store) -> Path:
+def order_path(submitted: SubmittedRun, store: Store) -> Path:
     """The file of an order."""
-    return store.path / entry.order
+    return store.path / submitted.order
 
 
-def has_result(entry: Entry, store: Store) -> bool:
+def has_result(submitted: SubmittedRun, store: Store) -> bool:
     """Whether all that was ordered is stored, or the run has failed since it was submitted.
 
     An extraction of features never has: it belongs to no run and has no record.
     """
-    if entry.features_only:
+    if submitted.features_only:
         return False
-    if len(store.attempts(entry.run_id)) > entry.known_failures:
+    if len(store.attempts(submitted.run_id)) > submitted.known_failures:
         return True
-    if not (store.run_folder(entry.run_id) / FIT_FILE).exists():  # spares thousands of waiting runs their orders
+    if not (store.run_folder(submitted.run_id) / FIT_FILE).exists():  # spares thousands of waiting runs their orders
         return False
-    order = order_of(entry, store)
+    order = order_of(submitted, store)
     return order is None or final_status(order, store) is not None
 
 
@@ -264,7 +269,7 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
         return JobState.PENDING, f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
     trace = tracked.ledger.trace(run.submission.name, run.index)
     where = job + (f" on {trace.host}" if trace and trace.host else "")
-    if trace is None or trace.run_id != run.entry.run_id:  # it waits for its turn in the job
+    if trace is None or trace.run_id != run.run_id:  # it waits for its turn in the job
         return JobState.PENDING, f"{where}, which carries out others first" if trace else f"{where}, starting"
     return JobState.RUNNING, where
 

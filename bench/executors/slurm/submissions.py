@@ -44,7 +44,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Entry(_Part):
+class SubmittedRun(_Part):
     """One run of a job.
 
     Attributes:
@@ -65,7 +65,7 @@ class Entry(_Part):
 class Unit(_Part):
     """What one job of the array carries out, run after run."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[SubmittedRun, ...]  # the word of the files, which all releases read
 
 
 class Submission(_Part):
@@ -196,7 +196,7 @@ class Ledger:
         methods: dict[str, Any] = {}
         for submission in self.every():
             last = {key: value for key, value in submission.settings.items() if key in SLURM_KEYS}
-            methods |= {entry.method: last for unit in submission.units for entry in unit.entries if entry.method}
+            methods |= {run.method: last for unit in submission.units for run in unit.entries if run.method}
         return ExecutorBlock.model_validate(last | {"methods": methods})
 
     def trace(self, name: str, index: int) -> Trace | None:

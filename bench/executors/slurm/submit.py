@@ -11,7 +11,7 @@ from typing import TypeVar
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY, Cluster, Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.script import script_text, submit
-from spectral_bench.bench.executors.slurm.submissions import Entry, Ledger, Submission, Unit, new_submission
+from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun, Unit, new_submission
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.bench.work.failure import now, record_failure
 from spectral_bench.bench.work.order import Order
@@ -150,7 +150,7 @@ class Submitter:
         return script_text(submission, array.settings, self.ledger.of(submission.name), self.job_ids)
 
     def _submission(self, array: Array) -> Submission:
-        units = tuple(Unit(entries=tuple(map(self._entry, unit))) for unit in array.units)
+        units = tuple(Unit(entries=tuple(map(self._submitted, unit))) for unit in array.units)
         after: dict[str, tuple[int, ...]] = {}
         for run_id in sorted(array.requires & self.positions.keys()):
             name, index = self.positions[run_id]
@@ -161,10 +161,10 @@ class Submitter:
             self.positions |= {job.run_id: (submission.name, index) for job in unit}
         return submission
 
-    def _entry(self, job: Job) -> Entry:
+    def _submitted(self, job: Job) -> SubmittedRun:
         store, order = self.ledger.store, self.orders[job.run_id]
         failures = 0 if order.features_only else len(store.attempts(job.run_id))
-        return Entry(
+        return SubmittedRun(
             run_id=job.run_id,
             order=_relative(job.order_path, store.path),
             known_failures=failures,

@@ -148,6 +148,6 @@ def test_features_are_extracted_once_and_first(cluster: Cluster) -> None:
     jobs = sharing(cluster, 3)
     cluster.wait(*jobs)
     submissions = cluster.ledger.every()
-    assert [entry.features_only for entry in submissions[0].units[0].entries] == [True]
+    assert [run.features_only for run in submissions[0].units[0].entries] == [True]
     assert submissions[1].after == {submissions[0].name: (0,)}
     assert kinds(cluster, *jobs) == [None] * 3

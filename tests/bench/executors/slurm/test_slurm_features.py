@@ -141,13 +141,13 @@ def test_an_extraction_that_could_still_speak_tells_why(slurm_lab: SlurmLab) -> 
     extraction = slurm_lab.fake.jobs[0]
     submission = slurm_lab.ledger.read(extraction.name)
     assert submission is not None
-    (entry,) = submission.units[0].entries
-    write_trace(slurm_lab.ledger.of(extraction.name), 0, host="n1", job="7", run_id=entry.run_id)
+    (run,) = submission.units[0].entries
+    write_trace(slurm_lab.ledger.of(extraction.name), 0, host="n1", job="7", run_id=run.run_id)
 
     def corrupt(*args: object, **kwargs: object) -> NoReturn:
         raise DataError("x.png: cannot be read")
 
-    assert work(order_path(entry, slurm_lab.store), execute=corrupt, set_up=lambda order: None) == ExitCode.FAILED
+    assert work(order_path(run, slurm_lab.store), execute=corrupt, set_up=lambda order: None) == ExitCode.FAILED
     slurm_lab.become(extraction, "FAILED", code="1:0")
     slurm_lab.end("CANCELLED")
     slurm_lab.record_ended()

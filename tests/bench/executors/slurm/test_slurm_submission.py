@@ -23,7 +23,7 @@ def test_what_was_submitted_is_in_the_store(slurm_lab: SlurmLab) -> None:
     (submission,) = slurm_lab.ledger.open()
     assert submission.job_id == "100"
     assert submission.cluster == "fake"
-    assert [[entry.run_id for entry in unit.entries] for unit in submission.units] == [
+    assert [[run.run_id for run in unit.entries] for unit in submission.units] == [
         [jobs[0].run_id, jobs[1].run_id],
         [jobs[2].run_id],
     ]
