@@ -79,7 +79,7 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
 
     tracked = record_and_track(store)
     found = with_queue(overview(store, grid_name(grid) if grid is not None else None), tracked, store)
-    silent = tracked is not None and bool(tracked.known.silent)
+    silent = tracked is not None and bool(tracked.report.queue_error)
     retried = [name for name in RETRIED if not (silent and name == "unknown")]
     states = {run.run_id: run.condition.state for run in found}
     # Its job, or its launcher, ended before its turn came.

@@ -114,7 +114,7 @@ def _record(tracked: TrackedRuns, run: TrackedRun) -> None:
 
 def _at_work(tracked: TrackedRuns, submission: Submission) -> bool:
     """Whether a job of the submission still runs, though all of its runs have a result."""
-    live = (tracked.known.elements.get((submission.name, index)) for index in range(len(submission.units)))
+    live = (tracked.report.elements.get((submission.name, index)) for index in range(len(submission.units)))
     return any(element is not None and element.live for element in live)
 
 
@@ -123,7 +123,7 @@ def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
     if submission.job_id is not None:
         return submission
     for index in range(len(submission.units)):
-        element = tracked.known.elements.get((submission.name, index))
+        element = tracked.report.elements.get((submission.name, index))
         if element is not None:
             submission = submission.model_copy(update={"job_id": element.job_id})
             tracked.ledger.write(submission)
@@ -179,7 +179,7 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
         if other is None:
             continue
         for index in indices:
-            element = tracked.known.elements.get((name, index))
+            element = tracked.report.elements.get((name, index))
             over = element is not None and not element.live
             succeeded = element is not None and element.state == "COMPLETED"
             if (over and not succeeded) or (sure and not over):

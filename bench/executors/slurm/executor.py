@@ -97,8 +97,8 @@ class SlurmExecutor:
         }
         with self._ledger.locked():
             tracked = record_ended(track_runs(self._ledger, self._slurm), give_up_lost=True)
-            if tracked.known.silent:
-                raise SlurmUnreachable(tracked.known.silent)
+            if tracked.report.queue_error:
+                raise SlurmUnreachable(tracked.report.queue_error)
             release_held(tracked, self._slurm, Counter())
             exits |= dict.fromkeys(self._in_queue(tracked, jobs) - exits.keys(), "submitted")
             todo = [job for job in jobs if job.run_id not in exits]
@@ -262,8 +262,8 @@ def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = No
     with ledger.locked():
         tracked = track_runs(ledger, slurm)
         chosen = [run for run in tracked.runs if run.live and _is_meant(run, run_ids)]
-        if chosen and tracked.known.silent:
-            raise SlurmUnreachable(f"nothing was cancelled: {tracked.known.silent}")
+        if chosen and tracked.report.queue_error:
+            raise SlurmUnreachable(f"nothing was cancelled: {tracked.report.queue_error}")
         for run in chosen:
             ledger.mark_cancelled(run.submission.name, run.run_id)
         _cancel_jobs(slurm, tracked, chosen, everything=run_ids is None)

@@ -57,7 +57,7 @@ class Element:
 
 
 @dataclass(frozen=True)
-class Told:
+class ParsedJobs:
     """What one command printed of job arrays.
 
     Attributes:
@@ -70,21 +70,21 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Known:
+class QueueReport:
     """What Slurm said of the jobs that it was asked about.
 
     Attributes:
         elements: what it knows.
-        silent: why it could not be asked about the queue; empty where it could.
-        forgetful: why the accounting could not be asked; empty where it could.
+        queue_error: why it could not be asked about the queue; empty where it could.
+        accounting_error: why the accounting could not be asked; empty where it could.
     """
 
     elements: Mapping[ElementId, Element] = field(default_factory=dict)
-    silent: str = ""
-    forgetful: str = ""
+    queue_error: str = ""
+    accounting_error: str = ""
 
 
-def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> Known:
+def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> QueueReport:
     """What Slurm knows of some job arrays. Never raises for a Slurm that is absent or does not answer.
 
     Jobs are asked for by their names, which no two submissions share: ids start anew with a fresh cluster, and squeue
@@ -95,21 +95,21 @@ def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> Known:
         jobs: name -> job id; None where a launcher died before it learnt the id.
     """
     if not jobs:
-        return Known()
+        return QueueReport()
     ended: dict[ElementId, Element] = {}
-    forgetful = ""
+    accounting_error = ""
     try:
-        ended, forgetful = _ended(slurm, jobs)
+        ended, accounting_error = _ended(slurm, jobs)
     except UserError as error:
-        forgetful = str(error)
+        accounting_error = str(error)
     try:
         # After the accounting: a job requeued in between is found in one of them at least.
         waiting = _queued(slurm, jobs)
     except UserError as error:
-        return Known(silent=str(error))
+        return QueueReport(queue_error=str(error))
     # What waits or runs in the accounts alone has ended since, or was lost by a controller that died: nobody knows.
     over = {key: element for key, element in ended.items() if not element.live}
-    return Known({**over, **waiting}, forgetful=forgetful)
+    return QueueReport({**over, **waiting}, accounting_error=accounting_error)
 
 
 def _queued(slurm: Slurm, jobs: Mapping[str, str | None]) -> dict[ElementId, Element]:
@@ -143,7 +143,7 @@ def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
 
 
-def _of(jobs: Mapping[str, str | None], told: Told) -> dict[ElementId, Element]:
+def _of(jobs: Mapping[str, str | None], told: ParsedJobs) -> dict[ElementId, Element]:
     """Those that were asked about: another job may have an id that a fresh cluster has given again."""
     return {
         (name, index): element
@@ -152,11 +152,11 @@ def _of(jobs: Mapping[str, str | None], told: Told) -> dict[ElementId, Element]:
     }
 
 
-def _cannot_read(command: str, told: Told) -> str:
+def _cannot_read(command: str, told: ParsedJobs) -> str:
     return f"{command}: this line cannot be read to its end, so that jobs may be missing: {told.unread[0]}"
 
 
-def read_queue(text: str) -> Told:
+def read_queue(text: str) -> ParsedJobs:
     """The jobs in the output of squeue: array id, index, name, state, reason and nodes a line."""
     found: dict[ElementId, Element] = {}
     unread = []
@@ -169,10 +169,10 @@ def read_queue(text: str) -> Told:
             unread.append(line)
         element = Element(job_id, state, live=True, reason=reason, nodes=nodes)
         found |= {("|".join(name), one): element for one in listed}
-    return Told(found, tuple(unread))
+    return ParsedJobs(found, tuple(unread))
 
 
-def read_accounts(text: str) -> Told:
+def read_accounts(text: str) -> ParsedJobs:
     """The jobs in the output of sacct: id, name, state, exit code, nodes and reason a line, steps after their job.
 
     A job that is requeued, pending or running here counts as live; the queue knows better.
@@ -193,7 +193,7 @@ def read_accounts(text: str) -> Told:
         else:
             element = _element(match[1], state, exit_code, nodes, reason)
             found |= {("|".join(name), one): element for one in listed}
-    return Told(found, tuple(unread))
+    return ParsedJobs(found, tuple(unread))
 
 
 def _cells(line: str) -> list[str]:

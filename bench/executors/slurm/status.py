@@ -22,7 +22,7 @@ from spectral_bench.bench.executors.slurm.cluster import (
     read_cluster,
     this_user,
 )
-from spectral_bench.bench.executors.slurm.queue import Element, Known, ask, plain_reason
+from spectral_bench.bench.executors.slurm.queue import Element, QueueReport, ask, plain_reason
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun
 from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.overview import RunStatus
@@ -76,14 +76,14 @@ class TrackedRuns:
     Attributes:
         ledger: where they are kept.
         submissions: oldest first.
-        known: what Slurm said of them.
+        report: what Slurm said of them.
         user: who asked.
         cluster: that was asked; None where it does not say, or need not.
     """
 
     ledger: Ledger
     submissions: tuple[Submission, ...]
-    known: Known
+    report: QueueReport
     user: User = field(default_factory=this_user)
     cluster: Cluster | None = None
 
@@ -121,7 +121,7 @@ class TrackedRuns:
 
     def _runs(self, submission: Submission) -> Iterator[TrackedRun]:
         for index, unit in enumerate(submission.units):
-            element = self.known.elements.get((submission.name, index))
+            element = self.report.elements.get((submission.name, index))
             for submitted in unit.entries:
                 yield TrackedRun(submission, index, submitted, element, self._state(submission, submitted, element))
 
@@ -132,7 +132,7 @@ class TrackedRuns:
             return JobState.PENDING if element.state == "PENDING" else JobState.RUNNING
         if element is not None:
             return JobState.PENDING if element.given_up and self._tidies_up(submission) else JobState.ENDED
-        if self.known.silent or self.known.forgetful:
+        if self.report.queue_error or self.report.accounting_error:
             return JobState.UNKNOWN
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
         if self.ledger.is_cancelled(submission.name, submitted.run_id):
@@ -141,13 +141,13 @@ class TrackedRuns:
 
     def why_unknown(self, submission: Submission) -> str:
         """Why nobody knows how jobs of a submission stand that Slurm does not speak of; empty where they are gone."""
-        if found := self.known.silent or self.known.forgetful:
+        if found := self.report.queue_error or self.report.accounting_error:
             return found
         return why_not_seen(submission, self.cluster, self.user)
 
     def _tidies_up(self, submission: Submission) -> bool:
         """Whether a job that another one waited for is not over yet: Slurm may give up the one that waits before."""
-        found = (self.known.elements.get((name, index)) for name, after in submission.after.items() for index in after)
+        found = (self.report.elements.get((name, index)) for name, after in submission.after.items() for index in after)
         return any(element is not None and element.live for element in found)
 
 
@@ -160,14 +160,14 @@ def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
     submissions = tuple(ledger.open())
     asked = {name: other for one in submissions for name in one.after if (other := ledger.read(name)) is not None}
     asked |= {one.name: one for one in submissions}
-    jobs = {name: submission.job_id for name, submission in asked.items()}
-    known = ask(slurm, jobs)
+    arrays = {name: submission.job_id for name, submission in asked.items()}
+    report = ask(slurm, arrays)
     every = {(one.name, index) for one in submissions for index in range(len(one.units))}
     cluster = None
-    if not (known.silent or known.forgetful) and every - known.elements.keys():
+    if not (report.queue_error or report.accounting_error) and every - report.elements.keys():
         with contextlib.suppress(UserError):  # nothing is lost then
             cluster = read_cluster(slurm)
-    return TrackedRuns(ledger, submissions, known, cluster=cluster)
+    return TrackedRuns(ledger, submissions, report, cluster=cluster)
 
 
 def order_of(submitted: SubmittedRun, store: Store) -> Order | None:

@@ -129,7 +129,7 @@ class _Watch:
             else:
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
                 lost += [job] if self._missed[job.run_id] >= PATIENCE else []
-        if lost and not tracked.known.silent:
+        if lost and not tracked.report.queue_error:
             self._submit_again(lost)
 
     def _begin(self, job: Job, name: str) -> None:
@@ -155,7 +155,7 @@ class _Watch:
         """Say once that Slurm does not answer, or not about some runs, which says nothing about any of them."""
         asked = (runs[job.run_id] for job in self.left if job.run_id in runs)
         unseen = (tracked.why_unknown(run.submission) for run in asked if run.state is JobState.UNKNOWN)
-        if why := tracked.known.silent or tracked.known.forgetful:
+        if why := tracked.report.queue_error or tracked.report.accounting_error:
             message = f"Slurm does not answer, the runs go on: {why}"
         else:
             why = next(unseen, "")

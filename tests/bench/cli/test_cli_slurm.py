@@ -108,7 +108,7 @@ def test_settings_of_a_profile_are_named(
 
 def test_a_silent_controller_is_unknown(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
     launch()
-    slurm.silent = True
+    slurm.unreachable = True
     result = bench("status", "--out", lab.out)
     assert result.code == 0
     assert set(states(bench, lab).values()) == {"unknown"}

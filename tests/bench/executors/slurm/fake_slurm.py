@@ -35,8 +35,8 @@ class FakeSlurm:
     jobs: list[FakeJob] = field(default_factory=list)
     commands: list[tuple[str, ...]] = field(default_factory=list)
     refuse: str = ""
-    silent: bool = False
-    forgetful: bool = False
+    unreachable: bool = False
+    no_accounting: bool = False
     accounting: str = "accounting_storage/slurmdbd"
     limits: str = "4:00:00 N/A"
     private: bool = False
@@ -51,7 +51,7 @@ class FakeSlurm:
         answer: Callable[[Sequence[str]], Answer] = getattr(self, command[0])
         if command[1:] == ("--version",):
             return Answer(0, "slurm-wlm 22.05.8\n")
-        if self.silent:
+        if self.unreachable:
             return Answer(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n")
         return answer(command[1:])
 
@@ -78,7 +78,7 @@ class FakeSlurm:
         return Answer(0, "".join(rows))
 
     def sacct(self, given: Sequence[str]) -> Answer:
-        if self.forgetful:
+        if self.no_accounting:
             return Answer(1, "", "sacct: error: slurm_persist_conn_open: Connection refused\n")
         if self.accounting == "accounting_storage/none":
             return Answer(1, "", "Slurm accounting storage is disabled\n")

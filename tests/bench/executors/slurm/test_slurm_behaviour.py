@@ -13,7 +13,7 @@ from slurm_cluster import Cluster, command, partitions, why_not
 
 from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm, ask_partitions, read_cluster, run_command
 from spectral_bench.bench.executors.slurm.executor import cancel
-from spectral_bench.bench.executors.slurm.queue import Known, ask
+from spectral_bench.bench.executors.slurm.queue import QueueReport, ask
 from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -64,20 +64,20 @@ def test_long_lists_of_indices_are_read_to_the_end(slurm: Slurm, submit: Callabl
     name = f"bench-gaps-{os.getpid()}"
     job_id = submit("--hold", f"--array={GAPS}", f"--job-name={name}")
 
-    def known() -> Known:
+    def reported() -> QueueReport:
         return ask(slurm, {name: job_id})
 
-    assert {index for _, index in known().elements} == INDICES
-    assert all(element.live for element in known().elements.values())
+    assert {index for _, index in reported().elements} == INDICES
+    assert all(element.live for element in reported().elements.values())
     slurm.ask("scancel", job_id)
-    until(lambda: not any(element.live for element in known().elements.values()) and known().elements)
-    told = known()
+    until(lambda: not any(element.live for element in reported().elements.values()) and reported().elements)
+    told = reported()
     assert {index for _, index in told.elements} == INDICES
     assert {element.state for element in told.elements.values()} == {"CANCELLED"}
-    assert told.forgetful == ""
+    assert told.accounting_error == ""
     short = Slurm(lambda words: run_command(["env", "-u", "SLURM_BITSTR_LEN", *words]))
     cut = ask(short, {name: job_id})  # as sacct prints it without that variable
-    assert "..." in cut.forgetful
+    assert "..." in cut.accounting_error
     assert {index for _, index in cut.elements} < INDICES
 
 

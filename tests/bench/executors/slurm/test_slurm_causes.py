@@ -145,13 +145,13 @@ def test_silence_is_no_failure(slurm_lab: SlurmLab) -> None:
     slurm_lab.launch(job)
     at_work(slurm_lab, job)
     slurm_lab.end("FAILED", code="3:0")
-    slurm_lab.fake.forgetful = True
+    slurm_lab.fake.no_accounting = True
     assert slurm_lab.state(job) == "unknown"
-    slurm_lab.fake.silent = True
+    slurm_lab.fake.unreachable = True
     assert slurm_lab.state(job) == "unknown"
     slurm_lab.record_ended()
     assert kind(slurm_lab, job) is None
-    slurm_lab.fake.silent = slurm_lab.fake.forgetful = False
+    slurm_lab.fake.unreachable = slurm_lab.fake.no_accounting = False
     slurm_lab.record_ended()
     assert kind(slurm_lab, job) == "killed"
 
@@ -208,9 +208,9 @@ def test_states_of_a_day(slurm_lab: SlurmLab) -> None:
     told = shown(slurm_lab)
     assert told[first.run_id] == ("running", "job 100_0 on cpu1", "fit 12/60")
     assert told[second.run_id] == ("pending", "job 100_0 on cpu1, which carries out others first", "")
-    slurm_lab.fake.silent = True
+    slurm_lab.fake.unreachable = True
     assert shown(slurm_lab)[third.run_id][0] == "unknown"
-    slurm_lab.fake.silent = False
+    slurm_lab.fake.unreachable = False
     slurm_lab.end("TIMEOUT")
     assert shown(slurm_lab)[first.run_id][:1] == ("failed",)
     assert "time_limit: job 100_0" in shown(slurm_lab)[first.run_id][1]
@@ -265,7 +265,7 @@ class TestCancel:
 
     def test_a_silent_controller(self, slurm_lab: SlurmLab) -> None:
         slurm_lab.launch(slurm_lab.job())
-        slurm_lab.fake.silent = True
+        slurm_lab.fake.unreachable = True
         with pytest.raises(SlurmUnreachable, match="nothing was cancelled"):
             cancel(slurm_lab.store, None, slurm_lab.slurm)
 

@@ -106,19 +106,19 @@ def answering(**texts: str) -> Slurm:
 
 
 def test_a_list_that_sacct_cuts_off_leaves_the_rest_unknown() -> None:
-    known = ask(answering(sacct=CUT), {"bench-a": "55"})
-    listed = {index for _, index in known.elements}
+    report = ask(answering(sacct=CUT), {"bench-a": "55"})
+    listed = {index for _, index in report.elements}
     assert {0, 2, 5, 40} <= listed
     assert not {42, 44} & listed  # the one before the dots may be half a number
-    assert known.forgetful.startswith(
+    assert report.accounting_error.startswith(
         "sacct: this line cannot be read to its end, so that jobs may be missing: 55_[0,2,"
     )
 
 
 def test_a_list_with_steps() -> None:
-    known = ask(answering(sacct=STEPS), {"bench-a": "55"})
-    assert {index for _, index in known.elements} == {0, 2, 4, 6}
-    assert known.forgetful == ""
+    report = ask(answering(sacct=STEPS), {"bench-a": "55"})
+    assert {index for _, index in report.elements} == {0, 2, 4, 6}
+    assert report.accounting_error == ""
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_a_list_with_steps() -> None:
     ],
 )
 def test_no_line_is_passed_over_in_silence(command: str, line: str) -> None:
-    known = ask(answering(**{command: line + "\n"}), {"bench-a": "55"})
-    assert line in (known.forgetful if command == "sacct" else known.silent)
+    report = ask(answering(**{command: line + "\n"}), {"bench-a": "55"})
+    assert line in (report.accounting_error if command == "sacct" else report.queue_error)
 
 
 def test_names_of_others_may_hold_the_sign_that_divides() -> None:
-    known = ask(
+    report = ask(
         answering(sacct="55_0|a|b|FAILED|1:0|cpu1|None\n55_1|bench-a|FAILED|1:0|cpu1|None\n"), {"bench-a": "55"}
     )
-    assert (set(known.elements), known.forgetful) == ({("bench-a", 1)}, "")
+    assert (set(report.elements), report.accounting_error) == ({("bench-a", 1)}, "")
 
 
 def test_jobs_are_asked_for_by_their_names() -> None:
@@ -170,15 +170,15 @@ def test_reasons_are_one_however_releases_spell_them(text: str) -> None:
 
 
 def test_a_cluster_is_headed_by_its_name_where_one_is_named() -> None:
-    known = ask(answering(squeue="CLUSTER: west\n55|1|bench-a|RUNNING|None|n1\n"), {"bench-a": "55"})
-    assert set(known.elements) == {("bench-a", 1)}
+    report = ask(answering(squeue="CLUSTER: west\n55|1|bench-a|RUNNING|None|n1\n"), {"bench-a": "55"})
+    assert set(report.elements) == {("bench-a", 1)}
 
 
 def test_a_machine_without_slurm_is_no_traceback() -> None:
     def missing(command: tuple[str, ...]) -> Answer:
         raise FileNotFoundError(command[0])
 
-    assert "no squeue on the path" in ask(Slurm(missing), {"bench-a": "7"}).silent
+    assert "no squeue on the path" in ask(Slurm(missing), {"bench-a": "7"}).queue_error
 
 
 def test_the_queue_outweighs_the_accounts() -> None:
@@ -203,9 +203,9 @@ def test_a_job_that_a_controller_lost_is_not_waited_for(state: str) -> None:
 def test_a_fresh_cluster_that_gives_an_id_again() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-other", "", state="COMPLETED"), FakeJob("7", 1, "bench-a", "")])
     fake.jobs[1].job_id = "8"
-    known = ask(Slurm(fake), {"bench-a": "7"})
-    assert known.elements == {}
-    assert not known.silent
+    report = ask(Slurm(fake), {"bench-a": "7"})
+    assert report.elements == {}
+    assert not report.queue_error
 
 
 def test_an_id_that_nobody_learnt_is_found_by_name() -> None:
@@ -215,13 +215,13 @@ def test_an_id_that_nobody_learnt_is_found_by_name() -> None:
 
 
 def test_who_does_not_answer_is_not_taken_for_one_who_knows_nothing() -> None:
-    fake = FakeSlurm(silent=True)
-    known = ask(Slurm(fake), {"bench-a": "7"})
-    assert "not reachable" in known.silent
-    fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")], forgetful=True)
-    known = ask(Slurm(fake), {"bench-a": "7"})
-    assert known.elements["bench-a", 0].live
-    assert known.forgetful
+    fake = FakeSlurm(unreachable=True)
+    report = ask(Slurm(fake), {"bench-a": "7"})
+    assert "not reachable" in report.queue_error
+    fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")], no_accounting=True)
+    report = ask(Slurm(fake), {"bench-a": "7"})
+    assert report.elements["bench-a", 0].live
+    assert report.accounting_error
 
 
 def test_nothing_to_ask_about() -> None:
@@ -239,9 +239,9 @@ def test_a_refusal_and_a_silence_are_told_apart() -> None:
     refused = Slurm(lambda command: Answer(1, "", "sbatch: error: Batch job submission failed: Invalid qos\n"))
     with pytest.raises(SlurmRefused, match="sbatch: Batch job submission failed: Invalid qos"):
         refused.ask("sbatch", "x")
-    silent = Slurm(lambda command: Answer(1, "", "sbatch: error: Unable to contact slurm controller\n"))
+    unreachable = Slurm(lambda command: Answer(1, "", "sbatch: error: Unable to contact slurm controller\n"))
     with pytest.raises(SlurmUnreachable):
-        silent.ask("sbatch", "x")
+        unreachable.ask("sbatch", "x")
 
 
 def test_a_command_that_hangs() -> None:

@@ -143,4 +143,4 @@ def test_accounting_that_is_off() -> None:
 
 def test_a_controller_that_does_not_answer() -> None:
     with pytest.raises(SlurmUnreachable, match="not reachable; try again later"):
-        check_cluster(Slurm(FakeSlurm(silent=True)))
+        check_cluster(Slurm(FakeSlurm(unreachable=True)))

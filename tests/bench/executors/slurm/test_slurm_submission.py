@@ -151,10 +151,10 @@ def test_a_controller_that_falls_silent_leaves_what_was_submitted(slurm_lab: Slu
     slurm_lab.launch(job)
     executor = slurm_lab.executor()
     executor.check(["fake"])
-    slurm_lab.fake.silent = True
+    slurm_lab.fake.unreachable = True
     with pytest.raises(SlurmUnreachable):
         executor.run([job], slurm_lab.events.append)
-    slurm_lab.fake.silent = False
+    slurm_lab.fake.unreachable = False
     assert slurm_lab.launch(job) == {job.run_id: "submitted"}
     assert len(slurm_lab.fake.submitted()) == 1
 

@@ -227,7 +227,7 @@ class TestTime:
 
     @pytest.mark.parametrize(("elapsed", "expected"), [(3600 - 95, True), (60, False)])
     def test_without_an_answer_the_limit_that_was_asked_for_counts(self, elapsed: float, expected: bool) -> None:
-        assert ran_out_of_time(Slurm(FakeSlurm(silent=True)), elapsed, delay=90, limit=3600) is expected
+        assert ran_out_of_time(Slurm(FakeSlurm(unreachable=True)), elapsed, delay=90, limit=3600) is expected
 
     def test_back_into_the_queue(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "5"}.items():
@@ -235,4 +235,4 @@ class TestTime:
         fake = FakeSlurm()
         assert requeue(Slurm(fake), patience=0)
         assert fake.commands == [("scontrol", "requeue", "77_5")]  # 77 alone would be all jobs of the array
-        assert not requeue(Slurm(FakeSlurm(silent=True)), patience=-1)
+        assert not requeue(Slurm(FakeSlurm(unreachable=True)), patience=-1)

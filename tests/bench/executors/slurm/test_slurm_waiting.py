@@ -82,10 +82,10 @@ def test_silence_is_told_once_and_waited_out(lab: SlurmLab) -> None:
     job = lab.job(0)
 
     def fall_silent() -> None:
-        lab.fake.silent = True
+        lab.fake.unreachable = True
 
     def speak() -> None:
-        lab.fake.silent = False
+        lab.fake.unreachable = False
         lab.work(job)
 
     assert wait(lab, [job], fall_silent, *[lambda: None] * 5, speak) == ["done"]
