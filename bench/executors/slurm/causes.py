@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_bench.bench.executors.slurm.cluster import Slurm
-from spectral_bench.bench.executors.slurm.queue import Element, plain_reason
+from spectral_bench.bench.executors.slurm.queue import SlurmJob, plain_reason
 from spectral_bench.bench.executors.slurm.status import (
     TrackedRun,
     TrackedRuns,
@@ -114,8 +114,8 @@ def _record(tracked: TrackedRuns, run: TrackedRun) -> None:
 
 def _at_work(tracked: TrackedRuns, submission: Submission) -> bool:
     """Whether a job of the submission still runs, though all of its runs have a result."""
-    live = (tracked.report.elements.get((submission.name, index)) for index in range(len(submission.units)))
-    return any(element is not None and element.live for element in live)
+    live = (tracked.report.jobs.get((submission.name, index)) for index in range(len(submission.units)))
+    return any(slurm_job is not None and slurm_job.live for slurm_job in live)
 
 
 def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
@@ -123,9 +123,9 @@ def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
     if submission.job_id is not None:
         return submission
     for index in range(len(submission.units)):
-        element = tracked.report.elements.get((submission.name, index))
-        if element is not None:
-            submission = submission.model_copy(update={"job_id": element.job_id})
+        slurm_job = tracked.report.jobs.get((submission.name, index))
+        if slurm_job is not None:
+            submission = submission.model_copy(update={"job_id": slurm_job.job_id})
             tracked.ledger.write(submission)
             break
     return submission
@@ -134,19 +134,19 @@ def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
 def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
     ledger, submission, index = tracked.ledger, run.submission, run.index
-    element = run.element or Element(submission.job_id or submission.name, LOST_STATE, by_user=True)
+    slurm_job = run.slurm_job or SlurmJob(submission.job_id or submission.name, LOST_STATE, by_user=True)
     trace = ledger.trace(submission.name, index)
-    if element.state == "FAILED" and _was_asked_to_stop(element):
+    if slurm_job.state == "FAILED" and _was_asked_to_stop(slurm_job):
         return None
     told = (
         extraction_failure(order_path(run.submitted, ledger.store)) if run.submitted.features_only and trace else None
     )
     if told is not None:
         return told
-    lacking = _lacking(tracked, submission, sure=element.given_up and trace is None)
+    lacking = _lacking(tracked, submission, sure=slurm_job.given_up and trace is None)
     failure = failure_of_job(
-        Job(
-            element=element,
+        EndedJob(
+            slurm_job=slurm_job,
             index=index,
             store=ledger.store.path,
             began=trace is not None,
@@ -162,10 +162,10 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     return failure if blames_all(failure) or run.run_id == at_work else None
 
 
-def _was_asked_to_stop(element: Element) -> bool:
+def _was_asked_to_stop(slurm_job: SlurmJob) -> bool:
     """Whether a job saved what it had and left, or was asked to before it could listen."""
     early = (signal.SIGUSR2, 128 + signal.SIGUSR2)
-    return element.exit_code in (ExitCode.INTERRUPTED, *early) or element.signal == signal.SIGUSR2
+    return slurm_job.exit_code in (ExitCode.INTERRUPTED, *early) or slurm_job.signal == signal.SIGUSR2
 
 
 def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> list[TrackedRun]:
@@ -179,13 +179,13 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
         if other is None:
             continue
         for index in indices:
-            element = tracked.report.elements.get((name, index))
-            over = element is not None and not element.live
-            succeeded = element is not None and element.state == "COMPLETED"
+            slurm_job = tracked.report.jobs.get((name, index))
+            over = slurm_job is not None and not slurm_job.live
+            succeeded = slurm_job is not None and slurm_job.state == "COMPLETED"
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [
-                    TrackedRun(other, index, submitted, element, JobState.ENDED if over else JobState.UNKNOWN)
+                    TrackedRun(other, index, submitted, slurm_job, JobState.ENDED if over else JobState.UNKNOWN)
                     for submitted in entries
                 ]
     return lacking
@@ -202,11 +202,11 @@ def _of_features(tracked: TrackedRuns, lacking: Sequence[TrackedRun]) -> Failure
 
 
 @dataclass(frozen=True)
-class Job:
+class EndedJob:
     """What is known of a Slurm job that is over.
 
     Attributes:
-        element: what Slurm says.
+        slurm_job: what Slurm says.
         index: of the job in its array.
         store: the store's folder.
         began: whether the job left a trace in the store.
@@ -216,7 +216,7 @@ class Job:
         minutes: its time limit.
     """
 
-    element: Element
+    slurm_job: SlurmJob
     index: int
     store: Path
     began: bool = True
@@ -228,14 +228,14 @@ class Job:
     @property
     def name(self) -> str:
         """How Slurm calls it."""
-        return f"{self.element.job_id}_{self.index}"
+        return f"{self.slurm_job.job_id}_{self.index}"
 
 
-def failure_of_job(job: Job) -> Failure:
+def failure_of_job(job: EndedJob) -> Failure:
     """Why a run that the job should have carried out has no record."""
-    element = job.element
+    slurm_job = job.slurm_job
     said = "\n".join(filter(None, (tail(path) for path in job.output)))
-    where = f" on {element.nodes}" if element.nodes else ""
+    where = f" on {slurm_job.nodes}" if slurm_job.nodes else ""
     kind, message = _why(job, said.lower(), f"job {job.name}{where}")
     return Failure(kind=kind, message=message, log_tail=said)
 
@@ -245,12 +245,12 @@ def blames_all(failure: Failure) -> bool:
     return failure.kind in ("cancelled", "dependency")
 
 
-def _why(job: Job, said: str, name: str) -> tuple[str, str]:
-    element = job.element
-    state = element.state
+def _why(job: EndedJob, said: str, name: str) -> tuple[str, str]:
+    slurm_job = job.slurm_job
+    state = slurm_job.state
     if job.cancelled:
         return "cancelled", f"{name} was cancelled by bench cancel"
-    if element.memory_killed or state == "OUT_OF_MEMORY" or (state != "COMPLETED" and _told_of_memory(said)):
+    if slurm_job.memory_killed or state == "OUT_OF_MEMORY" or (state != "COMPLETED" and _told_of_memory(said)):
         return "out_of_memory", f"{name} needed more memory than it may have; ask for more with --mem"
     if state in ("TIMEOUT", "DEADLINE"):
         limit = f" of {job.minutes} min" if job.minutes else ""
@@ -259,30 +259,30 @@ def _why(job: Job, said: str, name: str) -> tuple[str, str]:
         return "node_failure", f"{name} lost its node, and Slurm did not start it again; bench retry does"
     if state == "PREEMPTED":
         return "preempted", f"{name} was preempted, and Slurm did not start it again; bench retry does"
-    if state == "CANCELLED" or plain_reason(element.reason) == _NEVER:
+    if state == "CANCELLED" or plain_reason(slurm_job.reason) == _NEVER:
         if job.lacking:
             return "dependency", f"{name} needs {', '.join(job.lacking)}, which did not succeed"
         return "cancelled", f"{name} was cancelled outside of bench"
     return _broke_off(job, said, name)
 
 
-def _broke_off(job: Job, said: str, name: str) -> tuple[str, str]:
-    element = job.element
+def _broke_off(job: EndedJob, said: str, name: str) -> tuple[str, str]:
+    slurm_job = job.slurm_job
     if not job.began and NOT_SEEN in said:
         return "store", f"{name} could not see {job.store}; put --out on a file system that all nodes share"
-    if not job.began and (element.exit_code in NOT_FOUND or _NO_PROGRAM in said):
+    if not job.began and (slurm_job.exit_code in NOT_FOUND or _NO_PROGRAM in said):
         return "setup", f"{name} could not start Python; name its environment with --setup or --python"
-    if not job.began and (element.signal == _NO_OUTPUT or element.exit_code == _NO_OUTPUT or not job.output):
+    if not job.began and (slurm_job.signal == _NO_OUTPUT or slurm_job.exit_code == _NO_OUTPUT or not job.output):
         return "store", (
             f"{name} left no trace in {job.store}: that node cannot see the store; put --out on a file system that all "
             "nodes share"
         )
-    if element.exit_code == ExitCode.STORE:
+    if slurm_job.exit_code == ExitCode.STORE:
         last = next(iter(tail(job.output[-1], lines=1).splitlines()), "") if job.output else ""
         return "store", f"{name} could not read or write the store: {last.partition('error: ')[2] or 'see its log'}"
-    how = f"by signal {element.signal}" if element.signal else f"with exit code {element.exit_code}"
+    how = f"by signal {slurm_job.signal}" if slurm_job.signal else f"with exit code {slurm_job.exit_code}"
     when = "without a record" if job.began else "before it began"
-    return "killed", f"{name} ended ({element.state.lower()}) {how} {when}"
+    return "killed", f"{name} ended ({slurm_job.state.lower()}) {how} {when}"
 
 
 def _told_of_memory(said: str) -> bool:

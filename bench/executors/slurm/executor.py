@@ -277,7 +277,7 @@ def _is_meant(run: TrackedRun, run_ids: Sequence[str] | None) -> bool:
 
 def _cancel_jobs(slurm: Slurm, tracked: TrackedRuns, chosen: Sequence[TrackedRun], *, everything: bool) -> None:
     jobs = set()
-    seen = [run for run in chosen if run.element is not None and run.element.live]
+    seen = [run for run in chosen if run.slurm_job is not None and run.slurm_job.live]
     for run in seen:  # the id of a job that is not shown here may be another one's on this cluster
         left = (other for other in tracked.sharing_job(run) if other.live)
         if everything or all(tracked.ledger.is_cancelled(other.submission.name, other.run_id) for other in left):

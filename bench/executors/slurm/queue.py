@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, accounts_of
 from spectral_bench.common.errors import UserError
 
-ElementId = tuple[str, int]
+JobKey = tuple[str, int]
 """Name of a job array, and the index of one of its jobs."""
 
 _OVER = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY")
@@ -25,7 +25,7 @@ _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
 @dataclass(frozen=True)
-class Element:
+class SlurmJob:
     """One job of an array, as Slurm describes it.
 
     Attributes:
@@ -61,11 +61,11 @@ class ParsedJobs:
     """What one command printed of job arrays.
 
     Attributes:
-        elements: the jobs.
+        jobs: the jobs.
         unread: what could not be read, or not to its end; jobs may be missing then.
     """
 
-    elements: dict[ElementId, Element] = field(default_factory=dict)
+    jobs: dict[JobKey, SlurmJob] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
 
@@ -74,17 +74,22 @@ class QueueReport:
     """What Slurm said of the jobs that it was asked about.
 
     Attributes:
-        elements: what it knows.
+        jobs: what it knows.
         queue_error: why it could not be asked about the queue; empty where it could.
         accounting_error: why the accounting could not be asked; empty where it could.
     """
 
-    elements: Mapping[ElementId, Element] = field(default_factory=dict)
+    jobs: Mapping[JobKey, SlurmJob] = field(default_factory=dict)
     queue_error: str = ""
     accounting_error: str = ""
 
+    @property
+    def error(self) -> str:
+        """Why jobs may be missing from the report; empty where none are."""
+        return self.queue_error or self.accounting_error
 
-def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> QueueReport:
+
+def ask(slurm: Slurm, arrays: Mapping[str, str | None]) -> QueueReport:
     """What Slurm knows of some job arrays. Never raises for a Slurm that is absent or does not answer.
 
     Jobs are asked for by their names, which no two submissions share: ids start anew with a fresh cluster, and squeue
@@ -92,49 +97,49 @@ def ask(slurm: Slurm, jobs: Mapping[str, str | None]) -> QueueReport:
 
     Args:
         slurm: whom to ask.
-        jobs: name -> job id; None where a launcher died before it learnt the id.
+        arrays: name -> job id; None where a launcher died before it learnt the id.
     """
-    if not jobs:
+    if not arrays:
         return QueueReport()
-    ended: dict[ElementId, Element] = {}
+    ended: dict[JobKey, SlurmJob] = {}
     accounting_error = ""
     try:
-        ended, accounting_error = _ended(slurm, jobs)
+        ended, accounting_error = _ended(slurm, arrays)
     except UserError as error:
         accounting_error = str(error)
     try:
         # After the accounting: a job requeued in between is found in one of them at least.
-        waiting = _queued(slurm, jobs)
+        waiting = _queued(slurm, arrays)
     except UserError as error:
         return QueueReport(queue_error=str(error))
     # What waits or runs in the accounts alone has ended since, or was lost by a controller that died: nobody knows.
-    over = {key: element for key, element in ended.items() if not element.live}
+    over = {key: job for key, job in ended.items() if not job.live}
     return QueueReport({**over, **waiting}, accounting_error=accounting_error)
 
 
-def _queued(slurm: Slurm, jobs: Mapping[str, str | None]) -> dict[ElementId, Element]:
-    found: dict[ElementId, Element] = {}
-    for names in _chunks(list(jobs)):
+def _queued(slurm: Slurm, arrays: Mapping[str, str | None]) -> dict[JobKey, SlurmJob]:
+    found: dict[JobKey, SlurmJob] = {}
+    for names in _chunks(list(arrays)):
         told = read_queue(slurm.ask("squeue", "-h", "-a", "-r", f"--name={','.join(names)}", "-o", _QUEUE_FORMAT))
         if told.unread:
             raise SlurmRefused(_cannot_read("squeue", told))
-        found |= _of(jobs, told)
+        found |= _of(arrays, told)
     return found
 
 
-def _ended(slurm: Slurm, jobs: Mapping[str, str | None]) -> tuple[dict[ElementId, Element], str]:
+def _ended(slurm: Slurm, arrays: Mapping[str, str | None]) -> tuple[dict[JobKey, SlurmJob], str]:
     """The jobs in the accounts, and what is wrong with the answer."""
-    found: dict[ElementId, Element] = {}
+    found: dict[JobKey, SlurmJob] = {}
     wrong = ""
-    ids = [job_id for job_id in jobs.values() if job_id is not None]
-    nameless = [name for name, job_id in jobs.items() if job_id is None]
+    ids = [job_id for job_id in arrays.values() if job_id is not None]
+    nameless = [name for name, job_id in arrays.items() if job_id is None]
     questions: list[tuple[str, ...]] = [("-j", ",".join(chunk)) for chunk in _chunks(ids)]
     # No clock is trusted; and by name sacct shows one's own jobs only, unless asked for those of all.
     questions += [("-a", f"--name={','.join(chunk)}", "-S", "2000-01-01") for chunk in _chunks(nameless)]
     for question in questions:
         text = slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-o", _ACCOUNT_FIELDS, *question)
         told = read_accounts(text)
-        found |= _of(jobs, told)
+        found |= _of(arrays, told)
         wrong = wrong or (_cannot_read("sacct", told) if told.unread else "")
     return found, wrong
 
@@ -143,12 +148,12 @@ def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
 
 
-def _of(jobs: Mapping[str, str | None], told: ParsedJobs) -> dict[ElementId, Element]:
+def _of(arrays: Mapping[str, str | None], told: ParsedJobs) -> dict[JobKey, SlurmJob]:
     """Those that were asked about: another job may have an id that a fresh cluster has given again."""
     return {
-        (name, index): element
-        for (name, index), element in told.elements.items()
-        if name in jobs and jobs[name] in (None, element.job_id)
+        (name, index): job
+        for (name, index), job in told.jobs.items()
+        if name in arrays and arrays[name] in (None, job.job_id)
     }
 
 
@@ -158,7 +163,7 @@ def _cannot_read(command: str, told: ParsedJobs) -> str:
 
 def read_queue(text: str) -> ParsedJobs:
     """The jobs in the output of squeue: array id, index, name, state, reason and nodes a line."""
-    found: dict[ElementId, Element] = {}
+    found: dict[JobKey, SlurmJob] = {}
     unread = []
     for line in text.splitlines():
         if not line.strip() or line.startswith("CLUSTER:"):
@@ -167,8 +172,8 @@ def read_queue(text: str) -> ParsedJobs:
         listed, whole = indices("" if index == "N/A" else index)  # of a job without an array
         if not (whole and job_id.isdecimal() and all(cells[:4])):
             unread.append(line)
-        element = Element(job_id, state, live=True, reason=reason, nodes=nodes)
-        found |= {("|".join(name), one): element for one in listed}
+        job = SlurmJob(job_id, state, live=True, reason=reason, nodes=nodes)
+        found |= {("|".join(name), one): job for one in listed}
     return ParsedJobs(found, tuple(unread))
 
 
@@ -177,7 +182,7 @@ def read_accounts(text: str) -> ParsedJobs:
 
     A job that is requeued, pending or running here counts as live; the queue knows better.
     """
-    found: dict[ElementId, Element] = {}
+    found: dict[JobKey, SlurmJob] = {}
     unread = []
     for line in filter(str.strip, text.splitlines()):
         full_id, *name, state, code, nodes, reason = _cells(line)
@@ -191,8 +196,8 @@ def read_accounts(text: str) -> ParsedJobs:
             if state == "OUT_OF_MEMORY":
                 found |= _without_memory(found, match[1], listed)
         else:
-            element = _element(match[1], state, exit_code, nodes, reason)
-            found |= {("|".join(name), one): element for one in listed}
+            job = _job(match[1], state, exit_code, nodes, reason)
+            found |= {("|".join(name), one): job for one in listed}
     return ParsedJobs(found, tuple(unread))
 
 
@@ -202,9 +207,9 @@ def _cells(line: str) -> list[str]:
     return cells + [""] * (6 - len(cells))
 
 
-def _element(job_id: str, state: str, code: re.Match[str], nodes: str, reason: str) -> Element:
+def _job(job_id: str, state: str, code: re.Match[str], nodes: str, reason: str) -> SlurmJob:
     word, _, more = state.partition(" ")
-    return Element(
+    return SlurmJob(
         job_id=job_id,
         state=word,
         live=word not in (*_OVER, *_GONE),
@@ -217,12 +222,12 @@ def _element(job_id: str, state: str, code: re.Match[str], nodes: str, reason: s
     )
 
 
-def _without_memory(found: Mapping[ElementId, Element], job_id: str, listed: Sequence[int]) -> dict[ElementId, Element]:
+def _without_memory(found: Mapping[JobKey, SlurmJob], job_id: str, listed: Sequence[int]) -> dict[JobKey, SlurmJob]:
     """The job that a step belongs to, which ran out of memory."""
     return {
-        (name, index): replace(element, memory_killed=True)
-        for (name, index), element in found.items()
-        if index in listed and element.job_id == job_id
+        (name, index): replace(job, memory_killed=True)
+        for (name, index), job in found.items()
+        if index in listed and job.job_id == job_id
     }
 
 

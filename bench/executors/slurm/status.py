@@ -22,7 +22,7 @@ from spectral_bench.bench.executors.slurm.cluster import (
     read_cluster,
     this_user,
 )
-from spectral_bench.bench.executors.slurm.queue import Element, QueueReport, ask, plain_reason
+from spectral_bench.bench.executors.slurm.queue import QueueReport, SlurmJob, ask, plain_reason
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun
 from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.overview import RunStatus
@@ -42,14 +42,14 @@ class TrackedRun:
         submission: which.
         index: of the job in its array.
         submitted: the run, as the submission has it.
-        element: the job, as Slurm describes it; None where it does not.
+        slurm_job: the job, as Slurm describes it; None where it does not.
         state: what the queue says of the run; None where its record, or its failure, is in the store.
     """
 
     submission: Submission
     index: int
     submitted: SubmittedRun
-    element: Element | None
+    slurm_job: SlurmJob | None
     state: JobState | None
 
     @property
@@ -65,7 +65,7 @@ class TrackedRun:
     @property
     def job(self) -> str:
         """How Slurm calls its job; the submission's name while the id is not known."""
-        job_id = self.submission.job_id or (self.element.job_id if self.element else None)
+        job_id = self.submission.job_id or (self.slurm_job.job_id if self.slurm_job else None)
         return self.submission.name if job_id is None else f"{job_id}_{self.index}"
 
 
@@ -121,18 +121,18 @@ class TrackedRuns:
 
     def _runs(self, submission: Submission) -> Iterator[TrackedRun]:
         for index, unit in enumerate(submission.units):
-            element = self.report.elements.get((submission.name, index))
+            slurm_job = self.report.jobs.get((submission.name, index))
             for submitted in unit.entries:
-                yield TrackedRun(submission, index, submitted, element, self._state(submission, submitted, element))
+                yield TrackedRun(submission, index, submitted, slurm_job, self._state(submission, submitted, slurm_job))
 
-    def _state(self, submission: Submission, submitted: SubmittedRun, element: Element | None) -> JobState | None:
+    def _state(self, submission: Submission, submitted: SubmittedRun, slurm_job: SlurmJob | None) -> JobState | None:
         if has_result(submitted, self.ledger.store):
             return None
-        if element is not None and element.live:
-            return JobState.PENDING if element.state == "PENDING" else JobState.RUNNING
-        if element is not None:
-            return JobState.PENDING if element.given_up and self._tidies_up(submission) else JobState.ENDED
-        if self.report.queue_error or self.report.accounting_error:
+        if slurm_job is not None and slurm_job.live:
+            return JobState.PENDING if slurm_job.state == "PENDING" else JobState.RUNNING
+        if slurm_job is not None:
+            return JobState.PENDING if slurm_job.given_up and self._tidies_up(submission) else JobState.ENDED
+        if self.report.error:
             return JobState.UNKNOWN
         # A waiting job of an array that is cancelled alone leaves no trace in Slurm.
         if self.ledger.is_cancelled(submission.name, submitted.run_id):
@@ -141,14 +141,14 @@ class TrackedRuns:
 
     def why_unknown(self, submission: Submission) -> str:
         """Why nobody knows how jobs of a submission stand that Slurm does not speak of; empty where they are gone."""
-        if found := self.report.queue_error or self.report.accounting_error:
+        if found := self.report.error:
             return found
         return why_not_seen(submission, self.cluster, self.user)
 
     def _tidies_up(self, submission: Submission) -> bool:
         """Whether a job that another one waited for is not over yet: Slurm may give up the one that waits before."""
-        found = (self.report.elements.get((name, index)) for name, after in submission.after.items() for index in after)
-        return any(element is not None and element.live for element in found)
+        found = (self.report.jobs.get((name, index)) for name, after in submission.after.items() for index in after)
+        return any(slurm_job is not None and slurm_job.live for slurm_job in found)
 
 
 def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
@@ -164,7 +164,7 @@ def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
     report = ask(slurm, arrays)
     every = {(one.name, index) for one in submissions for index in range(len(one.units))}
     cluster = None
-    if not (report.queue_error or report.accounting_error) and every - report.elements.keys():
+    if not report.error and every - report.jobs.keys():
         with contextlib.suppress(UserError):  # nothing is lost then
             cluster = read_cluster(slurm)
     return TrackedRuns(ledger, submissions, report, cluster=cluster)
@@ -265,7 +265,7 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
     if run.state is JobState.LOST:
         return JobState.LOST, f"Slurm does not know {job}; bench retry submits the run again"
     if run.state is JobState.PENDING:
-        reason = run.element.reason if run.element else ""
+        reason = run.slurm_job.reason if run.slurm_job else ""
         return JobState.PENDING, f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
     trace = tracked.ledger.trace(run.submission.name, run.index)
     where = job + (f" on {trace.host}" if trace and trace.host else "")
@@ -274,10 +274,10 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
     return JobState.RUNNING, where
 
 
-HELD = plain_reason("launch failed requeued held")
+HELD_REASON = plain_reason("launch failed requeued held")
 """Other releases write underscores."""
 
-MOST = 3
+MOST_RELEASES = 3
 
 
 def release_held(tracked: TrackedRuns, slurm: Slurm, released: Counter[str]) -> None:
@@ -288,9 +288,9 @@ def release_held(tracked: TrackedRuns, slurm: Slurm, released: Counter[str]) -> 
         slurm: who holds them.
         released: how often each was released before; grows.
     """
-    found = ((run.job, run.element) for run in tracked.runs)
-    held = {job for job, element in found if element is not None and plain_reason(element.reason) == HELD}
-    for job in sorted(job for job in held if released[job] < MOST):
+    found = ((run.job, run.slurm_job) for run in tracked.runs)
+    held = {job for job, slurm_job in found if slurm_job is not None and plain_reason(slurm_job.reason) == HELD_REASON}
+    for job in sorted(job for job in held if released[job] < MOST_RELEASES):
         with contextlib.suppress(SlurmRefused, SlurmUnreachable):
             slurm.ask("scontrol", "release", job)
             released[job] += 1

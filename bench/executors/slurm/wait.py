@@ -155,7 +155,7 @@ class _Watch:
         """Say once that Slurm does not answer, or not about some runs, which says nothing about any of them."""
         asked = (runs[job.run_id] for job in self.left if job.run_id in runs)
         unseen = (tracked.why_unknown(run.submission) for run in asked if run.state is JobState.UNKNOWN)
-        if why := tracked.report.queue_error or tracked.report.accounting_error:
+        if why := tracked.report.error:
             message = f"Slurm does not answer, the runs go on: {why}"
         else:
             why = next(unseen, "")

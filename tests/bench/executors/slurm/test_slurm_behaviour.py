@@ -67,18 +67,18 @@ def test_long_lists_of_indices_are_read_to_the_end(slurm: Slurm, submit: Callabl
     def reported() -> QueueReport:
         return ask(slurm, {name: job_id})
 
-    assert {index for _, index in reported().elements} == INDICES
-    assert all(element.live for element in reported().elements.values())
+    assert {index for _, index in reported().jobs} == INDICES
+    assert all(slurm_job.live for slurm_job in reported().jobs.values())
     slurm.ask("scancel", job_id)
-    until(lambda: not any(element.live for element in reported().elements.values()) and reported().elements)
+    until(lambda: not any(slurm_job.live for slurm_job in reported().jobs.values()) and reported().jobs)
     told = reported()
-    assert {index for _, index in told.elements} == INDICES
-    assert {element.state for element in told.elements.values()} == {"CANCELLED"}
+    assert {index for _, index in told.jobs} == INDICES
+    assert {slurm_job.state for slurm_job in told.jobs.values()} == {"CANCELLED"}
     assert told.accounting_error == ""
     short = Slurm(lambda words: run_command(["env", "-u", "SLURM_BITSTR_LEN", *words]))
     cut = ask(short, {name: job_id})  # as sacct prints it without that variable
     assert "..." in cut.accounting_error
-    assert {index for _, index in cut.elements} < INDICES
+    assert {index for _, index in cut.jobs} < INDICES
 
 
 def test_a_job_of_an_array_is_held_and_released_and_cancelled_alone(slurm: Slurm, submit: Callable[..., str]) -> None:
@@ -114,7 +114,7 @@ def test_an_unknown_user_is_passed_over_with_exit_code_0(slurm: Slurm, submit: C
         answer = slurm.answer("squeue", "-h", "-u", user)
         assert (answer.code, answer.out) == (0, "")
         assert "Invalid user" in answer.err
-    assert ask(slurm, {f"bench-user-{os.getpid()}": job_id}).elements
+    assert ask(slurm, {f"bench-user-{os.getpid()}": job_id}).jobs
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can hide a partition and look as somebody else")

@@ -113,10 +113,10 @@ def test_a_node_that_goes_down(cluster: Cluster) -> None:
     job = cluster.job(0, stage="fit", act="patient")
     cluster.launch(job)
     run = cluster.until_at_work(job)
-    assert run.element is not None
-    command("scontrol", "update", f"NodeName={run.element.nodes}", "State=DOWN", "Reason=test")
+    assert run.slurm_job is not None
+    command("scontrol", "update", f"NodeName={run.slurm_job.nodes}", "State=DOWN", "Reason=test")
     cluster.until(lambda: not cluster.store.is_claimed(job.run_id))
-    resume(run.element.nodes)
+    resume(run.slurm_job.nodes)
     cluster.finish()
     assert kinds(cluster, job) == [None]
     assert cluster.started(job) == 2

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.executors.slurm.causes import Job, failure_of_job
-from spectral_bench.bench.executors.slurm.queue import Element
+from spectral_bench.bench.executors.slurm.causes import EndedJob, failure_of_job
+from spectral_bench.bench.executors.slurm.queue import SlurmJob
 from spectral_bench.results.record import Failure
 
 
@@ -16,8 +16,8 @@ def failure_in(tmp_path: Path, state: str, said: str = "", **facts: Any) -> Fail
     output = tmp_path / "7_0_0_log.out"
     output.write_text(said)
     names = ("exit_code", "signal", "reason", "memory_killed", "nodes")
-    element = Element("7", state, **{name: facts.pop(name) for name in names if name in facts})
-    return failure_of_job(Job(element, 0, tmp_path, **{"output": [output], "minutes": 60} | facts))
+    slurm_job = SlurmJob("7", state, **{name: facts.pop(name) for name in names if name in facts})
+    return failure_of_job(EndedJob(slurm_job, 0, tmp_path, **{"output": [output], "minutes": 60} | facts))
 
 
 CASES: list[tuple[str, dict[str, Any], str, str]] = [

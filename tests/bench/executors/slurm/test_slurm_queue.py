@@ -15,8 +15,8 @@ from spectral_bench.bench.executors.slurm.cluster import (
     SlurmUnreachable,
     run_command,
 )
-from spectral_bench.bench.executors.slurm.queue import Element, ask, indices, plain_reason, read_accounts, read_queue
-from spectral_bench.bench.executors.slurm.status import HELD
+from spectral_bench.bench.executors.slurm.queue import SlurmJob, ask, indices, plain_reason, read_accounts, read_queue
+from spectral_bench.bench.executors.slurm.status import HELD_REASON
 
 QUEUE = """\
 55|1|bench-a|PENDING|JobArrayTaskLimit|
@@ -37,20 +37,20 @@ ACCOUNTS = """\
 
 def test_the_queue() -> None:
     told = read_queue(QUEUE)
-    found = told.elements
+    found = told.jobs
     assert told.unread == ()
     assert set(found) == {("bench-a", 0), ("bench-a", 1)}
-    assert found["bench-a", 1] == Element("55", "PENDING", live=True, reason="JobArrayTaskLimit")
+    assert found["bench-a", 1] == SlurmJob("55", "PENDING", live=True, reason="JobArrayTaskLimit")
     assert found["bench-a", 0].nodes == "cpu1"
 
 
 def test_the_accounts() -> None:
     told = read_accounts(ACCOUNTS)
-    found = told.elements
+    found = told.jobs
     assert told.unread == ()
     assert set(found) == {("bench-a", index) for index in (0, 1, 2, 3, 4, 5, 7)}
-    assert found["bench-a", 0] == Element("55", "COMPLETED", nodes="cpu1")
-    assert found["bench-a", 1] == Element("55", "CANCELLED", by_user=True)
+    assert found["bench-a", 0] == SlurmJob("55", "COMPLETED", nodes="cpu1")
+    assert found["bench-a", 1] == SlurmJob("55", "CANCELLED", by_user=True)
     assert (found["bench-a", 2].exit_code, found["bench-a", 2].signal) == (0, 53)
     assert found["bench-a", 3].memory_killed
     assert not found["bench-a", 2].memory_killed
@@ -107,7 +107,7 @@ def answering(**texts: str) -> Slurm:
 
 def test_a_list_that_sacct_cuts_off_leaves_the_rest_unknown() -> None:
     report = ask(answering(sacct=CUT), {"bench-a": "55"})
-    listed = {index for _, index in report.elements}
+    listed = {index for _, index in report.jobs}
     assert {0, 2, 5, 40} <= listed
     assert not {42, 44} & listed  # the one before the dots may be half a number
     assert report.accounting_error.startswith(
@@ -117,7 +117,7 @@ def test_a_list_that_sacct_cuts_off_leaves_the_rest_unknown() -> None:
 
 def test_a_list_with_steps() -> None:
     report = ask(answering(sacct=STEPS), {"bench-a": "55"})
-    assert {index for _, index in report.elements} == {0, 2, 4, 6}
+    assert {index for _, index in report.jobs} == {0, 2, 4, 6}
     assert report.accounting_error == ""
 
 
@@ -141,13 +141,13 @@ def test_names_of_others_may_hold_the_sign_that_divides() -> None:
     report = ask(
         answering(sacct="55_0|a|b|FAILED|1:0|cpu1|None\n55_1|bench-a|FAILED|1:0|cpu1|None\n"), {"bench-a": "55"}
     )
-    assert (set(report.elements), report.accounting_error) == ({("bench-a", 1)}, "")
+    assert (set(report.jobs), report.accounting_error) == ({("bench-a", 1)}, "")
 
 
 def test_jobs_are_asked_for_by_their_names() -> None:
     """Asked for those of a user whom the machine does not know, squeue answers with none of them and exit code 0."""
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")])
-    assert ask(Slurm(fake), {"bench-a": "7", "bench-b": None}).elements["bench-a", 0].live
+    assert ask(Slurm(fake), {"bench-a": "7", "bench-b": None}).jobs["bench-a", 0].live
     (queue,) = fake.asked("squeue")
     assert "--name=bench-a,bench-b" in queue
     assert "-u" not in queue
@@ -166,12 +166,12 @@ def test_no_command_line_grows_without_end() -> None:
     "text", ["launch failed requeued held", "launch_failed_requeued_held", "Launch-Failed RequeuedHeld"]
 )
 def test_reasons_are_one_however_releases_spell_them(text: str) -> None:
-    assert plain_reason(text) == HELD
+    assert plain_reason(text) == HELD_REASON
 
 
 def test_a_cluster_is_headed_by_its_name_where_one_is_named() -> None:
     report = ask(answering(squeue="CLUSTER: west\n55|1|bench-a|RUNNING|None|n1\n"), {"bench-a": "55"})
-    assert set(report.elements) == {("bench-a", 1)}
+    assert set(report.jobs) == {("bench-a", 1)}
 
 
 def test_a_machine_without_slurm_is_no_traceback() -> None:
@@ -184,12 +184,12 @@ def test_a_machine_without_slurm_is_no_traceback() -> None:
 def test_the_queue_outweighs_the_accounts() -> None:
     """A job that lost its node reads NODE_FAIL in the accounts while it waits again in the queue."""
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="NODE_FAIL")])
-    assert not ask(Slurm(fake), {"bench-a": "7"}).elements["bench-a", 0].live
+    assert not ask(Slurm(fake), {"bench-a": "7"}).jobs["bench-a", 0].live
 
     def requeued(command: tuple[str, ...]) -> Answer:
         return Answer(0, "7|0|bench-a|PENDING|BeginTime|\n") if command[0] == "squeue" else fake(command)
 
-    assert ask(Slurm(requeued), {"bench-a": "7"}).elements["bench-a", 0].live
+    assert ask(Slurm(requeued), {"bench-a": "7"}).jobs["bench-a", 0].live
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
@@ -197,20 +197,20 @@ def test_a_job_that_a_controller_lost_is_not_waited_for(state: str) -> None:
     """The accounts go on to say that it waits, the queue does not know it."""
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state=state)])
     fake.squeue = lambda given: Answer(0, "")  # type: ignore[assignment, method-assign]
-    assert ask(Slurm(fake), {"bench-a": "7"}).elements == {}
+    assert ask(Slurm(fake), {"bench-a": "7"}).jobs == {}
 
 
 def test_a_fresh_cluster_that_gives_an_id_again() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-other", "", state="COMPLETED"), FakeJob("7", 1, "bench-a", "")])
     fake.jobs[1].job_id = "8"
     report = ask(Slurm(fake), {"bench-a": "7"})
-    assert report.elements == {}
+    assert report.jobs == {}
     assert not report.queue_error
 
 
 def test_an_id_that_nobody_learnt_is_found_by_name() -> None:
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="COMPLETED")])
-    assert ask(Slurm(fake), {"bench-a": None}).elements["bench-a", 0].job_id == "7"
+    assert ask(Slurm(fake), {"bench-a": None}).jobs["bench-a", 0].job_id == "7"
     assert any("--name=bench-a" in call for call in fake.asked("sacct"))
 
 
@@ -220,7 +220,7 @@ def test_who_does_not_answer_is_not_taken_for_one_who_knows_nothing() -> None:
     assert "not reachable" in report.queue_error
     fake = FakeSlurm([FakeJob("7", 0, "bench-a", "", state="RUNNING")], no_accounting=True)
     report = ask(Slurm(fake), {"bench-a": "7"})
-    assert report.elements["bench-a", 0].live
+    assert report.jobs["bench-a", 0].live
     assert report.accounting_error
 
 
