@@ -35,6 +35,7 @@ PASSED_OVER = frozenset(
         # Words and files, not numbers.
         "common.errors",
         "common.files",
+        "common.locks",
         "common.names",
     }
 )

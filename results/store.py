@@ -17,7 +17,7 @@ from typing import Self
 
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes, write_json
-from spectral_bench.results import claims
+from spectral_bench.common.locks import exclusive
 from spectral_bench.results.checks import Verdict, code_verdict
 from spectral_bench.results.claims import Busy
 from spectral_bench.results.documents import check_version, document_bytes, names_in, plain, read_document
@@ -120,7 +120,7 @@ class Store(RunRecords):
         Raises:
             StoreError: the store has other weights under this name.
         """
-        with claims.exclusive(self.path / "weights.lock"):
+        with exclusive(self.path / "weights.lock"):
             known = self.weights_lock()
             if known.get(name, digest) != digest:
                 raise StoreError(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.common.errors import StoreError
-from spectral_bench.results.claims import Busy, claim, exclusive, is_claimed, owner
+from spectral_bench.results.claims import Busy, claim, is_claimed, owner
 
 HOLDER = """
 import sys, time
@@ -176,24 +175,3 @@ def test_torn_signature_says_nothing(tmp_path: Path, text: str) -> None:
         assert owner(tmp_path) == {}
         with pytest.raises(Busy, match=r"claimed$"), claim(tmp_path):
             raise AssertionError
-
-
-def test_exclusive_waits_for_its_turn(tmp_path: Path) -> None:
-    code = (
-        "import sys, json; from pathlib import Path; from spectral_bench.results.claims import exclusive\n"
-        "file = Path(sys.argv[1])\n"
-        "for _ in range(20):\n"
-        "    with exclusive(file.with_suffix('.lock')):\n"
-        "        file.write_text(json.dumps(json.loads(file.read_text()) + 1))\n"
-    )
-    counter = tmp_path / "counter"
-    counter.write_text("0")
-    many = [subprocess.Popen([sys.executable, "-c", code, str(counter)]) for _ in range(3)]
-    assert [process.wait() for process in many] == [0, 0, 0]
-    assert json.loads(counter.read_text()) == 60
-
-
-def test_exclusive_gives_up_with_a_clear_line(tmp_path: Path) -> None:
-    lock, message = tmp_path / "lock", r"lock: still locked .+ after 0\.05 s"
-    with exclusive(lock), pytest.raises(StoreError, match=message), exclusive(lock, wait=0.05):
-        raise AssertionError

@@ -28,7 +28,7 @@ from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
 from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
 from spectral_bench.bench.work.failure import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
-from spectral_bench.results import claims
+from spectral_bench.common.locks import exclusive
 from spectral_bench.results.documents import names_in, plain, read_document
 from spectral_bench.results.store import Store
 
@@ -148,7 +148,7 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise store_error(self.folder, error) from error
-        with claims.exclusive(self.folder / "submit.lock", wait=600.0):
+        with exclusive(self.folder / "submit.lock", wait=600.0):
             yield
 
     def of(self, name: str) -> Path:

@@ -6,12 +6,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from filelock import FileLock, Timeout
 
 from spectral_bench.bench.features.cache.material import cache_key
 from spectral_bench.bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs
@@ -20,6 +18,7 @@ from spectral_bench.bench.features.cache.size import require_room
 from spectral_bench.bench.features.cache.writer import CacheWriter
 from spectral_bench.common.errors import RunInterrupted, StoreError
 from spectral_bench.common.files import store_error, write_bytes
+from spectral_bench.common.locks import Taken, hold
 
 _POLL_S = 0.5
 
@@ -132,16 +131,13 @@ def _clear(folder: Path) -> None:
 @contextmanager
 def _lock(path: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
     """Hold the writer's lock, which ends with its process."""
-    lock = FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_POLL_S)
-        except Timeout:
-            if should_stop():
-                raise RunInterrupted(f"stopped while another process wrote the features {path.stem}") from None
-        except OSError as error:
-            raise store_error(path, error) from error
-    try:
+    with ExitStack() as stack:
+        held = False
+        while not held:
+            try:
+                stack.enter_context(hold(path, wait=_POLL_S))
+                held = True
+            except Taken:
+                if should_stop():
+                    raise RunInterrupted(f"stopped while another process wrote the features {path.stem}") from None
         yield
-    finally:
-        lock.release()
