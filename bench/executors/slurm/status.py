@@ -245,11 +245,12 @@ def _with_queue(status: RunStatus, run: TrackedRun, tracked: TrackedRuns, store:
     condition = status.condition
     if condition.finished or run.state in (None, JobState.ENDED):
         return status
-    if condition.state == RunState.RUNNING:
+    stored = RunState(condition.state)
+    if stored is RunState.RUNNING:
         known = f"job {run.job}" if run.state is JobState.RUNNING else condition.reason
         return replace(status, condition=replace(condition, reason=known))
     told, reason = _told(run, tracked)
-    state = in_queue(RunState(condition.state), told)
+    state = in_queue(stored, told)
     condition = Condition(state, condition.missing, condition.fitted, reason)  # type: ignore[arg-type]
     status = replace(status, condition=condition)
     if told is not JobState.RUNNING:
