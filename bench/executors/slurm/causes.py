@@ -293,7 +293,7 @@ Mark = tuple[int, int]
 """How far a run is for good: records stored, and the step of the fit that its checkpoint holds."""
 
 
-class Limits:
+class TimeLimits:
     """Counts the time limits in a row that each run of a job has met without progress, across its restarts.
 
     Args:

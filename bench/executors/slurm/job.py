@@ -20,7 +20,7 @@ from pathlib import Path
 
 from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job, Target
 from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
-from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, Limits
+from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, TimeLimits
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import has_result, order_path
 from spectral_bench.bench.executors.slurm.submissions import (
@@ -179,7 +179,7 @@ class _Task:
         elapsed = time.monotonic() - self._begun
         if not ran_out_of_time(self._slurm, elapsed, self._delay, 60.0 * minutes):
             return False
-        count = Limits(self._ledger.of(self._submission.name), self._index).met(self._order(run), self._store)
+        count = TimeLimits(self._ledger.of(self._submission.name), self._index).met(self._order(run), self._store)
         if count <= requeues:
             return False
         self._fail(run, "time_limit", NOWHERE.format(count=count, minutes=minutes))

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, accounts_of
+from spectral_bench.bench.executors.slurm.submissions import JobKey
 from spectral_bench.common.errors import UserError
-
-JobKey = tuple[str, int]
-"""Name of a job array, and the index of one of its jobs."""
 
 _OVER = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY")
 _GONE = ("PREEMPTED", "REVOKED", "TIMEOUT")

@@ -38,6 +38,9 @@ SCRIPT_FILE = "submission.sh"
 CLOSED = "closed"
 _PREFIX = "bench-"
 
+JobKey = tuple[str, int]
+"""Name of a submission, which its array has in Slurm too, and the index of one of its jobs."""
+
 
 class _Part(BaseModel):
     # A later release may say more: what is not known here is passed over.

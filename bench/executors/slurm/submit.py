@@ -11,7 +11,14 @@ from typing import TypeVar
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY, Cluster, Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.script import script_text, submit
-from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun, Unit, new_submission
+from spectral_bench.bench.executors.slurm.submissions import (
+    JobKey,
+    Ledger,
+    Submission,
+    SubmittedRun,
+    Unit,
+    new_submission,
+)
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.bench.work.failure import now, record_failure
 from spectral_bench.bench.work.order import Order
@@ -84,10 +91,6 @@ def _chunks(items: Sequence[Item], size: int) -> Iterable[tuple[Item, ...]]:
     return (tuple(items[start : start + size]) for start in range(0, len(items), size))
 
 
-Position = tuple[str, int]
-"""Name of a submission, and the index of a job in it."""
-
-
 @dataclass
 class Submitter:
     """Submits arrays one after the other, each after those that it requires.
@@ -106,7 +109,7 @@ class Submitter:
     slurm: Slurm
     orders: dict[str, Order]
     cluster: Cluster
-    positions: dict[str, Position] = field(default_factory=dict)
+    positions: dict[str, JobKey] = field(default_factory=dict)
     job_ids: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.slurm import job as task
-from spectral_bench.bench.executors.slurm.causes import Limits, mark_of
+from spectral_bench.bench.executors.slurm.causes import TimeLimits, mark_of
 from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm
 from spectral_bench.bench.executors.slurm.job import ran_out_of_time, requeue, seconds_of
 from spectral_bench.bench.grid.executor import ExecutorBlock
@@ -36,6 +38,19 @@ def carry_out(lab: SlurmLab) -> int:
     return task.main(lab.ledger.of(name), 0, target=fake_work.target, preload=["fake_work"])
 
 
+@pytest.mark.parametrize("name", ["job", "task"])  # the latter in the scripts that earlier releases have submitted
+def test_the_names_that_scripts_call_it_by(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module = f"spectral_bench.bench.executors.slurm.{name}"
+    monkeypatch.setattr("sys.argv", [module, str(tmp_path), "--index", "3"])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(module, run_name="__main__")
+    assert left.value.code == ExitCode.BAD_ORDER
+    assert "no submission here" in capfd.readouterr().err
+
+
 def kinds(lab: SlurmLab, *jobs: Job) -> list[str | None]:
     return [failure.kind if (failure := lab.failure(job)) else None for job in jobs]
 
@@ -52,7 +67,7 @@ def test_each_run_in_a_process_of_its_own_whatever_the_others_do(lab: SlurmLab) 
 
 
 def test_started_again_it_does_nothing_twice_and_tries_no_failure_again(lab: SlurmLab) -> None:
-    """As after a node failure: what is final_status stays as it is."""
+    """As after a node failure: what has ended stays as it is."""
     jobs = [lab.job(0), lab.job(1, stage="fit", act="raise")]
     lab.launch(*jobs)
     assert [carry_out(lab) for _ in range(2)] == [ExitCode.FAILED] * 2
@@ -175,13 +190,13 @@ class TestLimits:
 
     def test_no_progress_is_counted_across_restarts(self, lab: SlurmLab, tmp_path: Path) -> None:
         order, folder = self.order_and_folder(lab)
-        assert [Limits(tmp_path, 0).met(order, lab.store) for _ in range(3)] == [1, 2, 3]
+        assert [TimeLimits(tmp_path, 0).met(order, lab.store) for _ in range(3)] == [1, 2, 3]
         (folder / "checkpoint.pt").touch()
         ProgressFile(folder / "progress.json", every=0).update("fit", 5, 60)
-        assert Limits(tmp_path, 0).met(order, lab.store) == 0
-        assert Limits(tmp_path, 0).met(order, lab.store) == 1
+        assert TimeLimits(tmp_path, 0).met(order, lab.store) == 0
+        assert TimeLimits(tmp_path, 0).met(order, lab.store) == 1
         ProgressFile(folder / "progress.json", every=0).update("features", 7, 9)
-        assert Limits(tmp_path, 0).met(order, lab.store) == 2
+        assert TimeLimits(tmp_path, 0).met(order, lab.store) == 2
 
     def test_records_are_progress(self, lab: SlurmLab) -> None:
         job = lab.job(0)
