@@ -43,7 +43,7 @@ class JobExits:
         return log_of(self._orders[job.run_id], self._store, job.order_path)
 
     def elsewhere(self, job: Job) -> Exit | None:
-        """How another launcher has final_status the job since this one was launched; None if it has not, or not yet."""
+        """How the job ended with another launcher since this one was launched; None if it has not, or not yet."""
         if self.is_claimed(job):
             return None
         status = self._final_status(job.run_id)

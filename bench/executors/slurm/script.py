@@ -155,7 +155,7 @@ def _advice(refusal: str) -> str:
     return ""
 
 
-def submit(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
+def run_sbatch(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
     """Hand a script to sbatch.
 
     Returns:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY, Cluster, Slurm, SlurmRefused
-from spectral_bench.bench.executors.slurm.script import script_text, submit
+from spectral_bench.bench.executors.slurm.script import run_sbatch, script_text
 from spectral_bench.bench.executors.slurm.submissions import (
     JobKey,
     Ledger,
@@ -133,7 +133,7 @@ class Submitter:
         folder = self.ledger.of(submission.name)
         self.ledger.write(submission)  # before Slurm is told: a launcher that dies here leaves the name to look for
         try:
-            job_id, cluster = submit(self.slurm, self.script(submission, array), folder)
+            job_id, cluster = run_sbatch(self.slurm, self.script(submission, array), folder)
         except SlurmRefused as error:
             self._reject(array, "rejected", str(error))
             self.ledger.close(submission)
