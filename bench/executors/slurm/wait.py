@@ -87,7 +87,7 @@ class _Watch:
         self._missed: dict[str, int] = {}
         self._rounds: dict[str, int] = {}
         self._released: Counter[str] = Counter()
-        self._silent = ""
+        self._complaint = ""
         self._pause, self._next = SLURM_S[0], time.monotonic()
 
     @property
@@ -160,6 +160,6 @@ class _Watch:
         else:
             why = next(unseen, "")
             message = f"waiting for a run of which Slurm says nothing here: {why}"
-        if why and why != self._silent:
+        if why and why != self._complaint:
             self._tell(Event("stopping", message=message))
-        self._silent = why
+        self._complaint = why
