@@ -122,7 +122,7 @@ def test_nothing_is_written_where_the_settings_do_not_fit(slurm_lab: SlurmLab) -
 def test_a_launcher_that_dies_before_it_learns_the_id(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
     job = slurm_lab.job()
     monkeypatch.setattr(
-        "spectral_bench.bench.executors.slurm.submit.submit",
+        "spectral_bench.bench.executors.slurm.submit.run_sbatch",
         lambda slurm, script, folder: (_ for _ in ()).throw(KeyboardInterrupt()),
     )
     with pytest.raises(KeyboardInterrupt):
