@@ -35,32 +35,34 @@ IMAGES, GRID, CHANNELS, OUTPUTS = 16, 30, 384, 256
 NEIGHBOURS, ALPHA, BETA, T = 256, 0.3, 0.08, 0.01
 
 
-def make_batch(seed: int = 0) -> tuple[PatchBatch, Tensor]:
+def make_batch(
+    seed: int = 0, images: int = IMAGES, grid: tuple[int, int] = (GRID, GRID), outputs: int = OUTPUTS
+) -> tuple[PatchBatch, Tensor]:
     """Features that vary smoothly within an image around a few shared directions, noisy pixels, and soft outputs."""
     generator = torch.Generator().manual_seed(seed)
     parts = torch.randn(40, CHANNELS, generator=generator)
-    coarse = parts[torch.randint(40, (IMAGES, 5, 5), generator=generator)].permute(0, 3, 1, 2)
-    smooth = torch.nn.functional.interpolate(coarse, size=(GRID, GRID), mode="bilinear").permute(0, 2, 3, 1)
+    coarse = parts[torch.randint(40, (images, 5, 5), generator=generator)].permute(0, 3, 1, 2)
+    smooth = torch.nn.functional.interpolate(coarse, size=grid, mode="bilinear").permute(0, 2, 3, 1)
     features = smooth + 0.5 * torch.randn(smooth.shape, generator=generator)
     pixels = (smooth[..., :3] / 6 + 0.5 + 0.05 * torch.randn(*smooth.shape[:3], 3, generator=generator)).clamp(0, 1)
-    batch = PatchBatch((features.contiguous(),), pixels, ("image",) * IMAGES, (Crop.whole(480, 480),) * IMAGES)
-    return batch, torch.randn(IMAGES * GRID * GRID, OUTPUTS, generator=generator).softmax(1)
+    batch = PatchBatch((features.contiguous(),), pixels, ("image",) * images, (Crop.whole(480, 480),) * images)
+    return batch, torch.randn(images * grid[0] * grid[1], outputs, generator=generator).softmax(1)
 
 
-def sparse_step(batch: PatchBatch, psi: Tensor) -> tuple[float, Tensor]:
-    """Graph, loss and gradient by the package."""
+def sparse_step(batch: PatchBatch, psi: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, Tensor]:
+    """Graph, loss and gradient by the package; the pixel graph of images that were seen before is known."""
     outputs = psi.clone().requires_grad_()
-    kernel = batch_kernel(batch, neighbours=NEIGHBOURS, alpha=ALPHA)
+    kernel = batch_kernel(batch, neighbours=neighbours, alpha=ALPHA)
     loss = neuralef_loss(normalise_columns(outputs, T), kernel, BETA).loss
     loss.backward()
     assert outputs.grad is not None
     return loss.item(), outputs.grad
 
 
-def dense_step(batch: PatchBatch, psi: Tensor) -> tuple[float, Tensor]:
+def dense_step(batch: PatchBatch, psi: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, Tensor]:
     """The same by dense tables."""
     outputs = psi.clone().requires_grad_()
-    kernel = dense_kernel(batch.features[-1].flatten(0, 2), batch.pixels, NEIGHBOURS, ALPHA)
+    kernel = dense_kernel(batch.features[-1].flatten(0, 2), batch.pixels, neighbours, ALPHA)
     loss = dense_loss(outputs, kernel, BETA, T)
     loss.backward()
     assert outputs.grad is not None

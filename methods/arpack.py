@@ -23,7 +23,9 @@ def stop_at(dtype: np.dtype[Any]) -> float:
     return float(np.sqrt(np.finfo(dtype).eps) * 1e-2)
 
 
-def arpack(matrix: Any, count: int, *, start: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+def arpack(
+    matrix: Any, count: int, *, start: Array, generator: np.random.Generator, tolerance: float | None = None
+) -> tuple[Array, Array]:
     """The ``count`` algebraically largest eigenpairs, (count,) ascending and (n, count), as one start shows them.
 
     Nothing is factorised, so a singular Laplacian does no harm. A Krylov space holds one vector of each eigenspace,
@@ -37,15 +39,18 @@ def arpack(matrix: Any, count: int, *, start: Array, generator: np.random.Genera
         generator: of the vectors with which scipy 1.17 and newer go on where the Krylov space is exhausted, as that of
             a graph of few distinct patches is. Without it these releases take fresh entropy from the system; older ones
             go on with vectors of their own.
+        tolerance: the residual, relative to its eigenvalue, at which a pair counts as converged; 0: to rounding; None:
+            ``stop_at`` of the matrix's dtype.
 
     Raises:
         NumericalError: no convergence.
     """
     solve = scipy.sparse.linalg.eigsh
     basis = min(matrix.shape[0], max(2 * count + 1, _BASIS))
+    tol = stop_at(start.dtype) if tolerance is None else tolerance
     options = {"rng": generator} if _takes_generator(solve) else {}
     try:
-        values, vectors = solve(matrix, k=count, which="LA", v0=start, ncv=basis, tol=stop_at(start.dtype), **options)
+        values, vectors = solve(matrix, k=count, which="LA", v0=start, ncv=basis, tol=tol, **options)
     except scipy.sparse.linalg.ArpackError as error:
         raise NumericalError(f"arpack did not converge: {error}") from error
     return values, vectors

@@ -15,61 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
 from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch, Spectral
 
-MOST_EXACT_NODES = 4096  # dense float64 eigenvectors of more take minutes and gigabytes
 LEAST_VARYING = 2
 _AVERAGED = ("rayleigh_mean", "eigenvalue_mean")
-_TIED = 1e-6  # gap between eigenvalues, as part of the largest, that single precision does not tell from none
 _MODERATE = 100  # powers of two within which squares, and sums of them, stay in range
 _CONSTANT = 1e-3  # an output varies if its standard deviation is more than this part of its root mean square
 
 Matrix = NDArray[np.float64]
-
-
-def exact_eigenspace(kernel: Kernel, count: int) -> tuple[Matrix, Matrix]:
-    """The ``count`` largest eigenvalues, descending, and their (N, count) orthonormal eigenvectors.
-
-    Raises:
-        ValueError: the kernel has more than ``MOST_EXACT_NODES`` nodes or fewer than ``count``.
-        NumericalError: the kernel is not finite.
-    """
-    size = kernel.size
-    if not 1 <= count <= size or size > MOST_EXACT_NODES:
-        raise ValueError(f"{count} exact eigenvectors of {size} nodes: expected 1 to N <= {MOST_EXACT_NODES}")
-    values, vectors = scipy.linalg.eigh(_finite(kernel), subset_by_index=(size - count, size - 1))
-    return values[::-1].copy(), vectors[:, ::-1].copy()
-
-
-def tied_eigenspace(kernel: Kernel, values: Matrix) -> tuple[Matrix, Matrix] | None:
-    """Where the n largest eigenvalues end within equal ones, all vectors that may stand in an exact eigenspace.
-
-    Eigenvalues count as equal if they differ by no more than 1e-6 of the largest of the n in absolute value, or than
-    rounding does.
-
-    Args:
-        kernel: as for ``exact_eigenspace``.
-        values: its n largest eigenvalues, descending.
-
-    Returns:
-        (N, r) eigenvectors of the r < n eigenvalues above the last, and (N, t) of all t > n - r that equal the last;
-        None where the eigenvalue after the last is smaller, so that the exact eigenspace is unique.
-    """
-    size, count = kernel.size, len(values)
-    if count == size:
-        return None
-    matrix = _finite(kernel)
-    rounding = size * np.finfo(np.float64).eps * np.abs(matrix).sum(0).max()
-    width = max(_TIED * np.abs(values).max(), rounding)
-    (following,) = scipy.linalg.eigvalsh(matrix, subset_by_index=(size - count - 1, size - count - 1))
-    if values[-1] - following > width:
-        return None
-    every, vectors = scipy.linalg.eigh(matrix)
-    above, equal = every > values[-1] + width, np.abs(every - values[-1]) <= width
-    return vectors[:, above], vectors[:, equal]
 
 
 def rayleigh_quotients(functions: Tensor, kernel: Kernel) -> Matrix:
@@ -127,7 +83,12 @@ def varying_functions(functions: Tensor) -> int:
 
 
 def spectral_checks(
-    functions: Tensor, kernel: Kernel, *, exact: bool = True, limits: Mapping[str, float] | None = None
+    functions: Tensor,
+    kernel: Kernel,
+    *,
+    exact: bool = True,
+    limits: Mapping[str, float] | None = None,
+    spaces: ExactSpaces | None = None,
 ) -> tuple[Check, ...]:
     """The spectral health of (N, n) functions on a kernel of N nodes.
 
@@ -141,11 +102,15 @@ def spectral_checks(
     Raises:
         NumericalError: with ``exact``, the kernel is not finite.
     """
-    return _checks([_looked_at(functions, kernel, exact=exact)], limits or {})
+    return _checks([_looked_at(functions, kernel, spaces or ExactSpaces(), exact=exact)], limits or {})
 
 
 def method_checks(
-    method: Spectral, graphs: Sequence[PatchBatch], *, limits: Mapping[str, float] | None = None
+    method: Spectral,
+    graphs: Sequence[PatchBatch],
+    *,
+    limits: Mapping[str, float] | None = None,
+    spaces: ExactSpaces | None = None,
 ) -> tuple[Check, ...]:
     """The spectral health of a fitted method on some images that it was not trained on.
 
@@ -158,6 +123,7 @@ def method_checks(
         graphs: images that make one graph each; of several graphs the worst figure counts, and the mean of Rayleigh
             quotients and eigenvalues.
         limits: the most allowed of a figure, by name.
+        spaces: where exact eigenspaces are kept; None: nowhere.
 
     Raises:
         ValueError: there are no graphs.
@@ -171,7 +137,8 @@ def method_checks(
         functions = method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2)
         nodes, columns = functions.shape
         most = max(most, nodes)
-        found.append(_looked_at(functions, method.kernel(batch), exact=columns <= nodes <= MOST_EXACT_NODES))
+        exact = columns <= nodes <= MOST_EXACT_NODES
+        found.append(_looked_at(functions, method.kernel(batch), spaces or ExactSpaces(), exact=exact))
     return Check("graph_patches", float(most), None, passed=True), *_checks(found, limits or {})
 
 
@@ -185,19 +152,19 @@ class _Graph:
     tied: bool = False
 
 
-def _looked_at(functions: Tensor, kernel: Kernel, *, exact: bool) -> _Graph:
+def _looked_at(functions: Tensor, kernel: Kernel, spaces: ExactSpaces, *, exact: bool) -> _Graph:
     """The figures of one graph; where it is decomposed, all are computed with its matrix in float64."""
     finite, columns = bool(functions.isfinite().all()), functions.shape[1]
     varying = {"varying_functions": float(varying_functions(functions)) if finite else math.nan}
     if not exact:
         return _Graph(varying | _plain_figures(functions, kernel), columns, _maps_to_zero(functions, kernel))
     wide, dense = functions.detach().double().cpu(), DenseKernel(kernel.dense().double().cpu())
-    values, vectors = exact_eigenspace(dense, columns)
-    tied = tied_eigenspace(dense, values) if finite else None
-    space = vectors if tied is None else nearest_eigenspace(wide, *tied)
+    space = spaces.of(kernel, columns)
+    tied = space.tied if finite else None
+    vectors = space.vectors if tied is None else nearest_eigenspace(wide, *tied)
     exact_figures = {
-        "eigenvalue_mean": float(values.mean()),
-        "angle_largest": float(principal_angles(wide, space)[-1]),
+        "eigenvalue_mean": float(space.values.mean()),
+        "angle_largest": float(principal_angles(wide, vectors)[-1]),
     }
     empty = not bool(dense.matrix.any())
     return _Graph(varying | _plain_figures(wide, dense) | exact_figures, columns, empty, tied is not None)
@@ -281,14 +248,6 @@ def _moderate(functions: Tensor) -> Tensor:
         return values
     shift = torch.where(extreme, -exponents, 0).clamp(-1000, 1000)  # twice that is out of range
     return torch.ldexp(values.double(), shift).to(values.dtype)
-
-
-def _finite(kernel: Kernel) -> Matrix:
-    """The kernel's (N, N) matrix in float64. Raises ``NumericalError`` where it is not finite."""
-    matrix: Matrix = kernel.dense().double().cpu().numpy()
-    if not np.isfinite(matrix).all():
-        raise NumericalError("the kernel holds NaN or infinite values")
-    return matrix
 
 
 def _norms(values: Matrix) -> Matrix:

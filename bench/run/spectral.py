@@ -12,9 +12,10 @@ from spectral_bench.bench.features.batches import central, concatenate, entries
 from spectral_bench.bench.run.health import as_records
 from spectral_bench.datasets.subset import ranked, subset
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.exact import MOST_EXACT_NODES
 from spectral_bench.methods.health import HEALTH_STAGE
 from spectral_bench.methods.interface import Spectral
-from spectral_bench.methods.spectral_health import MOST_EXACT_NODES, method_checks
+from spectral_bench.methods.spectral_health import method_checks
 from spectral_bench.results.record import HealthCheck
 
 if TYPE_CHECKING:

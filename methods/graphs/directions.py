@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,6 +84,8 @@ def repeated_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     hashes = torch.cat([_hash(rows[start : start + _HASH_ROWS]) for start in range(0, len(rows), _HASH_ROWS)])
     distinct, inverse = torch.unique(hashes, return_inverse=True)
     index = torch.arange(len(rows), device=rows.device)
+    if len(distinct) == len(rows):
+        return index[:0], index[:0]
     first = index.new_full((len(distinct),), len(rows)).scatter_reduce_(0, inverse, index, "amin")[inverse]
     repeated = (first != index).nonzero().flatten()
     same = (rows[repeated] == rows[first[repeated]]).all(1)  # rows of equal hash are all but surely the same
@@ -91,7 +94,14 @@ def repeated_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _hash(rows: Tensor) -> Tensor:
     """A (N,) int64 hash of the bits of each row; the arithmetic wraps."""
-    bits = (rows + 0.0).view(torch.int32 if rows.dtype == torch.float32 else torch.int64)  # -0 becomes 0
-    generator = torch.Generator().manual_seed(0)
-    factors = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator).to(rows.device) | 1
-    return (bits * factors).sum(1)
+    values = rows + 0.0  # -0 becomes 0
+    wide = rows.dtype == torch.float64 or values.shape[1] % 2 == 0
+    bits = values.view(torch.int64) if wide else values.view(torch.int32).long()
+    factors = _factors(bits.shape[1]).to(rows.device)
+    return torch.mv(bits, factors) if rows.device.type == "cpu" else (bits * factors).sum(1)  # mv of integers: CPU only
+
+
+@functools.cache
+def _factors(count: int) -> Tensor:
+    """Odd factors, (count,) int64."""
+    return torch.randint(-(2**62), 2**62, (count,), generator=torch.Generator().manual_seed(0)) | 1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-_GROUPS_PER_NEIGHBOUR = 7  # measured: fewer groups leave more candidates, more groups cost more to search
+from spectral_bench.methods.threads import side_by_side
+
+_CHUNK = 2**19  # entries of a block that a thread looks at in one go: they and their copy stay in its cache
 
 
 class Entries(NamedTuple):
@@ -32,42 +36,71 @@ def entries_above(block: Tensor, floor: float) -> Entries:
 def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     """The ``k`` largest entries greater than ``floor`` of each row of a (rows, columns) block.
 
-    Of equal entries at the boundary those of the lowest columns are taken. No entry may be NaN. A full top-k search of
-    long rows is slow on a CPU, so there a bound that at least k entries of a row reach is found first; only what
-    reaches it is sorted out. A GPU takes whole rows: few kernels and few waits for it matter more than the numbers it
-    looks at.
+    Of equal entries at the boundary those of the lowest columns are taken. No entry may be NaN. On a CPU the k-th
+    largest entry of each row is found by numpy's vectorised partition, a few rows at a time; a GPU takes whole blocks:
+    few kernels and few waits for it matter more than the numbers it looks at.
     """
     if k <= 0:
         return entries_above(block, float("inf"))
     if block.device.type != "cpu":
         return _largest_of_whole_rows(block, k, floor)
-    bound = _lower_bound(block, k)
-    if bound is None:
-        return _keep_largest(entries_above(block, floor), k)
-    infinity = block.new_tensor(float("inf"))
-    above_floor = torch.nextafter(block.new_tensor(floor), infinity)
-    return _keep_largest(_entries(block, block >= torch.maximum(bound, above_floor)), k)
+    table = block.detach().numpy()
+    if not table.size:
+        return entries_above(block, floor)
+    step = max(1, _CHUNK // table.shape[1])
+    chunks = [table[start : start + step] for start in range(0, len(table), step)]
+    parts = _by_threads(chunks, k, floor)
+    return Entries(*(torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)))
+
+
+_Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]
+"""Counts, columns and values, as in ``Entries``."""
+
+
+def _by_threads(chunks: list[NDArray[np.floating]], k: int, floor: float) -> list[_Arrays]:
+    """Each chunk's entries, by torch's number of threads; numpy works on one and releases the interpreter's lock."""
+    if torch.get_num_threads() == 1 or len(chunks) == 1:
+        return [_largest_of_chunk(chunk, k, floor) for chunk in chunks]
+    found: dict[int, _Arrays] = {}
+    with side_by_side() as (threads, run):
+
+        def task(first: int) -> None:
+            for index in range(first, len(chunks), threads):
+                found[index] = _largest_of_chunk(chunks[index], k, floor)
+
+        run(task)
+    return [found[index] for index in range(len(chunks))]
+
+
+def _largest_of_chunk(table: NDArray[np.floating], k: int, floor: float) -> _Arrays:
+    above_floor = np.nextafter(table.dtype.type(floor), table.dtype.type(np.inf))
+    columns = table.shape[1]
+    if columns <= k:
+        mask = table >= above_floor
+        counts = np.count_nonzero(mask, axis=1)
+    else:
+        kth = np.partition(table, columns - k, axis=1)[:, columns - k, None]
+        mask = table >= np.maximum(kth, above_floor)
+        counts = np.count_nonzero(mask, axis=1)
+        tied = np.flatnonzero(counts > k)
+        if tied.size:
+            mask[tied] &= _ties_to_the_lowest(table[tied], kth[tied], k)
+            counts[tied] = k
+    flat = np.flatnonzero(mask)
+    return counts, flat - np.repeat(np.arange(len(table)) * columns, counts), table.reshape(-1)[flat]
+
+
+def _ties_to_the_lowest(table: NDArray[np.floating], kth: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
+    """Which entries are among the k largest of their row, of which more than k reach the k-th largest."""
+    equal = table == kth
+    room = k - np.count_nonzero(table > kth, axis=1)[:, None]
+    kept: NDArray[np.bool_] = ~equal | (np.cumsum(equal, axis=1, dtype=np.int32) <= room)
+    return kept
 
 
 def _entries(block: Tensor, mask: Tensor) -> Entries:
     rows, columns = mask.nonzero(as_tuple=True)
     return Entries(torch.bincount(rows, minlength=block.shape[0]), columns, block[rows, columns])
-
-
-def _lower_bound(block: Tensor, k: int) -> Tensor | None:
-    """A (rows, 1) bound that at least k entries of each row reach, or None where rows are too short to gain from it.
-
-    Columns are dealt to groups; k groups have a maximum of at least the k-th largest maximum, so k entries do.
-    Neighbouring patches are alike: dealing them in turn spreads the large entries of a row over the groups.
-    """
-    groups = _GROUPS_PER_NEIGHBOUR * k
-    full = block.shape[1] // groups
-    if full < 2:
-        return None
-    maxima = block[:, : full * groups].view(-1, full, groups).amax(1)
-    rest = block[:, full * groups :]
-    maxima[:, : rest.shape[1]] = torch.maximum(maxima[:, : rest.shape[1]], rest)
-    return _smallest_of_largest(maxima, k)
 
 
 def _smallest_of_largest(table: Tensor, k: int) -> Tensor:
@@ -88,16 +121,3 @@ def _among_largest(table: Tensor, k: int) -> Tensor:
     tied = table == smallest
     room = k - larger.sum(1, keepdim=True)
     return larger.logical_or_(tied.logical_and_(tied.cumsum(1, dtype=torch.int32) <= room))
-
-
-def _keep_largest(entries: Entries, k: int) -> Entries:
-    counts, columns, values = entries
-    width = int(counts.max()) if counts.numel() else 0
-    if width <= k:
-        return entries
-    rows = torch.arange(counts.numel(), device=counts.device).repeat_interleave(counts, output_size=values.numel())
-    slots = torch.arange(values.numel(), device=counts.device) - (counts.cumsum(0) - counts)[rows]
-    table = values.new_full((counts.numel(), width), float("-inf"))
-    table[rows, slots] = values
-    kept = _among_largest(table, k)[rows, slots]
-    return Entries(torch.bincount(rows[kept], minlength=counts.numel()), columns[kept], values[kept])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +15,7 @@ from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.blocks import row_blocks
 from spectral_bench.methods.graphs.nearest import largest_entries
 from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixel_memory import MEMORY, ImageGraph
 from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
 
 _TABLES = 10  # float64 tables of rows x pixels in use at a time, counted in those of float32
@@ -25,8 +27,8 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
     Two pixels are joined where either is among the other's ``pixel_near`` nearest in (rgb, w x, w y) with the large
     weight w, or its ``pixel_far`` nearest with the small one; x and y run over [0, 1] (Deng and Luo, 2023, section
     3.2; the colour affinity of Melas-Kyriazi et al., 2022, with exact neighbours). A pixel is no neighbour of itself;
-    ties go to the lowest index. On the CPU a k-d tree finds the neighbours that no tie decides, and
-    tables of distances the rest.
+    ties go to the lowest index. On the CPU a k-d tree finds the neighbours that no tie decides, tables of distances
+    the rest, and a graph is made once an image as long as ``PixelMemory`` knows it.
 
     Args:
         pixels: (B, h, w, 3), RGB in [0, 1].
@@ -40,11 +42,46 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
         NumericalError: a pixel is NaN or infinite.
     """
     options = options or GraphOptions()
+    _require_finite(pixels)
+    if pixels.device.type == "cpu":
+        return _joined([_known_image(image, options) for image in pixels.detach().contiguous()], dtype)
     size = pixels[..., 0].numel()
     edges = [*_all_directed_edges(pixels, options), (pixels.new_empty(0).long(),) * 2]
     forward, backward = (torch.cat(nodes) for nodes in zip(*edges, strict=True))
     keys = torch.unique(torch.cat([forward * size + backward, backward * size + forward]))
     return sparse.from_keys(keys, torch.ones(keys.numel(), dtype=dtype, device=pixels.device), size)
+
+
+def _known_image(image: Tensor, options: GraphOptions) -> ImageGraph:
+    """The graph of one image (h, w, 3) on the CPU."""
+    settings = f"{options.pixel_near} {options.near_weight!r} {options.pixel_far} {options.far_weight!r}"
+    return MEMORY.recall(image.numpy(), settings, lambda: _image_graph(image, options))
+
+
+def _image_graph(image: Tensor, options: GraphOptions) -> ImageGraph:
+    nodes = image[..., 0].numel()
+    directed = scipy.sparse.csr_array((nodes, nodes), dtype=np.int8)
+    for rows, columns in _all_directed_edges(image[None], options):
+        ones = np.ones(len(rows), dtype=np.int8)
+        directed += scipy.sparse.coo_array((ones, (rows.numpy(), columns.numpy())), (nodes, nodes)).tocsr()
+    joined = directed + directed.T.tocsr()
+    joined.sort_indices()
+    narrow = np.int16 if nodes <= np.iinfo(np.int16).max else np.int32
+    return ImageGraph(np.diff(joined.indptr).astype(np.int32), joined.indices.astype(narrow))
+
+
+def _joined(images: list[ImageGraph], dtype: torch.dtype) -> Tensor:
+    """The graph of a batch, image after image."""
+    starts = np.cumsum([0, *(len(image.counts) for image in images[:-1])])
+    columns = [image.columns.astype(np.int32) + int(start) for image, start in zip(images, starts, strict=True)]
+    counts = torch.from_numpy(np.concatenate([image.counts for image in images])).long()
+    held = torch.from_numpy(np.concatenate(columns))
+    return sparse.from_counts(counts, held, torch.ones(held.numel(), dtype=dtype))
+
+
+def _require_finite(pixels: Tensor) -> None:
+    if not bool(pixels.isfinite().all()):
+        raise NumericalError("pixels of the graph hold NaN or infinite values")
 
 
 def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -64,6 +101,7 @@ def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: 
     Raises:
         NumericalError: a pixel is NaN or infinite.
     """
+    _require_finite(pixels)
     count, height, width = pixels.shape[:3]
     nodes = height * width
     counts = torch.zeros(count * nodes, nodes, dtype=dtype, device=pixels.device)
@@ -75,8 +113,6 @@ def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: 
 
 def _all_directed_edges(pixels: Tensor, options: GraphOptions) -> Iterator[tuple[Tensor, Tensor]]:
     """Edges from some nodes to all their near, or all their far, neighbours: (E,) nodes that they leave and reach."""
-    if not bool(pixels.isfinite().all()):
-        raise NumericalError("pixels of the graph hold NaN or infinite values")
     count, height, width = pixels.shape[:3]
     nodes = height * width
     colours = pixels.detach().double()

@@ -48,8 +48,7 @@ class SampledGraph:
         """
         parts = []
         for block in self._similarities(features):
-            found = largest_entries(block, min(count, block.shape[1]), float("-inf"))
-            parts.append(self.vectors[found.columns].view(len(block), -1, self.vectors.shape[1]).mean(1))
+            parts.append(self.vectors[_most_similar(block, min(count, block.shape[1]))].mean(1))
         return torch.cat(parts)
 
     def formula(self, features: Tensor, *, neighbours: int, graph: GraphKind) -> Tensor:
@@ -85,8 +84,13 @@ class SampledGraph:
         return torch.where((place >= 0)[:, None], self.vectors[place], torch.cat(parts))
 
     def _similarities(self, features: Tensor) -> Iterator[Tensor]:
+        """The (rows, m) similarities of a block of patches after another; each overwrites the one before."""
+        buffer: Tensor | None = None
         for rows in row_blocks(len(features), len(self.features), features.device):
-            yield features[rows] @ self.features.T
+            count = rows.stop - rows.start
+            if buffer is None:
+                buffer = features.new_empty(count, len(self.features))
+            yield torch.mm(features[rows], self.features.T, out=buffer[:count])
 
     def _places(self, features: Tensor) -> Tensor:
         """The first sampled patch that each of (N, D) rows equals bit for bit, (N,) int64; -1 where none does."""
@@ -127,6 +131,13 @@ class ClusterMeans:
         scores = features.new_full((len(features), k, *features.shape[1:-1]), least)
         scores[:, self.clusters.to(features.device)] = Centres(self.means, scoring).scores(features)
         return scores
+
+
+def _most_similar(block: Tensor, count: int) -> Tensor:
+    """The columns of the ``count`` largest entries of each row, the first ones of equals, (rows, count) int64."""
+    if count == 1 and block.device.type == "cpu":  # numpy's search is vectorised, and names the first of equals
+        return torch.from_numpy(block.numpy().argmax(axis=1))[:, None]
+    return largest_entries(block, count, float("-inf")).columns.view(len(block), count)
 
 
 FIELDS = ("features", "vectors", "values", "degrees", "reach")

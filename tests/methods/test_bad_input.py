@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from spectral_bench.methods.exact import exact_eigenspace
 from spectral_bench.methods.interface import Spectral
-from spectral_bench.methods.spectral_health import exact_eigenspace
 from spectral_bench.methods.testing import MemorySource, fit, scenes
 
 NETWORK = {"epochs": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.exact import MOST_EXACT_NODES, exact_eigenspace
 from spectral_bench.methods.graphs.kernel import DenseKernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.spectral_health import MOST_EXACT_NODES, exact_eigenspace, method_checks, spectral_checks
+from spectral_bench.methods.spectral_health import method_checks, spectral_checks
 from spectral_bench.methods.testing import MemorySource, fit, scenes
 
 SPIN: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 2, "batch_size": 4, "width": 8}

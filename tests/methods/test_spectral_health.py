@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from spectral_bench.methods.exact import MOST_EXACT_NODES, exact_eigenspace
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import DenseKernel, SparseKernel, combined
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.spectral_health import (
-    MOST_EXACT_NODES,
     eigen_residuals,
-    exact_eigenspace,
     orthogonality_error,
     principal_angles,
     rayleigh_quotients,

@@ -8,16 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from spectral_bench.methods.exact import exact_eigenspace, tied_eigenspace
 from spectral_bench.methods.graphs.kernel import DenseKernel
 from spectral_bench.methods.health import Check
-from spectral_bench.methods.spectral_health import (
-    exact_eigenspace,
-    method_checks,
-    nearest_eigenspace,
-    principal_angles,
-    spectral_checks,
-    tied_eigenspace,
-)
+from spectral_bench.methods.spectral_health import method_checks, nearest_eigenspace, principal_angles, spectral_checks
 from spectral_bench.methods.testing import scenes
 
 HELD = "held against the nearest exact eigenspace"

@@ -14,8 +14,8 @@ from spectral_bench.bench.run.spectral import WANTED_PATCHES, held_out_images
 from spectral_bench.bench.run.stored import load_fit
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.subset import ranked
+from spectral_bench.methods.exact import MOST_EXACT_NODES
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.spectral_health import MOST_EXACT_NODES
 from spectral_bench.results.specification import Features, Resize, TrainingData, View
 
 NETWORK = {"epochs": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16, "neighbours": 8}
@@ -28,7 +28,7 @@ from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.graphs.kernel import DenseKernel
 from spectral_bench.methods.params import Params
-from spectral_bench.methods.spectral_health import exact_eigenspace
+from spectral_bench.methods.exact import exact_eigenspace
 
 
 class ExactParams(Params):

@@ -57,6 +57,26 @@ def test_long_rows_with_clumped_large_entries() -> None:
     assert [column for column, _ in as_lists(entries)[2]] == list(range(25))
 
 
+@pytest.mark.parametrize("levels", [2, 10**6])
+def test_threads_and_chunks_change_nothing(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = tied_block(37, 211, levels, 3)
+    whole = largest_entries(block, 20, 0.1)
+    monkeypatch.setattr("spectral_bench.methods.graphs.nearest._CHUNK", 500)
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            found = largest_entries(block, 20, 0.1)
+        finally:
+            torch.set_num_threads(threads)
+        assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
+
+
+def test_no_row_has_no_entry() -> None:
+    entries = largest_entries(torch.empty(0, 7), 3, 0.0)
+    assert [part.numel() for part in entries] == [0, 0, 0]
+
+
 def test_entries_above_are_all_of_them_in_order() -> None:
     block = torch.tensor([[0.1, 0.9, 0.5], [0.0, 0.0, 0.0]])
     entries = entries_above(block, 0.1)

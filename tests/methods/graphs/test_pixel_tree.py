@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixel_memory import MEMORY
 from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
 from spectral_bench.methods.graphs.pixels import pixel_graph
 
@@ -57,4 +58,5 @@ def test_the_graph_is_the_same_without_the_tree(levels: int, monkeypatch: pytest
         "spectral_bench.methods.graphs.pixels.tree_neighbours",
         lambda points, k: type(tree_neighbours(points, k))(empty, empty.reshape(0, k), np.arange(len(points))),
     )
+    MEMORY.clear()
     assert torch.equal(pixel_graph(pixels, options=options).to_dense(), graph)

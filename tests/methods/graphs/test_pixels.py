@@ -11,6 +11,7 @@ from torch import Tensor
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.pixel_memory import MEMORY
 from spectral_bench.methods.graphs.pixels import pixel_counts, pixel_graph
 
 
@@ -102,6 +103,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = draw_pixels(2, 9, 11, 3, 2)
     whole = pixel_graph(pixels)
     monkeypatch.setattr("spectral_bench.methods.graphs.blocks.CPU_ELEMENTS", 8 * 99 * 10)
+    MEMORY.clear()
     assert torch.equal(sparse.keys_of(whole), sparse.keys_of(pixel_graph(pixels)))
 
 

@@ -16,6 +16,7 @@ from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.interface import PatchBatch, Spectral
+from spectral_bench.methods.nystrom.extension import SampledGraph
 from spectral_bench.methods.nystrom.method import Nystrom
 from spectral_bench.methods.nystrom.params import Extension, NystromParams
 from spectral_bench.methods.registry import complete_params
@@ -270,3 +271,13 @@ def test_predicting_before_a_fit_is_an_error() -> None:
 def test_bad_parameters_are_refused_by_name(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         complete_params("nystrom", params)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_equally_similar_patches_the_first_of_the_sample_count(count: int) -> None:
+    directions = torch.eye(4)[[0, 1, 1, 0, 1, 2]]  # sampled patches 1, 2 and 4 are the same
+    vectors = torch.arange(6.0)[:, None]
+    graph = SampledGraph(directions, vectors, torch.ones(1), torch.ones(6), torch.ones(6))
+    found = graph.nearest(torch.eye(4)[[1, 1, 2]], count)
+    expected = {1: [1.0, 1.0, 5.0], 3: [7 / 3, 7 / 3, (5 + 0 + 1) / 3]}[count]
+    assert torch.allclose(found.flatten(), torch.tensor(expected))

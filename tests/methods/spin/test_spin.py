@@ -8,11 +8,11 @@ from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.exact import exact_eigenspace
 from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.interface import Spectral
 from spectral_bench.methods.params import SpinParams
 from spectral_bench.methods.spectral_health import (
-    exact_eigenspace,
     method_checks,
     orthogonality_error,
     principal_angles,
