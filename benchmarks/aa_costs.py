@@ -29,8 +29,8 @@ from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.order import Execution
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.held import HeldData
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import plan_orders
+from spectral_bench.bench.plan.today import HeldData
 from spectral_bench.bench.sitting import begin_sitting
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.collect import collect

@@ -27,8 +27,8 @@ def plan(
     with no_collection():  # what is imported stays, too
         from spectral_bench.bench.grid.load import load_grid
         from spectral_bench.bench.plan.build import make_plan
-        from spectral_bench.bench.plan.held import HeldData
         from spectral_bench.bench.plan.show import plan_json
+        from spectral_bench.bench.plan.today import HeldData
 
         loaded = load_grid(grid, changes or ())
         held = HeldData(data_roots(data_root, loaded.data_roots))

@@ -74,7 +74,7 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
     """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
     from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.overview import overview
+    from spectral_bench.bench.plan.states import overview
 
     board = settle_and_look(store)
     found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)

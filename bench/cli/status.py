@@ -16,7 +16,7 @@ from spectral_bench.common.collection import no_collection
 from spectral_bench.common.names import how_many
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.plan.overview import RunStatus
+    from spectral_bench.bench.plan.states import RunStatus
     from spectral_bench.results.store import Store
 
 StateFilter = Annotated[
@@ -39,7 +39,7 @@ def status(
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
     from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.overview import overview
+    from spectral_bench.bench.plan.states import overview
     from spectral_bench.results.store import Store
 
     store = Store.open(out)

@@ -18,7 +18,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.why import Explanation, Part
+    from spectral_bench.bench.plan.why import Explanation, Part
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
 
@@ -36,8 +36,8 @@ def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
-    from spectral_bench.bench.plan.held import HeldData
-    from spectral_bench.bench.why import explain
+    from spectral_bench.bench.plan.today import HeldData
+    from spectral_bench.bench.plan.why import explain
     from spectral_bench.results.store import Store
 
     store = Store.open(out)

@@ -8,18 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.current import CurrentCode
-from spectral_bench.bench.plan.estimate import History
-from spectral_bench.bench.plan.held import Data, HeldData
+from spectral_bench.bench.plan.estimate import History, planned_caches
+from spectral_bench.bench.plan.identity import OwnNames
 from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
 from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
-from spectral_bench.bench.plan.naming import OwnNames
+from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import resolve_rows
 from spectral_bench.bench.plan.runs import planned_runs
-from spectral_bench.bench.plan.snapshot import Snapshot
-from spectral_bench.bench.plan.states import Code, condition
-from spectral_bench.bench.plan.storage import planned_caches
+from spectral_bench.bench.plan.states import condition
 from spectral_bench.bench.plan.titles import row_titles
+from spectral_bench.bench.plan.today import Code, CurrentCode, Data, HeldData
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
 

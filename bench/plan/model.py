@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.order import Execution, Order
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.specification import FitSpec, View
@@ -147,3 +149,24 @@ class Plan:
     def counts(self) -> dict[State, int]:
         """How many runs are in each state, states without runs left out."""
         return dict(Counter(run.condition.state for run in self.runs))
+
+
+def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list[Order]:
+    """One order for each unfinished run, in the order of execution.
+
+    Args:
+        plan: the plan.
+        execution: how runs are executed.
+        roots: where data sets lie.
+    """
+    return [
+        Order(
+            spec=run.spec,
+            views=run.views,
+            requires=run.requires,
+            store=plan.store.absolute(),
+            data_roots=tuple(root.absolute() for root in roots),
+            execution=execution,
+        )
+        for run in plan.unfinished
+    ]

@@ -39,8 +39,8 @@ def plan(
     from spectral_bench.bench.cli.options import data_roots, find_store
     from spectral_bench.bench.grid.load import load_grid
     from spectral_bench.bench.plan.build import make_plan
-    from spectral_bench.bench.plan.held import HeldData
     from spectral_bench.bench.plan.show import plan_json
+    from spectral_bench.bench.plan.today import HeldData
 
     loaded = load_grid(Path(grid), tuple(changes))
     held = HeldData(data_roots(_roots(data_root), loaded.data_roots))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
-from spectral_bench.bench.plan.storage import is_present, wanted_caches
+from spectral_bench.bench.plan.estimate import is_present, wanted_caches
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import View

@@ -10,7 +10,7 @@ from spectral_bench.bench.executors.slurm.commands import Slurm
 from spectral_bench.bench.executors.slurm.ledger import Ledger
 from spectral_bench.bench.executors.slurm.settle import settle
 from spectral_bench.bench.plan.model import Condition
-from spectral_bench.bench.plan.overview import RunStatus
+from spectral_bench.bench.plan.states import RunStatus
 from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.store import Store

@@ -12,7 +12,7 @@ from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, tell
 from spectral_bench.bench.executors.interface import Exit
 from spectral_bench.bench.order import Execution
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import plan_orders
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.record import Failure
 

@@ -13,10 +13,8 @@ from plan_lab import Lab, failure, fit_record, unhealthy
 
 from spectral_bench.bench.cli.launch import write_job
 from spectral_bench.bench.order import Execution
-from spectral_bench.bench.plan.current import CurrentCode
-from spectral_bench.bench.plan.held import HeldData
-from spectral_bench.bench.plan.model import PlannedRun
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import PlannedRun, plan_orders
+from spectral_bench.bench.plan.today import CurrentCode, HeldData
 from spectral_bench.datasets.interface import DataRoots
 
 ENVIRONMENT = {"git": {"commit": "0123456789abcdef", "dirty": True}}

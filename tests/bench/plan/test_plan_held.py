@@ -8,7 +8,7 @@ import pytest
 from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
 from spectral_bench.bench.plan.build import with_stale_anew
-from spectral_bench.bench.plan.held import HeldData, data_states
+from spectral_bench.bench.plan.today import HeldData, data_states
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data

@@ -7,8 +7,8 @@ import json
 import pytest
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
-from spectral_bench.bench.plan.overview import RunStatus, overview
-from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.plan.records import Snapshot
+from spectral_bench.bench.plan.states import RunStatus, overview
 from spectral_bench.bench.progress import Progress
 from spectral_bench.common.errors import StoreError
 

@@ -13,7 +13,7 @@ from spectral_bench.bench.executors.slurm.features import features_first
 from spectral_bench.bench.executors.slurm.ledger import write_trace
 from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.outstanding import read_order
-from spectral_bench.bench.plan.storage import wanted_caches
+from spectral_bench.bench.plan.estimate import wanted_caches
 from spectral_bench.bench.worker import ExitCode
 from spectral_bench.bench.worker import main as work
 from spectral_bench.common.errors import DataError

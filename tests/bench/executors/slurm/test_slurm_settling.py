@@ -13,7 +13,7 @@ from spectral_bench.bench.executors.slurm.commands import SlurmUnreachable
 from spectral_bench.bench.executors.slurm.ledger import write_trace
 from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.plan.overview import overview
+from spectral_bench.bench.plan.states import overview
 from spectral_bench.bench.progress import ProgressFile
 from spectral_bench.common.errors import StoreError
 

@@ -15,7 +15,7 @@ from spectral_bench.bench.executors.slurm.commands import Answer
 from spectral_bench.bench.executors.slurm.ledger import Submission
 from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
 from spectral_bench.bench.executors.slurm.unseen import why_not_seen
-from spectral_bench.bench.plan.overview import overview
+from spectral_bench.bench.plan.states import overview
 
 ME = this_user()
 
