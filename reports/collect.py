@@ -21,12 +21,29 @@ from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
 from spectral_bench.results.replicates import replicated
 from spectral_bench.results.specification import Matching, Protocol
+from spectral_bench.results.state import RunState, StoredRun, run_state
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""
 
 Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
 """Names the modules whose code has changed since a fit and its evaluations were recorded."""
+
+_SHOWN = {
+    RunState.DONE: State.DONE,
+    RunState.FAILED: State.FAILED,
+    RunState.CANCELLED: State.FAILED,
+    RunState.NOT_CONVERGED: State.NOT_CONVERGED,
+    RunState.RUNNING: State.RUNNING,
+}
+"""What tables call states; all others are missing to them."""
+
+_UNRECORDED = {
+    RunState.NEW: "not begun",
+    RunState.INTERRUPTED: "interrupted",
+    RunState.PARTIAL: "trained, not evaluated under this protocol",
+}
+"""State of a run of which no record says how it ended -> why it has no scores."""
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
@@ -322,12 +339,11 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
     source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
     fit = source.fit_record(run_id)
     evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
-    for record in (fit, evaluation):
-        if record is not None and record.status != "done":
-            return SeedResult(seed, run_id, _state(record), _reason(record), None, fit, evaluation)
-    if fit is None or evaluation is None:
-        return _unfinished(source.status(run_id), SeedResult(seed, run_id, State.MISSING, fit=fit))
-    result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation, bases=tuple(_bases(source, fit)))
+    state, reason = _fate(source, run_id, StoredRun(fit, {protocol.view.view_id: evaluation}))
+    result = SeedResult(seed, run_id, _SHOWN.get(state, State.MISSING), reason, None, fit, evaluation)
+    if fit is None or evaluation is None or state is not RunState.DONE:
+        return result
+    result = replace(result, bases=tuple(_bases(source, fit)))
     try:
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
@@ -353,16 +369,19 @@ def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -
     return replace(result, changed=tuple(changed(result.fit, evaluations)))
 
 
-def _unfinished(status: str, result: SeedResult) -> SeedResult:
-    if status == "running":
-        return replace(result, state=State.RUNNING)
-    if result.fit is not None:
-        return replace(result, reason="trained, not evaluated under this protocol")
-    return replace(result, reason="interrupted" if status == "interrupted" else "not begun")
+def _fate(source: Source, run_id: str, stored: StoredRun[FitRecord | EvaluationRecord]) -> tuple[RunState, str]:
+    """What became of a run under one protocol, and why it has no scores, in one line.
 
-
-def _state(record: FitRecord | EvaluationRecord) -> State:
-    return State.NOT_CONVERGED if record.status == "not_converged" else State.FAILED
+    What is recorded is told, whoever is at work on it again; a fit that gives no number needs no evaluation to say so.
+    """
+    state = run_state(StoredRun(stored.fit))
+    state = run_state(stored) if state is RunState.DONE else state
+    if state in _UNRECORDED:
+        at_work = {"claimed": source.is_claimed(run_id), "checkpoint": source.has_checkpoint(run_id)}
+        state = run_state(stored, **at_work)
+        return state, _UNRECORDED.get(state, "")
+    told = stored.not_converged if state is RunState.NOT_CONVERGED else stored.failed
+    return state, "" if told is None else _reason(told)
 
 
 def _reason(record: FitRecord | EvaluationRecord) -> str:

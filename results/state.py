@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from spectral_bench.results.record import Failure, Status
 
@@ -91,8 +91,11 @@ class Ended(Protocol):
         ...
 
 
+Record = TypeVar("Record", bound=Ended, covariant=True)
+
+
 @dataclass(frozen=True)
-class StoredRun:
+class StoredRun(Generic[Record]):
     """What is stored of a run, of all that is wanted of it.
 
     Attributes:
@@ -101,8 +104,8 @@ class StoredRun:
             in the order in which they are wanted; others are left out.
     """
 
-    fit: Ended | None
-    evaluations: Mapping[str, Ended | None] = field(default_factory=dict)
+    fit: Record | None
+    evaluations: Mapping[str, Record | None] = field(default_factory=dict)
 
     @property
     def fitted(self) -> bool:
@@ -116,22 +119,22 @@ class StoredRun:
         return tuple(view for view, one in found if not self.fitted or one is None or one.status == "failed")
 
     @property
-    def failed(self) -> Ended | None:
+    def failed(self) -> Record | None:
         """The record that says why the run failed: its fit's, else that of the first evaluation that did."""
         return self._first("failed")
 
     @property
-    def not_converged(self) -> Ended | None:
+    def not_converged(self) -> Record | None:
         """The first record of something that did not converge, the fit's before others."""
         return self._first("not_converged")
 
-    def _first(self, status: Status) -> Ended | None:
+    def _first(self, status: Status) -> Record | None:
         records = (self.fit, *(self.evaluations.values() if self.fitted else ()))
         return next((one for one in records if one is not None and one.status == status), None)
 
 
 def run_state(
-    stored: StoredRun,
+    stored: StoredRun[Ended],
     *,
     claimed: bool = False,
     checkpoint: bool = False,

@@ -16,11 +16,14 @@ from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import last_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.state import RunState
 
 if TYPE_CHECKING:
     from spectral_bench.bench.plan.why import Explanation, Part
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
+
+_GOES_ON = (RunState.FAILED, RunState.INTERRUPTED, RunState.PARTIAL, RunState.NEW, RunState.ORDERED)
 
 _DATA_WORDS = {
     "as it was": "as today by names and contents",
@@ -67,7 +70,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
     """An explanation as JSON values."""
     return {
         "run_id": found.run_id,
-        "state": found.condition.state,
+        "state": found.condition.state.word,
         "reason": found.condition.reason,
         "missing": [view.view_id for view in found.condition.missing],
         "asked_for_by": [asdict(one) for one in found.asked],
@@ -91,7 +94,7 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 def lines(found: Explanation) -> Iterator[str]:
     """An explanation for people."""
-    state = found.condition.state.replace("_", " ")
+    state = found.condition.state.word.replace("_", " ")
     yield found.run_id
     yield f"state: {state}" + (f" ({found.condition.reason})" if found.condition.reason else "")
     if found.owner:
@@ -148,10 +151,9 @@ def _part_lines(part: Part) -> Iterator[str]:
 
 def _advice(found: Explanation) -> str:
     """What to do about it; empty where there is nothing to do."""
-    state = found.condition.state
     if found.condition.changed:
         return "bench run --rerun-stale does it again as things are today; without it, the records stay as they are"
-    if state in ("failed", "interrupted", "partial", "new"):
+    if found.condition.state in _GOES_ON:
         return "bench run with the same grid goes on with it"
     return ""
 

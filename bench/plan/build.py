@@ -19,6 +19,7 @@ from spectral_bench.bench.plan.states import condition
 from spectral_bench.bench.plan.titles import row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, HeldData
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 
@@ -73,7 +74,7 @@ def _condition(
     run: PlannedRun, snapshot: Snapshot, code: Code, data: Data | None, alike: Mapping[str, str]
 ) -> Condition:
     found = condition(run.run_id, run.views, snapshot, code, data, run.spec)
-    if found.state == "new" and run.run_id in alike:
+    if found.state.word == RunState.NEW and run.run_id in alike:
         return replace(found, reason=f"same settings as {alike[run.run_id]}, which was made of other files")
     return found
 
@@ -81,7 +82,7 @@ def _condition(
 def with_stale_anew(plan: Plan) -> Plan:
     """The plan in which runs whose code or data has changed are to be done again from the start, partial ones too."""
     runs = [
-        replace(run, condition=replace(run.condition, state="stale", missing=run.views, fitted=False))
+        replace(run, condition=replace(run.condition, state=RunState.STALE, missing=run.views, fitted=False))
         if run.condition.changed
         else run
         for run in plan.runs

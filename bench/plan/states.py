@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.bench.plan.model import Condition, State
-from spectral_bench.bench.plan.records import Recorded, RecordedFit, Snapshot
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.records import Recorded, Snapshot
 from spectral_bench.bench.plan.runs import views_of
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
 from spectral_bench.bench.progress import PROGRESS_FILE, Progress, read_progress
@@ -15,7 +15,13 @@ from spectral_bench.common.names import unknown
 from spectral_bench.results.manifest import Manifest, ManifestRow
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
+
+_COMPARED = (RunState.PARTIAL, RunState.NOT_CONVERGED, RunState.DONE)
+"""The states in which it matters whether code and data are as they were; to find out takes time."""
+
+_AT_WORK = (RunState.RUNNING, RunState.INTERRUPTED)
 
 
 def condition(
@@ -36,45 +42,30 @@ def condition(
         data: of today; None: nobody looks at it.
         spec: the fit as it is asked for today, whose own parts may lie elsewhere than they did; None: as recorded.
     """
-    views = tuple(views)
-    status, past = snapshot.status(run_id), snapshot.run(run_id)
-    if past is None or past.fit.status == "failed":
-        return _without_fit(views, status, past.fit if past else None)
-    found = {view.view_id: past.evaluations.get(view.view_id) for view in views}
-    evaluations = [record for record in found.values() if record is not None]
-    failed = [record for record in evaluations if record.status == "failed"]
-    missing = tuple(view for view in views if (r := found[view.view_id]) is None or r.status == "failed")
-    if status == "running":
-        return Condition("running", missing, fitted=True)
-    if failed:
-        state = _failed_state(failed[0].failure)
-        return Condition(state, missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
-    places = Places.of(past.fit, spec, views)
-    news = changes_in_words(past.fit, evaluations, code, data, places)
-    if missing:
-        reason = f"{len(missing)} of {len(views)} evaluations missing"
-        reason += f"; {news}" if news else ""
-        return Condition("partial", missing, fitted=True, reason=reason, changed=bool(news))
-    records: list[Recorded] = [past.fit, *evaluations]
-    unsound = next((record for record in records if record.status == "not_converged"), None)
-    if unsound is not None:
-        checks = "; ".join(filter(None, (_failed_checks(unsound), news)))
-        return Condition("not_converged", fitted=True, reason=checks, changed=bool(news))
-    return Condition("stale" if news else "done", fitted=True, reason=news, changed=bool(news))
+    past = snapshot.run(run_id)
+    stored = snapshot.stored(run_id, [view.view_id for view in views])
+    left = stored.missing
+    missing = tuple(view for view in views if view.view_id in left)
+    state = snapshot.state(run_id, stored)
+    if past is None or state not in _COMPARED:
+        return Condition(state, missing, stored.fitted, _reason(state, stored))
+    evaluations = [past.evaluations[view.view_id] for view in views if view.view_id in past.evaluations]
+    news = changes_in_words(past.fit, evaluations, code, data, Places.of(past.fit, spec, views))
+    reason = "; ".join(filter(None, (_reason(state, stored), news)))
+    return Condition(run_state(stored, changed=bool(news)), missing, stored.fitted, reason, bool(news))
 
 
-def _without_fit(views: tuple[View, ...], status: str, fit: RecordedFit | None) -> Condition:
-    if status == "running":
-        return Condition("running", views)
-    if fit is not None:
-        return Condition(_failed_state(fit.failure), views, reason=_why(fit.failure))
-    if status == "interrupted":
-        return Condition("interrupted", views, reason="goes on from its checkpoint")
-    return Condition("new", views)
-
-
-def _failed_state(failure: Failure | None) -> State:
-    return "cancelled" if failure is not None and failure.kind == "cancelled" else "failed"
+def _reason(state: RunState, stored: StoredRun[Recorded]) -> str:
+    """Why a run is no further, in one line, by its records; empty where its state says it all."""
+    if state in (RunState.FAILED, RunState.CANCELLED) and stored.failed is not None:
+        return ("evaluation: " if stored.fitted else "") + _why(stored.failed.failure)
+    if state is RunState.INTERRUPTED:
+        return "goes on from its checkpoint"
+    if state is RunState.PARTIAL:
+        return f"{len(stored.missing)} of {len(stored.evaluations)} evaluations missing"
+    if state is RunState.NOT_CONVERGED and stored.not_converged is not None:
+        return _failed_checks(stored.not_converged)
+    return ""
 
 
 def _why(failure: Failure | None) -> str:
@@ -86,9 +77,6 @@ def _why(failure: Failure | None) -> str:
 
 def _failed_checks(record: Recorded) -> str:
     return "; ".join(f"{check.name} {check.note}".strip() for check in record.health if not check.passed)
-
-
-_AT_WORK = ("running", "interrupted")
 
 
 @dataclass(frozen=True)

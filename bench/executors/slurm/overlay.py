@@ -13,6 +13,7 @@ from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.states import RunStatus
 from spectral_bench.bench.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import StoreError
+from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 
@@ -68,7 +69,7 @@ def _why(job: str, place: Place) -> str:
 
 
 def _with(run: RunStatus, state: str, reason: str) -> RunStatus:
-    return replace(run, condition=Condition(state, run.condition.missing, run.condition.fitted, reason))  # type: ignore[arg-type]
+    return replace(run, condition=Condition(RunState(state), run.condition.missing, run.condition.fitted, reason))
 
 
 def _noted(run: RunStatus, reason: str) -> RunStatus:

@@ -108,12 +108,9 @@ def test_an_empty_store_has_no_runs(lab: Lab) -> None:
 
 def test_a_snapshot_of_no_store_knows_nothing() -> None:
     snapshot = Snapshot(None)
-    assert (list(snapshot.past), snapshot.known, snapshot.run("r"), snapshot.status("r")) == (
-        [],
-        frozenset(),
-        None,
-        "new",
-    )
+    assert (list(snapshot.past), snapshot.known, snapshot.run("r")) == ([], frozenset(), None)
+    assert snapshot.state("r", snapshot.stored("r", ["v"])) == "new"
+    assert snapshot.stored("r", ["v"]).missing == ("v",)
 
 
 def test_a_snapshot_is_of_one_moment_and_claims_are_of_now(lab: Lab) -> None:
@@ -122,6 +119,7 @@ def test_a_snapshot_is_of_one_moment_and_claims_are_of_now(lab: Lab) -> None:
     snapshot = Snapshot(lab.store)
     lab.store.discard(run.run_id)
     assert snapshot.run(run.run_id) is not None
-    assert snapshot.status(run.run_id) == "done"
+    stored = snapshot.stored(run.run_id, [view.view_id for view in run.views])
+    assert snapshot.state(run.run_id, stored) == "done"
     with lab.store.claim(run.run_id):
-        assert snapshot.status(run.run_id) == "running"
+        assert snapshot.state(run.run_id, stored) == "running"
