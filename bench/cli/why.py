@@ -39,14 +39,14 @@ def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
-    from spectral_bench.bench.plan.today import HeldData
+    from spectral_bench.bench.plan.today import CurrentData
     from spectral_bench.bench.plan.why import explain
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
     run_id = find_run(store, run)
-    held = HeldData(data_roots(data_root, _roots_of_last_order(store, run_id)))
-    found = explain(store, run_id, held)
+    data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
+    found = explain(store, run_id, data)
     if as_json:
         show_json(explanation_json(found))
     else:

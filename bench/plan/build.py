@@ -17,7 +17,7 @@ from spectral_bench.bench.plan.rows import resolve_rows
 from spectral_bench.bench.plan.runs import planned_runs
 from spectral_bench.bench.plan.states import condition
 from spectral_bench.bench.plan.titles import row_titles
-from spectral_bench.bench.plan.today import Code, CurrentCode, Data, HeldData
+from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
@@ -40,7 +40,7 @@ def make_plan(
         store: the records; None where there is no store yet.
         folder: the folder of the store.
         code: today's code; default: that of the project.
-        data: today's data, which finished runs are held against; None: nobody looks at it.
+        data: today's data, which finished runs are compared with; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
         anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
 
@@ -52,7 +52,7 @@ def make_plan(
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
-    names = OwnNames(snapshot, today, data or HeldData(DataRoots()), anew=anew)
+    names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
     rows = [names.named(row) for row in rows]
     refuse_two_lists(rows)
     planned = planned_runs(rows, titles)

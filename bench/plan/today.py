@@ -78,7 +78,7 @@ class CurrentCode:
         return self._known[key]
 
 
-class HeldData:
+class CurrentData:
     """The data sets in some roots, each split looked at once. Files are read where they are not as they were last time.
 
     Args:
