@@ -82,10 +82,10 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
     """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
     from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.states import overview
+    from spectral_bench.bench.plan.states import runs_of_store
 
     board = settle_and_look(store)
-    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+    found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), board, store)
     silent = board is not None and bool(board.known.silent)
     retried = [state for state in RETRIED if not (silent and state is RunState.UNKNOWN)]
     states = {run.run_id: run.condition.state for run in found}

@@ -38,13 +38,13 @@ def status(
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
     from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.states import overview
+    from spectral_bench.bench.plan.states import runs_of_store
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
     board = settle_and_look(store)
     with no_collection():
-        found = with_queue(overview(store, grid_name(grid) if grid is not None else None), board, store)
+        found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), board, store)
         found = [_noted(run) for run in found]
         shown = [run for run in found if not state or run.condition.state.word in state]
         if as_json:

@@ -110,7 +110,7 @@ class RunStatus:
         return f"{self.progress.stage} {self.progress.done}{total}"
 
 
-def overview(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:
+def runs_of_store(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:
     """The runs that the grids of a store ask for, then all others that left anything.
 
     Args:

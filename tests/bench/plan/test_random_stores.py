@@ -14,7 +14,7 @@ from random_stores import DrawnRun, drawn_runs, stored
 
 from spectral_bench.bench.cli.retry import RETRIED
 from spectral_bench.bench.plan.records import Snapshot
-from spectral_bench.bench.plan.states import condition, overview
+from spectral_bench.bench.plan.states import condition, runs_of_store
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.table import State as Shown
 from spectral_bench.results.state import RunState, StoredRun, run_state
@@ -67,7 +67,7 @@ def test_every_reader_gives_the_same_answer(runs: tuple[DrawnRun, ...]) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(os, "fsync", lambda handle: None)
         with stored(runs, Path(folder)) as store:
-            told = {one.run_id: one.condition for one in overview(store, "drawn", FixedCode())}
+            told = {one.run_id: one.condition for one in runs_of_store(store, "drawn", FixedCode())}
             for run in runs:
                 state = expected(run)
                 for verify in (False, True):

@@ -13,7 +13,7 @@ from spectral_bench.bench.executors.slurm.commands import SlurmUnreachable
 from spectral_bench.bench.executors.slurm.ledger import write_trace
 from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.plan.states import overview
+from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.progress import ProgressFile
 from spectral_bench.common.errors import StoreError
 
@@ -190,7 +190,7 @@ def test_a_job_that_slurm_does_not_know_is_given_up_by_launchers_only(slurm_lab:
 
 def shown(lab: SlurmLab) -> dict[str, tuple[str, str, str]]:
     board = settle_and_look(lab.store, lab.slurm)
-    found = with_queue(overview(lab.store), board, lab.store)
+    found = with_queue(runs_of_store(lab.store), board, lab.store)
     return {run.run_id: (run.condition.state, run.condition.reason, run.progress_text) for run in found}
 
 

@@ -15,7 +15,7 @@ from spectral_bench.bench.executors.slurm.commands import Answer
 from spectral_bench.bench.executors.slurm.ledger import Submission
 from spectral_bench.bench.executors.slurm.overlay import settle_and_look, with_queue
 from spectral_bench.bench.executors.slurm.unseen import why_not_seen
-from spectral_bench.bench.plan.states import overview
+from spectral_bench.bench.plan.states import runs_of_store
 
 ME = this_user()
 
@@ -29,7 +29,7 @@ def say_of(lab: SlurmLab, **facts: object) -> None:
 
 
 def reason(lab: SlurmLab, job: Job) -> tuple[str, str]:
-    found = with_queue(overview(lab.store), settle_and_look(lab.store, lab.slurm), lab.store)
+    found = with_queue(runs_of_store(lab.store), settle_and_look(lab.store, lab.slurm), lab.store)
     (condition,) = (run.condition for run in found if run.run_id == job.run_id)
     return condition.state, condition.reason
 
