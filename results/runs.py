@@ -173,7 +173,7 @@ class RunRecords:
                 logger.warning(_NO_CONTINGENCY, path)
         return RunSummary(fit, found)
 
-    def status(self, run_id: str) -> RunState:
+    def state(self, run_id: str) -> RunState:
         """How far a run is, of which no evaluation is wanted."""
         if self.is_claimed(run_id):
             return RunState.RUNNING

@@ -80,7 +80,7 @@ def test_every_reader_gives_the_same_answer(runs: tuple[DrawnRun, ...]) -> None:
                 assert len(found.missing) == (len(unfinished) if run.fit in GOOD else run.wanted)
                 assert of_order(run, store).finished is expected(replace(run, claimed=False)).finished
                 fit_alone = replace(run, wanted=0, ordered=False, edited=(False,) * 4)
-                assert store.status(run.run_id) is expected(fit_alone)
+                assert store.state(run.run_id) is expected(fit_alone)
                 check_reports(run, store)
 
 
