@@ -122,8 +122,8 @@ def _identity(found: Explanation) -> Iterator[str]:
     yield "\nidentity, a hash of:"
     told = found.spec.model_dump(mode="json", exclude_none=True)
     params = told.pop("params")
-    rows = [(key, _plain(value)) for key, value in told.items()]
-    rows += [(f"params.{key}", _plain(value)) for key, value in params.items()]
+    rows = [(key, _value_words(value)) for key, value in told.items()]
+    rows += [(f"params.{key}", _value_words(value)) for key, value in params.items()]
     yield from (f"  {line}" for line in aligned(("", ""), rows)[1:])
 
 
@@ -160,8 +160,8 @@ def _advice(found: Explanation) -> str:
 
 def _view_words(view: View) -> str:
     told = view.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"dataset", "split"})
-    return f"{short_name(view.dataset)} {view.split}" + (f", {_plain(told)}" if told else "")
+    return f"{short_name(view.dataset)} {view.split}" + (f", {_value_words(told)}" if told else "")
 
 
-def _plain(value: Any) -> str:
+def _value_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

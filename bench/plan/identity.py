@@ -59,7 +59,7 @@ class OwnNames:
     def named(self, row: ResolvedRow) -> ResolvedRow:
         """A row whose own parts are called as the store calls them, else by their content."""
         views = [view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None]
-        if not has_own(plain(row.specs[0])) and not any(is_own_data(view.dataset) for view in views):
+        if not has_own(as_written(row.specs[0])) and not any(is_own_data(view.dataset) for view in views):
             return row
         specs = tuple(self._fit(spec, row.facts.uses_labels) for spec in row.specs)
         run_ids = tuple(spec.run_id for spec in specs)
@@ -70,12 +70,12 @@ class OwnNames:
         return replace(row, specs=specs, run_ids=run_ids, protocols=protocols)
 
     def _fit(self, spec: FitSpec, uses_labels: bool) -> FitSpec:
-        written = plain(spec)
+        written = as_written(spec)
         if not has_own(written):
             return spec
         content = self._content_of(spec, uses_labels)
         fresh = _called(spec, content)
-        found = self._recorded(fresh, fit_parts(plain(fresh), content))
+        found = self._recorded(fresh, fit_parts(as_written(fresh), content))
         if found is not None:
             return _called_as(spec, found.written)
         base = base_spec(fresh)
@@ -83,10 +83,10 @@ class OwnNames:
             fresh = fresh.model_copy(update={"data": self._fit(base, method_facts(base.method).uses_labels).data})
         return next(one for one in _fresh_fits(fresh) if one.run_id not in self._snapshot.known)
 
-    def _recorded(self, fresh: FitSpec, today: list[Part]) -> PastOwnRun | None:
+    def _recorded(self, fresh: FitSpec, today: list[OwnPart]) -> PastOwnRun | None:
         """The run of the store that a fit is, if any; the newest of the same content, else of the same place."""
         found: dict[Relation, list[PastOwnRun]] = defaultdict(list)
-        alike = self._past[fit_kind(plain(fresh))]
+        alike = self._past[fit_kind(as_written(fresh))]
         for run in alike:
             kind = relation(run.parts(), today)
             if kind == "same" or (kind == "edited" and not (self._anew and run.status in _ENDED)):
@@ -109,10 +109,10 @@ class OwnNames:
             return view
         content = self._data_content(view.dataset, view.split, labels=True)
         fresh = view.model_copy(update={"known_as": _data_name(view.dataset, content)})
-        today, kind = [view_part(plain(fresh), content)], view_kind(plain(fresh))
+        today, kind = [view_part(as_written(fresh), content)], view_kind(as_written(fresh))
         found: dict[Relation, list[RecordedEvaluation]] = defaultdict(list)
         for record in past:
-            written = plain(record.view)
+            written = as_written(record.view)
             if not is_own_data(record.dataset) or view_kind(written) != kind:
                 continue
             seen = Content(None, record.data_digest or None, record.label_files)
@@ -120,7 +120,7 @@ class OwnNames:
             if how == "same" or (how == "edited" and not (self._anew and record.status in _ENDED)):
                 found[how].append(record)
         if best := found["same"] or found["edited"]:
-            return view.model_copy(update={"known_as": _recorded_name(plain(best[-1].view), "dataset")})
+            return view.model_copy(update={"known_as": _recorded_name(as_written(best[-1].view), "dataset")})
         taken = {_view_of(record).view_id for record in past}
         further = (view.model_copy(update={"known_as": name}) for name in _further(fresh.known_as))
         return next(one for one in further if one.view_id not in taken)
@@ -210,7 +210,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Part:
+class OwnPart:
     """One own part of a fit or view: what it is called, where it lies, what it consists of.
 
     Attributes:
@@ -225,7 +225,7 @@ class Part:
     contents: tuple[object, ...]
     is_method: bool = False
 
-    def relation(self, today: Part) -> tuple[bool, bool, bool]:
+    def relation(self, today: OwnPart) -> tuple[bool, bool, bool]:
         """Whether all of it, any of it, and its place are those of today's part."""
         if None in self.contents:  # ordered, or failed early: its name is what tells
             same = bool(self.known_as) and self.known_as == today.known_as
@@ -249,7 +249,7 @@ class Part:
         return not other.is_absolute() and path.parts[-len(other.parts) :] == other.parts
 
 
-def relation(past: list[Part], today: list[Part]) -> Relation | None:
+def relation(past: list[OwnPart], today: list[OwnPart]) -> Relation | None:
     """Whether something recorded is what is asked for today: ``same`` content, or the same place ``edited`` since.
 
     A record of an earlier release is known by its path only where it saw some of today's images or labels: the same
@@ -285,25 +285,25 @@ class PastOwnRun:
     content: Content
     evaluations: tuple[RecordedEvaluation, ...] = ()
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[OwnPart]:
         """Its own parts, in the order of ``fit_parts``."""
         return fit_parts(self.written, self.content)
 
 
-def fit_parts(written: Mapping[str, Any], content: Content) -> list[Part]:
+def fit_parts(written: Mapping[str, Any], content: Content) -> list[OwnPart]:
     """The own parts of a fit as plain values: its method, its data set; those that are a user's own."""
     method, data = str(written["method"]), written["data"]
     parts = []
     if is_path(method):
-        parts.append(Part(str(written.get("known_as", "")), method, (_portable(content.code, written),), True))
+        parts.append(OwnPart(str(written.get("known_as", "")), method, (_portable(content.code, written),), True))
     if is_own_data(data["dataset"]):
-        parts.append(Part(str(data.get("known_as", "")), data["dataset"], (content.images, content.labels)))
+        parts.append(OwnPart(str(data.get("known_as", "")), data["dataset"], (content.images, content.labels)))
     return parts
 
 
-def view_part(written: Mapping[str, Any], content: Content) -> Part:
+def view_part(written: Mapping[str, Any], content: Content) -> OwnPart:
     """The data set of a view as plain values, which is a user's own."""
-    return Part(str(written.get("known_as", "")), written["dataset"], (content.images, content.labels))
+    return OwnPart(str(written.get("known_as", "")), written["dataset"], (content.images, content.labels))
 
 
 def has_own(written: Mapping[str, Any]) -> bool:
@@ -329,7 +329,7 @@ def view_kind(written: Mapping[str, Any]) -> str:
     return digest(kind)
 
 
-def plain(spec: Any) -> Mapping[str, Any]:
+def as_written(spec: Any) -> Mapping[str, Any]:
     """A specification as plain values."""
     return spec.model_dump(mode="json") if isinstance(spec, BaseModel) else spec
 
@@ -342,7 +342,7 @@ def own_code(code: Mapping[str, str]) -> dict[str, str]:
 def past_own_runs(snapshot: Snapshot) -> Iterator[PastOwnRun]:
     """The runs with own parts that a store has records or orders of."""
     for past in snapshot.past:
-        written = plain(past.fit.spec)
+        written = as_written(past.fit.spec)
         if has_own(written) or any(is_own_data(record.dataset) for record in past.evaluations.values()):
             fit = past.fit
             labels = fit.label_files if fit.uses_labels else ""
@@ -365,7 +365,7 @@ def _ordered(store: Store, run_id: str) -> PastOwnRun | None:
         order = read_order(max(orders, key=lambda path: path.stat().st_mtime_ns))
     except ConfigError:
         return None
-    return PastOwnRun(run_id, plain(order.spec), "ordered", "", Content(None, None, None))
+    return PastOwnRun(run_id, as_written(order.spec), "ordered", "", Content(None, None, None))
 
 
 def _portable(code: Mapping[str, str] | None, written: Mapping[str, Any]) -> object:
