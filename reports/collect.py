@@ -13,7 +13,7 @@ from spectral_bench.common.names import unknown
 from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
 from spectral_bench.reports.scoring import Reader, counted_otherwise, lacking, run_scores, todays_lists
 from spectral_bench.reports.source import Source
-from spectral_bench.reports.table import State
+from spectral_bench.reports.table import CellState
 from spectral_bench.reports.versions import Version, versions
 from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
@@ -30,11 +30,11 @@ Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
 """Names the modules whose code has changed since a fit and its evaluations were recorded."""
 
 _SHOWN = {
-    RunState.DONE: State.DONE,
-    RunState.FAILED: State.FAILED,
-    RunState.CANCELLED: State.FAILED,
-    RunState.NOT_CONVERGED: State.NOT_CONVERGED,
-    RunState.RUNNING: State.RUNNING,
+    RunState.DONE: CellState.DONE,
+    RunState.FAILED: CellState.FAILED,
+    RunState.CANCELLED: CellState.FAILED,
+    RunState.NOT_CONVERGED: CellState.NOT_CONVERGED,
+    RunState.RUNNING: CellState.RUNNING,
 }
 """What tables call states; all others are missing to them."""
 
@@ -67,7 +67,7 @@ class SeedResult:
 
     seed: int
     run_id: str
-    state: State
+    state: CellState
     reason: str = ""
     scores: Scores | None = None
     fit: FitRecord | None = None
@@ -112,7 +112,7 @@ class Entry:
     @cached_property
     def done(self) -> tuple[SeedResult, ...]:
         """The seeds that have scores."""
-        return tuple(result for result in self.seeds if result.state is State.DONE)
+        return tuple(result for result in self.seeds if result.state is CellState.DONE)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -284,13 +284,13 @@ def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
     found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
 
     def told(result: SeedResult, entry: Entry) -> SeedResult:
-        if result.state is not State.DONE or result.run_id not in found:
+        if result.state is not CellState.DONE or result.run_id not in found:
             return result
         table, record = entry.class_table, result.evaluation
         # Other labels than today's, which may hold the ids that were not counted: the score would be another one.
         reason = lacking(record, table) if table is not None and record is not None else ""
         if reason:
-            return replace(result, state=State.STALE, reason=f"{reason}; and its files have changed", scores=None)
+            return replace(result, state=CellState.STALE, reason=f"{reason}; and its files have changed", scores=None)
         return replace(result, versions=found[result.run_id])
 
     return [replace(entry, seeds=tuple(told(result, entry) for result in entry.seeds)) for entry in entries]
@@ -339,8 +339,8 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
     source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
     fit = source.fit_record(run_id)
     evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
-    state, reason = _fate(source, run_id, StoredRun(fit, {protocol.view.view_id: evaluation}))
-    result = SeedResult(seed, run_id, _SHOWN.get(state, State.MISSING), reason, None, fit, evaluation)
+    state, reason = _outcome(source, run_id, StoredRun(fit, {protocol.view.view_id: evaluation}))
+    result = SeedResult(seed, run_id, _SHOWN.get(state, CellState.MISSING), reason, None, fit, evaluation)
     if fit is None or evaluation is None or state is not RunState.DONE:
         return result
     result = replace(result, bases=tuple(_bases(source, fit)))
@@ -349,7 +349,7 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
         return replace(result, scores=scores, relisted=relisted)
     except UserError as error:
-        return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
+        return replace(result, state=CellState.NOT_APPLICABLE, reason=str(error))
 
 
 def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
@@ -369,7 +369,7 @@ def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -
     return replace(result, changed=tuple(changed(result.fit, evaluations)))
 
 
-def _fate(source: Source, run_id: str, stored: StoredRun[FitRecord | EvaluationRecord]) -> tuple[RunState, str]:
+def _outcome(source: Source, run_id: str, stored: StoredRun[FitRecord | EvaluationRecord]) -> tuple[RunState, str]:
     """What became of a run under one protocol, and why it has no scores, in one line.
 
     What is recorded is told, whoever is at work on it again; a fit that gives no number needs no evaluation to say so.

@@ -16,7 +16,7 @@ from spectral_bench.bench.cli.retry import RETRIED
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import condition, runs_of_store
 from spectral_bench.reports.collect import collect
-from spectral_bench.reports.table import State as Shown
+from spectral_bench.reports.table import CellState
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
 
@@ -52,13 +52,13 @@ def check_reports(run: DrawnRun, store: Store) -> None:
     for view, kept in zip(run.views, run.evaluations, strict=False):
         shown = results[view.split].state
         if run.fit == "not_converged" or (run.fit == "done" and kept == "not_converged"):
-            assert shown is Shown.NOT_CONVERGED
+            assert shown is CellState.NOT_CONVERGED
         elif run.fit in ("failed", "cancelled") or (run.fit == "done" and kept in ("failed", "cancelled")):
-            assert shown is Shown.FAILED
+            assert shown is CellState.FAILED
         elif run.fit == "done" == kept:
-            assert shown in (Shown.DONE, Shown.NOT_APPLICABLE)
+            assert shown in (CellState.DONE, CellState.NOT_APPLICABLE)
         else:
-            assert shown is (Shown.RUNNING if run.claimed else Shown.MISSING)
+            assert shown is (CellState.RUNNING if run.claimed else CellState.MISSING)
 
 
 @settings(max_examples=60)
