@@ -386,7 +386,6 @@ def _outcome(source: Source, run_id: str, stored: StoredRun[FitRecord | Evaluati
 
 def _reason(record: FitRecord | EvaluationRecord) -> str:
     if record.failure is not None:
-        message = record.failure.message.strip().splitlines()
-        return f"{record.failure.kind}: {message[0]}" if message else record.failure.kind
+        return record.failure.in_a_line
     broken = [check.name for check in record.health if not check.passed]
     return f"failed checks: {', '.join(broken)}" if broken else ""

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from spectral_bench.results.record import Failure, Status
+if TYPE_CHECKING:  # commands name states before they load anything
+    from spectral_bench.results.record import Failure, Status
 
 
 class RunState(StrEnum):

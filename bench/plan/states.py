@@ -13,7 +13,6 @@ from spectral_bench.bench.progress import PROGRESS_FILE, Progress, read_progress
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.names import unknown
 from spectral_bench.results.manifest import Manifest, ManifestRow
-from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
@@ -58,7 +57,9 @@ def condition(
 def _reason(state: RunState, stored: StoredRun[Recorded]) -> str:
     """Why a run is no further, in one line, by its records; empty where its state says it all."""
     if state in (RunState.FAILED, RunState.CANCELLED) and stored.failed is not None:
-        return ("evaluation: " if stored.fitted else "") + _why(stored.failed.failure)
+        failure = stored.failed.failure
+        told = "no reason recorded" if failure is None else failure.in_a_line
+        return f"evaluation: {told}" if stored.fitted else told
     if state is RunState.INTERRUPTED:
         return "goes on from its checkpoint"
     if state is RunState.PARTIAL:
@@ -66,13 +67,6 @@ def _reason(state: RunState, stored: StoredRun[Recorded]) -> str:
     if state is RunState.NOT_CONVERGED and stored.not_converged is not None:
         return _failed_checks(stored.not_converged)
     return ""
-
-
-def _why(failure: Failure | None) -> str:
-    if failure is None:
-        return "no reason recorded"
-    first = failure.message.strip().splitlines() or [""]
-    return f"{failure.kind}: {first[0]}" if first[0] else failure.kind
 
 
 def _failed_checks(record: Recorded) -> str:
