@@ -377,8 +377,7 @@ def _outcome(source: Source, run_id: str, stored: StoredRun[FitRecord | Evaluati
     state = run_state(StoredRun(stored.fit))
     state = run_state(stored) if state is RunState.DONE else state
     if state in _UNRECORDED:
-        at_work = {"claimed": source.is_claimed(run_id), "checkpoint": source.has_checkpoint(run_id)}
-        state = run_state(stored, **at_work)
+        state = run_state(stored, claimed=source.is_claimed(run_id), checkpoint=source.has_checkpoint(run_id))
         return state, _UNRECORDED.get(state, "")
     told = stored.not_converged if state is RunState.NOT_CONVERGED else stored.failed
     return state, "" if told is None else _reason(told)

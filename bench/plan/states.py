@@ -41,14 +41,13 @@ def condition(
         data: of today; None: nobody looks at it.
         spec: the fit as it is asked for today, whose own parts may lie elsewhere than they did; None: as recorded.
     """
-    past = snapshot.run(run_id)
-    stored = snapshot.stored(run_id, [view.view_id for view in views])
-    left = stored.missing
-    missing = tuple(view for view in views if view.view_id in left)
+    wanted = {view.view_id: view for view in views}
+    past, stored = snapshot.run(run_id), snapshot.stored(run_id, wanted)
+    missing = tuple(wanted[view_id] for view_id in stored.missing)
     state = snapshot.state(run_id, stored)
     if past is None or state not in _COMPARED:
         return Condition(state, missing, stored.fitted, _reason(state, stored))
-    evaluations = [past.evaluations[view.view_id] for view in views if view.view_id in past.evaluations]
+    evaluations = [past.evaluations[view_id] for view_id in wanted if view_id in past.evaluations]
     news = changes_in_words(past.fit, evaluations, code, data, Places.of(past.fit, spec, views))
     reason = "; ".join(filter(None, (_reason(state, stored), news)))
     return Condition(run_state(stored, changed=bool(news)), missing, stored.fitted, reason, bool(news))
