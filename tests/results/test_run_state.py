@@ -130,3 +130,16 @@ def test_states_are_words_and_an_order_shows_in_none() -> None:
 def test_a_job_is_live_while_it_may_still_end(job: str, live: bool) -> None:
     assert JobState(job).live is live
     assert JobState.UNKNOWN.live
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("", "killed"),
+        ("  \n ", "killed"),
+        ("by signal 9", "killed: by signal 9"),
+        ("\nby signal 9\nmore", "killed: by signal 9"),
+    ],
+)
+def test_a_failure_in_a_line_is_its_kind_and_the_first_line_of_its_message(message: str, line: str) -> None:
+    assert Failure(kind="killed", message=message).in_a_line == line
