@@ -27,8 +27,8 @@ from spectral_bench.bench.executors.interface import Job
 from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.held import HeldData
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import plan_orders
+from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.launch import begin_sitting
 from spectral_bench.bench.work.order import Execution
@@ -76,7 +76,7 @@ class Maker:
         shared = store.path / "features"
         if self._features.exists() and not shared.exists():
             shared.symlink_to(self._features.absolute())
-        plan = make_plan(load_grid(self.folder / "aa.yaml"), store, store.path, data=HeldData(DataRoots()))
+        plan = make_plan(load_grid(self.folder / "aa.yaml"), store, store.path, data=CurrentData(DataRoots()))
         store.write_manifest(plan.manifest)
         execution = Execution(device="cpu", threads=1, workers=1, executor="local")
         return [write_job(order, store) for order in plan_orders(plan, execution, ())]

@@ -11,7 +11,7 @@ from spectral_bench.reports.collect import Entry
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.renderers.tex_escape import label
 from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together, value_text
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Row, Table
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
 from spectral_bench.results.replicates import NO_CLAIM
 from spectral_bench.results.statistics import PairedDifference
@@ -102,7 +102,7 @@ def _difference_cell(pair: tuple[Entry, Entry], key: tuple[int, str], compared: 
     runs = (*entry.runs, *baseline.runs)
     if key not in compared.differences:
         text = "Not compared: evaluated on other images or scored otherwise than the baseline."
-        return Cell(state=State.NOT_APPLICABLE, runs=runs, marks=(notes.mark(text),))
+        return Cell(state=CellState.NOT_APPLICABLE, runs=runs, marks=(notes.mark(text),))
     found = compared.differences[key]
     if found is None:
         text = "No difference: no seed is finished in both this row and the baseline."

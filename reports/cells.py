@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, SeedResult
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
-from spectral_bench.reports.table import Cell, NoteBook, State
+from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.replicates import without_spread
 from spectral_bench.results.statistics import Summary, summarise
 
 _WORST_FIRST = (
-    State.FAILED,
-    State.NOT_CONVERGED,
-    State.NOT_APPLICABLE,
-    State.STALE,
-    State.RUNNING,
-    State.MISSING,
+    CellState.FAILED,
+    CellState.NOT_CONVERGED,
+    CellState.NOT_APPLICABLE,
+    CellState.STALE,
+    CellState.RUNNING,
+    CellState.MISSING,
 )
 _REASON_LENGTH = 160
 _MODULES = 3
@@ -77,15 +77,15 @@ def seeds_cell(entry: Entry, notes: NoteBook) -> Cell:
     return Cell(value=len(entry.done), n=len(entry.done), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
 
 
-def worst_state(entry: Entry) -> State:
+def worst_state(entry: Entry) -> CellState:
     """The gravest state among the seeds that are not done; ``DONE`` where all are."""
     states = {result.state for result in entry.seeds}
-    return next((state for state in _WORST_FIRST if state in states), State.DONE)
+    return next((state for state in _WORST_FIRST if state in states), CellState.DONE)
 
 
 def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     """The mark of a row whose seeds are not all done; its note counts them and says what became of the others."""
-    lost = [result for result in entry.seeds if result.state is not State.DONE]
+    lost = [result for result in entry.seeds if result.state is not CellState.DONE]
     if not lost:
         return ()
     fates = "; ".join(_fate(state, reason, lost) for state, reason in dict.fromkeys((r.state, r.reason) for r in lost))
@@ -141,7 +141,7 @@ def _seeds_words(seeds: list[str]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
 
 
-def _fate(state: State, reason: str, lost: list[SeedResult]) -> str:
+def _fate(state: CellState, reason: str, lost: list[SeedResult]) -> str:
     seeds = [str(result.seed) for result in lost if (result.state, result.reason) == (state, reason)]
     short = reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
     return f"{_seeds_words(seeds)} {state.value}" + (f" ({short})" if short else "")

@@ -13,7 +13,7 @@ from spectral_bench.common.names import unknown
 from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
 from spectral_bench.reports.scoring import Reader, counted_otherwise, lacking, run_scores, todays_lists
 from spectral_bench.reports.source import Source
-from spectral_bench.reports.table import State
+from spectral_bench.reports.table import CellState
 from spectral_bench.reports.versions import Version, versions
 from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
@@ -21,12 +21,29 @@ from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
 from spectral_bench.results.replicates import replicated
 from spectral_bench.results.specification import Matching, Protocol
+from spectral_bench.results.state import RunState, StoredRun, run_state
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""
 
 Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
 """Names the modules whose code has changed since a fit and its evaluations were recorded."""
+
+_SHOWN = {
+    RunState.DONE: CellState.DONE,
+    RunState.FAILED: CellState.FAILED,
+    RunState.CANCELLED: CellState.FAILED,
+    RunState.NOT_CONVERGED: CellState.NOT_CONVERGED,
+    RunState.RUNNING: CellState.RUNNING,
+}
+"""What tables call states; all others are missing to them."""
+
+_UNRECORDED = {
+    RunState.NEW: "not begun",
+    RunState.INTERRUPTED: "interrupted",
+    RunState.PARTIAL: "trained, not evaluated under this protocol",
+}
+"""State of a run of which no record says how it ended -> why it has no scores."""
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
 
@@ -50,7 +67,7 @@ class SeedResult:
 
     seed: int
     run_id: str
-    state: State
+    state: CellState
     reason: str = ""
     scores: Scores | None = None
     fit: FitRecord | None = None
@@ -95,7 +112,7 @@ class Entry:
     @cached_property
     def done(self) -> tuple[SeedResult, ...]:
         """The seeds that have scores."""
-        return tuple(result for result in self.seeds if result.state is State.DONE)
+        return tuple(result for result in self.seeds if result.state is CellState.DONE)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -267,13 +284,13 @@ def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
     found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
 
     def told(result: SeedResult, entry: Entry) -> SeedResult:
-        if result.state is not State.DONE or result.run_id not in found:
+        if result.state is not CellState.DONE or result.run_id not in found:
             return result
         table, record = entry.class_table, result.evaluation
         # Other labels than today's, which may hold the ids that were not counted: the score would be another one.
         reason = lacking(record, table) if table is not None and record is not None else ""
         if reason:
-            return replace(result, state=State.STALE, reason=f"{reason}; and its files have changed", scores=None)
+            return replace(result, state=CellState.STALE, reason=f"{reason}; and its files have changed", scores=None)
         return replace(result, versions=found[result.run_id])
 
     return [replace(entry, seeds=tuple(told(result, entry) for result in entry.seeds)) for entry in entries]
@@ -322,18 +339,17 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
     source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
     fit = source.fit_record(run_id)
     evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
-    for record in (fit, evaluation):
-        if record is not None and record.status != "done":
-            return SeedResult(seed, run_id, _state(record), _reason(record), None, fit, evaluation)
-    if fit is None or evaluation is None:
-        return _unfinished(source.status(run_id), SeedResult(seed, run_id, State.MISSING, fit=fit))
-    result = SeedResult(seed, run_id, State.DONE, fit=fit, evaluation=evaluation, bases=tuple(_bases(source, fit)))
+    state, reason = _outcome(source, run_id, StoredRun(fit, {protocol.view.view_id: evaluation}))
+    result = SeedResult(seed, run_id, _SHOWN.get(state, CellState.MISSING), reason, None, fit, evaluation)
+    if fit is None or evaluation is None or state is not RunState.DONE:
+        return result
+    result = replace(result, bases=tuple(_bases(source, fit)))
     try:
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
         return replace(result, scores=scores, relisted=relisted)
     except UserError as error:
-        return replace(result, state=State.NOT_APPLICABLE, reason=str(error))
+        return replace(result, state=CellState.NOT_APPLICABLE, reason=str(error))
 
 
 def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
@@ -353,21 +369,22 @@ def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -
     return replace(result, changed=tuple(changed(result.fit, evaluations)))
 
 
-def _unfinished(status: str, result: SeedResult) -> SeedResult:
-    if status == "running":
-        return replace(result, state=State.RUNNING)
-    if result.fit is not None:
-        return replace(result, reason="trained, not evaluated under this protocol")
-    return replace(result, reason="interrupted" if status == "interrupted" else "not begun")
+def _outcome(source: Source, run_id: str, stored: StoredRun[FitRecord | EvaluationRecord]) -> tuple[RunState, str]:
+    """What became of a run under one protocol, and why it has no scores, in one line.
 
-
-def _state(record: FitRecord | EvaluationRecord) -> State:
-    return State.NOT_CONVERGED if record.status == "not_converged" else State.FAILED
+    What is recorded is told, whoever is at work on it again; a fit that gives no number needs no evaluation to say so.
+    """
+    state = run_state(StoredRun(stored.fit))
+    state = run_state(stored) if state is RunState.DONE else state
+    if state in _UNRECORDED:
+        state = run_state(stored, claimed=source.is_claimed(run_id), checkpoint=source.has_checkpoint(run_id))
+        return state, _UNRECORDED.get(state, "")
+    told = stored.not_converged if state is RunState.NOT_CONVERGED else stored.failed
+    return state, "" if told is None else _reason(told)
 
 
 def _reason(record: FitRecord | EvaluationRecord) -> str:
     if record.failure is not None:
-        message = record.failure.message.strip().splitlines()
-        return f"{record.failure.kind}: {message[0]}" if message else record.failure.kind
+        return record.failure.in_a_line
     broken = [check.name for check in record.health if not check.passed]
     return f"failed checks: {', '.join(broken)}" if broken else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from spectral_bench.reports.table import Cell, Column, Kind, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Kind, Table
 
 NO_VALUE = "–"
 _MAX_DECIMALS = 3
@@ -75,7 +75,7 @@ def heading(column: Column, style: NumberFormat) -> str:
 def cell_text(column: Column, cell: Cell, style: NumberFormat) -> str:
     """A cell as plain text, without its marks: a number, a text, a state in words, or a dash where there is nothing."""
     if cell.value is None:
-        return NO_VALUE if cell.state is State.DONE else cell.state.value
+        return NO_VALUE if cell.state is CellState.DONE else cell.state.value
     if cell.number is None or column.kind == "text":
         return str(cell.value)
     return number_text(column, cell, style)

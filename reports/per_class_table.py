@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
 from spectral_bench.reports.collect import Entry, alike, distinct
 from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells, titles_with_clusters, together
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Row, Table
 from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.replicates import without_spread
@@ -75,12 +75,14 @@ def _common_facts(entries: Sequence[Entry]) -> dict[str, Cell]:
 def _class_cell(scores: dict[str, tuple[Scores, int]], entry: Entry, notes: NoteBook) -> Cell:
     """A class of some runs, each with the place of the class in its scores."""
     if not scores:
-        return Cell(state=State.NOT_APPLICABLE, runs=entry.runs, marks=(notes.mark("The class is not scored here."),))
+        return Cell(
+            state=CellState.NOT_APPLICABLE, runs=entry.runs, marks=(notes.mark("The class is not scored here."),)
+        )
     values = {run: 100 * float(found.iou[place]) for run, (found, place) in scores.items()}
     known = {run: value for run, value in values.items() if not math.isnan(value)}
     if not known:
         mark = notes.mark("Absent: neither labelled nor predicted in the evaluated images; left out of the mIoU.")
-        return Cell(state=State.ABSENT, runs=tuple(scores), marks=(mark,))
+        return Cell(state=CellState.ABSENT, runs=tuple(scores), marks=(mark,))
     marks = []
     if all(math.isnan(found.class_accuracy[place]) for found, place in scores.values()):
         marks.append(notes.mark("Not labelled in the evaluated images, but predicted: counts as 0 in the mIoU."))

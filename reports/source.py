@@ -27,8 +27,12 @@ class Source(Protocol):
         """The record of an evaluation; None while there is none."""
         ...
 
-    def status(self, run_id: str) -> str:
-        """What is going on with a run; ``running`` while a living process works on it."""
+    def is_claimed(self, run_id: str) -> bool:
+        """Whether a living process works on a run."""
+        ...
+
+    def has_checkpoint(self, run_id: str) -> bool:
+        """Whether a fit that was interrupted left a checkpoint."""
         ...
 
     def run_folder(self, run_id: str) -> Path:

@@ -15,8 +15,8 @@ Better = Literal["higher", "lower", "neither"]
 Spread = Literal["none", "std", "interval"]
 
 
-class State(StrEnum):
-    """What became of a run, or of all the runs behind a cell."""
+class CellState(StrEnum):
+    """What a cell says in place of a number: what became of a run, or of all the runs behind the cell."""
 
     DONE = "done"
     FAILED = "failed"
@@ -75,7 +75,7 @@ class Cell:
     high: float | None = None
     n: int = 0
     runs: tuple[str, ...] = ()
-    state: State = State.DONE
+    state: CellState = CellState.DONE
     marks: tuple[str, ...] = ()
     bold: bool = False
 
@@ -168,7 +168,7 @@ class Table:
         )
 
     def _is_empty(self, column: Column) -> bool:
-        return all(row.cell(column).value is None and row.cell(column).state is State.DONE for row in self.rows)
+        return all(row.cell(column).value is None and row.cell(column).state is CellState.DONE for row in self.rows)
 
 
 class NoteBook:

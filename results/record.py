@@ -46,6 +46,12 @@ class Failure(_Part):
     traceback: str = ""
     log_tail: str = ""
 
+    @property
+    def in_a_line(self) -> str:
+        """Its kind, and the first line of its message where it has one."""
+        lines = self.message.strip().splitlines()
+        return f"{self.kind}: {lines[0]}" if lines else self.kind
+
 
 class HealthCheck(_Part):
     """One check of a fit's numerical health."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import StoreError
@@ -28,12 +28,11 @@ from spectral_bench.results import claims
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.documents import document_bytes, names_in, plain, read_document
 from spectral_bench.results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
+from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.summaries import EvaluationSummary, FitSummary, RunSummary
 
 CHECKPOINT_FILE = "checkpoint.pt"
 FIT_FILE = "fit.json"
-
-State = Literal["done", "failed", "not_converged", "running", "interrupted", "new"]
 
 # Clients that keep folders in step leave copies of their own beside what they could not merge, such as `a (1)` or
 # `a.sync-conflict-20250131.json`. Whatever is not called as the store calls things is none of them.
@@ -174,15 +173,15 @@ class RunRecords:
                 logger.warning(_NO_CONTINGENCY, path)
         return RunSummary(fit, found)
 
-    def status(self, run_id: str) -> State:
-        """What is going on with a run: ``running`` while a living process owns it, whatever is stored already."""
-        folder = self.run_folder(run_id)
-        if claims.is_claimed(folder):
-            return "running"
-        record = self.fit_record(run_id)
-        if record is not None:
-            return record.status
-        return "interrupted" if (folder / CHECKPOINT_FILE).exists() else "new"
+    def state(self, run_id: str) -> RunState:
+        """How far a run is, of which no evaluation is wanted."""
+        if self.is_claimed(run_id):
+            return RunState.RUNNING
+        return run_state(StoredRun(self.fit_record(run_id)), checkpoint=self.has_checkpoint(run_id))
+
+    def has_checkpoint(self, run_id: str) -> bool:
+        """Whether a fit that was interrupted left a checkpoint to go on from."""
+        return (self.run_folder(run_id) / CHECKPOINT_FILE).exists()
 
     def write_fit(self, record: FitRecord) -> None:
         """Store the record of a fit whose state is stored already.

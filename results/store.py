@@ -22,9 +22,9 @@ from spectral_bench.results.checks import Verdict, code_verdict
 from spectral_bench.results.claims import Busy
 from spectral_bench.results.documents import check_version, document_bytes, names_in, plain, read_document
 from spectral_bench.results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
-from spectral_bench.results.runs import Run, RunRecords, State
+from spectral_bench.results.runs import Run, RunRecords
 
-__all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "State", "Store"]
+__all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "Store"]
 
 STORE_SCHEMA_VERSION = 1
 STORE_FILE = "store.json"

@@ -10,8 +10,8 @@ from spectral_bench.bench.environment import environment, usable_gpus
 from spectral_bench.bench.executors.interface import require_gpu_each
 from spectral_bench.bench.extras import require_crf
 from spectral_bench.bench.numerics import software_bfloat16
+from spectral_bench.bench.plan.estimate import require_space
 from spectral_bench.bench.plan.model import Plan, PlannedRun
-from spectral_bench.bench.plan.storage import require_space
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import few, unknown

@@ -11,8 +11,7 @@ from pathlib import Path
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.watch import watching
 from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Executor, Exit, Job
-from spectral_bench.bench.plan.model import Plan, PlannedRun
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.plan.show import marked_title
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE

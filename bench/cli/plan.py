@@ -27,11 +27,11 @@ def plan(
     with no_collection():  # what is imported stays, too
         from spectral_bench.bench.grid.load import load_grid
         from spectral_bench.bench.plan.build import make_plan
-        from spectral_bench.bench.plan.held import HeldData
         from spectral_bench.bench.plan.show import plan_json
+        from spectral_bench.bench.plan.today import CurrentData
 
         loaded = load_grid(grid, changes or ())
-        held = HeldData(data_roots(data_root, loaded.data_roots))
+        held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held)
         if as_json:
             show_json(plan_json(made))

@@ -152,8 +152,7 @@ def _write_all(
 
 def _changed() -> Changed:
     """What has changed since records were made, by today's code."""
-    from spectral_bench.bench.plan.current import CurrentCode
-    from spectral_bench.bench.plan.states import changed_since
+    from spectral_bench.bench.plan.today import CurrentCode, changed_since
 
     code = CurrentCode()
     return lambda fit, evaluations: changed_since(fit, evaluations, code)

@@ -8,18 +8,26 @@ import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Gpus, Out, parse_gpus
 from spectral_bench.bench.cli.output import say, warn
-from spectral_bench.bench.cli.runs import RunNames, chosen_runs, newest_job, orders_of
+from spectral_bench.bench.cli.runs import RunNames, chosen_runs, newest_job
 from spectral_bench.bench.cli.slurm_options import Wait, refuse_slurm_options, slurm_options
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
+from spectral_bench.results.state import RunState
 
 if TYPE_CHECKING:
     from spectral_bench.bench.executors.interface import Executor, Job
     from spectral_bench.bench.work.order import Order
     from spectral_bench.results.store import Store
 
-RETRIED = ("failed", "cancelled", "interrupted", "partial", "unknown")
+RETRIED = (
+    RunState.FAILED,
+    RunState.CANCELLED,
+    RunState.INTERRUPTED,
+    RunState.PARTIAL,
+    RunState.UNKNOWN,
+    RunState.ORDERED,  # its job, or its launcher, ended before its turn came
+)
 
 
 @slurm_options
@@ -75,18 +83,16 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
     from spectral_bench.bench.executors.slurm.causes import record_and_track
     from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.overview import overview
+    from spectral_bench.bench.plan.states import runs_of_store
 
     tracked = record_and_track(store)
-    found = with_queue(overview(store, grid_name(grid) if grid is not None else None), tracked, store)
+    found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
     silent = tracked is not None and bool(tracked.report.queue_error)
-    retried = [name for name in RETRIED if not (silent and name == "unknown")]
+    retried = [state for state in RETRIED if not (silent and state is RunState.UNKNOWN)]
     states = {run.run_id: run.condition.state for run in found}
-    # Its job, or its launcher, ended before its turn came.
-    states |= {name: "interrupted" for name, state in states.items() if state == "new" and orders_of(store, name)}
     for run_id in chosen or ():
         if states.get(run_id) not in retried:
-            warn(f"{run_id}: {states.get(run_id, 'not of this grid')}, left alone")
+            warn(f"{run_id}: {states[run_id].word if run_id in states else 'not of this grid'}, left alone")
     wanted = {run.run_id: f"{run.title}, seed {run.seed}" for run in found if states[run.run_id] in retried}
     return {run_id: title for run_id, title in wanted.items() if chosen is None or run_id in chosen}
 

@@ -113,9 +113,9 @@ def run(
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
     from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-    from spectral_bench.bench.plan.held import HeldData
+    from spectral_bench.bench.plan.today import CurrentData
 
-    made = make_plan(grid, find_store(out), out, data=HeldData(roots), verify=True, anew=rerun_stale)
+    made = make_plan(grid, find_store(out), out, data=CurrentData(roots), verify=True, anew=rerun_stale)
     return with_stale_anew(made) if rerun_stale else made
 
 

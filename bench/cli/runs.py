@@ -1,4 +1,4 @@
-"""Runs of a store by what people call them, and where they are at work."""
+"""Runs of a store by what people call them, and what was last ordered of them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,9 @@ def newest_job(store: Store, run_id: str) -> Job | None:
 
 def last_order(store: Store, run_id: str) -> Path | None:
     """The file of the order that was last written for a run; None where none was."""
-    return max(orders_of(store, run_id), key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def orders_of(store: Store, run_id: str) -> list[Path]:
-    """The files of all orders that were written for a run."""
     from spectral_bench.bench.work.order import order_files
 
-    return order_files(store.run_folder(run_id))
+    return max(order_files(store.run_folder(run_id)), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def chosen_runs(store: Store, names: Sequence[str] | None) -> list[str] | None:

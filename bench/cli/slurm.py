@@ -60,7 +60,7 @@ class SlurmLaunch:
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""
         from spectral_bench.bench.cli.launch import job_of
-        from spectral_bench.bench.plan.orders import plan_orders
+        from spectral_bench.bench.plan.model import plan_orders
         from spectral_bench.results.store import Store
 
         if not plan.unfinished:

@@ -11,13 +11,12 @@ import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.cli.runs import orders_of
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.names import how_many
+from spectral_bench.results.state import RunState
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.plan.overview import RunStatus
-    from spectral_bench.results.store import Store
+    from spectral_bench.bench.plan.states import RunStatus
 
 StateFilter = Annotated[
     list[str] | None,
@@ -40,15 +39,15 @@ def status(
     from spectral_bench.bench.executors.slurm.causes import record_and_track
     from spectral_bench.bench.executors.slurm.status import with_queue
     from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.overview import overview
+    from spectral_bench.bench.plan.states import runs_of_store
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
     tracked = record_and_track(store)
     with no_collection():
-        found = with_queue(overview(store, grid_name(grid) if grid is not None else None), tracked, store)
-        found = [_noted(run, store) for run in found]
-        shown = [run for run in found if not state or run.condition.state in state]
+        found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
+        found = [_noted(run) for run in found]
+        shown = [run for run in found if not state or run.condition.state.word in state]
         if as_json:
             show_json([_json(run) for run in shown])
         else:
@@ -56,9 +55,9 @@ def status(
     return 0
 
 
-def _noted(run: RunStatus, store: Store) -> RunStatus:
+def _noted(run: RunStatus) -> RunStatus:
     """A run that was ordered and never begun says so: its job or its launcher may have ended before its turn."""
-    if run.condition.state != "new" or not orders_of(store, run.run_id):
+    if run.condition.state is not RunState.ORDERED:
         return run
     return replace(
         run, condition=replace(run.condition, reason="ordered, not begun: waits for its launcher, or for bench retry")
@@ -71,7 +70,7 @@ def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
 
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
-    counts = Counter(run.condition.state for run in found)
+    counts = Counter(run.condition.state.word for run in found)
     say(
         f"{how_many(len(found), 'run')}: "
         + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
@@ -84,7 +83,7 @@ def _cells(run: RunStatus) -> tuple[Any, ...]:
     from spectral_bench.bench.plan.titles import marked
 
     title = marked(run.title, run.uses_labels)
-    return run.condition.state, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason
+    return run.condition.state.word, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason
 
 
 def _json(run: RunStatus) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def _json(run: RunStatus) -> dict[str, Any]:
         "title": run.title,
         "seed": run.seed,
         "uses_labels": run.uses_labels,
-        "state": run.condition.state,
+        "state": run.condition.state.word,
         "reason": run.condition.reason,
         "missing": len(run.condition.missing),
         "stage": progress.stage if progress else None,

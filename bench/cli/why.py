@@ -16,11 +16,14 @@ from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import last_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.state import RunState
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.why import Explanation, Part
+    from spectral_bench.bench.plan.why import Explanation, Part
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
+
+_GOES_ON = (RunState.FAILED, RunState.INTERRUPTED, RunState.PARTIAL, RunState.NEW, RunState.ORDERED)
 
 _DATA_WORDS = {
     "as it was": "as today by names and contents",
@@ -36,14 +39,14 @@ def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
-    from spectral_bench.bench.plan.held import HeldData
-    from spectral_bench.bench.why import explain
+    from spectral_bench.bench.plan.today import CurrentData
+    from spectral_bench.bench.plan.why import explain
     from spectral_bench.results.store import Store
 
     store = Store.open(out)
     run_id = find_run(store, run)
-    held = HeldData(data_roots(data_root, _roots_of_last_order(store, run_id)))
-    found = explain(store, run_id, held)
+    data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
+    found = explain(store, run_id, data)
     if as_json:
         show_json(explanation_json(found))
     else:
@@ -67,7 +70,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
     """An explanation as JSON values."""
     return {
         "run_id": found.run_id,
-        "state": found.condition.state,
+        "state": found.condition.state.word,
         "reason": found.condition.reason,
         "missing": [view.view_id for view in found.condition.missing],
         "asked_for_by": [asdict(one) for one in found.asked],
@@ -91,7 +94,7 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 def lines(found: Explanation) -> Iterator[str]:
     """An explanation for people."""
-    state = found.condition.state.replace("_", " ")
+    state = found.condition.state.word.replace("_", " ")
     yield found.run_id
     yield f"state: {state}" + (f" ({found.condition.reason})" if found.condition.reason else "")
     if found.owner:
@@ -119,8 +122,8 @@ def _identity(found: Explanation) -> Iterator[str]:
     yield "\nidentity, a hash of:"
     told = found.spec.model_dump(mode="json", exclude_none=True)
     params = told.pop("params")
-    rows = [(key, _plain(value)) for key, value in told.items()]
-    rows += [(f"params.{key}", _plain(value)) for key, value in params.items()]
+    rows = [(key, _value_words(value)) for key, value in told.items()]
+    rows += [(f"params.{key}", _value_words(value)) for key, value in params.items()]
     yield from (f"  {line}" for line in aligned(("", ""), rows)[1:])
 
 
@@ -148,18 +151,17 @@ def _part_lines(part: Part) -> Iterator[str]:
 
 def _advice(found: Explanation) -> str:
     """What to do about it; empty where there is nothing to do."""
-    state = found.condition.state
     if found.condition.changed:
         return "bench run --rerun-stale does it again as things are today; without it, the records stay as they are"
-    if state in ("failed", "interrupted", "partial", "new"):
+    if found.condition.state in _GOES_ON:
         return "bench run with the same grid goes on with it"
     return ""
 
 
 def _view_words(view: View) -> str:
     told = view.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"dataset", "split"})
-    return f"{short_name(view.dataset)} {view.split}" + (f", {_plain(told)}" if told else "")
+    return f"{short_name(view.dataset)} {view.split}" + (f", {_value_words(told)}" if told else "")
 
 
-def _plain(value: Any) -> str:
+def _value_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

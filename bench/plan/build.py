@@ -8,19 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.current import CurrentCode
-from spectral_bench.bench.plan.estimate import History
-from spectral_bench.bench.plan.held import Data, HeldData
+from spectral_bench.bench.plan.estimate import History, planned_caches
+from spectral_bench.bench.plan.identity import OwnNames
 from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
 from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
-from spectral_bench.bench.plan.naming import OwnNames
+from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import resolve_rows
 from spectral_bench.bench.plan.runs import planned_runs
-from spectral_bench.bench.plan.snapshot import Snapshot
-from spectral_bench.bench.plan.states import Code, condition
-from spectral_bench.bench.plan.storage import planned_caches
+from spectral_bench.bench.plan.states import condition
 from spectral_bench.bench.plan.titles import row_titles
+from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 
@@ -41,7 +40,7 @@ def make_plan(
         store: the records; None where there is no store yet.
         folder: the folder of the store.
         code: today's code; default: that of the project.
-        data: today's data, which finished runs are held against; None: nobody looks at it.
+        data: today's data, which finished runs are compared with; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
         anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
 
@@ -53,7 +52,7 @@ def make_plan(
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
-    names = OwnNames(snapshot, today, data or HeldData(DataRoots()), anew=anew)
+    names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
     rows = [names.named(row) for row in rows]
     refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
@@ -75,7 +74,7 @@ def _condition(
     run: PlannedRun, snapshot: Snapshot, code: Code, data: Data | None, alike: Mapping[str, str]
 ) -> Condition:
     found = condition(run.run_id, run.views, snapshot, code, data, run.spec)
-    if found.state == "new" and run.run_id in alike:
+    if found.state.word == RunState.NEW and run.run_id in alike:
         return replace(found, reason=f"same settings as {alike[run.run_id]}, which was made of other files")
     return found
 
@@ -83,7 +82,7 @@ def _condition(
 def with_stale_anew(plan: Plan) -> Plan:
     """The plan in which runs whose code or data has changed are to be done again from the start, partial ones too."""
     runs = [
-        replace(run, condition=replace(run.condition, state="stale", missing=run.views, fitted=False))
+        replace(run, condition=replace(run.condition, state=RunState.STALE, missing=run.views, fitted=False))
         if run.condition.changed
         else run
         for run in plan.runs

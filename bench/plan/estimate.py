@@ -1,15 +1,115 @@
-"""Time estimates from the records of past runs."""
+"""What the rest of a plan takes: disk for feature caches, and time, by what past runs took."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
-from spectral_bench.bench.plan.model import PlannedRun
-from spectral_bench.bench.plan.snapshot import Cost, PastRun
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.cache.material import cache_key, cache_material, images_of
+from spectral_bench.bench.features.cache.meta import META_FILE
+from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes
+from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
+from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
+from spectral_bench.bench.plan.records import Cost, PastRun
+from spectral_bench.bench.plan.sizes import image_count, training_sides, view_sides
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.registry import short_name
+from spectral_bench.results.specification import FitSpec, TrainingData, View
+
+FEATURES_FOLDER = "features"
 
 Stages = dict[str, float]
+"""Seconds by stage."""
+
+
+@dataclass(frozen=True)
+class WantedCache:
+    """One cache: which images, seen how, through which backbone.
+
+    Attributes:
+        key: the name of its folder.
+        source: the images; a view, or the training data of a fit.
+        title: for tables.
+        bytes: its size; None where it depends on images not seen yet.
+    """
+
+    key: str
+    source: TrainingData | View
+    title: str
+    bytes: int | None
+
+
+def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCache, ...]:
+    """The feature caches that the unfinished among ``runs`` need, each once, in the order of their use."""
+    found: dict[str, PlannedCache] = {}
+    alike: dict[object, list[WantedCache]] = {}
+    for run in runs:
+        if run.condition.finished or run.spec.features.mode == "online":
+            continue
+        kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
+        if kind not in alike:
+            alike[kind] = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
+        for wanted in alike[kind]:
+            if wanted.key not in found:
+                found[wanted.key] = PlannedCache(wanted.title, wanted.bytes, is_present(store, wanted.key), 0)
+            found[wanted.key] = replace(found[wanted.key], runs=found[wanted.key].runs + 1)
+    return tuple(found.values())
+
+
+def require_space(plan: Plan, limit: int) -> None:
+    """Refuse a plan whose caches do not fit, before anything is written.
+
+    Raises:
+        StoreError: the caches take more than ``limit`` bytes or more than what is free on the disk.
+    """
+    needed = plan.cache_bytes
+    taken = needed + sum(cache.bytes or 0 for cache in plan.caches if cache.present)
+    if taken > limit:
+        raise StoreError(
+            f"the feature caches of the plan take {gigabytes(taken)}, more than --cache-limit {gigabytes(limit)}; "
+            "raise the limit, or set features.mode: online"
+        )
+    if needed > plan.free:
+        raise StoreError(
+            f"{plan.store}: the feature caches of the plan take {gigabytes(needed)} and {gigabytes(plan.free)} are free"
+            " on its disk; free some, choose another --out, or set features.mode: online"
+        )
+
+
+def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> list[WantedCache]:
+    """The caches that the rest of a run reads: of its training images unless it is fitted, and of missing views."""
+    if spec.features.mode == "online":
+        return []
+    wanted = []
+    if not fitted:
+        recipe = cached_recipe(spec.data.transform, spec.features)
+        wanted.append(_cache(spec, spec.data, recipe, training_sides(spec.data), spec.features.views))
+    for view in missing:
+        wanted.append(_cache(spec, view, view_recipe(view), view_sides(view), 1))
+    return wanted
+
+
+def is_present(store: Path, key: str) -> bool:
+    """Whether a cache is complete in the store in the folder ``store``."""
+    return (store / FEATURES_FOLDER / key / META_FILE).is_file()
+
+
+def _cache(
+    spec: FitSpec, source: TrainingData | View, recipe: Recipe, sides: tuple[int, int] | None, shots: int
+) -> WantedCache:
+    images = image_count(source)
+    size = None
+    if sides is not None and images is not None:
+        info = backbone_info(spec.backbone.name, spec.backbone.options)
+        size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
+    material = cache_material(images_of(source), recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
+    subset = f" ({source.subset} images)" if source.subset else ""
+    title = f"{short_name(source.dataset)} {source.split}{subset}, {spec.backbone.name}"
+    return WantedCache(cache_key(material), source, title, size)
 
 
 class History:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.specification import FitSpec, View
-
-State = Literal[
-    "new",
-    "interrupted",
-    "partial",
-    "failed",
-    "running",
-    "done",
-    "stale",
-    "not_converged",
-    "pending",
-    "cancelled",
-    "unknown",
-]
-
-FINISHED: tuple[State, ...] = ("done", "stale", "not_converged")
+from spectral_bench.results.state import RunState
 
 
 @dataclass(frozen=True)
@@ -34,17 +20,14 @@ class Condition:
     """How far a run is.
 
     Attributes:
-        state: ``new``; ``interrupted`` (goes on from a checkpoint); ``partial`` (fitted, an evaluation is missing);
-            ``failed`` (is tried again); ``running``; ``done``; ``stale`` (done with code that has changed since);
-            ``not_converged`` (done, and no number); ``cancelled`` (is tried again); ``pending`` (in a queue);
-            ``unknown`` (in a queue that does not answer).
+        state: in one word.
         missing: the views that are still to be evaluated.
         fitted: whether the fit is stored.
         reason: why it failed, what has changed, or what is missing; one line, may be empty.
         changed: whether the code or the data of what is stored has changed since.
     """
 
-    state: State
+    state: RunState
     missing: tuple[View, ...] = ()
     fitted: bool = False
     reason: str = ""
@@ -53,7 +36,7 @@ class Condition:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.state in FINISHED and self.fitted and not self.missing
+        return self.state.finished and self.fitted and not self.missing
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,7 @@ class PlannedRun:
     requires: str | None
     title: str
     asked_for: bool = True
-    condition: Condition = Condition("new")
+    condition: Condition = Condition(RunState.NEW)
     seconds: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -144,6 +127,27 @@ class Plan:
         """Bytes that the caches still to be written take, as far as known."""
         return sum(cache.bytes or 0 for cache in self.caches if not cache.present)
 
-    def counts(self) -> dict[State, int]:
-        """How many runs are in each state, states without runs left out."""
-        return dict(Counter(run.condition.state for run in self.runs))
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state by its word, states without runs left out."""
+        return dict(Counter(run.condition.state.word for run in self.runs))
+
+
+def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list[Order]:
+    """One order for each unfinished run, in the order of execution.
+
+    Args:
+        plan: the plan.
+        execution: how runs are executed.
+        roots: where data sets lie.
+    """
+    return [
+        Order(
+            spec=run.spec,
+            views=run.views,
+            requires=run.requires,
+            store=plan.store.absolute(),
+            data_roots=tuple(root.absolute() for root in roots),
+            execution=execution,
+        )
+        for run in plan.unfinished
+    ]

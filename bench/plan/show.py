@@ -37,7 +37,7 @@ def _run_json(run: PlannedRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "title": run.title,
-        "state": run.condition.state,
+        "state": run.condition.state.word,
         "reason": run.condition.reason,
         "method": run.spec.method,
         "uses_labels": _uses_labels(run),
@@ -65,7 +65,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 def _row(run: PlannedRun) -> tuple[str, ...]:
     evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
     time = "" if run.condition.finished else show_seconds(run.seconds)
-    return run.condition.state, marked_title(run), str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+    return run.condition.state.word, marked_title(run), str(run.spec.seed), evaluated, time, run.run_id, _note(run)
 
 
 def marked_title(run: PlannedRun) -> str:

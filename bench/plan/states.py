@@ -1,31 +1,26 @@
-"""How far each run is, read from the store."""
+"""How far each run is, read from the store: of one run, and of all that a store knows of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from spectral_bench.bench.fingerprint import changed, is_own
-from spectral_bench.bench.plan.held import Data, changed_data
-from spectral_bench.bench.plan.model import Condition, State
-from spectral_bench.bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit, Snapshot
-from spectral_bench.common.names import few
-from spectral_bench.results.record import Failure
+from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.records import Recorded, Snapshot
+from spectral_bench.bench.plan.runs import views_of
+from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
+from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress
+from spectral_bench.common.errors import StoreError
+from spectral_bench.common.names import unknown
+from spectral_bench.results.manifest import Manifest, ManifestRow
 from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.state import RunState, StoredRun, run_state
+from spectral_bench.results.store import Store
 
+_COMPARED = (RunState.PARTIAL, RunState.NOT_CONVERGED, RunState.DONE)
+"""The states in which it matters whether code and data are as they were; to find out takes time."""
 
-class Code(Protocol):
-    """The fingerprints of today's code that records depend on, module by module."""
-
-    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
-        """What a fit on a data set depends on."""
-        ...
-
-    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
-        """What an evaluation on a data set depends on besides its fit."""
-        ...
+_AT_WORK = (RunState.RUNNING, RunState.INTERRUPTED)
 
 
 def condition(
@@ -46,133 +41,125 @@ def condition(
         data: of today; None: nobody looks at it.
         spec: the fit as it is asked for today, whose own parts may lie elsewhere than they did; None: as recorded.
     """
-    views = tuple(views)
-    status, past = snapshot.status(run_id), snapshot.run(run_id)
-    if past is None or past.fit.status == "failed":
-        return _without_fit(views, status, past.fit if past else None)
-    found = {view.view_id: past.evaluations.get(view.view_id) for view in views}
-    evaluations = [record for record in found.values() if record is not None]
-    failed = [record for record in evaluations if record.status == "failed"]
-    missing = tuple(view for view in views if (r := found[view.view_id]) is None or r.status == "failed")
-    if status == "running":
-        return Condition("running", missing, fitted=True)
-    if failed:
-        state = _failed_state(failed[0].failure)
-        return Condition(state, missing, fitted=True, reason=f"evaluation: {_why(failed[0].failure)}")
-    places = Places.of(past.fit, spec, views)
-    news = _news(past.fit, evaluations, code, data, places)
-    if missing:
-        reason = f"{len(missing)} of {len(views)} evaluations missing"
-        reason += f"; {news}" if news else ""
-        return Condition("partial", missing, fitted=True, reason=reason, changed=bool(news))
-    records: list[Recorded] = [past.fit, *evaluations]
-    unsound = next((record for record in records if record.status == "not_converged"), None)
-    if unsound is not None:
-        checks = "; ".join(filter(None, (_failed_checks(unsound), news)))
-        return Condition("not_converged", fitted=True, reason=checks, changed=bool(news))
-    return Condition("stale" if news else "done", fitted=True, reason=news, changed=bool(news))
+    wanted = {view.view_id: view for view in views}
+    past, stored = snapshot.run(run_id), snapshot.stored(run_id, wanted)
+    missing = tuple(wanted[view_id] for view_id in stored.missing)
+    state = snapshot.state(run_id, stored)
+    if past is None or state not in _COMPARED:
+        return Condition(state, missing, stored.fitted, _reason(state, stored))
+    evaluations = [past.evaluations[view_id] for view_id in wanted if view_id in past.evaluations]
+    news = changes_in_words(past.fit, evaluations, code, data, Places.of(past.fit, spec, views))
+    reason = "; ".join(filter(None, (_reason(state, stored), news)))
+    return Condition(run_state(stored, changed=bool(news)), missing, stored.fitted, reason, bool(news))
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the parts of a run lie today.
-
-    Attributes:
-        method: name or path of the method.
-        dataset: of the data set that it is trained on.
-        evaluated: view id -> that of the data set that is looked at; others are where they were.
-    """
-
-    method: str
-    dataset: str
-    evaluated: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, fit: RecordedFit, spec: FitSpec | None = None, views: Iterable[View] = ()) -> Places:
-        """Of a recorded fit as it is asked for today, if that is known."""
-        evaluated = {view.view_id: view.dataset for view in views}
-        return cls(spec.method, spec.data.dataset, evaluated) if spec else cls(fit.method, fit.dataset, evaluated)
-
-    def looked_at(self, record: RecordedEvaluation) -> str:
-        """The data set of an evaluation."""
-        return self.evaluated.get(record.view_id, record.dataset)
-
-
-def _news(
-    fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None, places: Places
-) -> str:
-    """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
-    modules = changed_since(fit, evaluations, code, places)
-    files = []
-    if data is not None:
-        seen = [(fit, places.dataset), *((record, places.looked_at(record)) for record in evaluations)]
-        files = changed_data(seen, data)
-    news = (("code", modules), ("data", files))
-    return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
-
-
-def changed_since(
-    fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], code: Code, places: Places | None = None
-) -> list[str]:
-    """The modules whose code has changed since a fit and its evaluations were done, in alphabetical order.
-
-    Records without fingerprints say nothing of their code, so nothing has changed for them.
-
-    Args:
-        fit: of a run.
-        evaluations: of the same run.
-        code: today's.
-        places: where the parts of the run lie today; None: where they lay.
-    """
-    places = places or Places.of(fit)
-    names = changed_modules(fit.code, code.fit(places.method, places.dataset)) if fit.code else set()
-    for record in evaluations:
-        if record.code:
-            names |= changed_modules(record.code, code.evaluation(places.method, places.looked_at(record)))
-    return sorted(names)
-
-
-def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
-    """The modules whose code differs from what a record was made with, appeared or vanished."""
-    # Almost all records are of today's code, and there can be thousands.
-    return set() if recorded == today else set(changed(comparable(recorded, today), today))
-
-
-def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
-    """A recorded fingerprint in the words of today's.
-
-    A user's own files that are not where they were are not at hand: nobody knows whether they changed. Earlier releases
-    called such a file by its path as the grid had it, not by its path from the folder of the method.
-    """
-    own = {name for name in recorded if is_own(name)}
-    if own and not today:  # the method itself is not at hand, and so nobody knows what it would lead to
-        return {}
-    if own and not any(is_own(name) for name in today):
-        return {name: hashed for name, hashed in recorded.items() if name not in own}
-    short = {name: PurePath(name).name for name in own if name not in today}
-    return {short.get(name, name) if short.get(name) in today else name: hashed for name, hashed in recorded.items()}
-
-
-def _without_fit(views: tuple[View, ...], status: str, fit: RecordedFit | None) -> Condition:
-    if status == "running":
-        return Condition("running", views)
-    if fit is not None:
-        return Condition(_failed_state(fit.failure), views, reason=_why(fit.failure))
-    if status == "interrupted":
-        return Condition("interrupted", views, reason="goes on from its checkpoint")
-    return Condition("new", views)
-
-
-def _failed_state(failure: Failure | None) -> State:
-    return "cancelled" if failure is not None and failure.kind == "cancelled" else "failed"
-
-
-def _why(failure: Failure | None) -> str:
-    if failure is None:
-        return "no reason recorded"
-    first = failure.message.strip().splitlines() or [""]
-    return f"{failure.kind}: {first[0]}" if first[0] else failure.kind
+def _reason(state: RunState, stored: StoredRun[Recorded]) -> str:
+    """Why a run is no further, in one line, by its records; empty where its state says it all."""
+    if state in (RunState.FAILED, RunState.CANCELLED) and stored.failed is not None:
+        failure = stored.failed.failure
+        told = "no reason recorded" if failure is None else failure.in_a_line
+        return f"evaluation: {told}" if stored.fitted else told
+    if state is RunState.INTERRUPTED:
+        return "goes on from its checkpoint"
+    if state is RunState.PARTIAL:
+        return f"{len(stored.missing)} of {len(stored.evaluations)} evaluations missing"
+    if state is RunState.NOT_CONVERGED and stored.not_converged is not None:
+        return _failed_checks(stored.not_converged)
+    return ""
 
 
 def _failed_checks(record: Recorded) -> str:
     return "; ".join(f"{check.name} {check.note}".strip() for check in record.health if not check.passed)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run of a store.
+
+    Attributes:
+        run_id: the run.
+        grid: the grid that asks for it; empty for a fit that others start from, or of a grid that has changed since.
+        title: of its row.
+        seed: its seed.
+        condition: how far it is.
+        progress: what it last said of itself, while it is at work.
+        uses_labels: whether its method is fitted with labels, by its grid or its record.
+    """
+
+    run_id: str
+    grid: str
+    title: str
+    seed: int
+    condition: Condition
+    progress: Progress | None
+    uses_labels: bool = False
+
+    @property
+    def progress_text(self) -> str:
+        """Stage and progress, such as ``fit 12/60``; empty where it is not at work."""
+        if self.progress is None:
+            return ""
+        total = f"/{self.progress.total}" if self.progress.total else ""
+        return f"{self.progress.stage} {self.progress.done}{total}"
+
+
+def runs_of_store(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:
+    """The runs that the grids of a store ask for, then all others that left anything.
+
+    Args:
+        store: the store.
+        grid: the name of one grid; None: all.
+        code: today's; default: that of the project.
+
+    Raises:
+        StoreError: the store cannot be read, or knows no such grid.
+    """
+    manifests = store.manifests()
+    if grid is not None:
+        names = [manifest.name for manifest in manifests]
+        if grid not in names:
+            raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
+        manifests = [manifest for manifest in manifests if manifest.name == grid]
+    reader = _Reader(store, code or CurrentCode())
+    found = [reader.status(*wanted) for wanted in _wanted(manifests)]
+    if grid is None:
+        found += reader.others({run.run_id for run in found})
+    return found
+
+
+def _wanted(manifests: list[Manifest]) -> Iterator[tuple[Manifest, ManifestRow, int, tuple[View, ...]]]:
+    for manifest in manifests:
+        for row in manifest.rows:
+            views = views_of(row.protocols)
+            for seed in row.runs:
+                yield manifest, row, seed, views
+
+
+class _Reader:
+    """Reads the runs of a store."""
+
+    def __init__(self, store: Store, code: Code) -> None:
+        self._store, self._code = store, code
+        self._snapshot = Snapshot(store)
+
+    def status(self, manifest: Manifest, row: ManifestRow, seed: int, views: tuple[View, ...]) -> RunStatus:
+        """A run that a grid asks for, with the views that its row asks for."""
+        known = (manifest.name, row.title, seed, row.uses_labels)
+        return self._read(row.runs[seed], *known, views)
+
+    def others(self, known: set[str]) -> list[RunStatus]:
+        """All other runs, in alphabetical order."""
+        found = []
+        for run_id in sorted(self._snapshot.known - known):
+            past = self._snapshot.run(run_id)
+            title, seed = (past.fit.method, past.fit.seed) if past else ("", 0)
+            found.append(self._read(run_id, "", title, seed, past is not None and past.fit.uses_labels, ()))
+        return found
+
+    def _read(
+        self, run_id: str, grid: str, title: str, seed: int, uses_labels: bool, views: tuple[View, ...]
+    ) -> RunStatus:
+        found = condition(run_id, views, self._snapshot, self._code)
+        at_work = found.state in _AT_WORK
+        progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
+        return RunStatus(run_id, grid, title, seed, found, progress, uses_labels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.renderers.tex_escape import label
-from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _head(table: Table, column: Column, extra: bool) -> HeadView:
 
 def _cell(column: Column, cell: Cell, style: NumberFormat, book: RunBook) -> CellView:
     text = cell_text(column, cell, style)
-    state = "" if cell.state is State.DONE or cell.value is not None else cell.state.value
+    state = "" if cell.state is CellState.DONE or cell.value is not None else cell.state.value
     sort = "" if cell.value is None else text if cell.number is None else repr(cell.number)
     runs = " ".join(map(str, book.numbers(cell.runs)))
     return CellView(text, sort, runs, cell.marks, cell.bold, state, column.kind != "text")

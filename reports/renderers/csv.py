@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from spectral_bench.reports.table import Cell, Column, Row, State, Table, all_runs
+from spectral_bench.reports.table import Cell, CellState, Column, Row, Table, all_runs
 
 
 def render_csv(table: Table) -> str:
@@ -34,7 +34,7 @@ def column_names(column: Column) -> list[str]:
 def row_state(table: Table, row: Row) -> str:
     """``done``, or the states of the row's cells that are anything else, sorted, separated by a semicolon."""
     states = {row.cell(column).state for column in table.columns}
-    return "; ".join(sorted(state.value for state in states - {State.DONE})) or State.DONE.value
+    return "; ".join(sorted(state.value for state in states - {CellState.DONE})) or CellState.DONE.value
 
 
 def row_notes(table: Table, row: Row) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from spectral_bench.reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
 from spectral_bench.reports.renderers.tex_escape import comment, escape, label
-from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
 
 PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
 MOST_ROWS = 30  # a float; longer tables go on in the next one
@@ -183,7 +183,7 @@ def _cell(layout: _Layout, cell: Cell) -> str:
 def _words(layout: _Layout, cell: Cell, marks: str) -> str:
     """A numeric column's cell without a number: a state in italics, a dash, or a text."""
     text = escape(cell_text(layout.column, cell, layout.style))
-    if cell.state is not State.DONE:
+    if cell.state is not CellState.DONE:
         text = rf"\textit{{{text}}}"
     elif cell.value is None:
         text = escape(NO_VALUE)

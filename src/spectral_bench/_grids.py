@@ -39,11 +39,11 @@ def plan(
     from spectral_bench.bench.cli.options import data_roots, find_store
     from spectral_bench.bench.grid.load import load_grid
     from spectral_bench.bench.plan.build import make_plan
-    from spectral_bench.bench.plan.held import HeldData
     from spectral_bench.bench.plan.show import plan_json
+    from spectral_bench.bench.plan.today import CurrentData
 
     loaded = load_grid(Path(grid), tuple(changes))
-    held = HeldData(data_roots(_roots(data_root), loaded.data_roots))
+    held = CurrentData(data_roots(_roots(data_root), loaded.data_roots))
     made: Any = plan_json(make_plan(loaded, find_store(Path(out)), Path(out), data=held))
     return pd.DataFrame(made["runs"])
 

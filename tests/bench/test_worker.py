@@ -31,7 +31,7 @@ def test_leaves_records_and_nothing_else_tells_the_result(store: Store, make_ord
     assert run is not None
     assert run.fit.status == "done"
     assert set(run.evaluations) == {view.view_id for view in VIEWS}
-    assert store.status(run.run_id) == "done"
+    assert store.state(run.run_id) == "done"
 
 
 def test_same_order_again_does_nothing_twice(store: Store, make_order: MakeOrder) -> None:
@@ -119,7 +119,7 @@ def test_retry_replaces_the_failure_and_keeps_the_attempt(store: Store, make_ord
     assert work(make_order(**behaviour)) == ExitCode.FAILED
     assert work(make_order(**behaviour)) == ExitCode.DONE
     run_id = spec_of(**behaviour).run_id
-    assert store.status(run_id) == "done"
+    assert store.state(run_id) == "done"
     assert store.attempts(run_id) == ["1"]
 
 
@@ -135,13 +135,13 @@ def test_run_that_has_failed_since_the_launch_is_left_alone(
 def test_failure_after_everything_is_stored_changes_no_record(store: Store, make_order: MakeOrder) -> None:
     behaviour = {"stage": "done", "act": "raise"}
     assert work(make_order(**behaviour)) == ExitCode.FAILED
-    assert store.status(spec_of(**behaviour).run_id) == "done"
+    assert store.state(spec_of(**behaviour).run_id) == "done"
     assert store.attempts(spec_of(**behaviour).run_id) == []
 
 
 def test_not_converged(store: Store, make_order: MakeOrder) -> None:
     assert work(make_order(act="diverge")) == ExitCode.NOT_CONVERGED
-    assert store.status(spec_of(act="diverge").run_id) == "not_converged"
+    assert store.state(spec_of(act="diverge").run_id) == "not_converged"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
@@ -152,7 +152,7 @@ def test_signals_ask_to_stop_and_it_goes_on_later(store: Store, make_order: Make
     assert work(path) == ExitCode.INTERRUPTED
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)] == before
     run_id = spec_of(stage="fit", act="patient").run_id
-    assert store.status(run_id) == "interrupted"
+    assert store.state(run_id) == "interrupted"
     assert store.fit_record(run_id) is None
     assert store.attempts(run_id) == []
     assert work(path) == ExitCode.DONE

@@ -17,7 +17,7 @@ from report_samples import (
 
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.reports.collect import collect
-from spectral_bench.reports.table import State
+from spectral_bench.reports.table import CellState
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -34,15 +34,15 @@ def test_scores_of_each_seed_in_the_order_of_seeds(store: Store):
 @pytest.mark.parametrize(
     ("outcome", "state", "reason"),
     [
-        (FAILED, State.FAILED, "out_of_memory: tried to allocate"),
-        (NOT_CONVERGED, State.NOT_CONVERGED, ""),
-        (MISSING, State.MISSING, "not begun"),
-        (NOT_EVALUATED, State.MISSING, "trained, not evaluated under this protocol"),
-        (Outcome(evaluation_status="failed"), State.FAILED, "out_of_memory: tried to allocate"),
-        (Outcome(3, evaluation_status="not_converged"), State.NOT_CONVERGED, ""),
+        (FAILED, CellState.FAILED, "out_of_memory: tried to allocate"),
+        (NOT_CONVERGED, CellState.NOT_CONVERGED, ""),
+        (MISSING, CellState.MISSING, "not begun"),
+        (NOT_EVALUATED, CellState.MISSING, "trained, not evaluated under this protocol"),
+        (Outcome(evaluation_status="failed"), CellState.FAILED, "out_of_memory: tried to allocate"),
+        (Outcome(3, evaluation_status="not_converged"), CellState.NOT_CONVERGED, ""),
     ],
 )
-def test_states_and_reasons(store: Store, outcome: Outcome, state: State, reason: str):
+def test_states_and_reasons(store: Store, outcome: Outcome, state: CellState, reason: str):
     write_grid(store, add_row(store, "a", {0: outcome, 1: Outcome(5)}))
     (entry,) = collect(store)
     assert (entry.seeds[0].state, entry.seeds[0].reason, entry.seeds[0].scores) == (state, reason, None)
@@ -53,8 +53,8 @@ def test_a_run_that_somebody_works_on_is_running(store: Store):
     row = add_row(store, "a", {0: MISSING})
     write_grid(store, row)
     with store.claim(row.runs[0]):
-        assert collect(store)[0].seeds[0].state is State.RUNNING
-    assert collect(store)[0].seeds[0].state is State.MISSING
+        assert collect(store)[0].seeds[0].state is CellState.RUNNING
+    assert collect(store)[0].seeds[0].state is CellState.MISSING
 
 
 def test_another_matching_and_protocol_are_chosen_by_name(store: Store):
@@ -95,7 +95,7 @@ def test_a_class_set_that_was_not_recorded_is_not_applicable(store: Store):
     other = Protocol(name="odd", view=VIEW, scoring=Scoring(classes="four"))
     write_grid(store, add_row(store, "a", outcomes(10), protocols=[other]))
     (entry,) = collect(store)
-    assert entry.seeds[0].state is State.NOT_APPLICABLE
+    assert entry.seeds[0].state is CellState.NOT_APPLICABLE
     assert 'unknown class set "four"' in entry.seeds[0].reason
     assert entry.class_table is None
 
@@ -110,5 +110,5 @@ def test_the_matching_can_be_fitted_on_another_split(store: Store):
 
     write_grid(store, add_row(store, "b", outcomes(10), protocols=[fitted]))
     entry = collect(store, protocol="fitted")[0]
-    assert entry.seeds[0].state is State.NOT_APPLICABLE
+    assert entry.seeds[0].state is CellState.NOT_APPLICABLE
     assert "(train) is not evaluated" in entry.seeds[0].reason

@@ -15,7 +15,7 @@ from spectral_bench.reports.health_table import health_table
 from spectral_bench.reports.html.page import render_html
 from spectral_bench.reports.main_table import main_table
 from spectral_bench.reports.per_class_table import per_class_tables
-from spectral_bench.reports.table import State
+from spectral_bench.reports.table import CellState
 from spectral_bench.results.record import HealthCheck
 from spectral_bench.results.store import Store
 
@@ -39,17 +39,17 @@ def broken(store: Store, request: pytest.FixtureRequest) -> Store:
 def test_main_and_class_tables_say_so_in_words(broken: Store) -> None:
     row = main_table(collect(broken)).rows[1]
     for key in ("mIoU", "accuracy", "mean_accuracy", "ARI", "NMI", "clusters_in_use"):
-        assert (row.cells[key].value, row.cells[key].state) == (None, State.NOT_CONVERGED)
+        assert (row.cells[key].value, row.cells[key].state) == (None, CellState.NOT_CONVERGED)
     assert [row.cells[key].value for key in ("fit_s", "evaluation_s", "peak_rss_bytes")] == [None] * 3
     (classes,) = per_class_tables(collect(broken))
     column = classes.column("2: broken")
-    assert {row.cell(column).state for row in classes.rows} == {State.NOT_CONVERGED}
+    assert {row.cell(column).state for row in classes.rows} == {CellState.NOT_CONVERGED}
 
 
 def test_an_ablation_neither_prints_nor_compares_it(broken: Store) -> None:
     (table,) = ablation_tables(collect(broken))
     cells = table.rows[1].cells
-    assert (cells["mIoU"].value, cells["mIoU"].state) == (None, State.NOT_CONVERGED)
+    assert (cells["mIoU"].value, cells["mIoU"].state) == (None, CellState.NOT_CONVERGED)
     assert cells["mIoU_difference"].value is None
     assert "verdict" not in cells
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.csv import column_names
-from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
 
 COLUMNS = (
     Column("configuration", "configuration"),
@@ -49,7 +49,7 @@ def test_any_text_survives(text: str):
 
 
 def test_what_does_not_exist_is_empty_and_its_state_is_told():
-    (row,) = read(cells(configuration="x", mIoU=Cell(state=State.FAILED), difference=Cell(state=State.MISSING)))
+    (row,) = read(cells(configuration="x", mIoU=Cell(state=CellState.FAILED), difference=Cell(state=CellState.MISSING)))
     assert (row["mIoU"], row["mIoU_std"], row["difference_low"]) == ("", "", "")
     assert row["state"] == "failed; missing"
     assert read(cells(configuration="x", mIoU=3.0))[0]["state"] == "done"

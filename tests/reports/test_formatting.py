@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
-from spectral_bench.reports.table import Cell, Column, Kind, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Kind, Row, Table
 
 
 def styled(kind: Kind, *values: float) -> tuple[NumberFormat, list[str]]:
@@ -76,7 +76,7 @@ def test_signed_numbers_show_their_sign_and_zero_has_none(value: float):
         (Column("x", "x", "percent", spread="interval"), Cell(1.0), "1.0"),
         (Column("x", "x"), Cell("name"), "name"),
         (Column("x", "x", "percent"), Cell(), "–"),
-        (Column("x", "x", "percent"), Cell(state=State.NOT_CONVERGED), "not converged"),
+        (Column("x", "x", "percent"), Cell(state=CellState.NOT_CONVERGED), "not converged"),
         (Column("x", "x", "percent"), Cell("n/a"), "n/a"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.tex_escape import comment, escape, label
-from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
 
 NASTY = r"""a_b & 50% of $x^2$ #1 {c} \d ~e <f> |g| "h" 'i' `j` [k] Nyström α→β ± 3° Łódź ő 方法 🙂"""
 COLUMNS = (
@@ -28,13 +28,13 @@ ROWS = (
             "mIoU": Cell(42.44, std=0.31, runs=("kmeans-s0-1",), bold=True),
             "difference": Cell(-1.3, low=-2.0, high=0.4),
             "fit_s": Cell(1.5),
-            "state_only": Cell(state=State.FAILED),
+            "state_only": Cell(state=CellState.FAILED),
         }
     ),
     Row(
         {
             "name": Cell("[bracket] first", marks=("†",)),
-            "mIoU": Cell(state=State.NOT_CONVERGED, marks=("a",)),
+            "mIoU": Cell(state=CellState.NOT_CONVERGED, marks=("a",)),
             "difference": Cell(12.0),
             "fit_s": Cell(float("nan")),
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.reports.renderers.macros import number_names, render_macros
-from spectral_bench.reports.table import Cell, Column, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Row, Table
 
 COLUMNS = (
     Column("configuration", "configuration"),
@@ -25,7 +25,7 @@ ROWS = (
             "fit_s": Cell(1200.0),
         }
     ),
-    Row({"configuration": Cell("k-means, α_1"), "mIoU": Cell(state=State.FAILED)}),
+    Row({"configuration": Cell("k-means, α_1"), "mIoU": Cell(state=CellState.FAILED)}),
     Row({"configuration": Cell("other"), "mIoU": Cell(1.0)}),
 )
 TABLE = Table("main", "", COLUMNS, ROWS)

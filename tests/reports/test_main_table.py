@@ -20,7 +20,7 @@ from report_samples import (
 )
 
 from spectral_bench.reports import build_table, render
-from spectral_bench.reports.table import Cell, State, Table
+from spectral_bench.reports.table import Cell, CellState, Table
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
@@ -77,7 +77,7 @@ def test_a_row_without_a_finished_seed_gives_its_gravest_state_and_no_number(sto
     )
     table = build_table(write_grid(store, *rows))
     states = [cell(table, name, "mIoU").state for name in ("fails", "never", "odd")]
-    assert states == [State.FAILED, State.MISSING, State.NOT_CONVERGED]
+    assert states == [CellState.FAILED, CellState.MISSING, CellState.NOT_CONVERGED]
     assert all(cell(table, name, "mIoU").value is None for name in ("fails", "never", "odd"))
     assert "failed [a]" in render(table, "markdown")
 

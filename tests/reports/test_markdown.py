@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.markdown import display_width, escape
-from spectral_bench.reports.table import Cell, Column, Note, Row, State, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
 
 COLUMNS = (Column("name", "name"), Column("mIoU", "mIoU", "percent", "higher", "std"))
 
@@ -23,7 +23,7 @@ def row(name: str, cell: Cell) -> Row:
 def test_a_table_as_people_read_it():
     rows = (
         row("k_means", Cell(42.44, std=0.31)),
-        row("other", Cell(state=State.FAILED, marks=("a",))),
+        row("other", Cell(state=CellState.FAILED, marks=("a",))),
         row("best", Cell(50.0, bold=True)),
     )
     notes = (Note("a", "seed 1 failed."), Note("", "A remark."))

@@ -19,7 +19,7 @@ from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.per_class_table import class_cells
 from spectral_bench.reports.renderers.macros import render_macros
-from spectral_bench.reports.table import NoteBook, State
+from spectral_bench.reports.table import CellState, NoteBook
 from spectral_bench.results.class_lists import ClassList
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
@@ -105,10 +105,13 @@ def test_counts_that_lack_an_id_are_stale_and_neither_averaged_nor_ranked(store:
     older = add_row(store, "older", {0: Outcome(counts=TWO, **old)})
     store = write(store, mixed, older, today=BEYOND)
     entries = collect(store)
-    assert [[result.state for result in entry.seeds] for entry in entries] == [[State.STALE, State.DONE], [State.STALE]]
+    assert [[result.state for result in entry.seeds] for entry in entries] == [
+        [CellState.STALE, CellState.DONE],
+        [CellState.STALE],
+    ]
     made = build_table(store)
     assert made.rows[0].cells["mIoU"].value == pytest.approx(100 * score(wide, BEYOND, "iou").miou)
-    assert (made.rows[1].cells["mIoU"].value, made.rows[1].cells["mIoU"].state) == (None, State.STALE)
+    assert (made.rows[1].cells["mIoU"].value, made.rows[1].cells["mIoU"].state) == (None, CellState.STALE)
     text = render(made, "csv")
     assert "1 of 2 seeds: seed 0 stale (today's class list has raw ids that its labels ended before: 7; and its" in text
     for table in all_tables(entries):  # nothing breaks on the way, in any table and format
@@ -121,7 +124,7 @@ def test_ids_that_were_not_counted_have_no_pixel_while_the_labels_are_the_same(s
     entry = only(collect(store))
     wanted = [100 * score(one, ClassTable(classes=["a", "b"], raw_ids=[[0], [1]]), "iou").miou for one in (ONE, TWO)]
     assert build_table(store, resamples=9).rows[0].cells["mIoU"].value == pytest.approx(sum(wanted) / 2)
-    assert [cell.state for cell in class_cells(entry, BEYOND.classes, NoteBook())][-1] is State.ABSENT
+    assert [cell.state for cell in class_cells(entry, BEYOND.classes, NoteBook())][-1] is CellState.ABSENT
     assert galleries([entry], store)[0].images
 
 
@@ -151,7 +154,7 @@ def test_a_value_is_found_by_its_class_whatever_the_order_of_the_scores(store: S
     assert cells[0].value == pytest.approx(100 * one[1])
     assert cells[1].value == pytest.approx(50 * (one[2] + two[0]))
     assert cells[2].value == pytest.approx(50 * (one[0] + two[1]))
-    assert (cells[3].value, cells[3].state) == (None, State.NOT_APPLICABLE)
+    assert (cells[3].value, cells[3].state) == (None, CellState.NOT_APPLICABLE)
 
 
 def _scored(result: SeedResult, counted: Contingency, table: ClassTable) -> SeedResult:

@@ -6,7 +6,7 @@ from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, writ
 from spectral_bench.reports import build_published_table
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.overview_table import overview_table
-from spectral_bench.reports.table import State, Table
+from spectral_bench.reports.table import CellState, Table
 from spectral_bench.results.manifest import ManifestRow
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
@@ -84,7 +84,7 @@ def test_bold_failures_and_labels_are_those_of_the_main_table(store: Store):
     ]
     a, b, oracle = overview(store, *rows).rows
     assert (a.cells["mIoU_1"].bold, b.cells["mIoU_1"].bold) == (True, False)
-    assert a.cells["mIoU_2"].state is State.FAILED
+    assert a.cells["mIoU_2"].state is CellState.FAILED
     assert a.cells["mIoU_2"].marks
     assert (oracle.ranked, oracle.cells["method"].marks) == (False, ("†",))
 

@@ -7,7 +7,7 @@ from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes
 from spectral_bench.reports import render
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.per_class_table import per_class_tables
-from spectral_bench.reports.table import State, Table
+from spectral_bench.reports.table import CellState, Table
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
@@ -39,7 +39,7 @@ def test_a_class_that_never_occurs_is_absent_not_zero(store: Store):
     write_grid(store, add_row(store, "a", outcomes(10), protocols=[THREE]))
     (table,) = tables(store)
     cell = table.rows[2].cell(table.columns[-1])
-    assert (cell.value, cell.state) == (None, State.ABSENT)
+    assert (cell.value, cell.state) == (None, CellState.ABSENT)
     assert "absent [a]" in render(table, "markdown")
     assert "left out of the mIoU" in render(table, "markdown")
 
@@ -81,7 +81,7 @@ def test_each_way_of_scoring_has_a_table(store: Store):
 def test_failed_rows_keep_their_column_and_failed_tables_vanish(store: Store):
     write_grid(store, add_row(store, "a", outcomes(10)), add_row(store, "b", {0: FAILED}, uses_labels=True))
     (table,) = tables(store)
-    assert table.rows[0].cell(table.columns[-1]).state is State.FAILED
+    assert table.rows[0].cell(table.columns[-1]).state is CellState.FAILED
     assert table.columns[-1].label == "b †"
     write_grid(store, add_row(store, "b", {0: FAILED}))
     assert tables(store) == []

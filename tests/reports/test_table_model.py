@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.reports.table import Cell, Column, Note, NoteBook, Row, State, Table, all_runs
+from spectral_bench.reports.table import Cell, CellState, Column, Note, NoteBook, Row, Table, all_runs
 
 SETTING = Column("protocol", "protocol", constant=True)
 NUMBER = Column("mIoU", "mIoU", "percent", "higher", "std")
@@ -41,7 +41,7 @@ def test_machine_and_empty_columns_are_left_out_for_people():
 
 
 def test_a_column_of_states_is_not_empty():
-    failed = Row({"protocol": Cell("whole"), "mIoU": Cell(state=State.FAILED)})
+    failed = Row({"protocol": Cell("whole"), "mIoU": Cell(state=CellState.FAILED)})
     assert table(failed).folded().columns == (NUMBER,)
 
 

@@ -31,7 +31,7 @@ def test_fits(first: Store) -> None:
         2: "not_converged",
         3: "done",
     }
-    assert {seed: first.status(run.run_id) for seed, run in runs.items()} == {
+    assert {seed: first.state(run.run_id) for seed, run in runs.items()} == {
         seed: run.fit.status for seed, run in runs.items()
     }
     assert runs[0].fit.costs[0].wall_s == 1.5
@@ -85,4 +85,4 @@ def test_identities_are_what_they_were(first: Store) -> None:
 def test_can_be_written_to(first: Store) -> None:
     (failed,) = [run for run in first.load_all() if run.fit.status == "failed"]
     first.write_fit(failed.fit.model_copy(update={"status": "done", "failure": None}))
-    assert first.status(failed.run_id) == "done"
+    assert first.state(failed.run_id) == "done"

@@ -177,7 +177,7 @@ class TestMany:
         store.discard(RUN)
         assert store.load_run(RUN) is None
         assert store.evaluation_record(RUN, VIEW.view_id) is None
-        assert store.status(RUN) == "new"
+        assert store.state(RUN) == "new"
         assert store.attempts(RUN) == ["1"]
         assert {path.name for path in store.run_folder(RUN).iterdir()} == {"attempts", "evaluations", "log.txt"}
         store.discard("never-seen")
@@ -187,15 +187,15 @@ class TestStatus:
     @pytest.mark.parametrize("status", ["done", "failed", "not_converged"])
     def test_recorded(self, store: Store, status: str) -> None:
         store.write_fit(fit(status=status))
-        assert store.status(RUN) == status
+        assert store.state(RUN) == status
 
     def test_new_interrupted_running(self, store: Store) -> None:
-        assert store.status(RUN) == "new"
+        assert store.state(RUN) == "new"
         with store.claim(RUN):
-            assert store.status(RUN) == "running"
+            assert store.state(RUN) == "running"
             (store.run_folder(RUN) / "checkpoint.pt").touch()
-            assert store.status(RUN) == "running"
-        assert store.status(RUN) == "interrupted"
+            assert store.state(RUN) == "running"
+        assert store.state(RUN) == "interrupted"
 
     def test_claiming_sweeps_up_what_a_killed_owner_left_half_written(self, store: Store) -> None:
         store.write_fit(fit())
@@ -210,9 +210,9 @@ class TestStatus:
     def test_evaluations_are_added_under_a_claim_of_the_run(self, store: Store) -> None:
         store.write_fit(fit())
         with store.claim(RUN, job="12_3"):
-            assert store.status(RUN) == "running"
+            assert store.state(RUN) == "running"
             assert store.owner(RUN)["job"] == "12_3"
-        assert store.status(RUN) == "done"
+        assert store.state(RUN) == "done"
         assert store.owner(RUN) == {}
 
 

@@ -59,5 +59,5 @@ def test_thousands_of_records_in_no_time(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(run.evaluations[VIEW.view_id].default_classes == "3" for run in runs)
     assert took < 1.5
     start = time.process_time()
-    assert {store.status(run.run_id) for run in runs} == {"done"}
+    assert {store.state(run.run_id) for run in runs} == {"done"}
     assert time.process_time() - start < 0.5

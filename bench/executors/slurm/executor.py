@@ -17,7 +17,7 @@ from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.executor import SlurmSettings
-from spectral_bench.bench.plan.storage import is_present, wanted_caches
+from spectral_bench.bench.plan.estimate import is_present, wanted_caches
 from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest

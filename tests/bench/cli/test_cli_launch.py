@@ -11,7 +11,7 @@ from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, tell_failures, tell_tables, write_job
 from spectral_bench.bench.executors.interface import Exit
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import plan_orders
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.record import Failure

@@ -12,10 +12,8 @@ from cli_lab import Bench
 from plan_lab import Lab, failure, fit_record, unhealthy
 
 from spectral_bench.bench.cli.launch import write_job
-from spectral_bench.bench.plan.current import CurrentCode
-from spectral_bench.bench.plan.held import HeldData
-from spectral_bench.bench.plan.model import PlannedRun
-from spectral_bench.bench.plan.orders import plan_orders
+from spectral_bench.bench.plan.model import PlannedRun, plan_orders
+from spectral_bench.bench.plan.today import CurrentCode, CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.datasets.interface import DataRoots
 
@@ -90,7 +88,7 @@ def test_data_are_looked_for_in_given_roots_and_in_those_of_the_last_order(
     root = camvid()
     plan = lab.plan("{name: c, defaults: {dataset: camvid}, runs: [{method: kmeans, params: {k: 8}}]}")
     run, execution = plan.runs[0], Execution()
-    digest = HeldData(DataRoots((root,))).images("camvid", "train")
+    digest = CurrentData(DataRoots((root,))).images("camvid", "train")
     assert digest is not None
     lab.store.write_fit(fit_record(run.spec, code={}, data_digest=digest))
     part = why(bench, lab, run.run_id)["parts"][0]

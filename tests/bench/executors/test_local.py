@@ -158,7 +158,7 @@ class TestCrashes:
         assert words in failure.message
         if act == "segfault":
             assert "Fatal Python error: Segmentation fault" in failure.log_tail
-        assert batch.store.status(bad.run_id) == "done"  # the fit; its evaluation has failed
+        assert batch.store.state(bad.run_id) == "done"  # the fit; its evaluation has failed
 
     def test_out_of_memory_kill_is_named(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         kills = iter(range(100))
@@ -183,7 +183,7 @@ class TestCrashes:
         ):
             batch.run(jobs=2)
         assert batch.store.load_all() == []
-        assert batch.store.status(batch.jobs[1].run_id) == "interrupted"
+        assert batch.store.state(batch.jobs[1].run_id) == "interrupted"
         assert batch.run() == ["done"] * 3
 
     def test_listener_that_raises_leaves_no_worker(self, batch: Batch) -> None:
@@ -223,7 +223,7 @@ class TestStopping:
         assert batch.run(self._interrupt(batch, patient)) == ["interrupted", "pending", "pending", "pending"]
         assert signal.getsignal(signal.SIGINT) == handler
         assert batch.order("stopping") == [""]
-        assert batch.store.status(patient.run_id) == "interrupted"
+        assert batch.store.state(patient.run_id) == "interrupted"
         assert batch.store.attempts(patient.run_id) == []
         assert batch.run() == ["done"] * 4
 
@@ -233,7 +233,7 @@ class TestStopping:
         assert batch.run(self._interrupt(batch, deaf, times=2), grace=300) == ["interrupted"]
         assert time.monotonic() - start < 60
         assert batch.store.attempts(deaf.run_id) == []
-        assert batch.store.status(deaf.run_id) == "interrupted"
+        assert batch.store.state(deaf.run_id) == "interrupted"
         assert batch.run() == ["done"]
 
     def test_grace_is_limited(self, batch: Batch) -> None:

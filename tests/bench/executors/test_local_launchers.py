@@ -85,7 +85,7 @@ class TestLaunchers:
         wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
         launcher.kill()
         launcher.wait()
-        wait_for(lambda: batch.store.status(job.run_id) == "interrupted")
+        wait_for(lambda: batch.store.state(job.run_id) == "interrupted")
         log = (batch.store.run_folder(job.run_id) / "log.txt").read_text()
         assert log.rstrip().endswith(": interrupted")
 

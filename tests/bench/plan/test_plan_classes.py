@@ -10,8 +10,8 @@ from plan_lab import FixedCode
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.model import Plan
-from spectral_bench.bench.plan.overview import overview
 from spectral_bench.bench.plan.show import plan_json, plan_lines, plan_rows
+from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.plan.titles import LABELS_NOTE
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
@@ -83,5 +83,5 @@ def test_status_marks_methods_that_use_labels(tmp_path: Path) -> None:
     plan = planned(tmp_path, "{method: linear_probe}\n  - {method: kmeans}")
     store = Store.open(tmp_path / "out", create=True)
     store.write_manifest(plan.manifest)
-    found = overview(store, None, FixedCode())
+    found = runs_of_store(store, None, FixedCode())
     assert [(run.title, run.uses_labels) for run in found] == [("linear_probe", True), ("kmeans", False)]

@@ -7,9 +7,8 @@ import json
 import pytest
 from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
 
-from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.model import Condition, Plan
-from spectral_bench.bench.plan.states import changed_modules
+from spectral_bench.bench.plan.today import CurrentCode, changed_modules
 
 
 def conditions(plan: Plan) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 from plan_lab import Lab
 
 from spectral_bench.bench.plan.build import free_bytes
+from spectral_bench.bench.plan.estimate import planned_caches, require_space
 from spectral_bench.bench.plan.model import Plan, PlannedCache
-from spectral_bench.bench.plan.storage import planned_caches, require_space
 from spectral_bench.common.errors import StoreError
 
 # (64 + 192 + 320 channels + 3 colours) at two bytes, 12 x 16 patches of 192 x 256 pixels.

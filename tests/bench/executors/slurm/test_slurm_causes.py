@@ -14,7 +14,7 @@ from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import write_trace
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.plan.overview import overview
+from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import StoreError
 
@@ -191,7 +191,7 @@ def test_a_job_that_slurm_does_not_know_is_given_up_by_launchers_only(slurm_lab:
 
 def shown(lab: SlurmLab) -> dict[str, tuple[str, str, str]]:
     tracked = record_and_track(lab.store, lab.slurm)
-    found = with_queue(overview(lab.store), tracked, lab.store)
+    found = with_queue(runs_of_store(lab.store), tracked, lab.store)
     return {run.run_id: (run.condition.state, run.condition.reason, run.progress_text) for run in found}
 
 

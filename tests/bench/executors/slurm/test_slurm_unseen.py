@@ -14,7 +14,7 @@ from spectral_bench.bench.executors.slurm.cluster import Answer, Cluster, User, 
 from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.status import why_not_seen, with_queue
 from spectral_bench.bench.executors.slurm.submissions import Submission
-from spectral_bench.bench.plan.overview import overview
+from spectral_bench.bench.plan.states import runs_of_store
 
 ME = this_user()
 
@@ -28,7 +28,7 @@ def say_of(lab: SlurmLab, **facts: object) -> None:
 
 
 def reason(lab: SlurmLab, job: Job) -> tuple[str, str]:
-    found = with_queue(overview(lab.store), record_and_track(lab.store, lab.slurm), lab.store)
+    found = with_queue(runs_of_store(lab.store), record_and_track(lab.store, lab.slurm), lab.store)
     (condition,) = (run.condition for run in found if run.run_id == job.run_id)
     return condition.state, condition.reason
 

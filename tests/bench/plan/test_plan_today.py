@@ -1,4 +1,4 @@
-"""Finished runs are held against the data of today."""
+"""Finished runs are compared with the data of today."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from plan_lab import Lab, evaluation_record, fit_record, unhealthy
 
 from spectral_bench.bench.plan.build import with_stale_anew
-from spectral_bench.bench.plan.held import HeldData, data_states
+from spectral_bench.bench.plan.today import CurrentData, data_states
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
@@ -67,12 +67,12 @@ def test_records_that_say_nothing_of_their_data_are_left_alone(lab: Lab) -> None
 
 
 def test_what_the_roots_hold(tmp_path: Path) -> None:
-    held = HeldData(DataRoots((tmp_path,)))
-    assert held.images("camvid", "val") is None
-    assert held.labels("camvid", "val") is None
-    assert held.images("nothing of this name", "val") is None
-    assert held.images("synthetic", "val") not in (None, held.images("synthetic", "train"))
-    assert held.labels("synthetic", "val") is not None
+    data = CurrentData(DataRoots((tmp_path,)))
+    assert data.images("camvid", "val") is None
+    assert data.labels("camvid", "val") is None
+    assert data.images("nothing of this name", "val") is None
+    assert data.images("synthetic", "val") not in (None, data.images("synthetic", "train"))
+    assert data.labels("synthetic", "val") is not None
 
 
 def test_data_that_cannot_be_read_are_not_at_hand(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_data_that_cannot_be_read_are_not_at_hand(tmp_path: Path) -> None:
     roots = DataRoots((tmp_path,))
     with pytest.raises(DataError, match="is no UTF-8 text"):
         open_data("pascal_context", roots).images("train").digest()
-    assert HeldData(roots).images("pascal_context", "train") is None
+    assert CurrentData(roots).images("pascal_context", "train") is None
 
 
 def test_a_partial_run_and_one_that_did_not_converge_are_done_again_too(lab: Lab) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from spectral_bench.bench.work.order import order_files
 from spectral_bench.results.record import Failure, HealthCheck, SawFiles, Status
+from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
 
 
@@ -175,16 +177,30 @@ class Snapshot:
         """The records of a run; None while its fit has none."""
         return self._past.get(run_id)
 
-    def status(self, run_id: str) -> str:
-        """``running`` while a living process owns the run, ``interrupted`` if it left a checkpoint and no record.
+    def stored(self, run_id: str, views: Iterable[str]) -> StoredRun[Recorded]:
+        """The records of a run, of what is wanted of it: evaluations on the views with these ids."""
+        past = self._past.get(run_id)
+        if past is None:
+            return StoredRun(None, dict.fromkeys(views))
+        return StoredRun(past.fit, {view: past.evaluations.get(view) for view in views})
 
-        Any other state is told by its records.
+    def state(self, run_id: str, stored: StoredRun[Recorded]) -> RunState:
+        """How far a run is, by its records and by who is at work on it now; code and data are not looked at.
+
+        Args:
+            run_id: the run.
+            stored: what is stored of what is wanted of it.
         """
         if self._store is None or run_id not in self._known:
-            return "new"
+            return run_state(stored)
         if run_id in self._past:
-            return "running" if self._store.is_claimed(run_id) else self._past[run_id].fit.status
-        return self._store.status(run_id)
+            return run_state(stored, claimed=self._store.is_claimed(run_id))
+        return run_state(
+            stored,
+            claimed=self._store.is_claimed(run_id),
+            checkpoint=self._store.has_checkpoint(run_id),
+            ordered=bool(order_files(self._store.run_folder(run_id))),
+        )
 
 
 def _past(store: Store, verify: bool, only: str | None) -> Sequence[PastRun]:

@@ -7,14 +7,14 @@ import json
 import pytest
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
-from spectral_bench.bench.plan.overview import RunStatus, overview
-from spectral_bench.bench.plan.snapshot import Snapshot
+from spectral_bench.bench.plan.records import Snapshot
+from spectral_bench.bench.plan.states import RunStatus, runs_of_store
 from spectral_bench.bench.work.progress import Progress
 from spectral_bench.common.errors import StoreError
 
 
 def states(lab: Lab, grid: str | None = None) -> list[tuple[str, str, int, str]]:
-    found = overview(lab.store, grid, FixedCode())
+    found = runs_of_store(lab.store, grid, FixedCode())
     return [(run.grid, run.title, run.seed, run.condition.state) for run in found]
 
 
@@ -35,7 +35,7 @@ def test_a_run_without_all_views_of_its_protocols_is_partial(lab: Lab) -> None:
     lab.store.write_manifest(plan.manifest)
     run = plan.runs[0]
     lab.finish(run.spec, run.views[:1])
-    found = overview(lab.store, None, FixedCode())[0]
+    found = runs_of_store(lab.store, None, FixedCode())[0]
     assert (found.condition.state, len(found.condition.missing)) == ("partial", 1)
     assert found.condition.missing[0].split == "train"
 
@@ -68,7 +68,7 @@ def test_runs_of_no_grid_come_last(lab: Lab) -> None:
 def test_an_unknown_grid_is_refused_with_the_nearest(lab: Lab) -> None:
     lab.store.write_manifest(lab.plan().manifest)
     with pytest.raises(StoreError, match='unknown grid "smal"; did you mean "small"'):
-        overview(lab.store, "smal", FixedCode())
+        runs_of_store(lab.store, "smal", FixedCode())
 
 
 def test_progress_is_shown_while_a_run_is_at_work(lab: Lab) -> None:
@@ -82,7 +82,7 @@ def test_progress_is_shown_while_a_run_is_at_work(lab: Lab) -> None:
     (lab.store.run_folder(interrupted.run_id) / "checkpoint.pt").write_bytes(b"x")
     lab.finish(done.spec, done.views)
     with lab.store.claim(running.run_id):
-        found = {run.run_id: run for run in overview(lab.store, None, FixedCode())}
+        found = {run.run_id: run for run in runs_of_store(lab.store, None, FixedCode())}
     assert (found[running.run_id].condition.state, found[running.run_id].progress_text) == ("running", "fit 3/9")
     assert found[interrupted.run_id].condition.state == "interrupted"
     assert found[interrupted.run_id].progress_text == "fit 3/9"
@@ -103,17 +103,14 @@ def test_progress_in_words(lab: Lab, progress: Progress | None, text: str) -> No
 
 
 def test_an_empty_store_has_no_runs(lab: Lab) -> None:
-    assert overview(lab.store, None, FixedCode()) == []
+    assert runs_of_store(lab.store, None, FixedCode()) == []
 
 
 def test_a_snapshot_of_no_store_knows_nothing() -> None:
     snapshot = Snapshot(None)
-    assert (list(snapshot.past), snapshot.known, snapshot.run("r"), snapshot.status("r")) == (
-        [],
-        frozenset(),
-        None,
-        "new",
-    )
+    assert (list(snapshot.past), snapshot.known, snapshot.run("r")) == ([], frozenset(), None)
+    assert snapshot.state("r", snapshot.stored("r", ["v"])) == "new"
+    assert snapshot.stored("r", ["v"]).missing == ("v",)
 
 
 def test_a_snapshot_is_of_one_moment_and_claims_are_of_now(lab: Lab) -> None:
@@ -122,6 +119,7 @@ def test_a_snapshot_is_of_one_moment_and_claims_are_of_now(lab: Lab) -> None:
     snapshot = Snapshot(lab.store)
     lab.store.discard(run.run_id)
     assert snapshot.run(run.run_id) is not None
-    assert snapshot.status(run.run_id) == "done"
+    stored = snapshot.stored(run.run_id, [view.view_id for view in run.views])
+    assert snapshot.state(run.run_id, stored) == "done"
     with lab.store.claim(run.run_id):
-        assert snapshot.status(run.run_id) == "running"
+        assert snapshot.state(run.run_id, stored) == "running"

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from spectral_bench.bench.plan.current import CurrentCode
-from spectral_bench.bench.plan.held import Data, DataState, data_states
 from spectral_bench.bench.plan.model import Condition
-from spectral_bench.bench.plan.snapshot import Snapshot
-from spectral_bench.bench.plan.states import Code, comparable, condition
+from spectral_bench.bench.plan.records import Snapshot
+from spectral_bench.bench.plan.states import condition
+from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, comparable, data_states
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
 from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store

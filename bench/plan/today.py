@@ -1,0 +1,225 @@
+"""Today's code and data, and what of them has changed since records were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePath
+from typing import Literal, Protocol
+
+from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.bench.fingerprint import changed, is_own
+from spectral_bench.bench.plan.records import Recorded, RecordedEvaluation, RecordedFit
+from spectral_bench.common.digests import apart, tells_contents
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import few
+from spectral_bench.common.registry import short_name
+from spectral_bench.datasets.digests import label_files
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.results.record import files_seen
+from spectral_bench.results.specification import FitSpec, View
+
+DataState = Literal["as it was", "same names and sizes", "changed", "not at hand"]
+
+
+class Code(Protocol):
+    """The fingerprints of today's code that records depend on, module by module."""
+
+    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+        """What a fit on a data set depends on."""
+        ...
+
+    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+        """What an evaluation on a data set depends on besides its fit."""
+        ...
+
+
+class Data(Protocol):
+    """Digests of the files that are there today; None where they are not at hand, which says nothing of any run."""
+
+    def images(self, dataset: str, split: str) -> str | None:
+        """Of the images of a split."""
+        ...
+
+    def labels(self, dataset: str, split: str) -> str | None:
+        """Of the labels of a split."""
+        ...
+
+
+class CurrentCode:
+    """Fingerprints of the project as it stands, each combination of parts read once.
+
+    A record may be of a method or a data set that is not here, such as that of a package which is not installed: then
+    there is no code of it, and all that the record names has gone.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
+
+    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+        """Module -> fingerprint of what a fit on a data set depends on."""
+        return self._read("fit", method, dataset, fit_code)
+
+    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+        """Module -> fingerprint of what an evaluation on a data set depends on besides its fit."""
+        return self._read("evaluation", method, dataset, evaluation_code)
+
+    def _read(
+        self, part: str, method: str, dataset: str, read: Callable[[str, str], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        key = (part, method, dataset)
+        if key not in self._known:
+            try:
+                self._known[key] = read(method, dataset)
+            except ConfigError:
+                self._known[key] = {}
+        return self._known[key]
+
+
+class CurrentData:
+    """The data sets in some roots, each split looked at once. Files are read where they are not as they were last time.
+
+    Args:
+        roots: where data sets lie.
+    """
+
+    def __init__(self, roots: DataRoots) -> None:
+        self._roots = roots
+        self.images = cache(self._images)
+        self.labels = cache(self._labels)
+
+    def _images(self, dataset: str, split: str) -> str | None:
+        return _digest(lambda: open_data(dataset, self._roots).images(split).digest())
+
+    def _labels(self, dataset: str, split: str) -> str | None:
+        return _digest(lambda: label_files(open_data(dataset, self._roots).labels(split)))
+
+
+def _digest(read: Callable[[], str]) -> str | None:
+    try:
+        return read()
+    except Exception:  # a data set of others may raise anything, and whoever works with the data hears of it then
+        return None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a run lie today.
+
+    Attributes:
+        method: name or path of the method.
+        dataset: of the data set that it is trained on.
+        evaluated: view id -> that of the data set that is looked at; others are where they were.
+    """
+
+    method: str
+    dataset: str
+    evaluated: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fit: RecordedFit, spec: FitSpec | None = None, views: Iterable[View] = ()) -> Places:
+        """Of a recorded fit as it is asked for today, if that is known."""
+        evaluated = {view.view_id: view.dataset for view in views}
+        return cls(spec.method, spec.data.dataset, evaluated) if spec else cls(fit.method, fit.dataset, evaluated)
+
+    def looked_at(self, record: RecordedEvaluation) -> str:
+        """The data set of an evaluation."""
+        return self.evaluated.get(record.view_id, record.dataset)
+
+
+def changes_in_words(
+    fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None, places: Places
+) -> str:
+    """One line that names the modules and the data that have changed since a run was done; empty if nothing has."""
+    modules = changed_since(fit, evaluations, code, places)
+    files = []
+    if data is not None:
+        seen = [(fit, places.dataset), *((record, places.looked_at(record)) for record in evaluations)]
+        files = changed_data(seen, data)
+    news = (("code", modules), ("data", files))
+    return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
+
+
+def changed_since(
+    fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], code: Code, places: Places | None = None
+) -> list[str]:
+    """The modules whose code has changed since a fit and its evaluations were done, in alphabetical order.
+
+    Records without fingerprints say nothing of their code, so nothing has changed for them.
+
+    Args:
+        fit: of a run.
+        evaluations: of the same run.
+        code: today's.
+        places: where the parts of the run lie today; None: where they lay.
+    """
+    places = places or Places.of(fit)
+    names = changed_modules(fit.code, code.fit(places.method, places.dataset)) if fit.code else set()
+    for record in evaluations:
+        if record.code:
+            names |= changed_modules(record.code, code.evaluation(places.method, places.looked_at(record)))
+    return sorted(names)
+
+
+def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
+    """The modules whose code differs from what a record was made with, appeared or vanished."""
+    # Almost all records are of today's code, and there can be thousands.
+    return set() if recorded == today else set(changed(comparable(recorded, today), today))
+
+
+def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
+    """A recorded fingerprint in the words of today's.
+
+    A user's own files that are not where they were are not at hand: nobody knows whether they changed. Earlier releases
+    called such a file by its path as the grid had it, not by its path from the folder of the method.
+    """
+    own = {name for name in recorded if is_own(name)}
+    if own and not today:  # the method itself is not at hand, and so nobody knows what it would lead to
+        return {}
+    if own and not any(is_own(name) for name in today):
+        return {name: hashed for name, hashed in recorded.items() if name not in own}
+    short = {name: PurePath(name).name for name in own if name not in today}
+    return {short.get(name, name) if short.get(name) in today else name: hashed for name, hashed in recorded.items()}
+
+
+def same_files(recorded: str, today: str) -> bool:
+    """Whether two digests are of the same files."""
+    return not apart(recorded, today)
+
+
+def data_states(record: Recorded, data: Data, dataset: str | None = None) -> dict[str, DataState]:
+    """What a fit or an evaluation saw, such as ``camvid val labels``, and what has become of it.
+
+    Empty for a record without digests: it says nothing of its data.
+
+    Args:
+        record: of a fit or an evaluation.
+        data: today's.
+        dataset: where its data set lies today; None: where it lay.
+    """
+    dataset = dataset or record.dataset
+    read = {"images": data.images, "labels": data.labels}
+    states: dict[str, DataState] = {}
+    for what, digest in files_seen(record).items():
+        today = read[what](dataset, record.split)
+        states[f"{short_name(dataset)} {record.split} {what}"] = _state(digest, today)
+    return states
+
+
+def _state(recorded: str, today: str | None) -> DataState:
+    if today is None:
+        return "not at hand"
+    if not same_files(recorded, today):
+        return "changed"
+    return "same names and sizes" if tells_contents(today) and not tells_contents(recorded) else "as it was"
+
+
+def changed_data(records: Iterable[tuple[Recorded, str]], data: Data) -> list[str]:
+    """What records, each with its data set of today, saw in other files than there are now: ``camvid val labels``.
+
+    Records without digests say nothing of their data, and of data that is not at hand nobody knows: neither counts.
+    """
+    states = (data_states(record, data, dataset).items() for record, dataset in records)
+    return sorted({what for found in states for what, state in found if state == "changed"})
