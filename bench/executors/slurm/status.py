@@ -245,13 +245,13 @@ def _with_queue(status: RunStatus, run: TrackedRun, tracked: TrackedRuns, store:
     condition = status.condition
     if condition.finished or run.state in (None, JobState.ENDED):
         return status
-    stored = RunState(condition.state)
+    stored = condition.state
     if stored is RunState.RUNNING:
         known = f"job {run.job}" if run.state is JobState.RUNNING else condition.reason
         return replace(status, condition=replace(condition, reason=known))
     told, reason = _told(run, tracked)
     state = in_queue(stored, told)
-    condition = Condition(state, condition.missing, condition.fitted, reason)  # type: ignore[arg-type]
+    condition = Condition(state, condition.missing, condition.fitted, reason)
     status = replace(status, condition=condition)
     if told is not JobState.RUNNING:
         return status
