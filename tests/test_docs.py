@@ -7,12 +7,17 @@ import shlex
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
+import yaml
 
 from spectral_bench.bench.cli.app import app
+from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.methods.registry import names
+from spectral_bench.results.specification import Matching
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -207,6 +212,33 @@ def test_the_glossary_is_in_order_and_short() -> None:
     terms = re.findall(r"^## (.+)\n\n((?:.+\n)+)", text, re.MULTILINE)
     assert [term for term, _ in terms] == sorted((term for term, _ in terms), key=str.lower)
     assert not [term for term, meaning in terms if meaning.count("\n") > 2]
+
+
+def text_of(name: str) -> str:
+    """The text of a page of docs/."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_every_method_and_matching_is_described() -> None:
+    assert set(names()) <= set(codes(text_of("methods.md")))
+    assert set(get_args(Matching)) <= set(codes(text_of("protocols.md")))
+
+
+def test_defaults_of_slurm_settings_are_as_described() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `?(\w*)`? \|", text_of("slurm.md"), re.MULTILINE)
+    told = {key: default for key, default in rows if default and key in SlurmSettings.model_fields}
+    assert {"gpus", "time", "requeues", "signal_delay"} <= told.keys()
+    assert told == {key: str(SlurmSettings.model_fields[key].default) for key in told}
+
+
+def test_defaults_of_runs_are_as_described() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \| `([^`]*)`(?:, `([^`]*)`)? \|", text_of("grids.md"), re.MULTILINE)
+    told = {key: yaml.safe_load(text) for row in rows for key, text in (row[::2], row[1::2]) if key and text}
+    defaults = RunSettings(method="kmeans").model_dump(mode="json")
+    assert {"seeds", "dataset", "split", "backbone", "precision"} <= told.keys()
+    assert {key: value["mode"] if key == "features" else value for key, value in defaults.items() if key in told} == {
+        key: value["mode"] if key == "features" else value for key, value in told.items()
+    }
 
 
 def test_the_journey_is_short() -> None:

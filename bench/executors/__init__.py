@@ -1,4 +1,4 @@
-"""How runs are executed: in this process, in processes of this machine. All executors share one small interface."""
+"""How runs are executed: in this process, in processes of this machine, by Slurm. All share one small interface."""
 
 from spectral_bench.bench.executors.inline import InlineExecutor
 from spectral_bench.bench.executors.interface import Event, Executor, Exit, Job
