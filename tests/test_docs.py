@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import typer
 import typer.main
 import yaml
 
@@ -113,7 +114,7 @@ def sources() -> str:
 @cache
 def group() -> Any:
     """The command line."""
-    return typer.main.get_command(app)
+    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app
 
 
 def commands(text: str) -> Iterator[str]:
