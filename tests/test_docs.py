@@ -17,6 +17,7 @@ import yaml
 from spectral_bench.bench.cli.app import app
 from spectral_bench.bench.grid.executor import SlurmSettings
 from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import names
 from spectral_bench.results.specification import Matching
 
@@ -147,11 +148,11 @@ def context(command: Any) -> Any:
 def refusal(call: str) -> str:
     """Why the command line would not take a call; empty where it would. Values are not looked at."""
     words, command = shlex.split(call, comments=True), group()
-    while words and hasattr(command, "list_commands"):
-        found = command.get_command(context(command), words[0])
-        if found is None:
-            return f"no command {words[0]}"
-        command, words = found, words[1:]
+    while words and hasattr(command, "resolve_command"):
+        try:
+            _, command, words = command.resolve_command(context(command), words)
+        except UserError as error:
+            return str(error)
     parser = command.make_parser(context(command))
     for more in ([], ["1"]):  # in prose, the last option may stand without its value
         try:
