@@ -137,6 +137,7 @@ def in_shell(block: str) -> Iterator[str]:
     for line in block.splitlines():
         for name, value in variables:
             line = re.sub(rf"(?<!\")\${name}\b", lambda _, value=value: value, line)
+        line = re.sub(r"\[(--[^]]*)\]", r"\1", line)  # what may be left out
         yield from re.findall(r"(?:^|[\s(])(?:python -m (?:spectral_bench\.)?)?bench\s+([^;|&)]+)", line)
 
 
