@@ -1,4 +1,4 @@
-"""The harness: command line, grids, one run's life, executors, evaluation and measurement."""
+"""The harness: command line, grids, plan, executors, one run's life. See docs/journey-of-a-run.md."""
 
 if __name__ == "bench":  # python -m bench, in a checkout that need not be installed
     import os

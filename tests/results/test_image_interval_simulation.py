@@ -1,4 +1,4 @@
-"""The script behind a table of docs/statistics.md."""
+"""The script behind a table of docs/measurements.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script behind the A/A table of docs/statistics.md, on stores whose costs are known."""
+"""The script behind the A/A table of docs/measurements.md, on stores whose costs are known."""
 
 from __future__ import annotations
 

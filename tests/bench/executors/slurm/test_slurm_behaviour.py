@@ -1,4 +1,4 @@
-"""On a real cluster: what docs/slurm.md says that Slurm does, and that runs come through it."""
+"""On a real cluster: what docs/measurements.md says that Slurm does, and that runs come through it."""
 
 from __future__ import annotations
 
