@@ -16,7 +16,7 @@ RunCode = tuple[dict[str, str], dict[str, dict[str, str]]]
 """The fingerprints of a fit, and those of its evaluations by data set."""
 
 _BACKBONES = "spectral_bench.bench.features.backbones.load"
-_LABELS = "spectral_bench.bench.features.labels"
+_LABELS = "spectral_bench.bench.features.patch_labels"
 _SOURCES = "spectral_bench.bench.features.sources.opening"
 
 

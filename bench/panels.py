@@ -18,7 +18,7 @@ from spectral_bench.bench.evaluation.labels import view_label
 from spectral_bench.bench.extras import require_crf
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.batches import entries
-from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.labels import labels_at_prediction
 from spectral_bench.bench.run.looking import scored_images

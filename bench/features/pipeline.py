@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +16,43 @@ from numpy.typing import NDArray
 from spectral_bench.bench.features.backbones.base import Backbone
 from spectral_bench.bench.features.backbones.info import BackboneInfo
 from spectral_bench.bench.features.batches import antialiased_pixels, concatenate, entries, extract
-from spectral_bench.bench.features.prefetch import ordered_map
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.interface import PatchBatch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int
+) -> Iterator[Result]:
+    """``map(function, items)``, computed by threads, of which at most ``ahead`` results wait to be read.
+
+    Decoding, resizing and numpy release the interpreter's lock, so threads do as well as processes and start at once.
+
+    Args:
+        function: called from the threads; its first error is raised where its result is due.
+        items: read only as far as the work has got.
+        workers: threads; 0: the calling thread does the work when a result is asked for.
+        ahead: bound on results that are computed or waiting, at least 1.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.cache.material import cache_key, cache_material, images_of
-from spectral_bench.bench.features.cache.meta import META_FILE
-from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes
+from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes, planned_bytes
+from spectral_bench.bench.features.identity import cache_key, cache_material, images_of
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
 from spectral_bench.bench.plan.sizes import image_count, training_sides, view_sides

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_bench.bench import worker
-from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.features.cache.arrays import CacheWriter
 from spectral_bench.bench.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.datasets.contents import memory_folder
 
