@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from spectral_bench.bench.features.backbones import backbone_info, weights_digest
-from spectral_bench.bench.features.backbones.options import complete_options
+from spectral_bench.bench.features.backbones.registry import complete_options, content_name
 from spectral_bench.bench.features.cache.meta import planned_bytes
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cache_material(
-    source: dict[str, Any], recipe: Recipe, backbone: BackboneSpec, weights: str, dtype: str
+    source: dict[str, Any], recipe: Recipe, backbone: BackboneSpec, weights: str, dtype: str, *, loaded: bool = False
 ) -> dict[str, Any]:
     """All that changes the features, as JSON values.
 
@@ -31,10 +31,11 @@ def cache_material(
         backbone: name and options; defaults are filled in.
         weights: digest of the weights.
         dtype: of the arrays.
+        loaded: tell a backbone of one's own by the code that this process has loaded, not by what lies on disk today.
     """
     return {
         "source": source,
-        "backbone": backbone.name,
+        "backbone": content_name(backbone.name, loaded=loaded),
         "options": complete_options(backbone.name, backbone.options),
         "weights": weights,
         "recipe": recipe.material(),
@@ -101,7 +102,7 @@ def cache_request(
         source: ``dataset``, ``split`` and ``subset`` of the images.
         limit: bytes that the cache may take.
     """
-    material = cache_material(source, recipe, backbone, used_weights(backbone, extraction), features.dtype)
+    material = cache_material(source, recipe, backbone, used_weights(backbone, extraction), features.dtype, loaded=True)
     channels = backbone_info(backbone.name, backbone.options).channels
     return CacheRequest(material, extraction.images.digest(), extraction.ids, channels, features.dtype, limit)
 

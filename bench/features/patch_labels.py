@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.bench.features.pipeline import ordered_map
 from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop

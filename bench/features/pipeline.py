@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
 from spectral_bench.bench.features.batches import antialiased_pixels, concatenate, entries, extract
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, RunInterrupted
@@ -90,7 +90,7 @@ class Extraction:
 
     images: ImageLoader
     ids: tuple[str, ...]
-    load: Callable[[], Backbone]
+    load: Callable[[], FrozenNetwork]
     device: torch.device | str = "cpu"
     workers: int = 0
     inference_batch: int = 8
@@ -99,7 +99,7 @@ class Extraction:
     antialias: bool = False
 
     @cached_property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> FrozenNetwork:
         """The backbone on its device."""
         return self.load().to(self.device)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.bench.features.backbones.registry import backbone_info
 from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache
 from spectral_bench.bench.features.cache.opening import open_cache
 from spectral_bench.bench.features.identity import (
@@ -113,7 +114,7 @@ def open_view_features(
     features: Features,
     images: ImageLoader,
     ids: tuple[str, ...],
-    backbone: Callable[[], Backbone],
+    backbone: Callable[[], FrozenNetwork],
     folder: Path,
     device: torch.device | str,
     workers: int,

@@ -11,28 +11,28 @@ from spectral_bench.common.errors import ConfigError
 class CurrentCode:
     """Fingerprints of the project as it stands, each combination of parts read once.
 
-    A record may be of a method or a data set that is not here, such as that of a package which is not installed: then
-    there is no code of it, and all that the record names has gone.
+    A record may be of a method, a data set or a backbone that is not here, such as that of a package which is not
+    installed: then there is no code of it, and all that the record names has gone.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
 
-    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+    def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """Module -> fingerprint of what a fit on a data set depends on."""
-        return self._read("fit", method, dataset, fit_code)
+        return self._read("fit", (method, dataset, backbone), fit_code)
 
-    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """Module -> fingerprint of what an evaluation on a data set depends on besides its fit."""
-        return self._read("evaluation", method, dataset, evaluation_code)
+        return self._read("evaluation", (method, dataset, backbone), evaluation_code)
 
     def _read(
-        self, part: str, method: str, dataset: str, read: Callable[[str, str], Mapping[str, str]]
+        self, part: str, names: tuple[str, str, str], read: Callable[[str, str, str], Mapping[str, str]]
     ) -> Mapping[str, str]:
-        key = (part, method, dataset)
+        key = (part, *names)
         if key not in self._known:
             try:
-                self._known[key] = read(method, dataset)
+                self._known[key] = read(*names)
             except ConfigError:
                 self._known[key] = {}
         return self._known[key]

@@ -8,6 +8,7 @@ from statistics import median
 
 from spectral_bench.bench.plan.model import PlannedRun
 from spectral_bench.bench.plan.snapshot import Cost, PastRun
+from spectral_bench.results.specification import own_name
 
 Stages = dict[str, float]
 
@@ -43,7 +44,7 @@ class History:
                 return None
             total = dict(past)
         for view in run.condition.missing:
-            seen = self._medians(self._evaluations, (view.view_id, spec.method, spec.backbone.name))
+            seen = self._medians(self._evaluations, (view.view_id, spec.method, own_name(spec.backbone.name)))
             if seen is None:
                 return None
             for stage, seconds in seen.items():

@@ -1,6 +1,6 @@
 """What the parts of a user's own are called in identities, so that these tell content and not where it lies.
 
-The rule, for a method file and for a data set's images (and labels, where they are looked at):
+The rule, for the file of a method or a backbone and for a data set's images (and labels, where they are looked at):
 
 * What the store holds of the same content is the same run, wherever it lies now.
 * What the store holds of the same place and other content is the same run, edited since: its state says so. If it is to
@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from spectral_bench.bench.features.backbones.registry import content_name
 from spectral_bench.bench.plan.held import Data
 from spectral_bench.bench.plan.recorded import (
     Content,
@@ -85,7 +86,8 @@ class OwnNames:
             return _called_as(spec, found.written)
         base = base_spec(fresh)
         if base is not None:  # whose stored fit is to be found under the name that it has
-            fresh = fresh.model_copy(update={"data": self._fit(base, method_facts(base.method).uses_labels).data})
+            stored = self._fit(base, method_facts(base.method).uses_labels)
+            fresh = fresh.model_copy(update={"data": stored.data, "backbone": stored.backbone})
         return next(one for one in _fresh_fits(fresh) if one.run_id not in self._snapshot.known)
 
     def _recorded(self, fresh: FitSpec, today: list[Part]) -> PastOwnRun | None:
@@ -135,8 +137,8 @@ class OwnNames:
         content = Content(None, "", "")
         if is_own(data.dataset):
             content = self._data_content(data.dataset, data.split, labels=uses_labels)
-        if is_path(spec.method):
-            return replace(content, code=own_code(self._code.fit(spec.method, data.dataset)))
+        if is_path(spec.method) or is_path(spec.backbone.name):
+            return replace(content, code=own_code(self._code.fit(spec.method, data.dataset, spec.backbone.name)))
         return content
 
     def _data_content(self, dataset: str, split: str, *, labels: bool) -> Content:
@@ -150,7 +152,10 @@ def _called(spec: FitSpec, content: Content) -> FitSpec:
     if is_own(data.dataset):
         data = data.model_copy(update={"known_as": _data_name(data.dataset, content)})
     method = f"{own_name(spec.method)}:{digest(content.code)}" if is_path(spec.method) else spec.known_as
-    return spec.model_copy(update={"data": data, "known_as": method})
+    backbone = spec.backbone
+    if is_path(backbone.name):
+        backbone = backbone.model_copy(update={"known_as": content_name(backbone.name)})
+    return spec.model_copy(update={"data": data, "backbone": backbone, "known_as": method})
 
 
 def _data_name(dataset: str, content: Content) -> str:
@@ -164,12 +169,13 @@ def _data_name(dataset: str, content: Content) -> str:
 def _called_as(spec: FitSpec, recorded: Mapping[str, Any]) -> FitSpec:
     """A fit whose own parts are called as in a recorded one, and lie where they lie today."""
     data = spec.data.model_copy(update={"known_as": _recorded_name(recorded["data"], "dataset")})
-    return spec.model_copy(update={"data": data, "known_as": _recorded_name(recorded, "method")})
+    backbone = spec.backbone.model_copy(update={"known_as": _recorded_name(recorded["backbone"], "name")})
+    return spec.model_copy(update={"data": data, "backbone": backbone, "known_as": _recorded_name(recorded, "method")})
 
 
 def _recorded_name(written: Mapping[str, Any], key: str) -> str:
     """What identities of a recorded part have: in earlier releases its path as the grid had it."""
-    own = is_path(written[key]) if key == "method" else is_own(written[key])
+    own = is_own(written[key]) if key == "dataset" else is_path(written[key])
     return str(written.get("known_as") or (written[key] if own else ""))
 
 
@@ -181,6 +187,9 @@ def _fresh_fits(fresh: FitSpec) -> Iterator[FitSpec]:
     """A fit under the name that its content gives, then under further ones."""
     if is_path(fresh.method):
         return (fresh.model_copy(update={"known_as": name}) for name in _further(fresh.known_as))
+    if not is_own(fresh.data.dataset):
+        further = (fresh.backbone.model_copy(update={"known_as": name}) for name in _further(fresh.backbone.known_as))
+        return (fresh.model_copy(update={"backbone": one}) for one in further)
     data = (fresh.data.model_copy(update={"known_as": name}) for name in _further(fresh.data.known_as))
     return (fresh.model_copy(update={"data": one}) for one in data)
 

@@ -30,7 +30,7 @@ class Content:
     """What the parts of a user's own consist of, as far as known.
 
     Attributes:
-        code: file -> fingerprint of the method's (and data set's) own files.
+        code: file -> fingerprint of own files: the method's, the data set's and the backbone's.
         images: digest of the images.
         labels: digest of the labels; empty where none are looked at.
     """
@@ -48,13 +48,13 @@ class Part:
         known_as: its name in identities; empty in records of earlier releases, whose identities had the path.
         place: its path as it was given.
         contents: one value for each thing that it consists of; None where that is not known.
-        is_method: whether it is a method; else a data set.
+        is_code: whether it is a method or a backbone; else a data set.
     """
 
     known_as: str
     place: str
     contents: tuple[object, ...]
-    is_method: bool = False
+    is_code: bool = False
 
     def relation(self, today: Part) -> tuple[bool, bool, bool]:
         """Whether all of it, any of it, and its place are those of today's part."""
@@ -92,7 +92,7 @@ def relation(past: list[Part], today: list[Part]) -> Relation | None:
     if not all(same or there for same, _, there in found):
         return None
     earlier = any(not part.known_as for part in past)
-    seen = [some for part, (_, some, _) in zip(past, found, strict=True) if not part.is_method]
+    seen = [some for part, (_, some, _) in zip(past, found, strict=True) if not part.is_code]
     return "edited" if not earlier or any(seen) else None
 
 
@@ -122,13 +122,16 @@ class PastOwnRun:
 
 
 def fit_parts(written: Mapping[str, Any], content: Content) -> list[Part]:
-    """The own parts of a fit as plain values: its method, its data set; those that are a user's own."""
-    method, data = str(written["method"]), written["data"]
+    """The own parts of a fit as plain values: its method, its data set, its backbone; those that are a user's own."""
+    method, data, backbone = str(written["method"]), written["data"], written["backbone"]
     parts = []
     if is_path(method):
         parts.append(Part(str(written.get("known_as", "")), method, (_portable(content.code, written),), True))
     if is_own_data(data["dataset"]):
         parts.append(Part(str(data.get("known_as", "")), data["dataset"], (content.images, content.labels)))
+    if is_path(backbone["name"]):
+        code = None if content.code is None else own_code(content.code)
+        parts.append(Part(str(backbone.get("known_as", "")), backbone["name"], (code,), True))
     return parts
 
 
@@ -139,15 +142,17 @@ def view_part(written: Mapping[str, Any], content: Content) -> Part:
 
 def has_own(written: Mapping[str, Any]) -> bool:
     """Whether a fit as plain values has parts of a user's own."""
-    return is_path(str(written["method"])) or is_own_data(written["data"]["dataset"])
+    own_code = is_path(str(written["method"])) or is_path(written["backbone"]["name"])
+    return own_code or is_own_data(written["data"]["dataset"])
 
 
 def fit_kind(written: Mapping[str, Any]) -> str:
     """What fits have in common that differ in nothing but the content and the place of own parts."""
-    data = {**written["data"]}
-    kind = {**written, "method": own_name(written["method"]), "data": data}
-    kind.pop("known_as", None)
-    data.pop("known_as", None)
+    data, backbone = {**written["data"]}, {**written["backbone"]}
+    backbone["name"] = own_name(backbone["name"])
+    kind = {**written, "method": own_name(written["method"]), "data": data, "backbone": backbone}
+    for part in (kind, data, backbone):
+        part.pop("known_as", None)
     if is_own_data(data["dataset"]):
         data["dataset"] = "own"
     return digest(kind)

@@ -19,11 +19,11 @@ from spectral_bench.results.specification import FitSpec, View
 class Code(Protocol):
     """The fingerprints of today's code that records depend on, module by module."""
 
-    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+    def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What a fit on a data set depends on."""
         ...
 
-    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What an evaluation on a data set depends on besides its fit."""
         ...
 
@@ -80,18 +80,22 @@ class Places:
     Attributes:
         method: name or path of the method.
         dataset: of the data set that it is trained on.
+        backbone: of the backbone.
         evaluated: view id -> that of the data set that is looked at; others are where they were.
     """
 
     method: str
     dataset: str
+    backbone: str
     evaluated: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fit: RecordedFit, spec: FitSpec | None = None, views: Iterable[View] = ()) -> Places:
         """Of a recorded fit as it is asked for today, if that is known."""
         evaluated = {view.view_id: view.dataset for view in views}
-        return cls(spec.method, spec.data.dataset, evaluated) if spec else cls(fit.method, fit.dataset, evaluated)
+        if spec is not None:
+            return cls(spec.method, spec.data.dataset, spec.backbone.name, evaluated)
+        return cls(fit.method, fit.dataset, backbone_of(fit), evaluated)
 
     def looked_at(self, record: RecordedEvaluation) -> str:
         """The data set of an evaluation."""
@@ -111,6 +115,12 @@ def _news(
     return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
 
 
+def backbone_of(fit: RecordedFit) -> str:
+    """The backbone of a recorded fit: a name, or where the file of a user's own lay."""
+    spec = fit.spec
+    return spec.backbone.name if isinstance(spec, FitSpec) else str(spec["backbone"]["name"])
+
+
 def changed_since(
     fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], code: Code, places: Places | None = None
 ) -> list[str]:
@@ -125,10 +135,11 @@ def changed_since(
         places: where the parts of the run lie today; None: where they lay.
     """
     places = places or Places.of(fit)
-    names = changed_modules(fit.code, code.fit(places.method, places.dataset)) if fit.code else set()
+    names = changed_modules(fit.code, code.fit(places.method, places.dataset, places.backbone)) if fit.code else set()
     for record in evaluations:
         if record.code:
-            names |= changed_modules(record.code, code.evaluation(places.method, places.looked_at(record)))
+            today = code.evaluation(places.method, places.looked_at(record), places.backbone)
+            names |= changed_modules(record.code, today)
     return sorted(names)
 
 

@@ -101,5 +101,5 @@ def _cache(
         size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
     material = cache_material(images_of(source), recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
-    title = f"{short_name(source.dataset)} {source.split}{subset}, {spec.backbone.name}"
+    title = f"{short_name(source.dataset)} {source.split}{subset}, {short_name(spec.backbone.name)}"
     return WantedCache(cache_key(material), source, title, size)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.geometry import Crop
 

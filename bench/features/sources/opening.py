@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import backbone_info
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.bench.features.backbones.registry import backbone_info
 from spectral_bench.bench.features.batches import concatenate
 from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache
 from spectral_bench.bench.features.cache.opening import open_cache
@@ -141,7 +141,7 @@ def open_training_source(
     *,
     images: ImageLoader,
     ids: tuple[str, ...],
-    backbone: Callable[[], Backbone],
+    backbone: Callable[[], FrozenNetwork],
     folder: Path,
     device: torch.device | str,
     workers: int,
