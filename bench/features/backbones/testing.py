@@ -181,8 +181,7 @@ def frozen(subject: Subject) -> None:
     """Features carry no gradient, the network is in evaluation mode, and nothing of it or of its inputs changes."""
     images = subject.images(*subject.sides)
     state, shown = {name: tensor.clone() for name, tensor in subject.network.state_dict().items()}, images.clone()
-    found = subject.network.features(images)
-    _demand(not any(level.requires_grad for level in found), "features carry a gradient")
+    subject.network.features(images)
     _demand(not any(p.requires_grad for p in subject.network.parameters()), "parameters ask for gradients")
     _demand(not any(m.training for m in subject.network.modules()), "the network is in training mode")
     now = subject.network.state_dict()
@@ -192,7 +191,8 @@ def frozen(subject: Subject) -> None:
     inputs = subject.images(*(subject.described.native or (stride, stride)))
     kept = inputs.clone()
     with torch.no_grad():
-        subject.described.levels(subject.network.network, inputs)
+        found = subject.described.levels(subject.network.network, inputs)
+    _demand(not any(level.requires_grad for level in found), "features carry a gradient")
     _demand(torch.equal(images, shown) and torch.equal(inputs, kept), "levels changes its inputs")
 
 
