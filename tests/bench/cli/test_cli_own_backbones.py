@@ -41,8 +41,8 @@ def states(bench: Bench, folder: Path) -> list[str]:
     return [run["state"] for run in plan(bench, folder)]
 
 
-def run(bench: Bench, folder: Path, executor: str) -> None:
-    done = bench("run", "--grid", folder / "g.yaml", "--out", "o", "--executor", executor, "--threads", "1")
+def run(bench: Bench, folder: Path, executor: str, *more: str) -> None:
+    done = bench("run", "--grid", folder / "g.yaml", "--out", "o", "--executor", executor, "--threads", "1", *more)
     assert done.code == 0, done.err
 
 
@@ -64,7 +64,7 @@ def test_a_backbone_of_ones_own_from_a_grid_to_masks(bench: Bench, tmp_path: Pat
     assert "backbone: mine.py:ColourPyramid" in bench("report", "--out", "o").out
     (tmp_path / "photos").mkdir()
     shutil.copy(Path(__file__).parents[3] / "docs" / "images" / "gallery.png", tmp_path / "photos")
-    masks = bench("predict", first[0]["run_id"], "--images", "photos", "--to", "masks", "--out", "o")
+    masks = bench("predict", first[0]["run_id"], "photos", "--to", "masks", "--out", "o")
     assert masks.code == 0, masks.err
     assert list((tmp_path / "masks").rglob("*.png"))
 
@@ -94,7 +94,7 @@ def test_edited_code_makes_features_and_runs_of_its_own(bench: Bench, tmp_path: 
     run(bench, folder, "local")
     ids, caches = [one["run_id"] for one in plan(bench, folder)], set((tmp_path / "o" / "features").iterdir())
     project(folder, EXAMPLE.read_text().replace("colour = network(inputs)", "colour = -network(inputs)"))
-    run(bench, folder, "local")
+    run(bench, folder, "local", "--rerun-stale")
     now = plan(bench, folder)
     assert [one["state"] for one in now] == ["done", "done"]
     assert not {one["run_id"] for one in now} & set(ids)
