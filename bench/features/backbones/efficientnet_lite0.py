@@ -54,7 +54,7 @@ class EfficientNetLite0(Backbone):
         network = nn.Sequential(stem, *classifier.get_submodule("blocks").children())
         for module in network.modules():
             _fold_batch_norms(module)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return network.to(memory_format=torch.channels_last)
 
     def levels(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
         """The stages' outputs, pooled to the grid of patches."""

@@ -12,7 +12,7 @@ import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, get_origin
 
 import torch
@@ -115,8 +115,8 @@ def load(subject: Subject) -> None:
     """It loads, and its inputs are normalised by three finite numbers a colour."""
     for name, colour in (("mean", subject.network.mean), ("std", subject.network.std)):
         numbers = colour.flatten().tolist()
-        sound = all(math.isfinite(number) and (name == "mean" or number > 0) for number in numbers)
-        _demand(sound, f"its {name} is {numbers}")
+        valid = all(math.isfinite(number) and (name == "mean" or number > 0) for number in numbers)
+        _demand(valid, f"its {name} is {numbers}")
 
 
 def weights(subject: Subject) -> None:
@@ -169,10 +169,11 @@ def batch_size(subject: Subject) -> None:
     stride = subject.described.stride
     height, width = subject.described.native or (3 * stride, 4 * stride)
     inputs = (subject.images(height, width, 4) - subject.network.mean) / subject.network.std
+    levels_of = partial(subject.described.levels, subject.network.network)
     with torch.no_grad():
-        together = subject.described.levels(subject.network.network, inputs.clone())
+        together = levels_of(inputs.clone())
         for size in (1, 3):
-            parts = [subject.described.levels(subject.network.network, part) for part in inputs.clone().split(size)]
+            parts = [levels_of(part) for part in torch.split(inputs.clone(), size)]
             gap = _gap(together, tuple(torch.cat(level) for level in zip(*parts, strict=True)))
             _demand(gap <= BATCH_TOLERANCE, f"features in batches of {size} differ by {gap:.2g} from those in one of 4")
 

@@ -168,8 +168,8 @@ def ask_timm() -> dict[str, dict[str, Any]]:
     for name in sorted({name for module in _MODULES for name in timm.list_models(module=module)}):
         tags = sorted({full.partition(".")[2] for full in get_arch_pretrained_cfgs(name)} - {""})
         default = get_pretrained_cfg(name)
-        has_weights = default is not None and bool(default.hf_hub_id or default.url)
-        found[name] = {"tags": tags, "default": (default.tag or "") if has_weights else ""}
+        usable = default if default is not None and (default.hf_hub_id or default.url) else None
+        found[name] = {"tags": tags, "default": usable.tag or "" if usable is not None else ""}
     return found
 
 
