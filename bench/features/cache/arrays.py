@@ -76,14 +76,14 @@ def read_cache(
         meta = CacheMeta.model_validate_json((folder / META_FILE).read_bytes())
         if meta.material != material or meta.data_digest != data_digest:
             return None
-        if tuple(image.id for image in meta.images) != ids or not _sound(folder, meta):
+        if tuple(image.id for image in meta.images) != ids or not _files_match(folder, meta):
             return None
         return FeatureCache(folder, meta, reused=reused)
     except (OSError, ValidationError, ValueError):
         return None
 
 
-def _sound(folder: Path, meta: CacheMeta) -> bool:
+def _files_match(folder: Path, meta: CacheMeta) -> bool:
     expected = array_files(meta.channels)
     if set(meta.files) != set(expected):
         return False
