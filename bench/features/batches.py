@@ -91,7 +91,7 @@ def concatenate(batches: Sequence[PatchBatch]) -> PatchBatch:
     )
 
 
-def entries(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
+def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     """The entries ``start`` to ``stop`` (excluded) of a batch."""
     part = slice(start, stop)
     return PatchBatch(

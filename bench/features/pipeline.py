@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.bench.features.backbones.network import FrozenNetwork
-from spectral_bench.bench.features.batches import antialiased_pixels, concatenate, entries, extract
+from spectral_bench.bench.features.batches import antialiased_pixels, batch_part, concatenate, extract
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop
@@ -123,7 +123,7 @@ class Extraction:
             batch = self._extract(group)
             start = 0
             for look in group:
-                yield look, entries(batch, start, start + len(look.shots))
+                yield look, batch_part(batch, start, start + len(look.shots))
                 start += len(look.shots)
 
     def watched(self, recipe: Recipe) -> Iterator[tuple[Look, PatchBatch]]:
