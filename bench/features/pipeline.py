@@ -56,7 +56,7 @@ def ordered_map(
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageShots:
     """The shots taken of one image.
 
     Attributes:
@@ -103,21 +103,21 @@ class Extraction:
         """The backbone on its device."""
         return self.load().to(self.device)
 
-    def looks(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[Look]:
+    def looks(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[ImageShots]:
         """Decoded shots of the images at ``indices``, in that order."""
         fill = self.backbone.fill
 
-        def look(index: int) -> Look:
+        def look(index: int) -> ImageShots:
             """One image, decoded and cut as the recipe says."""
             image = self.images.image(self.ids[index])
             height, width = image.shape[:2]
             shots = recipe.shots(index, height, width)
             taken = tuple(shot.take(image, fill) for shot in shots)
-            return Look(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
+            return ImageShots(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
 
         return ordered_map(look, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
 
-    def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[Look, PatchBatch]]:
+    def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """Each image's shots and their features, on the device, in order."""
         for group in _grouped(self.looks(recipe, indices), self.inference_batch):
             batch = self._extract(group)
@@ -126,7 +126,7 @@ class Extraction:
                 yield look, batch_part(batch, start, start + len(look.shots))
                 start += len(look.shots)
 
-    def watched(self, recipe: Recipe) -> Iterator[tuple[Look, PatchBatch]]:
+    def watched(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` of all images, with progress reported.
 
         Raises:
@@ -138,7 +138,7 @@ class Extraction:
             yield item
             self.progress(done, total)
 
-    def stoppable(self, recipe: Recipe, indices: Sequence[int]) -> Iterator[tuple[Look, PatchBatch]]:
+    def stoppable(self, recipe: Recipe, indices: Sequence[int]) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` that end when the run is asked to stop.
 
         Raises:
@@ -171,7 +171,7 @@ class Extraction:
         taken = [shot.take(image, (0, 0, 0) if inside else self.backbone.fill) for shot in shots]
         return replace(batch, antialiased=antialiased_pixels(taken, info))
 
-    def _extract(self, group: Sequence[Look]) -> PatchBatch:
+    def _extract(self, group: Sequence[ImageShots]) -> PatchBatch:
         shots = [shot for look in group for shot in look.shots]
         ids = [look.image_id for look in group for _ in look.shots]
         crops = [crop for look in group for crop in look.crops]
@@ -182,13 +182,13 @@ class Extraction:
         )
 
 
-def equal_grids(items: Iterable[tuple[Look, PatchBatch]]) -> Iterator[tuple[Look, PatchBatch]]:
+def equal_grids(items: Iterable[tuple[ImageShots, PatchBatch]]) -> Iterator[tuple[ImageShots, PatchBatch]]:
     """Pass items on as long as all have the grid of the first one: training batches stack images.
 
     Raises:
         DataError: names the first two images that differ and what to set.
     """
-    first: tuple[Look, PatchBatch] | None = None
+    first: tuple[ImageShots, PatchBatch] | None = None
     for look, batch in items:
         first = first or (look, batch)
         if batch.grid != first[1].grid:
@@ -205,9 +205,9 @@ def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[i
     )
 
 
-def _grouped(looks: Iterable[Look], size: int) -> Iterator[list[Look]]:
+def _grouped(looks: Iterable[ImageShots], size: int) -> Iterator[list[ImageShots]]:
     """Runs of looks whose shots have one size, up to ``size`` shots a run (or one image)."""
-    group: list[Look] = []
+    group: list[ImageShots] = []
     count = 0
     for look in looks:
         full = count + len(look.shots) > size
