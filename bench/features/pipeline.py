@@ -74,7 +74,7 @@ class ImageShots:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Images, the network that looks at them, and how the work is done.
+    """Images, the network that they are shown to, and how the work is done.
 
     Attributes:
         images: loader of the split.
@@ -103,11 +103,11 @@ class Extraction:
         """The backbone on its device."""
         return self.load().to(self.device)
 
-    def looks(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[ImageShots]:
+    def decoded(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[ImageShots]:
         """Decoded shots of the images at ``indices``, in that order."""
         fill = self.backbone.fill
 
-        def look(index: int) -> ImageShots:
+        def decode(index: int) -> ImageShots:
             """One image, decoded and cut as the recipe says."""
             image = self.images.image(self.ids[index])
             height, width = image.shape[:2]
@@ -115,16 +115,16 @@ class Extraction:
             taken = tuple(shot.take(image, fill) for shot in shots)
             return ImageShots(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
 
-        return ordered_map(look, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
+        return ordered_map(decode, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
 
     def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """Each image's shots and their features, on the device, in order."""
-        for group in _grouped(self.looks(recipe, indices), self.inference_batch):
+        for group in _grouped(self.decoded(recipe, indices), self.inference_batch):
             batch = self._extract(group)
             start = 0
-            for look in group:
-                yield look, batch_part(batch, start, start + len(look.shots))
-                start += len(look.shots)
+            for taken in group:
+                yield taken, batch_part(batch, start, start + len(taken.shots))
+                start += len(taken.shots)
 
     def watched(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` of all images, with progress reported.
@@ -172,9 +172,9 @@ class Extraction:
         return replace(batch, antialiased=antialiased_pixels(taken, info))
 
     def _extract(self, group: Sequence[ImageShots]) -> PatchBatch:
-        shots = [shot for look in group for shot in look.shots]
-        ids = [look.image_id for look in group for _ in look.shots]
-        crops = [crop for look in group for crop in look.crops]
+        shots = [shot for taken in group for shot in taken.shots]
+        ids = [taken.image_id for taken in group for _ in taken.shots]
+        crops = [crop for taken in group for crop in taken.crops]
         step = self.inference_batch
         parts = [slice(start, start + step) for start in range(0, len(shots), step)]
         return concatenate(
@@ -189,11 +189,11 @@ def equal_grids(items: Iterable[tuple[ImageShots, PatchBatch]]) -> Iterator[tupl
         DataError: names the first two images that differ and what to set.
     """
     first: tuple[ImageShots, PatchBatch] | None = None
-    for look, batch in items:
-        first = first or (look, batch)
+    for taken, batch in items:
+        first = first or (taken, batch)
         if batch.grid != first[1].grid:
-            raise unequal(first[0].image_id, first[1].grid, look.image_id, batch.grid)
-        yield look, batch
+            raise unequal(first[0].image_id, first[1].grid, taken.image_id, batch.grid)
+        yield taken, batch
 
 
 def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[int, int]) -> DataError:
@@ -205,16 +205,16 @@ def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[i
     )
 
 
-def _grouped(looks: Iterable[ImageShots], size: int) -> Iterator[list[ImageShots]]:
-    """Runs of looks whose shots have one size, up to ``size`` shots a run (or one image)."""
+def _grouped(images: Iterable[ImageShots], size: int) -> Iterator[list[ImageShots]]:
+    """Groups of images that follow each other whose shots have one size, up to ``size`` shots a group (or one image)."""
     group: list[ImageShots] = []
     count = 0
-    for look in looks:
-        full = count + len(look.shots) > size
-        if group and (full or look.shots[0].shape != group[0].shots[0].shape):
+    for taken in images:
+        full = count + len(taken.shots) > size
+        if group and (full or taken.shots[0].shape != group[0].shots[0].shape):
             yield group
             group, count = [], 0
-        group.append(look)
-        count += len(look.shots)
+        group.append(taken)
+        count += len(taken.shots)
     if group:
         yield group

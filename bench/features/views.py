@@ -88,16 +88,16 @@ class ViewFeatures:
     def __iter__(self) -> Iterator[ViewItem]:
         """Each image with its features: on the CPU from a cache, on the backbone's device where they are computed."""
         if self._cache is None:
-            for look, batch in self._work.features(self._recipe, range(len(self))):
-                yield self._item(look.original, batch)
+            for taken, batch in self._work.features(self._recipe, range(len(self))):
+                yield self._item(taken.original, batch)
         else:
             yield from map(self.at, range(len(self)))
 
     def at(self, index: int) -> ViewItem:
         """Image number ``index`` alone."""
         if self._cache is None:
-            ((look, batch),) = self._work.features(self._recipe, [index])
-            return self._item(look.original, batch)
+            ((taken, batch),) = self._work.features(self._recipe, [index])
+            return self._item(taken.original, batch)
         batch = self._work.completed(self._cache.batch(index), self._recipe, index, self._info)
         return self._item(self._cache.meta.images[index].size, batch)
 
@@ -154,8 +154,8 @@ def open_view_features(
     request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
-        for look, batch in work.watched(recipe):
-            writer.add(look.image_id, look.original, batch)
+        for taken, batch in work.watched(recipe):
+            writer.add(taken.image_id, taken.original, batch)
         require_unchanged(work, request.data_digest)
 
     def planned() -> int:

@@ -184,8 +184,8 @@ def open_training_source(
     request = cache_request(work, recipe, spec.backbone, spec.features, source=source, limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
-        for look, batch in equal_grids(work.watched(recipe)):
-            writer.add(look.image_id, look.original, batch)
+        for taken, batch in equal_grids(work.watched(recipe)):
+            writer.add(taken.image_id, taken.original, batch)
         require_unchanged(work, request.data_digest)
 
     def planned() -> int:

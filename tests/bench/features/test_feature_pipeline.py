@@ -91,6 +91,6 @@ def test_the_backbone_is_loaded_once_and_only_when_needed(make_images, tiny):
 
 def test_padding_of_crops_has_the_backbones_mean_colour(make_images, make_work, tiny):
     work = make_work(make_images(1, (20, 20)))
-    (look,) = work.looks(DrawnRecipe(Transform(crop=32), 0, (0,)), [0])
+    (look,) = work.decoded(DrawnRecipe(Transform(crop=32), 0, (0,)), [0])
     assert (look.shots[0][20:] == tiny.fill).all()
     assert (look.shots[0][:, 20:] == tiny.fill).all()
