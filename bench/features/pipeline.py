@@ -126,7 +126,7 @@ class Extraction:
                 yield taken, batch_part(batch, start, start + len(taken.shots))
                 start += len(taken.shots)
 
-    def watched(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:
+    def with_progress(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` of all images, with progress reported.
 
         Raises:

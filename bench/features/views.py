@@ -154,7 +154,7 @@ def open_view_features(
     request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
-        for taken, batch in work.watched(recipe):
+        for taken, batch in work.with_progress(recipe):
             writer.add(taken.image_id, taken.original, batch)
         require_unchanged(work, request.data_digest)
 

@@ -184,7 +184,7 @@ def open_training_source(
     request = cache_request(work, recipe, spec.backbone, spec.features, source=source, limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
-        for taken, batch in equal_grids(work.watched(recipe)):
+        for taken, batch in equal_grids(work.with_progress(recipe)):
             writer.add(taken.image_id, taken.original, batch)
         require_unchanged(work, request.data_digest)
 
