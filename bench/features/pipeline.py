@@ -149,7 +149,7 @@ class Extraction:
                 raise RunInterrupted(f"stopped while features were extracted, after {done} of {len(indices)} images")
             yield item
 
-    def completed(
+    def with_antialiased(
         self, batch: PatchBatch, recipe: Recipe, index: int, info: BackboneInfo, first: int = 0
     ) -> PatchBatch:
         """A batch of stored features of image number ``index``, with antialiased pixels where they are wanted.

@@ -98,7 +98,7 @@ class ViewFeatures:
         if self._cache is None:
             ((taken, batch),) = self._work.features(self._recipe, [index])
             return self._item(taken.original, batch)
-        batch = self._work.completed(self._cache.batch(index), self._recipe, index, self._info)
+        batch = self._work.with_antialiased(self._cache.batch(index), self._recipe, index, self._info)
         return self._item(self._cache.meta.images[index].size, batch)
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:

@@ -193,7 +193,9 @@ def open_training_source(
 
     cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
     info = backbone_info(spec.backbone.name, spec.backbone.options)
-    return CachedSource(cache, spec.seed, lambda batch, index, shot: work.completed(batch, recipe, index, info, shot))
+    return CachedSource(
+        cache, spec.seed, lambda batch, index, shot: work.with_antialiased(batch, recipe, index, info, shot)
+    )
 
 
 def require_one_size(transform: Transform) -> None:
