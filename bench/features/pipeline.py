@@ -206,7 +206,7 @@ def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[i
 
 
 def _grouped(images: Iterable[ImageShots], size: int) -> Iterator[list[ImageShots]]:
-    """Groups of images that follow each other whose shots have one size, up to ``size`` shots a group (or one image)."""
+    """Images in groups whose shots have one size, in order, up to ``size`` shots a group (or one image)."""
     group: list[ImageShots] = []
     count = 0
     for taken in images:
