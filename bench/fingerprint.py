@@ -35,6 +35,7 @@ PASSED_OVER = frozenset(
         "methods.params",
         # Words and files, not numbers.
         "common.errors",
+        "common.explain",
         "common.files",
         "common.names",
     }
