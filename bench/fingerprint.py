@@ -26,6 +26,7 @@ FOLLOWED = ("bench.run", "bench.features", "bench.evaluation", "methods", "datas
 PASSED_OVER = frozenset(
     {
         # They say which parts there are, and change with every part that is added. What they lead to is a root.
+        "bench.features.backbones.registry",
         "common.registry",
         "datasets.registry",
         "methods.registry",
@@ -34,6 +35,7 @@ PASSED_OVER = frozenset(
         "methods.params",
         # Words and files, not numbers.
         "common.errors",
+        "common.explain",
         "common.files",
         "common.locks",
         "common.names",

@@ -41,6 +41,7 @@ def backbone_flops(spec: BackboneSpec, shots: int, height: int, width: int) -> i
 def _one_input(name: str, options: tuple[tuple[str, Any], ...], height: int, width: int) -> int:
     meta = torch.device("meta")
     with meta:
-        network = load_backbone(name, dict(options) | {"weights": "random"}, meta)
+        untrained = {"weights": "random"} if "weights" in dict(options) else {}
+        network = load_backbone(name, dict(options) | untrained, meta)
         image = torch.empty(1, 3, height, width)
     return count_flops(lambda: network.single(image))

@@ -17,8 +17,8 @@ from spectral_bench.bench.evaluation.crf import crf_image, refine
 from spectral_bench.bench.evaluation.labels import view_label
 from spectral_bench.bench.extras import require_crf
 from spectral_bench.bench.features import ViewItem
-from spectral_bench.bench.features.batches import entries
-from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.features.batches import batch_part
+from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.labels import labels_at_prediction
 from spectral_bench.bench.run.looking import scored_images
@@ -147,7 +147,7 @@ class _Maker:
         image = images.image(item.image_id)
         truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.placement)
         middle = len(item.patches) // 2  # of several windows the one in the middle
-        functions = _eigenfunctions(method, entries(item.patches, middle, middle + 1).to(self._device))
+        functions = _eigenfunctions(method, batch_part(item.patches, middle, middle + 1).to(self._device))
         window = item.patches.crops[middle]
         return Panel(
             image=_shrunk(image, scored.placement.frame),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import assign
-from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.masks import require_stems, require_targets, targets_of
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.looking import scored_images

@@ -74,7 +74,7 @@ def test_crops(benchmark: BenchmarkFixture, tmp_path: Path, name: str, workers: 
 
     def deliver() -> int:
         return sum(
-            look.shots[0].shape == (crop, crop, 3) for look in work.looks(epoch_recipe(transform, 0, 0), range(CROPS))
+            look.shots[0].shape == (crop, crop, 3) for look in work.decoded(epoch_recipe(transform, 0, 0), range(CROPS))
         )
 
     assert deliver() == CROPS

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.linalg import subspace_angles
 from scipy.spatial import KDTree
 
-from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.methods.deep_spectral.decompose import Decomposer

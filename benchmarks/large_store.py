@@ -83,7 +83,7 @@ def fill(store: Store, run: PlannedRun, counts: Contingency) -> None:
         parameters=10**6,
         costs=costs,
         health=health,
-        code=fit_code(run.spec.method, run.spec.data.dataset),
+        code=fit_code(run.spec.method, run.spec.data.dataset, run.spec.backbone.name),
         **common,
     )
     store.write_fit(fitted)
@@ -106,7 +106,7 @@ def evaluated(run: PlannedRun, view: View, common: dict[str, object]) -> Evaluat
         class_sets=class_tables(info),
         default_classes=info.default_classes,
         costs=[StageCost(stage=name, wall_s=1.25, cpu_s=2.5, peak_rss=10**9, items=100) for name in names],
-        code=evaluation_code(run.spec.method, view.dataset),
+        code=evaluation_code(run.spec.method, view.dataset, run.spec.backbone.name),
         **common,
     )
 

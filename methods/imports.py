@@ -76,7 +76,7 @@ def own_files(method: str) -> tuple[Path, ...]:
     Raises:
         ConfigError: the method is unknown, or a file is not valid Python.
     """
-    return tuple(module.path for module in _own_modules(method))
+    return tuple(module.path for module in _own_modules(REGISTRY.module(method), ALLOWED))
 
 
 def forbidden_imports(method: str) -> list[str]:
@@ -85,11 +85,17 @@ def forbidden_imports(method: str) -> list[str]:
     Imports are those of ``import`` statements, wherever they stand, and of calls such as
     ``importlib.import_module("...")`` and ``sys.modules["..."]`` whose name is written out. Errors: as ``own_files``.
     """
+    return forbidden_in(REGISTRY.module(method), ALLOWED)
+
+
+def forbidden_in(module: str, allowed: Sequence[str]) -> list[str]:
+    """The same of a module by its name, or of a file by its path, of which only ``allowed`` parts may be imported."""
     found = []
-    for module in _own_modules(method):
-        for seen in _imports(module):
-            if _is_forbidden(seen.name, module.home):
-                found.append(f"{module.path} line {seen.line} imports {seen.name}")
+    for own in _own_modules(module, allowed):
+        imports = _imports(own)
+        for seen in imports:
+            if _is_forbidden(seen.name, own.home, allowed) and not _leads_on(seen, imports, allowed):
+                found.append(f"{own.path} line {seen.line} imports {seen.name}")
     return list(dict.fromkeys(found))
 
 
@@ -103,8 +109,7 @@ def require_imports(method: str) -> None:
         raise ConfigError(f'method "{method}": {few(found)}: {WHY}')
 
 
-def _own_modules(method: str) -> list[_Module]:
-    name = REGISTRY.module(method)
+def _own_modules(name: str, allowed: Sequence[str]) -> list[_Module]:
     by_path = name.endswith(".py")
     path = Path(name).resolve() if by_path else _find(name)
     if path is None or not path.is_file():
@@ -113,20 +118,27 @@ def _own_modules(method: str) -> list[_Module]:
         package = next((f"{PACKAGE}.{one.name}" for one in _PROJECT if path.is_relative_to(one)), "")
     else:
         package = ".".join(name.split(".")[: 2 if name.startswith(f"{PACKAGE}.") else 1])
-    return _walk(_Module("", path, path.parent) if by_path else _Module(name, path), package)
+    return _walk(_Module("", path, path.parent) if by_path else _Module(name, path), package, allowed)
 
 
-def _is_forbidden(name: str, home: Path | None) -> bool:
+def _is_forbidden(name: str, home: Path | None, allowed: Sequence[str]) -> bool:
     top, _, rest = name.partition(".")
     if top == PACKAGE:
-        return rest.partition(".")[0] not in ALLOWED
+        return not any(f"{rest}.".startswith(f"{part}.") for part in allowed)
     if home is not None and beside(home, top):
         return False
     # Another package of such a name, such as Hugging Face's datasets, is none of ours.
     return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in _top(top)[1])
 
 
-def _walk(root: _Module, package: str) -> list[_Module]:
+def _leads_on(seen: _Import, imports: Sequence[_Import], allowed: Sequence[str]) -> bool:
+    """Whether a package is named only as one around an allowed part, which the same line imports."""
+    around = [f"{PACKAGE}.{part}" for part in allowed if f"{PACKAGE}.{part}".startswith(f"{seen.name}.")]
+    inside = [other.name for other in imports if other.line == seen.line]
+    return any(f"{name}.".startswith(f"{part}.") for part in around for name in inside)
+
+
+def _walk(root: _Module, package: str, allowed: Sequence[str]) -> list[_Module]:
     """A module and all that are as much its author's: those of its ``package`` and those that are not installed."""
     found = {root.path: root}
     waiting = [root]
@@ -135,7 +147,7 @@ def _walk(root: _Module, package: str) -> list[_Module]:
         for seen in _imports(module):
             of_package = f"{seen.name}.".startswith(f"{package}.")
             folders = (root.path.parent, module.path.parent)
-            path = None if _is_forbidden(seen.name, module.home) else _find(seen.name, folders, module.home)
+            path = None if _is_forbidden(seen.name, module.home, allowed) else _find(seen.name, folders, module.home)
             if path is None or path in found or not (of_package or _is_users(path)):
                 continue
             home = module.home if module.home and path.is_relative_to(module.home) else None

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.names import unknown
+from spectral_bench.common.explain import explain
 from spectral_bench.common.registry import Registry, absolute_name, is_path
 from spectral_bench.methods import label_params as _label_params
 from spectral_bench.methods import params as _params
@@ -185,7 +184,7 @@ def complete_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return model.model_validate(dict(params)).model_dump(mode="json")
     except ValidationError as error:
-        problems = [_explain(name, model, problem) for problem in error.errors()]
+        problems = [explain("parameter", name, model, problem) for problem in error.errors()]
         raise ConfigError("; ".join(problems)) from error
 
 
@@ -218,18 +217,3 @@ def _require_declared_labels(facts: MethodFacts, through: tuple[str, ...]) -> No
         raise ConfigError(
             f'method "{facts.name}" starts from {facts.fit_from}, which uses labels: it must declare uses_labels = True'
         )
-
-
-def _explain(name: str, model: type[Params], problem: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    expected = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return unknown(f"parameter of {name}", key, model.model_fields)
-    if key not in model.model_fields:
-        return f"{name}: {expected}"
-    field = model.model_fields[key]
-    if problem["type"] == "literal_error":
-        return unknown(
-            f"{key} of {name}", str(problem["input"]), [str(choice) for choice in get_args(field.annotation)]
-        )
-    return f"{name}: {key} = {problem['input']!r}: {expected[0].lower()}{expected[1:]} ({key}: {field.description})"

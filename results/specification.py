@@ -107,8 +107,8 @@ class Features(Spec):
     dtype: Literal["float16", "float32"] = Field("float16", description="of the cache")
 
 
-class BackboneSpec(Spec):
-    """A frozen network: its name, options and the digest of its weights."""
+class BackboneSpec(Named):
+    """A frozen network: its name, options and the digest of its weights. ``known_as`` stands for ``name``."""
 
     name: str
     options: dict[str, Any] = {}
@@ -140,11 +140,12 @@ class FitSpec(Named):
     def family(self) -> tuple[Any, ...]:
         """What fits that cost about the same have in common; their parameters and seeds may differ."""
         data = self.data
-        return (own_name(self.method), data.known_as or data.dataset, data.split, data.subset, self.backbone.name)
+        backbone = own_name(self.backbone.name)
+        return (own_name(self.method), data.known_as or data.dataset, data.split, data.subset, backbone)
 
 
 def own_name(method: str) -> str:
-    """A method's name; of ``path/to/file.py:Class`` the class."""
+    """The name of a method or backbone; of ``path/to/file.py:Class`` the class."""
     return method.rsplit(":", 1)[-1]
 
 
@@ -161,7 +162,8 @@ def _run_id(method: str, written: dict[str, Any], seed: int) -> str:
 
 def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:
     """What the identity of a fit is the hash of: its plain values, where no path of a user's own is left."""
-    return {**_renamed(written, "method"), "data": _renamed(written["data"], "dataset")}
+    data, backbone = _renamed(written["data"], "dataset"), _renamed(written["backbone"], "name")
+    return {**_renamed(written, "method"), "data": data, "backbone": backbone}
 
 
 def view_form(written: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class FitSummary(_Summary):
         """As ``results.specification.FitSpec.family``."""
         data = self.spec["data"]
         dataset = data.get("known_as") or self.dataset
-        return (own_name(self.method), dataset, data.get("split"), data.get("subset"), self.spec["backbone"]["name"])
+        backbone = own_name(self.spec["backbone"]["name"])
+        return (own_name(self.method), dataset, data.get("split"), data.get("subset"), backbone)
 
 
 class EvaluationSummary(_Summary):

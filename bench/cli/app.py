@@ -11,6 +11,7 @@ import typer
 
 from spectral_bench.bench.cli import (
     cancel,
+    check_backbone,
     check_method,
     compare,
     data,
@@ -55,6 +56,7 @@ app.command("predict")(predict.predict)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.command("check-method")(check_method.check_method)
+app.command("check-backbone")(check_backbone.check_backbone)
 app.command("doctor")(doctor.doctor)
 app.command("version")(doctor.version)
 

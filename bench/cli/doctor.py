@@ -111,7 +111,7 @@ def _weights() -> Finding:
 
 
 def _store(out: Path) -> list[Finding]:
-    from spectral_bench.bench.features.cache.size import gigabytes
+    from spectral_bench.bench.features.cache.meta import gigabytes
     from spectral_bench.bench.plan.build import free_bytes
 
     disk = Finding("free disk", f"{gigabytes(free_bytes(out))} at {out}")

@@ -17,6 +17,7 @@ from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.common.registry import is_path
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
@@ -63,8 +64,9 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
         StoreError: the store cannot be written.
     """
     for run in plan.unfinished:
-        if run.spec.backbone.options.get("weights") != "random":
-            store.lock_weights(run.spec.backbone.name, run.spec.backbone.weights)
+        backbone = run.spec.backbone
+        if backbone.options.get("weights") != "random" and not is_path(backbone.name):
+            store.lock_weights(backbone.name, backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":
             # Another launcher that is at work on it will settle it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from spectral_bench.bench.features.cache.size import planned_bytes
+from spectral_bench.bench.features.cache.meta import planned_bytes
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.batches import extract

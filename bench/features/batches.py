@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms.resize import resize_image
 from spectral_bench.methods.interface import PatchBatch
 
 
 def extract(
-    backbone: Backbone,
+    backbone: FrozenNetwork,
     images: Sequence[NDArray[np.uint8]],
     ids: Sequence[str],
     crops: Sequence[Crop],
@@ -91,7 +91,7 @@ def concatenate(batches: Sequence[PatchBatch]) -> PatchBatch:
     )
 
 
-def entries(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
+def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     """The entries ``start`` to ``stop`` (excluded) of a batch."""
     part = slice(start, stop)
     return PatchBatch(

@@ -1,17 +1,86 @@
-"""What makes one feature cache different from another."""
+"""What makes one feature cache different from another. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from spectral_bench.bench.features.backbones import backbone_info, weights_digest
-from spectral_bench.bench.features.cache.material import cache_material
-from spectral_bench.bench.features.cache.opening import CacheRequest
-from spectral_bench.bench.features.cache.size import planned_bytes
-from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.bench.features.backbones.registry import complete_options, content_name
+from spectral_bench.bench.features.cache.meta import planned_bytes
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError
-from spectral_bench.results.specification import BackboneSpec, Features
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import BackboneSpec, Features, TrainingData, View
+
+if TYPE_CHECKING:
+    from spectral_bench.bench.features.pipeline import Extraction
+
+
+def cache_material(
+    source: dict[str, Any], recipe: Recipe, backbone: BackboneSpec, weights: str, dtype: str, *, loaded: bool = False
+) -> dict[str, Any]:
+    """All that changes the features, as JSON values.
+
+    A cache of whole images is one and the same for training and for evaluation, whatever asked for it first.
+
+    Args:
+        source: which images: ``dataset``, ``split`` and ``subset``.
+        recipe: the shots of each image.
+        backbone: name and options; defaults are filled in.
+        weights: digest of the weights.
+        dtype: of the arrays.
+        loaded: tell a backbone of one's own by the code that this process has loaded, not by what lies on disk today.
+    """
+    return {
+        "source": source,
+        "backbone": content_name(backbone.name, loaded=loaded),
+        "options": complete_options(backbone.name, backbone.options),
+        "weights": weights,
+        "recipe": recipe.material(),
+        "dtype": dtype,
+    }
+
+
+def images_of(source: TrainingData | View) -> dict[str, Any]:
+    """Which images: ``dataset``, ``split`` and ``subset``; a data set of a user's own by its content, not its path.
+
+    What it is known as may tell its labels too, after a plus sign; they are no part of the features.
+    """
+    name = re.sub(r"(:[0-9a-f]{12})\+[0-9a-f]{12}", r"\1", source.known_as)
+    return {"dataset": name or source.dataset, "split": source.split, "subset": source.subset}
+
+
+def cache_key(material: dict[str, Any]) -> str:
+    """The name of the folder of a cache."""
+    return digest(material, 16)
+
+
+@dataclass(frozen=True)
+class CacheRequest:
+    """What a cache has to hold.
+
+    Attributes:
+        material: JSON values that the key is the digest of.
+        data_digest: digest of the images' split as it is now.
+        ids: the images, in order.
+        channels: of the levels.
+        dtype: ``float16`` or ``float32``.
+        limit: bytes that it may take.
+    """
+
+    material: dict[str, Any]
+    data_digest: str
+    ids: tuple[str, ...]
+    channels: tuple[int, ...]
+    dtype: Literal["float16", "float32"]
+    limit: int
+
+    @property
+    def key(self) -> str:
+        """The name of the cache's folder."""
+        return cache_key(self.material)
 
 
 def cache_request(
@@ -33,7 +102,7 @@ def cache_request(
         source: ``dataset``, ``split`` and ``subset`` of the images.
         limit: bytes that the cache may take.
     """
-    material = cache_material(source, recipe, backbone, used_weights(backbone, extraction), features.dtype)
+    material = cache_material(source, recipe, backbone, used_weights(backbone, extraction), features.dtype, loaded=True)
     channels = backbone_info(backbone.name, backbone.options).channels
     return CacheRequest(material, extraction.images.digest(), extraction.ids, channels, features.dtype, limit)
 

@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo
-from spectral_bench.bench.features.batches import antialiased_pixels, concatenate, entries, extract
-from spectral_bench.bench.features.prefetch import ordered_map
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.bench.features.batches import antialiased_pixels, batch_part, concatenate, extract
 from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.interface import PatchBatch
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int
+) -> Iterator[Result]:
+    """``map(function, items)``, computed by threads, of which at most ``ahead`` results wait to be read.
+
+    Decoding, resizing and numpy release the interpreter's lock, so threads do as well as processes and start at once.
+
+    Args:
+        function: called from the threads; its first error is raised where its result is due.
+        items: read only as far as the work has got.
+        workers: threads; 0: the calling thread does the work when a result is asked for.
+        ahead: bound on results that are computed or waiting, at least 1.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
 
 @dataclass(frozen=True)
-class Look:
+class ImageShots:
     """The shots taken of one image.
 
     Attributes:
@@ -40,7 +74,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Images, the network that looks at them, and how the work is done.
+    """Images, the network that they are shown to, and how the work is done.
 
     Attributes:
         images: loader of the split.
@@ -56,7 +90,7 @@ class Extraction:
 
     images: ImageLoader
     ids: tuple[str, ...]
-    load: Callable[[], Backbone]
+    load: Callable[[], FrozenNetwork]
     device: torch.device | str = "cpu"
     workers: int = 0
     inference_batch: int = 8
@@ -65,34 +99,34 @@ class Extraction:
     antialias: bool = False
 
     @cached_property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> FrozenNetwork:
         """The backbone on its device."""
         return self.load().to(self.device)
 
-    def looks(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[Look]:
+    def decoded(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[ImageShots]:
         """Decoded shots of the images at ``indices``, in that order."""
         fill = self.backbone.fill
 
-        def look(index: int) -> Look:
+        def decode(index: int) -> ImageShots:
             """One image, decoded and cut as the recipe says."""
             image = self.images.image(self.ids[index])
             height, width = image.shape[:2]
             shots = recipe.shots(index, height, width)
             taken = tuple(shot.take(image, fill) for shot in shots)
-            return Look(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
+            return ImageShots(self.ids[index], (height, width), tuple(shot.crop for shot in shots), taken)
 
-        return ordered_map(look, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
+        return ordered_map(decode, indices, workers=self.workers, ahead=2 * self.workers + self.inference_batch)
 
-    def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[Look, PatchBatch]]:
+    def features(self, recipe: Recipe, indices: Iterable[int]) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """Each image's shots and their features, on the device, in order."""
-        for group in _grouped(self.looks(recipe, indices), self.inference_batch):
+        for group in _grouped(self.decoded(recipe, indices), self.inference_batch):
             batch = self._extract(group)
             start = 0
-            for look in group:
-                yield look, entries(batch, start, start + len(look.shots))
-                start += len(look.shots)
+            for taken in group:
+                yield taken, batch_part(batch, start, start + len(taken.shots))
+                start += len(taken.shots)
 
-    def watched(self, recipe: Recipe) -> Iterator[tuple[Look, PatchBatch]]:
+    def with_progress(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` of all images, with progress reported.
 
         Raises:
@@ -104,7 +138,7 @@ class Extraction:
             yield item
             self.progress(done, total)
 
-    def stoppable(self, recipe: Recipe, indices: Sequence[int]) -> Iterator[tuple[Look, PatchBatch]]:
+    def stoppable(self, recipe: Recipe, indices: Sequence[int]) -> Iterator[tuple[ImageShots, PatchBatch]]:
         """``features`` that end when the run is asked to stop.
 
         Raises:
@@ -115,7 +149,7 @@ class Extraction:
                 raise RunInterrupted(f"stopped while features were extracted, after {done} of {len(indices)} images")
             yield item
 
-    def completed(
+    def with_antialiased(
         self, batch: PatchBatch, recipe: Recipe, index: int, info: BackboneInfo, first: int = 0
     ) -> PatchBatch:
         """A batch of stored features of image number ``index``, with antialiased pixels where they are wanted.
@@ -137,10 +171,10 @@ class Extraction:
         taken = [shot.take(image, (0, 0, 0) if inside else self.backbone.fill) for shot in shots]
         return replace(batch, antialiased=antialiased_pixels(taken, info))
 
-    def _extract(self, group: Sequence[Look]) -> PatchBatch:
-        shots = [shot for look in group for shot in look.shots]
-        ids = [look.image_id for look in group for _ in look.shots]
-        crops = [crop for look in group for crop in look.crops]
+    def _extract(self, group: Sequence[ImageShots]) -> PatchBatch:
+        shots = [shot for taken in group for shot in taken.shots]
+        ids = [taken.image_id for taken in group for _ in taken.shots]
+        crops = [crop for taken in group for crop in taken.crops]
         step = self.inference_batch
         parts = [slice(start, start + step) for start in range(0, len(shots), step)]
         return concatenate(
@@ -148,18 +182,18 @@ class Extraction:
         )
 
 
-def equal_grids(items: Iterable[tuple[Look, PatchBatch]]) -> Iterator[tuple[Look, PatchBatch]]:
+def equal_grids(items: Iterable[tuple[ImageShots, PatchBatch]]) -> Iterator[tuple[ImageShots, PatchBatch]]:
     """Pass items on as long as all have the grid of the first one: training batches stack images.
 
     Raises:
         DataError: names the first two images that differ and what to set.
     """
-    first: tuple[Look, PatchBatch] | None = None
-    for look, batch in items:
-        first = first or (look, batch)
+    first: tuple[ImageShots, PatchBatch] | None = None
+    for taken, batch in items:
+        first = first or (taken, batch)
         if batch.grid != first[1].grid:
-            raise unequal(first[0].image_id, first[1].grid, look.image_id, batch.grid)
-        yield look, batch
+            raise unequal(first[0].image_id, first[1].grid, taken.image_id, batch.grid)
+        yield taken, batch
 
 
 def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[int, int]) -> DataError:
@@ -171,16 +205,16 @@ def unequal(one: str, one_grid: tuple[int, int], other: str, other_grid: tuple[i
     )
 
 
-def _grouped(looks: Iterable[Look], size: int) -> Iterator[list[Look]]:
-    """Runs of looks whose shots have one size, up to ``size`` shots a run (or one image)."""
-    group: list[Look] = []
+def _grouped(images: Iterable[ImageShots], size: int) -> Iterator[list[ImageShots]]:
+    """Images in groups whose shots have one size, in order, up to ``size`` shots a group (or one image)."""
+    group: list[ImageShots] = []
     count = 0
-    for look in looks:
-        full = count + len(look.shots) > size
-        if group and (full or look.shots[0].shape != group[0].shots[0].shape):
+    for taken in images:
+        full = count + len(taken.shots) > size
+        if group and (full or taken.shots[0].shape != group[0].shots[0].shape):
             yield group
             group, count = [], 0
-        group.append(look)
-        count += len(look.shots)
+        group.append(taken)
+        count += len(taken.shots)
     if group:
         yield group

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo, backbone_info
-from spectral_bench.bench.features.cache.material import images_of
+from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.bench.features.backbones.registry import backbone_info
+from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache
 from spectral_bench.bench.features.cache.opening import open_cache
-from spectral_bench.bench.features.cache.reader import FeatureCache
-from spectral_bench.bench.features.cache.writer import CacheWriter
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, require_unchanged, used_weights
+from spectral_bench.bench.features.identity import (
+    cache_request,
+    images_of,
+    planned_by_first,
+    require_unchanged,
+    used_weights,
+)
 from spectral_bench.bench.features.pipeline import Extraction
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.results.specification import BackboneSpec, Features, View
+
+if TYPE_CHECKING:
+    import torch
+
+    from spectral_bench.datasets.interface import ImageLoader
+    from spectral_bench.results.specification import BackboneSpec, View
 
 
 @dataclass(frozen=True)
@@ -75,17 +88,17 @@ class ViewFeatures:
     def __iter__(self) -> Iterator[ViewItem]:
         """Each image with its features: on the CPU from a cache, on the backbone's device where they are computed."""
         if self._cache is None:
-            for look, batch in self._work.features(self._recipe, range(len(self))):
-                yield self._item(look.original, batch)
+            for taken, batch in self._work.features(self._recipe, range(len(self))):
+                yield self._item(taken.original, batch)
         else:
             yield from map(self.at, range(len(self)))
 
     def at(self, index: int) -> ViewItem:
         """Image number ``index`` alone."""
         if self._cache is None:
-            ((look, batch),) = self._work.features(self._recipe, [index])
-            return self._item(look.original, batch)
-        batch = self._work.completed(self._cache.batch(index), self._recipe, index, self._info)
+            ((taken, batch),) = self._work.features(self._recipe, [index])
+            return self._item(taken.original, batch)
+        batch = self._work.with_antialiased(self._cache.batch(index), self._recipe, index, self._info)
         return self._item(self._cache.meta.images[index].size, batch)
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
@@ -101,7 +114,7 @@ def open_view_features(
     features: Features,
     images: ImageLoader,
     ids: tuple[str, ...],
-    backbone: Callable[[], Backbone],
+    backbone: Callable[[], FrozenNetwork],
     folder: Path,
     device: torch.device | str,
     workers: int,
@@ -141,8 +154,8 @@ def open_view_features(
     request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
-        for look, batch in work.watched(recipe):
-            writer.add(look.image_id, look.original, batch)
+        for taken, batch in work.with_progress(recipe):
+            writer.add(taken.image_id, taken.original, batch)
         require_unchanged(work, request.data_digest)
 
     def planned() -> int:
@@ -150,3 +163,44 @@ def open_view_features(
 
     cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
     return ViewFeatures(work, recipe, info, cache)
+
+
+def fresh_features(
+    view: View,
+    backbone: BackboneSpec,
+    *,
+    images: ImageLoader,
+    ids: Sequence[str],
+    folder: Path,
+    device: torch.device,
+    workers: int,
+    antialias: bool = False,
+) -> ViewFeatures:
+    """What a backbone makes of images under a view, without a cache, a limit or a stop signal.
+
+    Args:
+        view: how images are looked at.
+        backbone: the network; it is loaded when the first image is asked for.
+        images: loader of the images.
+        ids: the images, in the order in which they come.
+        folder: of the store's feature caches, none of which is written.
+        device: where to compute.
+        workers: threads that decode.
+        antialias: add pixels that are shrunk with antialiasing.
+    """
+    return open_view_features(
+        view,
+        backbone_spec=backbone,
+        features=Features(mode="online"),
+        images=images,
+        ids=tuple(ids),
+        backbone=lambda: load_backbone(backbone.name, backbone.options, device),
+        folder=folder,
+        device=device,
+        workers=workers,
+        inference_batch=8,
+        cache_limit=0,
+        progress=lambda done, total: None,
+        should_stop=lambda: False,
+        antialias=antialias,
+    )

@@ -9,16 +9,15 @@ from pathlib import Path
 from statistics import median
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.cache.material import cache_key, cache_material, images_of
-from spectral_bench.bench.features.cache.meta import META_FILE
-from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes
+from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes, planned_bytes
+from spectral_bench.bench.features.identity import cache_key, cache_material, images_of
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
 from spectral_bench.bench.plan.records import Cost, PastRun
 from spectral_bench.bench.plan.sizes import image_count, training_sides, view_sides
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.registry import short_name
-from spectral_bench.results.specification import FitSpec, TrainingData, View
+from spectral_bench.results.specification import FitSpec, TrainingData, View, own_name
 
 FEATURES_FOLDER = "features"
 
@@ -108,7 +107,7 @@ def _cache(
         size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
     material = cache_material(images_of(source), recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
-    title = f"{short_name(source.dataset)} {source.split}{subset}, {spec.backbone.name}"
+    title = f"{short_name(source.dataset)} {source.split}{subset}, {short_name(spec.backbone.name)}"
     return WantedCache(cache_key(material), source, title, size)
 
 
@@ -143,7 +142,7 @@ class History:
                 return None
             total = dict(past)
         for view in run.condition.missing:
-            seen = self._medians(self._evaluations, (view.view_id, spec.method, spec.backbone.name))
+            seen = self._medians(self._evaluations, (view.view_id, spec.method, own_name(spec.backbone.name)))
             if seen is None:
                 return None
             for stage, seconds in seen.items():

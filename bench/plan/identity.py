@@ -1,6 +1,6 @@
 """What the parts of a user's own are called in identities, so that these tell content and not where it lies.
 
-The rule, for a method file and for a data set's images (and labels, where they are looked at):
+The rule, for the file of a method or a backbone and for a data set's images (and labels, where they are looked at):
 
 * What the store holds of the same content is the same run, wherever it lies now.
 * What the store holds of the same place and other content is the same run, edited since: its state says so. If it is to
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from spectral_bench.bench.features.backbones.registry import content_name
 from spectral_bench.bench.fingerprint import is_own as is_own_code
 from spectral_bench.bench.plan.records import RecordedEvaluation, Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
@@ -79,7 +80,8 @@ class OwnNames:
             return _called_as(spec, found.written)
         base = base_spec(fresh)
         if base is not None:  # whose stored fit is to be found under the name that it has
-            fresh = fresh.model_copy(update={"data": self._fit(base, method_facts(base.method).uses_labels).data})
+            stored = self._fit(base, method_facts(base.method).uses_labels)
+            fresh = fresh.model_copy(update={"data": stored.data, "backbone": stored.backbone})
         return next(one for one in _fresh_fits(fresh) if one.run_id not in self._snapshot.known)
 
     def _recorded(self, fresh: FitSpec, today: list[OwnPart]) -> PastOwnRun | None:
@@ -129,8 +131,8 @@ class OwnNames:
         content = Content(None, "", "")
         if is_own_data(data.dataset):
             content = self._data_content(data.dataset, data.split, labels=uses_labels)
-        if is_path(spec.method):
-            return replace(content, code=own_code(self._code.fit(spec.method, data.dataset)))
+        if is_path(spec.method) or is_path(spec.backbone.name):
+            return replace(content, code=own_code(self._code.fit(spec.method, data.dataset, spec.backbone.name)))
         return content
 
     def _data_content(self, dataset: str, split: str, *, labels: bool) -> Content:
@@ -144,7 +146,10 @@ def _called(spec: FitSpec, content: Content) -> FitSpec:
     if is_own_data(data.dataset):
         data = data.model_copy(update={"known_as": _data_name(data.dataset, content)})
     method = f"{own_name(spec.method)}:{digest(content.code)}" if is_path(spec.method) else spec.known_as
-    return spec.model_copy(update={"data": data, "known_as": method})
+    backbone = spec.backbone
+    if is_path(backbone.name):
+        backbone = backbone.model_copy(update={"known_as": content_name(backbone.name)})
+    return spec.model_copy(update={"data": data, "backbone": backbone, "known_as": method})
 
 
 def _data_name(dataset: str, content: Content) -> str:
@@ -158,12 +163,13 @@ def _data_name(dataset: str, content: Content) -> str:
 def _called_as(spec: FitSpec, recorded: Mapping[str, Any]) -> FitSpec:
     """A fit whose own parts are called as in a recorded one, and lie where they lie today."""
     data = spec.data.model_copy(update={"known_as": _recorded_name(recorded["data"], "dataset")})
-    return spec.model_copy(update={"data": data, "known_as": _recorded_name(recorded, "method")})
+    backbone = spec.backbone.model_copy(update={"known_as": _recorded_name(recorded["backbone"], "name")})
+    return spec.model_copy(update={"data": data, "backbone": backbone, "known_as": _recorded_name(recorded, "method")})
 
 
 def _recorded_name(written: Mapping[str, Any], key: str) -> str:
     """What identities of a recorded part have: in earlier releases its path as the grid had it."""
-    own = is_path(written[key]) if key == "method" else is_own_data(written[key])
+    own = is_own_data(written[key]) if key == "dataset" else is_path(written[key])
     return str(written.get("known_as") or (written[key] if own else ""))
 
 
@@ -175,6 +181,9 @@ def _fresh_fits(fresh: FitSpec) -> Iterator[FitSpec]:
     """A fit under the name that its content gives, then under further ones."""
     if is_path(fresh.method):
         return (fresh.model_copy(update={"known_as": name}) for name in _further(fresh.known_as))
+    if not is_own_data(fresh.data.dataset):
+        further = (fresh.backbone.model_copy(update={"known_as": name}) for name in _further(fresh.backbone.known_as))
+        return (fresh.model_copy(update={"backbone": one}) for one in further)
     data = (fresh.data.model_copy(update={"known_as": name}) for name in _further(fresh.data.known_as))
     return (fresh.model_copy(update={"data": one}) for one in data)
 
@@ -198,7 +207,7 @@ class Content:
     """What the parts of a user's own consist of, as far as known.
 
     Attributes:
-        code: file -> fingerprint of the method's (and data set's) own files.
+        code: file -> fingerprint of own files: the method's, the data set's and the backbone's.
         images: digest of the images.
         labels: digest of the labels; empty where none are looked at.
     """
@@ -216,13 +225,13 @@ class OwnPart:
         known_as: its name in identities; empty in records of earlier releases, whose identities had the path.
         place: its path as it was given.
         contents: one value for each thing that it consists of; None where that is not known.
-        is_method: whether it is a method; else a data set.
+        is_code: whether it is a method or a backbone; else a data set.
     """
 
     known_as: str
     place: str
     contents: tuple[object, ...]
-    is_method: bool = False
+    is_code: bool = False
 
     def relation(self, today: OwnPart) -> tuple[bool, bool, bool]:
         """Whether all of it, any of it, and its place are those of today's part."""
@@ -260,7 +269,7 @@ def relation(past: list[OwnPart], today: list[OwnPart]) -> Relation | None:
     if not all(same or there for same, _, there in found):
         return None
     earlier = any(not part.known_as for part in past)
-    seen = [some for part, (_, some, _) in zip(past, found, strict=True) if not part.is_method]
+    seen = [some for part, (_, some, _) in zip(past, found, strict=True) if not part.is_code]
     return "edited" if not earlier or any(seen) else None
 
 
@@ -290,13 +299,16 @@ class PastOwnRun:
 
 
 def fit_parts(written: Mapping[str, Any], content: Content) -> list[OwnPart]:
-    """The own parts of a fit as plain values: its method, its data set; those that are a user's own."""
-    method, data = str(written["method"]), written["data"]
+    """The own parts of a fit as plain values: its method, its data set, its backbone; those that are a user's own."""
+    method, data, backbone = str(written["method"]), written["data"], written["backbone"]
     parts = []
     if is_path(method):
         parts.append(OwnPart(str(written.get("known_as", "")), method, (_portable(content.code, written),), True))
     if is_own_data(data["dataset"]):
         parts.append(OwnPart(str(data.get("known_as", "")), data["dataset"], (content.images, content.labels)))
+    if is_path(backbone["name"]):
+        code = None if content.code is None else own_code(content.code)
+        parts.append(OwnPart(str(backbone.get("known_as", "")), backbone["name"], (code,), True))
     return parts
 
 
@@ -307,15 +319,17 @@ def view_part(written: Mapping[str, Any], content: Content) -> OwnPart:
 
 def has_own(written: Mapping[str, Any]) -> bool:
     """Whether a fit as plain values has parts of a user's own."""
-    return is_path(str(written["method"])) or is_own_data(written["data"]["dataset"])
+    own_code = is_path(str(written["method"])) or is_path(written["backbone"]["name"])
+    return own_code or is_own_data(written["data"]["dataset"])
 
 
 def fit_kind(written: Mapping[str, Any]) -> str:
     """What fits have in common that differ in nothing but the content and the place of own parts."""
-    data = {**written["data"]}
-    kind = {**written, "method": own_name(written["method"]), "data": data}
-    kind.pop("known_as", None)
-    data.pop("known_as", None)
+    data, backbone = {**written["data"]}, {**written["backbone"]}
+    backbone["name"] = own_name(backbone["name"])
+    kind = {**written, "method": own_name(written["method"]), "data": data, "backbone": backbone}
+    for part in (kind, data, backbone):
+        part.pop("known_as", None)
     if is_own_data(data["dataset"]):
         data["dataset"] = "own"
     return digest(kind)

@@ -12,6 +12,7 @@ from spectral_bench.bench.plan.data import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.titles import stated_settings
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.registry import short_name
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 
 
@@ -85,7 +86,7 @@ def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) ->
         train_dataset=settings.train_dataset or settings.dataset,
         data_name=row.protocols[0].view.known_as,
         train_data_name=first.data.known_as,
-        backbone=settings.backbone,
+        backbone=short_name(settings.backbone),
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),
         role=draft.role,

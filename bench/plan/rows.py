@@ -90,7 +90,7 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
         params = checked_params(facts, _node(row, "params"), stated, problems)
     if facts and params and data and info:
         check_classes(facts, params, data, info, lambda key: _node(row, key), problems)
-    backbone = parts.backbone(settings, lambda key: _node(row, key), problems)
+    backbone = None if "backbone" in lost else parts.backbone(settings, lambda key: _node(row, key), problems)
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, lambda key: _node(row, key), problems)
     clusters = params.get("k") if params else None
@@ -116,7 +116,8 @@ def _located(row: Row, folder: Path, problems: Problems) -> tuple[RunSettings, s
     """The settings of a row with the paths of a user's own made absolute, and the keys whose path leads nowhere."""
     found: dict[str, str] = {}
     lost: set[str] = set()
-    for key, locate in (("method", absolute_name), ("dataset", absolute_data), ("train_dataset", absolute_data)):
+    own_code, own_data = (("method", absolute_name), ("backbone", absolute_name)), ("dataset", "train_dataset")
+    for key, locate in (*own_code, *((key, absolute_data) for key in own_data)):
         named = getattr(row.settings, key)
         if named is None:
             continue

@@ -27,11 +27,11 @@ DataState = Literal["as it was", "same names and sizes", "changed", "not at hand
 class Code(Protocol):
     """The fingerprints of today's code that records depend on, module by module."""
 
-    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+    def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What a fit on a data set depends on."""
         ...
 
-    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What an evaluation on a data set depends on besides its fit."""
         ...
 
@@ -51,28 +51,28 @@ class Data(Protocol):
 class CurrentCode:
     """Fingerprints of the project as it stands, each combination of parts read once.
 
-    A record may be of a method or a data set that is not here, such as that of a package which is not installed: then
-    there is no code of it, and all that the record names has gone.
+    A record may be of a method, a data set or a backbone that is not here, such as that of a package which is not
+    installed: then there is no code of it, and all that the record names has gone.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
 
-    def fit(self, method: str, dataset: str) -> Mapping[str, str]:
+    def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """Module -> fingerprint of what a fit on a data set depends on."""
-        return self._read("fit", method, dataset, fit_code)
+        return self._read("fit", (method, dataset, backbone), fit_code)
 
-    def evaluation(self, method: str, dataset: str) -> Mapping[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """Module -> fingerprint of what an evaluation on a data set depends on besides its fit."""
-        return self._read("evaluation", method, dataset, evaluation_code)
+        return self._read("evaluation", (method, dataset, backbone), evaluation_code)
 
     def _read(
-        self, part: str, method: str, dataset: str, read: Callable[[str, str], Mapping[str, str]]
+        self, part: str, names: tuple[str, str, str], read: Callable[[str, str, str], Mapping[str, str]]
     ) -> Mapping[str, str]:
-        key = (part, method, dataset)
+        key = (part, *names)
         if key not in self._known:
             try:
-                self._known[key] = read(method, dataset)
+                self._known[key] = read(*names)
             except ConfigError:
                 self._known[key] = {}
         return self._known[key]
@@ -111,18 +111,22 @@ class Places:
     Attributes:
         method: name or path of the method.
         dataset: of the data set that it is trained on.
+        backbone: of the backbone.
         evaluated: view id -> that of the data set that is looked at; others are where they were.
     """
 
     method: str
     dataset: str
+    backbone: str
     evaluated: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fit: RecordedFit, spec: FitSpec | None = None, views: Iterable[View] = ()) -> Places:
         """Of a recorded fit as it is asked for today, if that is known."""
         evaluated = {view.view_id: view.dataset for view in views}
-        return cls(spec.method, spec.data.dataset, evaluated) if spec else cls(fit.method, fit.dataset, evaluated)
+        if spec is not None:
+            return cls(spec.method, spec.data.dataset, spec.backbone.name, evaluated)
+        return cls(fit.method, fit.dataset, backbone_of(fit), evaluated)
 
     def looked_at(self, record: RecordedEvaluation) -> str:
         """The data set of an evaluation."""
@@ -142,6 +146,12 @@ def changes_in_words(
     return "; ".join(f"{what} changed since: {few(names)}" for what, names in news if names)
 
 
+def backbone_of(fit: RecordedFit) -> str:
+    """The backbone of a recorded fit: a name, or where the file of a user's own lay."""
+    spec = fit.spec
+    return spec.backbone.name if isinstance(spec, FitSpec) else str(spec["backbone"]["name"])
+
+
 def changed_since(
     fit: RecordedFit, evaluations: Iterable[RecordedEvaluation], code: Code, places: Places | None = None
 ) -> list[str]:
@@ -156,10 +166,11 @@ def changed_since(
         places: where the parts of the run lie today; None: where they lay.
     """
     places = places or Places.of(fit)
-    names = changed_modules(fit.code, code.fit(places.method, places.dataset)) if fit.code else set()
+    names = changed_modules(fit.code, code.fit(places.method, places.dataset, places.backbone)) if fit.code else set()
     for record in evaluations:
         if record.code:
-            names |= changed_modules(record.code, code.evaluation(places.method, places.looked_at(record)))
+            today = code.evaluation(places.method, places.looked_at(record), places.backbone)
+            names |= changed_modules(record.code, today)
     return sorted(names)
 
 

@@ -97,10 +97,11 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
     asked, views = _asked(store, run_id)
     parts: list[Part] = []
     if past is not None:
-        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset), data))
+        backbone = past.fit.spec.backbone.name
+        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset, backbone), data))
         for view_id, record in past.evaluations.items():
             views.setdefault(view_id, record.view)
-            now = today.evaluation(past.fit.method, record.dataset)
+            now = today.evaluation(past.fit.method, record.dataset, backbone)
             parts.append(_part(f"evaluation {view_id}", record, record.view, now, data))
     return Explanation(
         run_id,

@@ -25,7 +25,7 @@ from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.record import SITTING
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.features.backbones.base import Backbone
+    from spectral_bench.bench.features.backbones.network import FrozenNetwork
     from spectral_bench.bench.work.order import Order
     from spectral_bench.results.record import MethodCheck
     from spectral_bench.results.specification import FitSpec
@@ -62,7 +62,7 @@ class Run:
         return resolve_device(self.order.execution.device)
 
     @cached_property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> FrozenNetwork:
         """The frozen backbone, loaded when first needed: a complete cache needs none."""
         return load_backbone(self.spec.backbone.name, self.spec.backbone.options, self.device)
 
@@ -77,7 +77,8 @@ class Run:
     @cached_property
     def code(self) -> RunCode:
         """Fingerprints of the code of the fit and of its evaluations, taken when first asked for: before the work."""
-        return code_of_run(self.spec.method, self.spec.data.dataset, {view.dataset for view in self.order.views})
+        spec, looked_at = self.spec, {view.dataset for view in self.order.views}
+        return code_of_run(spec.method, spec.data.dataset, looked_at, spec.backbone.name)
 
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""

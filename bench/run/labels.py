@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.registry import method_facts
 

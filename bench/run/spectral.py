@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from numpy.linalg import LinAlgError
 
-from spectral_bench.bench.features.batches import central, concatenate, entries
+from spectral_bench.bench.features.batches import batch_part, central, concatenate
 from spectral_bench.bench.run.health import as_records
 from spectral_bench.datasets.subset import ranked, subset
 from spectral_bench.methods.errors import NumericalError
@@ -68,7 +68,7 @@ def held_out_images(features: ViewFeatures, ids: tuple[str, ...]) -> list[PatchB
     for image_id in ranked(ids)[:LOOKED_AT]:
         item = features.at(place[image_id])
         middle = len(item.patches) // 2
-        image = central(entries(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
+        image = central(batch_part(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
         nodes = math.prod(image.grid)
         if chosen and (len(chosen) + 1) * nodes > WANTED_PATCHES:
             break

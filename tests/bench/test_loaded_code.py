@@ -150,6 +150,8 @@ class TestFingerprint:
         assert found["aid.py"] != found["../aid.py"]
 
 
+LITE = "efficientnet_lite0"
+
 METHOD = """
     from spectral_bench.methods.interface import Params
     from aid import SIGN
@@ -171,9 +173,11 @@ class TestLoaded:
         write(tmp_path, mine=METHOD, aid="SIGN = 1", late="SIGN = 1")
         name = f"{tmp_path}/mine.py:Mine"
         method = load_method(name)
-        before = fit_code(name, "synthetic")
-        assert code_of_run(name, "synthetic", ())[0] == before
+        before = fit_code(name, "synthetic", LITE)
+        assert code_of_run(name, "synthetic", (), LITE)[0] == before
         write(tmp_path, mine="def half(", aid="SIGN = 2", late="SIGN = 2")
-        assert code_of_run(name, "synthetic", ("synthetic",))[0] == before
+        assert code_of_run(name, "synthetic", ("synthetic",), LITE)[0] == before
         assert method.predict(None) == 1  # type: ignore[call-arg,arg-type]
-        assert {"mine.py"} <= {key for key, hashed in fit_code(name, "synthetic").items() if before.get(key) != hashed}
+        assert {"mine.py"} <= {
+            key for key, hashed in fit_code(name, "synthetic", LITE).items() if before.get(key) != hashed
+        }

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 import spectral_bench as sb
+from spectral_bench.bench.features.cache.arrays import FeatureCache
 from spectral_bench.bench.features.cache.meta import META_FILE, CacheMeta
-from spectral_bench.bench.features.cache.reader import FeatureCache
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.results.store import Store
 

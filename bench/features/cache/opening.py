@@ -7,46 +7,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from spectral_bench.bench.features.cache.material import cache_key
-from spectral_bench.bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs
-from spectral_bench.bench.features.cache.reader import FeatureCache, read_cache
-from spectral_bench.bench.features.cache.size import require_room
-from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, read_cache
+from spectral_bench.bench.features.cache.meta import FORMAT_VERSION, META_FILE, CacheMeta, Costs, require_room
+from spectral_bench.bench.features.identity import CacheRequest
 from spectral_bench.common.errors import RunInterrupted, StoreError
 from spectral_bench.common.files import store_error, write_bytes
 from spectral_bench.common.locks import Taken, hold
 
 _POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class CacheRequest:
-    """What a cache has to hold.
-
-    Attributes:
-        material: JSON values that the key is the digest of.
-        data_digest: digest of the images' split as it is now.
-        ids: the images, in order.
-        channels: of the levels.
-        dtype: ``float16`` or ``float32``.
-        limit: bytes that it may take.
-    """
-
-    material: dict[str, Any]
-    data_digest: str
-    ids: tuple[str, ...]
-    channels: tuple[int, ...]
-    dtype: Literal["float16", "float32"]
-    limit: int
-
-    @property
-    def key(self) -> str:
-        """The name of the cache's folder."""
-        return cache_key(self.material)
 
 
 def open_cache(

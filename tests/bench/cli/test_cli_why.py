@@ -36,8 +36,12 @@ def why(bench: Bench, lab: Lab, run: str) -> dict[str, Any]:
 
 def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
     run = lab.plan().runs[0]
-    found = finish(lab, code=dict(CurrentCode().fit("kmeans", "synthetic")), environment=ENVIRONMENT)
-    lab.evaluate(run.spec, run.views[0], code=dict(CurrentCode().evaluation("kmeans", "synthetic")))
+    found = finish(
+        lab, code=dict(CurrentCode().fit("kmeans", "synthetic", "efficientnet_lite0")), environment=ENVIRONMENT
+    )
+    lab.evaluate(
+        run.spec, run.views[0], code=dict(CurrentCode().evaluation("kmeans", "synthetic", "efficientnet_lite0"))
+    )
     told = why(bench, lab, found.run_id)
     assert (told["state"], told["missing"], told["attempts"]) == ("done", [], [])
     assert told["identity"] == json.loads(run.spec.model_dump_json())
@@ -53,7 +57,7 @@ def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
 
 
 def test_modules_that_have_changed_appeared_and_gone(bench: Bench, lab: Lab) -> None:
-    today = dict(CurrentCode().fit("kmeans", "synthetic"))
+    today = dict(CurrentCode().fit("kmeans", "synthetic", "efficientnet_lite0"))
     then = {**today, "methods.kmeans": "0" * 16, "methods.long_gone": "1" * 16}
     del then["methods.lloyd"]
     run = finish(lab, code=then)

@@ -17,7 +17,7 @@ import torch
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
 from spectral_bench.bench.evaluation.placement import place
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.interface import DataRoots, DataSet, LabelLoader
 from spectral_bench.datasets.registry import open_data

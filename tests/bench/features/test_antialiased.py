@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from spectral_bench.bench.features import open_training_source, open_view_features
-from spectral_bench.bench.features.batches import antialiased_pixels, central, concatenate, entries
+from spectral_bench.bench.features.batches import antialiased_pixels, batch_part, central, concatenate
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
 BACKBONE = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1})
@@ -112,6 +112,6 @@ def test_cutting_and_joining_batches_keeps_them(make_images, how):
     first, second = (item.patches for item in views(make_images(2, (48, 80)), {**how, "antialias": True}, MODES[1]))
     both = concatenate([first, second])
     assert torch.equal(both.antialiased, torch.cat([first.antialiased, second.antialiased]))
-    assert torch.equal(entries(both, 1, 2).antialiased, second.antialiased)
+    assert torch.equal(batch_part(both, 1, 2).antialiased, second.antialiased)
     assert torch.equal(both.to("cpu").antialiased, both.antialiased)
     assert central(first, (48, 80), 3).antialiased.shape == central(first, (48, 80), 3).pixels.shape

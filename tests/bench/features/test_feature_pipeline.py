@@ -59,7 +59,7 @@ def test_equal_grids_names_the_first_two_images_that_differ(make_sized_images, m
 def test_progress_counts_images(make_images, make_work):
     seen = []
     work = make_work(make_images(4), progress=lambda done, total: seen.append((done, total)))
-    assert len(list(work.watched(WHOLE))) == 4
+    assert len(list(work.with_progress(WHOLE))) == 4
     assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -67,7 +67,7 @@ def test_a_stop_signal_ends_the_work(make_images, make_work):
     asked = []
     work = make_work(make_images(5), should_stop=lambda: asked.append(1) or len(asked) > 2)
     with pytest.raises(RunInterrupted, match="after 2 of 5 images"):
-        list(work.watched(WHOLE))
+        list(work.with_progress(WHOLE))
 
 
 def test_an_unreadable_image_is_named(make_images, make_work):
@@ -91,6 +91,6 @@ def test_the_backbone_is_loaded_once_and_only_when_needed(make_images, tiny):
 
 def test_padding_of_crops_has_the_backbones_mean_colour(make_images, make_work, tiny):
     work = make_work(make_images(1, (20, 20)))
-    (look,) = work.looks(DrawnRecipe(Transform(crop=32), 0, (0,)), [0])
+    (look,) = work.decoded(DrawnRecipe(Transform(crop=32), 0, (0,)), [0])
     assert (look.shots[0][20:] == tiny.fill).all()
     assert (look.shots[0][:, 20:] == tiny.fill).all()

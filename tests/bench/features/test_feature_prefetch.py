@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench.features.prefetch import ordered_map
+from spectral_bench.bench.features.pipeline import ordered_map
 
 
 @settings(max_examples=25, deadline=None)

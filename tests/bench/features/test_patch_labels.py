@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spectral_bench.bench.features.backbones.info import BackboneInfo
-from spectral_bench.bench.features.labels import PatchLabels
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.bench.features.recipes import DrawnRecipe, Shot
 from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop

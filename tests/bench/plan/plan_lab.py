@@ -51,10 +51,10 @@ def unhealthy() -> HealthCheck:
 class FixedCode:
     """Today's code is always the same."""
 
-    def fit(self, method: str, dataset: str) -> dict[str, str]:
+    def fit(self, method: str, dataset: str, backbone: str) -> dict[str, str]:
         return CODE
 
-    def evaluation(self, method: str, dataset: str) -> dict[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str) -> dict[str, str]:
         return CODE
 
 

@@ -162,13 +162,14 @@ def test_code_of_the_fit_and_of_each_evaluation_counts(
 
 def test_todays_code_is_that_of_the_parts_in_use_and_is_read_once() -> None:
     code = CurrentCode()
-    fit = code.fit("kmeans", "synthetic")
-    assert "bench.features.backbones.efficientnet" in fit
+    fit = code.fit("kmeans", "synthetic", "efficientnet_lite0")
+    assert "bench.features.backbones.efficientnet_lite0" in fit
+    assert "bench.features.backbones.timm_vit" not in fit
     assert "datasets.camvid" not in fit
-    assert code.fit("kmeans", "synthetic") is fit
-    evaluation = code.evaluation("kmeans", "synthetic")
+    assert code.fit("kmeans", "synthetic", "efficientnet_lite0") is fit
+    evaluation = code.evaluation("kmeans", "synthetic", "efficientnet_lite0")
     assert evaluation is not fit
-    assert code.evaluation("kmeans", "synthetic") is evaluation
+    assert code.evaluation("kmeans", "synthetic", "efficientnet_lite0") is evaluation
 
 
 def test_a_method_that_is_not_where_it_lay_says_nothing_of_other_code() -> None:

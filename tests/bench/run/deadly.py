@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spectral_bench.bench.features.cache.writer import CacheWriter
+from spectral_bench.bench.features.cache.arrays import CacheWriter
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.datasets.contents import memory_folder

@@ -1,26 +1,50 @@
+import re
+
 import pytest
 import torch
 from torch import Tensor
 
-from spectral_bench.bench.features.backbones import BackboneInfo
-from spectral_bench.bench.features.backbones.base import Backbone
+from spectral_bench.bench.features.backbones import Backbone
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.common.errors import DataError
 
 
-class Echo(Backbone):
+class Mirror(Backbone):
     """Gives back the mean of each patch of its normalised input as every level."""
 
+    stride = 4
+    channels = (3, 3, 3)
+    mean = (0.5, 0.25, 0.75)
+    std = (0.5, 0.25, 0.125)
+
     def __init__(self, native: tuple[int, int] | None = None) -> None:
-        super().__init__(BackboneInfo("echo", 4, (3, 3, 3), "vit", native), (0.5, 0.25, 0.75), (0.5, 0.25, 0.125))
+        super().__init__("mirror", {})
+        self.native = native
         self.inputs: list[Tensor] = []
         self.threads: list[int] = []
 
-    def _levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
+    def digest(self) -> str:
+        return "none"
+
+    def load(self) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+    def levels(self, network: torch.nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
         self.inputs.append(inputs)
         self.threads.append(torch.get_num_threads())
         if inputs.isnan().any():
             raise ValueError("not a number")
         level = torch.nn.functional.avg_pool2d(inputs, 4).permute(0, 2, 3, 1)
         return level, level, level
+
+
+class Echo(FrozenNetwork):
+    """``Mirror``, ready to be looked into."""
+
+    def __init__(self, native: tuple[int, int] | None = None) -> None:
+        self.mirror = Mirror(native)
+        super().__init__(self.mirror, self.mirror.load())
+        self.inputs, self.threads = self.mirror.inputs, self.mirror.threads
 
 
 @pytest.fixture
@@ -82,3 +106,18 @@ def test_features_can_be_trained_on():
 
 def test_fill_is_the_colour_that_becomes_zero():
     assert Echo().fill == (128, 64, 191)
+
+
+@pytest.mark.parametrize(
+    ("levels", "found"),
+    [
+        (lambda level: (level, level), "[(1, 2, 2, 3), (1, 2, 2, 3)]"),
+        (lambda level: (level, level, level[..., :2]), "(1, 2, 2, 2)]"),
+        (lambda level: (level.permute(0, 3, 1, 2), level, level), "[(1, 3, 2, 2), "),
+    ],
+)
+def test_levels_of_other_shapes_than_stated_are_refused(monkeypatch, levels, found):
+    level = torch.zeros(1, 2, 2, 3)
+    monkeypatch.setattr(Mirror, "levels", lambda self, network, inputs: levels(level))
+    with pytest.raises(DataError, match=re.escape(found) + r".*, expected \[\(1, 2, 2, 3\), "):
+        Echo().features(torch.rand(1, 3, 8, 8))

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, backbone_names
-from spectral_bench.bench.features.backbones.info import _READABLE, _built_width_and_patch, _width_and_patch
+from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, backbone_names, timm_names
+from spectral_bench.bench.features.backbones.timm_names import _built, width_and_patch
 from spectral_bench.common.errors import ConfigError
 
 CLIP = "vit_base_patch16_clip_quickgelu_224"
@@ -36,18 +36,31 @@ def test_clip_is_native_unless_told_otherwise():
     assert backbone_info(CLIP).family == "clip"
 
 
-def test_widths_read_off_names_are_those_of_the_networks():
-    for name in ("vit_tiny_patch16_384", "vit_small_patch16_18x2_224", "deit_tiny_distilled_patch16_224"):
-        assert _READABLE.match(name)
-        assert _width_and_patch(name) == _built_width_and_patch(name)
+def assert_as_built(name):
+    width, patch = _built(name)
+    assert (width, (patch[0], patch[0])) == (width_and_patch(name)[0], patch), name
+    assert width_and_patch(name)[1] == patch[0]
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_384", "vit_small_patch16_18x2_224", "test_vit"])
+def test_width_and_patch_are_those_of_the_network(name):
+    assert_as_built(name)
 
 
 @pytest.mark.slow
-def test_every_transformer_is_what_its_name_says():
-    readable = [name for name in backbone_names() if _READABLE.match(name)]
-    assert len(readable) > 80
-    for name in readable:
-        assert _width_and_patch(name) == _built_width_and_patch(name), name
+def test_width_and_patch_are_those_of_every_network():
+    names = backbone_names()[1:]
+    assert len(names) > 200
+    for name in names:
+        assert_as_built(name)
+
+
+def test_patches_that_are_not_square_are_refused(monkeypatch):
+    odd = {"odd_vit": {"width": 8, "patch": [16, 8], "tags": [], "default": ""}}
+    monkeypatch.setattr(timm_names, "_models", lambda: odd)
+    monkeypatch.setattr(timm_names, "_kept", lambda: {"models": odd})
+    with pytest.raises(ConfigError, match="odd_vit: its patches are 16 x 8 pixels; only square ones will do"):
+        backbone_info("odd_vit", {"weights": "random"})
 
 
 @pytest.mark.slow

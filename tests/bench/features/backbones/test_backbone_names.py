@@ -1,11 +1,15 @@
+import importlib.metadata
+import json
 import re
 import subprocess
 import sys
 
 import pytest
 
-from spectral_bench.bench.features.backbones import backbone_names, complete_options
-from spectral_bench.bench.features.backbones.names import (
+from spectral_bench.bench.features.backbones import backbone_names, complete_options, timm_names
+from spectral_bench.bench.features.backbones.timm_names import (
+    KEPT,
+    ask_timm,
     check_name,
     default_tag,
     is_clip,
@@ -13,9 +17,13 @@ from spectral_bench.bench.features.backbones.names import (
     is_quick,
     pretrained_tags,
     split_name,
+    width_and_patch,
 )
-from spectral_bench.bench.features.backbones.weights import pretrained_config
+from spectral_bench.bench.features.backbones.timm_vit import pretrained_config
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.registry import is_path
+
+SOME = ("test_vit", "vit_small_patch16_224", "vit_base_patch16_clip_quickgelu_224", "vit_base_patch14_dinov2")
 
 
 def test_names_match_timms_own_registry():
@@ -64,9 +72,9 @@ def test_clip_with_quick_gelu_stands_for_the_weights_of_openai():
 
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r'unknown backbone "efficientnet_lit0"; did you mean "efficientnet_lite0"'):
-        check_name("efficientnet_lit0")
+        complete_options("efficientnet_lit0", {})
     with pytest.raises(ConfigError, match='did you mean "vit_small_patch16_384"'):
-        check_name("vit_smal_patch16_384")
+        complete_options("vit_smal_patch16_384", {})
 
 
 def test_an_unknown_tag_lists_the_known_ones():
@@ -185,7 +193,44 @@ def test_default_weights_of_another_activation_name_those_that_will_do():
 
 @pytest.mark.parametrize("name", ["vit_base_patch16_clip_224.metaclip_400m", "vit_huge_patch14_clip_378"])
 def test_timms_registry_has_the_last_word(name, monkeypatch):
-    """Of a later timm, whose source says it in other words, the registry still tells."""
-    monkeypatch.setattr("spectral_bench.bench.features.backbones.names._entries", lambda: iter(()))
+    """Whatever the table says that names were checked by."""
+    monkeypatch.setattr("spectral_bench.bench.features.backbones.timm_names._models", dict)
     with pytest.raises(ConfigError, match="trained with quick-GELU; use"):
         pretrained_config(name)
+
+
+def test_the_kept_table_is_what_the_installed_timm_says():
+    kept = json.loads(KEPT.read_text())
+    if kept["timm"] != importlib.metadata.version("timm"):
+        pytest.skip(f"the table is of timm {kept['timm']}, so it is not used: see the next test")
+    told = {name: {key: model[key] for key in ("tags", "default")} for name, model in kept["models"].items()}
+    assert told == ask_timm()
+    assert len(told) > 200
+
+
+def test_another_timm_is_asked_itself(monkeypatch):
+    expected = [(name, pretrained_tags(name), default_tag(name), width_and_patch(name)) for name in SOME]
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0.99")
+    monkeypatch.setattr(timm_names, "_models", timm_names._models.__wrapped__)
+    table = timm_names._models()
+    assert "width" not in table["test_vit"]  # it was not the kept table
+    monkeypatch.setattr(timm_names, "_models", lambda: table)
+    monkeypatch.setattr(timm_names, "_kept", lambda: {"models": {}})  # none of whose networks is known there
+    assert [(name, pretrained_tags(name), default_tag(name), width_and_patch(name)) for name in SOME] == expected
+    with pytest.raises(ConfigError, match="unknown backbone"):
+        complete_options("vit_smal_patch16_384", {})
+
+
+def test_a_machine_without_timm_says_so(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(ConfigError, match="timm is not installed; it provides the vision transformers"):
+        timm_names._models.__wrapped__()
+
+
+def test_no_name_of_timm_looks_like_a_path():
+    names = [f"{name}.{tag}" for name in backbone_names() for tag in pretrained_tags(name)]
+    assert len(names) > 200
+    assert not list(filter(is_path, names))

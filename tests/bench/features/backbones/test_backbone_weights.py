@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from spectral_bench.bench.features.backbones import load_backbone, weights_digest
-from spectral_bench.bench.features.backbones.weights import hub_file, package_file
+from spectral_bench.bench.features.backbones.efficientnet_lite0 import package_file
+from spectral_bench.bench.features.backbones.timm_vit import hub_file
 from spectral_bench.common.errors import ConfigError, DataError
 
 # The smallest transformer of timm with weights on the hub.
@@ -48,7 +49,7 @@ def test_random_weights_are_known_by_their_seed():
 def test_digest_follows_the_file(tmp_path, monkeypatch):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"one")
-    monkeypatch.setattr("spectral_bench.bench.features.backbones.weights.package_file", lambda: file)
+    monkeypatch.setattr("spectral_bench.bench.features.backbones.efficientnet_lite0.package_file", lambda: file)
     first = weights_digest("efficientnet_lite0")
     file.write_bytes(b"two")
     os.utime(file, ns=(1, 1))

@@ -4,8 +4,7 @@ from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.features.backbones.efficientnet import build_classifier
-from spectral_bench.bench.features.backbones.weights import package_file
+from spectral_bench.bench.features.backbones.efficientnet_lite0 import build_classifier, package_file
 from spectral_bench.common.errors import DataError
 
 

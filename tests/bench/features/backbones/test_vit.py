@@ -3,9 +3,8 @@ import torch
 from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.features.backbones.base import Backbone
-from spectral_bench.bench.features.backbones.info import BackboneInfo
-from spectral_bench.bench.features.backbones.vit import VisionTransformer, build_transformer, project_keys
+from spectral_bench.bench.features.backbones.network import FrozenNetwork, load_network
+from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer, project_keys
 from spectral_bench.common.errors import ConfigError
 
 RANDOM = {"weights": "random", "seed": 1}
@@ -48,7 +47,7 @@ def test_dino_ends_in_the_keys_of_the_last_attention(name, prefix, depth):
     attention.k_norm.register_forward_hook(lambda module, args, output: seen.update(keys=args[0]))  # (B, heads, N, d)
     picture = image(48, 64)
     levels = backbone.features(picture)
-    assert backbone.depth == depth
+    assert len(backbone.network.blocks) == depth
     assert not seen  # the last block is not run
     with torch.no_grad():
         backbone.network((picture - backbone.mean) / backbone.std)
@@ -105,12 +104,10 @@ def test_position_embeddings_follow_the_input():
     assert torch.isfinite(wide).all()
 
 
-def native_backbone() -> Backbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build_transformer("test_vit", pretrained=False, native=True)
-    info = BackboneInfo("test_vit", 16, (64, 64, 64), "clip", (160, 160))
-    return VisionTransformer(info, network).eval()
+def native_backbone() -> FrozenNetwork:
+    described = TimmTransformer("test_vit", {"weights": "random", "seed": 0})
+    described.native = 160, 160
+    return load_network(described, "cpu")
 
 
 def test_a_native_network_sees_the_resized_image():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.cache.size import gigabytes, planned_bytes, require_room
+from spectral_bench.bench.features.cache.meta import gigabytes, planned_bytes, require_room
 from spectral_bench.common.errors import StoreError
 
 INFO = backbone_info("efficientnet_lite0")

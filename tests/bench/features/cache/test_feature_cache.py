@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from spectral_bench.bench.features.cache import opening
+from spectral_bench.bench.features.cache.arrays import CacheWriter
 from spectral_bench.bench.features.cache.opening import CacheRequest, open_cache
-from spectral_bench.bench.features.cache.writer import CacheWriter
 from spectral_bench.common.errors import DataError, RunInterrupted, StoreError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch

@@ -1,9 +1,8 @@
-"""What all backbones do with their inputs: normalise them, and pad them to whole patches."""
+"""What the harness does with the inputs of every backbone: normalise them, and pad them to whole patches."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -11,26 +10,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spectral_bench.bench.features.backbones.info import BackboneInfo
+from spectral_bench.bench.features.backbones.interface import Backbone
+from spectral_bench.common.errors import ConfigError, DataError
 
 
-class Backbone(nn.Module, ABC):
-    """A frozen network in evaluation mode.
+class FrozenNetwork(nn.Module):
+    """The loaded network of a backbone, frozen and in evaluation mode.
 
     Args:
-        info: stride, channels and family.
-        mean: per-channel mean that is subtracted from RGB in [0, 1].
-        std: per-channel standard deviation by which the rest is divided.
+        backbone: what it belongs to.
+        network: as ``Backbone.load`` gives it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, info: BackboneInfo, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, backbone: Backbone, network: nn.Module) -> None:
         super().__init__()
-        self.info = info
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.backbone = backbone
+        self.info = backbone.info
+        self.network = network
+        for name, colour in zip(("mean", "std"), backbone.normalisation(network), strict=True):
+            values = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+        self.requires_grad_(False).eval()
 
     @property
     def device(self) -> torch.device:
@@ -45,7 +48,7 @@ class Backbone(nn.Module, ABC):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Dense features at three levels.
+        """Dense features at all levels.
 
         Args:
             images: (B, 3, H, W) float32 RGB in [0, 1], on the device of the network.
@@ -58,7 +61,7 @@ class Backbone(nn.Module, ABC):
             fast on a busy machine, and results depend neither on the batch nor on the number of threads.
         """
         if self.device.type != "cpu":
-            return self._levels(self._prepare(images))
+            return self._levels(images)
         with _one_thread_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
             singles = list(pool.map(self.single, torch.split(images, 1)))
         return tuple(torch.cat(level) for level in zip(*singles, strict=True))
@@ -66,7 +69,16 @@ class Backbone(nn.Module, ABC):
     @torch.no_grad()
     def single(self, image: Tensor) -> tuple[Tensor, ...]:
         """As ``features`` for one image (1, 3, H, W), in the calling thread; gradients are switched off a thread."""
-        return self._levels(self._prepare(image))
+        return self._levels(image)
+
+    def _levels(self, images: Tensor) -> tuple[Tensor, ...]:
+        levels = tuple(self.backbone.levels(self.network, self._prepare(images)))
+        grid = self.info.grid(*images.shape[-2:])
+        expected = [(len(images), *grid, channels) for channels in self.info.channels]
+        found = [tuple(level.shape) for level in levels]
+        if found != expected:
+            raise DataError(f"backbone {self.info.name}: its levels have shapes {found}, expected {expected}")
+        return levels
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Normalised (B, 3, H', W') inputs whose sides are multiples of the stride."""
@@ -77,9 +89,21 @@ class Backbone(nn.Module, ABC):
         rows, columns = self.info.cover(height, width)
         return functional.pad((images - self.mean) / self.std, (0, columns - width, 0, rows - height))
 
-    @abstractmethod
-    def _levels(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Levels of normalised (B, 3, H, W) inputs whose sides are multiples of the stride."""
+
+def load_network(backbone: Backbone, device: torch.device | str) -> FrozenNetwork:
+    """The network of a backbone on ``device``. Weights that are drawn at random are the same every time.
+
+    Raises:
+        ConfigError: what it loads is no network.
+        DataError: the weights cannot be had.
+    """
+    seed = backbone.options.get("seed")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed if isinstance(seed, int) else 0)
+        network = backbone.load()
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"backbone {backbone.name}: load gave {type(network).__name__}, expected a torch.nn.Module")
+    return FrozenNetwork(backbone, network).to(device)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.features.backbones.info import BackboneInfo
-from spectral_bench.bench.features.prefetch import ordered_map
+from spectral_bench.bench.features.backbones.interface import BackboneInfo
+from spectral_bench.bench.features.pipeline import ordered_map
 from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.digests import label_files

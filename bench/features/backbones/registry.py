@@ -1,0 +1,214 @@
+"""Which backbones there are, and what each says of itself. Importing this file imports no torch.
+
+Found by name are those that ship, every vision transformer of timm, and those of other packages (entry points of the
+group ``spectral_bench.backbones``); a backbone of one's own is ``path/to/file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from spectral_bench.bench.features.backbones.interface import Backbone, BackboneInfo, BackboneOptions
+from spectral_bench.bench.features.backbones.timm_names import is_transformer, transformer_names
+from spectral_bench.bench.fingerprint import fingerprint
+from spectral_bench.bench.fingerprint import is_own as is_own_file
+from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.names import few, unknown
+from spectral_bench.common.registry import Registry, is_path
+from spectral_bench.methods.imports import forbidden_in
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import own_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from spectral_bench.bench.features.backbones.network import FrozenNetwork
+
+_HERE = "spectral_bench.bench.features.backbones"
+
+BACKBONES = {"efficientnet_lite0": f"{_HERE}.efficientnet_lite0:EfficientNetLite0"}
+"""Those that ship under a name of their own."""
+
+FAMILY = f"{_HERE}.timm_vit:TimmTransformer"
+"""The class of all that ``timm_names`` knows."""
+
+GROUP = "spectral_bench.backbones"
+
+REGISTRY = Registry("backbone", BACKBONES, GROUP)
+
+ALLOWED = ("common", "bench.features.backbones")
+"""Parts of the package that the file of a backbone may import."""
+
+WHY = "a backbone sees images, never data sets, the harness or its results"
+
+
+def backbone_names() -> tuple[str, ...]:
+    """All names: ``efficientnet_lite0``, the vision transformers of the installed timm, those of other packages.
+
+    A transformer may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
+    """
+    shipped = (*BACKBONES, *transformer_names())
+    return (*shipped, *sorted({point.name for point in entry_points(group=GROUP)} - set(shipped)))
+
+
+def is_own(name: str) -> bool:
+    """Whether a backbone is of the user's own, a file or an entry point, and does not ship."""
+    return name not in BACKBONES and (is_path(name) or not is_transformer(name))
+
+
+def module_of(name: str) -> str:
+    """The module that holds a backbone, or the path of its file; imports nothing.
+
+    Raises:
+        ConfigError: the name is unknown; the nearest is suggested.
+    """
+    if not is_own(name) and name not in BACKBONES:
+        return FAMILY.partition(":")[0]
+    _require_known(name)
+    return REGISTRY.module(name)
+
+
+def content_name(name: str, *, loaded: bool = False) -> str:
+    """What tells a backbone from any other: its name; of one's own its class and a digest of its code.
+
+    The code is its file, and all modules of the user's own that it imports; that of an entry point is told by the
+    release of its package too. Where files lie does not count.
+
+    Args:
+        name: as in grids.
+        loaded: of the code that this process has loaded, where it has; else of what lies on disk today.
+    """
+    if not is_own(name):
+        return name
+    code = {file: hashed for file, hashed in fingerprint([module_of(name)], loaded=loaded).items() if is_own_file(file)}
+    if is_path(name):
+        return f"{own_name(name)}:{digest(code)}"
+    release = next((point.dist.version for point in entry_points(group=GROUP, name=name) if point.dist), "")
+    return f"{name}:{digest([release, code])}"
+
+
+def backbone_class(name: str) -> type[Backbone]:
+    """The class of a backbone. The code of one's own is read before it is executed.
+
+    Raises:
+        ConfigError: the name is unknown (the nearest is suggested), what it names is no backbone, or its code imports
+            what no backbone may.
+    """
+    if not is_own(name):
+        shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family()
+        return shipped
+    _require_known(name)
+    if found := forbidden_in(REGISTRY.module(name), ALLOWED):
+        raise ConfigError(f"backbone {name}: {few(found)}: {WHY}")
+    loaded = REGISTRY.load(name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Backbone)):
+        raise ConfigError(f"{name} is not a backbone: expected a subclass of {_HERE}.Backbone")
+    if inspect.isabstract(loaded):
+        raise ConfigError(f"backbone {name}: it does not define {', '.join(sorted(loaded.__abstractmethods__))}")
+    if not (isinstance(loaded.Options, type) and issubclass(loaded.Options, BackboneOptions)):
+        raise ConfigError(f"backbone {name}: its Options must be a subclass of {_HERE}.BackboneOptions")
+    return loaded
+
+
+def backbone(name: str, options: Mapping[str, Any] | None = None) -> Backbone:
+    """A backbone with these options, the rest at their defaults; its network is not loaded.
+
+    Raises:
+        ConfigError: unknown backbone, option or value, or what it states of itself cannot be.
+    """
+    cls = backbone_class(name)
+    with _told(name, "its options"):
+        complete = cls.complete(name, options or {})
+    with _told(name, "its stride and channels"):
+        made = cls(name, complete)
+        info = made.info
+    if is_own(name):
+        _require_facts(info)
+    return made
+
+
+def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a backbone with every default filled in, as plain JSON values.
+
+    Raises:
+        ConfigError: unknown backbone, option or value, with the nearest valid one, or weights that belong to another
+            activation function.
+    """
+    return backbone(name, options).options
+
+
+def backbone_info(name: str, options: Mapping[str, Any] | None = None) -> BackboneInfo:
+    """Stride, channels and family of a backbone.
+
+    Raises:
+        ConfigError: unknown backbone or option, or a network whose patches are not square.
+    """
+    return backbone(name, options).info
+
+
+def weights_digest(name: str, options: Mapping[str, Any] | None = None) -> str | None:
+    """What tells the weights from any others: of a file, the first 16 hexadecimal digits of its SHA-256.
+
+    ``random-<seed>`` for random weights; None where they are not on this machine (a hub that was not asked yet).
+
+    Raises:
+        ConfigError: unknown backbone or option, or there are no weights of this name.
+    """
+    made = backbone(name, options)
+    with _told(name, "the digest of its weights"):
+        found = made.digest()
+    if found is not None and not (isinstance(found, str) and found.isprintable() and 0 < len(found) <= 64):
+        raise ConfigError(f"backbone {name}: the digest of its weights is {found!r}; expected 1 to 64 characters")
+    return found
+
+
+def load_backbone(name: str, options: Mapping[str, Any] | None, device: torch.device | str) -> FrozenNetwork:
+    """The frozen network in evaluation mode on ``device``. Imports torch.
+
+    Raises:
+        ConfigError: unknown backbone or option, or there are no weights of this name.
+        DataError: the weights are not on this machine and could not be fetched.
+    """
+    from spectral_bench.bench.features.backbones.network import load_network
+
+    return load_network(backbone(name, options), device)
+
+
+def _family() -> type[Backbone]:
+    from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer
+
+    return TimmTransformer
+
+
+def _require_known(name: str) -> None:
+    if is_path(name) or name in REGISTRY.names():
+        return
+    first, _, tag = name.partition(".")
+    if first in REGISTRY.names():
+        raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, ()))
+    raise ConfigError(unknown("backbone", first, backbone_names()))
+
+
+def _require_facts(info: BackboneInfo) -> None:
+    """Refuse what is no number of pixels or channels, before anything is planned with it."""
+    whole = [info.stride, *info.channels, *(info.native or ())]
+    if not info.channels or not all(isinstance(number, int) and number > 0 for number in whole):
+        raise ConfigError(
+            f"backbone {info.name}: stride {info.stride!r}, channels {info.channels!r}, native {info.native!r}: "
+            "expected whole numbers from 1, and at least one level"
+        )
+
+
+@contextmanager
+def _told(name: str, what: str) -> Iterator[None]:
+    """Say of which backbone an error is that its own code raises."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"backbone {name}: {what}: {type(error).__name__}: {error}") from error

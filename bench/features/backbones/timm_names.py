@@ -1,0 +1,195 @@
+"""The vision transformers of timm by name: which there are, with which weights, how wide, and with which activation.
+
+timm cannot be asked without importing torch, which takes seconds, and a grid is planned in less. So what the registry
+of one release of timm says is kept beside this file, in ``timm_models.json``; any other release is asked itself.
+``keep()`` writes that file anew for the timm that is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import unknown
+
+KEPT = Path(__file__).with_name("timm_models.json")
+
+# The modules of timm whose models keep one token a patch from the first block to the last.
+_MODULES = ("vision_transformer", "deit", "eva")
+
+
+def transformer_names() -> tuple[str, ...]:
+    """The architectures in alphabetical order.
+
+    Each may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
+    """
+    return tuple(_models())
+
+
+def is_transformer(name: str) -> bool:
+    """Whether a name, without its tag, is one of ``transformer_names``."""
+    return name.partition(".")[0] in _models()
+
+
+def width_and_patch(architecture: str) -> tuple[int, int]:
+    """Channels of a token, and the side of a patch in pixels.
+
+    Raises:
+        ConfigError: its patches are not square.
+    """
+    # The same in every release, and older ones cannot build a network without memory (timm 1.0.15: RuntimeError).
+    known = _kept()["models"].get(architecture)
+    width, (down, across) = (known["width"], known["patch"]) if known else _built(architecture)
+    if down != across:
+        raise ConfigError(
+            f"backbone {architecture}: its patches are {down} x {across} pixels; only square ones will do"
+        )
+    return width, down
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Architecture and pretrained tag (empty: timm's default) of a backbone's name.
+
+    CLIP transformers with quick-GELU stand for OpenAI's weights unless a tag says otherwise.
+    """
+    architecture, _, tag = name.partition(".")
+    if not tag and is_quick(architecture) and "openai" in pretrained_tags(architecture):
+        tag = "openai"
+    return architecture, tag
+
+
+def check_name(name: str) -> None:
+    """Refuse a tag that an architecture has not.
+
+    Raises:
+        ConfigError: the tag is unknown (the nearest is suggested), or its weights belong to another activation.
+    """
+    architecture, tag = split_name(name)
+    twin = other_activation(architecture)
+    if tag in pretrained_tags(architecture):
+        if _is_known(f"{twin}.{tag}") and is_clip(architecture) and not is_quick(architecture):
+            raise ConfigError(wants_quick_gelu(name, f"{twin}.{tag}"))
+    elif tag and is_clip(architecture) and _is_known(f"{twin}.{tag}"):
+        raise ConfigError(f"backbone {name}: timm's weights {tag} go with plain GELU; use {twin}.{tag}")
+    elif tag:
+        raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, pretrained_tags(architecture)))
+
+
+def require_right_default(name: str) -> None:
+    """Refuse a CLIP transformer without a tag where timm's default weights go with quick-GELU and the name has it not.
+
+    Raises:
+        ConfigError: it is so; the message names what is right.
+    """
+    architecture, tag = split_name(name)
+    default = tag or default_tag(architecture)
+    right = f"{other_activation(architecture)}.{default}"
+    if is_clip(architecture) and not is_quick(architecture) and _is_known(right):
+        others = [
+            other for other in pretrained_tags(architecture) if not _is_known(f"{right.partition('.')[0]}.{other}")
+        ]
+        instead = f", or one of its weights for plain GELU: {', '.join(others)}" if others else ""
+        raise ConfigError(wants_quick_gelu(f"{name} (timm's default weights: {default})", right) + instead)
+
+
+def wants_quick_gelu(name: str, right: str) -> str:
+    """What is said of a backbone whose weights go with quick-GELU and that would be built with plain GELU."""
+    return f"backbone {name}: these weights were trained with quick-GELU; use {right}"
+
+
+def is_quick(architecture: str) -> bool:
+    """Whether a CLIP transformer is built with quick-GELU, x sigmoid(1.702 x)."""
+    return "_clip_quickgelu_" in architecture
+
+
+def other_activation(architecture: str) -> str:
+    """The name of the same CLIP transformer with plain GELU in place of quick-GELU, or the other way round."""
+    if is_quick(architecture):
+        return architecture.replace("_clip_quickgelu_", "_clip_")
+    return architecture.replace("_clip_", "_clip_quickgelu_")
+
+
+def is_dino(name: str) -> bool:
+    """Whether a backbone was trained by DINO or one of its successors: its last level is made of keys."""
+    return "dino" in name
+
+
+def is_clip(name: str) -> bool:
+    """Whether a backbone is a CLIP transformer, which has a native resolution."""
+    return "_clip_" in name.partition(".")[0]
+
+
+def pretrained_tags(architecture: str) -> tuple[str, ...]:
+    """The pretrained tags that timm knows for an architecture.
+
+    Of quick-GELU variants they are those of the plain architecture of which timm says that they were trained with it.
+    """
+    return tuple(_models().get(architecture, {}).get("tags", ()))
+
+
+def default_tag(architecture: str) -> str:
+    """The tag of the weights that timm takes where a name has none; empty where it has no weights."""
+    return str(_models().get(architecture, {}).get("default", ""))
+
+
+def _is_known(full: str) -> bool:
+    architecture, _, tag = full.partition(".")
+    return tag in pretrained_tags(architecture)
+
+
+@functools.cache
+def _models() -> Mapping[str, Mapping[str, Any]]:
+    """Architecture -> what is known of it, by the kept table where it is of this timm, else by timm itself."""
+    try:
+        installed = importlib.metadata.version("timm")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigError("timm is not installed; it provides the vision transformers") from error
+    models: dict[str, dict[str, Any]] = _kept()["models"] if _kept()["timm"] == installed else ask_timm()
+    return models
+
+
+@functools.cache
+def _kept() -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8"))
+    return kept
+
+
+def ask_timm() -> dict[str, dict[str, Any]]:
+    """What the registry of the installed timm says: the ``tags`` of each architecture, and its ``default`` tag."""
+    import timm
+    from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg
+
+    found = {}
+    for name in sorted({name for module in _MODULES for name in timm.list_models(module=module)}):
+        tags = sorted({full.partition(".")[2] for full in get_arch_pretrained_cfgs(name)} - {""})
+        default = get_pretrained_cfg(name)
+        usable = default if default is not None and (default.hf_hub_id or default.url) else None
+        found[name] = {"tags": tags, "default": usable.tag or "" if usable is not None else ""}
+    return found
+
+
+@functools.cache
+def _built(architecture: str) -> tuple[int, tuple[int, int]]:
+    """Width and patch of a network that is built without memory."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        network: Any = timm.create_model(architecture, num_classes=0)
+    down, across = network.patch_embed.patch_size
+    return int(network.embed_dim), (int(down), int(across))
+
+
+def keep() -> None:
+    """Write the table of the installed timm, one line an architecture, with the width and the patch of each network."""
+    lines = []
+    for name, model in ask_timm().items():
+        width, patch = _built(name)
+        lines.append(f"    {json.dumps(name)}: {json.dumps({'width': width, 'patch': patch} | model)}")
+    version = json.dumps(importlib.metadata.version("timm"))
+    KEPT.write_text(f'{{\n  "timm": {version},\n  "models": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")
