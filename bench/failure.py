@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from spectral_bench.bench.environment import environment
+from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.outstanding import fit_outstanding, views_outstanding
 from spectral_bench.bench.progress import LOG_FILE, tail
 from spectral_bench.common.errors import StoreError, UserError

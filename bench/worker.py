@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from spectral_bench.bench.failure import failure_file, failure_of, log_of, now, record_failure
-from spectral_bench.bench.numerics import set_up_torch
+from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.output import into_log, say
 from spectral_bench.bench.outstanding import read_order
 from spectral_bench.bench.slurm_job import own_job

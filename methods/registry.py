@@ -60,13 +60,13 @@ METHODS: Mapping[str, _Entry] = dict(
     (
         _entry("spectral_bench.methods.kmeans:KMeans", "kmeans", "k-means on patch features", _params.KMeansParams),
         _entry(
-            "spectral_bench.methods.neuralef:NeuralEF",
+            "spectral_bench.methods.neuralef.method:NeuralEF",
             "neuralef",
             "a network trained to approximate the eigenfunctions of a patch kernel, made discrete by Gumbel-softmax",
             _params.NeuralEFParams,
         ),
         _entry(
-            "spectral_bench.methods.neuralef_kmeans:NeuralEFKMeans",
+            "spectral_bench.methods.neuralef.kmeans:NeuralEFKMeans",
             "neuralef_kmeans",
             "k-means on the hidden features of a stored NeuralEF fit",
             _params.NeuralEFKMeansParams,
@@ -91,7 +91,7 @@ METHODS: Mapping[str, _Entry] = dict(
             _params.SpinParams,
         ),
         _entry(
-            "spectral_bench.methods.neuralef_label_leak:NeuralEFLabelLeak",
+            "spectral_bench.methods.neuralef.label_leak:NeuralEFLabelLeak",
             "neuralef_label_leak",
             "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",
             _label_params.NeuralEFLabelLeakParams,

@@ -2,8 +2,8 @@
 
 Scores are up-sampled bilinearly to the pixels of their window, cropped to it, merged by their mean where windows
 overlap, and resized bilinearly to the label; the cluster of a pixel is the argmax. All of it is linear, so two small
-matrices (``bench.evaluation.axis``) do it at once. They are applied tile by tile, clusters last, so that the scores of
-all clusters are never held at full resolution.
+matrices (``bench.evaluation.layout``) do it at once. They are applied tile by tile, clusters last, so that the scores
+of all clusters are never held at full resolution.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.axis import Block, blocks
-from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.layout import Block, Placement, blocks
 
 # Label pixels across and bytes of scores of a tile. On the CPU a narrow tile depends on few patches and stays in a
 # core's cache until its argmax is taken; elsewhere the fewest launches win.

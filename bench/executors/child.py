@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.bench.executors.interface import Target
-from spectral_bench.bench.numerics import THREADS_VARIABLE
+from spectral_bench.bench.measure.environment import THREADS_VARIABLE
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

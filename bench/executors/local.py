@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from spectral_bench.bench import worker
-from spectral_bench.bench.environment import usable_cpus
 from spectral_bench.bench.executors.batch import Batch
 from spectral_bench.bench.executors.child import Slot, enter
 from spectral_bench.bench.executors.interface import Exit, Job, OnEvent, Target, require_gpu_each
+from spectral_bench.bench.measure.environment import usable_cpus
 from spectral_bench.bench.sitting import begin_sitting
 from spectral_bench.bench.stopping import SIGNALS, StopFlag, stop_on_signals
 from spectral_bench.common.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
 from spectral_bench.common.errors import ConfigError
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spectral_bench.bench.run.firewall_tree import Fate, Labels
-from spectral_bench.bench.run.firewall_trial import Failed, Learnt, trial
+from spectral_bench.bench.run.firewall_trial import Failed, Fate, Labels, Learnt, trial
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 from spectral_bench.methods.registry import method_facts
 

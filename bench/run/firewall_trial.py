@@ -1,7 +1,8 @@
 """One trial of the label firewall: a tiny run as a grid makes it, over labels of some fate, in a process of its own.
 
 A fresh process holds nothing that an earlier trial has read: whatever a method keeps from one call to the next, in a
-cache or in a module, starts empty, and its file is imported anew where ``$BENCH_DATA`` names the trial's own tree.
+cache or in a module, starts empty, and its file is imported anew where ``$BENCH_DATA`` names the trial's own tree. The
+data are images of blocks, and labels that are kept, permuted or left out.
 """
 
 from __future__ import annotations
@@ -10,24 +11,45 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
 
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.order import Execution, Order
-from spectral_bench.bench.run.firewall_tree import EVALUATED, TRAINED, Fate, write_tree
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import base_params, complete_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View
 from spectral_bench.results.store import Store
 
 BACKBONE = "vit_tiny_patch16_224"
+
 CLASSES = 4
+
 PRELOAD = ("torch", "timm", "spectral_bench.bench.run", "spectral_bench.bench.run.firewall_trial")
+
+IMAGES, GRID, PATCH = 8, (6, 7), 16
+
+TRAINED, EVALUATED = "train", "val"
+
+Labels = Literal["kept", "permuted", "removed"]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of the labels on disk: those of the training split, and those of the evaluated one."""
+
+    trained: Labels = "kept"
+    evaluated: Labels = "kept"
 
 
 @dataclass(frozen=True)
@@ -97,7 +119,7 @@ def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate
     Raises:
         Exception: whatever the run ends with.
     """
-    from spectral_bench.bench.numerics import set_up_torch
+    from spectral_bench.bench.measure.environment import set_up_torch
 
     set_up_torch(Execution())
     _seed_global_generators(number)
@@ -116,8 +138,7 @@ def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate
 def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
     from spectral_bench.bench.run.context import Run
     from spectral_bench.bench.run.execute import execute
-    from spectral_bench.bench.run.fit import fit
-    from spectral_bench.bench.run.stored import STATE_FILE, load_fit
+    from spectral_bench.bench.run.fit import STATE_FILE, fit, load_fit
 
     if base is not None:
         execute(base, store=store, should_stop=_never)
@@ -132,9 +153,8 @@ def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
 
 def _scores(run: Any, methods: tuple[Any, ...], view: View) -> str:
     """The digest of all scores of a view's images, by each of some methods, as an evaluation asks for them."""
-    from spectral_bench.bench.run.evaluation import view_features
-    from spectral_bench.bench.run.labels import evaluated_labels
-    from spectral_bench.bench.run.looking import scored_images
+    from spectral_bench.bench.run.evaluate import scored_images, view_features
+    from spectral_bench.bench.run.label_access import evaluated_labels
 
     meter, found = run.meter(), hashlib.sha256()
     features = view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
@@ -175,3 +195,47 @@ def _seed_global_generators(number: int) -> None:
 
 def _never() -> bool:
     return False
+
+
+def write_tree(root: Path, classes: int, fate: Fate = Fate()) -> Path:
+    """Write images of blocks in the colours of their classes, and their labels; returns the data set's description.
+
+    Images do not depend on the labels' fate: those that are there stay as they are, and labels that are there go.
+
+    Args:
+        root: the data root; the tree is its folder ``camvid``, laid out as that data set is.
+        classes: C, at least 1; the labels are 0 to C - 1.
+        fate: as labels belong to the images, those of other patches of the image, or left out.
+    """
+    folder = root / "camvid"
+    colours = np.random.default_rng(0).integers(0, 196, (classes, 3))
+    for seed, (split, labels) in enumerate(((TRAINED, fate.trained), (EVALUATED, fate.evaluated))):
+        _write_split(folder, split, colours, labels, seed)
+    content = {
+        "title": "blocks",
+        "splits": {split: {"images": split, "labels": f"{split}annot"} for split in (TRAINED, EVALUATED)},
+        "classes": [{"name": f"class {index}", "ids": [index]} for index in range(classes)],
+    }
+    path = folder / "description.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def _write_split(folder: Path, split: str, colours: NDArray[Any], labels: Labels, seed: int) -> None:
+    rng, shuffle = np.random.default_rng([1, seed]), np.random.default_rng([2, seed])
+    kind = np.uint16 if len(colours) > 256 else np.uint8
+    shutil.rmtree(folder / f"{split}annot", ignore_errors=True)
+    for index in range(IMAGES):
+        truth = np.kron(rng.integers(0, len(colours), GRID), np.ones((PATCH, PATCH), np.int64))
+        noise = rng.integers(0, 60, (*truth.shape, 3))
+        if not (path := folder / split / f"{split}{index}.png").exists():
+            _write(path, (colours[truth] + noise).astype(np.uint8))
+        if labels == "permuted":
+            truth = np.kron(shuffle.permutation(truth[::PATCH, ::PATCH].ravel()).reshape(GRID), np.ones((PATCH, PATCH)))
+        if labels != "removed":
+            _write(folder / f"{split}annot" / f"{split}{index}.png", truth.astype(kind))
+
+
+def _write(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
 
 
 def test_a_fit_depends_on_its_method_data_and_backbone_and_not_on_other_methods_or_the_evaluation():
     modules = set(fit_code("kmeans", "camvid"))
     assert {"methods.kmeans", "methods.lloyd", "datasets.camvid", "bench.features.backbones.efficientnet"} <= modules
-    assert not {"methods.neuralef", "datasets.cityscapes", "bench.evaluation.resample"} & modules
+    assert not {"methods.neuralef.method", "datasets.cityscapes", "bench.evaluation.resample"} & modules
 
 
 def test_a_neuralef_fit_depends_on_graphs_and_loss():
-    assert {"methods.psi", "methods.objective", "methods.trainer"} <= set(fit_code("neuralef", "camvid"))
+    assert {"methods.neuralef.psi", "methods.neuralef.loss", "methods.trainer"} <= set(fit_code("neuralef", "camvid"))
 
 
 def test_a_vit_fit_depends_on_the_vit():
@@ -19,7 +19,7 @@ def test_a_vit_fit_depends_on_the_vit():
 
 def test_an_evaluation_depends_on_resampling_and_counting():
     modules = set(evaluation_code("kmeans", "synthetic"))
-    assert {"bench.evaluation.resample", "bench.run.looking", "results.contingency", "methods.kmeans"} <= modules
+    assert {"bench.evaluation.resample", "bench.run.evaluate", "results.contingency", "methods.kmeans"} <= modules
 
 
 def test_how_a_run_is_executed_is_no_part_of_it():

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spectral_bench.bench import environment as module
-from spectral_bench.bench.environment import environment, usable_cpus, usable_gpus
+from spectral_bench.bench.measure import environment as module
+from spectral_bench.bench.measure.environment import environment, usable_cpus, usable_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +187,7 @@ def test_usable_cpus_follow_the_limits_of_control_groups(
 
 def test_is_cheap_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys, time; from spectral_bench.bench.environment import environment\n"
+        "import sys, time; from spectral_bench.bench.measure.environment import environment\n"
         "start = time.perf_counter(); environment()\n"
         "print(time.perf_counter() - start, 'torch' in sys.modules)"
     )

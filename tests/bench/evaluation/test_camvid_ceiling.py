@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
-from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.bench.evaluation.layout import place
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.labels import PatchLabels
 from spectral_bench.common.geometry import Crop

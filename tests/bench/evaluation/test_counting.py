@@ -9,9 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count
-from spectral_bench.bench.evaluation.labels import view_label
-from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count, view_label
+from spectral_bench.bench.evaluation.layout import place
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, resize_label, short_side_size

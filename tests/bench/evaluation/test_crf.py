@@ -9,9 +9,9 @@ from crf_reference import beliefs
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spectral_bench.bench.evaluation.counting import view_label
 from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, energies, refine
-from spectral_bench.bench.evaluation.labels import view_label
-from spectral_bench.bench.evaluation.placement import Placement, place
+from spectral_bench.bench.evaluation.layout import Placement, place
 from spectral_bench.bench.evaluation.resample import full_scores, label_map
 from spectral_bench.bench.features.recipes import view_recipe
 from spectral_bench.common.geometry import Crop

@@ -14,12 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.evaluation import crf_pool
+from spectral_bench.bench.evaluation import crf as crf_pool
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
-from spectral_bench.bench.evaluation.crf import crf_bytes, refine
-from spectral_bench.bench.evaluation.crf_pool import CrfPool
-from spectral_bench.bench.evaluation.placement import Placement
-from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.evaluation.crf import CrfPool, crf_bytes, refine
+from spectral_bench.bench.evaluation.layout import Placement
+from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.results.specification import Crf

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spectral_bench.bench.evaluation.placement import Placement, place
+from spectral_bench.bench.evaluation.layout import Placement, place
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, window_crops

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spectral_bench.bench.evaluation import resample
-from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.layout import Placement
 from spectral_bench.bench.evaluation.resample import full_scores, label_map, score_bands
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, window_crops

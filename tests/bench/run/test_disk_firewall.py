@@ -19,7 +19,7 @@ from spectral_bench.bench.run.firewall import (
     disk_violations,
     judged,
 )
-from spectral_bench.bench.run.firewall_tree import Fate, Labels, write_tree
+from spectral_bench.bench.run.firewall_trial import Fate, Labels, write_tree
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 
 NETWORK = {"neighbours": 20, "epochs": 1, "batch_size": 4, "depth": 1, "heads": 1, "head_width": 4, "mlp_width": 8}

@@ -9,7 +9,7 @@ import torch
 
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.run import execute, load_fit
-from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.results.metrics import score
 from spectral_bench.results.specification import Features, Resize, Transform, View

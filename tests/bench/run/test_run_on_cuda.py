@@ -10,7 +10,7 @@ import torch
 
 from spectral_bench.bench.order import Order
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]

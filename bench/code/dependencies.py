@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from collections.abc import Iterable
 
-from spectral_bench.bench.fingerprint import fingerprint, is_own
+from spectral_bench.bench.code.fingerprint import fingerprint, is_own
 from spectral_bench.common.loaded import PACKAGE
 from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
 from spectral_bench.methods.registry import REGISTRY as METHODS
@@ -49,7 +49,7 @@ def evaluation_code(method: str, dataset: str, *, loaded: bool = False) -> dict[
             DATA_SETS.module(dataset),
             _BACKBONES,
             "spectral_bench.bench.features.views",
-            "spectral_bench.bench.run.looking",
+            "spectral_bench.bench.run.evaluate",
             *labels,
         ],
         loaded=loaded,

@@ -16,9 +16,9 @@ from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from spectral_bench.methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import LossTerms, gradient_norms, neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.psi import Psi
 from spectral_bench.methods.params import NeuralEFParams
-from spectral_bench.methods.psi import Psi
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 _GRAPH = "graph_statistics."  # mean and deviation of a level, in the state

@@ -10,7 +10,7 @@ from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.registry import method_facts
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.measure import Meter
+    from spectral_bench.bench.measure.meter import Meter
     from spectral_bench.bench.run.context import Run
     from spectral_bench.datasets.interface import DataSet
     from spectral_bench.results.specification import FitSpec, View

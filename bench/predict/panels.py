@@ -12,17 +12,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
-from spectral_bench.bench.evaluation.labels import view_label
-from spectral_bench.bench.extras import require_crf
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.batches import entries
 from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.bench.run.labels import labels_at_prediction
-from spectral_bench.bench.run.looking import scored_images
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.evaluate import scored_images
+from spectral_bench.bench.run.fit import load_fit
+from spectral_bench.bench.run.label_access import labels_at_prediction
 from spectral_bench.common.errors import StoreError
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import apply_crop
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from spectral_bench.results.record import EvaluationRecord, FitRecord
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
+
 
 LONG_SIDE = 512  # pixels of the pictures that panels keep; labels and clusters keep their own size
 TOLERANCE = 0.01  # share of an image's pixels that may lie in other cells than when it was scored

@@ -15,10 +15,10 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import assign
 from spectral_bench.bench.features.fresh import fresh_features
-from spectral_bench.bench.masks import require_stems, require_targets, targets_of
+from spectral_bench.bench.predict.masks import require_stems, require_targets, targets_of
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.bench.run.looking import scored_images
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.evaluate import scored_images
+from spectral_bench.bench.run.fit import load_fit
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.datasets.reading import image_header, read_image

@@ -12,10 +12,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports, own_module
+from spectral_bench.common.imports import OwnFile, own_file, own_imports, own_module
 from spectral_bench.common.loaded import PACKAGE, imported_from, loaded_source, remember
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 _PREFIX = f"{PACKAGE}."
 """Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""

@@ -1,0 +1,1 @@
+"""NeuralEF: spectral clustering as a network trained to approximate eigenfunctions of a patch kernel."""
