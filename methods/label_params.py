@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from spectral_bench.methods.params import NeuralEFParams, Params
+from spectral_bench.methods.params import Params
 
 _CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"
-
-
-class NeuralEFLabelLeakParams(NeuralEFParams):
-    """NeuralEF with a supervised head on psi's hidden features."""
-
-    detach_head: bool = Field(
-        False, description="the head's gradient stops before psi, as in the release since October 2024"
-    )
-    head_weight: float = Field(1.0, gt=0, description="weight of the head's cross-entropy in the loss")
 
 
 class LinearProbeParams(Params):

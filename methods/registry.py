@@ -16,6 +16,7 @@ from spectral_bench.common.registry import Registry, absolute_name, is_path
 from spectral_bench.methods import label_params as _label_params
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.params import Params
 
@@ -63,13 +64,13 @@ METHODS: Mapping[str, _Entry] = dict(
             "spectral_bench.methods.neuralef.method:NeuralEF",
             "neuralef",
             "a network trained to approximate the eigenfunctions of a patch kernel, made discrete by Gumbel-softmax",
-            _params.NeuralEFParams,
+            _neuralef.NeuralEFParams,
         ),
         _entry(
             "spectral_bench.methods.neuralef.kmeans:NeuralEFKMeans",
             "neuralef_kmeans",
             "k-means on the hidden features of a stored NeuralEF fit",
-            _params.NeuralEFKMeansParams,
+            _neuralef.NeuralEFKMeansParams,
             fit_from="neuralef",
         ),
         _entry(
@@ -94,7 +95,7 @@ METHODS: Mapping[str, _Entry] = dict(
             "spectral_bench.methods.neuralef.label_leak:NeuralEFLabelLeak",
             "neuralef_label_leak",
             "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",
-            _label_params.NeuralEFLabelLeakParams,
+            _neuralef.NeuralEFLabelLeakParams,
             uses_labels=True,
         ),
         _entry(

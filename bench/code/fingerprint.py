@@ -31,6 +31,7 @@ PASSED_OVER = frozenset(
         "methods.registry",
         # Defaults and ranges: the parameters of a run are complete in its specification.
         "methods.label_params",
+        "methods.neuralef.params",
         "methods.params",
         # Words and files, not numbers.
         "common.errors",

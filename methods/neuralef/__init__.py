@@ -1,1 +1,1 @@
-"""NeuralEF: spectral clustering as a network trained to approximate eigenfunctions of a patch kernel."""
+"""NeuralEF: spectral clustering by a network trained to approximate eigenfunctions (Deng and Luo, ICCV 2023)."""
