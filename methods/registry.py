@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import Registry, absolute_name, is_path
-from spectral_bench.methods import label_params as _label_params
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.neuralef import params as _neuralef
@@ -102,7 +101,7 @@ METHODS: Mapping[str, _Entry] = dict(
             "spectral_bench.methods.linear_probe:LinearProbe",
             "linear_probe",
             "a linear classifier of patch features trained with labels, a ceiling",
-            _label_params.LinearProbeParams,
+            _params.LinearProbeParams,
             uses_labels=True,
             classes_as_clusters=True,
         ),
@@ -110,7 +109,7 @@ METHODS: Mapping[str, _Entry] = dict(
             "spectral_bench.methods.oracle:Oracle",
             "oracle",
             "the labels of the evaluated images at patch resolution, the ceiling of any method",
-            _label_params.OracleParams,
+            _params.OracleParams,
             uses_labels=True,
             classes_as_clusters=True,
             labels_at_prediction=True,

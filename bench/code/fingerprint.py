@@ -30,7 +30,6 @@ PASSED_OVER = frozenset(
         "datasets.registry",
         "methods.registry",
         # Defaults and ranges: the parameters of a run are complete in its specification.
-        "methods.label_params",
         "methods.neuralef.params",
         "methods.params",
         # Words and files, not numbers.

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spectral_bench.methods.label_params import LinearProbeParams, OracleParams
 from spectral_bench.methods.neuralef.params import NeuralEFKMeansParams, NeuralEFLabelLeakParams, NeuralEFParams
-from spectral_bench.methods.params import GraphParams, KMeansParams, LloydParams, Params, SpinParams
+from spectral_bench.methods.params import (
+    GraphParams,
+    KMeansParams,
+    LinearProbeParams,
+    LloydParams,
+    OracleParams,
+    Params,
+    SpinParams,
+)
 
 MODELS = [
     KMeansParams,
