@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spectral_bench.bench.evaluation.counting import ScoredImage
-from spectral_bench.bench.evaluation.layout import Placement
+from spectral_bench.bench.evaluation.layout import WindowLayout
 from spectral_bench.bench.evaluation.resample import score_bands
 from spectral_bench.bench.measure.memory import resident_peak
 from spectral_bench.common.errors import RunInterrupted
@@ -71,40 +71,40 @@ def require_countable(n_clusters: int, target: tuple[int, int]) -> None:
         )
 
 
-def crf_image(images: ImageLoader, image_id: str, placement: Placement) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of 0 to 255 at the pixels that a placement calls the label's: what ``view_label`` is to labels."""
+def crf_image(images: ImageLoader, image_id: str, layout: WindowLayout) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of 0 to 255 at the pixels that a layout calls the label's: what ``view_label`` is to labels."""
     image = images.image(image_id)
-    frame = placement.frame
-    if placement.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
+    frame = layout.frame
+    if layout.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
         return image
     return apply_crop(image, frame)  # the frame lies inside of the image: nothing is filled
 
 
-def energies(scores: Tensor, placement: Placement) -> NDArray[np.float32]:
+def energies(scores: Tensor, layout: WindowLayout) -> NDArray[np.float32]:
     """(K, H * W) float32 unary energies: minus the logarithm of the softmax of the resampled scores, cut at 1e-5.
 
     Args:
         scores: (W, K, h, w) float32 patch scores of the windows, on the CPU.
-        placement: where windows and label lie.
+        layout: where windows and label lie.
 
     Raises:
         FloatingPointError: a score is nan or infinite.
     """
     from pydensecrf.utils import unary_from_softmax
 
-    out = np.empty((scores.shape[1], *placement.target), np.float32)
-    for rows, band in score_bands(scores, placement):
+    out = np.empty((scores.shape[1], *layout.target), np.float32)
+    for rows, band in score_bands(scores, layout):
         shares = torch.softmax(band, dim=-1).permute(2, 0, 1).numpy()
         out[:, rows] = unary_from_softmax(shares).reshape(shares.shape)
     return out.reshape(len(out), -1)
 
 
-def refine(scores: Tensor, placement: Placement, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
+def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
     """The cluster of each label pixel after a DenseCRF.
 
     Args:
         scores: (W, K, h, w) float32 patch scores of the windows, on the CPU.
-        placement: where windows and label lie.
+        layout: where windows and label lie.
         image: (H, W, 3) uint8 RGB at the label's pixels.
         crf: iterations, sizes and weights. ``black_image`` puts zeros in the place of ``image``: the released code cast
             values of 0 to 1 to integers.
@@ -118,10 +118,10 @@ def refine(scores: Tensor, placement: Placement, image: NDArray[np.uint8], crf: 
     """
     from pydensecrf.densecrf import DenseCRF2D
 
-    height, width = placement.target
-    require_countable(scores.shape[1], placement.target)
+    height, width = layout.target
+    require_countable(scores.shape[1], layout.target)
     field = DenseCRF2D(width, height, scores.shape[1])
-    field.setUnaryEnergy(energies(scores, placement))  # copied there, and freed here at once
+    field.setUnaryEnergy(energies(scores, layout))  # copied there, and freed here at once
     seen = np.zeros_like(image) if crf.black_image else np.array(image, order="C")  # the library wants to write
     field.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
     field.addPairwiseBilateral(sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=seen, compat=crf.bilateral_weight)
@@ -245,11 +245,11 @@ class CrfPool:
     def _begin(self, image: ScoredImage) -> None:
         if self._should_stop():
             raise RunInterrupted(f"stopped before the CRF of image {image.image_id}")
-        require_countable(image.scores.shape[1], image.placement.target)
+        require_countable(image.scores.shape[1], image.layout.target)
         if _bytes(image) > self._memory:
             raise MemoryError(f"{_needs(image)}, and {self._memory / 1e9:.1f} GB are there to be used")
-        picture = crf_image(self._images, image.image_id, image.placement)
-        task = (image.scores.cpu().numpy(), image.placement, picture, self._crf)
+        picture = crf_image(self._images, image.image_id, image.layout)
+        task = (image.scores.cpu().numpy(), image.layout, picture, self._crf)
         try:
             self._begun[image.image_id] = self._pool.submit(_refine, *task)
         except BrokenProcessPool as error:
@@ -257,19 +257,19 @@ class CrfPool:
 
 
 def _bytes(image: ScoredImage) -> int:
-    return crf_bytes(image.scores.shape[1], image.placement.target)
+    return crf_bytes(image.scores.shape[1], image.layout.target)
 
 
 def _needs(image: ScoredImage) -> str:
-    height, width = image.placement.target
+    height, width = image.layout.target
     return (
         f"image {image.image_id}: a CRF over {image.scores.shape[1]} clusters of {height} x {width} pixels takes about "
         f"{_bytes(image) / 1e9:.1f} GB"
     )
 
 
-def _refine(scores: NDArray[np.float32], placement: Placement, image: NDArray[np.uint8], crf: Crf) -> _Refined:
-    clusters = refine(torch.from_numpy(scores), placement, image, crf)
+def _refine(scores: NDArray[np.float32], layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> _Refined:
+    clusters = refine(torch.from_numpy(scores), layout, image, crf)
     return _Refined(clusters, os.getpid(), resident_peak())
 
 

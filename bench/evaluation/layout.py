@@ -22,7 +22,7 @@ from spectral_bench.results.specification import View
 
 
 @dataclass(frozen=True)
-class Placement:
+class WindowLayout:
     """How the patch scores of W windows map onto one label.
 
     Attributes:
@@ -83,10 +83,10 @@ class Placement:
         return sorted({left for _, left in self._keys})
 
 
-def place(
+def window_layout(
     view: View, image_size: tuple[int, int], crops: tuple[Crop, ...], grid: tuple[int, int], cover: tuple[int, int]
-) -> Placement:
-    """The placement of an image's windows under a view.
+) -> WindowLayout:
+    """The layout of an image's windows under a view.
 
     The label covers the whole resized image, or the part of its centre crop that lies inside of the image. It is
     looked at in full resolution, or at the size of the resized image where the view resizes labels.
@@ -106,7 +106,7 @@ def place(
         raise ConfigError("view: centre_crop of a resized image needs label_resize: true, to cut the label likewise")
     frame = Crop.whole(*resized) if view.centre_crop is None else _inside(centre_crop(*resized, view.centre_crop))
     cut = view.label_resize or view.centre_crop is not None
-    return Placement(crops, grid, cover, frame, (frame.height, frame.width) if cut else image_size)
+    return WindowLayout(crops, grid, cover, frame, (frame.height, frame.width) if cut else image_size)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one axis of a placement looks like. Units: pixels, unless said otherwise.
+    """One axis of a layout. Units: pixels, unless said otherwise.
 
     Attributes:
         strips: the windows along this axis, S of them.

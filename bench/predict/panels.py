@@ -145,12 +145,12 @@ class _Maker:
         data = open_data(record.view.dataset, self._roots)
         images = data.images(record.view.split)
         image = images.image(item.image_id)
-        truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.placement)
+        truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.layout)
         middle = len(item.patches) // 2  # of several windows the one in the middle
         functions = _eigenfunctions(method, entries(item.patches, middle, middle + 1).to(self._device))
         window = item.patches.crops[middle]
         return Panel(
-            image=_shrunk(image, scored.placement.frame),
+            image=_shrunk(image, scored.layout.frame),
             truth=truth.astype(np.int64),
             clusters=_clusters(scored, record.view, images),
             window=_shrunk(image, window),
@@ -187,8 +187,8 @@ def _clusters(scored: ScoredImage, view: View, images: ImageLoader) -> NDArray[n
     if view.crf is None:
         clusters: NDArray[np.int64] = assign(scored).cpu().numpy()
         return clusters
-    image = crf_image(images, scored.image_id, scored.placement)
-    return refine(scored.scores.cpu(), scored.placement, image, view.crf)
+    image = crf_image(images, scored.image_id, scored.layout)
+    return refine(scored.scores.cpu(), scored.layout, image, view.crf)
 
 
 def _eigenfunctions(method: Segmenter, batch: PatchBatch) -> NDArray[np.float32]:

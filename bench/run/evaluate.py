@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
-from spectral_bench.bench.evaluation.layout import place
+from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run, now
@@ -185,8 +185,8 @@ def scored_images(
             scores = predict_scores(method, item.patches.to(device), labels).float()
             if not bool(torch.isfinite(scores).all()):
                 raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
-        placement = place(view, item.original, item.patches.crops, item.patches.grid, item.cover)
-        yield ScoredImage(item.image_id, item.original, scores, placement)
+        layout = window_layout(view, item.original, item.patches.crops, item.patches.grid, item.cover)
+        yield ScoredImage(item.image_id, item.original, scores, layout)
 
 
 @dataclass(frozen=True)
