@@ -164,7 +164,7 @@ class CrfPool:
         processes: int,
         should_stop: Callable[[], bool],
         stage: Callable[[str], AbstractContextManager[None]],
-        helpers: Callable[[int], None] = lambda held: None,
+        helpers: Callable[[int], None] = lambda n_bytes: None,
         memory: int | None = None,
     ) -> None:
         self._crf, self._images = crf, images

@@ -90,13 +90,13 @@ class Meter:
             stage.items = (stage.items or 0) + cost.items
         stage.reused |= cost.reused
 
-    def helpers(self, held: int) -> None:
-        """Tell what other processes hold that work for this one, in bytes; it adds to the peaks until told anew.
+    def helpers(self, n_bytes: int) -> None:
+        """Tell the bytes that other processes hold which work for this one; they add to the peaks until told anew.
 
         Their CPU time counts when they have ended and were waited for, in the stage that is open then.
         """
         self._cut()
-        self._helpers = held
+        self._helpers = n_bytes
 
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
@@ -105,7 +105,7 @@ class Meter:
     def costs(self) -> list[StageCost]:
         """The stages in the order in which they were first entered, open ones up to now."""
         self._cut()
-        self._energy.settle()
+        self._energy.share_out()
         return [self._cost(stage) for stage in self._stages.values()]
 
     def _cut(self) -> None:
@@ -211,9 +211,9 @@ class StageEnergy:
             return
         self._waiting[stage] = self._waiting.get(stage, 0.0) + seconds
         if sum(self._waiting.values()) >= PERIOD:
-            self.settle()
+            self.share_out()
 
-    def settle(self) -> None:
+    def share_out(self) -> None:
         """Read the counter, and share what it shows; where it cannot be read now, the next reading shows it too."""
         now = self._counter.read() if self._waiting else None
         if now is None or self._last is None:

@@ -108,7 +108,7 @@ def test_between_two_readings_it_is_shared_by_time(monkeypatch: pytest.MonkeyPat
     assert shares.joules("graph") == pytest.approx(4.0)
     fake.millijoules += 3000
     shares.spend("graph", 0.01)
-    shares.settle()
+    shares.share_out()
     assert shares.joules("graph") == pytest.approx(7.0)
     assert shares.joules("fit") == pytest.approx(4.0)
 
