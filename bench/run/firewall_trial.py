@@ -1,4 +1,4 @@
-"""One trial of the label firewall: a tiny run as a grid makes it, over labels of some fate, in a process of its own.
+"""One trial of the label firewall: a tiny run as a grid makes it, over labels as they then lie, in its own process.
 
 A fresh process holds nothing that an earlier trial has read: whatever a method keeps from one call to the next, in a
 cache or in a module, starts empty, and its file is imported anew where ``$BENCH_DATA`` names the trial's own tree. The
@@ -45,7 +45,7 @@ Labels = Literal["kept", "permuted", "removed"]
 
 
 @dataclass(frozen=True)
-class Fate:
+class LabelsOnDisk:
     """What becomes of the labels on disk: those of the training split, and those of the evaluated one."""
 
     trained: Labels = "kept"
@@ -74,14 +74,16 @@ class Failed:
     refused: bool = False
 
 
-def trial(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt | Failed:
-    """Fit and predict over labels of this fate, in a process of its own.
+def trial(
+    root: Path, method: str, params: Mapping[str, Any], on_disk: LabelsOnDisk, number: int = 0
+) -> Learnt | Failed:
+    """Fit and predict in a process of its own, over labels that lie on disk like this.
 
     Args:
         root: the data root, which trials that follow each other share: images and their features stay, labels change.
         method: as in grids.
         params: parameters that make its fit small, on 8 images of 6 x 7 patches.
-        fate: of the labels.
+        on_disk: what becomes of the labels before.
         number: seeds the global random generators, which no method may draw from, so that one who does is found out.
     """
     facts, complete = method_facts(method), complete_params(method, params)
@@ -89,7 +91,7 @@ def trial(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, dict(os.environ), root, classes, method, dict(params), fate, number)
+    arguments = (sender, dict(os.environ), root, classes, method, dict(params), on_disk, number)
     process = context.Process(target=_enter, args=arguments, name="check-method", daemon=True)
     process.start()
     sender.close()
@@ -113,7 +115,9 @@ def _enter(sender: Connection, environment: Mapping[str, str], *arguments: Any) 
     sender.close()
 
 
-def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt:
+def learn(
+    root: Path, classes: int, method: str, params: Mapping[str, Any], on_disk: LabelsOnDisk, number: int = 0
+) -> Learnt:
     """As ``trial``, over labels of so many classes, in this process; it changes ``$BENCH_DATA`` and random generators.
 
     Raises:
@@ -124,7 +128,7 @@ def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate
     set_up_torch(Execution())
     _seed_global_generators(number)
     os.environ["BENCH_DATA"] = str(root)  # a method that looks for labels there finds these
-    description = write_tree(root, classes, fate)  # before the method's file is imported
+    description = write_tree(root, classes, on_disk)  # before the method's file is imported
     facts, complete, base = method_facts(method), complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
@@ -197,19 +201,19 @@ def _never() -> bool:
     return False
 
 
-def write_tree(root: Path, classes: int, fate: Fate = Fate()) -> Path:
+def write_tree(root: Path, classes: int, on_disk: LabelsOnDisk = LabelsOnDisk()) -> Path:
     """Write images of blocks in the colours of their classes, and their labels; returns the data set's description.
 
-    Images do not depend on the labels' fate: those that are there stay as they are, and labels that are there go.
+    Images do not depend on what becomes of labels: those that are there stay as they are, and labels that are there go.
 
     Args:
         root: the data root; the tree is its folder ``camvid``, laid out as that data set is.
         classes: C, at least 1; the labels are 0 to C - 1.
-        fate: as labels belong to the images, those of other patches of the image, or left out.
+        on_disk: labels as they belong to the images, those of other patches of the image, or none.
     """
     folder = root / "camvid"
     colours = np.random.default_rng(0).integers(0, 196, (classes, 3))
-    for seed, (split, labels) in enumerate(((TRAINED, fate.trained), (EVALUATED, fate.evaluated))):
+    for seed, (split, labels) in enumerate(((TRAINED, on_disk.trained), (EVALUATED, on_disk.evaluated))):
         _write_split(folder, split, colours, labels, seed)
     content = {
         "title": "blocks",

@@ -1,4 +1,4 @@
-"""The only door through which labels reach a method, and only one that declares that it uses them."""
+"""The only way by which labels reach a method, and only one that declares that it uses them."""
 
 from __future__ import annotations
 
