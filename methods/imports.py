@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.imports import below, imported_names, inside, top_module, with_parents
-from spectral_bench.common.loaded import PACKAGE
+from spectral_bench.common.loaded import PACKAGE, ROOT, installed
 from spectral_bench.common.names import few
 from spectral_bench.common.own_modules import beside
 from spectral_bench.methods.registry import METHODS, REGISTRY
@@ -28,9 +27,7 @@ FORBIDDEN = ("bench", "datasets", "reports", "results")
 
 WHY = "a method sees patches, never data sets, the harness or its results"
 
-_ROOT = Path(__file__).resolve().parents[1]
-_PROJECT = tuple(_ROOT / name for name in (*FORBIDDEN, *ALLOWED))
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_PROJECT = tuple(ROOT / name for name in (*FORBIDDEN, *ALLOWED))
 _LOADERS = frozenset({"import_module", "__import__", "find_spec", "run_module", "resolve_name"})
 
 
@@ -123,7 +120,7 @@ def _is_forbidden(name: str, home: Path | None) -> bool:
     if home is not None and beside(home, top):
         return False
     # Another package of such a name, such as Hugging Face's datasets, is none of ours.
-    return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in top_module(top)[1])
+    return top in FORBIDDEN and any(place.resolve() == ROOT / top for place in top_module(top)[1])
 
 
 def _walk(root: _Module, package: str) -> list[_Module]:
@@ -145,10 +142,7 @@ def _walk(root: _Module, package: str) -> list[_Module]:
 
 
 def _is_users(path: Path) -> bool:
-    library = Path(sysconfig.get_path("stdlib")).resolve()
-    if _INSTALLED & set(path.parts) or path.is_relative_to(library):
-        return False
-    return not any(path.is_relative_to(package) for package in _PROJECT)
+    return not installed(str(path)) and not any(path.is_relative_to(package) for package in _PROJECT)
 
 
 def _find(name: str, folders: Sequence[Path] = (), home: Path | None = None) -> Path | None:

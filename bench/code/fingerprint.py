@@ -13,9 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from spectral_bench.common.imports import OwnFile, imported_names, own_file, own_imports, own_module, with_parents
-from spectral_bench.common.loaded import PACKAGE, loaded_source, remember
-
-ROOT = Path(__file__).resolve().parents[2]
+from spectral_bench.common.loaded import PACKAGE, ROOT, loaded_source, remember
 
 _PREFIX = f"{PACKAGE}."
 """Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
@@ -99,7 +97,7 @@ def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]
     return found, names
 
 
-def is_own(name: str) -> bool:
+def is_own_file(name: str) -> bool:
     """Whether an entry of a fingerprint is a file of a user's own."""
     return name.endswith(".py")
 

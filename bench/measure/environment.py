@@ -22,6 +22,7 @@ import psutil
 
 from spectral_bench.common.cgroups import processors
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.loaded import ROOT
 from spectral_bench.results.specification import View
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 
 DISTRIBUTION = "spectral-segmentation-bench"
-
-_PROJECT = Path(__file__).resolve().parents[2]
 
 _SLURM = {
     "job_id": "SLURM_JOB_ID",
@@ -88,7 +87,7 @@ def usable_gpus(gpus: Sequence[str]) -> int:
 @functools.cache
 def _git() -> tuple[tuple[str, Any], ...]:
     """The commit of the checkout that the code is run from, and whether tracked files differ from it."""
-    commit = _ask_git("rev-parse", "HEAD") if (_PROJECT / ".git").exists() else None
+    commit = _ask_git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
     if commit is None:
         return (("commit", None), ("dirty", None))
     changes = _ask_git("status", "--porcelain", "--untracked-files=no")
@@ -96,7 +95,7 @@ def _git() -> tuple[tuple[str, Any], ...]:
 
 
 def _ask_git(*arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(_PROJECT), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     try:
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from spectral_bench.bench.code.fingerprint import is_own as is_own_code
+from spectral_bench.bench.code.fingerprint import is_own_file as is_own_code
 from spectral_bench.bench.order import order_files
 from spectral_bench.bench.outstanding import read_order
 from spectral_bench.bench.plan.held import same_files

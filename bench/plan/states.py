@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
-from spectral_bench.bench.code.fingerprint import changed, is_own
+from spectral_bench.bench.code.fingerprint import changed
+from spectral_bench.bench.code.fingerprint import is_own_file as is_own
 from spectral_bench.bench.plan.held import Data, changed_data
 from spectral_bench.bench.plan.model import Condition, State
 from spectral_bench.bench.plan.snapshot import Recorded, RecordedEvaluation, RecordedFit, Snapshot

@@ -49,7 +49,7 @@ def test_threads_are_those_of_torch_where_it_is_loaded(monkeypatch: pytest.Monke
 class TestGit:
     @pytest.fixture
     def checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(module, "_PROJECT", tmp_path)
+        monkeypatch.setattr(module, "ROOT", tmp_path)
         run = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
         (tmp_path / "code.py").write_text("1")
         for command in (["init", "-q"], ["add", "code.py"], ["commit", "-q", "-m", "first"]):
@@ -67,7 +67,7 @@ class TestGit:
         assert environment()["git"]["dirty"] is True
 
     def test_no_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_PROJECT", tmp_path)
+        monkeypatch.setattr(module, "ROOT", tmp_path)
         assert environment()["git"] == {"commit": None, "dirty": None}
 
     def test_no_git(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
