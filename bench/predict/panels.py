@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,13 +86,13 @@ def make_panels(
 
 
 class _Maker:
-    """Keeps the features of the last look: the fits of a gallery share images and, mostly, backbones."""
+    """Keeps the features it made last: the fits of a gallery share images and, mostly, backbones."""
 
     def __init__(self, store: Store, roots: DataRoots, device: torch.device) -> None:
         self._store = store
         self._roots = roots
         self._device = device
-        self._look: tuple[object, list[ViewItem]] | None = None
+        self._last: tuple[object, list[ViewItem]] | None = None
 
     def make(self, run_id: str, view: View, image_ids: tuple[str, ...]) -> None:
         """Make and store the panels of one fit."""
@@ -104,8 +103,6 @@ class _Maker:
             view,
             items,
             device=self._device,
-            stage=lambda name: nullcontext(),
-            should_stop=lambda: False,
             labels=labels_at_prediction(fit.spec, open_data(view.dataset, self._roots), view.split),
         )
         for item, image in zip(items, scored, strict=True):
@@ -126,20 +123,20 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._look is None or self._look[0] != key:
+        if self._last is None or self._last[0] != key:
             features = fresh_features(
                 view,
                 spec.backbone,
                 images=open_data(view.dataset, self._roots).images(view.split),
                 ids=image_ids,
-                folder=self._store.path / "features",
+                folder=self._store.features_folder,
                 device=self._device,
                 workers=0,
                 antialias=antialias,
             )
             items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
-            self._look = (key, items)
-        return self._look[1]
+            self._last = (key, items)
+        return self._last[1]
 
     def _panel(self, record: EvaluationRecord, method: Segmenter, item: ViewItem, scored: ScoredImage) -> Panel:
         data = open_data(record.view.dataset, self._roots)

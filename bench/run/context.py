@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +99,7 @@ class Run:
         execution = self.order.execution
         return {
             "backbone": lambda: self.backbone,
-            "folder": self.store.path / "features",
+            "folder": self.store.features_folder,
             "device": self.device,
             "workers": execution.workers,
             "inference_batch": execution.inference_batch,
@@ -137,8 +136,3 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f'device "{name}": this machine has {torch.cuda.device_count()} CUDA devices')
     return device
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

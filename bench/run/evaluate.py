@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ import torch
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
+from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
-from spectral_bench.bench.run.context import Run, now
+from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
 from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.common.errors import RunInterrupted
@@ -156,8 +157,8 @@ def scored_images(
     features: Iterable[ViewItem],
     *,
     device: torch.device,
-    stage: Callable[[str], AbstractContextManager[None]],
-    should_stop: Callable[[], bool],
+    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+    should_stop: Callable[[], bool] = lambda: False,
     labels: LabelSource | None = None,
 ) -> Iterator[ScoredImage]:
     """The patch scores of each image of a view, in order; ends early once it should stop.

@@ -132,8 +132,9 @@ def learn(
     facts, complete, base = method_facts(method), complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
-        (root / "features").mkdir(exist_ok=True)
-        (store.path / "features").symlink_to(root / "features")
+        shared = root / store.features_folder.name
+        shared.mkdir(exist_ok=True)
+        store.features_folder.symlink_to(shared)
         if facts.fit_from is not None:
             base = _order(facts.fit_from, base_params(method, params), description, store)
         return _learnt(_order(method, complete, description, store, base), base, store)

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from spectral_bench.bench.features import open_training_source
+from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.progress import METRICS_FILE, MetricsLog
-from spectral_bench.bench.run.context import Run, now
+from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import health_records, status_of
 from spectral_bench.bench.run.label_access import training_labels
 from spectral_bench.common.errors import StoreError
