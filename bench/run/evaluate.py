@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.crf import CrfPool
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
@@ -136,8 +137,6 @@ def _with_crf(
     run: Run, view: View, scored: Iterator[ScoredImage], counted: Callable[..., Contingency], meter: Meter
 ) -> Contingency:
     """Count with a CRF over each image, in processes of their own."""
-    from spectral_bench.bench.evaluation.crf import CrfPool
-
     assert view.crf is not None
     images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers
     with CrfPool(

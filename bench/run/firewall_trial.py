@@ -20,13 +20,21 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
+import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.features.backbones import weights_digest
+from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.order import Execution, Order
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.evaluate import scored_images, view_features
+from spectral_bench.bench.run.execute import execute
+from spectral_bench.bench.run.fit import STATE_FILE, fit, load_fit
+from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.common.errors import UserError
+from spectral_bench.methods.interface import Segmenter
 from spectral_bench.methods.registry import base_params, complete_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View
 from spectral_bench.results.store import Store
@@ -123,8 +131,6 @@ def learn(
     Raises:
         Exception: whatever the run ends with.
     """
-    from spectral_bench.bench.measure.environment import set_up_torch
-
     set_up_torch(Execution())
     _seed_global_generators(number)
     os.environ["BENCH_DATA"] = str(root)  # a method that looks for labels there finds these
@@ -141,10 +147,6 @@ def learn(
 
 
 def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
-    from spectral_bench.bench.run.context import Run
-    from spectral_bench.bench.run.execute import execute
-    from spectral_bench.bench.run.fit import STATE_FILE, fit, load_fit
-
     if base is not None:
         execute(base, store=store, should_stop=_never)
     run = Run(order, store, _never)
@@ -156,11 +158,8 @@ def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
     return Learnt(hashlib.sha256(state).hexdigest(), trained, evaluated)
 
 
-def _scores(run: Any, methods: tuple[Any, ...], view: View) -> str:
+def _scores(run: Run, methods: tuple[Segmenter, ...], view: View) -> str:
     """The digest of all scores of a view's images, by each of some methods, as an evaluation asks for them."""
-    from spectral_bench.bench.run.evaluate import scored_images, view_features
-    from spectral_bench.bench.run.label_access import evaluated_labels
-
     meter, found = run.meter(), hashlib.sha256()
     features = view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
     for method in methods:
@@ -190,9 +189,6 @@ def _order(method: str, params: Mapping[str, Any], description: Path, store: Sto
 
 
 def _seed_global_generators(number: int) -> None:
-    import numpy as np
-    import torch
-
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002 (the very generator that no method may draw from)
     torch.manual_seed(number)
