@@ -40,13 +40,9 @@ from spectral_bench.results.specification import BackboneSpec, FitSpec, Training
 from spectral_bench.results.store import Store
 
 BACKBONE = "vit_tiny_patch16_224"
-
 CLASSES = 4
-
 PRELOAD = ("torch", "timm", "spectral_bench.bench.run", "spectral_bench.bench.run.firewall_trial")
-
 IMAGES, GRID, PATCH = 8, (6, 7), 16
-
 TRAINED, EVALUATED = "train", "val"
 
 Labels = Literal["kept", "permuted", "removed"]

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 
 LEAST_CLUSTERS = 2
-
 WANTED_PATCHES = 2048  # of the held-out graph: its exact decomposition takes a few seconds
-
-LOOKED_AT = 16  # images that are read to find some of one grid
+MOST_READ = 16  # images that are read to find some of one grid
 
 
 def health_records(method: Segmenter) -> list[HealthCheck]:
@@ -100,7 +98,7 @@ def held_out_images(features: ViewFeatures, ids: tuple[str, ...]) -> list[PatchB
     """
     chosen: list[PatchBatch] = []
     place = {image_id: index for index, image_id in enumerate(features.image_ids)}
-    for image_id in ranked(ids)[:LOOKED_AT]:
+    for image_id in ranked(ids)[:MOST_READ]:
         item = features.at(place[image_id])
         middle = len(item.patches) // 2
         image = central(entries(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
