@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.layout import WindowLayout
 from spectral_bench.bench.evaluation.resample import label_map
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import window_crops
@@ -30,8 +30,10 @@ from spectral_bench.results.metrics import resampled_miou, score
 from spectral_bench.results.record import ClassTable
 
 K = 256
-CAMVID = Placement((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))
-CITYSCAPES = Placement(window_crops(1024, 2048, 768, 512), (48, 48), (768, 768), Crop.whole(1024, 2048), (1024, 2048))
+CAMVID = WindowLayout((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))
+CITYSCAPES = WindowLayout(
+    window_crops(1024, 2048, 768, 512), (48, 48), (768, 768), Crop.whole(1024, 2048), (1024, 2048)
+)
 
 
 def peak_mb(call: Callable[[], object]) -> float | None:
@@ -53,25 +55,25 @@ def _kilobytes(status: Path, name: str) -> int:
     return int(line.split()[1])
 
 
-def random_scores(placement: Placement) -> Tensor:
+def random_scores(layout: WindowLayout) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(len(placement.crops), K, *placement.grid, generator=generator)
+    return torch.randn(len(layout.crops), K, *layout.grid, generator=generator)
 
 
-def interpolate_and_argmax(scores: Tensor, placement: Placement) -> Tensor:
+def interpolate_and_argmax(scores: Tensor, layout: WindowLayout) -> Tensor:
     """One plain interpolation from the patches to the label, all clusters at once."""
-    return F.interpolate(scores, size=placement.target, mode="bilinear").argmax(dim=1)[0]
+    return F.interpolate(scores, size=layout.target, mode="bilinear").argmax(dim=1)[0]
 
 
-def interpolate_every_window(scores: Tensor, placement: Placement) -> Tensor:
+def interpolate_every_window(scores: Tensor, layout: WindowLayout) -> Tensor:
     """Every window at full resolution, added up, divided by the overlap, then resized."""
-    total = torch.zeros(scores.shape[1], *placement.frame.resized)
-    cover = torch.zeros(placement.frame.resized)
-    for crop, patches in zip(placement.crops, scores, strict=True):
+    total = torch.zeros(scores.shape[1], *layout.frame.resized)
+    cover = torch.zeros(layout.frame.resized)
+    for crop, patches in zip(layout.crops, scores, strict=True):
         box = slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width)
-        total[:, *box] += F.interpolate(patches[None], size=placement.cover, mode="bilinear")[0]
+        total[:, *box] += F.interpolate(patches[None], size=layout.cover, mode="bilinear")[0]
         cover[box] += 1
-    return F.interpolate((total / cover)[None], size=placement.target, mode="bilinear")[0].argmax(dim=0)
+    return F.interpolate((total / cover)[None], size=layout.target, mode="bilinear")[0].argmax(dim=0)
 
 
 def run(benchmark: BenchmarkFixture, call: Callable[[], object], rounds: int) -> None:
@@ -82,14 +84,14 @@ def run(benchmark: BenchmarkFixture, call: Callable[[], object], rounds: int) ->
 
 @pytest.mark.benchmark(group="22 x 30 patches to a 360 x 480 label map, K = 256")
 @pytest.mark.parametrize("way", [label_map, interpolate_and_argmax], ids=["tiles", "plain"])
-def test_label_map(benchmark: BenchmarkFixture, way: Callable[[Tensor, Placement], Tensor]) -> None:
+def test_label_map(benchmark: BenchmarkFixture, way: Callable[[Tensor, WindowLayout], Tensor]) -> None:
     scores = random_scores(CAMVID)
     run(benchmark, lambda: way(scores, CAMVID), rounds=15)
 
 
 @pytest.mark.benchmark(group="8 windows of 768 to a 1024 x 2048 label map, K = 256")
 @pytest.mark.parametrize("way", [label_map, interpolate_every_window], ids=["tiles", "plain"])
-def test_sliding_label_map(benchmark: BenchmarkFixture, way: Callable[[Tensor, Placement], Tensor]) -> None:
+def test_sliding_label_map(benchmark: BenchmarkFixture, way: Callable[[Tensor, WindowLayout], Tensor]) -> None:
     scores = random_scores(CITYSCAPES)
     run(benchmark, lambda: way(scores, CITYSCAPES), rounds=3 if way is label_map else 1)
 

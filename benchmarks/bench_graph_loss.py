@@ -29,7 +29,7 @@ from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.pixels import pixel_graph
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import neuralef_loss, normalise_columns
 
 IMAGES, GRID, CHANNELS, OUTPUTS = 16, 30, 384, 256
 NEIGHBOURS, ALPHA, BETA, T = 256, 0.3, 0.08, 0.01

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import orthogonal
 
-from spectral_bench.methods.neuralef import NeuralEF
-from spectral_bench.methods.params import NeuralEFParams
-from spectral_bench.methods.psi import OrthogonalHead
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.params import NeuralEFParams
+from spectral_bench.methods.neuralef.psi import OrthogonalHead
 from spectral_bench.methods.testing import MemorySource, fit_context
 
 GRID, CHANNELS, IMAGES = (22, 30), (64, 192, 320), 8

@@ -23,7 +23,7 @@ from scipy.linalg import eigh, subspace_angles
 from torch import Tensor, nn
 
 from spectral_bench.methods.graphs.kernel import DenseKernel
-from spectral_bench.methods.objective import Penalty, neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import Penalty, neuralef_loss, normalise_columns
 
 SIDES = (1.0, 0.65)
 WIDTH = 0.4

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spectral_bench.bench.class_tables import class_tables
-from spectral_bench.bench.code import evaluation_code, fit_code
-from spectral_bench.bench.environment import environment
+from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
 from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.model import PlannedRun
 from spectral_bench.datasets.registry import data_info
+from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.record import EvaluationRecord, FitRecord, HealthCheck, StageCost
 from spectral_bench.results.specification import View
@@ -103,7 +103,7 @@ def evaluated(run: PlannedRun, view: View, common: dict[str, object]) -> Evaluat
         n_images=IMAGES,
         n_clusters=CLUSTERS,
         n_raw_labels=12,
-        class_sets=class_tables(info),
+        class_sets=class_tables(info.class_sets),
         default_classes=info.default_classes,
         costs=[StageCost(stage=name, wall_s=1.25, cpu_s=2.5, peak_rss=10**9, items=100) for name in names],
         code=evaluation_code(run.spec.method, view.dataset, run.spec.backbone.name),

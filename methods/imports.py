@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
-import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.loaded import PACKAGE, imported_from
+from spectral_bench.common.imports import below, imported_names, inside, top_module, with_parents
+from spectral_bench.common.loaded import PACKAGE, ROOT, installed
 from spectral_bench.common.names import few
 from spectral_bench.common.own_modules import beside
 from spectral_bench.methods.registry import METHODS, REGISTRY
@@ -28,9 +27,7 @@ FORBIDDEN = ("bench", "datasets", "reports", "results")
 
 WHY = "a method sees patches, never data sets, the harness or its results"
 
-_ROOT = Path(__file__).resolve().parents[1]
-_PROJECT = tuple(_ROOT / name for name in (*FORBIDDEN, *ALLOWED))
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_PROJECT = tuple(ROOT / name for name in (*FORBIDDEN, *ALLOWED))
 _LOADERS = frozenset({"import_module", "__import__", "find_spec", "run_module", "resolve_name"})
 
 
@@ -128,7 +125,7 @@ def _is_forbidden(name: str, home: Path | None, allowed: Sequence[str]) -> bool:
     if home is not None and beside(home, top):
         return False
     # Another package of such a name, such as Hugging Face's datasets, is none of ours.
-    return top in FORBIDDEN and any(place.resolve() == _ROOT / top for place in _top(top)[1])
+    return top in FORBIDDEN and any(place.resolve() == ROOT / top for place in top_module(top)[1])
 
 
 def _leads_on(seen: _Import, imports: Sequence[_Import], allowed: Sequence[str]) -> bool:
@@ -157,10 +154,7 @@ def _walk(root: _Module, package: str, allowed: Sequence[str]) -> list[_Module]:
 
 
 def _is_users(path: Path) -> bool:
-    library = Path(sysconfig.get_path("stdlib")).resolve()
-    if _INSTALLED & set(path.parts) or path.is_relative_to(library):
-        return False
-    return not any(path.is_relative_to(package) for package in _PROJECT)
+    return not installed(str(path)) and not any(path.is_relative_to(package) for package in _PROJECT)
 
 
 def _find(name: str, folders: Sequence[Path] = (), home: Path | None = None) -> Path | None:
@@ -169,33 +163,11 @@ def _find(name: str, folders: Sequence[Path] = (), home: Path | None = None) -> 
     Nothing is imported, not even the packages around it.
     """
     top, *inner = name.split(".")
-    found, places = _inside([home], top) if home is not None and beside(home, top) else _top(top)
+    found, places = inside([home], top) if home is not None and beside(home, top) else top_module(top)
     if found is None and not places:
-        found, places = _inside(folders, top)
-    for part in inner:
-        found, places = _inside(places, part)
+        found, places = inside(folders, top)
+    found = below(places, inner) if inner else found
     return found.resolve() if found is not None else None
-
-
-def _top(name: str) -> tuple[Path | None, list[Path]]:
-    """The file of a module that is in no package, and the folders of what is inside."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):  # such as a loaded module without a spec
-        spec = None
-    if spec is None:
-        return None, []
-    file = Path(spec.origin) if spec.has_location and spec.origin and spec.origin.endswith(".py") else None
-    return file, [Path(place) for place in spec.submodule_search_locations or ()]
-
-
-def _inside(places: Sequence[Path], name: str) -> tuple[Path | None, list[Path]]:
-    """The same of a module inside of folders; a folder without ``__init__.py`` is a package too, but has no file."""
-    for place in places:
-        for file, inner in ((place / name / "__init__.py", [place / name]), (place / f"{name}.py", [])):
-            if file.is_file():
-                return file, inner
-    return None, [place / name for place in places if (place / name).is_dir()]
 
 
 def _imports(module: _Module) -> tuple[_Import, ...]:
@@ -216,25 +188,12 @@ def _read(path: Path, package: str, mtime_ns: int, size: int) -> tuple[_Import, 
 
 
 def _names(node: ast.AST, package: str) -> Iterator[str]:
-    """The names that one node may import: each with the packages around it, and each imported name as a module."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield from _with_parents(alias.name)
-    elif isinstance(node, ast.ImportFrom):
-        base = imported_from(node, package)
-        yield from _with_parents(base) if base != PACKAGE else ()
-        yield from (f"{base}.{alias.name}" for alias in node.names if base)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == PACKAGE:
+    """The names that one node may import, each with the packages around it."""
+    yield from imported_names(node, package)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == PACKAGE:
         yield f"{PACKAGE}.{node.attr}"  # "import spectral_bench.methods" gives the whole package by its name
     elif isinstance(node, ast.Call | ast.Subscript) and (name := _written_out(node)):
-        yield from _with_parents(name)
-
-
-def _with_parents(name: str) -> list[str]:
-    """A name after the packages around it; the whole of ours stands there only if nothing inside of it is named."""
-    parts = name.split(".")
-    first = 2 if parts[0] == PACKAGE and len(parts) > 1 else 1
-    return [".".join(parts[:end]) for end in range(first, len(parts) + 1) if name]
+        yield from with_parents(name)
 
 
 def _written_out(node: ast.Call | ast.Subscript) -> str:

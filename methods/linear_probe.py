@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from spectral_bench.methods.health import HEALTH_STAGE, Check, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, require_finite, require_patches, standardisation
 from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
-from spectral_bench.methods.label_params import LinearProbeParams
 from spectral_bench.methods.labels import batch_labels, classifier, cross_entropy, require_classes
+from spectral_bench.methods.params import LinearProbeParams
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.inputs import require_patches
 from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
-from spectral_bench.methods.label_params import OracleParams
 from spectral_bench.methods.labels import require_classes
+from spectral_bench.methods.params import OracleParams
 
 
 class Oracle:

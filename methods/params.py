@@ -1,4 +1,4 @@
-"""Parameters of every method that ships, with default, range and unit. Importing this file imports no torch."""
+"""Parameters that methods share, and those of methods in one file; default, range and unit. Imports no torch."""
 
 from __future__ import annotations
 
@@ -133,82 +133,6 @@ AngleLimit = Annotated[
 ]
 
 
-class NeuralEFParams(GraphParams, TrainingParams):
-    """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
-
-    k: int = Field(256, ge=2, description="number of clusters: outputs of psi")
-
-    discrete: bool = Field(True, description="outputs are soft cluster assignments; false: continuous eigenfunctions")
-    noise: Literal["gumbel", "none"] = Field("gumbel", description="noise on the logits of a soft assignment")
-    temperature_max: float = Field(1.0, gt=0, description="softmax temperature at the first step")
-    temperature_min: float = Field(0.3, gt=0, description="softmax temperature at the last step and at prediction")
-    normalisation: Literal["clamped", "full", "none"] = Field(
-        "clamped", description="outputs divided by their L2 norm over the batch: norms below 1 kept, all, or none"
-    )
-    t: float = Field(0.01, gt=0, description="squared norm of a normalised output over the batch")
-    penalty: Literal["fixed", "ratio"] = Field(
-        "fixed", description="off-diagonal penalty: R_ij^2, or R_ij^2 / (R_ii R_jj) with a scale-free first term"
-    )
-    beta: float | None = Field(
-        None, ge=0, description="weight of the off-diagonal penalty; null: 20.48 / number of psi's outputs"
-    )
-
-    standardise: bool = Field(True, description="psi's input is standardised per channel with training statistics")
-    depth: int = Field(2, ge=0, description="transformer blocks")
-    heads: int = Field(18, ge=1, description="attention heads a block")
-    head_width: int = Field(64, ge=1, description="channels a head")
-    mlp_width: int = Field(576, ge=1, description="hidden channels of a block's MLP")
-    orthogonality: Literal["constraint", "initialisation"] = Field(
-        "constraint",
-        exclude_if=lambda value: value == "constraint",  # identities are those of before there was a choice
-        description="of the weight that maps features to outputs: throughout training, or at its start only",
-    )
-
-    angle_limit: AngleLimit = None
-
-    @property
-    def outputs(self) -> int:
-        """The number of outputs of psi."""
-        return self.k
-
-    @model_validator(mode="after")
-    def _fill_in(self) -> Self:
-        """``beta`` is 0.08 at the published K = 256 and inversely proportional to K elsewhere."""
-        if self.beta is None:
-            object.__setattr__(self, "beta", 20.48 / self.outputs)
-        low, high = self.temperature_min, self.temperature_max
-        if low > high:
-            raise ValueError(f"temperature_min = {low} must not be above temperature_max = {high}")
-        return self
-
-
-class NeuralEFKMeansParams(NeuralEFParams, LloydParams):
-    """k-means on the hidden features of a NeuralEF fit, whose parameters are given here too."""
-
-    k: int = Field(256, ge=2, description="number of clusters: k-means centres")
-    base_k: int | None = Field(None, ge=2, description="outputs of the NeuralEF fit; null: k")
-    input: Literal["hidden", "hidden_l2", "hidden_norm"] = Field(
-        "hidden",
-        description="what is clustered: features of psi's last block as they are, L2-normalised, or as its norm hands "
-        "them to the head",
-    )
-
-    @property
-    def outputs(self) -> int:
-        """The number of outputs of psi."""
-        return self.base_k or self.k
-
-    @model_validator(mode="after")
-    def _fill_in_base(self) -> Self:
-        object.__setattr__(self, "base_k", self.outputs)
-        return self
-
-    def base_params(self) -> dict[str, Any]:
-        """The complete parameters of the ``neuralef`` fit that is clustered."""
-        shared = {name: getattr(self, name) for name in NeuralEFParams.model_fields}
-        return NeuralEFParams(**{**shared, "k": self.outputs}).model_dump(mode="json")
-
-
 class SpinParams(GraphParams, TrainingParams, LloydParams):
     """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
 
@@ -250,3 +174,22 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
                 " are never independent"
             )
         return found
+
+
+_CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"
+
+
+class LinearProbeParams(Params):
+    """A linear classifier on standardised features of all levels."""
+
+    k: int = Field(11, ge=2, description=_CLASSES)
+    epochs: int = Field(20, ge=1, description="passes over the training images")
+    steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
+    batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
+    lr: float = Field(1e-2, gt=0, description="Adam's learning rate at the first step; 0 at the last, along a cosine")
+
+
+class OracleParams(Params):
+    """Labels at patch resolution."""
+
+    k: int = Field(11, ge=2, description=_CLASSES)

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.explain import explain
 from spectral_bench.common.registry import Registry, absolute_name, is_path
-from spectral_bench.methods import label_params as _label_params
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.params import Params
 
@@ -59,16 +59,16 @@ METHODS: Mapping[str, _Entry] = dict(
     (
         _entry("spectral_bench.methods.kmeans:KMeans", "kmeans", "k-means on patch features", _params.KMeansParams),
         _entry(
-            "spectral_bench.methods.neuralef:NeuralEF",
+            "spectral_bench.methods.neuralef.method:NeuralEF",
             "neuralef",
             "a network trained to approximate the eigenfunctions of a patch kernel, made discrete by Gumbel-softmax",
-            _params.NeuralEFParams,
+            _neuralef.NeuralEFParams,
         ),
         _entry(
-            "spectral_bench.methods.neuralef_kmeans:NeuralEFKMeans",
+            "spectral_bench.methods.neuralef.kmeans:NeuralEFKMeans",
             "neuralef_kmeans",
             "k-means on the hidden features of a stored NeuralEF fit",
-            _params.NeuralEFKMeansParams,
+            _neuralef.NeuralEFKMeansParams,
             fit_from="neuralef",
         ),
         _entry(
@@ -90,17 +90,17 @@ METHODS: Mapping[str, _Entry] = dict(
             _params.SpinParams,
         ),
         _entry(
-            "spectral_bench.methods.neuralef_label_leak:NeuralEFLabelLeak",
+            "spectral_bench.methods.neuralef.label_leak:NeuralEFLabelLeak",
             "neuralef_label_leak",
             "NeuralEF as first released: a supervised linear head on psi whose gradient reaches psi",
-            _label_params.NeuralEFLabelLeakParams,
+            _neuralef.NeuralEFLabelLeakParams,
             uses_labels=True,
         ),
         _entry(
             "spectral_bench.methods.linear_probe:LinearProbe",
             "linear_probe",
             "a linear classifier of patch features trained with labels, a ceiling",
-            _label_params.LinearProbeParams,
+            _params.LinearProbeParams,
             uses_labels=True,
             classes_as_clusters=True,
         ),
@@ -108,7 +108,7 @@ METHODS: Mapping[str, _Entry] = dict(
             "spectral_bench.methods.oracle:Oracle",
             "oracle",
             "the labels of the evaluated images at patch resolution, the ceiling of any method",
-            _label_params.OracleParams,
+            _params.OracleParams,
             uses_labels=True,
             classes_as_clusters=True,
             labels_at_prediction=True,

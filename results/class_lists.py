@@ -6,11 +6,40 @@ old counts as it scores new ones. Everything that is averaged, compared or put i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from spectral_bench.results.manifest import DataFacts, Manifest
 from spectral_bench.results.record import ClassTable, EvaluationRecord
+
+
+class CountedClasses(Protocol):
+    """A class set as a data set describes it."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names."""
+
+    @property
+    def raw_ids(self) -> Sequence[Sequence[int]]:
+        """For each class its raw label ids."""
+
+    @property
+    def palette(self) -> Sequence[Sequence[int]]:
+        """For each class its colour, RGB of 0 to 255."""
+
+
+def class_tables(class_sets: Mapping[str, CountedClasses]) -> dict[str, ClassTable]:
+    """The class sets of a data set, by name, as records and manifests keep them."""
+    return {
+        name: ClassTable(
+            classes=list(classes.classes),
+            raw_ids=[list(ids) for ids in classes.raw_ids],
+            palette=[list(colour) for colour in classes.palette],
+        )
+        for name, classes in class_sets.items()
+    }
 
 
 @dataclass(frozen=True)

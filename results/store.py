@@ -28,6 +28,7 @@ __all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "Store"]
 
 STORE_SCHEMA_VERSION = 1
 STORE_FILE = "store.json"
+FEATURES_FOLDER = "features"
 
 
 class Store(RunRecords):
@@ -40,6 +41,11 @@ class Store(RunRecords):
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         super().__init__(self.path / "records")
+
+    @property
+    def features_folder(self) -> Path:
+        """Where the caches of features lie that its runs share."""
+        return self.path / FEATURES_FOLDER
 
     @classmethod
     def open(cls, path: Path | str, *, create: bool = False) -> Self:

@@ -19,7 +19,7 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Torch computes as it does in a run: deterministic algorithms, no TF32."""
     import torch
 
-    from spectral_bench.bench.numerics import set_up_torch
+    from spectral_bench.bench.measure.environment import set_up_torch
     from spectral_bench.bench.work.order import Execution
 
     for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):

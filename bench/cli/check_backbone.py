@@ -38,7 +38,7 @@ def check_backbone(
     name, given = absolute_name(backbone, Path.cwd()), plain_parameters(options or [])
     described(name, given)
     from spectral_bench.bench.features.backbones.testing import CHECKS, NOT_LOADED, Subject, violations
-    from spectral_bench.bench.numerics import set_up_torch
+    from spectral_bench.bench.measure.environment import set_up_torch
     from spectral_bench.bench.run.context import resolve_device
     from spectral_bench.bench.work.order import Execution
 

@@ -38,8 +38,8 @@ def check_method(
     parse_device(device)
     params = plain_parameters(parameters or [])
     complete_params(method, params)
-    from spectral_bench.bench.numerics import set_up_torch
-    from spectral_bench.bench.own_code import own_code
+    from spectral_bench.bench.code.own_methods import own_code
+    from spectral_bench.bench.measure.environment import set_up_torch
     from spectral_bench.bench.run.context import resolve_device
     from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations, judged
     from spectral_bench.bench.work.order import Execution

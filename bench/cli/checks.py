@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.progress import counted
-from spectral_bench.bench.environment import environment, usable_gpus
 from spectral_bench.bench.executors.interface import require_gpu_each
-from spectral_bench.bench.extras import require_crf
-from spectral_bench.bench.numerics import software_bfloat16
+from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
 from spectral_bench.bench.plan.estimate import require_space
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.work.order import Execution

@@ -74,8 +74,7 @@ def _versions() -> list[Finding]:
 def _device() -> list[Finding]:
     import torch
 
-    from spectral_bench.bench.environment import usable_cpus
-    from spectral_bench.bench.numerics import software_bfloat16
+    from spectral_bench.bench.measure.environment import software_bfloat16, usable_cpus
 
     threads = Finding("threads", f"{torch.get_num_threads()} of torch, {usable_cpus()} usable processors")
     if not torch.cuda.is_available():

@@ -11,7 +11,7 @@ from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Root
 from spectral_bench.bench.cli.output import say, show_json
 from spectral_bench.bench.cli.progress import counted
 from spectral_bench.bench.cli.reference import find_run
-from spectral_bench.bench.masks import require_stems, require_targets
+from spectral_bench.bench.predict.masks import require_stems, require_targets
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
 
@@ -44,7 +44,7 @@ def predict(
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays)
-    from spectral_bench.bench.predict import predict as predict_images
+    from spectral_bench.bench.predict.images import predict as predict_images
 
     with counted("predicting") as progress:
         written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)

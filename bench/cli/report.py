@@ -160,7 +160,7 @@ def _changed() -> Changed:
 
 def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    from spectral_bench.bench.panels import make_panels
+    from spectral_bench.bench.predict.panels import make_panels
 
     problems = make_panels(store, wanted, roots, device=device, progress=told)
     for problem in problems:

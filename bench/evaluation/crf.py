@@ -1,4 +1,4 @@
-"""DenseCRF over the scores of one image, by ``pydensecrf2``.
+"""DenseCRF over the scores of images, by ``pydensecrf2``: of one image, and of several at a time in processes.
 
 Mean-field inference in a fully connected CRF with Gaussian edge potentials (Kraehenbuehl and Koltun, NIPS 2011). As in
 the code of Deng and Luo (ICCV 2023), the energies are those of all K clusters at the label's pixels: minus the
@@ -7,15 +7,33 @@ logarithm of the softmax of the scores, cut at 1e-5. This is the only place wher
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.layout import WindowLayout
 from spectral_bench.bench.evaluation.resample import score_bands
+from spectral_bench.bench.measure.memory import resident_peak
+from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.datasets.transforms import apply_crop
+from spectral_bench.methods.memory import free_bytes
 from spectral_bench.results.specification import Crf
 
 COPIES = 12
@@ -25,6 +43,15 @@ COPIES = 12
 
 _MOST_VALUES = 2**31 // 2
 """The library counts the values of its lattice, up to 6 x pixels x K / 4 of them, in 32 bits."""
+
+_POLL_S = 0.5  # how soon a stop is noticed while an image is waited for
+
+_SHARE = 0.8  # of the free memory
+
+PROCESS_BYTES = 400 * 10**6
+"""What a process of the pool takes before its first image: 300 MB of its own and as much of files that all share were
+measured (torch 2.14, CPU build).
+"""
 
 
 def crf_bytes(n_clusters: int, target: tuple[int, int]) -> int:
@@ -44,40 +71,40 @@ def require_countable(n_clusters: int, target: tuple[int, int]) -> None:
         )
 
 
-def crf_image(images: ImageLoader, image_id: str, placement: Placement) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of 0 to 255 at the pixels that a placement calls the label's: what ``view_label`` is to labels."""
+def crf_image(images: ImageLoader, image_id: str, layout: WindowLayout) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of 0 to 255 at the pixels that a layout calls the label's: what ``view_label`` is to labels."""
     image = images.image(image_id)
-    frame = placement.frame
-    if placement.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
+    frame = layout.frame
+    if layout.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
         return image
     return apply_crop(image, frame)  # the frame lies inside of the image: nothing is filled
 
 
-def energies(scores: Tensor, placement: Placement) -> NDArray[np.float32]:
+def energies(scores: Tensor, layout: WindowLayout) -> NDArray[np.float32]:
     """(K, H * W) float32 unary energies: minus the logarithm of the softmax of the resampled scores, cut at 1e-5.
 
     Args:
         scores: (W, K, h, w) float32 patch scores of the windows, on the CPU.
-        placement: where windows and label lie.
+        layout: where windows and label lie.
 
     Raises:
         FloatingPointError: a score is nan or infinite.
     """
     from pydensecrf.utils import unary_from_softmax
 
-    out = np.empty((scores.shape[1], *placement.target), np.float32)
-    for rows, band in score_bands(scores, placement):
+    out = np.empty((scores.shape[1], *layout.target), np.float32)
+    for rows, band in score_bands(scores, layout):
         shares = torch.softmax(band, dim=-1).permute(2, 0, 1).numpy()
         out[:, rows] = unary_from_softmax(shares).reshape(shares.shape)
     return out.reshape(len(out), -1)
 
 
-def refine(scores: Tensor, placement: Placement, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
+def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
     """The cluster of each label pixel after a DenseCRF.
 
     Args:
         scores: (W, K, h, w) float32 patch scores of the windows, on the CPU.
-        placement: where windows and label lie.
+        layout: where windows and label lie.
         image: (H, W, 3) uint8 RGB at the label's pixels.
         crf: iterations, sizes and weights. ``black_image`` puts zeros in the place of ``image``: the released code cast
             values of 0 to 1 to integers.
@@ -91,12 +118,171 @@ def refine(scores: Tensor, placement: Placement, image: NDArray[np.uint8], crf: 
     """
     from pydensecrf.densecrf import DenseCRF2D
 
-    height, width = placement.target
-    require_countable(scores.shape[1], placement.target)
+    height, width = layout.target
+    require_countable(scores.shape[1], layout.target)
     field = DenseCRF2D(width, height, scores.shape[1])
-    field.setUnaryEnergy(energies(scores, placement))  # copied there, and freed here at once
+    field.setUnaryEnergy(energies(scores, layout))  # copied there, and freed here at once
     seen = np.zeros_like(image) if crf.black_image else np.array(image, order="C")  # the library wants to write
     field.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
     field.addPairwiseBilateral(sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=seen, compat=crf.bilateral_weight)
     beliefs = np.asarray(field.inference(crf.iterations))
     return np.asarray(beliefs.argmax(axis=0).reshape(height, width), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Refined:
+    """What comes back of an image: (H, W) clusters, and the most memory that its process has ever held, in bytes."""
+
+    clusters: NDArray[np.int64]
+    process: int
+    peak: int
+
+
+class CrfPool:
+    """A DenseCRF over each image of a stream; the number of processes does not change what comes out.
+
+    Each process computes with one thread. Images are begun ahead of the one that is asked for, as many as there are
+    processes and as fit together into four fifths of the memory that was free at the start; of that, processes take
+    half at most for themselves.
+
+    Args:
+        crf: iterations, sizes and weights.
+        images: where the images themselves come from.
+        processes: images at a time; 0 counts as 1.
+        should_stop: asked while an image is waited for.
+        stage: measures the waiting, and the end of the processes: only then does the kernel count their CPU time as
+            this process's.
+        helpers: told the bytes that the processes hold, each at its own peak, whenever that is known anew.
+        memory: bytes that all processes may take together; None: four fifths of what is free.
+    """
+
+    def __init__(
+        self,
+        crf: Crf,
+        images: ImageLoader,
+        *,
+        processes: int,
+        should_stop: Callable[[], bool],
+        stage: Callable[[str], AbstractContextManager[None]],
+        helpers: Callable[[int], None] = lambda n_bytes: None,
+        memory: int | None = None,
+    ) -> None:
+        self._crf, self._images = crf, images
+        self._should_stop, self._stage, self._helpers = should_stop, stage, helpers
+        self._processes, self._memory = max(1, processes), memory or 0
+        if memory is None:
+            room = int(free_bytes(torch.device("cpu")) * _SHARE)
+            self._processes = max(1, min(self._processes, room // (2 * PROCESS_BYTES)))
+            self._memory = max(0, room - self._processes * PROCESS_BYTES)
+        self._begun: dict[str, Future[_Refined]] = {}
+        self._peaks: dict[int, int] = {}  # process id -> bytes
+
+    def __enter__(self) -> Self:
+        self._others = set(multiprocessing.active_children())
+        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in mid-flight
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_prepare)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stage("crf"):
+            self._end(failed=error is not None)
+        self._helpers(0)
+
+    def _end(self, failed: bool) -> None:
+        if failed:  # nobody waits for what the processes are at
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.terminate()
+        if sys.version_info < (3, 11, 5) and (failed or self._pool._broken):
+            # Without processes the thread that feeds them waits for ever on a pipe, and a shutdown waits for it
+            # (CPython issue 94777): without a reader its write fails.
+            self._pool._call_queue._reader.close()  # type: ignore[attr-defined]
+        self._pool.shutdown(cancel_futures=True)
+
+    def ahead(self, images: Iterable[ScoredImage]) -> Iterator[ScoredImage]:
+        """The images in their order, the CRFs of the following ones begun before each is handed over.
+
+        Raises:
+            MemoryError: one image alone needs more memory than there is.
+            RunInterrupted: the run was asked to stop.
+        """
+        waiting: deque[ScoredImage] = deque()
+        for image in images:
+            while waiting and self._full(waiting, image):
+                yield waiting.popleft()
+            self._begin(image)
+            waiting.append(image)
+        while waiting:
+            yield waiting.popleft()
+
+    def assign(self, image: ScoredImage) -> Tensor:
+        """(H, W) int64 clusters of an image that ``ahead`` has handed over.
+
+        Raises:
+            RunInterrupted: the run was asked to stop.
+            FloatingPointError: a score is nan or infinite.
+            MemoryError: the process was ended from outside, most likely for the memory it took.
+        """
+        future = self._begun.pop(image.image_id)
+        with self._stage("crf"):
+            while not wait([future], timeout=_POLL_S).done:
+                if self._should_stop():
+                    raise RunInterrupted(f"stopped during the CRF of image {image.image_id}")
+            try:
+                refined = future.result()
+            except BrokenProcessPool as error:
+                raise MemoryError(f"a process was killed during the CRF; {_needs(image)}") from error
+            self._peaks[refined.process] = max(refined.peak, self._peaks.get(refined.process, 0))
+            self._helpers(sum(self._peaks.values()))
+            return torch.from_numpy(refined.clusters)
+
+    def _full(self, waiting: Iterable[ScoredImage], image: ScoredImage) -> bool:
+        at_work = [other for other in waiting if not self._begun[other.image_id].done()]
+        taken = sum(_bytes(other) for other in at_work)
+        return len(at_work) >= 2 * self._processes or taken + _bytes(image) > self._memory
+
+    def _begin(self, image: ScoredImage) -> None:
+        if self._should_stop():
+            raise RunInterrupted(f"stopped before the CRF of image {image.image_id}")
+        require_countable(image.scores.shape[1], image.layout.target)
+        if _bytes(image) > self._memory:
+            raise MemoryError(f"{_needs(image)}, and {self._memory / 1e9:.1f} GB are there to be used")
+        picture = crf_image(self._images, image.image_id, image.layout)
+        task = (image.scores.cpu().numpy(), image.layout, picture, self._crf)
+        try:
+            self._begun[image.image_id] = self._pool.submit(_refine, *task)
+        except BrokenProcessPool as error:
+            raise MemoryError(f"a process was killed during the CRF before image {image.image_id}") from error
+
+
+def _bytes(image: ScoredImage) -> int:
+    return crf_bytes(image.scores.shape[1], image.layout.target)
+
+
+def _needs(image: ScoredImage) -> str:
+    height, width = image.layout.target
+    return (
+        f"image {image.image_id}: a CRF over {image.scores.shape[1]} clusters of {height} x {width} pixels takes about "
+        f"{_bytes(image) / 1e9:.1f} GB"
+    )
+
+
+def _refine(scores: NDArray[np.float32], layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> _Refined:
+    clusters = refine(torch.from_numpy(scores), layout, image, crf)
+    return _Refined(clusters, os.getpid(), resident_peak())
+
+
+def _prepare() -> None:
+    """Of a new process: one thread, so that sums have one order; stopping is the parent's; no life without a parent."""
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

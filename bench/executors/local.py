@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-from spectral_bench.bench.environment import usable_cpus
 from spectral_bench.bench.executors.exits import JobExits, memory_kills
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target, require_gpu_each
 from spectral_bench.bench.executors.schedule import Schedule
-from spectral_bench.bench.numerics import THREADS_VARIABLE
+from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.launch import begin_sitting
 from spectral_bench.bench.work.stopping import SIGNALS, StopFlag, stop_on_signals

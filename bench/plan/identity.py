@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from spectral_bench.bench.code.fingerprint import is_own_file as is_own_code
 from spectral_bench.bench.features.backbones.registry import content_name
-from spectral_bench.bench.fingerprint import is_own as is_own_code
 from spectral_bench.bench.plan.records import RecordedEvaluation, Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
 from spectral_bench.bench.plan.today import Code, Data, same_files

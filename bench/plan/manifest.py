@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.choices import factor_values, unusual_settings, weights_words
 from spectral_bench.bench.plan.data import facts_of
@@ -13,6 +12,7 @@ from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.titles import stated_settings
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 
 
@@ -62,7 +62,9 @@ def _data_facts(rows: Sequence[ResolvedRow]) -> dict[str, DataFacts]:
     named |= {view.data_name: view.dataset for view in views}
     found = {name: facts_of(place) for name, place in named.items()}
     return {
-        name: DataFacts(title=info.title, class_sets=class_tables(info), default_classes=info.default_classes)
+        name: DataFacts(
+            title=info.title, class_sets=class_tables(info.class_sets), default_classes=info.default_classes
+        )
         for name, info in found.items()
     }
 

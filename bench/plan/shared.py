@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from spectral_bench.bench.code.own_methods import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.own_code import require_own_imports
 from spectral_bench.bench.plan.backbone import backbone_spec
 from spectral_bench.bench.protocols.catalogue import load
 from spectral_bench.bench.protocols.definition import Definition
@@ -37,7 +37,7 @@ class SharedParts:
         """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
 
         Raises:
-            ConfigError: as ``methods.registry.method_facts`` and ``bench.own_code.require_own_imports``.
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.own_methods.require_own_imports``.
         """
         if name not in self._methods:
             require_own_imports(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from spectral_bench.bench.code.own_methods import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
-from spectral_bench.bench.own_code import unproven
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.bench.work.order import Execution

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import PurePath
 from typing import Literal, Protocol
 
-from spectral_bench.bench.code import evaluation_code, fit_code
-from spectral_bench.bench.fingerprint import changed, is_own
+from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
+from spectral_bench.bench.code.fingerprint import changed
+from spectral_bench.bench.code.fingerprint import is_own_file as is_own
 from spectral_bench.bench.plan.records import Recorded, RecordedEvaluation, RecordedFit
 from spectral_bench.common.digests import apart, tells_contents
 from spectral_bench.common.errors import ConfigError

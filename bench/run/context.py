@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spectral_bench.bench.code import RunCode, code_of_run
-from spectral_bench.bench.environment import environment
+from spectral_bench.bench.code.dependencies import RunCode, code_of_run
+from spectral_bench.bench.code.own_methods import method_check
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.measure import Meter
-from spectral_bench.bench.own_code import method_check
+from spectral_bench.bench.measure.environment import environment
+from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.work.launch import sitting
 from spectral_bench.bench.work.progress import PROGRESS_FILE, ProgressFile
 from spectral_bench.common.errors import ConfigError
@@ -101,7 +100,7 @@ class Run:
         execution = self.order.execution
         return {
             "backbone": lambda: self.backbone,
-            "folder": self.store.path / "features",
+            "folder": self.store.features_folder,
             "device": self.device,
             "workers": execution.workers,
             "inference_batch": execution.inference_batch,
@@ -138,8 +137,3 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f'device "{name}": this machine has {torch.cuda.device_count()} CUDA devices')
     return device
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

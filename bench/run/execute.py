@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from spectral_bench.bench.extras import require_crf
+from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.evaluation import evaluate, view_features
-from spectral_bench.bench.run.fit import fit, training_patches
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.evaluate import evaluate, view_features
+from spectral_bench.bench.run.fit import fit, load_fit, training_patches
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.results.runs import CHECKPOINT_FILE
 

@@ -1,6 +1,6 @@
 """Whether labels on disk reach a method: tiny runs as a grid makes them, over trees that differ in their labels only.
 
-``methods.contract`` looks at what a method is handed; this looks at what it could open by itself. The labels of the
+``methods.contract`` checks what a method is handed; this checks what it could open by itself. The labels of the
 training split and those of the evaluated split are permuted, then removed, each by itself: the fit and the scores of
 all images must have the same bits throughout, but where a method declares that it uses those very labels.
 """
@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spectral_bench.bench.run.firewall_tree import Fate, Labels
-from spectral_bench.bench.run.firewall_trial import Failed, Learnt, trial
+from spectral_bench.bench.run.firewall_trial import Failed, Labels, LabelsOnDisk, Learnt, trial
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 from spectral_bench.methods.registry import method_facts
 
@@ -26,11 +25,11 @@ DISK_CHECKS = (PERMUTED, REMOVED, EVALUATED_PERMUTED, EVALUATED_REMOVED)
 UNSTEADY = "cannot be judged: two predictions of one fit differ"
 
 # In this order a file that a method leaves for itself is first written where there are no labels.
-_FATES = {
-    REMOVED: Fate(trained="removed"),
-    EVALUATED_REMOVED: Fate(evaluated="removed"),
-    PERMUTED: Fate(trained="permuted"),
-    EVALUATED_PERMUTED: Fate(evaluated="permuted"),
+_VARIANTS = {
+    REMOVED: LabelsOnDisk(trained="removed"),
+    EVALUATED_REMOVED: LabelsOnDisk(evaluated="removed"),
+    PERMUTED: LabelsOnDisk(trained="permuted"),
+    EVALUATED_PERMUTED: LabelsOnDisk(evaluated="permuted"),
 }
 
 
@@ -51,17 +50,17 @@ class _Nondeterministic(Exception):
 class _Trials:
     """The trials of one method, each with other global generators."""
 
-    run: Callable[[Fate, int], Learnt | Failed]
+    run: Callable[[LabelsOnDisk, int], Learnt | Failed]
     number: int = 0
     kept: Learnt | Failed = field(init=False)
 
-    def __call__(self, fate: Fate) -> Learnt | Failed:
+    def __call__(self, on_disk: LabelsOnDisk) -> Learnt | Failed:
         self.number += 1
-        return self.run(fate, self.number)
+        return self.run(on_disk, self.number)
 
-    def same_twice(self, fate: Fate, found: Learnt | Failed) -> None:
+    def same_twice(self, on_disk: LabelsOnDisk, found: Learnt | Failed) -> None:
         """Raise where a repetition does not give what was found: then no difference says anything of labels."""
-        again = self(fate)
+        again = self(on_disk)
         if found == again or (isinstance(found, Failed) and isinstance(again, Failed)):
             return
         if isinstance(found, Learnt) and isinstance(again, Learnt) and found.state == again.state:
@@ -70,7 +69,7 @@ class _Trials:
 
 
 def disk_violations(method: str, params: Mapping[str, Any]) -> dict[str, str]:
-    """How labels on disk reach a method that does not declare them, or fail to reach one that does; empty if sound.
+    """How labels on disk reach a method that does not declare them, or fail to reach one that does; empty if neither.
 
     The data lies as CamVid does below a data root that ``$BENCH_DATA`` names in the processes of the trials.
 
@@ -84,12 +83,12 @@ def disk_violations(method: str, params: Mapping[str, Any]) -> dict[str, str]:
     """
     with TemporaryDirectory(prefix="bench-check-") as root:
         trials = _Trials(partial(trial, Path(root), method, params))
-        found = {name: trials(fate) for name, fate in _FATES.items()}
-        trials.kept = trials(Fate())
+        found = {name: trials(on_disk) for name, on_disk in _VARIANTS.items()}
+        trials.kept = trials(LabelsOnDisk())
         if isinstance(trials.kept, Failed):
             return dict.fromkeys(DISK_CHECKS, f"the fit fails: {trials.kept.reason}")
         try:
-            trials.same_twice(Fate(), trials.kept)
+            trials.same_twice(LabelsOnDisk(), trials.kept)
             told = {name: _finding(method, name, found[name], trials) for name in DISK_CHECKS}
         except _Nondeterministic as found_out:
             return {"determinism": found_out.why, **dict.fromkeys(DISK_CHECKS, found_out.unjudged)}
@@ -97,7 +96,7 @@ def disk_violations(method: str, params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def judged(found: Mapping[str, str]) -> dict[str, str]:
-    """What a method breaks, without a verdict on labels where its fits of one seed differ.
+    """What a method breaks, its use of labels not judged where its fits of one seed differ.
 
     Args:
         found: check -> what was found, of ``methods.contract.violations`` and ``disk_violations`` together.
@@ -113,15 +112,15 @@ def _finding(method: str, name: str, found: Learnt | Failed, trials: _Trials) ->
     Raises:
         _Nondeterministic: it is found to be chance.
     """
-    facts, fate = method_facts(method), _FATES[name]
-    of_evaluated = fate.trained == "kept"
-    labels, which = (fate.evaluated, "of the evaluated images ") if of_evaluated else (fate.trained, "")
+    facts, on_disk = method_facts(method), _VARIANTS[name]
+    of_evaluated = on_disk.trained == "kept"
+    labels, which = (on_disk.evaluated, "of the evaluated images ") if of_evaluated else (on_disk.trained, "")
     if facts.labels_at_prediction if of_evaluated else facts.uses_labels:
         return _unused(found, trials.kept, labels, which)
     text = _read(found, trials.kept, f"labels {which}{labels}")
     if text:  # an accusation: is it the same again?
-        trials.same_twice(fate, found)
-        trials.same_twice(Fate(), trials.kept)
+        trials.same_twice(on_disk, found)
+        trials.same_twice(LabelsOnDisk(), trials.kept)
     return text
 
 

@@ -1,7 +1,8 @@
-"""One trial of the label firewall: a tiny run as a grid makes it, over labels of some fate, in a process of its own.
+"""One trial of the label firewall: a tiny run as a grid makes it, over labels as they then lie, in its own process.
 
 A fresh process holds nothing that an earlier trial has read: whatever a method keeps from one call to the next, in a
-cache or in a module, starts empty, and its file is imported anew where ``$BENCH_DATA`` names the trial's own tree.
+cache or in a module, starts empty, and its file is imported anew where ``$BENCH_DATA`` names the trial's own tree. The
+data are images of blocks, and labels that are kept, permuted or left out.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
 
 from spectral_bench.bench.features.backbones import weights_digest
-from spectral_bench.bench.run.firewall_tree import EVALUATED, TRAINED, Fate, write_tree
+from spectral_bench.bench.measure.environment import set_up_torch
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.evaluate import scored_images, view_features
+from spectral_bench.bench.run.execute import execute
+from spectral_bench.bench.run.fit import STATE_FILE, fit, load_fit
+from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.errors import UserError
+from spectral_bench.methods.interface import Segmenter
 from spectral_bench.methods.registry import base_params, complete_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View
 from spectral_bench.results.store import Store
@@ -28,6 +42,18 @@ from spectral_bench.results.store import Store
 BACKBONE = "vit_tiny_patch16_224"
 CLASSES = 4
 PRELOAD = ("torch", "timm", "spectral_bench.bench.run", "spectral_bench.bench.run.firewall_trial")
+IMAGES, GRID, PATCH = 8, (6, 7), 16
+TRAINED, EVALUATED = "train", "val"
+
+Labels = Literal["kept", "permuted", "removed"]
+
+
+@dataclass(frozen=True)
+class LabelsOnDisk:
+    """What becomes of the labels on disk: those of the training split, and those of the evaluated one."""
+
+    trained: Labels = "kept"
+    evaluated: Labels = "kept"
 
 
 @dataclass(frozen=True)
@@ -52,14 +78,16 @@ class Failed:
     refused: bool = False
 
 
-def trial(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt | Failed:
-    """Fit and predict over labels of this fate, in a process of its own.
+def trial(
+    root: Path, method: str, params: Mapping[str, Any], on_disk: LabelsOnDisk, number: int = 0
+) -> Learnt | Failed:
+    """Fit and predict in a process of its own, over labels that lie on disk like this.
 
     Args:
         root: the data root, which trials that follow each other share: images and their features stay, labels change.
         method: as in grids.
         params: parameters that make its fit small, on 8 images of 6 x 7 patches.
-        fate: of the labels.
+        on_disk: what becomes of the labels before.
         number: seeds the global random generators, which no method may draw from, so that one who does is found out.
     """
     facts, complete = method_facts(method), complete_params(method, params)
@@ -67,7 +95,7 @@ def trial(root: Path, method: str, params: Mapping[str, Any], fate: Fate, number
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, dict(os.environ), root, classes, method, dict(params), fate, number)
+    arguments = (sender, dict(os.environ), root, classes, method, dict(params), on_disk, number)
     process = context.Process(target=_enter, args=arguments, name="check-method", daemon=True)
     process.start()
     sender.close()
@@ -91,34 +119,30 @@ def _enter(sender: Connection, environment: Mapping[str, str], *arguments: Any) 
     sender.close()
 
 
-def learn(root: Path, classes: int, method: str, params: Mapping[str, Any], fate: Fate, number: int = 0) -> Learnt:
+def learn(
+    root: Path, classes: int, method: str, params: Mapping[str, Any], on_disk: LabelsOnDisk, number: int = 0
+) -> Learnt:
     """As ``trial``, over labels of so many classes, in this process; it changes ``$BENCH_DATA`` and random generators.
 
     Raises:
         Exception: whatever the run ends with.
     """
-    from spectral_bench.bench.numerics import set_up_torch
-
     set_up_torch(Execution())
     _seed_global_generators(number)
     os.environ["BENCH_DATA"] = str(root)  # a method that looks for labels there finds these
-    description = write_tree(root, classes, fate)  # before the method's file is imported
+    description = write_tree(root, classes, on_disk)  # before the method's file is imported
     facts, complete, base = method_facts(method), complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
-        (root / "features").mkdir(exist_ok=True)
-        (store.path / "features").symlink_to(root / "features")
+        shared = root / store.features_folder.name
+        shared.mkdir(exist_ok=True)
+        store.features_folder.symlink_to(shared)
         if facts.fit_from is not None:
             base = _order(facts.fit_from, base_params(method, params), description, store)
         return _learnt(_order(method, complete, description, store, base), base, store)
 
 
 def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
-    from spectral_bench.bench.run.context import Run
-    from spectral_bench.bench.run.execute import execute
-    from spectral_bench.bench.run.fit import fit
-    from spectral_bench.bench.run.stored import STATE_FILE, load_fit
-
     if base is not None:
         execute(base, store=store, should_stop=_never)
     run = Run(order, store, _never)
@@ -130,12 +154,8 @@ def _learnt(order: Order, base: Order | None, store: Store) -> Learnt:
     return Learnt(hashlib.sha256(state).hexdigest(), trained, evaluated)
 
 
-def _scores(run: Any, methods: tuple[Any, ...], view: View) -> str:
+def _scores(run: Run, methods: tuple[Segmenter, ...], view: View) -> str:
     """The digest of all scores of a view's images, by each of some methods, as an evaluation asks for them."""
-    from spectral_bench.bench.run.evaluation import view_features
-    from spectral_bench.bench.run.labels import evaluated_labels
-    from spectral_bench.bench.run.looking import scored_images
-
     meter, found = run.meter(), hashlib.sha256()
     features = view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
     for method in methods:
@@ -165,9 +185,6 @@ def _order(method: str, params: Mapping[str, Any], description: Path, store: Sto
 
 
 def _seed_global_generators(number: int) -> None:
-    import numpy as np
-    import torch
-
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002 (the very generator that no method may draw from)
     torch.manual_seed(number)
@@ -175,3 +192,47 @@ def _seed_global_generators(number: int) -> None:
 
 def _never() -> bool:
     return False
+
+
+def write_tree(root: Path, classes: int, on_disk: LabelsOnDisk = LabelsOnDisk()) -> Path:
+    """Write images of blocks in the colours of their classes, and their labels; returns the data set's description.
+
+    Images do not depend on what becomes of labels: those that are there stay as they are, and labels that are there go.
+
+    Args:
+        root: the data root; the tree is its folder ``camvid``, laid out as that data set is.
+        classes: C, at least 1; the labels are 0 to C - 1.
+        on_disk: labels as they belong to the images, those of other patches of the image, or none.
+    """
+    folder = root / "camvid"
+    colours = np.random.default_rng(0).integers(0, 196, (classes, 3))
+    for seed, (split, labels) in enumerate(((TRAINED, on_disk.trained), (EVALUATED, on_disk.evaluated))):
+        _write_split(folder, split, colours, labels, seed)
+    content = {
+        "title": "blocks",
+        "splits": {split: {"images": split, "labels": f"{split}annot"} for split in (TRAINED, EVALUATED)},
+        "classes": [{"name": f"class {index}", "ids": [index]} for index in range(classes)],
+    }
+    path = folder / "description.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def _write_split(folder: Path, split: str, colours: NDArray[Any], labels: Labels, seed: int) -> None:
+    rng, shuffle = np.random.default_rng([1, seed]), np.random.default_rng([2, seed])
+    kind = np.uint16 if len(colours) > 256 else np.uint8
+    shutil.rmtree(folder / f"{split}annot", ignore_errors=True)
+    for index in range(IMAGES):
+        truth = np.kron(rng.integers(0, len(colours), GRID), np.ones((PATCH, PATCH), np.int64))
+        noise = rng.integers(0, 60, (*truth.shape, 3))
+        if not (path := folder / split / f"{split}{index}.png").exists():
+            _write(path, (colours[truth] + noise).astype(np.uint8))
+        if labels == "permuted":
+            truth = np.kron(shuffle.permutation(truth[::PATCH, ::PATCH].ravel()).reshape(GRID), np.ones((PATCH, PATCH)))
+        if labels != "removed":
+            _write(folder / f"{split}annot" / f"{split}{index}.png", truth.astype(kind))
+
+
+def _write(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)

@@ -1,19 +1,36 @@
-"""The numerical health of a fit, as its record keeps it."""
+"""The numerical health of a fit, and that of its eigenfunctions on images that it has not seen."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+import torch
+from numpy.linalg import LinAlgError
+
+from spectral_bench.bench.features.batches import batch_part, central, concatenate
+from spectral_bench.datasets.subset import ranked, subset
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.exact import MOST_EXACT_NODES
+from spectral_bench.methods.health import HEALTH_STAGE
+from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.spectral_health import method_checks
 from spectral_bench.results.record import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.bench.features import ViewFeatures
+    from spectral_bench.bench.measure.meter import Meter
+    from spectral_bench.bench.run.context import Run
+    from spectral_bench.methods.interface import PatchBatch, Segmenter
     from spectral_bench.results.record import Status
+    from spectral_bench.results.specification import View
+
 
 LEAST_CLUSTERS = 2
+WANTED_PATCHES = 2048  # of the held-out graph: its exact decomposition takes a few seconds
+MOST_READ = 16  # images that are read to find some of one grid
 
 
 def health_records(method: Segmenter) -> list[HealthCheck]:
@@ -44,3 +61,60 @@ def clusters_in_use(n_used: int) -> HealthCheck:
 def status_of(health: Sequence[HealthCheck]) -> Status:
     """``not_converged`` as soon as one check failed, else ``done``."""
     return "done" if all(check.passed for check in health) else "not_converged"
+
+
+def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatures, meter: Meter) -> list[HealthCheck]:
+    """Check the eigenfunctions of a fitted method on held-out images; nothing where the method has none.
+
+    Costs are charged to a stage of its own. A check that cannot be computed, because functions or kernel are not
+    finite, has failed.
+    """
+    if not isinstance(method, Spectral):
+        return []
+    with meter.stage(HEALTH_STAGE):
+        fresh = _unseen(run, view, features.image_ids)
+        images = held_out_images(features, fresh or features.image_ids)
+        graphs = images if getattr(method, "per_image", False) else [concatenate(images)]
+        try:
+            with torch.inference_mode():
+                placed = [graph.to(run.device) for graph in graphs]
+                checks = method_checks(method, placed, limits=getattr(method, "health_limits", {}))
+        except (NumericalError, LinAlgError) as error:
+            return [HealthCheck(name="spectral_health", value=None, passed=False, note=str(error))]
+    records = as_records(checks)
+    if not fresh:
+        records[0].note = "of images that the fit was trained on: this view has no others"
+    return records
+
+
+def held_out_images(features: ViewFeatures, ids: tuple[str, ...]) -> list[PatchBatch]:
+    """Images of one grid that make a graph of about ``WANTED_PATCHES`` patches, chosen by a fixed rule.
+
+    Images are taken in the order of the hashes of their names, of windows the middle one. Those of another grid than
+    the first are passed over; where the first alone is too large to be decomposed, its central part is taken.
+
+    Args:
+        features: of a view.
+        ids: those of its images that may be taken, one or more.
+    """
+    chosen: list[PatchBatch] = []
+    place = {image_id: index for index, image_id in enumerate(features.image_ids)}
+    for image_id in ranked(ids)[:MOST_READ]:
+        item = features.at(place[image_id])
+        middle = len(item.patches) // 2
+        image = central(batch_part(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
+        nodes = math.prod(image.grid)
+        if chosen and (len(chosen) + 1) * nodes > WANTED_PATCHES:
+            break
+        if not chosen or image.grid == chosen[0].grid:
+            chosen.append(image)
+    return chosen
+
+
+def _unseen(run: Run, view: View, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The images of a view that are not among those of the fit."""
+    data = run.spec.data
+    if (view.dataset, view.split) != (data.dataset, data.split):
+        return ids
+    seen = set(subset(run.open_data(data.dataset).images(data.split).ids, data.subset))
+    return tuple(image_id for image_id in ids if image_id not in seen)

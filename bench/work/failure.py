@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from spectral_bench.bench.environment import environment
+from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.work.order import fit_missing, missing_views
 from spectral_bench.bench.work.progress import LOG_FILE, tail
 from spectral_bench.common.errors import StoreError, UserError

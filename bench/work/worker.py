@@ -16,7 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.numerics import set_up_torch
+from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, now, record_failure
 from spectral_bench.bench.work.launch import own_job
 from spectral_bench.bench.work.order import read_order

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spectral_bench._arrays import ArraySource, batches_of, levels_of, pixels_of
-from spectral_bench.bench.numerics import reproducible
+from spectral_bench.bench.measure.environment import reproducible
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from spectral_bench.bench.code import evaluation_code, fit_code
+from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
 
 LITE = "efficientnet_lite0"
 
@@ -13,11 +13,13 @@ def test_a_fit_depends_on_its_method_data_and_backbone_and_not_on_other_methods_
         "datasets.camvid",
         "bench.features.backbones.efficientnet_lite0",
     } <= modules
-    assert not {"methods.neuralef", "datasets.cityscapes", "bench.evaluation.resample"} & modules
+    assert not {"methods.neuralef.method", "datasets.cityscapes", "bench.evaluation.resample"} & modules
 
 
 def test_a_neuralef_fit_depends_on_graphs_and_loss():
-    assert {"methods.psi", "methods.objective", "methods.trainer"} <= set(fit_code("neuralef", "camvid", LITE))
+    assert {"methods.neuralef.psi", "methods.neuralef.loss", "methods.trainer"} <= set(
+        fit_code("neuralef", "camvid", LITE)
+    )
 
 
 def test_a_vit_fit_depends_on_the_vit_and_on_no_other_backbone():
@@ -28,7 +30,7 @@ def test_a_vit_fit_depends_on_the_vit_and_on_no_other_backbone():
 
 def test_an_evaluation_depends_on_resampling_and_counting():
     modules = set(evaluation_code("kmeans", "synthetic", LITE))
-    assert {"bench.evaluation.resample", "bench.run.looking", "results.contingency", "methods.kmeans"} <= modules
+    assert {"bench.evaluation.resample", "bench.run.evaluate", "results.contingency", "methods.kmeans"} <= modules
 
 
 def test_how_a_run_is_executed_is_no_part_of_it():

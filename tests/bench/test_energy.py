@@ -6,9 +6,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from spectral_bench.bench import energy, measure
-from spectral_bench.bench.energy import DeviceEnergy, StageEnergy
-from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.measure import meter as module
+from spectral_bench.bench.measure.meter import DeviceEnergy, Meter, StageEnergy
 from spectral_bench.results.record import StageCost
 
 CUDA = torch.device("cuda")
@@ -48,11 +47,11 @@ class FakeNvml(ModuleType):
 def install(monkeypatch: pytest.MonkeyPatch, fails_at: str = "") -> FakeNvml:
     fake = FakeNvml(fails_at)
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    monkeypatch.setattr(energy, "_uuid", lambda device: "GPU-1")
+    monkeypatch.setattr(module, "_uuid", lambda device: "GPU-1")
     for name in ("_synchronise", "_restart_device_peak"):
-        monkeypatch.setattr(measure, name, lambda device: None)
-    monkeypatch.setattr(measure, "_device_peak", lambda device: 0)
-    monkeypatch.setattr(energy, "PERIOD", 0.0)  # the counter is read whenever a stage begins or ends
+        monkeypatch.setattr(module, name, lambda device: None)
+    monkeypatch.setattr(module, "_device_peak", lambda device: 0)
+    monkeypatch.setattr(module, "PERIOD", 0.0)  # the counter is read whenever a stage begins or ends
     return fake
 
 
@@ -97,7 +96,7 @@ def test_each_stage_is_charged_what_it_used(monkeypatch: pytest.MonkeyPatch):
 
 def test_between_two_readings_it_is_shared_by_time(monkeypatch: pytest.MonkeyPatch):
     fake = install(monkeypatch)
-    monkeypatch.setattr(energy, "PERIOD", 0.1)
+    monkeypatch.setattr(module, "PERIOD", 0.1)
     shares = StageEnergy(CUDA)
     fake.millijoules += 10_000
     shares.spend("fit", 0.02)
@@ -109,18 +108,18 @@ def test_between_two_readings_it_is_shared_by_time(monkeypatch: pytest.MonkeyPat
     assert shares.joules("graph") == pytest.approx(4.0)
     fake.millijoules += 3000
     shares.spend("graph", 0.01)
-    shares.settle()
+    shares.share_out()
     assert shares.joules("graph") == pytest.approx(7.0)
     assert shares.joules("fit") == pytest.approx(4.0)
 
 
 def test_a_training_step_does_not_wait_for_the_counter(monkeypatch: pytest.MonkeyPatch):
     fake = install(monkeypatch)
-    monkeypatch.setattr(energy, "PERIOD", 0.1)
+    monkeypatch.setattr(module, "PERIOD", 0.1)
     readings: list[str] = []
     monkeypatch.setattr(fake, "_call", readings.append)
     now = 0.0
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
     meter = Meter(CUDA)
     readings.clear()
     with meter.stage("fit"):
@@ -155,7 +154,7 @@ def test_a_part_that_is_not_known_makes_the_sum_unknown(
 
 def test_a_counter_that_fails_on_the_way_is_not_guessed(monkeypatch: pytest.MonkeyPatch):
     fake, now = install(monkeypatch), 0.0
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
     meter = Meter(CUDA)
     with meter.stage("features"):
         fake.millijoules, now = fake.millijoules + 4000, now + 1

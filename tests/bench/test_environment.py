@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spectral_bench.bench import environment as module
-from spectral_bench.bench.environment import environment, usable_cpus, usable_gpus
+from spectral_bench.bench.measure import environment as module
+from spectral_bench.bench.measure.environment import environment, usable_cpus, usable_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_threads_are_those_of_torch_where_it_is_loaded(monkeypatch: pytest.Monke
 class TestGit:
     @pytest.fixture
     def checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(module, "_PROJECT", tmp_path)
+        monkeypatch.setattr(module, "ROOT", tmp_path)
         run = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
         (tmp_path / "code.py").write_text("1")
         for command in (["init", "-q"], ["add", "code.py"], ["commit", "-q", "-m", "first"]):
@@ -67,7 +67,7 @@ class TestGit:
         assert environment()["git"]["dirty"] is True
 
     def test_no_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_PROJECT", tmp_path)
+        monkeypatch.setattr(module, "ROOT", tmp_path)
         assert environment()["git"] == {"commit": None, "dirty": None}
 
     def test_no_git(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_usable_cpus_follow_the_limits_of_control_groups(
 
 def test_is_cheap_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys, time; from spectral_bench.bench.environment import environment\n"
+        "import sys, time; from spectral_bench.bench.measure.environment import environment\n"
         "start = time.perf_counter(); environment()\n"
         "print(time.perf_counter() - start, 'torch' in sys.modules)"
     )

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench import fingerprint as module
-from spectral_bench.bench.fingerprint import PASSED_OVER, ROOT, changed, fingerprint
+from spectral_bench.bench.code import fingerprint as module
+from spectral_bench.bench.code.fingerprint import PASSED_OVER, changed, fingerprint
+from spectral_bench.common.loaded import ROOT
 
 FIRST = '''
     """A method."""

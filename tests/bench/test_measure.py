@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench import measure, memory
-from spectral_bench.bench.measure import Meter
-from spectral_bench.bench.memory import ResidentPeak
+from spectral_bench.bench.measure import memory
+from spectral_bench.bench.measure import meter as module
+from spectral_bench.bench.measure.memory import ResidentPeak
+from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.results.record import StageCost
 
 MIB = 2**20
@@ -21,8 +22,8 @@ class Clocks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall = self.cpu = 100.0
-        monkeypatch.setattr(measure.time, "perf_counter", lambda: self.wall)
-        monkeypatch.setattr(measure, "_cpu_seconds", lambda: self.cpu)
+        monkeypatch.setattr(module.time, "perf_counter", lambda: self.wall)
+        monkeypatch.setattr(module, "_cpu_seconds", lambda: self.cpu)
 
     def turn(self, wall: float, cpu: float = 0.0) -> None:
         self.wall += wall
@@ -197,9 +198,9 @@ class TestDevice:
         torch = pytest.importorskip("torch")
         calls: list[str] = []
         peaks = iter([10, 70, 30])
-        monkeypatch.setattr(measure, "_synchronise", lambda device: calls.append("wait"))
-        monkeypatch.setattr(measure, "_restart_device_peak", lambda device: calls.append("restart"))
-        monkeypatch.setattr(measure, "_device_peak", lambda device: next(peaks))
+        monkeypatch.setattr(module, "_synchronise", lambda device: calls.append("wait"))
+        monkeypatch.setattr(module, "_restart_device_peak", lambda device: calls.append("restart"))
+        monkeypatch.setattr(module, "_device_peak", lambda device: next(peaks))
         meter = Meter(torch.device("cuda"))
         with meter.stage("fit"):
             calls.append("work")
@@ -256,7 +257,7 @@ def test_costs_little() -> None:
 
 
 def test_imports_no_torch() -> None:
-    code = "import sys; from spectral_bench.bench.measure import Meter; Meter(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from spectral_bench.bench.measure.meter import Meter; Meter(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,14 +7,13 @@ import sys
 
 import pytest
 
-from spectral_bench.bench.environment import usable_cpus
-from spectral_bench.bench.numerics import software_bfloat16, thread_count
+from spectral_bench.bench.measure.environment import software_bfloat16, thread_count, usable_cpus
 from spectral_bench.bench.work.order import Execution
 
 CHECK = """
 import json, os, sys
 import numpy
-from spectral_bench.bench.numerics import set_up_torch
+from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.work.order import Execution
 set_up_torch(Execution(threads=3))
 import torch
@@ -75,6 +74,6 @@ def test_who_says_how_many_threads(
 def test_which_processors_compute_bfloat16_in_software(
     monkeypatch: pytest.MonkeyPatch, machine: str, capability: str, expected: bool
 ) -> None:
-    monkeypatch.setattr("spectral_bench.bench.numerics.platform.machine", lambda: machine)
+    monkeypatch.setattr("spectral_bench.bench.measure.environment.platform.machine", lambda: machine)
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     assert software_bfloat16() is expected

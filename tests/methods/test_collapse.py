@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.health import HEALTH_STAGE, assignment_spread
-from spectral_bench.methods.neuralef import NeuralEF
-from spectral_bench.methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.method import NeuralEF
 from spectral_bench.methods.testing import MemoryLabels, MemorySource, Recorder, fit, scenes
 
 PARAMS = {

@@ -11,7 +11,7 @@ import torch
 from benchmark_scripts import load_script
 from torch import nn
 
-from spectral_bench.methods.objective import Penalty
+from spectral_bench.methods.neuralef.loss import Penalty
 
 
 @pytest.fixture(scope="module")

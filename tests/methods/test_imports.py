@@ -106,6 +106,20 @@ def test_modules_of_ones_own_are_followed_wherever_they_lie(tmp_path: Path, monk
             require_imports(method)
 
 
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("from . import helper", {}),
+        ("from .helper import door", {}),
+        ("from kitbag import tool", {"kitbag/tool.py": "from .. import helper\n"}),
+    ],
+)
+def test_a_helper_is_found_by_a_leading_dot(line: str, files: dict[str, str], tmp_path: Path) -> None:
+    hidden = {"helper.py": "from spectral_bench.datasets import registry as door\n"}
+    method = written(tmp_path, {**files, **hidden}, mine=f"{line}\n{CLEAN}")
+    assert f"{tmp_path / 'helper.py'} line 1 imports spectral_bench.datasets.registry" in forbidden_imports(method)
+
+
 def test_installed_packages_and_the_project_are_not_looked_into(tmp_path: Path) -> None:
     method = written(tmp_path, mine=f"import json, numpy, timm\nfrom methods.interface import PatchBatch\n{CLEAN}")
     assert own_files(method) == (tmp_path / "mine.py",)

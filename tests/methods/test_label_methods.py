@@ -10,7 +10,7 @@ from torch.nn import functional
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.labels import batch_labels, cross_entropy, predict_scores
 from spectral_bench.methods.linear_probe import LinearProbe
-from spectral_bench.methods.neuralef_label_leak import NeuralEFLabelLeak
+from spectral_bench.methods.neuralef.label_leak import NeuralEFLabelLeak
 from spectral_bench.methods.oracle import Oracle
 from spectral_bench.methods.testing import MemoryLabels, Recorder, build, fit, scenes
 

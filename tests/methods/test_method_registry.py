@@ -6,7 +6,8 @@ import pytest
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods import registry
-from spectral_bench.methods.params import KMeansParams, NeuralEFParams
+from spectral_bench.methods.neuralef.params import NeuralEFParams
+from spectral_bench.methods.params import KMeansParams
 
 FILE = '''
 from spectral_bench.methods.params import Params as Base

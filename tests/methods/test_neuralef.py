@@ -11,8 +11,9 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.batch import batch_kernel
-from spectral_bench.methods.neuralef import NeuralEF, gumbel_noise
-from spectral_bench.methods.params import NeuralEFParams
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.params import NeuralEFParams
+from spectral_bench.methods.neuralef.training import gumbel_noise
 from spectral_bench.methods.testing import (
     MemoryLabels,
     MemorySource,

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.neuralef import NeuralEF
-from spectral_bench.methods.neuralef_kmeans import NeuralEFKMeans
+from spectral_bench.methods.neuralef.kmeans import NeuralEFKMeans
+from spectral_bench.methods.neuralef.method import NeuralEF
 from spectral_bench.methods.testing import MemorySource, build, fit, fit_context, same_state, scenes, stop_after
 
 SMALL: dict[str, Any] = {

@@ -15,7 +15,13 @@ from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import DenseKernel, combined
 from spectral_bench.methods.graphs.pixels import pixel_graph
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.objective import Normalisation, Penalty, gradient_norms, neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import (
+    Normalisation,
+    Penalty,
+    gradient_norms,
+    neuralef_loss,
+    normalise_columns,
+)
 
 BATCHES = st.fixed_dictionaries(
     {

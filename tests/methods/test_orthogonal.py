@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from spectral_bench.methods.neuralef.psi import Psi
 from spectral_bench.methods.orthogonal import orthogonal_start
-from spectral_bench.methods.psi import Psi
 from spectral_bench.methods.spin.network import FunctionNetwork
 
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spectral_bench.methods.label_params import LinearProbeParams, NeuralEFLabelLeakParams, OracleParams
+from spectral_bench.methods.neuralef.params import NeuralEFKMeansParams, NeuralEFLabelLeakParams, NeuralEFParams
 from spectral_bench.methods.params import (
     GraphParams,
     KMeansParams,
+    LinearProbeParams,
     LloydParams,
-    NeuralEFKMeansParams,
-    NeuralEFParams,
+    OracleParams,
     Params,
     SpinParams,
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spectral_bench.methods.psi import Block, LinearAttention, OrthogonalHead, Psi
+from spectral_bench.methods.neuralef.psi import Block, LinearAttention, OrthogonalHead, Psi
 from spectral_bench.methods.testing import scenes
 
 

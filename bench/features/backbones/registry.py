@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.bench.features.backbones.interface import Backbone, BackboneInfo, BackboneOptions
 from spectral_bench.bench.features.backbones.timm_names import is_transformer, transformer_names
-from spectral_bench.bench.fingerprint import fingerprint
-from spectral_bench.bench.fingerprint import is_own as is_own_file
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import few, unknown
 from spectral_bench.common.registry import Registry, is_path

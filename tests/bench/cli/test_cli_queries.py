@@ -233,7 +233,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append((run_id, [path.name for path in images], out, options))
         return [out / f"{path.stem}.png" for path in images]
 
-    monkeypatch.setattr("spectral_bench.bench.predict.predict", predict)
+    monkeypatch.setattr("spectral_bench.bench.predict.images.predict", predict)
     return calls
 
 
@@ -364,5 +364,5 @@ def test_doctor_tells_of_bfloat16_in_software(
     bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, in_software: bool
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("spectral_bench.bench.numerics.software_bfloat16", lambda: in_software)
+    monkeypatch.setattr("spectral_bench.bench.measure.environment.software_bfloat16", lambda: in_software)
     assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.bench.evaluation.axis import Axis, Strip, bilinear, blocks
+from spectral_bench.bench.evaluation.layout import Axis, Strip, bilinear, blocks
 
 
 @given(st.integers(1, 40), st.integers(1, 90))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
-from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.common.geometry import Crop
@@ -34,8 +34,8 @@ def class_shares(labels: LabelLoader) -> Iterator[ScoredImage]:
         label = labels.label(image_id)
         patches = resize_label(label, (352, 480)).reshape(22, 16, 30, 16)
         shares = np.stack([(patches == c).mean(axis=(1, 3)) for c in range(11)])
-        placement = place(VIEW, label.shape, (Crop.whole(352, 480),), (22, 30), (352, 480))
-        yield ScoredImage(image_id, label.shape, torch.from_numpy(shares)[None].float(), placement)
+        layout = window_layout(VIEW, label.shape, (Crop.whole(352, 480),), (22, 30), (352, 480))
+        yield ScoredImage(image_id, label.shape, torch.from_numpy(shares)[None].float(), layout)
 
 
 def opened() -> DataSet:

@@ -9,9 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count
-from spectral_bench.bench.evaluation.labels import view_label
-from spectral_bench.bench.evaluation.placement import place
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count, view_label
+from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, resize_label, short_side_size
@@ -46,8 +45,8 @@ def scored(image_id: str, size: tuple[int, int], n_clusters: int = 4) -> ScoredI
     """An image of this size that is resized to 32 x 48 and looked at as a whole."""
     wanted = view(resize=Resize(mode="exact", size=(32, 48)))
     scores = torch.randn(1, n_clusters, 4, 6, generator=torch.Generator().manual_seed(size[0]))
-    placement = place(wanted, size, (Crop.whole(32, 48),), (4, 6), (32, 48))
-    return ScoredImage(image_id, size, scores, placement)
+    layout = window_layout(wanted, size, (Crop.whole(32, 48),), (4, 6), (32, 48))
+    return ScoredImage(image_id, size, scores, layout)
 
 
 def test_counts_equal_a_loop() -> None:
@@ -76,7 +75,7 @@ def test_another_assignment_takes_the_place_of_the_argmax() -> None:
     labels = Labels({"a": random_label((30, 50), 0)})
 
     def last(image: ScoredImage) -> torch.Tensor:
-        return torch.full(image.placement.target, 3)
+        return torch.full(image.layout.target, 3)
 
     matrix = count([scored("a", (30, 50))], labels, n_clusters=4, n_labels=N_LABELS, assign=last).matrix()
     assert matrix[3].sum() == 30 * 50
@@ -111,7 +110,7 @@ def test_more_clusters_than_announced_are_an_error() -> None:
 def test_a_label_in_full_resolution_is_left_as_it_is() -> None:
     label = random_label((30, 50), 0)
     image = scored("a", (30, 50))
-    assert view_label(Labels({"a": label}), "a", (30, 50), image.placement) is label
+    assert view_label(Labels({"a": label}), "a", (30, 50), image.layout) is label
 
 
 @pytest.mark.parametrize("size", [(33, 50), (50, 33), (32, 32), (320, 411)])
@@ -119,26 +118,26 @@ def test_a_centre_crop_cuts_the_resized_label_where_it_cuts_the_image(size: tupl
     wanted = view(resize=Resize(mode="short_side", short_side=32), centre_crop=32, label_resize=True)
     resized = short_side_size(*size, 32)
     crop = centre_crop(*resized, 32)
-    placement = place(wanted, size, (crop,), (4, 4), (32, 32))
+    layout = window_layout(wanted, size, (crop,), (4, 4), (32, 32))
     label = random_label(size, 1)
     expected = resize_label(label, resized)[crop.top : crop.top + 32, crop.left : crop.left + 32]
-    np.testing.assert_array_equal(view_label(Labels({"a": label}), "a", size, placement), expected)
+    np.testing.assert_array_equal(view_label(Labels({"a": label}), "a", size, layout), expected)
 
 
 def test_a_resized_label_without_a_crop() -> None:
     wanted = view(resize=Resize(mode="exact", size=(32, 48)), label_resize=True)
-    placement = place(wanted, (30, 50), (Crop.whole(32, 48),), (4, 6), (32, 48))
+    layout = window_layout(wanted, (30, 50), (Crop.whole(32, 48),), (4, 6), (32, 48))
     label = random_label((30, 50), 2)
-    found = view_label(Labels({"a": label}), "a", (30, 50), placement)
+    found = view_label(Labels({"a": label}), "a", (30, 50), layout)
     np.testing.assert_array_equal(found, resize_label(label, (32, 48)))
 
 
 def test_a_crop_of_an_image_in_its_own_size() -> None:
     crop = centre_crop(30, 50, 40)
-    placement = place(view(centre_crop=40), (30, 50), (crop,), (5, 5), (40, 40))
+    layout = window_layout(view(centre_crop=40), (30, 50), (crop,), (5, 5), (40, 40))
     label = random_label((30, 50), 3)
-    image = ScoredImage("a", (30, 50), torch.randn(1, 4, 5, 5), placement)
-    np.testing.assert_array_equal(view_label(Labels({"a": label}), "a", (30, 50), placement), label[:, 5:45])
+    image = ScoredImage("a", (30, 50), torch.randn(1, 4, 5, 5), layout)
+    np.testing.assert_array_equal(view_label(Labels({"a": label}), "a", (30, 50), layout), label[:, 5:45])
     counted = count([image], Labels({"a": label}), n_clusters=4, n_labels=N_LABELS)
     assert counted.n_pixels == 30 * 40
     np.testing.assert_array_equal(counted.matrix().sum(axis=0), np.bincount(label[:, 5:45].ravel(), minlength=6))

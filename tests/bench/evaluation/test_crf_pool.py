@@ -14,19 +14,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spectral_bench.bench.evaluation import crf_pool
+from spectral_bench.bench.evaluation import crf as crf_pool
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
-from spectral_bench.bench.evaluation.crf import crf_bytes, refine
-from spectral_bench.bench.evaluation.crf_pool import CrfPool
-from spectral_bench.bench.evaluation.placement import Placement
-from spectral_bench.bench.measure import Meter
+from spectral_bench.bench.evaluation.crf import CrfPool, crf_bytes, refine
+from spectral_bench.bench.evaluation.layout import WindowLayout
+from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.geometry import Crop
 from spectral_bench.results.specification import Crf
 
 pytest.importorskip("pydensecrf.densecrf")
 
-PLACEMENT = Placement((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (16, 20))
+LAYOUT = WindowLayout((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (16, 20))
 NEED = crf_bytes(4, (16, 20))
 
 
@@ -51,8 +50,7 @@ class Pictures:
 def scored() -> list[ScoredImage]:
     generator = torch.Generator().manual_seed(0)
     return [
-        ScoredImage(name, (16, 20), torch.randn(1, 4, 4, 5, generator=generator) * 3, PLACEMENT)
-        for name in Pictures.ids
+        ScoredImage(name, (16, 20), torch.randn(1, 4, 4, 5, generator=generator) * 3, LAYOUT) for name in Pictures.ids
     ]
 
 
@@ -76,7 +74,7 @@ def pool(processes: int, images: Pictures | None = None, **options: object) -> C
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "memory"), [(0, None), (1, None), (3, None), (3, NEED)])
 def test_the_number_of_processes_and_the_memory_change_nothing(processes: int, memory: int | None) -> None:
-    expected = [refine(image.scores, PLACEMENT, Pictures().image(image.image_id), Crf()) for image in scored()]
+    expected = [refine(image.scores, LAYOUT, Pictures().image(image.image_id), Crf()) for image in scored()]
     stages = Stages()
     with pool(processes, memory=memory, stage=stages) as crf:
         found = [(image.image_id, crf.assign(image).numpy()) for image in crf.ahead(scored())]
@@ -158,7 +156,7 @@ def test_a_stop_is_heeded_before_an_image_and_during_it() -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.5])  # the image is still to be sent, or is on its way
 def test_a_process_that_is_killed_is_told_as_a_lack_of_memory(delay: float) -> None:
-    slow = Placement((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (800, 1000))
+    slow = WindowLayout((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (800, 1000))
     large = ScoredImage("a", (800, 1000), torch.zeros(1, 64, 4, 5), slow)
     with pool(1, Pictures(800, 1000)) as crf:
         (image,) = crf.ahead([large])

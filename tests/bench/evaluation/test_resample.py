@@ -10,36 +10,36 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spectral_bench.bench.evaluation import resample
-from spectral_bench.bench.evaluation.placement import Placement
+from spectral_bench.bench.evaluation.layout import WindowLayout
 from spectral_bench.bench.evaluation.resample import full_scores, label_map, score_bands
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, window_crops
 
 
-def naive_scores(scores: Tensor, placement: Placement) -> Tensor:
+def naive_scores(scores: Tensor, layout: WindowLayout) -> Tensor:
     """(K, H, W) float64: up-sample each window, cut its padding off, add it up, divide, cut the frame, resize."""
-    height, width = placement.frame.resized
+    height, width = layout.frame.resized
     margin = 400  # windows may reach beyond the image
     total = torch.zeros(scores.shape[1], height + 2 * margin, width + 2 * margin, dtype=torch.float64)
     cover = torch.zeros(height + 2 * margin, width + 2 * margin, dtype=torch.float64)
-    for crop, patches in zip(placement.crops, scores.double(), strict=True):
-        pixels = F.interpolate(patches[None], size=placement.cover, mode="bilinear", align_corners=False)[0]
+    for crop, patches in zip(layout.crops, scores.double(), strict=True):
+        pixels = F.interpolate(patches[None], size=layout.cover, mode="bilinear", align_corners=False)[0]
         pixels = pixels[:, : crop.height, : crop.width]
         pixels = pixels.flip(-1) if crop.flip else pixels
         box = slice(crop.top + margin, crop.top + margin + crop.height)
         across = slice(crop.left + margin, crop.left + margin + crop.width)
         total[:, box, across] += pixels
         cover[box, across] += 1
-    frame = placement.frame
+    frame = layout.frame
     rows = slice(frame.top + margin, frame.top + margin + frame.height)
     columns = slice(frame.left + margin, frame.left + margin + frame.width)
     merged = (total / cover)[:, rows, columns]
-    return F.interpolate(merged[None], size=placement.target, mode="bilinear", align_corners=False)[0]
+    return F.interpolate(merged[None], size=layout.target, mode="bilinear", align_corners=False)[0]
 
 
-def random_scores(placement: Placement, n_clusters: int, seed: int = 0) -> Tensor:
+def random_scores(layout: WindowLayout, n_clusters: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(len(placement.crops), n_clusters, *placement.grid, generator=generator)
+    return torch.randn(len(layout.crops), n_clusters, *layout.grid, generator=generator)
 
 
 def assert_map_equals(found: Tensor, scores: Tensor) -> None:
@@ -51,7 +51,7 @@ def assert_map_equals(found: Tensor, scores: Tensor) -> None:
 
 
 @st.composite
-def placements(draw: st.DrawFn) -> Placement:
+def layouts(draw: st.DrawFn) -> WindowLayout:
     """Sliding windows over an image, padded to whole patches, and a label of any size."""
     height, width = draw(st.integers(5, 50)), draw(st.integers(5, 50))
     window = draw(st.integers(4, 40))
@@ -63,34 +63,34 @@ def placements(draw: st.DrawFn) -> Placement:
     patch = draw(st.integers(1, 16))
     grid = -(-window // patch)
     target = draw(st.integers(1, 60)), draw(st.integers(1, 60))
-    return Placement(crops, (grid, grid), (grid * patch, grid * patch), Crop.whole(height, width), target)
+    return WindowLayout(crops, (grid, grid), (grid * patch, grid * patch), Crop.whole(height, width), target)
 
 
 @settings(max_examples=60, deadline=None)
-@given(placements(), st.integers(1, 5), st.integers(0, 2**31 - 1))
-def test_windows_equal_plain_interpolation(placement: Placement, n_clusters: int, seed: int) -> None:
-    scores = random_scores(placement, n_clusters, seed)
-    expected = naive_scores(scores, placement)
-    found = full_scores(scores, placement)
-    assert found.shape == (*placement.target, n_clusters)
+@given(layouts(), st.integers(1, 5), st.integers(0, 2**31 - 1))
+def test_windows_equal_plain_interpolation(layout: WindowLayout, n_clusters: int, seed: int) -> None:
+    scores = random_scores(layout, n_clusters, seed)
+    expected = naive_scores(scores, layout)
+    found = full_scores(scores, layout)
+    assert found.shape == (*layout.target, n_clusters)
     assert (found.permute(2, 0, 1) - expected).abs().max() < 1e-5
-    assert_map_equals(label_map(scores, placement), expected)
+    assert_map_equals(label_map(scores, layout), expected)
 
 
-WHOLE = Placement((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))
-PADDED = Placement((Crop.whole(100, 150),), (7, 10), (112, 160), Crop.whole(100, 150), (213, 307))
-CENTRE = Placement((centre_crop(320, 427, 320),), (20, 20), (320, 320), centre_crop(320, 427, 320), (320, 320))
-NATIVE = Placement((Crop.whole(320, 480),), (14, 14), (320, 480), Crop.whole(320, 480), (300, 450))
-SMALL = Placement((centre_crop(300, 401, 320),), (20, 20), (320, 320), Crop((300, 401), 0, 40, 300, 320), (300, 320))
-SLIDING = Placement(window_crops(520, 780, 480, 320), (30, 30), (480, 480), Crop.whole(520, 780), (333, 500))
+WHOLE = WindowLayout((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))
+PADDED = WindowLayout((Crop.whole(100, 150),), (7, 10), (112, 160), Crop.whole(100, 150), (213, 307))
+CENTRE = WindowLayout((centre_crop(320, 427, 320),), (20, 20), (320, 320), centre_crop(320, 427, 320), (320, 320))
+NATIVE = WindowLayout((Crop.whole(320, 480),), (14, 14), (320, 480), Crop.whole(320, 480), (300, 450))
+SMALL = WindowLayout((centre_crop(300, 401, 320),), (20, 20), (320, 320), Crop((300, 401), 0, 40, 300, 320), (300, 320))
+SLIDING = WindowLayout(window_crops(520, 780, 480, 320), (30, 30), (480, 480), Crop.whole(520, 780), (333, 500))
 
 
-@pytest.mark.parametrize("placement", [WHOLE, PADDED, CENTRE, NATIVE, SMALL, SLIDING])
-def test_the_views_of_the_protocols_equal_plain_interpolation(placement: Placement) -> None:
-    scores = random_scores(placement, 19)
-    expected = naive_scores(scores, placement)
-    assert (full_scores(scores, placement).permute(2, 0, 1) - expected).abs().max() < 1e-5
-    assert_map_equals(label_map(scores, placement), expected)
+@pytest.mark.parametrize("layout", [WHOLE, PADDED, CENTRE, NATIVE, SMALL, SLIDING])
+def test_the_views_of_the_protocols_equal_plain_interpolation(layout: WindowLayout) -> None:
+    scores = random_scores(layout, 19)
+    expected = naive_scores(scores, layout)
+    assert (full_scores(scores, layout).permute(2, 0, 1) - expected).abs().max() < 1e-5
+    assert_map_equals(label_map(scores, layout), expected)
 
 
 def test_a_whole_image_takes_two_steps() -> None:
@@ -107,18 +107,18 @@ def test_one_hot_scores_keep_ties_at_the_lowest_cluster() -> None:
     # Two patches meet half way: the pixel between them belongs to both, and goes to the lower cluster.
     scores = torch.zeros(1, 9, 1, 2)
     scores[0, 7, 0, 0] = scores[0, 2, 0, 1] = 1.0
-    placement = Placement((Crop.whole(3, 6),), (1, 2), (3, 6), Crop.whole(3, 6), (3, 5))
-    assert label_map(scores, placement).tolist() == [[7, 7, 2, 2, 2]] * 3
-    assert label_map(torch.zeros(1, 9, 1, 2), placement).unique().tolist() == [0]
+    layout = WindowLayout((Crop.whole(3, 6),), (1, 2), (3, 6), Crop.whole(3, 6), (3, 5))
+    assert label_map(scores, layout).tolist() == [[7, 7, 2, 2, 2]] * 3
+    assert label_map(torch.zeros(1, 9, 1, 2), layout).unique().tolist() == [0]
 
 
 @pytest.mark.parametrize("tile", [(1, 1), (7, 2**10), (64, 2**14), (10**4, 2**30)])
 def test_the_size_of_tiles_changes_nothing(tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    placement = Placement(window_crops(60, 90, 48, 30), (6, 6), (48, 48), Crop.whole(60, 90), (31, 47))
-    scores = random_scores(placement, 6)
-    expected = naive_scores(scores, placement)
+    layout = WindowLayout(window_crops(60, 90, 48, 30), (6, 6), (48, 48), Crop.whole(60, 90), (31, 47))
+    scores = random_scores(layout, 6)
+    expected = naive_scores(scores, layout)
     monkeypatch.setattr(resample, "_TILE", {"cpu": tile})
-    assert_map_equals(label_map(scores, placement), expected)
+    assert_map_equals(label_map(scores, layout), expected)
 
 
 def test_bands_come_from_the_top_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +136,11 @@ def test_bands_come_from_the_top_and_stay_small(monkeypatch: pytest.MonkeyPatch)
 
 def test_mirrored_windows_average_with_straight_ones() -> None:
     straight, mirrored = Crop.whole(20, 30), Crop((20, 30), 0, 0, 20, 30, flip=True)
-    placement = Placement((straight, mirrored), (5, 6), (20, 30), straight, (20, 30))
-    scores = random_scores(placement, 4)
+    layout = WindowLayout((straight, mirrored), (5, 6), (20, 30), straight, (20, 30))
+    scores = random_scores(layout, 4)
     both = torch.stack([scores[0], scores[1].flip(-1)]).mean(dim=0, keepdim=True)
-    alone = Placement((straight,), (5, 6), (20, 30), straight, (20, 30))
-    assert (full_scores(scores, placement) - full_scores(both, alone)).abs().max() < 1e-5
+    alone = WindowLayout((straight,), (5, 6), (20, 30), straight, (20, 30))
+    assert (full_scores(scores, layout) - full_scores(both, alone)).abs().max() < 1e-5
 
 
 def test_a_second_call_gives_the_same_map_and_leaves_the_scores_alone() -> None:

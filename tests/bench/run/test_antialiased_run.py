@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_bench.bench.panels import make_panels
-from spectral_bench.bench.predict import predict
+from spectral_bench.bench.predict.images import predict
+from spectral_bench.bench.predict.panels import make_panels
 from spectral_bench.bench.run import execute
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.gallery.panels import WantedPanel

@@ -19,7 +19,7 @@ from spectral_bench.bench.run.firewall import (
     disk_violations,
     judged,
 )
-from spectral_bench.bench.run.firewall_tree import Fate, Labels, write_tree
+from spectral_bench.bench.run.firewall_trial import Labels, LabelsOnDisk, write_tree
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 
 NETWORK = {"neighbours": 20, "epochs": 1, "batch_size": 4, "depth": 1, "heads": 1, "head_width": 4, "mlp_width": 8}
@@ -294,7 +294,9 @@ def test_labels_that_are_declared_and_not_read_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", get_args(Labels))
 def test_trees_differ_in_the_labels_of_one_split_only(split: str, labels: Labels, tmp_path: Path) -> None:
     write_tree(tmp_path / "kept", 4)
-    write_tree(tmp_path / "other", 4, Fate(trained=labels) if split == "train" else Fate(evaluated=labels))
+    write_tree(
+        tmp_path / "other", 4, LabelsOnDisk(trained=labels) if split == "train" else LabelsOnDisk(evaluated=labels)
+    )
     kept, other = (tmp_path / name / "camvid" for name in ("kept", "other"))
     files = sorted(path.relative_to(kept) for path in kept.rglob("*.*"))
     assert len(files) == 33
@@ -313,7 +315,7 @@ def test_writing_a_tree_again_changes_labels_and_leaves_images(tmp_path: Path) -
     write_tree(tmp_path, 4)
     image = tmp_path / "camvid" / "val" / "val0.png"
     before = image.stat().st_mtime_ns
-    write_tree(tmp_path, 4, Fate(evaluated="removed"))
+    write_tree(tmp_path, 4, LabelsOnDisk(evaluated="removed"))
     assert image.stat().st_mtime_ns == before
     assert not (tmp_path / "camvid" / "valannot").exists()
     assert (tmp_path / "camvid" / "trainannot" / "train7.png").exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.run import execute, load_fit
-from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work.order import Order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.results.metrics import score

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.files import FileLabels
 from spectral_bench.methods.registry import METHODS

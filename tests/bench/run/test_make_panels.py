@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectral_bench.bench.panels import make_panels
+from spectral_bench.bench.predict.panels import make_panels
 from spectral_bench.bench.run import execute
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.gallery.panels import WantedPanel

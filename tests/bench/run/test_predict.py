@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_bench.bench.predict import palette, predict
+from spectral_bench.bench.predict.images import palette, predict
 from spectral_bench.bench.run import execute
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.datasets.reading import read_image

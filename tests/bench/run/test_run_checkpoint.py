@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spectral_bench.bench.run.checkpoint import RunCheckpoint
+from spectral_bench.bench.run.fit import RunCheckpoint
 from spectral_bench.common.errors import StoreError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.stored import STATE_FILE
+from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work.order import Order
 from spectral_bench.results.store import Store
 

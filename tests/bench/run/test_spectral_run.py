@@ -10,8 +10,8 @@ import torch
 
 from spectral_bench.bench.features.batches import concatenate
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.spectral import WANTED_PATCHES, held_out_images
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.fit import load_fit
+from spectral_bench.bench.run.health import WANTED_PATCHES, held_out_images
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.subset import ranked
 from spectral_bench.methods.exact import MOST_EXACT_NODES

@@ -12,7 +12,7 @@ from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.graphs.kernel import SparseKernel
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.objective import neuralef_loss, normalise_columns
+from spectral_bench.methods.neuralef.loss import neuralef_loss, normalise_columns
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

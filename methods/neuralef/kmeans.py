@@ -13,8 +13,8 @@ from spectral_bench.methods.centres import Centres, fit_centres, sample_size
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.neuralef import NeuralEF
-from spectral_bench.methods.params import NeuralEFKMeansParams, NeuralEFParams
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.params import NeuralEFKMeansParams, NeuralEFParams
 
 _BASE = "base."
 

@@ -1,26 +1,37 @@
-"""Where and with what a run was made: code, packages, machine, device, job."""
+"""Where and with what a run is made: packages, machine, device, job, and how torch computes in it."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import platform
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from spectral_bench.common.cgroups import processors
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.loaded import ROOT
+from spectral_bench.results.specification import View
+
+if TYPE_CHECKING:
+    from spectral_bench.bench.work.order import Execution
+
 
 DISTRIBUTION = "spectral-segmentation-bench"
-_PROJECT = Path(__file__).resolve().parent.parent
+
 _SLURM = {
     "job_id": "SLURM_JOB_ID",
     "array_job_id": "SLURM_ARRAY_JOB_ID",
@@ -30,6 +41,8 @@ _SLURM = {
     "partition": "SLURM_JOB_PARTITION",
     "cluster": "SLURM_CLUSTER_NAME",
 }
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
 def environment() -> dict[str, Any]:
@@ -54,6 +67,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def usable_cpus() -> int:
     """Logical processors that this process may use, by its affinity and by the limits of its control groups."""
     has_affinity = hasattr(os, "sched_getaffinity")
@@ -75,7 +93,7 @@ def usable_gpus(gpus: Sequence[str]) -> int:
 @functools.cache
 def _git() -> tuple[tuple[str, Any], ...]:
     """The commit of the checkout that the code is run from, and whether tracked files differ from it."""
-    commit = _ask_git("rev-parse", "HEAD") if (_PROJECT / ".git").exists() else None
+    commit = _ask_git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
     if commit is None:
         return (("commit", None), ("dirty", None))
     changes = _ask_git("status", "--porcelain", "--untracked-files=no")
@@ -83,7 +101,7 @@ def _git() -> tuple[tuple[str, Any], ...]:
 
 
 def _ask_git(*arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(_PROJECT), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     try:
         answer = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
@@ -172,3 +190,88 @@ def _cuda() -> str | None:
 def _slurm() -> dict[str, str] | None:
     found = {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ}
     return found or None
+
+
+def thread_count(execution: Execution) -> int:
+    """Threads for a worker: what the order says, else what its executor says by ``OMP_NUM_THREADS``, else all."""
+    if execution.threads:
+        return execution.threads
+    said = os.environ.get(THREADS_VARIABLE, "")
+    return int(said) if said.isdecimal() and int(said) > 0 else usable_cpus()
+
+
+def set_up_torch(execution: Execution) -> None:
+    """Make torch (and BLAS, and OpenMP) use the order's threads and compute the same bits each time.
+
+    Deterministic algorithms are used wherever torch has them and a warning goes to the log where it has none;
+    convolutions do not pick their algorithm by timing; float32 means float32 (no TF32), so that devices agree to 1e-4;
+    cuBLAS gets a fixed workspace, which is what makes it deterministic. Fresh memory is not filled: no code here reads
+    it. On one device with one number of threads, the same order then gives the same bits.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threads = thread_count(execution)
+    os.environ[THREADS_VARIABLE] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+    _be_deterministic()
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Inside of it torch computes as in a run, at the threads that it has; afterwards its settings are as before."""
+    import torch
+
+    cudnn, matmul, memory = torch.backends.cudnn, torch.backends.cuda.matmul, torch.utils.deterministic
+    checks = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    kept = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        _be_deterministic()
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(checks[0], warn_only=checks[1])
+            cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory = kept  # type: ignore[attr-defined]
+
+
+def _be_deterministic() -> None:
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # torch 2.11 says so although each matrix is made with the checks turned off
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+
+
+def software_bfloat16() -> bool:
+    """Whether this processor computes bfloat16 products in software: x86 without AVX-512, by what torch says of it.
+
+    Float32 is then far faster: of a linear layer of psi (5280 patches, 576 to 3456 channels, torch 2.14, AVX2) a
+    product took 4 to 6 times as long in bfloat16, the one for the input's gradient 30 times. Imports torch.
+    """
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    return platform.machine() in ("x86_64", "AMD64") and not capability.startswith(("AVX512", "AMX"))
+
+
+def require_crf(views: Iterable[View]) -> None:
+    """Refuse views with a CRF where the package that computes it is not installed or cannot be loaded.
+
+    Raises:
+        ConfigError: says what to install.
+    """
+    if all(view.crf is None for view in views):
+        return
+    try:
+        importlib.import_module("pydensecrf.densecrf")
+    except ImportError as error:
+        raise ConfigError(
+            f"a protocol asks for a CRF, but pydensecrf2 is not installed ({error}); "
+            'install the extra crf: pip install "spectral-segmentation-bench[crf]"'
+        ) from error

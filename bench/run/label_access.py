@@ -1,4 +1,4 @@
-"""The only door through which labels reach a method, and only one that declares that it uses them."""
+"""The only way by which labels reach a method, and only one that declares that it uses them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.registry import method_facts
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.measure import Meter
+    from spectral_bench.bench.measure.meter import Meter
     from spectral_bench.bench.run.context import Run
     from spectral_bench.datasets.interface import DataSet
     from spectral_bench.results.specification import FitSpec, View

@@ -16,9 +16,9 @@ from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from spectral_bench.methods.objective import LossTerms, gradient_norms, neuralef_loss, normalise_columns
-from spectral_bench.methods.params import NeuralEFParams
-from spectral_bench.methods.psi import Psi
+from spectral_bench.methods.neuralef.params import NeuralEFParams
+from spectral_bench.methods.neuralef.psi import Psi
+from spectral_bench.methods.neuralef.training import training_step
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 _GRAPH = "graph_statistics."  # mean and deviation of a level, in the state
@@ -178,11 +178,8 @@ class NeuralEF:
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
             hidden = self._fitted().hidden(batch.features)
             logits = self._fitted().outputs(hidden)
-        temperature = Cosine(params.temperature_max, params.temperature_min).at(number, steps)
-        outputs = self._outputs(logits.flatten(0, 1), temperature, number, context)
-        psi = normalise_columns(outputs, params.t, params.normalisation)
-        terms = neuralef_loss(psi, kernel, _beta(params), params.penalty)
-        return self._completed(Step(terms.loss, lambda: _measures(terms, psi, temperature)), hidden, batch, context)
+        step = training_step(logits.flatten(0, 1), kernel, params, number=number, steps=steps, context=context)
+        return self._completed(step, hidden, batch, context)
 
     def _collapse_checks(self, patches: PatchSource, device: torch.device) -> tuple[Check, ...]:
         scores = list(training_scores(self.predict, patches, self.params.batch_size, device))
@@ -203,36 +200,3 @@ class NeuralEF:
         if self._statistics is None:
             raise RuntimeError("NeuralEF: the graph is standardised, and the stored fit holds no statistics for it")
         return self._statistics
-
-    def _outputs(self, logits: Tensor, temperature: float, number: int, context: FitContext) -> Tensor:
-        """(N, K) soft samples of the assignment, or the logits themselves."""
-        if not self.params.discrete:
-            return logits
-        if self.params.noise == "gumbel":
-            logits = logits + gumbel_noise(logits, context.seeds.torch("noise", number, device=logits.device))
-        return torch.softmax(logits / temperature, dim=-1)
-
-
-def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise of the shape of ``like``, float32 whatever the precision of ``like``.
-
-    It is -log E of exponential draws E, which are kept from 0; in half precision one in some thousand would be 0.
-    """
-    draws = torch.empty(like.shape, dtype=torch.float32, device=like.device).exponential_(generator=generator)
-    return -draws.clamp_min_(torch.finfo(torch.float32).tiny).log_()
-
-
-def _beta(params: NeuralEFParams) -> float:
-    return 20.48 / params.outputs if params.beta is None else params.beta
-
-
-def _measures(terms: LossTerms, psi: Tensor, temperature: float) -> dict[str, float]:
-    """Both terms, and the norms of their gradients with respect to the normalised outputs."""
-    norms = gradient_norms(terms, psi)
-    return {
-        "alignment": float(terms.alignment.detach()),
-        "penalty": float(terms.penalty.detach()),
-        "alignment_gradient": norms["alignment"],
-        "penalty_gradient": norms["penalty"],
-        "temperature": temperature,
-    }

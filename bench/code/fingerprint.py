@@ -12,10 +12,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from spectral_bench.bench.own_sources import OwnFile, own_file, own_imports, own_module
-from spectral_bench.common.loaded import PACKAGE, imported_from, loaded_source, remember
-
-ROOT = Path(__file__).resolve().parent.parent
+from spectral_bench.common.imports import OwnFile, imported_names, own_file, own_imports, own_module, with_parents
+from spectral_bench.common.loaded import PACKAGE, ROOT, loaded_source, remember
 
 _PREFIX = f"{PACKAGE}."
 """Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
@@ -31,7 +29,7 @@ PASSED_OVER = frozenset(
         "datasets.registry",
         "methods.registry",
         # Defaults and ranges: the parameters of a run are complete in its specification.
-        "methods.label_params",
+        "methods.neuralef.params",
         "methods.params",
         # Words and files, not numbers.
         "common.errors",
@@ -62,11 +60,11 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
     waiting = [_short(name) for name in roots]
     files = [own for name in waiting if name.endswith(".py") and (own := own_file(name)) is not None]
     modules = [name for name in waiting if not name.endswith(".py")]
-    packaged = (_with_parents(name) for name in modules if not (root / name.partition(".")[0]).is_dir())
+    packaged = (with_parents(name) for name in modules if not (root / name.partition(".")[0]).is_dir())
     files += [own for names in packaged for name in names if (own := own_module(name)) is not None]
     found, imported = _own(files, loaded)
     modules += [name for name in imported if _counts(name)]
-    waiting = [*modules, *(parent for name in modules for parent in _with_parents(name)[:-1] if _counts(parent))]
+    waiting = [*modules, *(parent for name in modules for parent in with_parents(name)[:-1] if _counts(parent))]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -102,7 +100,7 @@ def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]
     return found, names
 
 
-def is_own(name: str) -> bool:
+def is_own_file(name: str) -> bool:
     """Whether an entry of a fingerprint is a file of a user's own."""
     return name.endswith(".py")
 
@@ -160,29 +158,10 @@ def _read(source: bytes, path: str, package: str) -> tuple[str, tuple[str, ...]]
         tree = ast.parse(source, filename=path)
     except (SyntaxError, ValueError):  # half an edit, or no Python at all
         return hashlib.sha256(source).hexdigest()[:16], ()
-    imports = tuple(dict.fromkeys(_imports(tree, package)))
+    imports = tuple(dict.fromkeys(_short(name) for node in _executed(tree) for name in imported_names(node, package)))
     parts: list[str] = []
     _write(tree, parts)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16], imports
-
-
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """All module names that a tree may import: each with its parent packages, and each imported name as a module."""
-    for node in _executed(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_parents(_short(alias.name))
-        elif isinstance(node, ast.ImportFrom):
-            base = _short(imported_from(node, package))
-            yield from _with_parents(base)
-            for alias in node.names:
-                yield f"{base}.{alias.name}"
-
-
-def _with_parents(name: str) -> list[str]:
-    """A module name after those of the packages around it, which Python executes first."""
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:

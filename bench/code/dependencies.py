@@ -6,8 +6,8 @@ import contextlib
 import importlib
 from collections.abc import Iterable
 
+from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.bench.features.backbones.registry import module_of as module_of_backbone
-from spectral_bench.bench.fingerprint import fingerprint, is_own
 from spectral_bench.common.loaded import PACKAGE
 from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
 from spectral_bench.methods.registry import REGISTRY as METHODS
@@ -59,7 +59,7 @@ def evaluation_code(method: str, dataset: str, backbone: str, *, loaded: bool = 
             module_of_backbone(backbone),
             _NETWORK,
             "spectral_bench.bench.features.views",
-            "spectral_bench.bench.run.looking",
+            "spectral_bench.bench.run.evaluate",
             *labels,
         ],
         loaded=loaded,
@@ -74,7 +74,7 @@ def code_of_run(method: str, trained_on: str, evaluated_on: Iterable[str], backb
     """
     datasets = tuple(evaluated_on)
     fit, evaluations = _loaded_code(method, trained_on, datasets, backbone)
-    for name in {name for code in (fit, *evaluations.values()) for name in code if not is_own(name)}:
+    for name in {name for code in (fit, *evaluations.values()) for name in code if not is_own_file(name)}:
         with contextlib.suppress(Exception):  # of a package that is not installed; who needs it says so
             importlib.import_module(f"{PACKAGE}.{name}")
     return _loaded_code(method, trained_on, datasets, backbone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,17 +11,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
-from spectral_bench.bench.evaluation.labels import view_label
-from spectral_bench.bench.extras import require_crf
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.batches import batch_part
 from spectral_bench.bench.features.views import fresh_features
+from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.bench.run.labels import labels_at_prediction
-from spectral_bench.bench.run.looking import scored_images
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.evaluate import scored_images
+from spectral_bench.bench.run.fit import load_fit
+from spectral_bench.bench.run.label_access import labels_at_prediction
 from spectral_bench.common.errors import StoreError
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import apply_crop
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from spectral_bench.results.record import EvaluationRecord, FitRecord
     from spectral_bench.results.specification import View
     from spectral_bench.results.store import Store
+
 
 LONG_SIDE = 512  # pixels of the pictures that panels keep; labels and clusters keep their own size
 TOLERANCE = 0.01  # share of an image's pixels that may lie in other cells than when it was scored
@@ -87,13 +86,13 @@ def make_panels(
 
 
 class _Maker:
-    """Keeps the features of the last look: the fits of a gallery share images and, mostly, backbones."""
+    """Keeps the features it made last: the fits of a gallery share images and, mostly, backbones."""
 
     def __init__(self, store: Store, roots: DataRoots, device: torch.device) -> None:
         self._store = store
         self._roots = roots
         self._device = device
-        self._look: tuple[object, list[ViewItem]] | None = None
+        self._last: tuple[object, list[ViewItem]] | None = None
 
     def make(self, run_id: str, view: View, image_ids: tuple[str, ...]) -> None:
         """Make and store the panels of one fit."""
@@ -104,8 +103,6 @@ class _Maker:
             view,
             items,
             device=self._device,
-            stage=lambda name: nullcontext(),
-            should_stop=lambda: False,
             labels=labels_at_prediction(fit.spec, open_data(view.dataset, self._roots), view.split),
         )
         for item, image in zip(items, scored, strict=True):
@@ -126,31 +123,31 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._look is None or self._look[0] != key:
+        if self._last is None or self._last[0] != key:
             features = fresh_features(
                 view,
                 spec.backbone,
                 images=open_data(view.dataset, self._roots).images(view.split),
                 ids=image_ids,
-                folder=self._store.path / "features",
+                folder=self._store.features_folder,
                 device=self._device,
                 workers=0,
                 antialias=antialias,
             )
             items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
-            self._look = (key, items)
-        return self._look[1]
+            self._last = (key, items)
+        return self._last[1]
 
     def _panel(self, record: EvaluationRecord, method: Segmenter, item: ViewItem, scored: ScoredImage) -> Panel:
         data = open_data(record.view.dataset, self._roots)
         images = data.images(record.view.split)
         image = images.image(item.image_id)
-        truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.placement)
+        truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.layout)
         middle = len(item.patches) // 2  # of several windows the one in the middle
         functions = _eigenfunctions(method, batch_part(item.patches, middle, middle + 1).to(self._device))
         window = item.patches.crops[middle]
         return Panel(
-            image=_shrunk(image, scored.placement.frame),
+            image=_shrunk(image, scored.layout.frame),
             truth=truth.astype(np.int64),
             clusters=_clusters(scored, record.view, images),
             window=_shrunk(image, window),
@@ -187,8 +184,8 @@ def _clusters(scored: ScoredImage, view: View, images: ImageLoader) -> NDArray[n
     if view.crf is None:
         clusters: NDArray[np.int64] = assign(scored).cpu().numpy()
         return clusters
-    image = crf_image(images, scored.image_id, scored.placement)
-    return refine(scored.scores.cpu(), scored.placement, image, view.crf)
+    image = crf_image(images, scored.image_id, scored.layout)
+    return refine(scored.scores.cpu(), scored.layout, image, view.crf)
 
 
 def _eigenfunctions(method: Segmenter, batch: PatchBatch) -> NDArray[np.float32]:

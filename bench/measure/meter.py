@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import resource
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spectral_bench.bench.energy import StageEnergy
-from spectral_bench.bench.memory import ResidentPeak
+from spectral_bench.bench.measure.memory import ResidentPeak
 from spectral_bench.results.record import StageCost
 
 if TYPE_CHECKING:
     import torch
+
+
+PERIOD = 0.1  # seconds between readings: the counter moves about as often, and a reading can take milliseconds
 
 
 @dataclass
@@ -87,13 +90,13 @@ class Meter:
             stage.items = (stage.items or 0) + cost.items
         stage.reused |= cost.reused
 
-    def helpers(self, held: int) -> None:
-        """Tell what other processes hold that work for this one, in bytes; it adds to the peaks until told anew.
+    def helpers(self, n_bytes: int) -> None:
+        """Tell the bytes that other processes hold which work for this one; they add to the peaks until told anew.
 
         Their CPU time counts when they have ended and were waited for, in the stage that is open then.
         """
         self._cut()
-        self._helpers = held
+        self._helpers = n_bytes
 
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
@@ -102,7 +105,7 @@ class Meter:
     def costs(self) -> list[StageCost]:
         """The stages in the order in which they were first entered, open ones up to now."""
         self._cut()
-        self._energy.settle()
+        self._energy.share_out()
         return [self._cost(stage) for stage in self._stages.values()]
 
     def _cut(self) -> None:
@@ -159,3 +162,98 @@ def _restart_device_peak(device: torch.device) -> None:
     import torch
 
     torch.cuda.reset_peak_memory_stats(device)
+
+
+class DeviceEnergy:
+    """The energy that a CUDA device has used, through NVIDIA's management library.
+
+    The counter is that of the whole board (other processes on it included) and moves every 20 to 100 ms.
+
+    Args:
+        device: a CUDA device; ``None``, a CPU or a GPU without such a counter: ``read`` gives None.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._nvml, self._handle = _open(device)
+        if self._nvml is not None:
+            weakref.finalize(self, self._nvml.nvmlShutdown)
+
+    def read(self) -> float | None:
+        """Joules since the driver was loaded; None where it is not known."""
+        if self._nvml is None:
+            return None
+        try:
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
+        except self._nvml.NVMLError:
+            return None
+
+
+class StageEnergy:
+    """The energy that each stage has used.
+
+    The counter is read where a stage begins or ends, but not again within ``PERIOD`` seconds, and what it shows is
+    shared among the stages since the last reading by their time. Stages that alternate faster get the same power, as
+    parts of a training step do; the sum is exact.
+
+    Args:
+        device: as for ``DeviceEnergy``.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._counter = DeviceEnergy(device)
+        self._last = self._counter.read()
+        self._waiting: dict[str | None, float] = {}
+        self._joules: dict[str, float] = {}
+
+    def spend(self, stage: str | None, seconds: float) -> None:
+        """Note time that just went to a stage; None: to none, and its energy is charged to none."""
+        if self._last is None:
+            return
+        self._waiting[stage] = self._waiting.get(stage, 0.0) + seconds
+        if sum(self._waiting.values()) >= PERIOD:
+            self.share_out()
+
+    def share_out(self) -> None:
+        """Read the counter, and share what it shows; where it cannot be read now, the next reading shows it too."""
+        now = self._counter.read() if self._waiting else None
+        if now is None or self._last is None:
+            return
+        total = sum(self._waiting.values())
+        for stage, seconds in self._waiting.items():
+            if stage is not None:
+                part = seconds / total if total else 1 / len(self._waiting)
+                self._joules[stage] = self._joules.get(stage, 0.0) + part * (now - self._last)
+        self._last = now
+        self._waiting.clear()
+
+    def joules(self, stage: str) -> float | None:
+        """What a stage has used up to the last reading; None where that does not hold all of it."""
+        return None if self._last is None or stage in self._waiting else self._joules.get(stage, 0.0)
+
+
+def _open(device: torch.device | None) -> tuple[Any, Any]:
+    """The library and the handle of a device; two times None where there is no counter to read."""
+    if device is None or device.type != "cuda":
+        return None, None
+    try:
+        import pynvml
+    except ImportError:
+        return None, None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None, None
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(device))
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except pynvml.NVMLError:
+        pynvml.nvmlShutdown()
+        return None, None
+    return pynvml, handle
+
+
+def _uuid(device: torch.device) -> str:
+    """The device's own name: indices of torch and of the management library may differ."""
+    import torch
+
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"

@@ -1,36 +1,42 @@
-"""Evaluate one fit under one view, and record it."""
+"""Evaluate one fit under one view: the scores of its images, their counts, what one image takes, and the record."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from spectral_bench.bench.class_tables import class_tables
-from spectral_bench.bench.evaluation.counting import count
+from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.crf import CrfPool
+from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
-from spectral_bench.bench.run.context import Run, now
-from spectral_bench.bench.run.health import clusters_in_use, status_of
-from spectral_bench.bench.run.labels import evaluated_labels
-from spectral_bench.bench.run.looking import scored_images
-from spectral_bench.bench.run.operations import image_flops
-from spectral_bench.bench.run.spectral import spectral_health
+from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.measure.flops import backbone_flops, count_flops
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
+from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
+from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.labels import predict_scores
+from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.record import EvaluationRecord
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.evaluation.counting import ScoredImage
-    from spectral_bench.bench.features import ViewFeatures
-    from spectral_bench.bench.measure import Meter
+    from spectral_bench.bench.features import ViewFeatures, ViewItem
+    from spectral_bench.bench.measure.meter import Meter
     from spectral_bench.datasets.interface import ImageLoader
-    from spectral_bench.methods.interface import Segmenter
+    from spectral_bench.methods.interface import LabelSource, Segmenter
     from spectral_bench.results.contingency import Contingency
-    from spectral_bench.results.specification import View
+    from spectral_bench.results.specification import BackboneSpec, View
+
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +72,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         n_images=contingency.n_images,
         n_clusters=contingency.n_clusters,
         n_raw_labels=contingency.n_labels,
-        class_sets=class_tables(data.info),
+        class_sets=class_tables(data.info.class_sets),
         default_classes=data.info.default_classes,
         contingency_sha256=contingency.sha256(),
         health=health,
@@ -131,8 +137,6 @@ def _with_crf(
     run: Run, view: View, scored: Iterator[ScoredImage], counted: Callable[..., Contingency], meter: Meter
 ) -> Contingency:
     """Count with a CRF over each image, in processes of their own."""
-    from spectral_bench.bench.evaluation.crf_pool import CrfPool
-
     assert view.crf is not None
     images, processes = run.open_data(view.dataset).images(view.split), run.order.execution.workers
     with CrfPool(
@@ -144,3 +148,88 @@ def _with_crf(
         helpers=meter.helpers,
     ) as pool:
         return counted(pool.ahead(scored), assign=pool.assign)
+
+
+def scored_images(
+    method: Segmenter,
+    view: View,
+    features: Iterable[ViewItem],
+    *,
+    device: torch.device,
+    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+    should_stop: Callable[[], bool] = lambda: False,
+    labels: LabelSource | None = None,
+) -> Iterator[ScoredImage]:
+    """The patch scores of each image of a view, in order; ends early once it should stop.
+
+    Args:
+        method: a fitted method.
+        view: what is looked at.
+        features: of the view.
+        device: where to predict.
+        stage: charges a block to a stage.
+        should_stop: asked before every image.
+        labels: of the view's images, for a method that declares ``labels_at_prediction``; no other is handed them.
+
+    Raises:
+        ConfigError: the method needs labels of the images, and there are none.
+        NumericalError: a score is NaN or infinite; the message names the image.
+    """
+    items = iter(features)
+    while not should_stop():
+        with stage("features"):  # read from the cache, or computed here
+            item = next(items, None)
+        if item is None:
+            return
+        with stage("predict"), torch.inference_mode():
+            scores = predict_scores(method, item.patches.to(device), labels).float()
+            if not bool(torch.isfinite(scores).all()):
+                raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
+        layout = window_layout(view, item.original, item.patches.crops, item.patches.grid, item.cover)
+        yield ScoredImage(item.image_id, item.original, scores, layout)
+
+
+@dataclass(frozen=True)
+class ImageFlops:
+    """Operations of the backbone and of the method on one image; None where they could not be counted, with the reason.
+
+    Attributes:
+        features: of the backbone, all windows.
+        predict: of the method's prediction.
+        warnings: why a number is missing.
+    """
+
+    features: int | None
+    predict: int | None
+    warnings: list[str]
+
+
+def image_flops(
+    spec: BackboneSpec, method: Segmenter, features: ViewFeatures, device: torch.device, labels: LabelSource | None
+) -> ImageFlops:
+    """Count what the first image of a view takes. It never fails an evaluation: what cannot be counted is None.
+
+    Args:
+        spec: the backbone.
+        method: a fitted method.
+        features: of the view.
+        device: where to predict.
+        labels: as for ``scored_images``.
+    """
+    item = next(iter(features))
+    crops, patches = item.patches.crops, item.patches.to(device)
+    warnings: list[str] = []
+
+    def counted(what: str, count: Callable[[], int]) -> int | None:
+        try:
+            return count()
+        except Exception as error:
+            warnings.append(f"operations of {what} not counted ({type(error).__name__}: {error})")
+            logger.warning("%s", warnings[-1])
+            return None
+
+    return ImageFlops(
+        counted("the backbone", lambda: backbone_flops(spec, len(crops), crops[0].height, crops[0].width)),
+        counted("the prediction", lambda: count_flops(lambda: predict_scores(method, patches, labels))),
+        warnings,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,10 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import assign
 from spectral_bench.bench.features.views import fresh_features
-from spectral_bench.bench.masks import require_stems, require_targets, targets_of
+from spectral_bench.bench.predict.masks import require_stems, require_targets, targets_of
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.bench.run.looking import scored_images
-from spectral_bench.bench.run.stored import load_fit
+from spectral_bench.bench.run.evaluate import scored_images
+from spectral_bench.bench.run.fit import load_fit
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.datasets.reading import image_header, read_image
@@ -95,7 +94,7 @@ def predict(
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
     spec, chosen = run.fit.spec, resolve_device(device)
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
-    view = _look(next((record.view for record in run.evaluations.values()), trained))
+    view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
     require_targets(images, out, overlays=overlays)
     features = fresh_features(
@@ -103,17 +102,14 @@ def predict(
         spec.backbone,
         images=files,
         ids=files.ids,
-        folder=store.path / "features",
+        folder=store.features_folder,
         device=chosen,
         workers=2,
         antialias=looks_at_antialiased(spec.method, spec.params),
     )
     method, written = load_fit(store, run_id, chosen), list[Path]()
     colours = palette(method.n_clusters)
-    scored = scored_images(
-        method, view, features, device=chosen, stage=lambda name: nullcontext(), should_stop=lambda: False
-    )
-    for done, image in enumerate(scored, start=1):
+    for done, image in enumerate(scored_images(method, view, features, device=chosen), start=1):
         targets = targets_of(out, image.image_id, overlays)
         written += _write(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
         progress(done, len(files.ids))
@@ -126,8 +122,8 @@ def palette(n: int) -> NDArray[np.uint8]:
     return (np.array(colours) * 255).round().astype(np.uint8)
 
 
-def _look(view: View) -> View:
-    """A view that looks at whole images at their own size, in the way of ``view``."""
+def _of_whole_images(view: View) -> View:
+    """``view`` without what selects, cuts or refines: whole images at their own size."""
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
 
 

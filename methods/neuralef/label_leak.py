@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.label_params import NeuralEFLabelLeakParams
 from spectral_bench.methods.labels import batch_labels, classifier, cross_entropy, require_labels
-from spectral_bench.methods.neuralef import NeuralEF
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.params import NeuralEFLabelLeakParams
 from spectral_bench.methods.trainer import Step
 
 _HEAD = "label_head."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spectral_bench.bench.fingerprint import fingerprint
-from spectral_bench.bench.fingerprint import is_own as is_own_file
+from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.imports import is_own, own_files, require_imports
 from spectral_bench.methods.registry import load_method, method_facts

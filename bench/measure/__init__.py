@@ -1,0 +1,1 @@
+"""What stages cost, and on what machine, with what packages and numerics they ran."""
