@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.nodes import Node
-from spectral_bench.common.documents.parse import read_document
-from spectral_bench.common.documents.problems import InvalidDocument, Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.common.documents.document import Node, read_document
+from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots

@@ -176,7 +176,7 @@ def protocols(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the protocols that ship, or one as it is written, to start a protocol of your own from."""
-    from spectral_bench.bench.protocols.catalogue import FOLDER, find, names
+    from spectral_bench.bench.grid.protocols.definition import FOLDER, find, names
 
     if name is not None:
         if name not in names():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from spectral_bench.common.documents.nodes import Node, join
+from spectral_bench.common.documents.document import Node, join
 from spectral_bench.results.specification import Features, Transform
 
 NamedTransform = Literal["evaluation", "paper"]

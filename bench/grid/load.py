@@ -10,14 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.grid.drafts import Draft, draft_rows
 from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.expansion import Draft, draft_rows
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings, Values
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import read_document
-from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.documents.validate import describe, validate
+from spectral_bench.common.documents.document import Node, from_plain, read_document
+from spectral_bench.common.documents.problems import Problems, describe, validate
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)

@@ -13,10 +13,9 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.grid.drafts import Draft
+from spectral_bench.bench.grid.expansion import Draft
 from spectral_bench.bench.grid.keys import RUN_KEYS, get, is_run_key, put
-from spectral_bench.common.documents.nodes import Node, from_plain, join
-from spectral_bench.common.documents.parse import parse_value
+from spectral_bench.common.documents.document import Node, from_plain, join, parse_value
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown

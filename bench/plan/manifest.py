@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 
 from spectral_bench.bench.class_tables import class_tables
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.choices import factor_values, unusual_settings, weights_words
-from spectral_bench.bench.plan.data import facts_of
+from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
-from spectral_bench.bench.plan.titles import stated_settings
+from spectral_bench.bench.plan.titles import factor_values, stated_settings, unusual_settings, weights_words
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from spectral_bench.bench.plan.build import views_of
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.model import Condition
-from spectral_bench.bench.plan.runs import views_of
 from spectral_bench.bench.plan.snapshot import Snapshot
 from spectral_bench.bench.plan.states import Code, condition
 from spectral_bench.bench.progress import PROGRESS_FILE, Progress, read_progress

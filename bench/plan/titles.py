@@ -1,12 +1,118 @@
-"""Titles of rows, and what a grid states about each."""
+"""What tells rows apart: their settings in full, those that differ from the defaults, and titles."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from spectral_bench.bench.features.backbones import complete_options
+from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.methods.params import Params
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+# Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
+_PLAIN = (bool, int, float, str)
+_DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
+_ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
+
+
+def all_settings(row: ResolvedRow) -> dict[str, Any]:
+    """Every parameter of the method by its name, and every key of the run, as they are in effect.
+
+    Parameters that identities leave out at their defaults are here too. Keys that hold a mapping give one entry a part,
+    such as ``features.mode``.
+    """
+    settings, spec = row.row.settings, row.specs[0]
+    run = {
+        **_run_keys(settings),
+        "train_dataset": spec.data.dataset,
+        **_parts("backbone_options", spec.backbone.options),
+    }
+    return {**run, **_parameters(row.facts.params, spec.params)}
+
+
+def unusual_settings(row: ResolvedRow) -> dict[str, Any]:
+    """The settings that differ from their defaults, but for those that tables tell in columns of their own.
+
+    A default that follows from K, such as that of ``beta``, is the one at the row's K.
+    """
+    spec, usual = row.specs[0], dict(_usual_run_keys())
+    usual |= _parts("backbone_options", _usual_options(spec.backbone.name))
+    usual |= _usual_parameters(row.facts.params, spec.params.get("k"))
+    return {
+        key: value
+        for key, value in all_settings(row).items()
+        if key not in _ELSEWHERE and (key not in usual or usual[key] != value)
+    }
+
+
+def weights_words(row: ResolvedRow) -> str:
+    """Where the backbone's weights are from, in words; empty where they are the usual pre-trained ones."""
+    spec = row.specs[0].backbone
+    weights = spec.options.get("weights")
+    if weights is None or weights == _usual_options(spec.name).get("weights"):
+        return ""
+    if weights != "random":
+        return f"of the file {Path(str(weights)).name}"
+    return f"random, seed {spec.options['seed']}" if spec.options.get("seed") else "random"
+
+
+def factor_values(row: ResolvedRow, factor: str) -> list[Any] | None:
+    """A row's own value of each key of an ablation's factor, stated or not; None where a key is unknown.
+
+    Args:
+        row: a baseline.
+        factor: a key as grids have it, or several, joined by commas.
+    """
+    known = all_settings(row)
+    keys = [key.strip().removeprefix("params.") for key in factor.split(",")]
+    return [known[key] for key in keys] if all(key in known for key in keys) else None
+
+
+def _run_keys(settings: RunSettings) -> dict[str, Any]:
+    plain = settings.model_dump(mode="json", exclude={"params", "protocols", "seeds", "backbone_options"})
+    features = plain.pop("features")
+    return {**plain, **_parts("features", features)}
+
+
+def _parts(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{key}.{part}": value for part, value in values.items()}
+
+
+@lru_cache(maxsize=1)
+def _usual_run_keys() -> Mapping[str, Any]:
+    return _run_keys(RunSettings(method="any"))
+
+
+@lru_cache(maxsize=256)
+def _usual_options(backbone: str) -> Mapping[str, Any]:
+    return complete_options(backbone, {})
+
+
+@lru_cache(maxsize=256)
+def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
+    """The defaults of a method at a number of clusters. A grid has thousands of rows of a few methods."""
+    try:
+        return _parameters(model, {} if k is None else {"k": k})
+    except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields
+        fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+        return {name: _plain(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+
+
+def _parameters(model: type[Params], params: Mapping[str, Any]) -> dict[str, Any]:
+    complete = model.model_validate(dict(params))
+    return {name: _plain(getattr(complete, name)) for name in model.model_fields}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, _PLAIN) else _JSON.dump_python(value, mode="json")
+
 
 LABELS_MARK = "†"
 LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"

@@ -1,13 +1,19 @@
-"""All that is wrong with a document, collected so that it can be said at once."""
+"""What is wrong with a document, said with file and line, and all of it at once."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar, get_args
 
-from spectral_bench.common.documents.nodes import Node
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from spectral_bench.common.documents.document import Node
 from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.names import unknown
 
 
 class InvalidDocument(ConfigError):
@@ -70,3 +76,106 @@ class Problems:
                 self.add_line(line)
         except UserError as error:
             self.add(node, str(error))
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(
+    model: type[Model], node: Node, problems: Problems, hints: Mapping[str, str] | None = None
+) -> Model | None:
+    """The node as an instance of ``model``, or None after noting every problem.
+
+    Types are strict: a text is not taken for a number, nor a number for a text. ``hints`` gives, for keys that are
+    unknown here, where they belong.
+    """
+    if not _is_mapping(node, problems):
+        return None
+    try:
+        # By way of JSON, as strict validation of Python values would refuse lists where tuples are declared.
+        return model.model_validate_json(json.dumps(node.plain()), strict=True)
+    except ValidationError as error:
+        for details in _leading(error.errors(include_url=False)):
+            _note(model, node, details, problems, hints or {})
+        return None
+
+
+def _leading(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the complaint that a list is too short because its bad elements do not count."""
+    inner = [error["loc"][:-1] for error in errors]
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in inner]
+
+
+def _is_mapping(node: Node, problems: Problems) -> bool:
+    if isinstance(node.value, Mapping):
+        return True
+    problems.add(node, f"expected a mapping (key: value), got {describe(node.plain())}")
+    return False
+
+
+def _note(
+    model: type[BaseModel], node: Node, details: ErrorDetails, problems: Problems, hints: Mapping[str, str]
+) -> None:
+    location = details["loc"]
+    culprit = node.locate(location)
+    key = str(location[-1]) if location else ""
+    if details["type"] == "missing":
+        problems.add(culprit, f'the key "{key}" is missing')
+    elif details["type"] == "extra_forbidden":
+        valid = _fields(model, location[:-1])
+        problems.add(culprit, hints.get(key) or unknown("key", key, valid))
+    else:
+        problems.add(culprit, _message(details, culprit))
+
+
+_EXPECTED = {
+    "string_type": "a text",
+    "string_pattern_mismatch": "letters, digits, dots, dashes and underscores",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "path_type": "a path",
+    "model_type": "a mapping",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "too_short": "at least one value",
+}
+
+
+def _message(details: ErrorDetails, node: Node) -> str:
+    value, kind = node.plain(), details["type"]
+    if kind == "literal_error" and isinstance(value, str):
+        valid = [part.strip(" '") for part in details["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return unknown("value", value, valid)
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    expected = _EXPECTED.get(kind) or details["msg"].removeprefix("Input should be ")
+    return f"expected {expected}, got {describe(value)}"
+
+
+def describe(value: Any) -> str:
+    """A short text for a value in an error message."""
+    kinds = {type(None): "nothing", dict: "a mapping", list: "a list" if value else "an empty list"}
+    if type(value) in kinds:
+        return kinds[type(value)]
+    if isinstance(value, str):
+        return f'the text "{value[:60]}"'
+    return json.dumps(value)
+
+
+def _fields(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """The field names of the model that ``location`` leads to, below ``model``."""
+    current: Any = model
+    for key in location:
+        field = None if isinstance(key, int) else current.model_fields.get(key)
+        if field is not None:
+            current = _model_in(field.annotation) or current
+    return list(current.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

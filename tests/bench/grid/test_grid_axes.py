@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.grid.axes import check_axis, combinations, values_differ
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import parse_document
+from spectral_bench.bench.grid.expansion import check_axis, combinations, values_differ
+from spectral_bench.common.documents.document import Node, from_plain, parse_document
 from spectral_bench.common.documents.problems import Problems
 
 

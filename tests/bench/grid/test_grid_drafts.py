@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from spectral_bench.bench.grid.drafts import Draft, draft_rows
-from spectral_bench.common.documents.parse import parse_document
+from spectral_bench.bench.grid.expansion import Draft, draft_rows
+from spectral_bench.common.documents.document import parse_document
 from spectral_bench.common.documents.problems import Problems
 
 

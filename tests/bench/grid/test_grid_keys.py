@@ -18,7 +18,7 @@ from spectral_bench.bench.grid.keys import (
     parameter_path,
     put,
 )
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.document import Node, from_plain
 from spectral_bench.results.specification import Features, Transform
 
 NAMES = st.sampled_from(["k", "alpha", "tau", "dataset", "backbone", "features.views", "transform.crop", "params.beta"])

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan.backbone import backbone_spec
-from spectral_bench.bench.plan.data import facts_of, resolve_transform, training_data
+from spectral_bench.bench.plan.inputs import backbone_spec, facts_of, resolve_transform, training_data
 from spectral_bench.bench.plan.parameters import checked_params
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.document import Node, from_plain
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.registry import data_info, names
@@ -125,7 +124,7 @@ def test_cached_views_of_a_random_transform_are_fine() -> None:
 def test_weights_of_this_machine_then_of_the_store_then_none(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], digest: str | None, known: dict[str, str], weights: str
 ) -> None:
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: digest)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: digest)
     problems = Problems()
     spec = backbone_spec(settings(backbone_options=options), at, known, problems)
     assert spec is not None

@@ -154,7 +154,7 @@ def test_the_same_fit_under_another_protocol_or_data_set_is_another_row(rows: Ro
 def test_weights_that_are_not_here_come_from_the_store_or_leave_the_run_provisional(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spectral_bench.bench.plan import backbone
+    from spectral_bench.bench.plan import inputs as backbone
 
     monkeypatch.setattr(backbone, "weights_digest", lambda name, options: None)
     (row,) = rows("{runs: [{method: kmeans}]}")

@@ -6,10 +6,10 @@ import pytest
 from plan_lab import Lab
 
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan import shared
-from spectral_bench.bench.plan.data import facts_of
-from spectral_bench.bench.plan.shared import SharedParts
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.bench.plan import rows as shared
+from spectral_bench.bench.plan.inputs import facts_of
+from spectral_bench.bench.plan.rows import SharedParts
+from spectral_bench.common.documents.document import Node, from_plain
 from spectral_bench.common.documents.problems import InvalidDocument, Problems
 from spectral_bench.common.errors import ConfigError
 

@@ -20,7 +20,7 @@ PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests of transformers would import timm and torch, and what is cached differs between machines."""
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
 
 
 def planned(path: Path, tmp_path: Path) -> Plan:

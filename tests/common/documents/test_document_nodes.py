@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.common.documents.nodes import Node, from_plain, join
+from spectral_bench.common.documents.document import Node, from_plain, join
 
 TREES = st.recursive(
     st.integers(),

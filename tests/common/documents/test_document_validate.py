@@ -5,10 +5,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import parse_document
-from spectral_bench.common.documents.problems import InvalidDocument, Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.common.documents.document import Node, from_plain, parse_document
+from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
 from spectral_bench.common.errors import ConfigError
 
 

@@ -1,18 +1,20 @@
-"""The training data of a run: its data set, split, subset and transform, checked against the data set's facts."""
+"""What a run is fed: its training data and its backbone, checked against the facts of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
+from spectral_bench.bench.features.backbones import complete_options, weights_digest
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.common.documents.nodes import Node
+from spectral_bench.common.documents.document import Node
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import data_info
-from spectral_bench.results.specification import Resize, TrainingData, Transform
+from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, Transform
 
 PAPER_SCALE = (0.5, 2.0)
 
@@ -96,3 +98,35 @@ def _features_are_valid(
     if transform.scale is not None and transform.crop is None:
         problems.add(node("transform"), "scale gives images of many sizes, and batches need one; give a crop too")
     return not (features.views > 1 and why) and (transform.scale is None or transform.crop is not None)
+
+
+def backbone_spec(
+    settings: RunSettings, node: Callable[[str], Node], weights: Mapping[str, str], problems: Problems
+) -> BackboneSpec | None:
+    """The backbone of a run, or None after noting problems.
+
+    The digest is that of the weights on this machine, else the one that the store knows, else empty: the run's
+    identity is provisional until the weights are here.
+
+    Args:
+        settings: the run.
+        node: where a key of the run stands.
+        weights: backbone -> digest, as the store knows them.
+        problems: where to note.
+    """
+    options: dict[str, Any] | None = None
+    with problems.at(node("backbone")):
+        options = complete_options(settings.backbone, {})
+    if options is None:
+        return None
+    if settings.backbone_options:
+        options = None
+        with problems.at(node("backbone_options")):
+            options = complete_options(settings.backbone, settings.backbone_options)
+    digest: str | None = None
+    with problems.at(node("backbone")):
+        if options is not None:
+            digest = weights_digest(settings.backbone, options) or weights.get(settings.backbone, "")
+    if options is None or digest is None:
+        return None
+    return BackboneSpec(name=settings.backbone, options=options, weights=digest)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.protocols.catalogue import FOLDER, find, load, names
-from spectral_bench.bench.protocols.definition import Definition, overlay
-from spectral_bench.common.documents.nodes import from_plain
+from spectral_bench.bench.grid.protocols.definition import FOLDER, Definition, find, load, names, overlay
+from spectral_bench.common.documents.document import from_plain
 from spectral_bench.common.errors import ConfigError
 
 

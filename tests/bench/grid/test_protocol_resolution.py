@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.protocols.catalogue import FOLDER, find, load
-from spectral_bench.bench.protocols.resolve import check_clusters, class_count, resolve
-from spectral_bench.common.documents.nodes import from_plain
+from spectral_bench.bench.grid.protocols.definition import FOLDER, find, load
+from spectral_bench.bench.grid.protocols.resolve import check_clusters, class_count, resolve
+from spectral_bench.common.documents.document import from_plain
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import ClassSet, DataInfo
 from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View

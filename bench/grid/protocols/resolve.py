@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spectral_bench.bench.protocols.definition import Definition
-from spectral_bench.common.documents.nodes import Node
-from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.bench.grid.protocols.definition import Definition
+from spectral_bench.common.documents.document import Node
+from spectral_bench.common.documents.problems import Problems, validate
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo
