@@ -181,7 +181,7 @@ def protocols(
     if name is not None:
         if name not in names():
             raise ConfigError(unknown("protocol", name, names()))
-        show_json(find(name, FOLDER).node.plain()) if as_json else say(
+        show_json(find(name, FOLDER).document.value) if as_json else say(
             (FOLDER / f"{name}.yaml").read_text("utf-8").rstrip()
         )
         return 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.grid.keys import RUN_KEYS
 from spectral_bench.bench.plan.inputs import facts_of
-from spectral_bench.common.documents.document import Node
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
@@ -44,7 +43,6 @@ def check_sizes(
     params: Mapping[str, Any],
     data: TrainingData,
     backbone: BackboneSpec,
-    node: Callable[[str], Node],
     problems: Problems,
 ) -> None:
     """Note parameters that ask for more training images or patches than there are.
@@ -56,8 +54,7 @@ def check_sizes(
         params: its complete parameters.
         data: what it is trained on.
         backbone: whose patches it sees.
-        node: where a key of the run stands.
-        problems: where to note.
+        problems: where to note, by the keys of the run.
     """
     images, sides = image_count(data), training_sides(data)
     if images is None:
@@ -68,7 +65,7 @@ def check_sizes(
         patches = images * rows * columns
     for name, expected in facts.params(**params).misfits(images, patches).items():
         where = f"{data.dataset} {data.split}" + (f" with subset: {data.subset}" if data.subset else "")
-        problems.add(node("params").locate((name,)), f"{name} = {params[name]}: expected {expected} (of {where})")
+        problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
 
 
 def _resized(resize: Resize) -> tuple[int, int] | None:
@@ -88,7 +85,6 @@ def check_classes(
     params: Mapping[str, Any],
     data: TrainingData,
     evaluated: DataInfo,
-    node: Callable[[str], Node],
     problems: Problems,
 ) -> None:
     """Note training data without labels for a method that uses them, and a K that is not the number of classes.
@@ -98,8 +94,7 @@ def check_classes(
         params: its complete parameters.
         data: what it is trained on.
         evaluated: the data set that it is evaluated on, whose labels an oracle reads.
-        node: where a key of the run stands.
-        problems: where to note.
+        problems: where to note, by the keys of the run.
     """
     if not facts.uses_labels:
         return
@@ -107,10 +102,10 @@ def check_classes(
     for info in (trained, evaluated) if facts.labels_at_prediction else (trained,):
         n_classes = class_count(info)
         if n_classes == 0:
-            problems.add(node("method"), f"{facts.name} is fitted with labels, and data set {info.name} has none")
+            problems.add("method", f"{facts.name} is fitted with labels, and data set {info.name} has none")
         elif facts.classes_as_clusters and params["k"] != n_classes:
             problems.add(
-                node("params").locate(("k",)),
+                ("params", "k"),
                 f"k is {params['k']}, but the clusters of {facts.name} are the {n_classes} classes of {info.name} "
                 f'(class set "{info.default_classes}"): set k: {n_classes}',
             )
@@ -121,20 +116,17 @@ def class_count(info: DataInfo) -> int:
     return len(info.class_sets[info.default_classes].classes) if info.class_sets else 0
 
 
-def checked_params(
-    facts: MethodFacts, node: Node, stated: Mapping[str, Any], problems: Problems
-) -> dict[str, Any] | None:
+def checked_params(facts: MethodFacts, stated: Mapping[str, Any], problems: Problems) -> dict[str, Any] | None:
     """The complete parameters of a method, or None after noting what is wrong with the stated ones.
 
     Args:
         facts: of the method.
-        node: the mapping of parameters in the grid.
-        stated: its plain values.
-        problems: where to note.
+        stated: the parameters that the grid states.
+        problems: where to note, by the keys of the run.
     """
     strange = [key for key in stated if key not in facts.params.model_fields]
     for key in strange:
-        problems.add(node.locate((key,)), _unknown(facts, key))
+        problems.add(("params", key), _unknown(facts, key))
     if strange:
         return None
     try:
@@ -142,9 +134,9 @@ def checked_params(
     except ConfigError as error:
         alone = {key: fault for key in stated if (fault := _fault(facts.name, {key: stated[key]}))}
         for key, fault in alone.items():
-            problems.add(node.locate((key,)), fault)
+            problems.add(("params", key), fault)
         if not alone:  # each is valid, but not together with the others
-            problems.add(node, str(error))
+            problems.add("params", str(error))
         return None
 
 

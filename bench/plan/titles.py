@@ -127,9 +127,9 @@ def marked(title: str, uses_labels: bool) -> str:
 
 def stated_settings(row: ResolvedRow) -> dict[str, Any]:
     """What the grid states for a row: parameters by name, and keys of the run."""
-    values = {key: node.plain() for key, node in row.row.values.items()}
-    own = {key: value for key, value in values.items() if key not in _NOT_SETTINGS}
-    return {**(values.get("params") or {}), **own}
+    stated = row.row.stated
+    own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
+    return {**(stated.get("params") or {}), **own}
 
 
 def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
@@ -149,14 +149,14 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
 
 
 def _stem(row: ResolvedRow) -> str:
-    draft, settings = row.row.draft, row.row.settings
+    of_grid, settings = row.row, row.row.settings
     if settings.name is not None:
         return settings.name
     method = settings.method.rsplit(":", 1)[-1]
-    if draft.role == "baseline":
+    if of_grid.role == "baseline":
         return f"{method} (baseline)"
-    if draft.role == "variation":
-        return f"{method}, {draft.factor}={show_value(draft.value)}"
+    if of_grid.role == "variation":
+        return f"{method}, {of_grid.factor}={show_value(of_grid.value)}"
     return method
 
 

@@ -1,10 +1,11 @@
-"""Reading YAML: plain values, and where in the file each of them stands."""
+"""Reading YAML: plain values, and beside them a table that tells where in the file each of them stands."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +14,114 @@ import yaml
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.missing import no_such
 
-Content = None | bool | int | float | str
+KeyPath = tuple[str | int, ...]
+"""Keys and indices from the top of a document to a value, such as ``("runs", 1, "matrix", "k")``; empty at the top."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """One value of a document.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, in the words of a message.
 
     Attributes:
-        value: a scalar, a tuple of nodes, or a dictionary from keys to nodes.
         where: ``file:line``, or ``--set key=value`` for a value from the command line.
-        path: the key path from the top of the document, such as ``runs[1].matrix.k``; empty at the top.
+        path: the key path from the top of the file, such as ``runs[1].matrix.k``; empty at the top.
     """
 
-    value: Content | tuple[Node, ...] | Mapping[str, Node]
     where: str
     path: str = ""
 
+    def below(self, key: str | int) -> Place:
+        """The place of a child that stands on the same line."""
+        return Place(self.where, join(self.path, key))
+
+
+Places = Mapping[KeyPath, Place]
+"""The place of every value of a document by its key path; the top itself stands under the empty one."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain values, and where each of them stands. Changes make copies.
+
+    Attributes:
+        value: a scalar, a list or a dictionary, as YAML says it.
+        places: where each value stands; a key path is in it if and only if the document states a value there.
+    """
+
+    value: Any
+    places: Places
+
     @property
-    def items(self) -> Mapping[str, Node]:
+    def place(self) -> Place:
+        """Of the top."""
+        return self.places[()]
+
+    @cached_property
+    def items(self) -> Mapping[str, Document]:
         """The children by key; empty for anything that is no mapping."""
-        return self.value if isinstance(self.value, Mapping) else {}
+        return {key: self.part((key,)) for key in self.value} if isinstance(self.value, dict) else {}
 
-    @property
-    def elements(self) -> tuple[Node, ...]:
+    @cached_property
+    def elements(self) -> tuple[Document, ...]:
         """The children of a list; empty for anything that is no list."""
-        return self.value if isinstance(self.value, tuple) else ()
+        return tuple(self.part((i,)) for i in range(len(self.value))) if isinstance(self.value, list) else ()
 
-    def plain(self) -> Any:
-        """The value without positions: scalars, lists and dictionaries."""
-        if isinstance(self.value, Mapping):
-            return {key: child.plain() for key, child in self.value.items()}
-        if isinstance(self.value, tuple):
-            return [child.plain() for child in self.value]
-        return self.value
+    def states(self, path: KeyPath) -> bool:
+        """Whether there is a value at a key path, be it ``null``."""
+        return path in self.places
 
-    def child(self, key: str | int) -> Node | None:
-        """The child under a key or at an index, or None."""
-        if isinstance(key, int):
-            return self.elements[key] if 0 <= key < len(self.elements) else None
-        return self.items.get(key)
+    def get(self, path: KeyPath) -> Any:
+        """The value at a key path, or None."""
+        found, value = locate(self.value, path)
+        return value if found == path else None
 
-    def locate(self, location: Sequence[str | int]) -> Node:
-        """The deepest node on the way along ``location`` (keys and indices); steps that lead nowhere are left out."""
-        node = self
-        for key in location:
-            node = node.child(key) or node
-        return node
+    def part(self, path: KeyPath) -> Document:
+        """The document that stands at a key path of this one, which there is."""
+        value = self.get(path)
+        return Document(value, {below: self.places[(*path, *below)] for below in _paths(value)})
 
-    def with_item(self, key: str, child: Node) -> Node:
-        """A copy of this mapping in which ``key`` is ``child``."""
-        return replace(self, value={**self.items, key: child})
+    def with_part(self, path: KeyPath, part: Document) -> Document:
+        """A copy in which ``part`` stands at a key path; what it is below has to be a mapping or a list there."""
+        return self.with_parts({path: part})
 
-    def without(self, key: str) -> Node:
-        """A copy of this mapping without ``key``."""
-        return replace(self, value={k: v for k, v in self.items.items() if k != key})
+    def with_parts(self, parts: Mapping[KeyPath, Document]) -> Document:
+        """As ``with_part``, of several at once."""
+        value, places = self.value, dict(self.places)
+        for path, part in parts.items():
+            _forget(places, path, value)
+            places |= {(*path, *below): place for below, place in part.places.items()}
+            value = _with_value(value, path, part.value)
+        return Document(value, places)
 
-    def with_element(self, index: int, child: Node) -> Node:
-        """A copy of this list with another element at ``index``."""
-        elements = list(self.elements)
-        elements[index] = child
-        return replace(self, value=tuple(elements))
+    def without(self, key: str) -> Document:
+        """A copy of a mapping without ``key``."""
+        places = dict(self.places)
+        _forget(places, (key,), self.value)
+        return Document({other: child for other, child in self.value.items() if other != key}, places)
 
-    def __iter__(self) -> Iterator[Node]:
-        """The elements of a list, or the values of a mapping."""
-        return iter(self.elements or tuple(self.items.values()))
+    def overlaid(self, own: Document, merges: Callable[[KeyPath], bool] = lambda path: True) -> Document:
+        """This document with the values of ``own`` in place of its own.
+
+        Args:
+            own: the values that take precedence.
+            merges: whether mappings at a key path are merged key by key; others are replaced as a whole.
+        """
+        places = dict(self.places)
+
+        def merge(path: KeyPath, below: Any, above: Any) -> Any:
+            if merges(path) and isinstance(below, dict) and isinstance(above, dict):
+                both = {key: merge((*path, key), below[key], above[key]) for key in above if key in below}
+                return {**below, **above, **both}
+            for lost in _paths(below):
+                places.pop((*path, *lost), None)
+            return above
+
+        value = merge((), self.value, own.value)
+        return Document(value, {**places, **own.places})
+
+    def moved(self, place: Place) -> Document:
+        """A copy whose top is said to stand at ``place``, and whose values stand where they stood."""
+        return replace(self, places={**self.places, (): place})
 
 
 def join(path: str, key: str | int) -> str:
@@ -87,13 +131,56 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else key
 
 
-def from_plain(value: Any, where: str, path: str = "") -> Node:
-    """A node tree of plain scalars, lists and dictionaries that all stand at ``where``."""
-    if isinstance(value, Mapping):
-        return Node({str(k): from_plain(v, where, join(path, str(k))) for k, v in value.items()}, where, path)
-    if isinstance(value, (list, tuple)):
-        return Node(tuple(from_plain(v, where, join(path, i)) for i, v in enumerate(value)), where, path)
-    return Node(value, where, path)
+def standing_at(place: Place, value: Any) -> Document:
+    """A document of scalars, lists and dictionaries that all stand on one line, or come with one ``--set``."""
+    places = {(): place}
+    for path in _paths(value):
+        if path:
+            places[path] = places[path[:-1]].below(path[-1])
+    return Document(value, places)
+
+
+def locate(value: Any, path: KeyPath) -> tuple[KeyPath, Any]:
+    """The deepest value on the way along ``path``, and its key path; steps that lead nowhere are left out."""
+    found: KeyPath = ()
+    for key in path:
+        inside = 0 <= key < len(value) if isinstance(key, int) and isinstance(value, list) else False
+        if inside or (isinstance(key, str) and isinstance(value, dict) and key in value):
+            found, value = (*found, key), value[key]
+    return found, value
+
+
+def place_of(path: KeyPath, places: Places) -> Place:
+    """The place of a value, or of the deepest one on the way to where nothing stands; as ``locate`` goes."""
+    found: KeyPath = ()
+    for key in path:
+        found = (*found, key) if (*found, key) in places else found
+    return places[found]
+
+
+def _paths(value: Any) -> Iterator[KeyPath]:
+    """The key paths of a value and of all that it holds, each after the one that holds it."""
+    yield ()
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        for below in _paths(child):
+            yield (key, *below)
+
+
+def _forget(places: dict[KeyPath, Place], path: KeyPath, value: Any) -> None:
+    """Drop the places of what ``value`` holds at a key path, if it holds anything there."""
+    found, lost = locate(value, path)
+    for below in _paths(lost) if found == path else ():
+        places.pop((*path, *below), None)
+
+
+def _with_value(value: Any, path: KeyPath, new: Any) -> Any:
+    if not path:
+        return new
+    first, *rest = path
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[first] = _with_value(copy[first] if rest else None, tuple(rest), new)
+    return copy
 
 
 MAX_NODES = 100_000
@@ -129,7 +216,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
-def read_document(path: Path) -> Node:
+def read_document(path: Path) -> Document:
     """Read a YAML file.
 
     Raises:
@@ -146,7 +233,7 @@ def read_document(path: Path) -> Node:
     return parse_document(text, str(path))
 
 
-def parse_document(text: str, name: str) -> Node:
+def parse_document(text: str, name: str) -> Document:
     """Parse YAML text; ``name`` stands for the file in positions.
 
     Raises:
@@ -156,8 +243,9 @@ def parse_document(text: str, name: str) -> Node:
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
-            return Node(None, f"{name}:1")
-        return _Converter(loader, name).convert(root, "")
+            return Document(None, {(): Place(f"{name}:1")})
+        converter = _Converter(loader, name)
+        return Document(converter.convert(root, (), ""), converter.places)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         said = " ".join(filter(None, (error.context, error.problem)))
@@ -170,48 +258,53 @@ def parse_document(text: str, name: str) -> Node:
 
 def parse_value(text: str) -> Any:
     """The plain value of a piece of YAML, such as ``[0, 1]`` or ``1e-3``."""
-    return parse_document(text, "value").plain()
+    return parse_document(text, "value").value
 
 
 class _Converter:
-    """Turns PyYAML's nodes into ours; aliases are expanded, up to a bound that keeps bombs out."""
+    """Turns PyYAML's nodes into plain values; aliases are expanded, up to a bound that keeps bombs out.
+
+    ``places`` tells where the values stand that have been converted so far.
+    """
 
     def __init__(self, loader: _Loader, name: str) -> None:
+        self.places: dict[KeyPath, Place] = {}
         self._loader = loader
         self._name = name
-        self._count = 0
         self._open: set[int] = set()
 
-    def convert(self, node: yaml.Node, path: str) -> Node:
-        """The node of our own that a YAML node at a path becomes."""
+    def convert(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
+        """The plain value of a YAML node at a key path, which messages show as ``shown``."""
         where = f"{self._name}:{node.start_mark.line + 1}"
-        self._count += 1
-        if self._count > MAX_NODES or id(node) in self._open:
-            raise ConfigError(f"{where}: {path}: an alias that contains itself, or more than {MAX_NODES} values")
+        self.places[path] = Place(where, shown)
+        if len(self.places) > MAX_NODES or id(node) in self._open:
+            raise ConfigError(f"{where}: {shown}: an alias that contains itself, or more than {MAX_NODES} values")
         self._open.add(id(node))
-        converted = Node(self._content(node, path), where, path)
+        value = self._content(node, path, shown)
         self._open.discard(id(node))
-        return converted
+        return value
 
-    def _content(self, node: yaml.Node, path: str) -> Any:
+    def _content(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
             raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
+            return self._mapping(node, path, shown)
         if isinstance(node, yaml.SequenceNode):
-            return tuple(self.convert(child, join(path, index)) for index, child in enumerate(node.value))
+            return [self.convert(child, (*path, i), join(shown, i)) for i, child in enumerate(node.value)]
         return self._loader.construct_object(node)
 
-    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Node]:
-        found: dict[str, Node] = {}
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, shown: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             where = f"{self._name}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigError(f"{where}: {path or 'top'}: a key must be a plain word")
+                raise ConfigError(f"{where}: {shown or 'top'}: a key must be a plain word")
             key = str(key_node.value)
+            below, name = (*path, key), join(shown, key)
             if key == "<<":
-                raise ConfigError(f"{where}: {path or 'top'}: merge keys (<<) are not supported; write the keys out")
+                raise ConfigError(f"{where}: {shown or 'top'}: merge keys (<<) are not supported; write the keys out")
             if key in found:
-                raise ConfigError(f"{where}: {join(path, key)}: the key stands here twice, first on {found[key].where}")
-            found[key] = self.convert(value_node, join(path, key))
+                first = self.places[below].where
+                raise ConfigError(f"{where}: {name}: the key stands here twice, first on {first}")
+            found[key] = self.convert(value_node, below, name)
         return found

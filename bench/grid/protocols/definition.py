@@ -1,8 +1,7 @@
-"""Protocols as they are written: by name, by path, or in a grid."""
+"""Protocols as they are written, before they are resolved for a data set: by name, by path, or in a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,24 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.document import Node, read_document
+from spectral_bench.common.documents.document import Document, Place, read_document, standing_at
 from spectral_bench.common.documents.problems import Problems, describe, validate
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 
+FOLDER = Path(__file__).parent
 Clusters = Literal["any", "classes"]
-
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    note: str = ""
-    extends: str | None = None
-    view: dict[str, Any] = {}
-    scoring: dict[str, Any] = {}
-    clusters: Clusters = "any"
-    datasets: dict[str, dict[str, dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -38,49 +26,21 @@ class Definition:
         name: its name in tables.
         note: one line about it.
         clusters: ``classes`` where K must be the number of classes.
-        node: all of its keys, those of the protocol that it extends included.
+        document: all of its keys, those of the protocol that it extends included.
     """
 
     name: str
     note: str
     clusters: Clusters
-    node: Node
+    document: Document
 
-    def part(self, key: Literal["view", "scoring"], dataset: str) -> Node:
+    def part(self, key: Literal["view", "scoring"], dataset: str) -> Document:
         """The view or the scoring for one data set, its own values merged into the common ones."""
-        common = self.node.child(key) or Node({}, self.node.where, key)
-        overrides = self.node.child("datasets")
-        own = overrides.child(dataset) if overrides else None
-        return overlay(common, own.child(key) if own else None)
-
-
-def define(node: Node, base: Definition | None, problems: Problems) -> Definition | None:
-    """The definition that ``node`` writes down, on top of the one that it extends; None after noting problems."""
-    keys = validate(_Keys, node, problems)
-    for dataset in (node.child("datasets") or node).items.values() if "datasets" in node.items else ():
-        for key, child in dataset.items.items():
-            if key not in ("view", "scoring"):
-                problems.add(child, 'expected "view" or "scoring" below a data set')
-    if keys is None or problems:
-        return None
-    whole = overlay(base.node, node) if base else node
-    clusters = keys.clusters if "clusters" in node.items or base is None else base.clusters
-    return Definition(keys.name, keys.note or (base.note if base else ""), clusters, whole)
-
-
-def overlay(common: Node, own: Node | None) -> Node:
-    """``common`` with the values of ``own`` in place of its own; mappings are merged key by key, at every depth."""
-    if own is None:
-        return common
-    if not isinstance(common.value, Mapping) or not isinstance(own.value, Mapping):
-        return own
-    merged = {**common.items}
-    for key, child in own.items.items():
-        merged[key] = overlay(merged[key], child) if key in merged else child
-    return Node(merged, own.where, own.path)
-
-
-FOLDER = Path(__file__).parent
+        common = standing_at(Place(self.document.place.where, key), {})
+        if self.document.states((key,)):
+            common = self.document.part((key,))
+        own = ("datasets", dataset, key)
+        return common.overlaid(self.document.part(own)) if self.document.states(own) else common
 
 
 def names() -> tuple[str, ...]:
@@ -88,7 +48,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
-def load(reference: Node, folder: Path) -> Definition:
+def load(reference: Document, folder: Path) -> Definition:
     """The protocol that a grid refers to.
 
     Args:
@@ -98,15 +58,15 @@ def load(reference: Node, folder: Path) -> Definition:
     Raises:
         ConfigError: there is no such protocol (the nearest is suggested), or it is not valid.
     """
-    if isinstance(reference.value, Mapping):
+    if isinstance(reference.value, dict):
         return _define(reference, folder, ())
+    problems = Problems(reference.places)
     if isinstance(reference.value, str):
-        problems = Problems()
-        with problems.at(reference):
+        with problems.at(()):
             return find(reference.value, folder)
-        problems.check()
-    problems = Problems()
-    problems.add(reference, f"expected the name of a protocol, a path or a mapping, got {describe(reference.plain())}")
+    else:
+        found = describe(reference.value)
+        problems.add((), f"expected the name of a protocol, a path or a mapping, got {found}")
     problems.check()
     raise AssertionError("unreachable")
 
@@ -132,14 +92,37 @@ def _shipped(name: str, users: tuple[str, ...]) -> Definition:
     return _define(read_document(FOLDER / f"{name}.yaml"), FOLDER, (*users, name))
 
 
-def _define(node: Node, folder: Path, users: tuple[str, ...]) -> Definition:
-    problems = Problems()
-    extended = node.child("extends")
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    note: str = ""
+    extends: str | None = None
+    view: dict[str, Any] = {}
+    scoring: dict[str, Any] = {}
+    clusters: Clusters = "any"
+    datasets: dict[str, dict[str, dict[str, Any]]] = {}
+
+
+def _define(document: Document, folder: Path, users: tuple[str, ...]) -> Definition:
+    """The definition that a document writes down, on top of the one that it extends."""
+    problems = Problems(document.places)
+    extended = document.get(("extends",))
     base = None
-    if extended is not None and isinstance(extended.value, str):
-        with problems.at(extended):
-            base = find(extended.value, folder, users)
-    definition = define(node, base, problems)
+    if isinstance(extended, str):
+        with problems.at("extends"):
+            base = find(extended, folder, users)
+    keys = validate(_Keys, document.value, problems)
+    _check_datasets(document.get(("datasets",)), problems)
     problems.check()
-    assert definition is not None
-    return definition
+    assert keys is not None
+    clusters = keys.clusters if base is None or document.states(("clusters",)) else base.clusters
+    note = keys.note or (base.note if base else "")
+    return Definition(keys.name, note, clusters, base.document.overlaid(document) if base else document)
+
+
+def _check_datasets(datasets: Any, problems: Problems) -> None:
+    for dataset, parts in datasets.items() if isinstance(datasets, dict) else ():
+        for key in parts if isinstance(parts, dict) else ():
+            if key not in ("view", "scoring"):
+                problems.add(("datasets", dataset, key), 'expected "view" or "scoring" below a data set')

@@ -16,7 +16,7 @@ def test_rows_keep_the_order_of_the_file_with_ablations_first() -> None:
         "ablate: {base: {method: c, params: {k: 1}}, vary: {k: [2]}}\n"
     )
     assert not problems
-    assert [(draft.values["method"].value, draft.role) for draft in found] == [
+    assert [(draft.values.get(("method",)), draft.role) for draft in found] == [
         ("c", "baseline"),
         ("c", "variation"),
         ("a", "row"),
@@ -30,21 +30,13 @@ def test_a_row_knows_where_it_comes_from() -> None:
         "ablate:\n  base: {method: c, params: {k: 1}}\n  vary:\n    k:\n      - 2\n      - 3\n"
         "runs:\n  - method: a\n  - method: b\n"
     )
-    assert [draft.origin.where for draft in found] == ["f:2", "f:5", "f:6", "f:8", "f:9"]
-    assert [draft.origin.path for draft in found][:2] == ["ablate.base", "ablate.vary.k[0]"]
-
-
-def test_axes_name_what_is_multiplied_or_varied() -> None:
-    found, _ = drafts(
-        "runs: [{method: a, matrix: {k: [1], input: [x]}, zip: {tau: [1]}}]\n"
-        "ablate: {base: {method: c}, vary: {alpha: [1], beta: [2]}}\n"
-    )
-    assert [draft.axes for draft in found] == [("alpha", "beta")] * 3 + [("k", "input", "tau")]
+    assert [draft.values.place.where for draft in found] == ["f:2", "f:5", "f:6", "f:8", "f:9"]
+    assert [draft.values.place.path for draft in found][:2] == ["ablate.base", "ablate.vary.k[0]"]
 
 
 def test_the_name_of_a_baseline_is_not_that_of_its_variations() -> None:
     found, _ = drafts("ablate: {base: {method: c, name: base}, vary: {alpha: [1], name: [other]}}")
-    names = [draft.values["name"].value if "name" in draft.values else None for draft in found]
+    names = [draft.values.get(("name",)) for draft in found]
     assert names == ["base", None, "other"]
 
 
@@ -64,12 +56,12 @@ def test_a_mapping_is_a_value_too() -> None:
 def test_joint_values_are_the_baseline_only_if_all_of_them_are() -> None:
     found, _ = drafts("ablate: {base: {method: c, params: {a: 1, b: 2}}, vary: {'a, b': [[1, 2], [1, 3], [0, 2]]}}")
     assert [draft.value for draft in found] == [None, [1, 3], [0, 2]]
-    assert [draft.values["params"].plain() for draft in found[1:]] == [{"a": 1, "b": 3}, {"a": 0, "b": 2}]
+    assert [draft.values.get(("params",)) for draft in found[1:]] == [{"a": 1, "b": 3}, {"a": 0, "b": 2}]
 
 
 def test_problems_of_one_block_leave_the_others_alone() -> None:
     found, problems = drafts(
         "ablate:\n  - {base: {method: a}}\n  - {base: {method: b}, vary: {k: [1]}}\nruns: [3, {method: c}]\n"
     )
-    assert [draft.values["method"].value for draft in found] == ["b", "b", "c"]
+    assert [draft.values.get(("method",)) for draft in found] == ["b", "b", "c"]
     assert len(problems) == 2

@@ -64,7 +64,7 @@ def test_a_key_of_a_run_holds_for_every_run(tmp_path: Path) -> None:
 def test_one_value_takes_the_place_of_every_list(tmp_path: Path) -> None:
     grid = load(tmp_path, "k=8")
     assert params(grid, "k") == [8, 8, 8, 8, 8]
-    assert [row.draft.factor for row in grid.rows] == [None, "alpha", None, None, None]
+    assert [row.factor for row in grid.rows] == [None, "alpha", None, None, None]
     assert params(load(tmp_path, "input=c"), "input")[-2:] == ["c", "c"]
 
 

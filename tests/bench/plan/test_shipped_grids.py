@@ -150,8 +150,8 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
     networks = [spec.params for spec in specs if spec.method == "neuralef"]
     assert all(p["depth"] == 1 and p["heads"] * p["head_width"] <= 128 and p["mlp_width"] <= 128 for p in networks)
     assert all(p["steps"] == 60 for p in networks)
-    assert {row.row.draft.factor for row in plan.rows} == {None, "k", "alpha", "beta"}
-    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert {row.row.factor for row in plan.rows} == {None, "k", "alpha", "beta"}
+    assert [row.row.role for row in plan.rows].count("baseline") == 1
     assert any(spec.method == "kmeans" for spec in specs)
     assert plan.cache_bytes < 10**8
 
@@ -159,7 +159,7 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
 def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/graphs.yaml", tmp_path)
     assert "small on purpose" in plan.grid.note.lower()
-    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert [row.row.role for row in plan.rows].count("baseline") == 1
     assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
     params = [row.specs[0].params for row in plan.rows]
     assert {one["graph"] for one in params} == {"knn", "mutual", "epsilon", "full"}
@@ -171,7 +171,7 @@ def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
     baseline = params[0]
     for one in params[1:]:
         assert len([key for key in one if one[key] != baseline[key]]) in (1, 2)
-    factors = {row.row.draft.factor for row in plan.rows if row.row.draft.factor}
+    factors = {row.row.factor for row in plan.rows if row.row.factor}
     varied = {name.strip() for factor in factors for name in factor.split(",")}
     assert varied == set(GraphParams.model_fields)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.common.documents.document import MAX_NODES, parse_document, parse_value, read_document
+from spectral_bench.common.documents.document import MAX_NODES, Place, parse_document, parse_value, read_document
 from spectral_bench.common.errors import ConfigError
 
 SCALARS = st.one_of(
@@ -54,11 +54,12 @@ def test_scalars_are_read_as_people_write_them(text: str, value: object) -> None
     assert type(found) is type(value)
 
 
-def test_every_node_knows_its_line_and_its_path() -> None:
+def test_every_value_has_its_line_and_its_path() -> None:
     root = parse_document("runs:\n  - method: kmeans\n    matrix:\n      k: [1,\n          2]\n", "g.yaml")
-    k = root.items["runs"].elements[0].items["matrix"].items["k"]
-    assert (k.where, k.path) == ("g.yaml:4", "runs[0].matrix.k")
-    assert (k.elements[1].where, k.elements[1].path) == ("g.yaml:5", "runs[0].matrix.k[1]")
+    k = ("runs", 0, "matrix", "k")
+    assert root.places[k] == Place("g.yaml:4", "runs[0].matrix.k")
+    assert root.places[*k, 1] == Place("g.yaml:5", "runs[0].matrix.k[1]")
+    assert len(root.places) == 8
 
 
 def test_an_alias_is_the_value_that_it_stands_for() -> None:
