@@ -133,7 +133,7 @@ def join(path: str, key: str | int) -> str:
 
 def standing_at(place: Place, value: Any) -> Document:
     """A document of scalars, lists and dictionaries that all stand on one line, or come with one ``--set``."""
-    places = {(): place}
+    places: dict[KeyPath, Place] = {(): place}
     for path in _paths(value):
         if path:
             places[path] = places[path[:-1]].below(path[-1])
@@ -144,8 +144,8 @@ def locate(value: Any, path: KeyPath) -> tuple[KeyPath, Any]:
     """The deepest value on the way along ``path``, and its key path; steps that lead nowhere are left out."""
     found: KeyPath = ()
     for key in path:
-        inside = 0 <= key < len(value) if isinstance(key, int) and isinstance(value, list) else False
-        if inside or (isinstance(key, str) and isinstance(value, dict) and key in value):
+        inside = isinstance(key, int) and isinstance(value, list) and 0 <= key < len(value)
+        if inside or (isinstance(value, dict) and key in value):
             found, value = (*found, key), value[key]
     return found, value
 
@@ -184,6 +184,7 @@ def _with_value(value: Any, path: KeyPath, new: Any) -> Any:
 
 
 MAX_NODES = 100_000
+_SCALARS = (type(None), bool, int, float, str)
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 _RESOLVERS: tuple[tuple[str, str, str], ...] = (
@@ -261,6 +262,10 @@ def parse_value(text: str) -> Any:
     return parse_document(text, "value").value
 
 
+def _meaningless(node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark)
+
+
 class _Converter:
     """Turns PyYAML's nodes into plain values; aliases are expanded, up to a bound that keeps bombs out.
 
@@ -286,12 +291,15 @@ class _Converter:
 
     def _content(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
-            raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark)
+            raise _meaningless(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, shown)
         if isinstance(node, yaml.SequenceNode):
             return [self.convert(child, (*path, i), join(shown, i)) for i, child in enumerate(node.value)]
-        return self._loader.construct_object(node)
+        value = self._loader.construct_object(node)
+        if not isinstance(value, _SCALARS):  # !!binary, !!timestamp, !!set: PyYAML makes objects of them
+            raise _meaningless(node)
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, shown: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

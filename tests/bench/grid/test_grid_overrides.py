@@ -98,6 +98,7 @@ def test_values_are_yaml(tmp_path: Path) -> None:
         ("defaults.seds=[0]", 'defaults.seds: unknown key "seds"; did you mean "seeds"?'),
         ("runs.7.k=3", "runs is a list of 2; there is no 7 in it"),
         ("runs.x=3", "runs is a list of 2; there is no x in it"),
+        ("runs[²]=3", "runs is a list of 2; there is no ² in it"),
         ("name.x=3", "name holds a single value; nothing can be set below it"),
         ("subset=none", '--set subset=none: subset: expected a whole number, got the text "none"'),
         ("seeds", "--set seeds: expected key=value"),
