@@ -22,7 +22,7 @@ Combination = dict[str, Document]
 
 
 @dataclass(frozen=True)
-class Draft:
+class UncheckedRow:
     """One row of a grid before its values are checked.
 
     Attributes:
@@ -38,22 +38,22 @@ class Draft:
     value: Any = None
 
 
-def draft_rows(grid: Document, problems: Problems) -> list[Draft]:
+def unchecked_rows(grid: Document, problems: Problems) -> list[UncheckedRow]:
     """The rows of a grid, ablations first, each baseline directly before its variations. Notes all problems."""
     defaults = _defaults(grid, problems)
-    drafts: list[Draft] = []
+    rows: list[UncheckedRow] = []
     ablate = grid.items.get("ablate")
     if ablate is not None:
         # One ablation, or a list of them, each with a baseline of its own.
         for block in ablate.elements or (ablate,):
-            drafts += _ablation(block, defaults, problems)
+            rows += _ablation(block, defaults, problems)
     runs = grid.items.get("runs")
     if runs is not None:
         if not isinstance(runs.value, list):
             problems.add_at(runs.place, "expected a list of runs, each a mapping with the key method")
         for entry in runs.elements:
-            drafts += _plain_rows(entry, defaults, problems)
-    return drafts
+            rows += _plain_rows(entry, defaults, problems)
+    return rows
 
 
 def _defaults(grid: Document, problems: Problems) -> Document:
@@ -64,7 +64,7 @@ def _defaults(grid: Document, problems: Problems) -> Document:
     return _known_keys(defaults, [key for key in RUN_KEYS if key != "name"], problems)
 
 
-def _plain_rows(entry: Document, defaults: Document, problems: Problems) -> Iterator[Draft]:
+def _plain_rows(entry: Document, defaults: Document, problems: Problems) -> Iterator[UncheckedRow]:
     own = _known_keys(entry, (*RUN_KEYS, *EXPANSION_KEYS), problems)
     if not isinstance(entry.value, dict):
         return
@@ -75,10 +75,10 @@ def _plain_rows(entry: Document, defaults: Document, problems: Problems) -> Iter
         values = base
         for key, part in combination.items():
             values = put(values, key, part)
-        yield Draft(values)
+        yield UncheckedRow(values)
 
 
-def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterator[Draft]:
+def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterator[UncheckedRow]:
     base, vary = block.items.get("base"), block.items.get("vary")
     for key, part in block.items.items():
         if key not in ("base", "vary"):
@@ -87,14 +87,14 @@ def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterat
         wanted = "expected a mapping with the keys base (one run) and vary (lists of values by key)"
         problems.add_at(block.place, wanted)
         return
-    baseline = Draft(over_defaults(defaults, _known_keys(base, RUN_KEYS, problems)), "baseline")
+    baseline = UncheckedRow(over_defaults(defaults, _known_keys(base, RUN_KEYS, problems)), "baseline")
     yield baseline
     for factor, axis in vary.items.items():
         if check_axis(factor, axis, problems) and values_differ(axis, problems):
             yield from _variations(baseline, factor, axis, problems)
 
 
-def _variations(baseline: Draft, factor: str, axis: Document, problems: Problems) -> Iterator[Draft]:
+def _variations(baseline: UncheckedRow, factor: str, axis: Document, problems: Problems) -> Iterator[UncheckedRow]:
     """One row a value of the factor; the baseline's own value is the baseline and gives no second row."""
     keys = [key.strip() for key in factor.split(",")]
     for element in axis.elements:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.grid.expansion import Draft, Role, draft_rows
+from spectral_bench.bench.grid.expansion import Role, UncheckedRow, unchecked_rows
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
 from spectral_bench.common.documents.document import Document, Place, Places, read_document, standing_at
@@ -112,11 +112,12 @@ def load_grid(
     document, for_rows = _apply(document, [parse_override(change) for change in changes], problems)
     problems = problems.of(document.places)
     keys = validate(_GridKeys, document.value, problems, _hints())
-    drafts = draft_rows(document, problems)
+    unchecked = unchecked_rows(document, problems)
+    known = parameters or partial(_registered_parameters, path.parent)
     for override in for_rows:
-        drafts = set_in_rows(drafts, override, parameters or partial(_registered_parameters, path.parent), problems)
-    rows = [row for draft in drafts if (row := _check_row(draft, document, problems))]
-    if not drafts and not problems:
+        unchecked = set_in_rows(unchecked, override, known, problems)
+    rows = [row for one in unchecked if (row := _check_row(one, document, problems))]
+    if not unchecked and not problems:
         problems.add((), "the grid has no runs; give it a list runs or a mapping ablate")
     roots = _data_roots(path, document, problems)
     name = (keys.name if keys else None) or path.stem
@@ -157,8 +158,8 @@ def _hints() -> dict[str, str]:
     return {key: f'"{key}" is a key of a run; put it under defaults or into a run' for key in own}
 
 
-def _check_row(draft: Draft, document: Document, problems: Problems) -> Row | None:
-    run, place = draft.values, draft.values.place
+def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> Row | None:
+    run, place = unchecked.values, unchecked.values.place
     settings = validate(RunSettings, run.value, problems.of(run.places))
     if settings is None:
         return None
@@ -167,7 +168,7 @@ def _check_row(draft: Draft, document: Document, problems: Problems) -> Row | No
     if not protocols:
         protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
     places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
-    return Row(settings, run.value, places, protocols, draft.role, draft.factor, draft.value)
+    return Row(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value)
 
 
 def _data_roots(path: Path, document: Document, problems: Problems) -> tuple[Path, ...]:

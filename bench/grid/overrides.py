@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.grid.expansion import Draft
+from spectral_bench.bench.grid.expansion import UncheckedRow
 from spectral_bench.bench.grid.keys import RUN_KEYS, is_run_key, parameter_path, put
 from spectral_bench.common.documents.document import Document, KeyPath, Place, parse_value, standing_at
 from spectral_bench.common.documents.problems import Problems
@@ -116,25 +116,25 @@ def _repeated(part: Document, times: int) -> Document:
 
 
 def set_in_rows(
-    drafts: Sequence[Draft], override: Override, parameters: Callable[[str], Collection[str]], problems: Problems
-) -> list[Draft]:
+    rows: Sequence[UncheckedRow], override: Override, parameters: Callable[[str], Collection[str]], problems: Problems
+) -> list[UncheckedRow]:
     """The rows with the override's value on every row that has its key; notes an unknown key.
 
     Args:
-        drafts: the rows.
+        rows: the rows.
         override: a run key, dotted or not, or a parameter.
         parameters: the names of a method's parameters; raises ``ConfigError`` for an unknown method.
         problems: where to note a key that no row has.
     """
     known: dict[str, Collection[str]] = {}
-    for draft in drafts:
-        method = _method(draft)
+    for row in rows:
+        method = _method(row)
         if method is not None and method not in known:
             known[method] = _parameters_of(method, parameters)
-    hit = [_has(draft, override, known) for draft in drafts]
+    hit = [_has(row, override, known) for row in rows]
     changed = [
-        replace(draft, values=put(draft.values, override.key, override.part)) if has else draft
-        for draft, has in zip(drafts, hit, strict=True)
+        replace(row, values=put(row.values, override.key, override.part)) if has else row
+        for row, has in zip(rows, hit, strict=True)
     ]
     if not any(hit):
         valid = {*RUN_KEYS, *(name for names in known.values() for name in names)}
@@ -143,8 +143,8 @@ def set_in_rows(
     return changed
 
 
-def _method(draft: Draft) -> str | None:
-    return str(draft.values.get(("method",))) if draft.values.states(("method",)) else None
+def _method(row: UncheckedRow) -> str | None:
+    return str(row.values.get(("method",))) if row.values.states(("method",)) else None
 
 
 def _parameters_of(method: str, parameters: Callable[[str], Collection[str]]) -> Collection[str]:
@@ -154,10 +154,10 @@ def _parameters_of(method: str, parameters: Callable[[str], Collection[str]]) ->
         return ()  # an unknown method is noted where the row's values are checked
 
 
-def _has(draft: Draft, override: Override, known: Mapping[str, Collection[str]]) -> bool:
+def _has(row: UncheckedRow, override: Override, known: Mapping[str, Collection[str]]) -> bool:
     key = override.key
     if is_run_key(key) and not key.startswith("params."):
         return True
-    method = _method(draft)
+    method = _method(row)
     name = key.removeprefix("params.").partition(".")[0]
-    return draft.values.states(parameter_path(key)) or (method is not None and name in known[method])
+    return row.values.states(parameter_path(key)) or (method is not None and name in known[method])

@@ -178,7 +178,7 @@ def _with_value(value: Any, path: KeyPath, new: Any) -> Any:
     if not path:
         return new
     first, *rest = path
-    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
     copy[first] = _with_value(copy[first] if rest else None, tuple(rest), new)
     return copy
 
