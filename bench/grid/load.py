@@ -42,7 +42,7 @@ GRID_KEYS: tuple[str, ...] = tuple(_GridKeys.model_fields)
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """One row of a grid: a configuration that is run once a seed.
 
     Attributes:
@@ -85,7 +85,7 @@ class Grid:
     path: Path
     name: str
     note: str
-    rows: tuple[Row, ...]
+    rows: tuple[GridRow, ...]
     data_roots: tuple[Path, ...]
     executor: ExecutorBlock
 
@@ -158,7 +158,7 @@ def _hints() -> dict[str, str]:
     return {key: f'"{key}" is a key of a run; put it under defaults or into a run' for key in own}
 
 
-def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> Row | None:
+def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> GridRow | None:
     run, place = unchecked.values, unchecked.values.place
     settings = validate(RunSettings, run.value, problems.of(run.places))
     if settings is None:
@@ -168,7 +168,7 @@ def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) 
     if not protocols:
         protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
     places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
-    return Row(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value)
+    return GridRow(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value)
 
 
 def _data_roots(path: Path, document: Document, problems: Problems) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.grid.load import Grid, Row
+from spectral_bench.bench.grid.load import Grid, GridRow
 from spectral_bench.bench.grid.protocols.definition import Definition, load
 from spectral_bench.bench.grid.protocols.resolve import check_clusters, resolve
 from spectral_bench.bench.own_code import require_own_imports
@@ -38,7 +38,7 @@ class ResolvedRow:
         facts: the method's.
     """
 
-    row: Row
+    row: GridRow
     specs: tuple[FitSpec, ...]
     run_ids: tuple[str, ...]
     protocols: tuple[Protocol, ...]
@@ -129,7 +129,7 @@ class SharedParts:
         return spec
 
 
-def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
+def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
     problems = problems.of(row.places)
     settings, lost = _located(row.settings, parts.folder, problems)
     facts, params, info, data = None, None, None, None
