@@ -40,8 +40,8 @@ def refuse_two_lists(rows: Sequence[ResolvedRow]) -> None:
         view = row.protocols[0].view
         place = first.setdefault(view.data_name, view.dataset)
         if place != view.dataset and _class_lists(place) != _class_lists(view.dataset):
-            problems.of(row.row.places).add(
-                "dataset" if "dataset" in row.row.stated else (),
+            problems.of(row.grid_row.places).add(
+                "dataset" if "dataset" in row.grid_row.stated else (),
                 f"{view.dataset} has the same images and labels as {place} but other classes, and a store scores a "
                 "data set over one class list; give them stores and grids of their own",
             )
@@ -70,13 +70,13 @@ def _baselines(rows: Sequence[ResolvedRow]) -> list[ResolvedRow | None]:
     found: list[ResolvedRow | None] = []
     latest: ResolvedRow | None = None
     for row in rows:
-        latest = row if row.row.role == "baseline" else latest
-        found.append(latest if row.row.role == "variation" else None)
+        latest = row if row.grid_row.role == "baseline" else latest
+        found.append(latest if row.grid_row.role == "variation" else None)
     return found
 
 
 def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) -> ManifestRow:
-    settings, of_grid, first = row.row.settings, row.row, row.specs[0]
+    settings, grid_row, first = row.grid_row.settings, row.grid_row, row.specs[0]
     return ManifestRow(
         title=title,
         method=settings.method,
@@ -87,10 +87,10 @@ def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) ->
         backbone=settings.backbone,
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),
-        role=of_grid.role,
-        factor=of_grid.factor,
-        value=of_grid.value,
-        baseline=None if baseline is None else factor_values(baseline, of_grid.factor or ""),
+        role=grid_row.role,
+        factor=grid_row.factor,
+        value=grid_row.value,
+        baseline=None if baseline is None else factor_values(baseline, grid_row.factor or ""),
         k=first.params.get("k"),
         train_split=first.data.split,
         subset=first.data.subset,

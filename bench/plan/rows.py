@@ -31,14 +31,14 @@ class ResolvedRow:
     """One row of a grid, ready to be planned.
 
     Attributes:
-        row: as the grid states it.
+        grid_row: as the grid states it.
         specs: one fit a seed.
         run_ids: their identities.
         protocols: resolved for the row's data set.
         facts: the method's.
     """
 
-    row: GridRow
+    grid_row: GridRow
     specs: tuple[FitSpec, ...]
     run_ids: tuple[str, ...]
     protocols: tuple[Protocol, ...]
@@ -217,7 +217,7 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
     kept: list[ResolvedRow] = []
     baseline: ResolvedRow | None = None
     for row in rows:
-        role = row.row.role
+        role = row.grid_row.role
         baseline = row if role == "baseline" else baseline
         same = baseline is not None and (row.run_ids, row.protocols) == (baseline.run_ids, baseline.protocols)
         if role == "variation" and same:
@@ -234,8 +234,8 @@ def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
             for name, protocol in protocols:
                 key = (run_id, protocol)
                 if key in seen and seen[key] is not row:
-                    other = seen[key].row.place
+                    other = seen[key].grid_row.place
                     seed = f"method {spec.method}, seed {spec.seed}, protocol {name}"
-                    problems.add_at(row.row.place, f"the same run as {other.path} on {other.where} ({seed})")
+                    problems.add_at(row.grid_row.place, f"the same run as {other.path} on {other.where} ({seed})")
                     return
                 seen[key] = row

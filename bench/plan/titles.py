@@ -28,7 +28,7 @@ def all_settings(row: ResolvedRow) -> dict[str, Any]:
     Parameters that identities leave out at their defaults are here too. Keys that hold a mapping give one entry a part,
     such as ``features.mode``.
     """
-    settings, spec = row.row.settings, row.specs[0]
+    settings, spec = row.grid_row.settings, row.specs[0]
     run = {
         **_run_keys(settings),
         "train_dataset": spec.data.dataset,
@@ -127,7 +127,7 @@ def marked(title: str, uses_labels: bool) -> str:
 
 def stated_settings(row: ResolvedRow) -> dict[str, Any]:
     """What the grid states for a row: parameters by name, and keys of the run."""
-    stated = row.row.stated
+    stated = row.grid_row.stated
     own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
     return {**(stated.get("params") or {}), **own}
 
@@ -149,14 +149,14 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
 
 
 def _stem(row: ResolvedRow) -> str:
-    of_grid, settings = row.row, row.row.settings
+    grid_row, settings = row.grid_row, row.grid_row.settings
     if settings.name is not None:
         return settings.name
     method = settings.method.rsplit(":", 1)[-1]
-    if of_grid.role == "baseline":
+    if grid_row.role == "baseline":
         return f"{method} (baseline)"
-    if of_grid.role == "variation":
-        return f"{method}, {of_grid.factor}={show_value(of_grid.value)}"
+    if grid_row.role == "variation":
+        return f"{method}, {grid_row.factor}={show_value(grid_row.value)}"
     return method
 
 

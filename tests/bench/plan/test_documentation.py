@@ -22,7 +22,7 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_example_plans(lab: Lab) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     plan = lab.plan(example)
-    assert [row.row.factor for row in plan.rows[:8]] == [
+    assert [row.grid_row.factor for row in plan.rows[:8]] == [
         None,
         "k",
         "k",

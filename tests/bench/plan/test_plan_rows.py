@@ -70,13 +70,13 @@ def test_a_method_on_a_stored_fit_names_the_fit(rows: Rows) -> None:
 
 def test_the_example_of_the_documentation(rows: Rows) -> None:
     found = rows(DESIGN_EXAMPLE)
-    assert [row.row.role for row in found] == ["baseline"] + ["variation"] * 6 + ["row"] * 6
+    assert [row.grid_row.role for row in found] == ["baseline"] + ["variation"] * 6 + ["row"] * 6
     assert all(len(row.specs) == 3 for row in found)
 
 
 def test_a_variation_that_is_the_default_of_the_baseline_is_the_baseline(rows: Rows) -> None:
     found = rows("{ablate: {base: {method: neuralef, params: {k: 8}}, vary: {alpha: [0.0, 0.3]}}}")
-    assert [row.row.value for row in found] == [None, 0.0]
+    assert [row.grid_row.value for row in found] == [None, 0.0]
 
 
 @pytest.mark.parametrize(
