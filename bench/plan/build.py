@@ -26,8 +26,8 @@ from spectral_bench.results.store import Store
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a run stands in the order of execution."""
+class _Turn:
+    """What decides when a run has its turn: groups of features first, then seeds, then rows."""
 
     features: int
     seed: int
@@ -41,7 +41,7 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
     of any, so that a table has all of its rows early; a fit that others start from comes right before the first.
     """
     runs: dict[str, PlannedRun] = {}
-    places: dict[str, _Place] = {}
+    turns: dict[str, _Turn] = {}
     groups: dict[str, int] = {}
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
         features, views = features_key(row.specs[0]), views_of(row.protocols)
@@ -50,9 +50,9 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
             base = base_spec(spec)
             run = PlannedRun(run_id, spec, features, views, base.run_id if base else None, title)
             runs[run_id] = _merged(runs.get(run_id), run)
-            places.setdefault(run_id, _Place(group, seed, index))
+            turns.setdefault(run_id, _Turn(group, seed, index))
             _add_bases(runs, base, run)
-    ordered = sorted(places, key=lambda run_id: (places[run_id].features, places[run_id].seed, places[run_id].row))
+    ordered = sorted(turns, key=lambda run_id: (turns[run_id].features, turns[run_id].seed, turns[run_id].row))
     return _bases_first(runs, ordered)
 
 
