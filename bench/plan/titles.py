@@ -17,7 +17,7 @@ from spectral_bench.methods.params import Params
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
-_PLAIN = (bool, int, float, str)
+_SCALARS = (bool, int, float, str)
 _DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
 _ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
 
@@ -76,9 +76,9 @@ def factor_values(row: ResolvedRow, factor: str) -> list[Any] | None:
 
 
 def _run_keys(settings: RunSettings) -> dict[str, Any]:
-    plain = settings.model_dump(mode="json", exclude={"params", "protocols", "seeds", "backbone_options"})
-    features = plain.pop("features")
-    return {**plain, **_parts("features", features)}
+    dumped = settings.model_dump(mode="json", exclude={"params", "protocols", "seeds", "backbone_options"})
+    features = dumped.pop("features")
+    return {**dumped, **_parts("features", features)}
 
 
 def _parts(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,16 +102,16 @@ def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
         return _parameters(model, {} if k is None else {"k": k})
     except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields
         fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
-        return {name: _plain(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+        return {name: _json_form(field.get_default(call_default_factory=True)) for name, field in fields.items()}
 
 
 def _parameters(model: type[Params], params: Mapping[str, Any]) -> dict[str, Any]:
     complete = model.model_validate(dict(params))
-    return {name: _plain(getattr(complete, name)) for name in model.model_fields}
+    return {name: _json_form(getattr(complete, name)) for name in model.model_fields}
 
 
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, _PLAIN) else _JSON.dump_python(value, mode="json")
+def _json_form(value: Any) -> Any:
+    return value if value is None or isinstance(value, _SCALARS) else _JSON.dump_python(value, mode="json")
 
 
 LABELS_MARK = "†"
