@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.document import Document, Place, read_document
+from spectral_bench.common.documents.document import Document, Place
 from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
+from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots

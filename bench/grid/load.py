@@ -14,8 +14,9 @@ from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.grid.expansion import Role, UncheckedRow, unchecked_rows
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
-from spectral_bench.common.documents.document import Document, Place, Places, read_document, standing_at
+from spectral_bench.common.documents.document import Document, Place, Places, standing_at
 from spectral_bench.common.documents.problems import Problems, describe, validate
+from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 from spectral_bench.bench.grid.expansion import UncheckedRow
 from spectral_bench.bench.grid.keys import RUN_KEYS, is_run_key, parameter_path, put
-from spectral_bench.common.documents.document import Document, KeyPath, Place, parse_value, standing_at
+from spectral_bench.common.documents.document import Document, KeyPath, Place, standing_at
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.reading import parse_value
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.document import Document, Place, read_document, standing_at
+from spectral_bench.common.documents.document import Document, Place, standing_at
 from spectral_bench.common.documents.problems import Problems, describe, validate
+from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 

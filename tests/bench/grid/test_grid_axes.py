@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from spectral_bench.bench.grid.expansion import check_axis, combinations, values_differ
-from spectral_bench.common.documents.document import Document, Place, parse_document, standing_at
+from spectral_bench.common.documents.document import Document, Place, standing_at
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.reading import parse_document
 
 
 def expand(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -17,7 +17,8 @@ from spectral_bench.bench.grid.keys import (
     parameter_path,
     put,
 )
-from spectral_bench.common.documents.document import Document, Place, parse_document, standing_at
+from spectral_bench.common.documents.document import Document, Place, standing_at
+from spectral_bench.common.documents.reading import parse_document
 from spectral_bench.results.specification import Features, Transform
 
 NAMES = st.sampled_from(["k", "alpha", "tau", "dataset", "backbone", "features.views", "transform.crop", "params.beta"])

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from spectral_bench.bench.grid.expansion import UncheckedRow, unchecked_rows
-from spectral_bench.common.documents.document import parse_document
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.reading import parse_document
 
 
 def rows_of(text: str) -> tuple[list[UncheckedRow], list[str]]:

@@ -5,8 +5,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.document import Place, parse_document
+from spectral_bench.common.documents.document import Place
 from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
+from spectral_bench.common.documents.reading import parse_document
 from spectral_bench.common.errors import ConfigError
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.common.documents.document import MAX_NODES, Place, parse_document, parse_value, read_document
+from spectral_bench.common.documents.document import Place
+from spectral_bench.common.documents.reading import MAX_NODES, parse_document, parse_value, read_document
 from spectral_bench.common.errors import ConfigError
 
 SCALARS = st.one_of(
