@@ -1,4 +1,4 @@
-"""What tells rows apart: their settings in full, those that differ from the defaults, and titles."""
+"""What tells rows apart: their titles, their settings in full, and those that differ from the defaults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,76 @@ from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.methods.params import Params
 
-_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+LABELS_MARK = "†"
+LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
+
+_NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
-_SCALARS = (bool, int, float, str)
 _DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
 _ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+_SCALARS = (bool, int, float, str)
+
+
+def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
+    """One title a row: its name, or its method and, where that is not enough, the settings that tell it from others.
+
+    A variation of an ablation is named after what it changes.
+    """
+    titles = [_stem(row) for row in rows]
+    settings = [stated_settings(row) for row in rows]
+    for title in sorted({title for title in titles if titles.count(title) > 1}):
+        alike = [index for index, other in enumerate(titles) if other == title]
+        keys = _telling_keys([settings[index] for index in alike])
+        for index in alike:
+            told = [f"{key}={show_value(settings[index][key])}" for key in keys if key in settings[index]]
+            titles[index] = ", ".join([title, *told])
+    return titles
+
+
+def marked(title: str, uses_labels: bool) -> str:
+    """A title, marked where the method is fitted with labels."""
+    return f"{title} {LABELS_MARK}" if uses_labels else title
+
+
+def _stem(row: ResolvedRow) -> str:
+    grid_row, settings = row.grid_row, row.grid_row.settings
+    if settings.name is not None:
+        return settings.name
+    method = settings.method.rsplit(":", 1)[-1]
+    if grid_row.role == "baseline":
+        return f"{method} (baseline)"
+    if grid_row.role == "variation":
+        return f"{method}, {grid_row.factor}={show_value(grid_row.value)}"
+    return method
+
+
+def _telling_keys(settings: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys that not all have with the same value, in the order in which they are stated."""
+    keys = list(dict.fromkeys(key for one in settings for key in one))
+    return [key for key in keys if len({_canonical(one.get(key)) for one in settings}) > 1]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def show_value(value: Any) -> str:
+    """A setting's value as a short text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {show_value(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(show_value(part) for part in value) + "]"
+    return json.dumps(value)
+
+
+def stated_settings(row: ResolvedRow) -> dict[str, Any]:
+    """What the grid states for a row: parameters by name, and keys of the run."""
+    stated = row.grid_row.stated
+    own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
+    return {**(stated.get("params") or {}), **own}
 
 
 def all_settings(row: ResolvedRow) -> dict[str, Any]:
@@ -112,70 +177,3 @@ def _parameters(model: type[Params], params: Mapping[str, Any]) -> dict[str, Any
 
 def _json_form(value: Any) -> Any:
     return value if value is None or isinstance(value, _SCALARS) else _JSON.dump_python(value, mode="json")
-
-
-LABELS_MARK = "†"
-LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
-
-_NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
-
-
-def marked(title: str, uses_labels: bool) -> str:
-    """A title, marked where the method is fitted with labels."""
-    return f"{title} {LABELS_MARK}" if uses_labels else title
-
-
-def stated_settings(row: ResolvedRow) -> dict[str, Any]:
-    """What the grid states for a row: parameters by name, and keys of the run."""
-    stated = row.grid_row.stated
-    own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
-    return {**(stated.get("params") or {}), **own}
-
-
-def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
-    """One title a row: its name, or its method and, where that is not enough, the settings that tell it from others.
-
-    A variation of an ablation is named after what it changes.
-    """
-    titles = [_stem(row) for row in rows]
-    settings = [stated_settings(row) for row in rows]
-    for title in sorted({title for title in titles if titles.count(title) > 1}):
-        alike = [index for index, other in enumerate(titles) if other == title]
-        keys = _telling_keys([settings[index] for index in alike])
-        for index in alike:
-            told = [f"{key}={show_value(settings[index][key])}" for key in keys if key in settings[index]]
-            titles[index] = ", ".join([title, *told])
-    return titles
-
-
-def _stem(row: ResolvedRow) -> str:
-    grid_row, settings = row.grid_row, row.grid_row.settings
-    if settings.name is not None:
-        return settings.name
-    method = settings.method.rsplit(":", 1)[-1]
-    if grid_row.role == "baseline":
-        return f"{method} (baseline)"
-    if grid_row.role == "variation":
-        return f"{method}, {grid_row.factor}={show_value(grid_row.value)}"
-    return method
-
-
-def _telling_keys(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys that not all have with the same value, in the order in which they are stated."""
-    keys = list(dict.fromkeys(key for one in settings for key in one))
-    return [key for key in keys if len({_canonical(one.get(key)) for one in settings}) > 1]
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def show_value(value: Any) -> str:
-    """A setting's value as a short text."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {show_value(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(show_value(part) for part in value) + "]"
-    return json.dumps(value)
