@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.nodes import Node
-from spectral_bench.common.documents.parse import read_document
-from spectral_bench.common.documents.problems import InvalidDocument, Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.common.documents.document import Document, Place
+from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
+from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
@@ -145,33 +144,34 @@ def read_description(path: Path) -> Description:
         root = read_document(path)
     except ConfigError as error:
         raise InvalidDescription((str(error),)) from error
-    problems = Problems()
-    description = validate(Description, root, problems)
+    problems = Problems(root.places)
+    description = validate(Description, root.value, problems)
     _note_repeated(root, problems)
     if description is None or problems:
         raise InvalidDescription(problems.lines())
     return description
 
 
-def _note_repeated(root: Node, problems: Problems) -> None:
+def _note_repeated(root: Document, problems: Problems) -> None:
     """Note every label value that two classes, or a class and ``ignore``, claim."""
-    first: dict[int, Node] = {}
-    for node in _id_nodes(root):
-        value = node.value
+    first: dict[int, Place] = {}
+    for stated in _label_values(root):
+        value, place = stated.value, stated.place
         if not isinstance(value, int) or isinstance(value, bool):
             continue  # told by the validation
         if value in first:
             where = f"{first[value].path} on {first[value].where}"
-            problems.add(
-                node, f"label value {value} is given twice, first as {where}; each belongs to one class or to ignore"
+            problems.add_at(
+                place, f"label value {value} is given twice, first as {where}; each belongs to one class or to ignore"
             )
-        first.setdefault(value, node)
+        first.setdefault(value, place)
 
 
-def _id_nodes(root: Node) -> Iterator[Node]:
-    for entry in root.locate(("classes",)).elements:
+def _label_values(root: Document) -> Iterator[Document]:
+    for entry in root.items.get("classes", root).elements:
         yield from entry.items.get("ids", entry).elements
-    yield from root.items.get("ignore", Node(None, root.where)).elements
+    if "ignore" in root.items:
+        yield from root.items["ignore"].elements
 
 
 def _class_ids(description: Description) -> list[int]:

@@ -102,7 +102,7 @@ def plain_parameters(texts: list[str]) -> dict[str, object]:
         override = parse_override(text)
         if override.key in found:
             raise ConfigError(f"--set {text}: {override.key} is set twice")
-        found[override.key] = override.node.plain()
+        found[override.key] = override.part.value
     return found
 
 

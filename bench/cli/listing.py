@@ -176,12 +176,12 @@ def protocols(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the protocols that ship, or one as it is written, to start a protocol of your own from."""
-    from spectral_bench.bench.protocols.catalogue import FOLDER, find, names
+    from spectral_bench.bench.grid.protocols.definition import FOLDER, find, names
 
     if name is not None:
         if name not in names():
             raise ConfigError(unknown("protocol", name, names()))
-        show_json(find(name, FOLDER).node.plain()) if as_json else say(
+        show_json(find(name, FOLDER).document.value) if as_json else say(
             (FOLDER / f"{name}.yaml").read_text("utf-8").rstrip()
         )
         return 0

@@ -1,4 +1,4 @@
-"""The keys of a run in a grid, and how a value is put under one of them."""
+"""The keys of a run in a grid, and how values are put under them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from spectral_bench.common.documents.nodes import Node, join
+from spectral_bench.common.documents.document import Document, KeyPath, Place, standing_at
 from spectral_bench.results.specification import Features, Transform
 
 NamedTransform = Literal["evaluation", "paper"]
@@ -63,47 +63,29 @@ NO_AXIS: Mapping[str, str] = {
     "params": "list the parameters themselves, without params",
 }
 
-Values = dict[str, Node]
-
 
 def is_run_key(key: str) -> bool:
     """Whether a key, dotted or not, is one of a run; any other is a parameter of the method."""
     return key.partition(".")[0] in RUN_KEYS
 
 
-def parameter_path(key: str) -> list[str]:
-    """The steps below a run that a key leads to: ``k`` gives params, k; ``features.views`` gives features, views."""
+def parameter_path(key: str) -> KeyPath:
+    """The key path below a run: ``k`` gives params, k; ``features.views`` gives features, views."""
     steps = key.split(".")
-    return steps if is_run_key(key) else ["params", *steps]
+    return tuple(steps) if is_run_key(key) else ("params", *steps)
 
 
-def put(values: Values, key: str, node: Node) -> Values:
-    """A copy of a run's values in which ``key`` (a run key, dotted or not, or a parameter) has the value ``node``."""
-    first, *rest = parameter_path(key)
-    return {**values, first: _put_below(values.get(first), rest, node, first)}
+def put(run: Document, key: str, part: Document) -> Document:
+    """A copy of a run in which ``part`` stands under ``key``, a key of runs, dotted or not, or a parameter."""
+    path = parameter_path(key)
+    for depth in range(1, len(path)):
+        above = path[:depth]
+        if not isinstance(run.get(above), dict):
+            shown = ".".join(str(step) for step in above)
+            run = run.with_part(above, standing_at(Place(part.place.where, shown), {}))
+    return run.with_part(path, part)
 
 
-def get(values: Values, key: str) -> Node | None:
-    """The value under ``key`` in a run's values, or None where it is not stated."""
-    first, *rest = parameter_path(key)
-    node = values.get(first)
-    for step in rest:
-        node = node.child(step) if node else None
-    return node
-
-
-def _put_below(parent: Node | None, steps: list[str], node: Node, path: str) -> Node:
-    if not steps:
-        return node
-    parent = parent if parent and isinstance(parent.value, Mapping) else Node({}, node.where, path)
-    child = _put_below(parent.child(steps[0]), steps[1:], node, join(path, steps[0]))
-    return parent.with_item(steps[0], child)
-
-
-def merged(defaults: Values, own: Values) -> Values:
+def over_defaults(defaults: Document, own: Document) -> Document:
     """The defaults overlaid by a run's own values: params key by key, everything else as a whole."""
-    together = {**defaults, **own}
-    shared, mine = defaults.get("params"), own.get("params")
-    if shared and mine and isinstance(mine.value, Mapping) and isinstance(shared.value, Mapping):
-        together["params"] = Node({**shared.items, **mine.items}, mine.where, mine.path)
-    return together
+    return defaults.overlaid(own, merges=lambda path: path in ((), ("params",)))

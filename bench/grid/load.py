@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.grid.drafts import Draft, draft_rows
 from spectral_bench.bench.grid.executor import ExecutorBlock
-from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings, Values
+from spectral_bench.bench.grid.expansion import Role, UncheckedRow, unchecked_rows
+from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import read_document
-from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.documents.validate import describe, validate
+from spectral_bench.common.documents.document import Document, Place, Places, standing_at
+from spectral_bench.common.documents.problems import Problems, describe, validate
+from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)
@@ -44,23 +43,31 @@ GRID_KEYS: tuple[str, ...] = tuple(_GridKeys.model_fields)
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """One row of a grid: a configuration that is run once a seed.
 
     Attributes:
         settings: all keys of the run, checked, defaults filled in.
-        draft: where its values stand, and its role in an ablation.
-        protocols: the protocols that it is evaluated under, as nodes: a name, a path or a mapping each.
+        stated: the values of the keys that the grid states for the row.
+        places: where each of them stands, by key path in ``settings``; a key that is not stated stands at the row.
+        protocols: what it is evaluated under: a name, a path or a mapping each.
+        role: a plain row, the baseline of an ablation, or one change of it.
+        factor: for a variation, the key (or keys, joined by commas) that differs from the baseline.
+        value: for a variation, the value of the factor.
     """
 
     settings: RunSettings
-    draft: Draft
-    protocols: tuple[Node, ...]
+    stated: Mapping[str, Any]
+    places: Places
+    protocols: tuple[Document, ...]
+    role: Role = "row"
+    factor: str | None = None
+    value: Any = None
 
     @property
-    def values(self) -> Values:
-        """The nodes of the keys that the grid states for this row."""
-        return self.draft.values
+    def place(self) -> Place:
+        """Where the row itself stands."""
+        return self.places[()]
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Grid:
     path: Path
     name: str
     note: str
-    rows: tuple[Row, ...]
+    rows: tuple[GridRow, ...]
     data_roots: tuple[Path, ...]
     executor: ExecutorBlock
 
@@ -97,25 +104,26 @@ def load_grid(
     Raises:
         ConfigError: the grid is not valid; one line a problem, with file, line and key path.
     """
-    root = read_document(path)
-    problems = Problems()
-    if not root.items:
-        found = "is empty" if root.plain() in (None, {}) else f"is {describe(root.plain())}"
-        problems.add(root, f"the grid {found}; it must be a mapping with the keys runs or ablate")
+    document = read_document(path)
+    problems = Problems(document.places)
+    if not document.items:
+        found = "is empty" if document.value in (None, {}) else f"is {describe(document.value)}"
+        problems.add((), f"the grid {found}; it must be a mapping with the keys runs or ablate")
         problems.check()
-    overrides = [parse_override(change) for change in changes]
-    root, for_rows = _apply(root, overrides, problems)
-    keys = validate(_GridKeys, root, problems, _hints())
-    drafts = draft_rows(root, problems)
+    document, for_rows = _apply(document, [parse_override(change) for change in changes], problems)
+    problems = problems.of(document.places)
+    keys = validate(_GridKeys, document.value, problems, _hints())
+    unchecked = unchecked_rows(document, problems)
+    known = parameters or partial(_registered_parameters, path.parent)
     for override in for_rows:
-        drafts = set_in_rows(drafts, override, parameters or partial(_registered_parameters, path.parent), problems)
-    rows = [row for draft in drafts if (row := _check_row(draft, root, problems))]
-    if not drafts and not problems:
-        problems.add(root, "the grid has no runs; give it a list runs or a mapping ablate")
-    roots = _data_roots(path, root.child("data_root"), problems)
+        unchecked = set_in_rows(unchecked, override, known, problems)
+    rows = [row for one in unchecked if (row := _check_row(one, document, problems))]
+    if not unchecked and not problems:
+        problems.add((), "the grid has no runs; give it a list runs or a mapping ablate")
+    roots = _data_roots(path, document, problems)
     name = (keys.name if keys else None) or path.stem
     if len(name) > LONGEST_NAME:
-        problems.add(root.child("name") or root, f"expected a name of at most {LONGEST_NAME} letters, got {len(name)}")
+        problems.add("name", f"expected a name of at most {LONGEST_NAME} letters, got {len(name)}")
     problems.check()
     assert keys is not None
     return Grid(path, name, keys.note, tuple(rows), roots, keys.executor)
@@ -129,21 +137,21 @@ def grid_name(reference: str) -> str:
     """
     if not reference.endswith((".yaml", ".yml")):
         return reference
-    name = read_document(Path(reference)).child("name")
-    return str(name.value) if name is not None else Path(reference).stem
+    document = read_document(Path(reference))
+    return str(document.get(("name",))) if document.states(("name",)) else Path(reference).stem
 
 
-def _apply(root: Node, overrides: Sequence[Override], problems: Problems) -> tuple[Node, list[Override]]:
+def _apply(document: Document, overrides: Sequence[Override], problems: Problems) -> tuple[Document, list[Override]]:
     """Apply overrides to the document; return those that are left for the rows."""
     for_rows = []
     for override in overrides:
         if override.key.replace("[", ".").partition(".")[0] in GRID_KEYS:
-            root = set_in_document(root, override, problems)
+            document = set_in_document(document, override, problems)
             continue
-        root, finished = set_axes(root, override)
+        document, finished = set_axes(document, override)
         if not finished:
             for_rows.append(override)
-    return root, for_rows
+    return document, for_rows
 
 
 def _hints() -> dict[str, str]:
@@ -151,26 +159,28 @@ def _hints() -> dict[str, str]:
     return {key: f'"{key}" is a key of a run; put it under defaults or into a run' for key in own}
 
 
-def _check_row(draft: Draft, root: Node, problems: Problems) -> Row | None:
-    node = Node(draft.values, draft.origin.where, draft.origin.path)
-    settings = validate(RunSettings, node, problems)
+def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> GridRow | None:
+    run, place = unchecked.values, unchecked.values.place
+    settings = validate(RunSettings, run.value, problems.of(run.places))
     if settings is None:
         return None
-    listed = draft.values.get("protocols") or root.child("protocols")
-    protocols = listed.elements if listed else ()
+    listed = run if run.states(("protocols",)) else document
+    protocols = listed.items["protocols"].elements if listed.states(("protocols",)) else ()
     if not protocols:
-        protocols = tuple(from_plain(name, f"{draft.origin.where}", "protocols") for name in DEFAULT_PROTOCOLS)
-    return Row(settings, draft, protocols)
+        protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
+    places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
+    return GridRow(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value)
 
 
-def _data_roots(path: Path, node: Node | None, problems: Problems) -> tuple[Path, ...]:
-    if node is None:
+def _data_roots(path: Path, document: Document, problems: Problems) -> tuple[Path, ...]:
+    if not document.states(("data_root",)):
         return ()
-    texts = [child.value for child in node.elements or (node,)]
+    stated = document.get(("data_root",))
+    texts = stated if isinstance(stated, list) and stated else [stated]
     if not all(isinstance(text, str) and text for text in texts):
-        problems.add(node, "expected a folder or a list of folders")
+        problems.add("data_root", "expected a folder or a list of folders")
         return ()
-    return tuple(path.parent / Path(str(text)).expanduser() for text in texts)
+    return tuple(path.parent / Path(text).expanduser() for text in texts)
 
 
 def _registered_parameters(folder: Path, method: str) -> Collection[str]:

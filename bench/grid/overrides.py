@@ -13,21 +13,21 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.grid.drafts import Draft
-from spectral_bench.bench.grid.keys import RUN_KEYS, get, is_run_key, put
-from spectral_bench.common.documents.nodes import Node, from_plain, join
-from spectral_bench.common.documents.parse import parse_value
+from spectral_bench.bench.grid.expansion import UncheckedRow
+from spectral_bench.bench.grid.keys import RUN_KEYS, is_run_key, parameter_path, put
+from spectral_bench.common.documents.document import Document, KeyPath, Place, standing_at
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.reading import parse_value
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 
 
 @dataclass(frozen=True)
 class Override:
-    """One ``--set``: a key and its new value."""
+    """One ``--set``: a key, and its new value, which stands on the command line."""
 
     key: str
-    node: Node
+    part: Document
 
 
 def parse_override(text: str) -> Override:
@@ -44,96 +44,108 @@ def parse_override(text: str) -> Override:
         plain = parse_value(value)
     except ConfigError as error:
         raise ConfigError(f"{where}: the value is {str(error).partition(': ')[2]}") from None
-    return Override(key.strip(), from_plain(plain, where, key.strip()))
+    return Override(key.strip(), standing_at(Place(where, key.strip()), plain))
 
 
-def set_in_document(root: Node, override: Override, problems: Problems) -> Node:
-    """A copy of the document in which the path that the override names has its value."""
-    steps = [int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", override.key)]
-    return _set_below(root, steps, override.node, problems)
+def set_in_document(grid: Document, override: Override, problems: Problems) -> Document:
+    """A copy of the document in which the path that the override names has its value; mappings on the way are made."""
+    steps = [int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", override.key)]
+    path: KeyPath = ()
+    changed = grid
+    for step in steps:
+        value, place = changed.get(path), changed.places[path]
+        if isinstance(value, list):
+            if not isinstance(step, int) or step >= len(value):
+                fault = f"{place.path} is a list of {len(value)}; there is no {step} in it"
+                problems.add_at(override.part.place, fault)
+                return grid
+            path = (*path, step)
+            continue
+        if not isinstance(value, dict | None):
+            fault = f"{place.path} holds a single value; nothing can be set below it"
+            problems.add_at(override.part.place, fault)
+            return grid
+        if value is None:
+            changed = changed.with_part(path, standing_at(place, {}))
+        path = (*path, str(step))
+        if isinstance(step, int) or not changed.states(path):
+            below = Place(override.part.place.where, place.path).below(str(step))
+            changed = changed.with_part(path, standing_at(below, {}))
+    return changed.with_part(path, override.part)
 
 
-def _set_below(parent: Node, steps: Sequence[str | int], node: Node, problems: Problems) -> Node:
-    if not steps:
-        return node
-    first, *rest = steps
-    below = parent.child(first)
-    if isinstance(parent.value, tuple):
-        if not isinstance(first, int) or below is None:
-            problems.add(node, f"{parent.path} is a list of {len(parent.elements)}; there is no {first} in it")
-            return parent
-        return parent.with_element(first, _set_below(below, rest, node, problems))
-    if not isinstance(parent.value, Mapping | None):
-        problems.add(node, f"{parent.path} holds a single value; nothing can be set below it")
-        return parent
-    key = str(first)
-    empty = Node({}, node.where, join(parent.path, key))
-    mapping = parent if parent.value is not None else replace(parent, value={})
-    return mapping.with_item(key, _set_below(below or empty, rest, node, problems))
-
-
-def set_axes(root: Node, override: Override) -> tuple[Node, bool]:
+def set_axes(grid: Document, override: Override) -> tuple[Document, bool]:
     """Apply an override to the lists that runs are multiplied by.
 
     Returns:
         The changed document, and whether nothing is left to do: the value is a list that replaced such lists.
     """
-    is_list = isinstance(override.node.value, tuple)
-    hits = 0
+    is_list = isinstance(override.part.value, list)
+    changed: dict[KeyPath, Document] = {}
     for name in ("ablate", "runs"):
-        block = root.child(name)
-        if block is None:
+        if name not in grid.items:
             continue
-        entries = block.elements or (block,)
-        changed = [_set_entry_axes(entry, override, is_list) for entry in entries]
-        hits += sum(old is not new for old, new in zip(entries, changed, strict=True))
-        value = replace(block, value=tuple(changed)) if block.elements else changed[0]
-        root = root.with_item(name, value)
-    return root, bool(hits) and is_list
+        length = len(grid.items[name].elements)
+        entries: list[KeyPath] = [(name, index) for index in range(length)] or [(name,)]
+        changed |= {path: entry for path in entries if (entry := _with_axes(grid.part(path), override, is_list))}
+    return grid.with_parts(changed), bool(changed) and is_list
 
 
-def _set_entry_axes(entry: Node, override: Override, is_list: bool) -> Node:
+def _with_axes(entry: Document, override: Override, is_list: bool) -> Document | None:
+    """The entry with the override's value in the place of its lists for that key; None where it has no such list."""
+    found = None
     for name in ("matrix", "zip", "vary"):
-        axes = entry.child(name)
-        axis = axes.child(override.key) if axes else None
-        if axes is None or axis is None:
+        path: KeyPath = (name, override.key)
+        if not entry.states(path):
             continue
+        part = override.part
         if is_list:
-            axes = axes.with_item(override.key, override.node)
+            entry = found = entry.with_part(path, part)
         elif name == "vary":
-            axes = axes.without(override.key)
+            entry = found = entry.with_part((name,), entry.part((name,)).without(override.key))
         else:
-            repeats = 1 if name == "matrix" else len(axis.elements)
-            axes = axes.with_item(override.key, replace(override.node, value=(override.node,) * repeats))
-        entry = entry.with_item(name, axes)
-    return entry
+            values = entry.get(path)
+            repeats = 1 if name == "matrix" else len(values) if isinstance(values, list) else 0
+            entry = found = entry.with_part(path, _repeated(part, repeats))
+    return found
+
+
+def _repeated(part: Document, times: int) -> Document:
+    """A list that holds a value several times."""
+    places = {(index, *path): place for index in range(times) for path, place in part.places.items()}
+    return Document([part.value] * times, {(): part.place, **places})
 
 
 def set_in_rows(
-    drafts: Sequence[Draft], override: Override, parameters: Callable[[str], Collection[str]], problems: Problems
-) -> list[Draft]:
+    rows: Sequence[UncheckedRow], override: Override, parameters: Callable[[str], Collection[str]], problems: Problems
+) -> list[UncheckedRow]:
     """The rows with the override's value on every row that has its key; notes an unknown key.
 
     Args:
-        drafts: the rows.
+        rows: the rows.
         override: a run key, dotted or not, or a parameter.
         parameters: the names of a method's parameters; raises ``ConfigError`` for an unknown method.
         problems: where to note a key that no row has.
     """
     known: dict[str, Collection[str]] = {}
-    for draft in drafts:
-        method = draft.values.get("method")
-        if method is not None and str(method.value) not in known:
-            known[str(method.value)] = _parameters_of(str(method.value), parameters)
-    hit = [_has(draft, override, known) for draft in drafts]
+    for row in rows:
+        method = _method(row)
+        if method is not None and method not in known:
+            known[method] = _parameters_of(method, parameters)
+    hit = [_has(row, override, known) for row in rows]
     changed = [
-        replace(draft, values=put(draft.values, override.key, override.node)) if has else draft
-        for draft, has in zip(drafts, hit, strict=True)
+        replace(row, values=put(row.values, override.key, override.part)) if has else row
+        for row, has in zip(rows, hit, strict=True)
     ]
     if not any(hit):
         valid = {*RUN_KEYS, *(name for names in known.values() for name in names)}
-        problems.add_line(f"{override.node.where}: {unknown('key or parameter', override.key, valid)}")
+        where = override.part.place.where
+        problems.add_line(f"{where}: {unknown('key or parameter', override.key, valid)}")
     return changed
+
+
+def _method(row: UncheckedRow) -> str | None:
+    return str(row.values.get(("method",))) if row.values.states(("method",)) else None
 
 
 def _parameters_of(method: str, parameters: Callable[[str], Collection[str]]) -> Collection[str]:
@@ -143,10 +155,10 @@ def _parameters_of(method: str, parameters: Callable[[str], Collection[str]]) ->
         return ()  # an unknown method is noted where the row's values are checked
 
 
-def _has(draft: Draft, override: Override, known: Mapping[str, Collection[str]]) -> bool:
+def _has(row: UncheckedRow, override: Override, known: Mapping[str, Collection[str]]) -> bool:
     key = override.key
     if is_run_key(key) and not key.startswith("params."):
         return True
-    method = draft.values.get("method")
+    method = _method(row)
     name = key.removeprefix("params.").partition(".")[0]
-    return get(draft.values, key) is not None or (method is not None and name in known[str(method.value)])
+    return row.values.states(parameter_path(key)) or (method is not None and name in known[method])

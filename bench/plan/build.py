@@ -1,10 +1,10 @@
-"""Make the plan of a grid."""
+"""Make the plan of a grid: its rows, the runs that they need in the order of execution, and how far each is."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
@@ -13,12 +13,13 @@ from spectral_bench.bench.plan.identity import OwnNames
 from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
 from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
 from spectral_bench.bench.plan.records import Snapshot
-from spectral_bench.bench.plan.rows import resolve_rows
-from spectral_bench.bench.plan.runs import planned_runs
+from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
 from spectral_bench.bench.plan.states import condition
 from spectral_bench.bench.plan.titles import row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import FitSpec, Protocol, View, identity_form, shared
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
@@ -109,3 +110,83 @@ def free_bytes(folder: Path) -> int:
     """Free bytes on the disk of a folder that need not exist yet."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free
+
+
+def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[PlannedRun]:
+    """The runs of all rows, each fit once, with every view that some row wants of it.
+
+    Order: runs that share features follow each other; within them the first seed of every row comes before the second
+    of any, so that a table has all of its rows early; a fit that others start from comes right before the first.
+    """
+    runs: dict[str, PlannedRun] = {}
+    turns: dict[str, _Turn] = {}
+    groups: dict[str, int] = {}
+    for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
+        features, views = features_key(row.specs[0]), views_of(row.protocols)
+        group = groups.setdefault(features, len(groups))
+        for seed, (spec, run_id) in enumerate(zip(row.specs, row.run_ids, strict=True)):
+            base = base_spec(spec)
+            run = PlannedRun(run_id, spec, features, views, base.run_id if base else None, title)
+            runs[run_id] = _merged(runs.get(run_id), run)
+            turns.setdefault(run_id, _Turn(group, seed, index))
+            _add_bases(runs, base, run)
+    ordered = sorted(turns, key=lambda run_id: (turns[run_id].features, turns[run_id].seed, turns[run_id].row))
+    return _bases_first(runs, ordered)
+
+
+def features_key(spec: FitSpec) -> str:
+    """What the fits that share patch features have in common."""
+    data = identity_form(spec.model_dump(mode="json"))["data"]
+    return digest([data, spec.features.model_dump(), spec.backbone.model_dump()])
+
+
+def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:
+    """All that protocols look at, each view once."""
+    wanted = (view for protocol in protocols for view in (protocol.view, protocol.fit_view) if view is not None)
+    return _unique(shared(view) for view in wanted)
+
+
+def _unique(views: Iterable[View]) -> tuple[View, ...]:
+    return tuple({view.view_id: view for view in views}.values())
+
+
+def _merged(known: PlannedRun | None, run: PlannedRun) -> PlannedRun:
+    if known is None:
+        return run
+    if not known.asked_for:
+        return run
+    return replace(known, views=_unique((*known.views, *run.views)))
+
+
+def _add_bases(runs: dict[str, PlannedRun], base: FitSpec | None, user: PlannedRun) -> None:
+    """Add the fits that a run starts from, unless the grid asks for them."""
+    while base is not None and (run_id := base.run_id) not in runs:
+        below = base_spec(base)
+        required = below.run_id if below else None
+        runs[run_id] = PlannedRun(run_id, base, user.features, (), required, f"for {user.title}", asked_for=False)
+        base = below
+
+
+def _bases_first(runs: dict[str, PlannedRun], ordered: Sequence[str]) -> list[PlannedRun]:
+    done: dict[str, PlannedRun] = {}
+
+    def visit(run_id: str) -> None:
+        if run_id in done:
+            return
+        required = runs[run_id].requires
+        if required is not None:
+            visit(required)
+        done[run_id] = runs[run_id]
+
+    for run_id in ordered:
+        visit(run_id)
+    return list(done.values())
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What decides when a run has its turn: groups of features first, then seeds, then rows."""
+
+    features: int
+    seed: int
+    row: int

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.choices import factor_values, unusual_settings, weights_words
-from spectral_bench.bench.plan.data import facts_of
+from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
-from spectral_bench.bench.plan.titles import stated_settings
+from spectral_bench.bench.plan.titles import factor_values, stated_settings, unusual_settings, weights_words
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.registry import short_name
 from spectral_bench.results.class_lists import class_tables
@@ -42,8 +41,8 @@ def refuse_two_lists(rows: Sequence[ResolvedRow]) -> None:
         view = row.protocols[0].view
         place = first.setdefault(view.data_name, view.dataset)
         if place != view.dataset and _class_lists(place) != _class_lists(view.dataset):
-            problems.add(
-                row.row.values.get("dataset", row.row.draft.origin),
+            problems.of(row.grid_row.places).add(
+                "dataset" if "dataset" in row.grid_row.stated else (),
                 f"{view.dataset} has the same images and labels as {place} but other classes, and a store scores a "
                 "data set over one class list; give them stores and grids of their own",
             )
@@ -74,13 +73,13 @@ def _baselines(rows: Sequence[ResolvedRow]) -> list[ResolvedRow | None]:
     found: list[ResolvedRow | None] = []
     latest: ResolvedRow | None = None
     for row in rows:
-        latest = row if row.row.draft.role == "baseline" else latest
-        found.append(latest if row.row.draft.role == "variation" else None)
+        latest = row if row.grid_row.role == "baseline" else latest
+        found.append(latest if row.grid_row.role == "variation" else None)
     return found
 
 
 def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) -> ManifestRow:
-    settings, draft, first = row.row.settings, row.row.draft, row.specs[0]
+    settings, grid_row, first = row.grid_row.settings, row.grid_row, row.specs[0]
     return ManifestRow(
         title=title,
         method=settings.method,
@@ -91,10 +90,10 @@ def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) ->
         backbone=short_name(settings.backbone),
         uses_labels=row.facts.uses_labels,
         settings=stated_settings(row),
-        role=draft.role,
-        factor=draft.factor,
-        value=draft.value,
-        baseline=None if baseline is None else factor_values(baseline, draft.factor or ""),
+        role=grid_row.role,
+        factor=grid_row.factor,
+        value=grid_row.value,
+        baseline=None if baseline is None else factor_values(baseline, grid_row.factor or ""),
         k=first.params.get("k"),
         train_split=first.data.split,
         subset=first.data.subset,

@@ -1,27 +1,29 @@
-"""Rows of a grid resolved into fits and protocols, every name and value checked."""
+"""Rows of a grid resolved into fits and protocols, every name and value checked.
+
+What is wrong is noted by key path; what many rows have in common is worked out once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from spectral_bench.bench.code.own_methods import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.grid.load import Grid, Row
-from spectral_bench.bench.plan.classes import check_classes, with_classes
-from spectral_bench.bench.plan.data import facts_of, training_data
-from spectral_bench.bench.plan.parameters import checked_params
-from spectral_bench.bench.plan.shared import SharedParts
-from spectral_bench.bench.plan.sizes import check_sizes
-from spectral_bench.bench.protocols.resolve import check_clusters
-from spectral_bench.common.documents.nodes import Node
+from spectral_bench.bench.grid.load import Grid, GridRow
+from spectral_bench.bench.grid.protocols.definition import Definition, load
+from spectral_bench.bench.grid.protocols.resolve import check_clusters, resolve
+from spectral_bench.bench.plan.inputs import backbone_spec, facts_of, training_data
+from spectral_bench.bench.plan.parameters import check_classes, check_sizes, checked_params, with_classes
+from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import absolute_name, is_path
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.methods.registry import MethodFacts, base_params, method_facts
-from spectral_bench.results.specification import FitSpec, Protocol, own_name, run_ids
+from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, own_name, run_ids
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,14 @@ class ResolvedRow:
     """One row of a grid, ready to be planned.
 
     Attributes:
-        row: as the grid states it.
+        grid_row: as the grid states it.
         specs: one fit a seed.
         run_ids: their identities.
         protocols: resolved for the row's data set.
         facts: the method's.
     """
 
-    row: Row
+    grid_row: GridRow
     specs: tuple[FitSpec, ...]
     run_ids: tuple[str, ...]
     protocols: tuple[Protocol, ...]
@@ -74,27 +76,81 @@ def base_spec(spec: FitSpec) -> FitSpec | None:
     return spec.model_copy(update={"method": facts.fit_from, "known_as": known_as, "params": params})
 
 
-def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
-    settings, lost = _located(row, parts.folder, problems)
+class SharedParts:
+    """Parts of the rows of one grid. What is not valid is not kept: each row that has it says so at its own place.
+
+    Args:
+        folder: the folder of the grid, which paths of protocols start from.
+        weights: backbone -> digest, as the store knows them.
+    """
+
+    def __init__(self, folder: Path, weights: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._weights = weights
+        self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
+        self._backbones: dict[tuple[str, str], BackboneSpec] = {}
+        self._methods: dict[str, MethodFacts] = {}
+
+    def method(self, name: str) -> MethodFacts:
+        """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
+
+        Raises:
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.own_methods.require_own_imports``.
+        """
+        if name not in self._methods:
+            require_own_imports(name)
+            self._methods[name] = method_facts(name)
+        return self._methods[name]
+
+    def protocol(self, reference: Document, info: DataInfo, settings: RunSettings) -> tuple[Definition, Protocol]:
+        """A protocol as it is defined, and resolved for the data set that a run is evaluated on.
+
+        Args:
+            reference: a name, a path or a mapping, as the grid has it.
+            info: the data set ``settings.dataset``.
+            settings: the run; its split and number of images are those of the protocol unless that states its own.
+
+        Raises:
+            ConfigError: as ``protocols.definition.load`` and ``protocols.resolve.resolve`` of ``bench.grid``.
+        """
+        key = (repr(reference.value), info.name, settings.split, settings.eval_subset)
+        if key not in self._protocols:
+            definition = load(reference, self.folder)
+            protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
+            self._protocols[key] = definition, protocol
+        return self._protocols[key]
+
+    def backbone(self, settings: RunSettings, problems: Problems) -> BackboneSpec | None:
+        """As ``bench.plan.inputs.backbone_spec``; runs of the same backbone share one object."""
+        key = (settings.backbone, repr(settings.backbone_options))
+        spec = self._backbones.get(key) or backbone_spec(settings, self._weights, problems)
+        if spec is not None:
+            self._backbones[key] = spec
+        return spec
+
+
+def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
+    problems = problems.of(row.places)
+    settings, lost = _located(row.settings, parts.folder, problems)
     facts, params, info, data = None, None, None, None
     if "method" not in lost:
-        with problems.at(_node(row, "method")):
+        with problems.at("method"):
             facts = parts.method(settings.method)
     if "dataset" not in lost:
-        with problems.at(_node(row, "dataset")):
+        with problems.at("dataset"):
             info = facts_of(settings.dataset)
     if ("dataset" if settings.train_dataset is None else "train_dataset") not in lost:
-        data = training_data(settings, lambda key: _node(row, key), problems)
+        data = training_data(settings, problems)
     if facts is not None:
         stated = with_classes(facts, settings.params, data)
-        params = checked_params(facts, _node(row, "params"), stated, problems)
+        params = checked_params(facts, stated, problems)
     if facts and params and data and info:
-        check_classes(facts, params, data, info, lambda key: _node(row, key), problems)
-    backbone = None if "backbone" in lost else parts.backbone(settings, lambda key: _node(row, key), problems)
+        check_classes(facts, params, data, info, problems)
+    backbone = None if "backbone" in lost else parts.backbone(settings, problems)
     if facts and params and data and backbone:
-        check_sizes(facts, params, data, backbone, lambda key: _node(row, key), problems)
+        check_sizes(facts, params, data, backbone, problems)
     clusters = params.get("k") if params else None
-    protocols = _protocols(row, settings, parts, info, clusters, problems) if info else None
+    protocols = _protocols(row.protocols, settings, parts, info, clusters, problems) if info else None
     if facts is None or params is None or data is None or backbone is None or not protocols:
         return None
     specs = tuple(
@@ -112,48 +168,49 @@ def _resolve(row: Row, parts: SharedParts, problems: Problems) -> ResolvedRow | 
     return ResolvedRow(row, specs, run_ids(specs[0], settings.seeds), protocols, facts)
 
 
-def _located(row: Row, folder: Path, problems: Problems) -> tuple[RunSettings, set[str]]:
+def _located(settings: RunSettings, folder: Path, problems: Problems) -> tuple[RunSettings, set[str]]:
     """The settings of a row with the paths of a user's own made absolute, and the keys whose path leads nowhere."""
     found: dict[str, str] = {}
     lost: set[str] = set()
     own_code, own_data = (("method", absolute_name), ("backbone", absolute_name)), ("dataset", "train_dataset")
     for key, locate in (*own_code, *((key, absolute_data) for key in own_data)):
-        named = getattr(row.settings, key)
+        named = getattr(settings, key)
         if named is None:
             continue
         lost.add(key)
-        with problems.at(_node(row, key)):
+        with problems.at(key):
             found[key] = locate(named, folder)
             lost.remove(key)
-    return row.settings.model_copy(update=found), lost
+    return settings.model_copy(update=found), lost
 
 
 def _protocols(
-    row: Row, settings: RunSettings, parts: SharedParts, info: DataInfo, clusters: int | None, problems: Problems
+    references: Sequence[Document],
+    settings: RunSettings,
+    parts: SharedParts,
+    info: DataInfo,
+    clusters: int | None,
+    problems: Problems,
 ) -> tuple[Protocol, ...] | None:
     """The row's protocols on its data set, or None after noting problems."""
     if settings.split not in info.splits:
-        problems.add(_node(row, "split"), unknown(f"split of {info.name}", settings.split, info.splits))
+        problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
         return None
     size = info.splits[settings.split]
     if settings.eval_subset is not None and size is not None and settings.eval_subset > size:
-        problems.add(_node(row, "eval_subset"), f"{info.name} {settings.split} has {size} images only")
+        problems.add("eval_subset", f"{info.name} {settings.split} has {size} images only")
         return None
     found: dict[str, Protocol] = {}
-    for node in row.protocols:
-        with problems.at(node):
-            definition, protocol = parts.protocol(node, info, settings)
+    for reference in references:
+        problems = problems.of(reference.places)
+        with problems.at(()):
+            definition, protocol = parts.protocol(reference, info, settings)
             if clusters is not None:
                 check_clusters(definition, protocol, info, clusters)
             if protocol.name in found:
-                problems.add(node, f'the protocol "{protocol.name}" stands here twice')
+                problems.add((), f'the protocol "{protocol.name}" stands here twice')
             found[protocol.name] = protocol
     return tuple(found.values()) or None
-
-
-def _node(row: Row, key: str) -> Node:
-    """Where a key of the row stands; the row itself where the grid does not state it."""
-    return row.values.get(key) or replace(row.draft.origin, path=f"{row.draft.origin.path}.{key}")
 
 
 def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
@@ -161,7 +218,7 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
     kept: list[ResolvedRow] = []
     baseline: ResolvedRow | None = None
     for row in rows:
-        role = row.row.draft.role
+        role = row.grid_row.role
         baseline = row if role == "baseline" else baseline
         same = baseline is not None and (row.run_ids, row.protocols) == (baseline.run_ids, baseline.protocols)
         if role == "variation" and same:
@@ -178,8 +235,8 @@ def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
             for name, protocol in protocols:
                 key = (run_id, protocol)
                 if key in seen and seen[key] is not row:
-                    other = seen[key].row.draft.origin
+                    other = seen[key].grid_row.place
                     seed = f"method {spec.method}, seed {spec.seed}, protocol {name}"
-                    problems.add(row.row.draft.origin, f"the same run as {other.path} on {other.where} ({seed})")
+                    problems.add_at(row.grid_row.place, f"the same run as {other.path} on {other.where} ({seed})")
                     return
                 seen[key] = row

@@ -1,29 +1,29 @@
-"""Titles of rows, and what a grid states about each."""
+"""What tells rows apart: their titles, their settings in full, and those that differ from the defaults."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from spectral_bench.bench.features.backbones import complete_options
+from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.methods.params import Params
 
 LABELS_MARK = "†"
 LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
 
 _NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
-
-
-def marked(title: str, uses_labels: bool) -> str:
-    """A title, marked where the method is fitted with labels."""
-    return f"{title} {LABELS_MARK}" if uses_labels else title
-
-
-def stated_settings(row: ResolvedRow) -> dict[str, Any]:
-    """What the grid states for a row: parameters by name, and keys of the run."""
-    values = {key: node.plain() for key, node in row.row.values.items()}
-    own = {key: value for key, value in values.items() if key not in _NOT_SETTINGS}
-    return {**(values.get("params") or {}), **own}
+# Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
+_DATA = ("dataset", "train_dataset", "split", "train_split", "subset", "eval_subset")
+_ELSEWHERE = frozenset((*_DATA, "name", "method", "backbone", "k", "backbone_options.weights", "backbone_options.seed"))
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+_SCALARS = (bool, int, float, str)
 
 
 def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
@@ -42,15 +42,20 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
     return titles
 
 
+def marked(title: str, uses_labels: bool) -> str:
+    """A title, marked where the method is fitted with labels."""
+    return f"{title} {LABELS_MARK}" if uses_labels else title
+
+
 def _stem(row: ResolvedRow) -> str:
-    draft, settings = row.row.draft, row.row.settings
+    grid_row, settings = row.grid_row, row.grid_row.settings
     if settings.name is not None:
         return settings.name
     method = settings.method.rsplit(":", 1)[-1]
-    if draft.role == "baseline":
+    if grid_row.role == "baseline":
         return f"{method} (baseline)"
-    if draft.role == "variation":
-        return f"{method}, {draft.factor}={show_value(draft.value)}"
+    if grid_row.role == "variation":
+        return f"{method}, {grid_row.factor}={show_value(grid_row.value)}"
     return method
 
 
@@ -73,3 +78,102 @@ def show_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(show_value(part) for part in value) + "]"
     return json.dumps(value)
+
+
+def stated_settings(row: ResolvedRow) -> dict[str, Any]:
+    """What the grid states for a row: parameters by name, and keys of the run."""
+    stated = row.grid_row.stated
+    own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
+    return {**(stated.get("params") or {}), **own}
+
+
+def all_settings(row: ResolvedRow) -> dict[str, Any]:
+    """Every parameter of the method by its name, and every key of the run, as they are in effect.
+
+    Parameters that identities leave out at their defaults are here too. Keys that hold a mapping give one entry a part,
+    such as ``features.mode``.
+    """
+    settings, spec = row.grid_row.settings, row.specs[0]
+    run = {
+        **_run_keys(settings),
+        "train_dataset": spec.data.dataset,
+        **_parts("backbone_options", spec.backbone.options),
+    }
+    return {**run, **_parameters(row.facts.params, spec.params)}
+
+
+def unusual_settings(row: ResolvedRow) -> dict[str, Any]:
+    """The settings that differ from their defaults, but for those that tables tell in columns of their own.
+
+    A default that follows from K, such as that of ``beta``, is the one at the row's K.
+    """
+    spec, usual = row.specs[0], dict(_usual_run_keys())
+    usual |= _parts("backbone_options", _usual_options(spec.backbone.name))
+    usual |= _usual_parameters(row.facts.params, spec.params.get("k"))
+    return {
+        key: value
+        for key, value in all_settings(row).items()
+        if key not in _ELSEWHERE and (key not in usual or usual[key] != value)
+    }
+
+
+def weights_words(row: ResolvedRow) -> str:
+    """Where the backbone's weights are from, in words; empty where they are the usual pre-trained ones."""
+    spec = row.specs[0].backbone
+    weights = spec.options.get("weights")
+    if weights is None or weights == _usual_options(spec.name).get("weights"):
+        return ""
+    if weights != "random":
+        return f"of the file {Path(str(weights)).name}"
+    return f"random, seed {spec.options['seed']}" if spec.options.get("seed") else "random"
+
+
+def factor_values(row: ResolvedRow, factor: str) -> list[Any] | None:
+    """A row's own value of each key of an ablation's factor, stated or not; None where a key is unknown.
+
+    Args:
+        row: a baseline.
+        factor: a key as grids have it, or several, joined by commas.
+    """
+    known = all_settings(row)
+    keys = [key.strip().removeprefix("params.") for key in factor.split(",")]
+    return [known[key] for key in keys] if all(key in known for key in keys) else None
+
+
+def _run_keys(settings: RunSettings) -> dict[str, Any]:
+    dumped = settings.model_dump(mode="json", exclude={"params", "protocols", "seeds", "backbone_options"})
+    features = dumped.pop("features")
+    return {**dumped, **_parts("features", features)}
+
+
+def _parts(key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{key}.{part}": value for part, value in values.items()}
+
+
+@lru_cache(maxsize=1)
+def _usual_run_keys() -> Mapping[str, Any]:
+    return _run_keys(RunSettings(method="any"))
+
+
+@lru_cache(maxsize=256)
+def _usual_options(backbone: str) -> Mapping[str, Any]:
+    return complete_options(backbone, {})
+
+
+@lru_cache(maxsize=256)
+def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
+    """The defaults of a method at a number of clusters. A grid has thousands of rows of a few methods."""
+    try:
+        return _parameters(model, {} if k is None else {"k": k})
+    except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields
+        fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+        return {name: _json_form(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+
+
+def _parameters(model: type[Params], params: Mapping[str, Any]) -> dict[str, Any]:
+    complete = model.model_validate(dict(params))
+    return {name: _json_form(getattr(complete, name)) for name in model.model_fields}
+
+
+def _json_form(value: Any) -> Any:
+    return value if value is None or isinstance(value, _SCALARS) else _JSON.dump_python(value, mode="json")

@@ -247,7 +247,7 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
         fetched.extend(plan.provisional)
         digests[0] = "00112233"
 
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: digests[0])
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: digests[0])
     monkeypatch.setattr("spectral_bench.bench.cli.checks.fetch_weights", fetch)
     result, executor = launch()
     assert result.code == 0

@@ -32,7 +32,7 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "slurm.md").read_text(encoding=
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
     monkeypatch.setattr("spectral_bench.bench.executors.slurm.cluster.run_command", fake)
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
     return fake
 
 

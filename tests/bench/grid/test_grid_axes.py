@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.grid.axes import check_axis, combinations, values_differ
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import parse_document
+from spectral_bench.bench.grid.expansion import check_axis, combinations, values_differ
+from spectral_bench.common.documents.document import Document, Place, standing_at
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.documents.reading import parse_document
 
 
 def expand(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     problems = Problems()
-    found = combinations(from_plain(entry, "f:1", "runs[0]"), problems)
-    return [{key: node.plain() for key, node in one.items()} for one in found], list(problems)
+    found = combinations(standing_at(Place("f:1", "runs[0]"), entry), problems)
+    return [{key: part.value for key, part in one.items()} for one in found], list(problems)
 
 
 def test_an_entry_without_lists_is_one_run() -> None:
@@ -38,8 +38,8 @@ def test_a_zip_may_repeat_a_value_and_a_matrix_may_not() -> None:
 
 def test_values_of_different_types_are_different() -> None:
     problems = Problems()
-    assert values_differ(from_plain([1, 1.0, True, "1", None, [1], {"a": 1}], "f:1"), problems)
-    assert not values_differ(from_plain([{"a": 1}, {"a": 1}], "f:1"), problems)
+    assert values_differ(standing_at(Place("f:1"), [1, 1.0, True, "1", None, [1], {"a": 1}]), problems)
+    assert not values_differ(standing_at(Place("f:1"), [{"a": 1}, {"a": 1}]), problems)
     assert len(list(problems)) == 1
 
 
@@ -90,12 +90,12 @@ def test_lists_of_unequal_length_are_told_with_their_lengths() -> None:
 )
 def test_what_can_be_an_axis(key: str, axis: Any, says: str | None) -> None:
     problems = Problems()
-    assert check_axis(key, from_plain(axis, "f:1", "p"), problems) is (says is None)
+    assert check_axis(key, standing_at(Place("f:1", "p"), axis), problems) is (says is None)
     assert list(problems) == ([] if says is None else [f"f:1: p: {says}"])
 
 
 def test_positions_point_at_the_value_in_the_list() -> None:
     entry = parse_document("matrix:\n  k:\n    - 1\n    - 2\nmethod: m", "f")
     found = combinations(entry, Problems())
-    assert [one["k"].where for one in found] == ["f:3", "f:4"]
-    assert isinstance(found[0]["k"], Node)
+    assert [one["k"].place.where for one in found] == ["f:3", "f:4"]
+    assert isinstance(found[0]["k"], Document)

@@ -83,18 +83,18 @@ def test_ablation_changes_one_thing_at_a_time(
     base = {"method": "m", "params": {"k": 9, **dict.fromkeys(PARAMETERS[1:], "base")}}
     grid = expand(tmp_path_factory.mktemp("g"), {"ablate": {"base": base, "vary": vary}})
     baseline, *variations = grid.rows
-    assert baseline.draft.role == "baseline"
+    assert baseline.role == "baseline"
     assert len(variations) == sum(len(axis) for axis in vary.values())
     for row in variations:
         changed = {k for k, v in row.settings.params.items() if v != baseline.settings.params[k]}
-        assert changed == {row.draft.factor}
-        assert row.settings.params[str(row.draft.factor)] == row.draft.value
+        assert changed == {row.factor}
+        assert row.settings.params[str(row.factor)] == row.value
 
 
 def test_the_baselines_own_value_gives_no_second_row(tmp_path: Path) -> None:
     base = {"method": "m", "params": {"k": 64}}
     grid = expand(tmp_path, {"ablate": {"base": base, "vary": {"k": [32, 64, 128]}}})
-    assert [row.draft.value for row in grid.rows] == [None, 32, 128]
+    assert [row.value for row in grid.rows] == [None, 32, 128]
 
 
 def test_keys_joined_by_commas_vary_together(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_keys_joined_by_commas_vary_together(tmp_path: Path) -> None:
     vary = {"alpha, beta": [[1, 2], [3, 4]], "backbone": ["b"]}
     grid = expand(tmp_path, {"ablate": {"base": base, "vary": vary}})
     assert params(grid) == [{"alpha": 1, "beta": 2}, {"alpha": 3, "beta": 4}, {"alpha": 1, "beta": 2}]
-    assert (grid.rows[1].draft.factor, grid.rows[1].draft.value) == ("alpha, beta", [3, 4])
+    assert (grid.rows[1].factor, grid.rows[1].value) == ("alpha, beta", [3, 4])
     assert grid.rows[2].settings.backbone == "b"
 
 
@@ -111,7 +111,7 @@ def test_several_ablations_keep_each_baseline_before_its_variations(tmp_path: Pa
         {"base": {"method": "m", "dataset": name, "params": {"k": 1}}, "vary": {"k": [2]}} for name in ("one", "two")
     ]
     grid = expand(tmp_path, {"ablate": blocks})
-    assert [(row.draft.role, row.settings.dataset) for row in grid.rows] == [
+    assert [(row.role, row.settings.dataset) for row in grid.rows] == [
         ("baseline", "one"),
         ("variation", "one"),
         ("baseline", "two"),
@@ -143,16 +143,16 @@ def test_what_is_not_stated_has_the_documented_default(tmp_path: Path) -> None:
         "efficientnet_lite0",
         (0,),
     )
-    assert [node.plain() for node in grid.rows[0].protocols] == ["whole"]
+    assert [one.value for one in grid.rows[0].protocols] == ["whole"]
     assert (grid.name, grid.note, grid.data_roots, grid.executor) == ("grid", "", (), ExecutorBlock())
 
 
 def test_protocols_come_from_the_run_then_the_defaults_then_the_grid(tmp_path: Path) -> None:
     runs = [{"method": "m"}, {"method": "m", "protocols": ["own"]}]
     grid = expand(tmp_path, {"protocols": ["top"], "runs": runs})
-    assert [[node.plain() for node in row.protocols] for row in grid.rows] == [["top"], ["own"]]
+    assert [[one.value for one in row.protocols] for row in grid.rows] == [["top"], ["own"]]
     grid = expand(tmp_path, {"protocols": ["top"], "defaults": {"protocols": ["shared"]}, "runs": runs})
-    assert [[node.plain() for node in row.protocols] for row in grid.rows] == [["shared"], ["own"]]
+    assert [[one.value for one in row.protocols] for row in grid.rows] == [["shared"], ["own"]]
 
 
 def test_data_roots_are_relative_to_the_grid_and_the_executor_block_is_kept(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,25 +12,20 @@ from spectral_bench.bench.grid.keys import (
     NO_AXIS,
     RUN_KEYS,
     RunSettings,
-    Values,
-    get,
     is_run_key,
-    merged,
+    over_defaults,
     parameter_path,
     put,
 )
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.document import Document, Place, standing_at
+from spectral_bench.common.documents.reading import parse_document
 from spectral_bench.results.specification import Features, Transform
 
 NAMES = st.sampled_from(["k", "alpha", "tau", "dataset", "backbone", "features.views", "transform.crop", "params.beta"])
 
 
-def values_of(plain: dict[str, Any]) -> Values:
-    return dict(from_plain(plain, "here").items)
-
-
-def plain(values: Values) -> dict[str, Any]:
-    return {key: node.plain() for key, node in values.items()}
+def run_of(plain: dict[str, Any]) -> Document:
+    return standing_at(Place("here"), plain)
 
 
 def test_a_key_is_of_the_run_or_a_parameter() -> None:
@@ -37,62 +33,58 @@ def test_a_key_is_of_the_run_or_a_parameter() -> None:
     assert is_run_key("features.mode")
     assert not is_run_key("k")
     assert not is_run_key("kernel.width")
-    assert parameter_path("k") == ["params", "k"]
-    assert parameter_path("params.k") == ["params", "k"]
-    assert parameter_path("features.views") == ["features", "views"]
-    assert parameter_path("kernel.width") == ["params", "kernel", "width"]
+    assert parameter_path("k") == ("params", "k")
+    assert parameter_path("params.k") == ("params", "k")
+    assert parameter_path("features.views") == ("features", "views")
+    assert parameter_path("kernel.width") == ("params", "kernel", "width")
 
 
 @given(NAMES, st.integers(), st.dictionaries(NAMES, st.integers(), max_size=4))
 def test_what_is_put_is_got_and_nothing_else_changes(key: str, value: int, others: dict[str, int]) -> None:
-    values: Values = {}
+    run = run_of({})
     for other, number in others.items():
-        values = put(values, other, Node(number, "there"))
-    before = plain(values)
-    after = put(values, key, Node(value, "here"))
-    found = get(after, key)
-    assert found is not None
-    assert (found.value, found.where) == (value, "here")
-    assert plain(values) == before
+        run = put(run, other, standing_at(Place("there"), number))
+    before = copy.deepcopy(run)
+    after = put(run, key, standing_at(Place("here"), value))
+    path = parameter_path(key)
+    assert (after.get(path), after.places[path]) == (value, Place("here"))
+    assert run == before
     for other, number in others.items():
-        same_place = parameter_path(other) == parameter_path(key)
-        kept = get(after, other)
-        assert kept is not None
-        assert kept.value == (value if same_place else number)
+        same_place = parameter_path(other) == path
+        assert after.states(parameter_path(other))
+        assert after.get(parameter_path(other)) == (value if same_place else number)
 
 
-def test_what_is_not_stated_is_none() -> None:
-    values = values_of({"params": {"k": 3}, "dataset": "camvid"})
-    assert get(values, "alpha") is None
-    assert get(values, "features.views") is None
-    assert get(values, "dataset.x") is None
-    assert get({}, "k") is None
+def test_a_mapping_on_the_way_takes_the_place_of_a_single_value() -> None:
+    run = put(run_of({"features": 3}), "features.views", standing_at(Place("there"), 2))
+    assert run.value == {"features": {"views": 2}}
+    assert run.places["features",] == Place("there", "features")
 
 
 def test_params_are_merged_key_by_key_and_all_else_as_a_whole() -> None:
-    defaults = values_of({"params": {"k": 1, "alpha": 2}, "features": {"views": 3}, "dataset": "a"})
-    own = values_of({"params": {"k": 9}, "features": {"mode": "online"}})
-    assert plain(merged(defaults, own)) == {
+    defaults = run_of({"params": {"k": 1, "alpha": 2}, "features": {"views": 3}, "dataset": "a"})
+    own = run_of({"params": {"k": 9}, "features": {"mode": "online"}})
+    assert over_defaults(defaults, own).value == {
         "params": {"k": 9, "alpha": 2},
         "features": {"mode": "online"},
         "dataset": "a",
     }
-    assert plain(merged(defaults, {})) == plain(defaults)
-    assert plain(merged({}, own)) == plain(own)
+    assert not over_defaults(defaults, own).states(("features", "views"))
+    assert over_defaults(defaults, run_of({})).value == defaults.value
+    assert over_defaults(run_of({}), own).value == own.value
 
 
 def test_a_merged_parameter_keeps_its_own_place() -> None:
-    defaults = {"params": from_plain({"k": 1, "alpha": 2}, "f:2", "defaults.params")}
-    own = {"params": from_plain({"k": 9}, "f:7", "runs[0].params")}
-    together = merged(defaults, own)["params"]
-    assert together.items["k"].where == "f:7"
-    assert together.items["alpha"].where == "f:2"
-    assert together.items["alpha"].path == "defaults.params.alpha"
+    defaults = parse_document("dataset: a\nparams: {k: 1, alpha: 2}", "f")
+    together = over_defaults(defaults, parse_document("\n\n\nparams: {k: 9}", "f"))
+    assert together.places["params", "k"].where == "f:4"
+    assert together.places["params", "alpha"] == Place("f:2", "params.alpha")
 
 
 def test_bad_params_are_left_as_they_are_for_the_check() -> None:
-    values = merged(values_of({"params": {"k": 1}}), values_of({"params": 3}))
-    assert plain(values) == {"params": 3}
+    run = over_defaults(run_of({"params": {"k": 1}}), run_of({"params": 3}))
+    assert run.value == {"params": 3}
+    assert not run.states(("params", "k"))
 
 
 def test_defaults_of_a_run() -> None:

@@ -64,7 +64,7 @@ def test_a_key_of_a_run_holds_for_every_run(tmp_path: Path) -> None:
 def test_one_value_takes_the_place_of_every_list(tmp_path: Path) -> None:
     grid = load(tmp_path, "k=8")
     assert params(grid, "k") == [8, 8, 8, 8, 8]
-    assert [row.draft.factor for row in grid.rows] == [None, "alpha", None, None, None]
+    assert [row.factor for row in grid.rows] == [None, "alpha", None, None, None]
     assert params(load(tmp_path, "input=c"), "input")[-2:] == ["c", "c"]
 
 
@@ -98,6 +98,7 @@ def test_values_are_yaml(tmp_path: Path) -> None:
         ("defaults.seds=[0]", 'defaults.seds: unknown key "seds"; did you mean "seeds"?'),
         ("runs.7.k=3", "runs is a list of 2; there is no 7 in it"),
         ("runs.x=3", "runs is a list of 2; there is no x in it"),
+        ("runs[²]=3", "runs is a list of 2; there is no ² in it"),
         ("name.x=3", "name holds a single value; nothing can be set below it"),
         ("subset=none", '--set subset=none: subset: expected a whole number, got the text "none"'),
         ("seeds", "--set seeds: expected key=value"),

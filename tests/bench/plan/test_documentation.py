@@ -16,13 +16,13 @@ PAGE = (Path(__file__).parents[3] / "docs" / "grids.md").read_text(encoding="utf
 
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
 
 
 def test_the_example_plans(lab: Lab) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     plan = lab.plan(example)
-    assert [row.row.draft.factor for row in plan.rows[:8]] == [
+    assert [row.grid_row.factor for row in plan.rows[:8]] == [
         None,
         "k",
         "k",

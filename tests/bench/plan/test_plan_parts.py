@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan.backbone import backbone_spec
-from spectral_bench.bench.plan.data import facts_of, resolve_transform, training_data
+from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
+from spectral_bench.bench.plan.inputs import backbone_spec, facts_of, resolve_transform, training_data
 from spectral_bench.bench.plan.parameters import checked_params
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.registry import data_info, names
@@ -19,8 +18,9 @@ from spectral_bench.methods.registry import complete_params, method_facts
 from spectral_bench.results.specification import Resize, Transform
 
 
-def at(key: str) -> Node:
-    return Node(None, "f:1", key)
+def noted_by_key() -> Problems:
+    """Where each key of a run stands at itself."""
+    return Problems({(key,): Place("f:1", key) for key in RUN_KEYS})
 
 
 def settings(**values: Any) -> RunSettings:
@@ -77,8 +77,8 @@ def test_a_data_set_keeps_the_name_that_the_grid_uses() -> None:
 
 
 def test_training_data_of_another_data_set() -> None:
-    problems = Problems()
-    data = training_data(settings(dataset="camvid", train_dataset="synthetic", subset=9), at, problems)
+    problems = noted_by_key()
+    data = training_data(settings(dataset="camvid", train_dataset="synthetic", subset=9), problems)
     assert data is not None
     assert (data.dataset, data.split, data.subset) == ("synthetic", "train", 9)
     assert data.transform.resize.size == (192, 256)
@@ -99,16 +99,16 @@ def test_training_data_of_another_data_set() -> None:
     ],
 )
 def test_bad_training_data_is_noted_at_its_key(values: dict[str, Any], path: str) -> None:
-    problems = Problems()
-    assert training_data(settings(**values), at, problems) is None
+    problems = noted_by_key()
+    assert training_data(settings(**values), problems) is None
     (line,) = problems
     assert line.startswith(f"f:1: {path}: ")
 
 
 def test_cached_views_of_a_random_transform_are_fine() -> None:
-    problems = Problems()
+    problems = noted_by_key()
     values = {"features": {"views": 3}, "transform": {"crop": 32, "scale": (0.5, 2.0)}}
-    data = training_data(settings(**values), at, problems)
+    data = training_data(settings(**values), problems)
     assert data is not None
     assert data.transform.random
 
@@ -125,17 +125,17 @@ def test_cached_views_of_a_random_transform_are_fine() -> None:
 def test_weights_of_this_machine_then_of_the_store_then_none(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], digest: str | None, known: dict[str, str], weights: str
 ) -> None:
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: digest)
-    problems = Problems()
-    spec = backbone_spec(settings(backbone_options=options), at, known, problems)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: digest)
+    problems = noted_by_key()
+    spec = backbone_spec(settings(backbone_options=options), known, problems)
     assert spec is not None
     assert spec.weights == weights
     assert not problems
 
 
 def test_random_weights_have_to_be_asked_for_and_are_named_by_their_seed() -> None:
-    problems = Problems()
-    spec = backbone_spec(settings(backbone_options={"weights": "random", "seed": 3}), at, {}, problems)
+    problems = noted_by_key()
+    spec = backbone_spec(settings(backbone_options={"weights": "random", "seed": 3}), {}, problems)
     assert spec is not None
     assert (spec.weights, spec.options) == ("random-3", {"weights": "random", "seed": 3})
 
@@ -150,8 +150,8 @@ def test_random_weights_have_to_be_asked_for_and_are_named_by_their_seed() -> No
     ],
 )
 def test_a_bad_backbone_is_noted_at_its_key(values: dict[str, Any], path: str) -> None:
-    problems = Problems()
-    assert backbone_spec(settings(**values), at, {}, problems) is None
+    problems = noted_by_key()
+    assert backbone_spec(settings(**values), {}, problems) is None
     (line,) = problems
     assert line.startswith(f"f:1: {path}: ")
 
@@ -160,8 +160,8 @@ Check = Callable[..., tuple[dict[str, Any] | None, list[str]]]
 
 
 def checked(method: str, stated: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    problems = Problems()
-    found = checked_params(method_facts(method), from_plain(stated, "f:1", "params"), stated, problems)
+    problems = Problems(standing_at(Place("f:1"), {"params": stated}).places)
+    found = checked_params(method_facts(method), stated, problems)
     return found, list(problems)
 
 

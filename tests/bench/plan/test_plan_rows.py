@@ -70,13 +70,13 @@ def test_a_method_on_a_stored_fit_names_the_fit(rows: Rows) -> None:
 
 def test_the_example_of_the_documentation(rows: Rows) -> None:
     found = rows(DESIGN_EXAMPLE)
-    assert [row.row.draft.role for row in found] == ["baseline"] + ["variation"] * 6 + ["row"] * 6
+    assert [row.grid_row.role for row in found] == ["baseline"] + ["variation"] * 6 + ["row"] * 6
     assert all(len(row.specs) == 3 for row in found)
 
 
 def test_a_variation_that_is_the_default_of_the_baseline_is_the_baseline(rows: Rows) -> None:
     found = rows("{ablate: {base: {method: neuralef, params: {k: 8}}, vary: {alpha: [0.0, 0.3]}}}")
-    assert [row.row.draft.value for row in found] == [None, 0.0]
+    assert [row.grid_row.value for row in found] == [None, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_same_fit_under_another_protocol_or_data_set_is_another_row(rows: Ro
 def test_weights_that_are_not_here_come_from_the_store_or_leave_the_run_provisional(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spectral_bench.bench.plan import backbone
+    from spectral_bench.bench.plan import inputs as backbone
 
     monkeypatch.setattr(backbone, "weights_digest", lambda name, options: None)
     (row,) = rows("{runs: [{method: kmeans}]}")

@@ -6,10 +6,10 @@ import pytest
 from plan_lab import Lab
 
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan import shared
-from spectral_bench.bench.plan.data import facts_of
-from spectral_bench.bench.plan.shared import SharedParts
-from spectral_bench.common.documents.nodes import Node, from_plain
+from spectral_bench.bench.plan import rows as planned
+from spectral_bench.bench.plan.inputs import facts_of
+from spectral_bench.bench.plan.rows import SharedParts
+from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.documents.problems import InvalidDocument, Problems
 from spectral_bench.common.errors import ConfigError
 
@@ -65,18 +65,14 @@ def test_backbones_of_other_options_are_others(lab: Lab) -> None:
 
 def test_what_is_not_valid_is_said_again_for_every_row(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(shared, "load", lambda reference, folder: asked.append("load") or _refuse())
+    monkeypatch.setattr(planned, "load", lambda reference, folder: asked.append("load") or _refuse())
     parts = SharedParts(lab.folder, {})
     for path in ("runs[0].backbone", "runs[1].backbone"):
-        problems = Problems()
-        node = Node("efficientnet", "f:1", path)
-        assert (
-            parts.backbone(RunSettings(method="kmeans", backbone="efficientnet"), lambda key, n=node: n, problems)
-            is None
-        )
+        problems = Problems({("backbone",): Place("f:1", path)})
+        assert parts.backbone(RunSettings(method="kmeans", backbone="efficientnet"), problems) is None
         assert [line.split(": ")[1] for line in problems] == [path]
         with pytest.raises(ConfigError, match="no protocol"):
-            parts.protocol(from_plain("whole", "f:1"), facts_of("synthetic"), RunSettings(method="kmeans"))
+            parts.protocol(standing_at(Place("f:1"), "whole"), facts_of("synthetic"), RunSettings(method="kmeans"))
     assert asked == ["load", "load"]
 
 

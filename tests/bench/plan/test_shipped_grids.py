@@ -20,7 +20,7 @@ PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests of transformers would import timm and torch, and what is cached differs between machines."""
-    monkeypatch.setattr("spectral_bench.bench.plan.backbone.weights_digest", lambda name, options: "0" * 16)
+    monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
 
 
 def planned(path: Path, tmp_path: Path) -> Plan:
@@ -36,7 +36,7 @@ def test_a_grid_of_the_paper_plans_without_data_and_names_its_table(path: Path, 
     assert "ICCV 2023" in comment
     assert plan.grid.name == f"paper-{path.stem.replace('_', '-')}"
     assert plan.grid.note
-    assert all(row.row.settings.seeds == (0, 1, 2) for row in plan.rows)
+    assert all(row.grid_row.settings.seeds == (0, 1, 2) for row in plan.rows)
     assert plan.caches == ()  # features are computed as they are read: no cache of hundreds of gigabytes
 
 
@@ -150,8 +150,8 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
     networks = [spec.params for spec in specs if spec.method == "neuralef"]
     assert all(p["depth"] == 1 and p["heads"] * p["head_width"] <= 128 and p["mlp_width"] <= 128 for p in networks)
     assert all(p["steps"] == 60 for p in networks)
-    assert {row.row.draft.factor for row in plan.rows} == {None, "k", "alpha", "beta"}
-    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert {row.grid_row.factor for row in plan.rows} == {None, "k", "alpha", "beta"}
+    assert [row.grid_row.role for row in plan.rows].count("baseline") == 1
     assert any(spec.method == "kmeans" for spec in specs)
     assert plan.cache_bytes < 10**8
 
@@ -159,7 +159,7 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
 def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/graphs.yaml", tmp_path)
     assert "small on purpose" in plan.grid.note.lower()
-    assert [row.row.draft.role for row in plan.rows].count("baseline") == 1
+    assert [row.grid_row.role for row in plan.rows].count("baseline") == 1
     assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
     params = [row.specs[0].params for row in plan.rows]
     assert {one["graph"] for one in params} == {"knn", "mutual", "epsilon", "full"}
@@ -171,14 +171,14 @@ def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
     baseline = params[0]
     for one in params[1:]:
         assert len([key for key in one if one[key] != baseline[key]]) in (1, 2)
-    factors = {row.row.draft.factor for row in plan.rows if row.row.draft.factor}
+    factors = {row.grid_row.factor for row in plan.rows if row.grid_row.factor}
     varied = {name.strip() for factor in factors for name in factor.split(",")}
     assert varied == set(GraphParams.model_fields)
 
 
 def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: Path) -> None:
     plan, camvid = planned(ROOT / "grids/leak.yaml", tmp_path), planned(ROOT / "grids/camvid.yaml", tmp_path)
-    rows = {row.row.settings.method: row for row in plan.rows}
+    rows = {row.grid_row.settings.method: row for row in plan.rows}
     assert list(rows) == ["neuralef", "neuralef_label_leak", "linear_probe", "oracle"]
     assert [row.facts.uses_labels for row in rows.values()] == [False, True, True, True]
     assert set(rows["neuralef"].run_ids) <= {run.run_id for run in camvid.runs}
@@ -191,7 +191,7 @@ def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: 
 def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid_spectral.yaml", tmp_path)
     keys = ("eigenvectors", "segments", "colour_weight", "published", "samples", "neighbours", "input", "extension")
-    rows = [(row.row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
+    rows = [(row.grid_row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
     assert rows == [
         ("deep_spectral", 4, 8, 10.0, True, None, None, None, None),
         ("deep_spectral", 14, 24, 10.0, True, None, None, None, None),
@@ -209,7 +209,7 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
 def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
     keys = ("input", "iterations")
-    assert [(row.row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
+    assert [(row.grid_row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
         ("kmeans", "last", 100),
         ("kmeans", "last_l2", 100),
         ("kmeans", "all_standardised_l2", 100),

@@ -5,10 +5,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.nodes import Node, from_plain
-from spectral_bench.common.documents.parse import parse_document
-from spectral_bench.common.documents.problems import InvalidDocument, Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.common.documents.document import Place
+from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
+from spectral_bench.common.documents.reading import parse_document
 from spectral_bench.common.errors import ConfigError
 
 
@@ -29,15 +28,16 @@ class Outer(BaseModel):
 
 
 def problems_of(text: str, **hints: str) -> list[str]:
-    problems = Problems()
-    found = validate(Outer, parse_document(text, "f"), problems, hints)
+    document = parse_document(text, "f")
+    problems = Problems(document.places)
+    found = validate(Outer, document.value, problems, hints)
     assert (found is None) == bool(problems)
     return list(problems)
 
 
 def test_a_valid_document_becomes_the_model() -> None:
     problems = Problems()
-    found = validate(Outer, parse_document("{name: a, rate: 1, inner: {size: [3, 4]}}", "f"), problems)
+    found = validate(Outer, {"name": "a", "rate": 1, "inner": {"size": [3, 4]}}, problems)
     assert found == Outer(name="a", rate=1.0, inner=Inner(size=(3, 4)))
     assert not problems
 
@@ -87,21 +87,33 @@ def test_problems_raise_in_the_order_of_the_file_and_keep_one_of_a_kind() -> Non
     assert str(caught.value) == "no place\nf:9: b: early\nf:10: a: late"
 
 
-def test_an_error_inside_a_block_becomes_a_problem_of_the_node() -> None:
-    problems = Problems()
-    with problems.at(Node(1, "f:3", "k")):
+def test_an_error_inside_a_block_becomes_a_problem_at_the_key_path() -> None:
+    problems = Problems({(): Place("f:1"), ("k",): Place("f:3", "k")})
+    with problems.at("k"):
         raise ConfigError("is bad")
-    with problems.at(Node(1, "f:3", "k")):
+    with problems.at("k"):
         raise InvalidDocument(("g:1: own place",))
-    with problems.at(from_plain({}, "f:4")):
+    with problems.at(("k", "deep")):
+        raise ConfigError("is bad below")
+    with problems.at("gone"):
+        raise ConfigError("is missing")
+    with problems.at("k"):
         pass
-    assert list(problems) == ["f:3: k: is bad", "g:1: own place"]
+    assert list(problems) == ["f:3: k: is bad", "g:1: own place", "f:3: k: is bad below", "f:1: is missing"]
 
 
 def test_other_errors_pass_through() -> None:
     def fail() -> Any:
-        with Problems().at(Node(1, "f:3", "k")):
+        with Problems({("k",): Place("f:3", "k")}).at("k"):
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
         fail()
+
+
+def test_problems_of_several_documents_are_one_collection() -> None:
+    grid = Problems({("k",): Place("g:1", "runs[0].params.k")})
+    protocol = grid.of({("k",): Place("p:7", "view.k")})
+    protocol.add("k", "is bad there")
+    grid.add("k", "is bad here")
+    assert list(grid) == list(protocol) == ["p:7: view.k: is bad there", "g:1: runs[0].params.k: is bad here"]

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.protocols.catalogue import FOLDER, find, load, names
-from spectral_bench.bench.protocols.definition import Definition, overlay
-from spectral_bench.common.documents.nodes import from_plain
+from spectral_bench.bench.grid.protocols.definition import FOLDER, Definition, find, load, names
+from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.errors import ConfigError
 
 
 def inline(value: Any, folder: Path = FOLDER) -> Definition:
-    return load(from_plain(value, "g.yaml:3", "protocols[0]"), folder)
+    return load(standing_at(Place("g.yaml:3", "protocols[0]"), value), folder)
 
 
 def test_the_protocols_that_ship() -> None:
@@ -25,8 +24,8 @@ def test_the_protocols_that_ship() -> None:
 
 def test_hungarian_looks_as_centre320_does_and_wants_k_classes() -> None:
     hungarian, centre = find("hungarian", FOLDER), find("centre320", FOLDER)
-    assert hungarian.part("view", "camvid").plain() == centre.part("view", "camvid").plain()
-    assert hungarian.part("scoring", "cityscapes").plain() == {"matching": "hungarian", "classes": "27"}
+    assert hungarian.part("view", "camvid").value == centre.part("view", "camvid").value
+    assert hungarian.part("scoring", "cityscapes").value == {"matching": "hungarian", "classes": "27"}
     assert (hungarian.clusters, centre.clusters) == ("classes", "any")
 
 
@@ -38,17 +37,17 @@ def test_values_of_a_data_set_replace_the_common_ones_key_by_key() -> None:
             "datasets": {"camvid": {"view": {"stride": 64, "crf": {"iterations": 5}}}},
         }
     )
-    assert definition.part("view", "camvid").plain() == {
+    assert definition.part("view", "camvid").value == {
         "window": 480,
         "stride": 64,
         "crf": {"iterations": 5, "gaussian_weight": 2.0},
     }
-    assert definition.part("view", "other").plain()["stride"] == 320
+    assert definition.part("view", "other").value["stride"] == 320
 
 
 def test_an_extension_states_only_what_differs() -> None:
     definition = inline({"name": "sliding_crf", "extends": "sliding", "view": {"crf": {}}})
-    assert definition.part("view", "x").plain() == {**find("sliding", FOLDER).part("view", "x").plain(), "crf": {}}
+    assert definition.part("view", "x").value == {**find("sliding", FOLDER).part("view", "x").value, "crf": {}}
     assert definition.note == find("sliding", FOLDER).note
     assert inline({"name": "h", "extends": "hungarian"}).clusters == "classes"
     assert inline({"name": "h", "extends": "hungarian", "clusters": "any"}).clusters == "any"
@@ -60,7 +59,7 @@ def test_a_file_is_found_beside_the_grid_and_extends_beside_itself(tmp_path: Pat
     (tmp_path / "p" / "base.yaml").write_text("{name: base, view: {window: 64, stride: 32}}")
     definition = inline("p/mine.yaml", tmp_path)
     assert definition.name == "mine"
-    assert definition.part("view", "x").plain() == {"window": 64, "stride": 8}
+    assert definition.part("view", "x").value == {"window": 64, "stride": 8}
 
 
 def test_protocols_that_extend_each_other_are_refused(tmp_path: Path) -> None:
@@ -92,9 +91,3 @@ def test_a_bad_protocol_is_refused_where_it_stands(tmp_path: Path, value: Any, s
         inline(value, tmp_path)
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_overlay_keeps_what_is_not_replaced() -> None:
-    common, own = from_plain({"a": {"b": 1, "c": 2}, "d": 3}, "x"), from_plain({"a": {"b": 9}, "d": {"e": 1}}, "y")
-    assert overlay(common, own).plain() == {"a": {"b": 9, "c": 2}, "d": {"e": 1}}
-    assert overlay(common, None) is common

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.protocols.catalogue import FOLDER, find, load
-from spectral_bench.bench.protocols.resolve import check_clusters, class_count, resolve
-from spectral_bench.common.documents.nodes import from_plain
+from spectral_bench.bench.grid.protocols.definition import FOLDER, find, load
+from spectral_bench.bench.grid.protocols.resolve import check_clusters, class_count, resolve
+from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import ClassSet, DataInfo
 from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
@@ -33,7 +33,9 @@ SMALL = DataInfo("small", "Small", {"train": 8, "val": 4}, 3, {"3": classes("3",
 
 
 def resolved(value: Any, info: DataInfo = STREETS, subset: int | None = None) -> Protocol:
-    return resolve(load(from_plain(value, "g.yaml:3", "protocols[0]"), FOLDER), info, split="val", subset=subset)
+    return resolve(
+        load(standing_at(Place("g.yaml:3", "protocols[0]"), value), FOLDER), info, split="val", subset=subset
+    )
 
 
 def test_whole_resizes_to_the_evaluation_size_or_not_at_all() -> None:

@@ -1,40 +1,40 @@
-"""The training data of a run: its data set, split, subset and transform, checked against the data set's facts."""
+"""What a run is fed: its training data and its backbone, checked against the facts of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from spectral_bench.bench.features.backbones import complete_options, weights_digest
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.common.documents.nodes import Node
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import data_info
-from spectral_bench.results.specification import Resize, TrainingData, Transform
+from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, Transform
 
 PAPER_SCALE = (0.5, 2.0)
 
 
-def training_data(settings: RunSettings, node: Callable[[str], Node], problems: Problems) -> TrainingData | None:
+def training_data(settings: RunSettings, problems: Problems) -> TrainingData | None:
     """The images that a run is trained on, or None after noting problems.
 
     Args:
         settings: the run.
-        node: where a key of the run stands.
-        problems: where to note.
+        problems: where to note, by the keys of the run.
     """
     key = "dataset" if settings.train_dataset is None else "train_dataset"
     info = None
-    with problems.at(node(key)):
+    with problems.at(key):
         info = facts_of(settings.train_dataset or settings.dataset)
-    if info is None or not _split_is_valid(settings, info, node, problems):
+    if info is None or not _split_is_valid(settings, info, problems):
         return None
     transform = None
-    with problems.at(node("transform")):
+    with problems.at("transform"):
         transform = resolve_transform(settings.transform, info)
-    if transform is None or not _features_are_valid(settings, transform, node, problems):
+    if transform is None or not _features_are_valid(settings, transform, problems):
         return None
     return TrainingData(dataset=info.name, split=settings.train_split, subset=settings.subset, transform=transform)
 
@@ -71,20 +71,18 @@ def resolve_transform(transform: str | Transform, info: DataInfo) -> Transform:
     return Transform(resize=resize, scale=PAPER_SCALE, crop=info.window, flip=True, photometric=True)
 
 
-def _split_is_valid(settings: RunSettings, info: DataInfo, node: Callable[[str], Node], problems: Problems) -> bool:
+def _split_is_valid(settings: RunSettings, info: DataInfo, problems: Problems) -> bool:
     if settings.train_split not in info.splits:
-        problems.add(node("train_split"), unknown(f"split of {info.name}", settings.train_split, info.splits))
+        problems.add("train_split", unknown(f"split of {info.name}", settings.train_split, info.splits))
         return False
     size = info.splits[settings.train_split]
     if settings.subset is not None and size is not None and settings.subset > size:
-        problems.add(node("subset"), f"{info.name} {settings.train_split} has {size} images only")
+        problems.add("subset", f"{info.name} {settings.train_split} has {size} images only")
         return False
     return True
 
 
-def _features_are_valid(
-    settings: RunSettings, transform: Transform, node: Callable[[str], Node], problems: Problems
-) -> bool:
+def _features_are_valid(settings: RunSettings, transform: Transform, problems: Problems) -> bool:
     features = settings.features
     why = ""
     if features.mode == "online":
@@ -92,7 +90,36 @@ def _features_are_valid(
     elif not transform.random:
         why = "the transform draws nothing"
     if features.views > 1 and why:
-        problems.add(node("features"), f"views: {features.views} views an image have no meaning here: {why}")
+        problems.add("features", f"views: {features.views} views an image have no meaning here: {why}")
     if transform.scale is not None and transform.crop is None:
-        problems.add(node("transform"), "scale gives images of many sizes, and batches need one; give a crop too")
+        problems.add("transform", "scale gives images of many sizes, and batches need one; give a crop too")
     return not (features.views > 1 and why) and (transform.scale is None or transform.crop is not None)
+
+
+def backbone_spec(settings: RunSettings, weights: Mapping[str, str], problems: Problems) -> BackboneSpec | None:
+    """The backbone of a run, or None after noting problems.
+
+    The digest is that of the weights on this machine, else the one that the store knows, else empty: the run's
+    identity is provisional until the weights are here.
+
+    Args:
+        settings: the run.
+        weights: backbone -> digest, as the store knows them.
+        problems: where to note, by the keys of the run.
+    """
+    options: dict[str, Any] | None = None
+    with problems.at("backbone"):
+        options = complete_options(settings.backbone, {})
+    if options is None:
+        return None
+    if settings.backbone_options:
+        options = None
+        with problems.at("backbone_options"):
+            options = complete_options(settings.backbone, settings.backbone_options)
+    digest: str | None = None
+    with problems.at("backbone"):
+        if options is not None:
+            digest = weights_digest(settings.backbone, options) or weights.get(settings.backbone, "")
+    if options is None or digest is None:
+        return None
+    return BackboneSpec(name=settings.backbone, options=options, weights=digest)

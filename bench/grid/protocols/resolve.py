@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from spectral_bench.bench.protocols.definition import Definition
-from spectral_bench.common.documents.nodes import Node
-from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.documents.validate import validate
+from spectral_bench.bench.grid.protocols.definition import Definition
+from spectral_bench.common.documents.document import Document, Place, standing_at
+from spectral_bench.common.documents.problems import Problems, validate
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets.interface import DataInfo
@@ -26,12 +23,9 @@ def resolve(definition: Definition, info: DataInfo, *, split: str, subset: int |
     Raises:
         ConfigError: a value is not valid, the data set lacks a fact, a split or a class set that the protocol needs.
     """
-    problems = Problems()
+    problems = Problems(definition.document.places)
     view = _view(definition, info, split, subset, problems)
-    scoring_node = definition.part("scoring", info.name)
-    scoring = validate(Scoring, scoring_node, problems)
-    if scoring is not None:
-        _check_scoring(scoring, scoring_node, definition, info, problems)
+    scoring = _scoring(definition, info, problems)
     problems.check()
     assert view is not None
     assert scoring is not None
@@ -44,84 +38,84 @@ def class_count(protocol: Protocol, info: DataInfo) -> int:
 
 
 def _view(definition: Definition, info: DataInfo, split: str, subset: int | None, problems: Problems) -> View | None:
-    node = definition.part("view", info.name)
-    if "dataset" in node.items:
-        problems.add(node.items["dataset"], "the data set of a view is chosen by the runs of a grid, not by a protocol")
+    written = definition.part("view", info.name)
+    problems = problems.of(written.places)
+    if written.states(("dataset",)):
+        problems.add("dataset", "the data set of a view is chosen by the runs of a grid, not by a protocol")
     given = {"dataset": info.name, "split": split, "subset": subset}
     for key, value in given.items():
-        if key not in node.items:
-            node = node.with_item(key, Node(value, node.where, key))
-    node = _with_facts(node, definition.name, info)
-    view = validate(View, node, problems) if not problems else None
+        if not written.states((key,)):
+            written = written.with_part((key,), standing_at(Place(written.place.where, key), value))
+    written = _with_facts(written, definition.name, info)
+    problems = problems.of(written.places)
+    view = validate(View, written.value, problems) if not problems else None
     if view is not None:
-        _check_view(view, node, info, problems)
+        _check_view(view, info, problems)
     return view
 
 
-def _with_facts(node: Node, name: str, info: DataInfo) -> Node:
+def _with_facts(view: Document, name: str, info: DataInfo) -> Document:
     """Replace the words ``evaluation`` and ``dataset`` by what they stand for.
 
     Raises:
         ConfigError: the data set does not state what they stand for.
     """
+    view = _with_evaluation_size(view, info)
     missing: list[str] = []
-    resize = node.child("resize")
-    if resize is not None:
-        resize = _with_fact(_with_evaluation_size(resize, info), "short_side", info, missing)
-        node = node.with_item("resize", resize)
-    for key in ("window", "stride"):
-        node = _with_fact(node, key, info, missing)
+    for path in (("resize", "short_side"), ("window",), ("stride",)):
+        if view.get(path) != "dataset":
+            continue
+        fact: int | None = getattr(info, path[-1])
+        if fact is None:
+            missing.append(path[-1])
+        view = view.with_part(path, standing_at(view.places[path], fact))
     if missing:
         raise ConfigError(
             f"protocol {name} takes {', '.join(missing)} from the data set, but {info.name} states none; "
             "choose another protocol or give pixels"
         )
-    return node
+    return view
 
 
-def _with_evaluation_size(resize: Node, info: DataInfo) -> Node:
-    size = resize.child("size")
-    if size is None or size.value != "evaluation":
-        return resize
-    if info.evaluation_size is None:
-        return Node({}, resize.where, resize.path)  # each image keeps its own size
-    sides = tuple(replace(size, value=side) for side in info.evaluation_size)
-    return resize.with_item("size", replace(size, value=sides))
+def _with_evaluation_size(view: Document, info: DataInfo) -> Document:
+    path = ("resize", "size")
+    if view.get(path) != "evaluation":
+        return view
+    if info.evaluation_size is None:  # each image keeps its own size
+        return view.with_part(("resize",), standing_at(view.places["resize",], {}))
+    place = view.places[path]
+    return view.with_part(path, Document(list(info.evaluation_size), dict.fromkeys(((), (0,), (1,)), place)))
 
 
-def _with_fact(node: Node, key: str, info: DataInfo, missing: list[str]) -> Node:
-    word = node.child(key)
-    if word is None or word.value != "dataset":
-        return node
-    fact: int | None = getattr(info, key)
-    if fact is None:
-        missing.append(key)
-    return node.with_item(key, replace(word, value=fact))
-
-
-def _check_view(view: View, node: Node, info: DataInfo, problems: Problems) -> None:
+def _check_view(view: View, info: DataInfo, problems: Problems) -> None:
     if view.split not in info.splits:
-        problems.add(node.items["split"], unknown(f"split of {info.name}", view.split, info.splits))
+        problems.add("split", unknown(f"split of {info.name}", view.split, info.splits))
     size = info.splits.get(view.split)
     if view.subset is not None and size is not None and view.subset > size:
-        problems.add(node.items["subset"], f"{view.subset} images are more than the {size} of {info.name} {view.split}")
+        problems.add("subset", f"{view.subset} images are more than the {size} of {info.name} {view.split}")
     if (view.window is None) != (view.stride is None):
-        problems.add(node, "window and stride belong together")
+        problems.add((), "window and stride belong together")
     if view.window is not None and view.stride is not None and view.stride > view.window:
-        problems.add(node.items["stride"], f"a stride of {view.stride} leaves gaps between windows of {view.window}")
+        problems.add("stride", f"a stride of {view.stride} leaves gaps between windows of {view.window}")
     if view.window is not None and view.centre_crop is not None:
-        problems.add(node.items["window"], "window and centre_crop exclude each other")
+        problems.add("window", "window and centre_crop exclude each other")
 
 
-def _check_scoring(scoring: Scoring, node: Node, definition: Definition, info: DataInfo, problems: Problems) -> None:
+def _scoring(definition: Definition, info: DataInfo, problems: Problems) -> Scoring | None:
+    written = definition.part("scoring", info.name)
+    problems = problems.of(written.places)
+    scoring = validate(Scoring, written.value, problems)
+    if scoring is None:
+        return None
     if not info.class_sets:
         problems.add_line(
             f"protocol {definition.name}: data set {info.name} has no labels; nothing can be scored on it"
         )
     elif scoring.classes and scoring.classes not in info.class_sets:
-        problems.add(node.items["classes"], unknown(f"class set of {info.name}", scoring.classes, info.class_sets))
+        problems.add("classes", unknown(f"class set of {info.name}", scoring.classes, info.class_sets))
     if scoring.fit_split is not None and scoring.fit_split not in info.splits:
-        problems.add(node.items["fit_split"], unknown(f"split of {info.name}", scoring.fit_split, info.splits))
+        problems.add("fit_split", unknown(f"split of {info.name}", scoring.fit_split, info.splits))
+    return scoring
 
 
 def _fit_view(view: View, scoring: Scoring) -> View | None:

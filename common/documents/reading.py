@@ -1,4 +1,4 @@
-"""Reading YAML into nodes: duplicate keys refused, numbers and booleans as in YAML 1.2."""
+"""Reading YAML: duplicate keys refused, numbers and booleans as in YAML 1.2, every value with its line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml
 
-from spectral_bench.common.documents.nodes import Node, join
+from spectral_bench.common.documents.document import Document, KeyPath, Place, join
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.missing import no_such
 
 MAX_NODES = 100_000
+_SCALARS = (type(None), bool, int, float, str)
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 _RESOLVERS: tuple[tuple[str, str, str], ...] = (
@@ -45,7 +46,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
-def read_document(path: Path) -> Node:
+def read_document(path: Path) -> Document:
     """Read a YAML file.
 
     Raises:
@@ -62,7 +63,7 @@ def read_document(path: Path) -> Node:
     return parse_document(text, str(path))
 
 
-def parse_document(text: str, name: str) -> Node:
+def parse_document(text: str, name: str) -> Document:
     """Parse YAML text; ``name`` stands for the file in positions.
 
     Raises:
@@ -72,8 +73,9 @@ def parse_document(text: str, name: str) -> Node:
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
-            return Node(None, f"{name}:1")
-        return _Converter(loader, name).convert(root, "")
+            return Document(None, {(): Place(f"{name}:1")})
+        converter = _Converter(loader, name)
+        return Document(converter.convert(root, (), ""), converter.places)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         said = " ".join(filter(None, (error.context, error.problem)))
@@ -86,48 +88,60 @@ def parse_document(text: str, name: str) -> Node:
 
 def parse_value(text: str) -> Any:
     """The plain value of a piece of YAML, such as ``[0, 1]`` or ``1e-3``."""
-    return parse_document(text, "value").plain()
+    return parse_document(text, "value").value
+
+
+def _meaningless(node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark)
 
 
 class _Converter:
-    """Turns PyYAML's nodes into ours; aliases are expanded, up to a bound that keeps bombs out."""
+    """Turns PyYAML's nodes into plain values; aliases are expanded, up to a bound that keeps bombs out.
+
+    ``places`` tells where the values stand that have been converted so far.
+    """
 
     def __init__(self, loader: _Loader, name: str) -> None:
+        self.places: dict[KeyPath, Place] = {}
         self._loader = loader
         self._name = name
-        self._count = 0
         self._open: set[int] = set()
 
-    def convert(self, node: yaml.Node, path: str) -> Node:
-        """The node of our own that a YAML node at a path becomes."""
+    def convert(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
+        """The plain value of a YAML node at a key path, which messages show as ``shown``."""
         where = f"{self._name}:{node.start_mark.line + 1}"
-        self._count += 1
-        if self._count > MAX_NODES or id(node) in self._open:
-            raise ConfigError(f"{where}: {path}: an alias that contains itself, or more than {MAX_NODES} values")
+        self.places[path] = Place(where, shown)
+        if len(self.places) > MAX_NODES or id(node) in self._open:
+            raise ConfigError(f"{where}: {shown}: an alias that contains itself, or more than {MAX_NODES} values")
         self._open.add(id(node))
-        converted = Node(self._content(node, path), where, path)
+        value = self._content(node, path, shown)
         self._open.discard(id(node))
-        return converted
+        return value
 
-    def _content(self, node: yaml.Node, path: str) -> Any:
+    def _content(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
-            raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark)
+            raise _meaningless(node)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
+            return self._mapping(node, path, shown)
         if isinstance(node, yaml.SequenceNode):
-            return tuple(self.convert(child, join(path, index)) for index, child in enumerate(node.value))
-        return self._loader.construct_object(node)
+            return [self.convert(child, (*path, i), join(shown, i)) for i, child in enumerate(node.value)]
+        value = self._loader.construct_object(node)
+        if not isinstance(value, _SCALARS):  # !!binary, !!timestamp, !!set: PyYAML makes objects of them
+            raise _meaningless(node)
+        return value
 
-    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Node]:
-        found: dict[str, Node] = {}
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, shown: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for key_node, value_node in node.value:
             where = f"{self._name}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigError(f"{where}: {path or 'top'}: a key must be a plain word")
+                raise ConfigError(f"{where}: {shown or 'top'}: a key must be a plain word")
             key = str(key_node.value)
+            below, name = (*path, key), join(shown, key)
             if key == "<<":
-                raise ConfigError(f"{where}: {path or 'top'}: merge keys (<<) are not supported; write the keys out")
+                raise ConfigError(f"{where}: {shown or 'top'}: merge keys (<<) are not supported; write the keys out")
             if key in found:
-                raise ConfigError(f"{where}: {join(path, key)}: the key stands here twice, first on {found[key].where}")
-            found[key] = self.convert(value_node, join(path, key))
+                first = self.places[below].where
+                raise ConfigError(f"{where}: {name}: the key stands here twice, first on {first}")
+            found[key] = self.convert(value_node, below, name)
         return found

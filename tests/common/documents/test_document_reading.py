@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.common.documents.parse import MAX_NODES, parse_document, parse_value, read_document
+from spectral_bench.common.documents.document import Place
+from spectral_bench.common.documents.reading import MAX_NODES, parse_document, parse_value, read_document
 from spectral_bench.common.errors import ConfigError
 
 SCALARS = st.one_of(
@@ -54,11 +55,12 @@ def test_scalars_are_read_as_people_write_them(text: str, value: object) -> None
     assert type(found) is type(value)
 
 
-def test_every_node_knows_its_line_and_its_path() -> None:
+def test_every_value_has_its_line_and_its_path() -> None:
     root = parse_document("runs:\n  - method: kmeans\n    matrix:\n      k: [1,\n          2]\n", "g.yaml")
-    k = root.items["runs"].elements[0].items["matrix"].items["k"]
-    assert (k.where, k.path) == ("g.yaml:4", "runs[0].matrix.k")
-    assert (k.elements[1].where, k.elements[1].path) == ("g.yaml:5", "runs[0].matrix.k[1]")
+    k = ("runs", 0, "matrix", "k")
+    assert root.places[k] == Place("g.yaml:4", "runs[0].matrix.k")
+    assert root.places[*k, 1] == Place("g.yaml:5", "runs[0].matrix.k[1]")
+    assert len(root.places) == 8
 
 
 def test_an_alias_is_the_value_that_it_stands_for() -> None:
@@ -73,6 +75,9 @@ def test_an_alias_is_the_value_that_it_stands_for() -> None:
         ("a: [1,\n2", 2, "not valid YAML"),
         ("a: b: c", 1, "not valid YAML"),
         ("a: !!python/object/apply:os.system [ls]", 1, "has no meaning here"),
+        ("a: 1\nb: !!binary aGk=", 2, "the tag tag:yaml.org,2002:binary has no meaning here"),
+        ("a: 1\nb: !!timestamp 2020-01-01", 2, "timestamp has no meaning here"),
+        ("a: [1,\n!!set x]", 2, "set has no meaning here"),
         ("a: 1\n---\nb: 2", 2, "single document"),
         ("? [1]\n: 2", 1, "plain word"),
         ("a: &x {b: 1}\nc:\n  <<: *x", 3, "c: merge keys (<<) are not supported"),
