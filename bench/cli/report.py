@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,15 +23,17 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import say, show_json, warn
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import counted, say, show_json, warn
+from spectral_bench.bench.grid.load import grid_name
+from spectral_bench.bench.plan.current import CurrentCode
+from spectral_bench.bench.plan.states import changed_since
+from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
-
-if TYPE_CHECKING:
-    from spectral_bench.datasets.interface import DataRoots
-    from spectral_bench.reports.collect import Changed
-    from spectral_bench.reports.gallery.panels import WantedPanel
-    from spectral_bench.results.store import Store
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.reports import build_published_table, build_table, build_tables, render
+from spectral_bench.reports.collect import Changed
+from spectral_bench.reports.gallery.panels import WantedPanel
+from spectral_bench.results.store import Store
 
 Told = Callable[[int, int], None]
 Published = Annotated[
@@ -90,10 +92,6 @@ def report(
     Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
     rows and the published ones.
     """
-    from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.common.files import write_bytes
-    from spectral_bench.results.store import Store
-
     for folder in filter(None, (everything, to and to.parent)):
         require_folder(folder)
     store = Store.open(out)
@@ -114,8 +112,6 @@ def report(
 
 
 def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:
-    from spectral_bench.reports import build_published_table, build_table, build_tables, render
-
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
     if form in _ONE_TABLE:
         return render(
@@ -134,7 +130,7 @@ def _write_all(
     panels: Callable[[Told, Sequence[WantedPanel]], list[str]] | None,
     as_json: bool,
 ) -> int:
-    from spectral_bench.reports import write_all
+    from spectral_bench.reports import write_all  # draws: seaborn takes a second, which tables shall not wait for
 
     with counted("writing the report") as progress:
         written = write_all(
@@ -152,16 +148,13 @@ def _write_all(
 
 def _changed() -> Changed:
     """What has changed since records were made, by today's code."""
-    from spectral_bench.bench.plan.current import CurrentCode
-    from spectral_bench.bench.plan.states import changed_since
-
     code = CurrentCode()
     return lambda fit, evaluations: changed_since(fit, evaluations, code)
 
 
 def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    from spectral_bench.bench.panels import make_panels
+    from spectral_bench.bench.panels import make_panels  # loads torch, and only galleries need it
 
     problems = make_panels(store, wanted, roots, device=device, progress=told)
     for problem in problems:

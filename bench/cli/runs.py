@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.bench.cli.options import find_run
 
 if TYPE_CHECKING:
     from spectral_bench.bench.executors.interface import Job

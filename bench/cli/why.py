@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run
 from spectral_bench.bench.cli.output import aligned, say, show_json
-from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import last_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name

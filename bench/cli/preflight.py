@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spectral_bench.bench.cli.output import say, warn
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import counted, say, warn
 from spectral_bench.bench.environment import environment, usable_gpus
 from spectral_bench.bench.executors.interface import require_gpu_each
 from spectral_bench.bench.extras import require_crf
+from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.numerics import software_bfloat16
 from spectral_bench.bench.order import Execution
 from spectral_bench.bench.plan.model import Plan, PlannedRun
@@ -202,8 +202,6 @@ def fetch_weights(plan: Plan) -> None:
     Raises:
         DataError: they cannot be fetched.
     """
-    from spectral_bench.bench.features.backbones import load_backbone
-
     say(f"fetching weights: {', '.join(plan.provisional)}")
     wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
     for backbone in wanted.values():
