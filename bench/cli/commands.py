@@ -113,7 +113,9 @@ class LazyGroup(NearestGroup):
     """
 
     def __init__(self, **settings: Any) -> None:
-        listed = {name: TyperCommand(name, help=home.help, rich_markup_mode=None) for name, home in COMMANDS.items()}
+        listed: dict[str, Any] = {
+            name: TyperCommand(name, help=home.help, rich_markup_mode=None) for name, home in COMMANDS.items()
+        }
         super().__init__(commands=listed, rich_markup_mode=None, **settings)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
