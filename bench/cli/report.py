@@ -27,11 +27,12 @@ from spectral_bench.bench.cli.output import counted, say, show_json, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.states import changed_since
+from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports import build_published_table, build_table, build_tables, render
-from spectral_bench.reports.collect import Changed
+from spectral_bench.reports.collect import Changed, collect
 from spectral_bench.reports.gallery.panels import WantedPanel
 from spectral_bench.results.store import Store
 
@@ -77,6 +78,14 @@ def report(
         Path | None,
         typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
+    per_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-run",
+            help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv or FILE.parquet.",
+            metavar="FILE",
+        ),
+    ] = None,
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
     ] = False,
@@ -92,10 +101,20 @@ def report(
     Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
     rows and the published ones.
     """
-    for folder in filter(None, (everything, to and to.parent)):
+    for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(folder)
-    store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
+    if per_run is not None:
+        of_tables = {
+            "--to": to,
+            "--all": everything,
+            "--with-published": with_published,
+            "--published": published,
+            "--resamples": resamples,
+        }
+        refuse_beside_per_run(per_run, [option for option, given in of_tables.items() if given])
+        return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
+    store = Store.open(out)
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
@@ -143,6 +162,30 @@ def _write_all(
     show_json([str(path) for path in written]) if as_json else say(
         f"{how_many(len(written), 'file')}; start with {written[-1]}"
     )
+    return 0
+
+
+def refuse_beside_per_run(path: Path, others: Sequence[str]) -> None:
+    """Refuse what ``--per-run`` does not write, or options of tables beside it.
+
+    Raises:
+        UserError: the suffix is unknown, or another option says what else to write.
+    """
+    from spectral_bench.reports.per_run import require_table_file  # pandas, which tables shall not wait for
+
+    require_table_file(path)
+    if others:
+        raise UserError(
+            f"--per-run {path}: writes runs, not tables; give {' and '.join(others)} in a command of its own"
+        )
+
+
+def _write_per_run(out: Path, path: Path, chosen: dict[str, Any], as_json: bool) -> int:
+    from spectral_bench.reports.per_run import per_run, write_table
+
+    frame = per_run(collect(Store.open(out), **chosen))
+    write_table(frame, path)
+    show_json([str(path)]) if as_json else say(f"{how_many(len(frame), 'row')} written to {path}")
     return 0
 
 

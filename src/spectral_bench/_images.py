@@ -16,6 +16,8 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
 
+__all__ = ["ClusteredImages", "cluster_images"]
+
 logger = logging.getLogger(__name__)
 
 _K = 8
