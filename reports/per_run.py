@@ -127,7 +127,8 @@ def _parameters(result: SeedResult) -> dict[str, Any]:
 def _column(name: str, values: list[Any]) -> pd.Series[Any]:
     """Values of one type. ``convert_dtypes`` of pandas would make integers of scores that are 1.0."""
     if name == "finished":
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype=object), utc=True)).astype(TYPES[name])
+        times = pd.to_datetime(pd.Series(values, dtype=object), utc=True, format="ISO8601")
+        return times.astype("datetime64[us, UTC]")
     if name in TYPES:
         return pd.Series(values, dtype=TYPES[name])
     kinds = {type(value) for value in values if value is not None}

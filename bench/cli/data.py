@@ -9,7 +9,7 @@ import typer
 
 from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from spectral_bench.bench.cli.output import counted, say, show_json, show_table
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.prepare import prepare as prepare_data
 from spectral_bench.datasets.registry import open_data
@@ -36,7 +36,7 @@ def verify(
 ) -> int:
     """Say what is missing or wrong with a data set, with all paths; exit code 1 if anything is."""
     data = open_data(name, data_roots(data_root))
-    with counted(f"reading {name}") as progress:
+    with progress_bar(f"reading {name}") as progress:
         reports = verify_data(data, sample=None if everything else sample, jobs=jobs, progress=progress)
     if as_json:
         show_json([{**asdict(report), "sound": report.sound, "complete": report.complete} for report in reports])
@@ -77,7 +77,7 @@ def prepare(
 ) -> int:
     """Convert the files of a data set into a form that is quicker to read; goes on where it was interrupted."""
     data = open_data(name, data_roots(data_root))
-    with counted(f"converting {name}") as progress:
+    with progress_bar(f"converting {name}") as progress:
         converted = prepare_data(data, jobs=jobs, progress=progress)
     show_json({"converted": converted}) if as_json else say(f"{name}: {how_many(converted, 'file')} converted")
     return 0

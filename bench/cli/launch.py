@@ -205,7 +205,7 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
         exits = executor.run(jobs, watch)
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
     failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}
-    tell_failures(store, failed, failures)
+    print_failures(store, failed, failures)
     return Launch(exits, failures)
 
 
@@ -233,7 +233,7 @@ def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:
     return next((failure for failure in found if failure is not None), None)
 
 
-def tell_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str, Failure]) -> None:
+def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str, Failure]) -> None:
     """Print one line for each run that failed; what the user can mend as an error, once for all runs that met it."""
     told: set[str] = set()
     for run in failed:
@@ -250,7 +250,7 @@ def tell_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str
         sys.stderr.write(f"failed: {run.title}, seed {run.spec.seed}: {kind}: {message}{where}\n")
 
 
-def tell_tables(store: Store, grid: str) -> None:
+def print_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
     try:
         for table in build_tables(store, grid=grid):

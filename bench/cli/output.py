@@ -47,7 +47,7 @@ def warn(line: str) -> None:
 def show_json(value: Any) -> None:
     """Print a value as JSON; where standard output lacks a sign, all are written as escapes, which lose nothing."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
-    say(text if shows(text, sys.stdout) else json.dumps(value, indent=1))
+    say(text if can_show(text, sys.stdout) else json.dumps(value, indent=1))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
@@ -93,7 +93,7 @@ LONG = 100  # from here on, progress is printed where there is no terminal
 
 
 @contextmanager
-def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A function that is told (done, of how many) and moves a bar on the terminal, or prints to standard error."""
     if not sys.stderr.isatty():
         yield _Lines(title)
@@ -168,7 +168,7 @@ def set_up_streams() -> None:
             stream.reconfigure(errors=_NAME)
 
 
-def shows(text: str, stream: TextIO) -> bool:
+def can_show(text: str, stream: TextIO) -> bool:
     """Whether a stream has all signs of a text."""
     try:
         text.encode(stream.encoding or "ascii", "strict")

@@ -17,7 +17,7 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import counted, say, show_json
+from spectral_bench.bench.cli.output import progress_bar, say, show_json
 from spectral_bench.bench.masks import require_stems, require_targets
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
@@ -55,7 +55,7 @@ def predict(
     # Loads torch, which a wrong path shall not wait for.
     from spectral_bench.bench.predict import predict as predict_images
 
-    with counted("predicting") as progress:
+    with progress_bar("predicting") as progress:
         written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
     show_json([str(path) for path in written]) if as_json else say(f"{how_many(len(written), 'file')} written to {to}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spectral_bench.bench.cli.output import counted, say, warn
+from spectral_bench.bench.cli.output import progress_bar, say, warn
 from spectral_bench.bench.environment import environment, usable_gpus
 from spectral_bench.bench.executors.interface import require_gpu_each
 from spectral_bench.bench.extras import require_crf
@@ -63,7 +63,7 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
         data = open_data(name, roots)
         found = data.problems(split, labels=labels)
         if (name, split) in counted_labels:
-            with counted(f"checking labels of {name} {split}") as progress:
+            with progress_bar(f"checking labels of {name} {split}") as progress:
                 values = unreadable_labels(data, split, counted_labels[name, split], progress=progress)
             found += unnamed(found, values)
         problems += found

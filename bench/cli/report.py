@@ -23,7 +23,7 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import counted, say, show_json, warn
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.current import CurrentCode
 from spectral_bench.bench.plan.states import changed_since
@@ -36,7 +36,15 @@ from spectral_bench.reports.collect import Changed, collect
 from spectral_bench.reports.gallery.panels import WantedPanel
 from spectral_bench.results.store import Store
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+PerRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-run",
+        help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv or FILE.parquet.",
+        metavar="FILE",
+    ),
+]
 Published = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,6 +62,7 @@ ForGallery = Annotated[
 ]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
+_FORM = "markdown"
 
 
 def report(
@@ -64,7 +73,7 @@ def report(
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex (to include), standalone (a LaTeX document) or csv.")
-    ] = "markdown",
+    ] = _FORM,
     protocol: Protocol = None,
     matching: Matching = None,
     resamples: Annotated[
@@ -78,14 +87,7 @@ def report(
         Path | None,
         typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
-    per_run: Annotated[
-        Path | None,
-        typer.Option(
-            "--per-run",
-            help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv or FILE.parquet.",
-            metavar="FILE",
-        ),
-    ] = None,
+    per_run: PerRun = None,
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
     ] = False,
@@ -105,14 +107,9 @@ def report(
         require_folder(folder)
     name = grid_name(grid) if grid is not None else None
     if per_run is not None:
-        of_tables = {
-            "--to": to,
-            "--all": everything,
-            "--with-published": with_published,
-            "--published": published,
-            "--resamples": resamples,
-        }
-        refuse_beside_per_run(per_run, [option for option, given in of_tables.items() if given])
+        beside_it: dict[str, object] = {"--format": form != _FORM, "--to": to, "--all": everything}
+        beside_it |= {"--resamples": resamples, "--with-published": with_published, "--published": published}
+        refuse_beside_per_run(per_run, [option for option, given in beside_it.items() if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     store = Store.open(out)
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
@@ -146,12 +143,12 @@ def _write_all(
     store: Store,
     folder: Path,
     chosen: dict[str, Any],
-    panels: Callable[[Told, Sequence[WantedPanel]], list[str]] | None,
+    panels: Callable[[Progress, Sequence[WantedPanel]], list[str]] | None,
     as_json: bool,
 ) -> int:
     from spectral_bench.reports import write_all  # draws: seaborn takes a second, which tables shall not wait for
 
-    with counted("writing the report") as progress:
+    with progress_bar("writing the report") as progress:
         written = write_all(
             store,
             folder,
@@ -195,11 +192,13 @@ def _changed() -> Changed:
     return lambda fit, evaluations: changed_since(fit, evaluations, code)
 
 
-def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
+def _panels(
+    store: Store, roots: DataRoots, device: str, progress: Progress, wanted: Sequence[WantedPanel]
+) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
     from spectral_bench.bench.panels import make_panels  # loads torch, and only galleries need it
 
-    problems = make_panels(store, wanted, roots, device=device, progress=told)
+    problems = make_panels(store, wanted, roots, device=device, progress=progress)
     for problem in problems:
         warn(problem)
     return problems

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from spectral_bench.bench.cli.launch import launch, tell_tables
+from spectral_bench.bench.cli.launch import launch, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -126,13 +126,13 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
         store.write_manifest(plan.manifest)
-        tell_tables(store, plan.grid.name)
+        print_tables(store, plan.grid.name)
         return 0
     ended = launch(plan, store, executor(store), execution, roots)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code
-    tell_tables(store, plan.grid.name)
+    print_tables(store, plan.grid.name)
     if ended.unfinished:
         say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
     return ended.exit_code

@@ -19,6 +19,7 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.batches import concatenate, entries
 from spectral_bench.bench.features.fresh import fresh_features
+from spectral_bench.bench.features.views import ViewItem
 from spectral_bench.bench.masks import require_targets, targets_of
 from spectral_bench.bench.numerics import reproducible
 from spectral_bench.bench.predict import FileImages, palette, write_mask
@@ -146,30 +147,15 @@ def cluster_files(
     if not files:
         raise DataError("no images: expected at least one")
     require_no_labels(method)
-    info = backbone_info(backbone.name, backbone.options)
-    images = FileImages(files)
+    info, images = backbone_info(backbone.name, backbone.options), FileImages(files)
     seen = size if isinstance(size, tuple) else common_size([upright_size(path) for path in files], size)
     rows, columns = info.grid(*seen)
     require_fitting(method, params, len(files), len(files) * rows * columns)
     view = View(dataset="", split="", resize=Resize(mode="exact", size=seen))
-    antialias = looks_at_antialiased(method, params)
     with reproducible():
-        features = fresh_features(
-            view,
-            backbone,
-            images=images,
-            ids=images.ids,
-            folder=Path(),  # of caches, of which there is none
-            device=device,
-            workers=2,
-            antialias=antialias,
-        )
-        items = []
-        for done, item in enumerate(features, start=1):
-            items.append(replace(item, patches=item.patches.to("cpu")))
-            progress(done, len(files))
+        items = _features(view, images, backbone, device, looks_at_antialiased(method, params), progress)
         patches = concatenate([item.patches for item in items])
-        items = [replace(item, patches=entries(patches, place, place + 1)) for place, item in enumerate(items)]
+        items = [replace(item, patches=entries(patches, at, at + 1)) for at, item in enumerate(items)]  # no second copy
         source = MemorySource(patches, seed)
         fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision)
         scored = scored_images(
@@ -177,6 +163,32 @@ def cluster_files(
         )
         kept = [replace(one, scores=one.scores.cpu()) for one in scored]
     return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted))
+
+
+def _features(
+    view: View,
+    images: FileImages,
+    backbone: BackboneSpec,
+    device: torch.device,
+    antialias: bool,
+    progress: Callable[[int, int], None],
+) -> list[ViewItem]:
+    """Each image with its features, on the CPU."""
+    features = fresh_features(
+        view,
+        backbone,
+        images=images,
+        ids=images.ids,
+        folder=Path(),  # of caches, of which there is none
+        device=device,
+        workers=2,
+        antialias=antialias,
+    )
+    items = []
+    for done, item in enumerate(features, start=1):
+        items.append(replace(item, patches=item.patches.to("cpu")))
+        progress(done, len(features))
+    return items
 
 
 def common_size(sizes: Sequence[tuple[int, int]], short_side: int) -> tuple[int, int]:

@@ -47,16 +47,14 @@ def cluster_images(
         images: a folder, an image, or a list of either; any sizes and formats, of different stems.
         method: a name of ``methods()``, or ``path/to/file.py:Class``.
         k: number of clusters; None: 8. ``n_clusters`` is accepted too.
-        backbone: a name of ``backbones()``, or any ViT of timm.
-        backbone_options: as in a grid.
+        backbone, backbone_options: a name of ``backbones()`` or any ViT of timm, and what a grid can set of it.
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
-        seed: of the fit, 0 where it is not said.
-        random_state: scikit-learn's name for ``seed``.
+        seed, random_state: of the fit, by either name; 0 where it is not said.
         device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
         precision: of the method's networks.
         progress: called with (images that the backbone has seen, images in all).
-        params: parameters of the method by name, as in a grid.
+        params: of the method by name, as in a grid.
 
     Returns:
         The masks by the stems of their files, with the files, and a ``save`` that writes what ``bench predict`` writes.
@@ -68,18 +66,14 @@ def cluster_images(
 
     Example:
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
-        >>> masks["beach"].shape, masks.paths["beach"]  # doctest: +SKIP
-        >>> masks.save("masks/")  # doctest: +SKIP
     """
-    given = {**params, **({} if k is None else {"k": k})}
-    complete = complete_params(method, {"k": _K, **with_k(method, given)})
-    chosen = BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {}))
     require_precision(precision)
+    given = params if k is None else {**params, "k": k}
     found = cluster_files(
         find_images(_paths(images)),
         method,
-        complete,
-        chosen,
+        complete_params(method, {"k": _K, **with_k(method, given)}),
+        BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
         size=_size(size),
         seed=seed_of(seed, random_state),
         device=resolve_device(device),

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from spectral_bench.bench.cli.launch import BarWatcher, LineWatcher, watching
 from spectral_bench.bench.cli.options import data_roots, find_store, parse_bytes, parse_device, parse_gpus
-from spectral_bench.bench.cli.output import aligned, counted, show_table
+from spectral_bench.bench.cli.output import aligned, progress_bar, show_table
 from spectral_bench.bench.cli.preflight import used_splits
 from spectral_bench.bench.cli.report import csv_records
 from spectral_bench.bench.executors.interface import Event
@@ -150,7 +150,7 @@ def test_lines_where_there_is_no_terminal(lab: Lab) -> None:
 
 
 def test_a_line_each_tenth_of_a_long_way_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with counted("reading") as progress:
+    with progress_bar("reading") as progress:
         for done in range(1, 251):
             progress(done, 250)
         for done in range(1, 51):

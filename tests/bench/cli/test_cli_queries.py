@@ -190,6 +190,7 @@ def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: L
         (["runs.xlsx"], 'runs.xlsx: unknown suffix ".xlsx"; expected one of .csv, .parquet'),
         (["runs"], 'runs: unknown suffix ""; expected one of .csv, .parquet'),
         (["r.csv", "--to", "t.md", "--resamples", "9"], "give --to and --resamples in a command of its own"),
+        (["r.csv", "--format", "csv"], "give --format in a command of its own"),
         (["r.csv", "--all", "folder"], "give --all in a command of its own"),
         (["r.csv", "--published", "camvid"], "give --published in a command of its own"),
         (["r.csv", "--grid", "smal"], 'did you mean "small"?'),
