@@ -32,12 +32,14 @@ from spectral_bench.bench.run.in_memory import (
 )
 from spectral_bench.bench.run.looking import scored_images
 from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.missing import no_such
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.specification import BackboneSpec, Resize, View
 
 SHORT_SIDE = 320
 _SMALLEST = 16
+_LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
 _ORIENTATION, _SWAPS_SIDES = 0x0112, range(5, 9)  # the tag of EXIF, and its values that turn by a quarter
 
 
@@ -104,6 +106,9 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
             >>> masks.save("masks/", overlays=False)  # doctest: +SKIP
         """
         folder, colours, written = Path(folder), palette(self.n_clusters), list[Path]()
+        for path in self.paths.values():
+            if not path.exists():
+                raise DataError(no_such(path))
         require_targets(list(self.paths.values()), folder, overlays=overlays)
         for name, mask in self.items():
             written += write_mask(mask, colours, self._files.image(name), targets_of(folder, name, overlays))
@@ -199,11 +204,16 @@ def common_size(sizes: Sequence[tuple[int, int]], short_side: int) -> tuple[int,
         short_side: in pixels.
 
     Raises:
-        ConfigError: the short side has fewer than 16 pixels.
+        ConfigError: the short side has fewer than 16 pixels, or the other one would be more than eight times as long.
     """
     if short_side < _SMALLEST:
         raise ConfigError(f"size: {short_side}; expected at least {_SMALLEST} pixels")
     shape = math.exp(median(math.log(width / height) for height, width in sizes))
+    if max(shape, 1 / shape) > _LONGEST:
+        raise ConfigError(
+            f"size: {short_side} is a short side, and the images are {max(shape, 1 / shape):.0f} times as long as that;"
+            " state (height, width)"
+        )
     return (short_side, round(short_side * shape)) if shape >= 1 else (round(short_side / shape), short_side)
 
 
@@ -214,6 +224,9 @@ def upright_size(path: Path) -> tuple[int, int]:
         DataError: the file cannot be read as an image.
     """
     height, width = image_header(path)
-    with Image.open(path) as image:
-        turned = image.getexif().get(_ORIENTATION) in _SWAPS_SIDES
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION) in _SWAPS_SIDES
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow decodes a PNG to look for its tags
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
     return (width, height) if turned else (height, width)

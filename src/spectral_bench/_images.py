@@ -12,7 +12,7 @@ from spectral_bench.bench.cli.predict import find_images
 from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.run.cluster import SHORT_SIDE, ClusteredImages, cluster_files
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
 
@@ -86,7 +86,12 @@ def cluster_images(
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
+    try:
+        return [Path(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
+    except TypeError as error:
+        raise DataError(
+            f"images: {type(images).__name__}; expected a folder, an image file, or a list of them"
+        ) from error
 
 
 def _size(size: Any) -> int | tuple[int, int]:

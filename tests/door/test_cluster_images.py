@@ -60,6 +60,16 @@ def test_what_is_saved_is_what_is_given(masks: sb.ClusteredImages, tmp_path: Pat
         masks.save(masks.paths["photo0"].parent)
 
 
+def test_an_image_that_has_gone_is_told_before_anything_is_saved(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw(tmp_path / f"{name}.png", (64, 64), 0)
+    masks = sb.cluster_images(tmp_path, "kmeans", 2, size=64)
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b\.png"):
+        masks.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 GRID = """
 name: photos
 protocols: [whole]
@@ -139,6 +149,11 @@ def test_the_common_size_has_the_middle_shape(
     assert common_size(sizes, side) == expected
 
 
+def test_strips_want_both_sides_stated() -> None:
+    with pytest.raises(ConfigError, match=r"the images are 10 times as long as that; state \(height, width\)"):
+        common_size([(10, 100)], 320)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -171,12 +186,16 @@ def test_wrong_images_are_told_before_a_backbone_is_loaded(
     monkeypatch.setattr("spectral_bench.bench.run.cluster.fresh_features", None)
     (tmp_path / "empty").mkdir()
     (tmp_path / "photo0.png").write_bytes(b"no image")
+    whole = (photos / "photo1.png").read_bytes()
+    (tmp_path / "torn.png").write_bytes(whole[: len(whole) // 2] + whole[-12:])
     for images, message in (
         ([], "no images"),
         (tmp_path / "gone", "gone: no such image"),
         (tmp_path / "empty", "holds no image"),
         (tmp_path / "photo0.png", "photo0.png: cannot be read as an image"),
+        (tmp_path / "torn.png", "torn.png: cannot be read as an image"),
         ([photos, tmp_path / "photo0.png"], "has the same stem"),
+        (np.zeros((2, 8, 8, 3)), "images: ndarray; expected a folder"),
     ):
         with pytest.raises(DataError, match=message):
             sb.cluster_images(images)
