@@ -1,1 +1,1 @@
-"""The command line. Importing it imports no torch, and each command imports what it needs when it is called."""
+"""The command line. ``commands.py`` names the module of each command, which is imported when the command is called."""

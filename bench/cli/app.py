@@ -1,4 +1,4 @@
-"""The commands of ``bench``, and what becomes of an error."""
+"""``bench``: run the command that is called, and turn errors into lines and exit codes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,8 @@ from typing import Any
 
 import typer
 
-from spectral_bench.bench.cli import (
-    cancel,
-    check_backbone,
-    check_method,
-    compare,
-    data,
-    doctor,
-    listing,
-    logs,
-    plan,
-    predict,
-    report,
-    retry,
-    run,
-    status,
-    why,
-)
-from spectral_bench.bench.cli.group import NearestGroup
-from spectral_bench.bench.cli.streams import set_up_streams
+from spectral_bench.bench.cli.commands import LazyGroup
+from spectral_bench.bench.cli.output import set_up_streams
 from spectral_bench.common.errors import UserError
 
 # Typer brings its own copy of click in newer releases, so its errors are found through what it exports.
@@ -35,30 +18,10 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 # What typer makes of Ctrl-C.
 _INTERRUPTED = 130
 
-app = typer.Typer(
+app = LazyGroup(
     name="bench",
     help="Benchmark and ablation harness for spectral methods in unsupervised semantic segmentation.",
-    cls=NearestGroup,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("status")(status.status)
-app.command("logs")(logs.logs)
-app.command("cancel")(cancel.cancel)
-app.command("retry")(retry.retry)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("why")(why.why)
-app.command("predict")(predict.predict)
-app.add_typer(listing.app, name="list")
-app.add_typer(data.app, name="data")
-app.command("check-method")(check_method.check_method)
-app.command("check-backbone")(check_backbone.check_backbone)
-app.command("doctor")(doctor.doctor)
-app.command("version")(doctor.version)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.runs import RunNames, chosen_runs
+from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from spectral_bench.results.store import Store
+from spectral_bench.results.store import Store
 
 
 def cancel(
@@ -28,9 +27,6 @@ def cancel(
 
     A run at work saves what it has first, so that bench retry goes on from there.
     """
-    from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
-    from spectral_bench.results.store import Store
-
     if bool(runs) == everything:
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")
     store = Store.open(out)

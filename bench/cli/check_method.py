@@ -10,7 +10,14 @@ import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.code.own_methods import own_code
+from spectral_bench.bench.grid.overrides import parse_override
+from spectral_bench.bench.measure.environment import set_up_torch
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.methods.registry import complete_params
+from spectral_bench.results.checks import CheckResult, write_check
+from spectral_bench.results.store import Store
 
 Parameters = Annotated[
     list[str] | None,
@@ -33,19 +40,13 @@ def check_method(
     CPU. Where two fits of one seed differ, labels cannot be judged. The store (--out) keeps the result for methods of
     your own: records and tables tell whether the code of a row has passed. Exit code 1 if it breaks a promise.
     """
-    from spectral_bench.methods.registry import complete_params
-
     parse_device(device)
     params = plain_parameters(parameters or [])
     complete_params(method, params)
-    from spectral_bench.bench.code.own_methods import own_code
-    from spectral_bench.bench.measure.environment import set_up_torch
+    # These load torch, which a wrong name shall not wait for.
     from spectral_bench.bench.run.context import resolve_device
     from spectral_bench.bench.run.firewall import DISK_CHECKS, disk_violations, judged
-    from spectral_bench.bench.work.order import Execution
     from spectral_bench.methods.contract import CHECKS, Subject, violations
-    from spectral_bench.results.checks import CheckResult, write_check
-    from spectral_bench.results.store import Store
 
     place = resolve_device(device)
     if place.type == "cuda":
@@ -95,8 +96,6 @@ def plain_parameters(texts: list[str]) -> dict[str, object]:
     Raises:
         ConfigError: a text has no ``=``.
     """
-    from spectral_bench.bench.grid.overrides import parse_override
-
     found: dict[str, object] = {}
     for text in texts:
         override = parse_override(text)

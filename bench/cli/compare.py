@@ -6,20 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many
-
-if TYPE_CHECKING:
-    from spectral_bench.reports.collect import Entry
-    from spectral_bench.reports.compare import Comparison, Difference, Pair
-    from spectral_bench.results.statistics import Summary
-    from spectral_bench.results.store import Store
+from spectral_bench.reports.collect import Entry, collect_together
+from spectral_bench.reports.compare import Comparison, Difference, Pair, compare_entries
+from spectral_bench.results.statistics import Summary
+from spectral_bench.results.store import Store
 
 STORE_FILE = "store.json"
 _TOLD_FROM_NOISE = ("better", "worse", "state changed")
@@ -58,9 +57,6 @@ def compare(
 
     Exit code 0: nothing changed beyond noise and tolerance; 1: something did; 2: bad input, or nothing in common.
     """
-    from spectral_bench.reports.collect import collect_together
-    from spectral_bench.reports.compare import compare_entries
-
     rows = collect_together([_resolve(reference, out) for reference in (a, b)], protocol=protocol, matching=matching)
     found = compare_entries(*rows, costs=costs, tolerance=tolerance, cost_tolerance=cost_tolerance, same_code=same_code)
     if not found.pairs:
@@ -95,9 +91,6 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 
 def _resolve(reference: str, out: Path) -> tuple[Store, str | None]:
     """The store, and the name of a grid or None for all, that a reference stands for."""
-    from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.results.store import Store
-
     if Path(reference).is_dir():
         return Store.open(reference), None
     folder, _, grid = reference.rpartition(":")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table
 from spectral_bench.common.names import how_many
+from spectral_bench.datasets.prepare import prepare as prepare_data
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.verify import SplitReport
+from spectral_bench.datasets.verify import verify as verify_data
 
-if TYPE_CHECKING:
-    from spectral_bench.datasets.verify import SplitReport
-
-app = typer.Typer(help="Verify or prepare a data set on disk.", cls=NearestGroup, rich_markup_mode=None)
+app = typer.Typer(
+    help="Verify or prepare a data set on disk.", cls=NearestGroup, add_completion=False, rich_markup_mode=None
+)
 Name = Annotated[str, typer.Argument(help="The data set, or folder:PATH.yaml for your own.", metavar="NAME")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")]
 
@@ -33,11 +35,8 @@ def verify(
     debug: Debug = False,
 ) -> int:
     """Say what is missing or wrong with a data set, with all paths; exit code 1 if anything is."""
-    from spectral_bench.datasets.registry import open_data
-    from spectral_bench.datasets.verify import verify as verify_data
-
     data = open_data(name, data_roots(data_root))
-    with counted(f"reading {name}") as progress:
+    with progress_bar(f"reading {name}") as progress:
         reports = verify_data(data, sample=None if everything else sample, jobs=jobs, progress=progress)
     if as_json:
         show_json([{**asdict(report), "sound": report.sound, "complete": report.complete} for report in reports])
@@ -77,11 +76,8 @@ def prepare(
     debug: Debug = False,
 ) -> int:
     """Convert the files of a data set into a form that is quicker to read; goes on where it was interrupted."""
-    from spectral_bench.datasets.prepare import prepare as prepare_data
-    from spectral_bench.datasets.registry import open_data
-
     data = open_data(name, data_roots(data_root))
-    with counted(f"converting {name}") as progress:
+    with progress_bar(f"converting {name}") as progress:
         converted = prepare_data(data, jobs=jobs, progress=progress)
     show_json({"converted": converted}) if as_json else say(f"{name}: {how_many(converted, 'file')} converted")
     return 0

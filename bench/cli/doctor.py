@@ -6,15 +6,18 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_store
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.features.backbones import weights_digest
+from spectral_bench.bench.features.cache.meta import gigabytes
+from spectral_bench.bench.measure.environment import software_bfloat16, usable_cpus
+from spectral_bench.bench.plan.build import free_bytes
 from spectral_bench.common.errors import DataError, StoreError
 from spectral_bench.common.names import how_many
-
-if TYPE_CHECKING:
-    from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import data_info, names, open_data
+from spectral_bench.datasets.verify import held_splits
 
 DISTRIBUTION = "spectral-segmentation-bench"
 PLACE = Path(__file__).resolve().parents[2]  # the folder of the parts: a checkout, or the installed package
@@ -72,9 +75,7 @@ def _versions() -> list[Finding]:
 
 
 def _device() -> list[Finding]:
-    import torch
-
-    from spectral_bench.bench.measure.environment import software_bfloat16, usable_cpus
+    import torch  # takes seconds: not before it is known that there is no mistake in the options
 
     threads = Finding("threads", f"{torch.get_num_threads()} of torch, {usable_cpus()} usable processors")
     if not torch.cuda.is_available():
@@ -85,9 +86,6 @@ def _device() -> list[Finding]:
 
 
 def _data(roots: DataRoots) -> list[Finding]:
-    from spectral_bench.datasets.registry import data_info, names, open_data
-    from spectral_bench.datasets.verify import held_splits
-
     found = [Finding("data root", str(root), root.is_dir()) for root in roots.roots]
     if not roots.roots:
         found.append(Finding("data root", "none; give --data-root or set $BENCH_DATA"))
@@ -103,16 +101,11 @@ def _data(roots: DataRoots) -> list[Finding]:
 
 
 def _weights() -> Finding:
-    from spectral_bench.bench.features.backbones import weights_digest
-
     digest = weights_digest("efficientnet_lite0")
     return Finding("weights of efficientnet_lite0", digest or "not found", digest is not None)
 
 
 def _store(out: Path) -> list[Finding]:
-    from spectral_bench.bench.features.cache.meta import gigabytes
-    from spectral_bench.bench.plan.build import free_bytes
-
     disk = Finding("free disk", f"{gigabytes(free_bytes(out))} at {out}")
     try:
         store = find_store(out)

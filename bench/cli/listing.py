@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.group import NearestGroup
+from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options
+from spectral_bench.bench.grid.protocols import definition as catalogue
+from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
+from spectral_bench.datasets import registry as data_registry
+from spectral_bench.datasets.registry import data_info, open_data
+from spectral_bench.datasets.verify import held_splits
+from spectral_bench.methods import registry as method_registry
+from spectral_bench.methods.registry import method_facts
 
 app = typer.Typer(
     help="List methods, data sets, backbones or protocols.",
     cls=NearestGroup,
+    add_completion=False,
     rich_markup_mode=None,
 )
 Name = Annotated[str | None, typer.Argument(help="One of them, for all about it.")]
@@ -26,12 +36,9 @@ def methods(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the methods, or the parameters of one with defaults and meaning."""
-    from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
-    from spectral_bench.methods.registry import method_facts, names
-
     if name is not None:
         return _method(name, as_json)
-    facts = [method_facts(known) for known in names()]
+    facts = [method_facts(known) for known in method_registry.names()]
     if as_json:
         keys = ("name", "summary", "uses_labels", "labels_at_prediction", "fit_from")
         show_json([{key: getattr(fact, key) for key in keys} for fact in facts])
@@ -44,8 +51,6 @@ def methods(
 
 
 def _method(name: str, as_json: bool) -> int:
-    from spectral_bench.methods.registry import method_facts
-
     facts = method_facts(name)
     fields = facts.params.model_json_schema()["properties"]
     if as_json:
@@ -68,8 +73,6 @@ def _method(name: str, as_json: bool) -> int:
 
 
 def _default(field: dict[str, Any]) -> str:
-    import json
-
     default = field.get("default")
     return default if isinstance(default, str) else json.dumps(default)
 
@@ -90,12 +93,10 @@ def datasets(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the data sets with classes, splits and sizes, and whether a data root holds them, or all about one."""
-    from spectral_bench.datasets.registry import data_info, names
-
     roots = data_roots(data_root)
     if name is not None:
         return _one_data_set(data_info(name), roots, as_json)
-    found = [_data_set(data_info(name), roots) for name in names()]
+    found = [_data_set(data_info(name), roots) for name in data_registry.names()]
     if as_json:
         show_json(found)
         return 0
@@ -122,9 +123,6 @@ def _one_data_set(info: Any, roots: Any, as_json: bool) -> int:
 
 
 def _data_set(info: Any, roots: Any) -> dict[str, Any]:
-    from spectral_bench.datasets.registry import open_data
-    from spectral_bench.datasets.verify import held_splits
-
     held = "generated"
     if info.needs_root or info.name.startswith("folder:"):
         try:
@@ -154,8 +152,6 @@ def backbones(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the backbones, or stride, channels and options of one."""
-    from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options
-
     if name is None:
         show_json(list(backbone_names())) if as_json else say("\n".join(backbone_names()))
         return 0
@@ -176,16 +172,14 @@ def protocols(
     name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """List the protocols that ship, or one as it is written, to start a protocol of your own from."""
-    from spectral_bench.bench.grid.protocols.definition import FOLDER, find, names
-
     if name is not None:
-        if name not in names():
-            raise ConfigError(unknown("protocol", name, names()))
-        show_json(find(name, FOLDER).document.value) if as_json else say(
-            (FOLDER / f"{name}.yaml").read_text("utf-8").rstrip()
+        if name not in catalogue.names():
+            raise ConfigError(unknown("protocol", name, catalogue.names()))
+        show_json(catalogue.find(name, catalogue.FOLDER).document.value) if as_json else say(
+            (catalogue.FOLDER / f"{name}.yaml").read_text("utf-8").rstrip()
         )
         return 0
-    found = [find(known, Path()) for known in names()]
+    found = [catalogue.find(known, Path()) for known in catalogue.names()]
     if as_json:
         show_json([{"name": one.name, "note": one.note} for one in found])
     else:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out, find_run
 from spectral_bench.bench.cli.output import say
-from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import RunName
+from spectral_bench.bench.executors.slurm.causes import record_and_track
+from spectral_bench.bench.executors.slurm.submissions import Ledger
+from spectral_bench.bench.work.progress import LOG_FILE
 from spectral_bench.common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spectral_bench.results.store import Store
+from spectral_bench.results.store import Store
 
 POLL_S = 0.5
 
@@ -30,9 +29,6 @@ def logs(
     debug: Debug = False,
 ) -> int:
     """Print the log of a run; where it has none, what Slurm said of its job."""
-    from spectral_bench.bench.work.progress import LOG_FILE
-    from spectral_bench.results.store import Store
-
     store = Store.open(out)
     if (extraction := _extraction_log(store, run)) is not None:
         say(extraction)
@@ -68,8 +64,6 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
 
 
 def _at_work(store: Store, run_id: str) -> bool:
-    from spectral_bench.bench.executors.slurm.causes import record_and_track
-
     if store.is_claimed(run_id):
         return True
     tracked = record_and_track(store)
@@ -89,8 +83,6 @@ def _extraction_log(store: Store, name: str) -> str | None:
 
 def _job_outputs(store: Store, run_id: str) -> list[Path]:
     """What Slurm and the last job of a run said; where that never began, what the jobs said that it waited for."""
-    from spectral_bench.bench.executors.slurm.submissions import Ledger
-
     ledger = Ledger(store)
     places = [
         (submission, index)

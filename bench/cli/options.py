@@ -1,21 +1,21 @@
-"""Options that commands share, and what their values become."""
+"""Options and arguments that commands share, and what their values become."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown
-
-if TYPE_CHECKING:
-    from spectral_bench.datasets.interface import DataRoots
-    from spectral_bench.results.store import Store
+from spectral_bench.common.names import how_many
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.store import Store
 
 DEFAULT_OUT = Path("results/runs")
 DATA_VARIABLE = "BENCH_DATA"
@@ -82,8 +82,6 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
     Raises:
         DataError: a folder of ``--data-root`` does not exist, or its path is no UTF-8.
     """
-    from spectral_bench.datasets.interface import DataRoots
-
     for root in given or ():
         if not _is_text(root):
             raise DataError(f"--data-root {shown(str(root))}: this path is no UTF-8, as records are; rename the folder")
@@ -111,8 +109,6 @@ def find_store(out: Path) -> Store | None:
     Raises:
         StoreError: something else is there, a newer release wrote it, or the path is no UTF-8.
     """
-    from spectral_bench.results.store import Store
-
     if not _is_text(out):
         raise StoreError(f"--out {shown(str(out))}: this path is no UTF-8, as records are; choose another folder")
     require_folder(out.parent)
@@ -120,9 +116,32 @@ def find_store(out: Path) -> Store | None:
     return None if nothing else Store.open(out)
 
 
-def _is_text(path: Path) -> bool:
-    """Whether records and orders, which are UTF-8, can hold a path; the system takes any bytes."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in str(path.absolute()))
+def find_run(store: Store, reference: str) -> str:
+    """The run that a reference names: its id, or a beginning that no other run has.
+
+    Raises:
+        ConfigError: no run has it, or several have.
+    """
+    runs = store.runs()
+    if reference in runs:
+        return reference
+    matching = [run_id for run_id in runs if run_id.startswith(reference)]
+    if not matching:
+        near = _near(reference, runs)
+        hint = f" did you mean {' or '.join(near)}?" if near else ""
+        held = how_many(len(runs), "run")
+        raise ConfigError(f'unknown run "{reference}";{hint} {store.path} holds {held}: see bench status')
+    if len(matching) > 1:
+        raise ConfigError(f'"{reference}" is the beginning of several runs: {", ".join(matching[:10])}')
+    return matching[0]
+
+
+def _near(reference: str, runs: Sequence[str]) -> list[str]:
+    """Up to three runs whose beginnings are most like the reference."""
+    beginnings: dict[str, str] = {}
+    for run_id in runs:
+        beginnings.setdefault(run_id[: len(reference)], run_id)
+    return [beginnings[found] for found in get_close_matches(reference, beginnings, n=3, cutoff=0.6)]
 
 
 def parse_bytes(text: str) -> int:
@@ -158,3 +177,8 @@ def parse_gpus(text: str) -> tuple[str, ...]:
     if any(not device for device in devices) or len(set(devices)) < len(devices):
         raise ConfigError(f'--gpus: expected different devices such as 0,1, got "{text}"')
     return devices
+
+
+def _is_text(path: Path) -> bool:
+    """Whether records and orders, which are UTF-8, can hold a path; the system takes any bytes."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in str(path.absolute()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Changes, Debug, Grid, Json, Out, Roots, data_roots, find_store
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
+from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.common.collection import no_collection
-
-if TYPE_CHECKING:
-    from spectral_bench.bench.plan.model import Plan
 
 
 def plan(
@@ -25,11 +25,6 @@ def plan(
     Writes nothing, and needs no data; finished runs are held against the data that is there.
     """
     with no_collection():  # what is imported stays, too
-        from spectral_bench.bench.grid.load import load_grid
-        from spectral_bench.bench.plan.build import make_plan
-        from spectral_bench.bench.plan.show import plan_json
-        from spectral_bench.bench.plan.today import CurrentData
-
         loaded = load_grid(grid, changes or ())
         held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held)
@@ -42,7 +37,5 @@ def plan(
 
 def show_plan(made: Plan) -> None:
     """Print the runs of a plan in the order of execution, what they need, and totals."""
-    from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_lines, plan_rows
-
     show_table(PLAN_COLUMNS, plan_rows(made), right=("seed", "evaluated", "time"))
     say("\n" + "\n".join(plan_lines(made)))

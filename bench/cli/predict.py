@@ -7,13 +7,23 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, parse_device, require_folder
-from spectral_bench.bench.cli.output import say, show_json
-from spectral_bench.bench.cli.progress import counted
-from spectral_bench.bench.cli.reference import find_run
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Json,
+    Out,
+    Roots,
+    find_run,
+    parse_device,
+    require_folder,
+)
+from spectral_bench.bench.cli.output import progress_bar, say, show_json
 from spectral_bench.bench.predict.masks import require_stems, require_targets
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
+from spectral_bench.datasets.listing import list_folder
+from spectral_bench.datasets.reading import IMAGE_SUFFIXES
+from spectral_bench.results.store import Store
 
 
 def predict(
@@ -36,17 +46,16 @@ def predict(
 
     Images are turned upright as their camera's orientation tag says, and so are masks and overlays.
     """
-    from spectral_bench.results.store import Store
-
     require_folder(to)
     store = Store.open(out)
     run_id = find_run(store, run)
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays)
+    # Loads torch, which a wrong path shall not wait for.
     from spectral_bench.bench.predict.images import predict as predict_images
 
-    with counted("predicting") as progress:
+    with progress_bar("predicting") as progress:
         written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
     show_json([str(path) for path in written]) if as_json else say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
@@ -62,9 +71,6 @@ def find_images(paths: list[Path]) -> list[Path]:
         DataError: a path does not exist or is no file, a folder holds no image, or two images have one stem and would
             share a mask.
     """
-    from spectral_bench.datasets.listing import list_folder
-    from spectral_bench.datasets.reading import IMAGE_SUFFIXES
-
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():

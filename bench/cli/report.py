@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,17 +23,27 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import say, show_json, warn
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.grid.load import grid_name
+from spectral_bench.bench.plan.today import CurrentCode, changed_since
+from spectral_bench.common.errors import UserError
+from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.reports import build_published_table, build_table, build_tables, render
+from spectral_bench.reports.collect import Changed, collect
+from spectral_bench.reports.gallery.panels import WantedPanel
+from spectral_bench.results.store import Store
 
-if TYPE_CHECKING:
-    from spectral_bench.datasets.interface import DataRoots
-    from spectral_bench.reports.collect import Changed
-    from spectral_bench.reports.gallery.panels import WantedPanel
-    from spectral_bench.results.store import Store
-
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+PerRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-run",
+        help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv or FILE.parquet.",
+        metavar="FILE",
+    ),
+]
 Published = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,6 +61,7 @@ ForGallery = Annotated[
 ]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
+_FORM = "markdown"
 
 
 def report(
@@ -61,7 +72,7 @@ def report(
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex (to include), standalone (a LaTeX document) or csv.")
-    ] = "markdown",
+    ] = _FORM,
     protocol: Protocol = None,
     matching: Matching = None,
     resamples: Annotated[
@@ -75,6 +86,7 @@ def report(
         Path | None,
         typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
     ] = None,
+    per_run: PerRun = None,
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
     ] = False,
@@ -90,14 +102,15 @@ def report(
     Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
     rows and the published ones.
     """
-    from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.common.files import write_bytes
-    from spectral_bench.results.store import Store
-
-    for folder in filter(None, (everything, to and to.parent)):
+    for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(folder)
-    store = Store.open(out)
     name = grid_name(grid) if grid is not None else None
+    if per_run is not None:
+        beside_it: dict[str, object] = {"--format": form != _FORM, "--to": to, "--all": everything}
+        beside_it |= {"--resamples": resamples, "--with-published": with_published, "--published": published}
+        refuse_beside_per_run(per_run, [option for option, given in beside_it.items() if given])
+        return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
+    store = Store.open(out)
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
@@ -114,8 +127,6 @@ def report(
 
 
 def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:
-    from spectral_bench.reports import build_published_table, build_table, build_tables, render
-
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
     if form in _ONE_TABLE:
         return render(
@@ -131,12 +142,12 @@ def _write_all(
     store: Store,
     folder: Path,
     chosen: dict[str, Any],
-    panels: Callable[[Told, Sequence[WantedPanel]], list[str]] | None,
+    panels: Callable[[Progress, Sequence[WantedPanel]], list[str]] | None,
     as_json: bool,
 ) -> int:
-    from spectral_bench.reports import write_all
+    from spectral_bench.reports import write_all  # draws: seaborn takes a second, which tables shall not wait for
 
-    with counted("writing the report") as progress:
+    with progress_bar("writing the report") as progress:
         written = write_all(
             store,
             folder,
@@ -150,19 +161,43 @@ def _write_all(
     return 0
 
 
+def refuse_beside_per_run(path: Path, others: Sequence[str]) -> None:
+    """Refuse what ``--per-run`` does not write, or options of tables beside it.
+
+    Raises:
+        UserError: the suffix is unknown, or another option says what else to write.
+    """
+    from spectral_bench.reports.per_run import require_table_file  # pandas, which tables shall not wait for
+
+    require_table_file(path)
+    if others:
+        raise UserError(
+            f"--per-run {path}: writes runs, not tables; give {' and '.join(others)} in a command of its own"
+        )
+
+
+def _write_per_run(out: Path, path: Path, chosen: dict[str, Any], as_json: bool) -> int:
+    from spectral_bench.reports.per_run import per_run, write_table
+
+    frame = per_run(collect(Store.open(out), **chosen))
+    write_table(frame, path)
+    show_json([str(path)]) if as_json else say(f"{how_many(len(frame), 'row')} written to {path}")
+    return 0
+
+
 def _changed() -> Changed:
     """What has changed since records were made, by today's code."""
-    from spectral_bench.bench.plan.today import CurrentCode, changed_since
-
     code = CurrentCode()
     return lambda fit, evaluations: changed_since(fit, evaluations, code)
 
 
-def _panels(store: Store, roots: DataRoots, device: str, told: Told, wanted: Sequence[WantedPanel]) -> list[str]:
+def _panels(
+    store: Store, roots: DataRoots, device: str, progress: Progress, wanted: Sequence[WantedPanel]
+) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    from spectral_bench.bench.predict.panels import make_panels
+    from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it
 
-    problems = make_panels(store, wanted, roots, device=device, progress=told)
+    problems = make_panels(store, wanted, roots, device=device, progress=progress)
     for problem in problems:
         warn(problem)
     return problems

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from spectral_bench.bench.cli.launch import Launch, watching
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Gpus, Out, parse_gpus
 from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
+from spectral_bench.bench.cli.run import make_executor
 from spectral_bench.bench.cli.runs import RunNames, chosen_runs, newest_job
-from spectral_bench.bench.cli.slurm_options import Wait, refuse_slurm_options, slurm_options
+from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
+from spectral_bench.bench.executors.interface import Executor, Job
+from spectral_bench.bench.executors.slurm.causes import record_and_track
+from spectral_bench.bench.executors.slurm.status import with_queue
+from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.load import grid_name
+from spectral_bench.bench.plan.states import runs_of_store
+from spectral_bench.bench.work.order import Execution, Order, fit_missing, read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.results.state import RunState
-
-if TYPE_CHECKING:
-    from spectral_bench.bench.executors.interface import Executor, Job
-    from spectral_bench.bench.work.order import Order
-    from spectral_bench.results.store import Store
+from spectral_bench.results.store import Store
 
 RETRIED = (
     RunState.FAILED,
@@ -49,9 +55,6 @@ def retry(
 
     Slurm jobs ask for what they asked for before, but for what is stated now, such as --mem 32G.
     """
-    from spectral_bench.bench.cli.checks import check_executor, check_gpus, shared_gpu
-    from spectral_bench.results.store import Store
-
     if executor is not None:
         check_executor(executor, jobs)
     store = Store.open(out)
@@ -80,11 +83,6 @@ def retry(
 
 def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[str, str]:
     """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
-    from spectral_bench.bench.executors.slurm.causes import record_and_track
-    from spectral_bench.bench.executors.slurm.status import with_queue
-    from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.states import runs_of_store
-
     tracked = record_and_track(store)
     found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
     silent = tracked is not None and bool(tracked.report.queue_error)
@@ -99,8 +97,6 @@ def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[st
 
 def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
     """The last orders of runs, with those of the fits that they start from and that are not there."""
-    from spectral_bench.bench.work.order import fit_missing, read_order
-
     found: dict[str, tuple[Job, Order]] = {}
     left = list(run_ids)
     while left:
@@ -117,11 +113,6 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
 
 
 def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: SlurmSettings, wait: bool) -> Executor:
-    from spectral_bench.bench.cli.run import make_executor
-    from spectral_bench.bench.cli.slurm import slurm_launch, warn_of_environment
-    from spectral_bench.bench.executors.slurm.submissions import Ledger
-    from spectral_bench.bench.work.order import Execution
-
     if name != "slurm":
         return make_executor(Execution(executor=name), store, jobs, parse_gpus(gpus))
     warn_of_environment()
@@ -129,9 +120,6 @@ def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: Slur
 
 
 def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]], titles: dict[str, str]) -> int:
-    from spectral_bench.bench.cli.launch import Launch
-    from spectral_bench.bench.cli.watch import watching
-
     bases = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
     with watching(store, bases | titles, bars=False if executor.name == "inline" else None) as watch:
         exits = executor.run([job for job, _ in chosen], watch)

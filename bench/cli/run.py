@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from spectral_bench.bench.cli.launch import launch, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -35,17 +35,20 @@ from spectral_bench.bench.cli.options import (
 )
 from spectral_bench.bench.cli.output import say
 from spectral_bench.bench.cli.plan import show_plan
-from spectral_bench.bench.cli.slurm_options import PrintSbatch, Wait, refuse_slurm_options, slurm_options
+from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
+from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
+from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
 from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.load import Grid as LoadedGrid
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan, with_stale_anew
+from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.plan.show import plan_lines
+from spectral_bench.bench.plan.today import CurrentData
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.names import how_many
-
-if TYPE_CHECKING:
-    from spectral_bench.bench.executors import Executor
-    from spectral_bench.bench.grid.load import Grid as LoadedGrid
-    from spectral_bench.bench.plan.model import Plan
-    from spectral_bench.bench.work.order import Execution
-    from spectral_bench.datasets.interface import DataRoots
-    from spectral_bench.results.store import Store
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.store import Store
 
 
 @slurm_options
@@ -75,11 +78,6 @@ def run(
 
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
-    from spectral_bench.bench.cli.checks import check_executor, check_plan, fetch_weights
-    from spectral_bench.bench.cli.slurm import slurm_launch
-    from spectral_bench.bench.grid.load import load_grid
-    from spectral_bench.bench.work.order import Execution
-
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -112,18 +110,11 @@ def run(
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
-    from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-    from spectral_bench.bench.plan.today import CurrentData
-
     made = make_plan(grid, find_store(out), out, data=CurrentData(roots), verify=True, anew=rerun_stale)
     return with_stale_anew(made) if rerun_stale else made
 
 
 def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
-    from spectral_bench.bench.cli.launch import launch, tell_tables
-    from spectral_bench.bench.plan.show import plan_lines
-    from spectral_bench.results.store import Store
-
     for line in plan_lines(plan):
         say(line)
     store = Store.open(plan.store, create=True)
@@ -135,13 +126,13 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
         store.write_manifest(plan.manifest)
-        tell_tables(store, plan.grid.name)
+        print_tables(store, plan.grid.name)
         return 0
     ended = launch(plan, store, executor(store), execution, roots)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code
-    tell_tables(store, plan.grid.name)
+    print_tables(store, plan.grid.name)
     if ended.unfinished:
         say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
     return ended.exit_code
@@ -167,8 +158,6 @@ def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tu
     Raises:
         ConfigError: more jobs than GPUs.
     """
-    from spectral_bench.bench.executors import InlineExecutor, LocalExecutor
-
     if execution.executor == "inline":
         return InlineExecutor(store)
     return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads)

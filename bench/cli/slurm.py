@@ -1,23 +1,131 @@
-"""What ``bench run`` and ``bench retry`` do where the executor is Slurm."""
+"""The options of Slurm jobs, and what ``bench run`` and ``bench retry`` do with them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Iterable, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+import typer
+from pydantic import ValidationError
+
+from spectral_bench.bench.cli.launch import job_of
 from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.executors.slurm.cluster import unheeded
+from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.bench.plan.model import Plan, plan_orders
+from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
+from spectral_bench.methods.registry import names
+from spectral_bench.results.store import Store
 
-if TYPE_CHECKING:
-    from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
-    from spectral_bench.bench.plan.model import Plan
-    from spectral_bench.bench.work.order import Execution
-    from spectral_bench.results.store import Store
+GROUP = "Slurm"
+_ELSEWHERE = ("gpus",)
+"""Fields whose option the command has already, for other executors."""
+
+Wait = Annotated[bool, typer.Option("--wait", help="Come back only when all runs have ended.", rich_help_panel=GROUP)]
+PrintSbatch = Annotated[
+    bool,
+    typer.Option("--print-sbatch", help="Show what would be submitted, and do nothing.", rich_help_panel=GROUP),
+]
+
+
+def slurm_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of Slurm jobs; it gets what was stated as its parameter ``slurm``."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "slurm"
+    ]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name))
+        for name in SlurmSettings.model_fields
+        if name not in _ELSEWHERE
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> int:
+        """The command, with the options gathered into one value."""
+        stated = {parameter.name: given.pop(parameter.name) for parameter in added}
+        return command(**given, slurm=stated_settings(stated))
+
+    signature = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *added]])
+    wrapper.__dict__["__signature__"] = signature
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": int}
+    del wrapper.__dict__["__wrapped__"]  # the signature is that of the wrapper
+    return wrapper
+
+
+def stated_settings(stated: Mapping[str, Any]) -> SlurmSettings:
+    """The settings that a command line states; what it does not state is None.
+
+    Raises:
+        ConfigError: a value is not valid; one line each.
+    """
+    values = {name: value for name, value in stated.items() if value not in (None, [], ())}
+    if "sbatch" in values:
+        values["sbatch"] = dict(map(_pair, values["sbatch"]))
+    try:
+        return SlurmSettings.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise ConfigError("\n".join(f"{_option(str(one['loc'][0]))}: {_message(one)}" for one in problems)) from error
+
+
+def refuse_slurm_options(stated: SlurmSettings, executor: str, **flags: bool) -> None:
+    """Refuse options of Slurm jobs where none is going to be submitted.
+
+    Args:
+        stated: the settings of the command line.
+        executor: what carries out the runs.
+        flags: further options of this kind, and whether they are given.
+
+    Raises:
+        ConfigError: an option is given.
+    """
+    given = [*stated.model_fields_set, *(name for name, is_given in flags.items() if is_given)]
+    if given and executor != "slurm":
+        raise ConfigError(f"{_option(min(given))}: the executor is {executor}, and this is for --executor slurm alone")
+
+
+def _message(problem: Any) -> str:
+    told = problem.get("ctx", {}).get("error")
+    return str(told) if told is not None else f"{problem['msg']}, got {problem['input']!r}"
+
+
+def _pair(text: str) -> tuple[str, str | bool]:
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not name:
+        raise ConfigError(f'--sbatch: expected KEY=VALUE such as mail-type=END, got "{text}"')
+    return name, value if equals else True
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _annotation(name: str) -> Any:
+    """The type of an option: a list where it may be given several times, else a whole number or a text."""
+    field = SlurmSettings.model_fields[name]
+    several = name in ("setup", "sbatch")
+    kind: Any = list[str] if several else int if int in _kinds(field.annotation) else str
+    words = field.description or ""
+    help_text = f"{words[:1].upper()}{words[1:]}{'; may be given several times' if several else ''}."
+    metavar = "KEY=VALUE" if name == "sbatch" else None
+    option = typer.Option(_option(name), help=help_text, metavar=metavar, rich_help_panel=GROUP, show_default=False)
+    return Annotated[kind | None, option]
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
 @dataclass(frozen=True)
@@ -40,8 +148,6 @@ class SlurmLaunch:
 
     def executor(self, store: Store) -> SlurmExecutor:
         """The executor."""
-        from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
-
         return SlurmExecutor(store, self.settings, wait=self.wait)
 
     def check(self, plan: Plan, *, show_only: bool) -> None:
@@ -50,8 +156,6 @@ class SlurmLaunch:
         Raises:
             UserError: they do not.
         """
-        from spectral_bench.results.store import Store
-
         check_methods(self.block, {run.spec.method for run in plan.runs})
         if plan.unfinished and not show_only:
             warn_of_environment()
@@ -59,10 +163,6 @@ class SlurmLaunch:
 
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""
-        from spectral_bench.bench.cli.launch import job_of
-        from spectral_bench.bench.plan.model import plan_orders
-        from spectral_bench.results.store import Store
-
         if not plan.unfinished:
             say("nothing to submit: all runs are done")
             return 0
@@ -81,8 +181,6 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
     Raises:
         ConfigError: ``gpus`` is no number of GPUs.
     """
-    from spectral_bench.bench.cli.slurm_options import stated_settings
-
     given = stated.model_dump(exclude_unset=True) | ({"gpus": gpus} if gpus else {})
     given |= {"sbatch": [f"{key}={value}" for key, value in stated.sbatch.items()]} if stated.sbatch else {}
     return SlurmLaunch(block, stated_settings(given), wait)
@@ -90,8 +188,6 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
 
 def warn_of_environment() -> None:
     """Name the settings of sbatch in the environment, which jobs do not get."""
-    from spectral_bench.bench.executors.slurm.cluster import unheeded
-
     if names := unheeded(os.environ):
         warn(
             f"{', '.join(names)}: jobs get what the command line and the grid say, and nothing of the environment; "
@@ -105,8 +201,6 @@ def check_methods(block: ExecutorBlock, used: Iterable[str]) -> None:
     Raises:
         ConfigError: as said.
     """
-    from spectral_bench.methods.registry import names
-
     valid = {*names(), *used}
     for method in block.methods:
         if method not in valid:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.executors.slurm.causes import record_and_track
+from spectral_bench.bench.executors.slurm.status import with_queue
+from spectral_bench.bench.grid.load import grid_name
+from spectral_bench.bench.plan.states import RunStatus, runs_of_store
+from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.names import how_many
 from spectral_bench.results.state import RunState
-
-if TYPE_CHECKING:
-    from spectral_bench.bench.plan.states import RunStatus
+from spectral_bench.results.store import Store
 
 StateFilter = Annotated[
     list[str] | None,
@@ -36,12 +39,6 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
-    from spectral_bench.bench.executors.slurm.causes import record_and_track
-    from spectral_bench.bench.executors.slurm.status import with_queue
-    from spectral_bench.bench.grid.load import grid_name
-    from spectral_bench.bench.plan.states import runs_of_store
-    from spectral_bench.results.store import Store
-
     store = Store.open(out)
     tracked = record_and_track(store)
     with no_collection():
@@ -66,8 +63,6 @@ def _noted(run: RunStatus) -> RunStatus:
 
 def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    from spectral_bench.bench.plan.titles import LABELS_NOTE
-
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_table(columns, [_cells(run) for run in shown], right=("seed",))
     counts = Counter(run.condition.state.word for run in found)
@@ -80,8 +75,6 @@ def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
-    from spectral_bench.bench.plan.titles import marked
-
     title = marked(run.title, run.uses_labels)
     return run.condition.state.word, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason
 

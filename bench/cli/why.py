@@ -6,22 +6,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run
 from spectral_bench.bench.cli.output import aligned, say, show_json
-from spectral_bench.bench.cli.reference import find_run
 from spectral_bench.bench.cli.runs import last_order
+from spectral_bench.bench.plan.today import CurrentData
+from spectral_bench.bench.plan.why import Explanation, Part, explain
+from spectral_bench.bench.work.order import read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.specification import View
 from spectral_bench.results.state import RunState
-
-if TYPE_CHECKING:
-    from spectral_bench.bench.plan.why import Explanation, Part
-    from spectral_bench.results.specification import View
-    from spectral_bench.results.store import Store
+from spectral_bench.results.store import Store
 
 _GOES_ON = (RunState.FAILED, RunState.INTERRUPTED, RunState.PARTIAL, RunState.NEW, RunState.ORDERED)
 
@@ -39,10 +38,6 @@ def why(
     run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
-    from spectral_bench.bench.plan.today import CurrentData
-    from spectral_bench.bench.plan.why import explain
-    from spectral_bench.results.store import Store
-
     store = Store.open(out)
     run_id = find_run(store, run)
     data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
@@ -56,8 +51,6 @@ def why(
 
 def _roots_of_last_order(store: Store, run_id: str) -> tuple[Path, ...]:
     """Where the data lay when the run was last ordered, the grid's own roots included; nothing if it never was."""
-    from spectral_bench.bench.work.order import read_order
-
     if (last := last_order(store, run_id)) is None:
         return ()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.estimate import History, planned_caches
 from spectral_bench.bench.plan.identity import OwnNames
 from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
-from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun
+from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun, unique_views, views_of
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
 from spectral_bench.bench.plan.states import condition
@@ -19,7 +19,7 @@ from spectral_bench.bench.plan.titles import row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.identity import digest
-from spectral_bench.results.specification import FitSpec, Protocol, View, identity_form, shared
+from spectral_bench.results.specification import FitSpec, identity_form
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
@@ -140,22 +140,12 @@ def features_key(spec: FitSpec) -> str:
     return digest([data, spec.features.model_dump(), spec.backbone.model_dump()])
 
 
-def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:
-    """All that protocols look at, each view once."""
-    wanted = (view for protocol in protocols for view in (protocol.view, protocol.fit_view) if view is not None)
-    return _unique(shared(view) for view in wanted)
-
-
-def _unique(views: Iterable[View]) -> tuple[View, ...]:
-    return tuple({view.view_id: view for view in views}.values())
-
-
 def _merged(known: PlannedRun | None, run: PlannedRun) -> PlannedRun:
     if known is None:
         return run
     if not known.asked_for:
         return run
-    return replace(known, views=_unique((*known.views, *run.views)))
+    return replace(known, views=unique_views((*known.views, *run.views)))
 
 
 def _add_bases(runs: dict[str, PlannedRun], base: FitSpec | None, user: PlannedRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.results.manifest import Manifest
-from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.specification import FitSpec, Protocol, View, shared
 from spectral_bench.results.state import RunState
 
 
@@ -151,3 +151,14 @@ def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list
         )
         for run in plan.unfinished
     ]
+
+
+def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:
+    """All that protocols look at, each view once."""
+    wanted = (view for protocol in protocols for view in (protocol.view, protocol.fit_view) if view is not None)
+    return unique_views(shared(view) for view in wanted)
+
+
+def unique_views(views: Iterable[View]) -> tuple[View, ...]:
+    """Each view once, in order."""
+    return tuple({view.view_id: view for view in views}.values())

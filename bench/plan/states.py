@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.bench.plan.build import views_of
-from spectral_bench.bench.plan.model import Condition
+from spectral_bench.bench.plan.model import Condition, views_of
 from spectral_bench.bench.plan.records import Recorded, Snapshot
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
 from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress

@@ -33,6 +33,9 @@ _GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circl
 class FileImages:
     """Image files of any place, each under its stem, upright: as people see them, not as a camera stored them.
 
+    Attributes:
+        paths: the files by their stems, in the given order.
+
     Raises:
         DataError: a header cannot be read, or two files have one stem.
     """
@@ -41,16 +44,16 @@ class FileImages:
         require_stems(paths)
         for path in paths:
             image_header(path)
-        self._paths = {path.stem: path for path in paths}
+        self.paths = {path.stem: path for path in paths}
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The stems, in the given order."""
-        return tuple(self._paths)
+        return tuple(self.paths)
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
-        return read_image(self._paths[image_id], upright=True)
+        return read_image(self.paths[image_id], upright=True)
 
     def digest(self) -> str:
         """Nothing is kept of these images, so they need no digest."""
@@ -111,7 +114,7 @@ def predict(
     colours = palette(method.n_clusters)
     for done, image in enumerate(scored_images(method, view, features, device=chosen), start=1):
         targets = targets_of(out, image.image_id, overlays)
-        written += _write(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
+        written += write_mask(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
         progress(done, len(files.ids))
     return written
 
@@ -127,9 +130,17 @@ def _of_whole_images(view: View) -> View:
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
 
 
-def _write(
+def write_mask(
     clusters: NDArray[np.int64], colours: NDArray[np.uint8], image: NDArray[np.uint8], targets: Sequence[Path]
 ) -> Iterator[Path]:
+    """Write a mask, and an overlay where there is a second target; gives each file once it is written.
+
+    Args:
+        clusters: (H, W), below the number of colours.
+        colours: (K, 3) of ``palette``.
+        image: (H, W, 3), what the overlay is laid on.
+        targets: of ``targets_of``.
+    """
     if len(colours) <= 256:
         mask = Image.fromarray(clusters.astype(np.uint8), mode="P")
         mask.putpalette(colours.tobytes())

@@ -20,14 +20,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spectral_bench._fits import Fit, fit, load
     from spectral_bench._grids import plan, run
+    from spectral_bench._images import ClusteredImages, cluster_images
     from spectral_bench._lists import backbones, datasets, methods
     from spectral_bench._records import load_records
 
-__all__ = ["Fit", "backbones", "datasets", "fit", "load", "load_records", "methods", "plan", "run"]
+__all__ = [
+    "ClusteredImages",
+    "Fit",
+    "backbones",
+    "cluster_images",
+    "datasets",
+    "fit",
+    "load",
+    "load_records",
+    "methods",
+    "plan",
+    "run",
+]
 
 _HOMES = {
+    "ClusteredImages": "_images",
     "Fit": "_fits",
     "backbones": "_lists",
+    "cluster_images": "_images",
     "fit": "_fits",
     "load": "_fits",
     "load_records": "_records",

@@ -1,8 +1,8 @@
-"""Arrays of patch features, as a method's training patches and batches."""
+"""Arrays of patch features, as a batch of patches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.features.sources.base import TrainingSource
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch
@@ -64,50 +63,11 @@ def pixels_of(pixels: Array | None, levels: tuple[Tensor, ...]) -> Tensor:
     return found
 
 
-def batches_of(levels: tuple[Tensor, ...], pixels: Tensor, size: int) -> Iterator[PatchBatch]:
-    """All images in order, ``size`` at a time."""
-    for first in range(0, len(pixels), size):
-        yield batch_of(levels, pixels, range(first, min(first + size, len(pixels))))
-
-
-def batch_of(levels: tuple[Tensor, ...], pixels: Tensor, indices: Sequence[int]) -> PatchBatch:
-    """These images as one batch. How they were shrunk is the caller's to know, with or without antialiasing."""
-    chosen = torch.tensor(list(indices))
-    height, width = pixels.shape[1:3]
-    crops = (Crop.whole(_STRIDE * height, _STRIDE * width),) * len(chosen)
-    features, shown = tuple(level[chosen] for level in levels), pixels[chosen]
-    return PatchBatch(features, shown, tuple(f"image{index}" for index in indices), crops, shown)
-
-
-class ArraySource(TrainingSource):
-    """Training patches in memory, in the order and with the draws of a grid's run of the same seed.
-
-    Args:
-        levels: as ``levels_of`` gives them.
-        pixels: as ``pixels_of`` gives them.
-        seed: of the fit.
-    """
-
-    def __init__(self, levels: tuple[Tensor, ...], pixels: Tensor, seed: int) -> None:
-        self._levels, self._pixels = levels, pixels
-        ids = tuple(f"image{index}" for index in range(len(pixels)))
-        channels = tuple(int(level.shape[-1]) for level in levels)
-        super().__init__(ids, channels, (int(pixels.shape[1]), int(pixels.shape[2])), seed, reused=True)
-
-    def images(self) -> Iterator[PatchBatch]:
-        """One ordered pass, one image a batch."""
-        return self._one_pass()
-
-    def _load(self, epoch: int, batches: Sequence[list[int]]) -> Iterator[PatchBatch]:
-        for indices in batches:
-            yield batch_of(self._levels, self._pixels, indices)
-
-    def _gather(self, rows: NDArray[np.int64]) -> list[Tensor]:
-        chosen = torch.from_numpy(rows)
-        return [part.flatten(0, 2)[chosen] for part in (*self._levels, self._pixels)]
-
-    def _one_pass(self) -> Iterator[PatchBatch]:
-        return batches_of(self._levels, self._pixels, 1)
+def images_of(levels: tuple[Tensor, ...], pixels: Tensor) -> PatchBatch:
+    """All images as one batch. How they were shrunk is the caller's to know, with or without antialiasing."""
+    count, height, width = pixels.shape[:3]
+    crops = (Crop.whole(_STRIDE * height, _STRIDE * width),) * count
+    return PatchBatch(levels, pixels, tuple(f"image{index}" for index in range(count)), crops, pixels)
 
 
 def _tensor(value: Array, what: str, rank: int, shape: str) -> Tensor:

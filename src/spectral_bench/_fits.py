@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -15,15 +14,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from spectral_bench._arrays import ArraySource, batches_of, levels_of, pixels_of
+from spectral_bench._arrays import images_of, levels_of, pixels_of
+from spectral_bench.bench.features.batches import batch_part
 from spectral_bench.bench.measure.environment import reproducible
 from spectral_bench.bench.run.context import resolve_device
+from spectral_bench.bench.run.in_memory import (
+    MemorySource,
+    failed_checks,
+    fit_in_memory,
+    require_fitting,
+    require_no_labels,
+)
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.common.seeds import SeedStreams
-from spectral_bench.methods.interface import FitContext, PatchBatch, Segmenter, Spectral
+from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
-from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
+from spectral_bench.methods.registry import complete_params, load_method, method_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +62,7 @@ class Fit:
         self._params, self._fitted = params, fitted
         self._device = torch.device("cpu")
         self.n_clusters = int(fitted.n_clusters)
-        checks = getattr(fitted, "checks", ())
-        self.failed_checks = tuple(f"{one.name} = {one.value}: {one.note}" for one in checks if not one.passed)
+        self.failed_checks = failed_checks(fitted)
 
     def __repr__(self) -> str:
         return f"Fit({self.method!r}, k={self.n_clusters}, seed={self.seed})"
@@ -134,7 +139,11 @@ class Fit:
             raise UserError(f"features: levels of {channels} channels; this fit knows {self.channels}")
         colours = pixels_of(pixels, levels)
         with reproducible(), torch.inference_mode():
-            parts = [look(batch.to(self._device)).cpu() for batch in batches_of(levels, colours, _IMAGES)]
+            given = images_of(levels, colours)
+            parts = [
+                look(batch_part(given, first, first + _IMAGES).to(self._device)).cpu()
+                for first in range(0, len(given), _IMAGES)
+            ]
         found = torch.cat(parts).clone()
         like = features[0] if isinstance(features, (list, tuple)) else features
         return found.to(like.device) if isinstance(like, Tensor) else found.numpy()
@@ -175,19 +184,16 @@ def fit(
     Example:
         >>> fit = sb.fit("neuralef", features, k=64, epochs=4, seed=0)  # doctest: +SKIP
     """
-    facts = method_facts(method)
-    if facts.uses_labels:
-        raise ConfigError(f'method "{method}" is fitted with labels, which only a grid\'s run hands to it')
-    complete = complete_params(method, _with_k(method, params))
-    seed = _one_of(seed, random_state)
-    if precision not in _PRECISIONS:
-        raise ConfigError(f'precision "{precision}": expected one of {", ".join(_PRECISIONS)}')
+    require_no_labels(method)
+    complete = complete_params(method, with_k(method, params))
+    seed = seed_of(seed, random_state)
+    require_precision(precision)
     levels = levels_of(features)
     colours = pixels_of(pixels, levels)
-    _require_fitting(method, complete, levels)
-    source, place = ArraySource(levels, colours, seed), resolve_device(device)
+    require_fitting(method, complete, len(levels[0]), levels[0][..., 0].numel())
+    source, place = MemorySource(images_of(levels, colours), seed), resolve_device(device)
     with reproducible():
-        fitted = _fit(method, complete, source, seed, place, precision)
+        fitted = fit_in_memory(method, complete, source, seed=seed, device=place, precision=precision)
     made = Fit(method, complete, seed, source.channels, fitted)
     made._device = place
     for failed in made.failed_checks:
@@ -220,44 +226,8 @@ def load(path: str | Path, device: str = "auto") -> Fit:
     return made
 
 
-def _fit(
-    method: str, params: dict[str, Any], source: ArraySource, seed: int, device: torch.device, precision: str
-) -> Segmenter:
-    facts = method_facts(method)
-    base = None
-    if facts.fit_from is not None:
-        base = _fit(facts.fit_from, base_params(method, params), source, seed, device, precision)
-    context = FitContext(
-        seeds=SeedStreams(seed),
-        device=device,
-        precision=precision,
-        progress=lambda done, total: None,
-        log=lambda step, values: None,
-        checkpoint=_NoCheckpoint(),
-        should_stop=lambda: False,
-        stage=lambda name: nullcontext(),
-        base=base,
-        labels=None,
-    )
-    unfitted = cast(Any, load_method(method))(facts.params(**params))
-    fitted: Segmenter = unfitted.fit(source, context=context)
-    return fitted
-
-
-class _NoCheckpoint:
-    """A fit in memory is not kept half-way."""
-
-    def due(self) -> bool:
-        return False
-
-    def save(self, state: dict[str, Any]) -> None:
-        del state
-
-    def load(self) -> None:
-        return None
-
-
-def _with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
+def with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with ``k`` for ``n_clusters``. Raises ``ConfigError`` where both are given."""
     if "n_clusters" not in params:
         return params
     if "k" in params:
@@ -265,7 +235,8 @@ def _with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in params.items() if name != "n_clusters"}, "k": params["n_clusters"]}
 
 
-def _one_of(seed: int | None, random_state: int | None) -> int:
+def seed_of(seed: int | None, random_state: int | None) -> int:
+    """The one that is given, else 0. Raises ``ConfigError`` where both are given, or it is no integer from 0 on."""
     if seed is not None and random_state is not None:
         raise ConfigError("seed and random_state are the same; give one of them")
     chosen = next((value for value in (seed, random_state) if value is not None), 0)
@@ -274,13 +245,10 @@ def _one_of(seed: int | None, random_state: int | None) -> int:
     return int(chosen)
 
 
-def _require_fitting(method: str, params: dict[str, Any], levels: tuple[Tensor, ...]) -> None:
-    """Refuse parameters that so few images or patches cannot do with, in the words of a grid."""
-    images, patches = len(levels[0]), levels[0][..., 0].numel()
-    found = method_facts(method).params(**params).misfits(images, patches)
-    problems = [f"{method}: {name} = {params[name]!r}: expected {expected}" for name, expected in found.items()]
-    if problems:
-        raise ConfigError("; ".join(problems))
+def require_precision(precision: str) -> None:
+    """Refuse a precision that networks do not have. Raises ``ConfigError``."""
+    if precision not in _PRECISIONS:
+        raise ConfigError(f'precision "{precision}": expected one of {", ".join(_PRECISIONS)}')
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

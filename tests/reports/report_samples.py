@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def add_row(
     *,
     method: str = "kmeans",
     protocols: Sequence[Protocol] = (WHOLE,),
+    params: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> ManifestRow:
     """Write the records of a row and return its entry in the manifest."""
@@ -94,7 +95,7 @@ def add_row(
             data=TrainingData(dataset="synthetic"),
             backbone=BackboneSpec(name="random"),
             method=method,
-            params={"title": title},
+            params={"title": title, **(params or {})},
             seed=seed,
         )
         runs[seed] = spec.run_id

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from cli_lab import Bench
 
+from spectral_bench.bench.cli.commands import COMMANDS, LazyGroup, load_command
+
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["run", "plan", "status", "report", "predict", "list", "data", "doctor", "version"]
 LEAVES = [
-    *([command] for command in COMMANDS if command not in ("list", "data")),
+    *([command] for command in COMMANDS if command not in ("list", "data", "logs", "cancel", "retry")),
     *(["list", noun] for noun in ("methods", "datasets", "backbones", "protocols")),
     ["data", "verify"],
     ["data", "prepare"],
@@ -87,26 +88,54 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectral_bench.bench.grid.load.load_grid", interrupt)
+    monkeypatch.setattr("spectral_bench.bench.cli.plan.load_grid", interrupt)
     result = bench("plan", "--grid", "g.yaml")
     assert result.code == 1
     assert "the same command goes on" in result.err
 
 
-def test_help_and_plan_import_no_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
+    assert LazyGroup().commands[name].get_short_help_str(200) == load_command(name).get_short_help_str(200)
+
+
+@pytest.mark.parametrize(
+    ("command", "loaded"), [("", ""), ("list", "listing"), ("predict", "predict"), ("run", "plan run")]
+)
+def test_only_the_module_of_the_command_is_imported(command: str, loaded: str) -> None:
+    """``run`` shows plans too, with ``--dry-run``."""
+    modules = sorted({home.place.partition(":")[0] for home in COMMANDS.values()})
     code = (
         "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
-        f"run(['--help']); run(['plan', '--grid', 'ablations.yaml', '--out', {str(tmp_path / 'o')!r}]); "
+        f"run('{command} --help'.split()); names = {modules}; "
+        "sys.stderr.write(' '.join(m for m in names if f'spectral_bench.bench.cli.{m}' in sys.modules))"
+    )
+    assert python("-c", code).stderr == loaded
+
+
+def test_no_help_imports_torch() -> None:
+    code = (
+        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
+        f"[run([name, '--help']) for name in {list(COMMANDS)}]; "
+        "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
+    )
+    assert python("-c", code).stderr == "light"
+
+
+def test_plan_and_list_import_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
+        f"run(['plan', '--grid', 'ablations.yaml', '--out', {str(tmp_path / 'o')!r}]); "
         "run(['list', 'methods']); "
         "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
     )
     assert python("-c", code).stderr == "light"
 
 
-def test_commands_load_no_executor_and_no_arrays_before_they_need_them() -> None:
-    heavy = ("numpy", "spectral_bench.bench.work.worker", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
+def test_the_list_of_commands_loads_no_executor_and_no_arrays() -> None:
+    heavy = ("numpy", "pydantic", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
     code = (
-        "import sys, spectral_bench.bench.cli.app; "
+        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; run(['--help']); "
         f"sys.stderr.write(' '.join(name for name in {heavy} if name in sys.modules))"
     )
     assert python("-c", code).stderr == ""

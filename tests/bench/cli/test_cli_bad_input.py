@@ -13,7 +13,7 @@ from cli_lab import Bench, Result
 from PIL import Image
 from plan_lab import SMALL, Lab
 
-from spectral_bench.bench.cli.checks import check_data
+from spectral_bench.bench.cli.preflight import check_data
 from spectral_bench.datasets.interface import DataRoots
 
 CAMVID = "{name: c, defaults: {dataset: camvid}, runs: [{method: kmeans, params: {k: 8}}]}"

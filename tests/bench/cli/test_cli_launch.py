@@ -8,7 +8,7 @@ import pytest
 from cli_lab import FakeExecutor
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
-from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, tell_failures, tell_tables, write_job
+from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, print_failures, print_tables, write_job
 from spectral_bench.bench.executors.interface import Exit
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
 from spectral_bench.bench.plan.model import plan_orders
@@ -72,7 +72,7 @@ def test_failures_are_told_once_each(lab: Lab, capsys: pytest.CaptureFixture[str
     log = lab.store.run_folder(runs[2].run_id) / "log.txt"
     log.parent.mkdir(parents=True)
     log.touch()
-    tell_failures(lab.store, runs, failures)
+    print_failures(lab.store, runs, failures)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: x.png: corrupt"
     third = f"failed: {runs[2].title}, seed {runs[2].spec.seed}: exception: ValueError: no (log: {log})"
@@ -131,7 +131,7 @@ def test_a_stale_run_that_another_launcher_works_on_is_not_discarded(lab: Lab) -
 
 
 def test_tables_that_cannot_be_made_are_a_warning(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    tell_tables(lab.store, "nothing")
+    print_tables(lab.store, "nothing")
     captured = capsys.readouterr()
     assert captured.err.startswith("warning: ")
     assert captured.out == ""

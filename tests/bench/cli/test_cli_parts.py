@@ -14,12 +14,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 
-from spectral_bench.bench.cli.checks import used_splits
+from spectral_bench.bench.cli.launch import BarWatcher, LineWatcher, watching
 from spectral_bench.bench.cli.options import data_roots, find_store, parse_bytes, parse_device, parse_gpus
-from spectral_bench.bench.cli.output import aligned, show_table
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import aligned, progress_bar, show_table
+from spectral_bench.bench.cli.preflight import used_splits
 from spectral_bench.bench.cli.report import csv_records
-from spectral_bench.bench.cli.watch import BarWatcher, LineWatcher, watching
 from spectral_bench.bench.executors.interface import Event
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 
@@ -102,7 +101,7 @@ EVENTS = [
 def test_lines_for_starts_ends_and_now_and_then_progress(
     lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spectral_bench.bench.cli.watch.QUIET_S", 0.0)
+    monkeypatch.setattr("spectral_bench.bench.cli.launch.QUIET_S", 0.0)
     progress_of(lab, "r1", 12)
     watch = LineWatcher(lab.store, {"r1": "one", "r2": "two"})
     for event in EVENTS:
@@ -128,7 +127,7 @@ def test_progress_lines_do_not_flood(lab: Lab, capsys: pytest.CaptureFixture[str
 
 
 def test_bars_on_a_terminal(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spectral_bench.bench.cli.watch.BAR_S", 0.0)
+    monkeypatch.setattr("spectral_bench.bench.cli.launch.BAR_S", 0.0)
     progress_of(lab, "r1", 12)
     stream = StringIO()
     with Progress(console=Console(file=stream, force_terminal=True, width=100), auto_refresh=False) as progress:
@@ -151,7 +150,7 @@ def test_lines_where_there_is_no_terminal(lab: Lab) -> None:
 
 
 def test_a_line_each_tenth_of_a_long_way_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with counted("reading") as progress:
+    with progress_bar("reading") as progress:
         for done in range(1, 251):
             progress(done, 250)
         for done in range(1, 51):

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from cli_lab import TABLE, Bench, counted
 from PIL import Image
 from plan_lab import SMALL, Lab, evaluation_record, failure, fit_record
+
+from spectral_bench import load_records
 
 
 def test_methods_and_their_parameters(bench: Bench) -> None:
@@ -167,6 +170,38 @@ def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     result = bench("report", "--out", finished.out, "--format", "csv", "--to", target)
     assert (result.code, result.out) == (0, "")
     assert target.read_text() == bench("report", "--out", finished.out, "--format", "csv").out
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet"])
+def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: Lab, name: str) -> None:
+    target = finished.folder / "deep" / name
+    result = bench("report", "--out", finished.out, "--per-run", target, "--matching", "hungarian")
+    frame = load_records(finished.out, matching="hungarian")
+    assert (result.code, result.out) == (0, f"{len(frame)} rows written to {target}\n")
+    if name == "runs.parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(target), frame)
+    else:
+        assert target.read_text() == frame.to_csv(index=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["runs.xlsx"], 'runs.xlsx: unknown suffix ".xlsx"; expected one of .csv, .parquet'),
+        (["runs"], 'runs: unknown suffix ""; expected one of .csv, .parquet'),
+        (["r.csv", "--to", "t.md", "--resamples", "9"], "give --to and --resamples in a command of its own"),
+        (["r.csv", "--format", "csv"], "give --format in a command of its own"),
+        (["r.csv", "--all", "folder"], "give --all in a command of its own"),
+        (["r.csv", "--published", "camvid"], "give --published in a command of its own"),
+        (["r.csv", "--grid", "smal"], 'did you mean "small"?'),
+        (["r.csv", "--protocol", "hole"], 'did you mean "whole"?'),
+    ],
+)
+def test_a_bad_use_of_per_run(bench: Bench, finished: Lab, options: list[str], says: str) -> None:
+    result = bench("report", "--out", finished.out, "--per-run", *options)
+    assert (result.code, result.out) == (2, "")
+    assert len(result.errors) == 1
+    assert says in result.err
 
 
 def test_report_below_a_file_is_refused_before_any_work(bench: Bench, finished: Lab) -> None:
@@ -364,5 +399,5 @@ def test_doctor_tells_of_bfloat16_in_software(
     bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, in_software: bool
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("spectral_bench.bench.measure.environment.software_bfloat16", lambda: in_software)
+    monkeypatch.setattr("spectral_bench.bench.cli.doctor.software_bfloat16", lambda: in_software)
     assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software

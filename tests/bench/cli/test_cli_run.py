@@ -111,7 +111,7 @@ HALF = """{name: half, defaults: {subset: 16, params: {k: 8}, precision: bfloat1
 @pytest.fixture
 def in_software(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.software_bfloat16", lambda: True)
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.software_bfloat16", lambda: True)
 
 
 @pytest.mark.usefixtures("in_software")
@@ -136,7 +136,7 @@ def test_processors_and_devices_that_bfloat16_is_not_warned_of(
     monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.is_available", lambda: True)
     assert "bfloat16" not in launch(HALF, "--dry-run")[0].err, "it runs on a GPU"
     assert "bfloat16" in launch(HALF, "--dry-run", "--device", "cpu")[0].err
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.software_bfloat16", lambda: False)
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.software_bfloat16", lambda: False)
     assert "bfloat16" not in launch(HALF, "--dry-run", "--device", "cpu")[0].err
 
 
@@ -248,7 +248,7 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
         digests[0] = "00112233"
 
     monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: digests[0])
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.fetch_weights", fetch)
+    monkeypatch.setattr("spectral_bench.bench.cli.run.fetch_weights", fetch)
     result, executor = launch()
     assert result.code == 0
     assert fetched == ["efficientnet_lite0"]
@@ -281,10 +281,10 @@ def test_executors_by_name(lab: Lab) -> None:
 def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
     monkeypatch: pytest.MonkeyPatch, devices: list[str], jobs: int | None, count: int, torch: str, at_once: int | None
 ) -> None:
-    from spectral_bench.bench.cli.checks import shared_gpu
+    from spectral_bench.bench.cli.preflight import shared_gpu
 
     here = {"gpus": [{}] * count, "packages": {"torch": torch}}
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.environment", lambda: here)
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.environment", lambda: here)
     warning = shared_gpu(devices, jobs)
     if at_once is None:
         assert warning is None
@@ -295,7 +295,7 @@ def test_runs_that_crowd_on_one_of_several_gpus_are_warned_of(
 
 def test_crowding_is_warned_of_before_a_run_and_in_a_dry_one(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"gpus": [{}] * 2, "packages": {"torch": "2.11.0"}}
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.environment", lambda: here)
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.environment", lambda: here)
     assert "2 runs at a time share the first" in launch(SMALL, "--dry-run", "--jobs", 2)[0].err
     assert "share the first" not in launch(SMALL, "--dry-run")[0].err
     assert "share the first" not in launch(SMALL, "--dry-run", "--jobs", 2, "--device", "cpu")[0].err
@@ -321,7 +321,7 @@ def test_a_grid_may_say_how_many_runs_suit_it_at_a_time(
         return FakeExecutor(store)
 
     monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
-    monkeypatch.setattr("spectral_bench.bench.cli.checks.usable_gpus", len)
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.usable_gpus", len)
     grid = lab.write(SMALL + f"executor: {block}\n")
     assert bench("run", "--grid", grid, "--out", lab.out, *options).code == 0
     assert asked == [jobs]

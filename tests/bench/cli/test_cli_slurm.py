@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "executors" / "slurm"))  # fo
 from fake_slurm import FakeSlurm
 
 from spectral_bench.bench.cli.logs import follow_file
-from spectral_bench.bench.cli.slurm_options import stated_settings
+from spectral_bench.bench.cli.slurm import stated_settings
 from spectral_bench.bench.executors.slurm.script import script_text
 from spectral_bench.bench.executors.slurm.submissions import Ledger, write_trace
 from spectral_bench.common.errors import ConfigError
@@ -291,7 +291,8 @@ class TestThisMachine:
             made.append(FakeExecutor(store, {} if made else {"kmeans": ("exception", "broken")}))
             return made[-1]
 
-        monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
+        for module in ("run", "retry"):
+            monkeypatch.setattr(f"spectral_bench.bench.cli.{module}.make_executor", make)
         assert bench("run", "--grid", lab.write(SMALL), "--out", lab.out).code == 1
         result = bench("retry", "--out", lab.out, "--gpus", "97")
         assert (result.code, result.out) == (2, "")

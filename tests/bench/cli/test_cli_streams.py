@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.bench.cli.app import run_command_line
-from spectral_bench.bench.cli.output import show_json, show_table
-from spectral_bench.bench.cli.streams import set_up_streams
+from spectral_bench.bench.cli.output import set_up_streams, show_json, show_table
 from spectral_bench.common.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

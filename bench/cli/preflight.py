@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spectral_bench.bench.cli.output import say, warn
-from spectral_bench.bench.cli.progress import counted
+from spectral_bench.bench.cli.output import progress_bar, say, warn
 from spectral_bench.bench.executors.interface import require_gpu_each
+from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
 from spectral_bench.bench.plan.estimate import require_space
 from spectral_bench.bench.plan.model import Plan, PlannedRun
@@ -61,7 +61,7 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
         data = open_data(name, roots)
         found = data.problems(split, labels=labels)
         if (name, split) in counted_labels:
-            with counted(f"checking labels of {name} {split}") as progress:
+            with progress_bar(f"checking labels of {name} {split}") as progress:
                 values = unreadable_labels(data, split, counted_labels[name, split], progress=progress)
             found += unnamed(found, values)
         problems += found
@@ -200,8 +200,6 @@ def fetch_weights(plan: Plan) -> None:
     Raises:
         DataError: they cannot be fetched.
     """
-    from spectral_bench.bench.features.backbones import load_backbone
-
     say(f"fetching weights: {', '.join(plan.provisional)}")
     wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
     for backbone in wanted.values():

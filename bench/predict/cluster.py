@@ -1,0 +1,233 @@
+"""Cluster any images: no labels, no grid and no store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign
+from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.batches import batch_part, concatenate
+from spectral_bench.bench.features.views import ViewItem, fresh_features
+from spectral_bench.bench.measure.environment import reproducible
+from spectral_bench.bench.predict.images import FileImages, palette, write_mask
+from spectral_bench.bench.predict.masks import require_targets, targets_of
+from spectral_bench.bench.run.evaluate import scored_images
+from spectral_bench.bench.run.in_memory import (
+    MemorySource,
+    failed_checks,
+    fit_in_memory,
+    require_fitting,
+    require_no_labels,
+)
+from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.missing import no_such
+from spectral_bench.datasets.reading import image_header
+from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.results.specification import BackboneSpec, Resize, View
+
+SHORT_SIDE = 320
+_SMALLEST = 16
+_LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
+_ORIENTATION, _SWAPS_SIDES = 0x0112, range(5, 9)  # the tag of EXIF, and its values that turn by a quarter
+
+
+class ClusteredImages(Mapping[str, NDArray[np.int64]]):
+    """The masks of images, by the stems of their files: ``masks["beach"]`` is (H, W) int64, clusters from 0 to K - 1.
+
+    A mask has the size of its image as people see it, turned upright. It is made of the scores of its patches whenever
+    it is asked for, so that thousands of large images need no memory for theirs.
+
+    Attributes:
+        paths: the file of each image, by its stem, in the given order.
+        n_clusters: K.
+        size: (height, width) in pixels to which images were resized before the backbone looked at them.
+        failed_checks: what the method found wrong with its own fit, in words; empty for a sound fit.
+
+    Example:
+        >>> masks = sb.cluster_images("photos/", k=8)  # doctest: +SKIP
+        >>> for name, mask in masks.items():  # doctest: +SKIP
+        ...     print(name, mask.shape, masks.paths[name])
+        >>> masks.save("masks/")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        files: FileImages,
+        scored: Sequence[ScoredImage],
+        n_clusters: int,
+        size: tuple[int, int],
+        failed: tuple[str, ...],
+    ) -> None:
+        self._files, self._scored = files, {one.image_id: one for one in scored}
+        self.paths, self.n_clusters, self.size, self.failed_checks = dict(files.paths), n_clusters, size, failed
+
+    def __getitem__(self, name: str) -> NDArray[np.int64]:
+        with reproducible():
+            found: NDArray[np.int64] = assign(self._scored[name]).cpu().numpy()
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        return f"ClusteredImages({len(self)} images, k={self.n_clusters}, seen at {self.size[0]} x {self.size[1]})"
+
+    def save(self, folder: str | Path, *, overlays: bool = True) -> list[Path]:
+        """Write the masks as ``bench predict`` does.
+
+        Args:
+            folder: for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256) and ``<stem>_overlay.jpg``.
+            overlays: whether to write colour overlays too.
+
+        Returns:
+            The files written.
+
+        Raises:
+            ConfigError: ``folder`` is that of an image, or a file that would be written is one of the images.
+            DataError: two masks would be one file, or an image is gone.
+            StoreError: a file cannot be written.
+
+        Example:
+            >>> masks.save("masks/", overlays=False)  # doctest: +SKIP
+        """
+        folder, colours, written = Path(folder), palette(self.n_clusters), list[Path]()
+        for path in self.paths.values():
+            if not path.exists():
+                raise DataError(no_such(path))
+        require_targets(list(self.paths.values()), folder, overlays=overlays)
+        for name, mask in self.items():
+            written += write_mask(mask, colours, self._files.image(name), targets_of(folder, name, overlays))
+        return written
+
+
+def cluster_files(
+    files: Sequence[Path],
+    method: str,
+    params: dict[str, Any],
+    backbone: BackboneSpec,
+    *,
+    size: int | tuple[int, int] = SHORT_SIDE,
+    seed: int = 0,
+    device: torch.device,
+    precision: str = "float32",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ClusteredImages:
+    """Fit a method on the patch features of images, and cluster the pixels of the same images with it.
+
+    It has the bits of a grid's run on these images (``transform.resize`` to the same size, features not rounded) whose
+    fit ``bench predict`` then applies to them.
+
+    Args:
+        files: the images.
+        method: a name, or ``path/to/file.py:Class``.
+        params: complete.
+        backbone: the network; its weights need no digest.
+        size: what images are resized to, all alike, since training stacks them: (height, width) in pixels, or the short
+            side, where the other one follows from the middle one of the images' shapes.
+        seed: of the fit.
+        device: where to compute.
+        precision: of the method's networks.
+        progress: called with (images seen by the backbone, images in all).
+
+    Raises:
+        ConfigError: a name is unknown, the method needs labels, or a parameter does not fit so few images or patches.
+        DataError: there is no image, one cannot be read, or two have one stem.
+        NumericalError: the method cannot be fitted on these images.
+    """
+    if not files:
+        raise DataError("no images: expected at least one")
+    require_no_labels(method)
+    info, images = backbone_info(backbone.name, backbone.options), FileImages(files)
+    seen = size if isinstance(size, tuple) else common_size([upright_size(path) for path in files], size)
+    rows, columns = info.grid(*seen)
+    require_fitting(method, params, len(files), len(files) * rows * columns)
+    view = View(dataset="", split="", resize=Resize(mode="exact", size=seen))
+    with reproducible():
+        items = _features(view, images, backbone, device, looks_at_antialiased(method, params), progress)
+        patches = concatenate([item.patches for item in items])
+        items = [
+            replace(item, patches=batch_part(patches, at, at + 1)) for at, item in enumerate(items)
+        ]  # no second copy
+        source = MemorySource(patches, seed)
+        fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision)
+        scored = scored_images(
+            fitted, view, items, device=device, stage=lambda name: nullcontext(), should_stop=lambda: False
+        )
+        kept = [replace(one, scores=one.scores.cpu()) for one in scored]
+    return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted))
+
+
+def _features(
+    view: View,
+    images: FileImages,
+    backbone: BackboneSpec,
+    device: torch.device,
+    antialias: bool,
+    progress: Callable[[int, int], None],
+) -> list[ViewItem]:
+    """Each image with its features, on the CPU."""
+    features = fresh_features(
+        view,
+        backbone,
+        images=images,
+        ids=images.ids,
+        folder=Path(),  # of caches, of which there is none
+        device=device,
+        workers=2,
+        antialias=antialias,
+    )
+    items = []
+    for done, item in enumerate(features, start=1):
+        items.append(replace(item, patches=item.patches.to("cpu")))
+        progress(done, len(features))
+    return items
+
+
+def common_size(sizes: Sequence[tuple[int, int]], short_side: int) -> tuple[int, int]:
+    """(height, width) of the middle one of the images' shapes, with this short side.
+
+    Args:
+        sizes: (height, width) of each image in pixels.
+        short_side: in pixels.
+
+    Raises:
+        ConfigError: the short side has fewer than 16 pixels, or the other one would be more than eight times as long.
+    """
+    if short_side < _SMALLEST:
+        raise ConfigError(f"size: {short_side}; expected at least {_SMALLEST} pixels")
+    shape = math.exp(median(math.log(width / height) for height, width in sizes))
+    if max(shape, 1 / shape) > _LONGEST:
+        raise ConfigError(
+            f"size: {short_side} is a short side, and the images are {max(shape, 1 / shape):.0f} times as long as that;"
+            " state (height, width)"
+        )
+    return (short_side, round(short_side * shape)) if shape >= 1 else (round(short_side / shape), short_side)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image as people see it, from its header.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    height, width = image_header(path)
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION) in _SWAPS_SIDES
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow decodes a PNG to look for its tags
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    return (width, height) if turned else (height, width)

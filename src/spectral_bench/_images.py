@@ -1,0 +1,102 @@
+"""Cluster a folder of images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from spectral_bench._fits import require_precision, seed_of, with_k
+from spectral_bench.bench.cli.predict import find_images
+from spectral_bench.bench.features.backbones import complete_options
+from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
+from spectral_bench.bench.run.context import resolve_device
+from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.methods.registry import complete_params
+from spectral_bench.results.specification import BackboneSpec
+
+__all__ = ["ClusteredImages", "cluster_images"]
+
+logger = logging.getLogger(__name__)
+
+_K = 8
+
+
+def cluster_images(
+    images: str | Path | Sequence[str | Path],
+    method: str = "deep_spectral",
+    k: int | None = None,
+    *,
+    backbone: str = "efficientnet_lite0",
+    backbone_options: Mapping[str, Any] | None = None,
+    size: int | tuple[int, int] = SHORT_SIDE,
+    seed: int | None = None,
+    random_state: int | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **params: Any,
+) -> ClusteredImages:
+    """Segment any images without labels: fit a method on their patch features, and give the mask of each.
+
+    Clusters are shared by all images, so that cluster 3 means the same in each of them. The features of all patches
+    are held in memory.
+
+    Args:
+        images: a folder, an image, or a list of either; any sizes and formats, of different stems.
+        method: a name of ``methods()``, or ``path/to/file.py:Class``.
+        k: number of clusters; None: 8. ``n_clusters`` is accepted too.
+        backbone, backbone_options: a name of ``backbones()`` or any ViT of timm, and what a grid can set of it.
+        size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
+            side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
+        seed, random_state: of the fit, by either name; 0 where it is not said.
+        device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
+        precision: of the method's networks.
+        progress: called with (images that the backbone has seen, images in all).
+        params: of the method by name, as in a grid.
+
+    Returns:
+        The masks by the stems of their files, with the files, and a ``save`` that writes what ``bench predict`` writes.
+
+    Raises:
+        ConfigError: a name is unknown (the nearest is suggested), a value out of range, or the method needs labels.
+        DataError: there is no image, one cannot be read, or two have one stem.
+        NumericalError: the method cannot be fitted on these images.
+
+    Example:
+        >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
+    """
+    require_precision(precision)
+    given = params if k is None else {**params, "k": k}
+    found = cluster_files(
+        find_images(_paths(images)),
+        method,
+        complete_params(method, {"k": _K, **with_k(method, given)}),
+        BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
+        size=_size(size),
+        seed=seed_of(seed, random_state),
+        device=resolve_device(device),
+        precision=precision,
+        progress=progress,
+    )
+    for failed in found.failed_checks:
+        logger.warning("%s has not converged: %s", found, failed)
+    return found
+
+
+def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    try:
+        return [Path(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
+    except TypeError as error:
+        raise DataError(
+            f"images: {type(images).__name__}; expected a folder, an image file, or a list of them"
+        ) from error
+
+
+def _size(size: Any) -> int | tuple[int, int]:
+    sides = list(size) if isinstance(size, (tuple, list)) else [size]
+    good = all(isinstance(side, int) and not isinstance(side, bool) and side >= 16 for side in sides)
+    if not good or len(sides) != (2 if isinstance(size, (tuple, list)) else 1):
+        raise ConfigError(f"size: {size!r}; expected the short side or (height, width), in pixels from 16 on")
+    return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
