@@ -5,6 +5,7 @@ Layout (readers ignore files that they do not know)::
     store.json             the schema of the store
     weights.json           backbone -> digest of the weights that all of its runs used
     grids/<name>.json      what each grid asked for
+    eigenspaces/<key>.npz  exact eigenvectors of held-out graphs, by the graph: see ``methods.exact``
     checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
 """
@@ -29,6 +30,7 @@ __all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "Store"]
 STORE_SCHEMA_VERSION = 1
 STORE_FILE = "store.json"
 FEATURES_FOLDER = "features"
+EIGENSPACES_FOLDER = "eigenspaces"
 
 
 class Store(RunRecords):
@@ -41,6 +43,11 @@ class Store(RunRecords):
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         super().__init__(self.path / "records")
+
+    @property
+    def eigenspaces_folder(self) -> Path:
+        """Where exact eigenspaces of held-out graphs lie, which runs of the same features and graph share."""
+        return self.path / EIGENSPACES_FOLDER
 
     @property
     def features_folder(self) -> Path:

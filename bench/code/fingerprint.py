@@ -100,6 +100,22 @@ def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]
     return found, names
 
 
+def module_hashes(root: Path = ROOT) -> dict[str, str]:
+    """The hash of every module that a record of shipped parts can name: see ``fingerprint``.
+
+    Args:
+        root: the folder that holds the packages.
+    """
+    found = {}
+    for folder in sorted({name.partition(".")[0] for name in FOLLOWED}):
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if _counts(name):
+                found[name] = _read(_source(path, loaded=False), str(path), _package(name, path))[0]
+    return found
+
+
 def is_own_file(name: str) -> bool:
     """Whether an entry of a fingerprint is a file of a user's own."""
     return name.endswith(".py")

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Literal, Protocol
 
 from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
+from spectral_bench.bench.code.equivalent import in_todays_words
 from spectral_bench.bench.code.fingerprint import changed
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own
 from spectral_bench.bench.plan.records import Recorded, RecordedEvaluation, RecordedFit
@@ -182,11 +183,12 @@ def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> se
 
 
 def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
-    """A recorded fingerprint in the words of today's.
+    """A recorded fingerprint in the words of today's, past changes of code that changed no result left out.
 
     A user's own files that are not where they were are not at hand: nobody knows whether they changed. Earlier releases
     called such a file by its path as the grid had it, not by its path from the folder of the method.
     """
+    recorded = in_todays_words(recorded, today)
     own = {name for name in recorded if is_own(name)}
     if own and not today:  # the method itself is not at hand, and so nobody knows what it would lead to
         return {}

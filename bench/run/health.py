@@ -11,7 +11,7 @@ from numpy.linalg import LinAlgError
 from spectral_bench.bench.features.batches import batch_part, central, concatenate
 from spectral_bench.datasets.subset import ranked, subset
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.exact import MOST_EXACT_NODES
+from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
 from spectral_bench.methods.health import HEALTH_STAGE
 from spectral_bench.methods.interface import Spectral
 from spectral_bench.methods.spectral_health import method_checks
@@ -74,11 +74,14 @@ def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatu
     with meter.stage(HEALTH_STAGE):
         fresh = _unseen(run, view, features.image_ids)
         images = held_out_images(features, fresh or features.image_ids)
-        graphs = images if getattr(method, "per_image", False) else [concatenate(images)]
+        per_image = bool(getattr(method, "per_image", False))
+        graphs = images if per_image else [concatenate(images)]
+        # One graph of all runs with its settings is kept; a file for each image of each setting would be many.
+        spaces = ExactSpaces(None if per_image else run.store.eigenspaces_folder)
         try:
             with torch.inference_mode():
                 placed = [graph.to(run.device) for graph in graphs]
-                checks = method_checks(method, placed, limits=getattr(method, "health_limits", {}))
+                checks = method_checks(method, placed, limits=getattr(method, "health_limits", {}), spaces=spaces)
         except (NumericalError, LinAlgError) as error:
             return [HealthCheck(name="spectral_health", value=None, passed=False, note=str(error))]
     records = as_records(checks)
