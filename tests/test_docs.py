@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer
-import typer.main
 import yaml
 
 from spectral_bench.bench.cli.app import app
@@ -20,6 +18,7 @@ from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import names
 from spectral_bench.results.specification import Matching
+from spectral_bench.results.state import RunState
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -29,7 +28,6 @@ FOLDERS = (*PACKAGES, "benchmarks", "docs", "examples", "grids", "tests")
 NO_FILES = ("results/runs",)
 """What looks like a path of the project and is none: the default store."""
 LONGEST_LINE = 100
-NOT_WRAPPED = ("backbones.md", "python.md")
 
 FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
@@ -112,18 +110,12 @@ def sources() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
-@cache
-def group() -> Any:
-    """The command line."""
-    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app
-
-
 def commands(text: str) -> Iterator[str]:
     """What a page calls ``bench`` with, in blocks of shell code and in its prose."""
     for language, block in FENCE.findall(text):
         if language == "bash" and not block.startswith("#!"):
             yield from in_shell(block)
-    known = group().list_commands(context(group()))
+    known = app.list_commands(context(app))
     for code in codes(text):
         yield from in_shell(code)
         words = code.split()
@@ -148,7 +140,7 @@ def context(command: Any) -> Any:
 
 def refusal(call: str) -> str:
     """Why the command line would not take a call; empty where it would. Values are not looked at."""
-    words, command = shlex.split(call, comments=True), group()
+    words, command = shlex.split(call, comments=True), app
     while words and hasattr(command, "resolve_command"):
         try:
             _, command, words = command.resolve_command(context(command), words)
@@ -208,7 +200,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [*(page for page in DOCS if page.name not in NOT_WRAPPED), ROOT / "CONTRIBUTING.md"],
+    [*DOCS, ROOT / "CONTRIBUTING.md"],
     ids=lambda page: page.name,
 )
 def test_lines_are_short(page: Path) -> None:
@@ -230,6 +222,11 @@ def text_of(name: str) -> str:
 def test_every_method_and_matching_is_described() -> None:
     assert set(names()) <= set(codes(text_of("methods.md")))
     assert set(get_args(Matching)) <= set(codes(text_of("protocols.md")))
+
+
+def test_every_state_is_described() -> None:
+    states = re.findall(r"^\| ([a-z ]+) \|", text_of("grids.md").partition("## States")[2], re.MULTILINE)
+    assert sorted(states) == sorted({"state", *(state.word.replace("_", " ") for state in RunState)})
 
 
 def test_defaults_of_slurm_settings_are_as_described() -> None:
