@@ -203,7 +203,7 @@ class FileDataSet(ABC):
         if not listing.files:
             problem = next(iter(listing.problems), f"{listing.folder}: holds no file")
             raise DataError(f"{self.info.name}, split {split}: {problem}. {self.info.licence}")
-        return listing.require_sound()
+        return listing.require_no_problems()
 
     def _require_split(self, split: str) -> None:
         if split not in self.info.splits:

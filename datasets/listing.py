@@ -36,7 +36,7 @@ class Listing:
     wanted: str = ""
     others: tuple[str, ...] = field(default=(), repr=False)
 
-    def require_sound(self) -> Listing:
+    def require_no_problems(self) -> Listing:
         """Itself if nothing is wrong with it.
 
         Raises:

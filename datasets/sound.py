@@ -6,7 +6,7 @@ from spectral_bench.datasets.interface import DataSet
 from spectral_bench.datasets.listing import require_none
 
 
-def require_sound(data: DataSet, split: str, *, labels: bool = True) -> None:
+def require_no_problems(data: DataSet, split: str, *, labels: bool = True) -> None:
     """Raise unless nothing is wrong with the images of a split and, if ``labels``, with its labels.
 
     Raises:

@@ -23,11 +23,11 @@ def subset(ids: Sequence[str], n: int | None) -> tuple[str, ...]:
         return tuple(ids)
     if not 1 <= n <= len(ids):
         raise DataError(f"a subset of {n} images was asked for; expected 1 to {len(ids)}, the images of the split")
-    chosen = set(ranked(ids)[:n])
+    chosen = set(in_drawing_order(ids)[:n])
     return tuple(image_id for image_id in ids if image_id in chosen)
 
 
-def ranked(ids: Sequence[str]) -> list[str]:
+def in_drawing_order(ids: Sequence[str]) -> list[str]:
     """``ids`` in the order in which subsets take them, a fixed order that looks random."""
     return sorted(ids, key=_rank)
 

@@ -45,7 +45,7 @@ class SplitReport:
         return self.found > 0 and not self.problems
 
 
-def held_splits(data: DataSet) -> tuple[str, ...]:
+def splits_on_disk(data: DataSet) -> tuple[str, ...]:
     """The splits of which there is at least one image."""
     return tuple(split for split in data.info.splits if not isinstance(data, FileDataSet) or data.holds(split))
 

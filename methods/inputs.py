@@ -137,7 +137,7 @@ def by_chunks(
     return result
 
 
-def plain(batch: PatchBatch) -> PatchBatch:
+def only_features(batch: PatchBatch) -> PatchBatch:
     """The batch in float32 and without gradients, whatever its caller computed it in."""
     features = tuple(level.detach().float() for level in batch.features)
     antialiased = batch.of_antialiased(lambda pixels: pixels.detach().float())

@@ -7,11 +7,11 @@ from itertools import count
 
 from spectral_bench.reports.ablations import Ablation, Compared, ablations, baseline_texts, compare
 from spectral_bench.reports.cells import score_cell
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.renderers.tex_escape import label
-from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together, value_text
-from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Row, Table
+from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells, value_text
+from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
 from spectral_bench.results.replicates import NO_CLAIM
 from spectral_bench.results.statistics import PairedDifference
@@ -40,7 +40,7 @@ COLUMNS = (
 )
 
 
-def ablation_tables(entries: Sequence[Entry]) -> list[Table]:
+def ablation_tables(entries: Sequence[ScoredRow]) -> list[Table]:
     """A table for each baseline that has variations, in the order of the entries."""
     found = ablations(entries)
     names: list[str] = []
@@ -55,7 +55,7 @@ def _table(ablation: Ablation, name: str) -> Table:
     notes = NoteBook()
     compared = compare(ablation, {key: METRICS[key][1] for key in COMPARED})
     factors = {key.strip() for _, entry in ablation.pairs for key in (entry.row.factor or "").split(",")}
-    shared = together([entry for _, entry in ablation.pairs], factors)
+    shared = common_settings([entry for _, entry in ablation.pairs], factors)
     rows = tuple(_row(index, pair, compared, shared, notes) for index, pair in enumerate(ablation.pairs))
     notes.remark(
         "Differences to the baseline in points of per cent: the mean over the seeds that both rows have, paired by "
@@ -76,7 +76,9 @@ def _table(ablation: Ablation, name: str) -> Table:
     return Table(name, caption, COLUMNS, rows, notes.notes())
 
 
-def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, shared: Together, notes: NoteBook) -> Row:
+def _row(
+    index: int, pair: tuple[ScoredRow, ScoredRow], compared: Compared, shared: CommonSettings, notes: NoteBook
+) -> TableRow:
     baseline, entry = pair
     cells = setting_cells(entry, notes, shared)
     is_baseline = entry is baseline
@@ -94,10 +96,12 @@ def _row(index: int, pair: tuple[Entry, Entry], compared: Compared, shared: Toge
         cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
     elif found is not None:
         cells |= {"verdict": Cell(value="no claim"), "in_words": Cell(value=NO_CLAIM)}
-    return Row(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
+    return TableRow(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
 
 
-def _difference_cell(pair: tuple[Entry, Entry], key: tuple[int, str], compared: Compared, notes: NoteBook) -> Cell:
+def _difference_cell(
+    pair: tuple[ScoredRow, ScoredRow], key: tuple[int, str], compared: Compared, notes: NoteBook
+) -> Cell:
     baseline, entry = pair
     runs = (*entry.runs, *baseline.runs)
     if key not in compared.differences:

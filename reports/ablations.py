@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectral_bench.reports.cells import Metric, seed_values
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.settings import value_text
 from spectral_bench.results.replicates import without_claim
 from spectral_bench.results.statistics import PairedDifference, holm, paired_difference
@@ -18,12 +18,12 @@ class Ablation:
     """A baseline and its variations, as (baseline, row) pairs under one protocol after the other, baselines first."""
 
     grid: str
-    pairs: tuple[tuple[Entry, Entry], ...]
+    pairs: tuple[tuple[ScoredRow, ScoredRow], ...]
 
 
-def ablations(entries: Sequence[Entry]) -> list[Ablation]:
+def ablations(entries: Sequence[ScoredRow]) -> list[Ablation]:
     """The ablations in some entries. A baseline's variations follow it in its grid."""
-    blocks: list[list[Entry]] = []
+    blocks: list[list[ScoredRow]] = []
     for entry in entries:
         if entry.row.role == "baseline" and not (blocks and blocks[-1][0].row is entry.row):
             blocks.append([])
@@ -58,18 +58,18 @@ def compare(ablation: Ablation, metrics: Mapping[str, Metric]) -> Compared:
     return Compared(differences, holm(p))
 
 
-def _difference(entry: Entry, baseline: Entry, metric: Metric) -> PairedDifference | None:
+def _difference(entry: ScoredRow, baseline: ScoredRow, metric: Metric) -> PairedDifference | None:
     found = paired_difference(seed_values(entry, metric), seed_values(baseline, metric))
     return found if entry.replicated and baseline.replicated else without_claim(found)
 
 
-def _pairs(block: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+def _pairs(block: Sequence[ScoredRow]) -> Iterator[tuple[ScoredRow, ScoredRow]]:
     baselines = {entry.protocol.name: entry for entry in block if entry.row.role == "baseline"}
     for name, baseline in baselines.items():
         yield from ((baseline, entry) for entry in block if entry.protocol.name == name)
 
 
-def baseline_value(baseline: Entry, factor: str, variations: Sequence[Entry] = ()) -> Any:
+def baseline_value(baseline: ScoredRow, factor: str, variations: Sequence[ScoredRow] = ()) -> Any:
     """The baseline's own value of a factor, stated or by default; None where nothing tells, ``"null"`` for a null.
 
     The grid tells it with each variation. Manifests of schema 1 do not: there it is the parameter of the fits, which

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import unknown
 from spectral_bench.reports.ablation_table import ablation_tables
-from spectral_bench.reports.collect import Changed, Entry, collect
+from spectral_bench.reports.collect import Changed, ScoredRow, collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.health_table import health_table
 from spectral_bench.reports.images import Intervals, image_intervals
@@ -95,7 +95,7 @@ def build_published_table(
     return published_table(entries, load_published(), datasets)
 
 
-def all_tables(entries: Sequence[Entry], intervals: Intervals | None = None) -> list[Table]:
+def all_tables(entries: Sequence[ScoredRow], intervals: Intervals | None = None) -> list[Table]:
     """Every table of some entries: main results (with ``intervals`` over images), overview, ablations, costs, ..."""
     health, overview = health_table(entries), overview_table(entries)
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, SeedResult
+from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
 from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
@@ -26,12 +26,12 @@ Measure = Callable[[SeedResult], float | None]
 Metric = Callable[[Scores], float]
 
 
-def setting_cell(entry: Entry, text: str | None, marks: tuple[str, ...] = ()) -> Cell:
+def setting_cell(entry: ScoredRow, text: str | None, marks: tuple[str, ...] = ()) -> Cell:
     """A cell that says what the row is."""
     return Cell(value=text, runs=entry.all_runs, marks=marks)
 
 
-def score_cell(entry: Entry, metric: Metric, notes: NoteBook, scale: float = 100.0) -> Cell:
+def score_cell(entry: ScoredRow, metric: Metric, notes: NoteBook, scale: float = 100.0) -> Cell:
     """Mean and standard deviation of a metric over the finished seeds, times ``scale``.
 
     A row without a finished seed gives its state in words; one with some seeds missing carries a mark whose note
@@ -44,18 +44,18 @@ def score_cell(entry: Entry, metric: Metric, notes: NoteBook, scale: float = 100
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=entry.runs, marks=marks)
 
 
-def score_summary(entry: Entry, metric: Metric, scale: float = 100.0) -> Summary:
+def score_summary(entry: ScoredRow, metric: Metric, scale: float = 100.0) -> Summary:
     """A metric over the finished seeds of a row with at least one; no spread where they are no replicates."""
     summary = summarise(list(seed_values(entry, metric, scale).values()))
     return summary if entry.replicated else without_spread(summary)
 
 
-def seed_values(entry: Entry, metric: Metric, scale: float = 100.0) -> dict[int, float]:
+def seed_values(entry: ScoredRow, metric: Metric, scale: float = 100.0) -> dict[int, float]:
     """A metric of each finished seed, times ``scale``."""
     return {result.seed: scale * metric(result.scores) for result in entry.done if result.scores is not None}
 
 
-def mean_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
+def mean_cell(entry: ScoredRow, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
     """Mean and standard deviation of a cost over the finished seeds that have it."""
     found = _measured(entry, measure)
     if not found:
@@ -64,7 +64,7 @@ def mean_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Ce
     return Cell(value=summary.mean, std=summary.std, n=summary.n, runs=tuple(found), marks=marks)
 
 
-def peak_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
+def peak_cell(entry: ScoredRow, measure: Measure, marks: tuple[str, ...] = ()) -> Cell:
     """The largest cost over the finished seeds that have it."""
     found = _measured(entry, measure)
     if not found:
@@ -72,18 +72,18 @@ def peak_cell(entry: Entry, measure: Measure, marks: tuple[str, ...] = ()) -> Ce
     return Cell(value=max(found.values()), n=len(found), runs=tuple(found), marks=marks)
 
 
-def seeds_cell(entry: Entry, notes: NoteBook) -> Cell:
+def seeds_cell(entry: ScoredRow, notes: NoteBook) -> Cell:
     """How many seeds the row rests on."""
     return Cell(value=len(entry.done), n=len(entry.done), runs=entry.all_runs, marks=incomplete_marks(entry, notes))
 
 
-def worst_state(entry: Entry) -> CellState:
+def worst_state(entry: ScoredRow) -> CellState:
     """The gravest state among the seeds that are not done; ``DONE`` where all are."""
     states = {result.state for result in entry.seeds}
     return next((state for state in _WORST_FIRST if state in states), CellState.DONE)
 
 
-def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def incomplete_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The mark of a row whose seeds are not all done; its note counts them and says what became of the others."""
     lost = [result for result in entry.seeds if result.state is not CellState.DONE]
     if not lost:
@@ -92,7 +92,7 @@ def incomplete_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (notes.mark(f"{len(entry.done)} of {len(entry.seeds)} seeds: {fates}."),)
 
 
-def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def label_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The marks of a row whose method sees labels, or might: own code that has not passed ``check-method``."""
     marks = [notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL)] if entry.uses_labels else []
     if entry.own_code in SYMBOLS:
@@ -101,7 +101,7 @@ def label_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return tuple(marks)
 
 
-def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def stale_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The marks of a row with seeds that rest on code that has changed since, or on other data than newer rows."""
     marks = []
     if stale := [result for result in entry.done if result.changed]:
@@ -114,7 +114,7 @@ def stale_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (*marks, *list_marks(entry, notes), *replicate_marks(entry, notes))
 
 
-def replicate_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def replicate_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The mark of a row whose seeds are no replicates."""
     if entry.replicated:
         return ()
@@ -122,7 +122,7 @@ def replicate_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (notes.mark(f"{text}: no spread over seeds, no interval, no claim, no rank."),)
 
 
-def list_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def list_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The mark of a row with seeds that were evaluated under another class list than the one that it is scored over."""
     older = [result for result in entry.done if result.relisted]
     if not older or entry.class_table is None:
@@ -132,7 +132,7 @@ def list_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (notes.mark(f"{text}{_which(older, entry)}."),)
 
 
-def _which(results: Sequence[SeedResult], entry: Entry) -> str:
+def _which(results: Sequence[SeedResult], entry: ScoredRow) -> str:
     """Which seeds of a row these are, unless they are all."""
     return "" if len(results) == len(entry.done) else f" ({_seeds_words([str(result.seed) for result in results])})"
 
@@ -147,6 +147,6 @@ def _fate(state: CellState, reason: str, lost: list[SeedResult]) -> str:
     return f"{_seeds_words(seeds)} {state.value}" + (f" ({short})" if short else "")
 
 
-def _measured(entry: Entry, measure: Measure) -> dict[str, float]:
+def _measured(entry: ScoredRow, measure: Measure) -> dict[str, float]:
     pairs = ((result.run_id, measure(result)) for result in entry.done)
     return {run: value for run, value in pairs if value is not None}

@@ -80,7 +80,7 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScoredRow:
     """A row of a grid under one protocol.
 
     Attributes:
@@ -183,7 +183,7 @@ def collect(
     protocol: str | None = None,
     matching: str | None = None,
     changed: Changed | None = None,
-) -> list[Entry]:
+) -> list[ScoredRow]:
     """All entries of a store, or those of one grid and one protocol, optionally scored with another matching.
 
     Args:
@@ -205,7 +205,7 @@ def collect_together(
     protocol: str | None = None,
     matching: str | None = None,
     changed: Changed | None = None,
-) -> list[list[Entry]]:
+) -> list[list[ScoredRow]]:
     """The entries of several stores, or grids of stores, all scored over the same class lists: fit to be compared.
 
     Args:
@@ -230,7 +230,7 @@ def _entries(
     lists: ClassLists,
     titles: Mapping[str, str],
     changed: Changed | None,
-) -> list[Entry]:
+) -> list[ScoredRow]:
     known: dict[tuple[str, str], SeedResult] = {}
     entries = []
     for manifest, row, chosen in rows:
@@ -241,7 +241,7 @@ def _entries(
                 known[run_id, scored_as] = _with_changes(found, reader.source, changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
-        entries.append(Entry(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
+        entries.append(ScoredRow(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
     return _with_versions(entries)
 
 
@@ -257,15 +257,15 @@ def _titles(rows: Sequence[ManifestRow], lists: ClassLists) -> dict[str, str]:
     return {name: title if taken[title] == 1 else f"{title} ({stated[name]})" for name, title in titles.items()}
 
 
-def distinct(entries: Sequence[Entry]) -> list[Entry]:
+def distinct(entries: Sequence[ScoredRow]) -> list[ScoredRow]:
     """The entries without repetitions: a row that several grids share is kept where it comes first."""
-    first: dict[tuple[object, ...], Entry] = {}
+    first: dict[tuple[object, ...], ScoredRow] = {}
     for entry in entries:
         first.setdefault((entry.row.title, entry.all_runs, entry.protocol), entry)
     return list(first.values())
 
 
-def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
+def alike(entries: Sequence[ScoredRow]) -> dict[str, list[int]]:
     """The positions of entries evaluated on the same images and scored alike, whatever the name of the protocol.
 
     Scored alike are those of one class list.
@@ -279,11 +279,11 @@ def alike(entries: Sequence[Entry]) -> dict[str, list[int]]:
     return groups
 
 
-def _with_versions(entries: Sequence[Entry]) -> list[Entry]:
+def _with_versions(entries: Sequence[ScoredRow]) -> list[ScoredRow]:
     """The entries, with the versions of the data of those seeds that saw others than newer runs did."""
     found = versions({result.run_id: _records(result) for entry in entries for result in entry.done})
 
-    def told(result: SeedResult, entry: Entry) -> SeedResult:
+    def told(result: SeedResult, entry: ScoredRow) -> SeedResult:
         if result.state is not CellState.DONE or result.run_id not in found:
             return result
         table, record = entry.class_table, result.evaluation

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from spectral_bench.reports.cells import mean_cell, peak_cell
-from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
 from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
-from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import BASE_STAGE, StageCost
 
 _ORDER = {
@@ -38,7 +38,7 @@ class Stage:
         return f"{self.name} ({self.part})" if self.name in (FEATURES_STAGE, HEALTH_STAGE) else self.name
 
 
-def cost_table(entries: Sequence[Entry]) -> Table:
+def cost_table(entries: Sequence[ScoredRow]) -> Table:
     """Seconds a stage, throughput, memory and size of each row; what another run had paid for is left out.
 
     The fit that a row's fits start from has a column of its own.
@@ -61,7 +61,7 @@ def cost_table(entries: Sequence[Entry]) -> Table:
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
-    shared = together(entries)
+    shared = common_settings(entries)
     rows = tuple(
         _row(entry, shared, found, unlike.get(index, ()), extracted.get(index, ()), notes)
         for index, entry in enumerate(entries)
@@ -82,7 +82,7 @@ def cost_table(entries: Sequence[Entry]) -> Table:
     return Table("costs", "Time and memory.", columns, rows, notes.notes())
 
 
-def stages(entries: Iterable[Entry]) -> list[Stage]:
+def stages(entries: Iterable[ScoredRow]) -> list[Stage]:
     """The stages that were paid for in any finished run: those of fits first, in the order in which work is done.
 
     Stages that are not known by name come last in their part, in the order of the records.
@@ -106,13 +106,13 @@ def stage_seconds(stage: Stage) -> Callable[[SeedResult], float | None]:
 
 
 def _row(
-    entry: Entry,
-    shared: Together,
+    entry: ScoredRow,
+    shared: CommonSettings,
     found: Sequence[Stage],
     unlike: tuple[str, ...],
     extracted: tuple[str, ...],
     notes: NoteBook,
-) -> Row:
+) -> TableRow:
     disturbed = (*extracted, *unlike)
     cells = setting_cells(entry, notes, shared)
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
@@ -127,7 +127,7 @@ def _row(
     for key, measure in (("flops", _flops), ("flops_features", _flops_features), ("flops_predict", _flops_predict)):
         cells[key] = peak_cell(entry, measure)
     cells["energy_j"] = mean_cell(entry, lambda result: run_cost(result).energy_j)
-    return Row(cells, ranked=entry.ranked)
+    return TableRow(cells, ranked=entry.ranked)
 
 
 def _flops_features(result: SeedResult) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.table import NoteBook
 from spectral_bench.results.record import FitRecord
 
@@ -21,23 +21,23 @@ def hardware(record: FitRecord) -> str | None:
     return f"{cpu}, {threads} thread{'' if threads == 1 else 's'}" if threads else str(cpu)
 
 
-def entry_hardware(entry: Entry) -> str | None:
+def entry_hardware(entry: ScoredRow) -> str | None:
     """The hardware of a row's finished seeds; all of them, joined, where they differ."""
     names = (hardware(result.fit) for result in entry.done if result.fit is not None)
     known = sorted({name for name in names if name is not None})
     return " and ".join(known) or None
 
 
-def hardware_groups(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+def hardware_groups(entries: Sequence[ScoredRow]) -> dict[str, list[ScoredRow]]:
     """Hardware -> the finished rows that were timed on it, those without a word of it under an empty name."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[ScoredRow]] = {}
     for entry in entries:
         if entry.done:
             groups.setdefault(entry_hardware(entry) or "", []).append(entry)
     return groups
 
 
-def unlike_marks(entries: Sequence[Entry], notes: NoteBook) -> dict[int, tuple[str, ...]]:
+def unlike_marks(entries: Sequence[ScoredRow], notes: NoteBook) -> dict[int, tuple[str, ...]]:
     """Position -> the mark for times and memory of rows on other hardware than most rows; none where all are alike.
 
     Of equally frequent kinds of hardware the first counts as that of most rows. Rows without a finished seed have

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spectral_bench.reports.collect import Entry, SeedResult, distinct
-from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
+from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import HealthCheck
 from spectral_bench.results.statistics import summarise
 
@@ -21,7 +21,7 @@ LABELS = {
 }
 
 
-def health_table(entries: Sequence[Entry]) -> Table | None:
+def health_table(entries: Sequence[ScoredRow]) -> Table | None:
     """Each row's checks: mean and standard deviation of the value over seeds; None where no record has a check."""
     notes, entries = NoteBook(), distinct(entries)
     names = list(dict.fromkeys(check.name for entry in entries for result in entry.seeds for check in _checks(result)))
@@ -32,7 +32,7 @@ def health_table(entries: Sequence[Entry]) -> Table | None:
         *(Column(name, LABELS.get(name, name.replace("_", " ")), "number", spread="std") for name in names),
         Column("passed", "seeds that passed"),
     )
-    shared = together(entries)
+    shared = common_settings(entries)
     rows = tuple(_row(entry, shared, names, notes) for entry in entries)
     notes.remark("Checks of the fits and of their evaluations: mean and sample standard deviation over seeds.")
     if "graph_patches" in names:
@@ -44,7 +44,7 @@ def health_table(entries: Sequence[Entry]) -> Table | None:
     return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
 
 
-def _row(entry: Entry, shared: Together, names: Sequence[str], notes: NoteBook) -> Row:
+def _row(entry: ScoredRow, shared: CommonSettings, names: Sequence[str], notes: NoteBook) -> TableRow:
     cells = setting_cells(entry, notes, shared)
     for name in names:
         found = {result.run_id: check for result in entry.seeds for check in _checks(result) if check.name == name}
@@ -52,7 +52,7 @@ def _row(entry: Entry, shared: Together, names: Sequence[str], notes: NoteBook) 
     checked = [result for result in entry.seeds if _checks(result)]
     healthy = [result for result in checked if all(check.passed for check in _checks(result))]
     cells["passed"] = Cell(value=f"{len(healthy)} of {len(checked)}", runs=tuple(result.run_id for result in checked))
-    return Row(cells, ranked=entry.ranked)
+    return TableRow(cells, ranked=entry.ranked)
 
 
 def _checks(result: SeedResult) -> list[HealthCheck]:

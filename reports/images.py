@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column
@@ -16,13 +16,13 @@ REMARK = (
     "mIoU, images: 95 % interval over resamples of the images, the matching fitted anew in each. It speaks "
     "about these fits; what speaks about a method is the spread over seeds."
 )
-Intervals = Callable[[Entry], ImageInterval | None]
+Intervals = Callable[[ScoredRow], ImageInterval | None]
 
 
 def image_intervals(source: Source, resamples: int) -> Intervals:
     """A function from a row to its interval over images; None where no seed is finished."""
 
-    def interval(entry: Entry) -> ImageInterval | None:
+    def interval(entry: ScoredRow) -> ImageInterval | None:
         table, protocol = entry.class_table, entry.protocol
         if table is None or not entry.done:
             return None
@@ -34,7 +34,7 @@ def image_intervals(source: Source, resamples: int) -> Intervals:
     return interval
 
 
-def image_cell(entry: Entry, intervals: Intervals) -> Cell:
+def image_cell(entry: ScoredRow, intervals: Intervals) -> Cell:
     """The mean mIoU over seeds in per cent with its interval over images."""
     found = intervals(entry)
     if found is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
-from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
 from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.ranking import emphasise
-from spectral_bench.reports.settings import SETTING_COLUMNS, Together, setting_cells, together
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
+from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import BASE_STAGE
 
 METRICS: dict[str, tuple[str, Metric]] = {
@@ -43,7 +43,7 @@ COLUMNS = (
 )
 
 
-def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> Table:
+def main_table(entries: Sequence[ScoredRow], intervals: Intervals | None = None) -> Table:
     """The main results of some entries, in their order. A row that several grids share appears once.
 
     Args:
@@ -52,7 +52,7 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
     """
     notes, entries = NoteBook(), distinct(entries)
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
-    shared = together(entries)
+    shared = common_settings(entries)
     rows = tuple(
         _row(entry, shared, intervals, unlike.get(index, ()), extracted.get(index, ()), notes)
         for index, entry in enumerate(entries)
@@ -73,13 +73,13 @@ def main_table(entries: Sequence[Entry], intervals: Intervals | None = None) -> 
 
 
 def _row(
-    entry: Entry,
-    shared: Together,
+    entry: ScoredRow,
+    shared: CommonSettings,
     intervals: Intervals | None,
     unlike: tuple[str, ...],
     extracted: tuple[str, ...],
     notes: NoteBook,
-) -> Row:
+) -> TableRow:
     cells = setting_cells(entry, notes, shared)
     if intervals is not None:
         cells[COLUMN.key] = image_cell(entry, intervals)
@@ -88,10 +88,12 @@ def _row(
     cells["clusters_in_use"] = score_cell(entry, lambda scores: scores.clusters_in_use, notes, scale=1.0)
     cells["seeds"] = seeds_cell(entry, notes)
     cells["seeds_planned"] = Cell(value=len(entry.seeds), n=len(entry.seeds), runs=entry.all_runs)
-    return Row({**cells, **_cost_cells(entry, unlike, extracted, notes)}, ranked=entry.ranked)
+    return TableRow({**cells, **_cost_cells(entry, unlike, extracted, notes)}, ranked=entry.ranked)
 
 
-def _cost_cells(entry: Entry, unlike: tuple[str, ...], extracted: tuple[str, ...], notes: NoteBook) -> dict[str, Cell]:
+def _cost_cells(
+    entry: ScoredRow, unlike: tuple[str, ...], extracted: tuple[str, ...], notes: NoteBook
+) -> dict[str, Cell]:
     reused, disturbed = _reuse_marks(entry.done, notes), (*extracted, *unlike)
     return {
         "hardware": Cell(value=entry_hardware(entry), runs=entry.runs),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spectral_bench.reports.cells import label_marks, score_cell, stale_marks
-from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.collect import ScoredRow, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
 from spectral_bench.reports.settings import matching_marks, matching_words, split_words, told_once, value_text
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 
 SHOWN = ("mIoU", "accuracy")
 _PLACES = ("dataset", "train_dataset", "backbone")  # settings that the place in this table tells
@@ -26,7 +26,7 @@ class _Line:
     backbone: str
 
 
-def overview_table(entries: Sequence[Entry]) -> Table | None:
+def overview_table(entries: Sequence[ScoredRow]) -> Table | None:
     """Accuracies of methods x backbones x data sets; None where no two entries share a line.
 
     Rows of one grid, method and backbone share a line if their titles differ only in data sets and in settings that
@@ -37,7 +37,7 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
     if len(set(lines)) == len(lines):
         return None
     scored = tuple(
-        Row({key: _score_cell(entry, key, notes) for key in SHOWN}, ranked=entry.ranked) for entry in entries
+        TableRow({key: _score_cell(entry, key, notes) for key in SHOWN}, ranked=entry.ranked) for entry in entries
     )
     scored = emphasise(scored, entries, {key: METRICS[key][1] for key in SHOWN}, notes)
     place = {index: number for number, group in enumerate(groups, start=1) for index in group}
@@ -56,13 +56,13 @@ def overview_table(entries: Sequence[Entry]) -> Table | None:
     return Table("overview", "Methods, backbones and data sets.", (*_HEAD, *columns), tuple(rows), notes.notes())
 
 
-def _score_cell(entry: Entry, key: str, notes: NoteBook) -> Cell:
+def _score_cell(entry: ScoredRow, key: str, notes: NoteBook) -> Cell:
     """A score with the marks of its own row, since a line has those of several."""
     cell = score_cell(entry, METRICS[key][1], notes)
     return replace(cell, marks=(*cell.marks, *stale_marks(entry, notes), *matching_marks(entry, notes)))
 
 
-def _lines(entries: Sequence[Entry], notes: NoteBook) -> list[_Line]:
+def _lines(entries: Sequence[ScoredRow], notes: NoteBook) -> list[_Line]:
     """The line of each entry. Entries that would meet in one cell keep their full titles."""
     found = []
     for entry in entries:
@@ -82,7 +82,7 @@ def _lines(entries: Sequence[Entry], notes: NoteBook) -> list[_Line]:
     ]
 
 
-def _following(peers: Sequence[Entry]) -> dict[str, dict[str, object]]:
+def _following(peers: Sequence[ScoredRow]) -> dict[str, dict[str, object]]:
     """Settings of which each data set has one value, and not all the same: key -> data set -> value."""
     keys = dict.fromkeys(key for entry in peers for key in entry.row.settings if key not in _PLACES)
     found: dict[str, dict[str, object]] = {}
@@ -94,7 +94,7 @@ def _following(peers: Sequence[Entry]) -> dict[str, dict[str, object]]:
     return found
 
 
-def _row(line: _Line, cells: dict[str, Cell], own: Sequence[Entry], notes: NoteBook) -> Row:
+def _row(line: _Line, cells: dict[str, Cell], own: Sequence[ScoredRow], notes: NoteBook) -> TableRow:
     marks = tuple(dict.fromkeys(mark for entry in own for mark in label_marks(entry, notes)))
     runs = tuple(dict.fromkeys(run for entry in own for run in entry.all_runs))
     head = {
@@ -102,17 +102,17 @@ def _row(line: _Line, cells: dict[str, Cell], own: Sequence[Entry], notes: NoteB
         "method": Cell(value=line.name, runs=runs, marks=marks),
         "backbone": Cell(value=line.backbone, runs=runs),
     }
-    return Row(head | cells, ranked=all(entry.ranked for entry in own))
+    return TableRow(head | cells, ranked=all(entry.ranked for entry in own))
 
 
-def _columns(number: int, entry: Entry) -> list[Column]:
+def _columns(number: int, entry: ScoredRow) -> list[Column]:
     return [
         Column(f"{key}_{number}", f"{entry.data_title} {METRICS[key][0]} ({number})", "percent", "higher", "std")
         for key in SHOWN
     ]
 
 
-def _scored_as(entry: Entry) -> str:
+def _scored_as(entry: ScoredRow) -> str:
     protocol = entry.protocol
     facts = [f"protocol {protocol.name}", split_words(protocol), f"matching: {matching_words(protocol)}"]
     return f"{entry.data_title}: {', '.join(facts)}"

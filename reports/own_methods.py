@@ -46,6 +46,6 @@ def _of_record(source: Source, record: FitRecord | EvaluationRecord) -> OwnCode:
     check = record.method_check
     if check is None:  # a method that ships, or a record of a release that did not tell
         return "not stated" if isinstance(record, FitRecord) and ".py:" in record.method else ""
-    verdict = source.code_verdict(check.code)
+    verdict = source.check_state(check.code)
     verdict = check.verdict if verdict == "not_checked" else verdict
     return "not checked" if verdict == "not_checked" else verdict

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import Measure
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import extracted_features, run_cost
 from spectral_bench.reports.table import NoteBook
 
@@ -21,19 +21,19 @@ def undisturbed(results: Sequence[SeedResult]) -> tuple[SeedResult, ...]:
     return tuple(result for result in results if not extracted_features(result)) or tuple(results)
 
 
-def peak_rss(entry: Entry) -> Measure:
+def peak_rss(entry: ScoredRow) -> Measure:
     """A measure: the peak of resident memory of a run of the row, in bytes, that speaks for the row."""
     counted = {result.run_id for result in undisturbed(entry.done)}
     return lambda result: run_cost(result).peak_rss if result.run_id in counted else None
 
 
-def peak_device(entry: Entry) -> Measure:
+def peak_device(entry: ScoredRow) -> Measure:
     """A measure: the same of the device's memory."""
     counted = {result.run_id for result in undisturbed(entry.done)}
     return lambda result: run_cost(result).peak_device if result.run_id in counted else None
 
 
-def extraction_marks(entries: Sequence[Entry], notes: NoteBook) -> dict[int, tuple[str, ...]]:
+def extraction_marks(entries: Sequence[ScoredRow], notes: NoteBook) -> dict[int, tuple[str, ...]]:
     """Position -> the mark for peaks of rows all of whose runs extracted features, where other rows' runs did not."""
     done = {index: entry.done for index, entry in enumerate(entries) if entry.done}
     alone = {index for index, results in done.items() if all(map(extracted_features, results))}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
-from spectral_bench.reports.collect import Entry, alike, distinct
-from spectral_bench.reports.settings import SETTING_COLUMNS, setting_cells, titles_with_clusters, together
-from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Row, Table
+from spectral_bench.reports.collect import ScoredRow, alike, distinct
+from spectral_bench.reports.settings import SETTING_COLUMNS, common_settings, setting_cells, titles_with_clusters
+from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.replicates import without_spread
@@ -19,14 +19,14 @@ _FACTS = ("grid", "dataset", "train_dataset", "train_images", "backbone", "weigh
 _FACT_COLUMNS = tuple(column for column in SETTING_COLUMNS if column.key in _FACTS)
 
 
-def per_class_tables(entries: Sequence[Entry]) -> list[Table]:
+def per_class_tables(entries: Sequence[ScoredRow]) -> list[Table]:
     """A table for each way of scoring that any finished row has, in the order of the entries."""
     groups = [[entries[index] for index in members] for members in alike(distinct(entries)).values()]
     groups = [group for group in groups if any(entry.done for entry in group)]
     return [_table(group, number if len(groups) > 1 else 0) for number, group in enumerate(groups, start=1)]
 
 
-def class_cells(entry: Entry, classes: Sequence[str], notes: NoteBook) -> list[Cell]:
+def class_cells(entry: ScoredRow, classes: Sequence[str], notes: NoteBook) -> list[Cell]:
     """The IoU of each class over the finished seeds, in per cent.
 
     A value is found by the name of its class, whatever the order of the classes in a score. A class that is neither
@@ -43,7 +43,7 @@ def class_cells(entry: Entry, classes: Sequence[str], notes: NoteBook) -> list[C
     ]
 
 
-def _table(entries: Sequence[Entry], number: int) -> Table:
+def _table(entries: Sequence[ScoredRow], number: int) -> Table:
     notes = NoteBook()
     classes = next((entry.class_table.classes for entry in entries if entry.class_table is not None), [])
     titles = titles_with_clusters(entries)
@@ -51,7 +51,7 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
     facts = _common_facts(entries)
     by_column = {column.key: class_cells(entry, classes, notes) for column, entry in zip(columns, entries, strict=True)}
     rows = tuple(
-        Row({**facts, "class": Cell(value=name), **{key: cells[index] for key, cells in by_column.items()}})
+        TableRow({**facts, "class": Cell(value=name), **{key: cells[index] for key, cells in by_column.items()}})
         for index, name in enumerate(classes)
     )
     notes.remark("IoU of each class in per cent: mean and sample standard deviation over seeds.")
@@ -59,20 +59,20 @@ def _table(entries: Sequence[Entry], number: int) -> Table:
     return Table(name, "IoU by class.", (*_FACT_COLUMNS, Column("class", "class"), *columns), rows, notes.notes())
 
 
-def _column(index: int, entry: Entry, title: str, notes: NoteBook) -> Column:
+def _column(index: int, entry: ScoredRow, title: str, notes: NoteBook) -> Column:
     marks = (*label_marks(entry, notes), *(f"[{mark}]" for mark in stale_marks(entry, notes)))
     return Column(f"{index + 1}: {entry.row.title}", " ".join([title, *marks]), "percent", "higher", "std")
 
 
-def _common_facts(entries: Sequence[Entry]) -> dict[str, Cell]:
+def _common_facts(entries: Sequence[ScoredRow]) -> dict[str, Cell]:
     """The settings that all entries of the table share; the others are left to the titles."""
-    shared = together(entries)
+    shared = common_settings(entries)
     known = [setting_cells(entry, NoteBook(), shared) for entry in entries]
     values = {key: {cells[key].value for cells in known} - {None} for key in _FACTS}
     return {key: Cell(value=next(iter(found))) for key, found in values.items() if len(found) == 1}
 
 
-def _class_cell(scores: dict[str, tuple[Scores, int]], entry: Entry, notes: NoteBook) -> Cell:
+def _class_cell(scores: dict[str, tuple[Scores, int]], entry: ScoredRow, notes: NoteBook) -> Cell:
     """A class of some runs, each with the place of the class in its scores."""
     if not scores:
         return Cell(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import run_cost
 
 _SCORES = {
@@ -45,7 +45,7 @@ TYPES = {
 _PARAMETER_TYPES = {bool: "boolean", int: _INTEGER, float: _FLOAT, str: _TEXT}
 
 
-def per_run(entries: Sequence[Entry]) -> pd.DataFrame:
+def per_run(entries: Sequence[ScoredRow]) -> pd.DataFrame:
     """A row a run and protocol, with the columns of ``TYPES``, then each parameter of any method by its name.
 
     Missing (NA) is what is not known, and a parameter that a method does not have. A parameter that has the name of
@@ -90,7 +90,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 _WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".csv": _csv, ".parquet": _parquet}
 
 
-def _rows(entry: Entry) -> Iterator[dict[str, Any]]:
+def _rows(entry: ScoredRow) -> Iterator[dict[str, Any]]:
     for result in entry.seeds:
         yield {
             "grid": entry.grid,

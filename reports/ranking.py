@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from spectral_bench.reports.cells import Metric, score_summary, seed_values
-from spectral_bench.reports.collect import Entry, alike
-from spectral_bench.reports.table import NoteBook, Row
+from spectral_bench.reports.collect import ScoredRow, alike
+from spectral_bench.reports.table import NoteBook, TableRow
 from spectral_bench.results.comparison import MIN_SEEDS, common_seeds, rank
 
 _NAMED = 4
@@ -15,8 +15,8 @@ Best = Mapping[tuple[str, str], frozenset[int]]
 
 
 def emphasise(
-    rows: Sequence[Row], entries: Sequence[Entry], metrics: Mapping[str, Metric], notes: NoteBook
-) -> tuple[Row, ...]:
+    rows: Sequence[TableRow], entries: Sequence[ScoredRow], metrics: Mapping[str, Metric], notes: NoteBook
+) -> tuple[TableRow, ...]:
     """The rows with the best cells of some columns in bold.
 
     Only rows without labels that saw the same data and were scored alike are compared with each other.
@@ -57,11 +57,13 @@ def emphasise(
     return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
 
 
-def _takes_part(entry: Entry) -> bool:
+def _takes_part(entry: ScoredRow) -> bool:
     return bool(entry.done) and entry.ranked and entry.replicated
 
 
-def _outshone(entries: Sequence[Entry], columns: Mapping[tuple[str, str], Metric], best: Best) -> set[tuple[str, str]]:
+def _outshone(
+    entries: Sequence[ScoredRow], columns: Mapping[tuple[str, str], Metric], best: Best
+) -> set[tuple[str, str]]:
     """The columns in which a row without replicates, which is not ranked, stands above the best of the others.
 
     Bold there would say of another row that it is the best.
@@ -85,7 +87,7 @@ def _remark_on_seeds(columns: Collection[Mapping[int, Mapping[int, float]]], not
         notes.remark(f"Rows have unlike seeds: the best one is that of the best mean over those of all ({numbers}).")
 
 
-def _why_not(lacking: Sequence[Entry], of: int) -> str:
+def _why_not(lacking: Sequence[ScoredRow], of: int) -> str:
     reason = f"No row is in bold: a claim needs {MIN_SEEDS} common seeds in every row"
     if len(lacking) == of:
         return f"{reason}, and no row has them."
@@ -94,6 +96,6 @@ def _why_not(lacking: Sequence[Entry], of: int) -> str:
     return f"{reason}, and these have fewer: {listed}."
 
 
-def _in_bold(row: Row, keys: set[str]) -> Row:
+def _in_bold(row: TableRow, keys: set[str]) -> TableRow:
     cells = {key: replace(cell, bold=True) if key in keys else cell for key, cell in row.cells.items()}
     return replace(row, cells=cells)

@@ -11,7 +11,7 @@ import numpy as np
 
 from spectral_bench.common.names import few
 from spectral_bench.reports.cells import label_marks, setting_cell, stale_marks
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.table import Cell, Column, NoteBook
 from spectral_bench.results.matching import is_one_to_one
 from spectral_bench.results.specification import Matching, Protocol, own_name
@@ -53,7 +53,7 @@ SETTING_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Together:
+class CommonSettings:
     """What the rows of a table have in common.
 
     Attributes:
@@ -70,7 +70,7 @@ class Together:
     told: frozenset[tuple[str, str]] = frozenset()
 
 
-def together(entries: Sequence[Entry], besides: Collection[str] = ()) -> Together:
+def common_settings(entries: Sequence[ScoredRow], besides: Collection[str] = ()) -> CommonSettings:
     """What rows have in common, as far as their grids told.
 
     Args:
@@ -90,15 +90,15 @@ def together(entries: Sequence[Entry], besides: Collection[str] = ()) -> Togethe
         settings = ", ".join(f"{key} = {text}" for (key, text), having in common.items() if tuple(having) == names)
         told.append(f"in rows of {' and '.join(names)} {settings}")
     images = any(training_words(entry) != ALL_IMAGES for entry in entries)
-    return Together("; ".join(told) or None, any(_weights(entry) for entry in entries), images, frozenset(known))
+    return CommonSettings("; ".join(told) or None, any(_weights(entry) for entry in entries), images, frozenset(known))
 
 
-def told_once(entries: Sequence[Entry]) -> list[str]:
+def told_once(entries: Sequence[ScoredRow]) -> list[str]:
     """Sentences that tell what has no column in a table of many data sets: training images, weights, K, settings.
 
     Where rows differ, each value stands with the rows that have it.
     """
-    shared = together(entries)
+    shared = common_settings(entries)
     found = [_grouped("K", [str(clusters(entry) or "none") for entry in entries], entries)]
     if any(entry.row.train_dataset != entry.row.dataset for entry in entries):
         found.append(_grouped("Trained on", [entry.train_title for entry in entries], entries))
@@ -109,7 +109,7 @@ def told_once(entries: Sequence[Entry]) -> list[str]:
     return [*found, *([] if shared.settings is None else [f"Common settings: {shared.settings}."])]
 
 
-def titles_with_clusters(entries: Sequence[Entry]) -> list[str]:
+def titles_with_clusters(entries: Sequence[ScoredRow]) -> list[str]:
     """The titles of rows, with K where rows differ in it and a title does not tell it."""
     numbers = [None if _titled([entry], "k") else clusters(entry) for entry in entries]
     several = len({clusters(entry) for entry in entries} - {None}) > 1
@@ -119,13 +119,13 @@ def titles_with_clusters(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def clusters(entry: Entry) -> int | None:
+def clusters(entry: ScoredRow) -> int | None:
     """The number of clusters of a row: as its runs have it, else as its grid told; None where nothing tells."""
     found = {result.evaluation.n_clusters for result in entry.done if result.evaluation is not None}
     return next(iter(found)) if len(found) == 1 else entry.row.k
 
 
-def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) -> dict[str, Cell]:
+def setting_cells(entry: ScoredRow, notes: NoteBook, shared: CommonSettings = CommonSettings()) -> dict[str, Cell]:
     """The cells of ``SETTING_COLUMNS``. What only a finished evaluation knows is None in a row without one.
 
     Args:
@@ -158,7 +158,7 @@ def setting_cells(entry: Entry, notes: NoteBook, shared: Together = Together()) 
     return {**cells, "k": Cell(value=clusters(entry), runs=entry.all_runs)}
 
 
-def training_words(entry: Entry) -> str:
+def training_words(entry: ScoredRow) -> str:
     """Which images of its data set a row is trained on: the split where it is not the usual one, and how many."""
     split = "" if entry.row.train_split == "train" else f"{entry.row.train_split}, "
     subset = _subset(entry)
@@ -177,26 +177,26 @@ def split_words(protocol: Protocol) -> str:
     return view.split if view.subset is None else f"{view.split} (subset of {view.subset})"
 
 
-def _subset(entry: Entry) -> int | None:
+def _subset(entry: ScoredRow) -> int | None:
     """The number of training images, None for all: as the fits have it, else as the grid told."""
     fits = [result.fit.spec.data.subset for result in entry.seeds if result.fit is not None]
     return fits[0] if fits else entry.row.subset
 
 
-def _weights(entry: Entry) -> str:
+def _weights(entry: ScoredRow) -> str:
     """Where the weights are from, where not from the usual place: as the grid told, else as the fits have it."""
     options = next((result.fit.spec.backbone.options for result in entry.seeds if result.fit is not None), {})
     return entry.row.weights or ("random" if options.get("weights") == "random" else "")
 
 
-def _unusual(entry: Entry) -> dict[str, Any]:
+def _unusual(entry: ScoredRow) -> dict[str, Any]:
     """What differs from its default in a row; what the grid states, where it did not tell of defaults."""
     if entry.row.unusual is not None:
         return entry.row.unusual
     return {key: value for key, value in entry.row.settings.items() if key not in _IN_COLUMNS}
 
 
-def _in_common(entries: Sequence[Entry]) -> dict[str, Any]:
+def _in_common(entries: Sequence[ScoredRow]) -> dict[str, Any]:
     """The unusual settings that all rows have with the same value, in the order of the first."""
     if not entries:
         return {}
@@ -204,7 +204,7 @@ def _in_common(entries: Sequence[Entry]) -> dict[str, Any]:
     return {key: value for key, value in first.items() if all(key in other and other[key] == value for other in others)}
 
 
-def _grouped(what: str, values: Sequence[str], entries: Sequence[Entry]) -> str:
+def _grouped(what: str, values: Sequence[str], entries: Sequence[ScoredRow]) -> str:
     """One value for all rows, or each value with the rows that have it."""
     if len(set(values)) == 1:
         return f"{what}: {values[0]}."
@@ -215,7 +215,7 @@ def _grouped(what: str, values: Sequence[str], entries: Sequence[Entry]) -> str:
     return f"{what}: {'; '.join(told)}."
 
 
-def _titled(entries: Sequence[Entry], key: str) -> bool:
+def _titled(entries: Sequence[ScoredRow], key: str) -> bool:
     """Whether the titles of rows tell a setting."""
     return all(f"{key}=" in entry.row.title for entry in entries)
 
@@ -224,12 +224,12 @@ def _words(settings: dict[str, Any]) -> str:
     return ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
 
 
-def _classes(entry: Entry) -> str | None:
+def _classes(entry: ScoredRow) -> str | None:
     table = entry.class_table
     return None if table is None else f"{len(table.classes)} ({entry.class_set})"
 
 
-def _setting_marks(entry: Entry, shared: Together, notes: NoteBook) -> tuple[str, ...]:
+def _setting_marks(entry: ScoredRow, shared: CommonSettings, notes: NoteBook) -> tuple[str, ...]:
     """A mark for the settings of a row that differ from their defaults and that neither caption nor title tells."""
     method = entry.row.method
     own = {key: value for key, value in (entry.row.unusual or {}).items() if (method, key) not in shared.told}
@@ -237,12 +237,12 @@ def _setting_marks(entry: Entry, shared: Together, notes: NoteBook) -> tuple[str
     return (notes.mark(f"With {_words(untold)}."),) if untold else ()
 
 
-def matching_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def matching_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The marks of what a one-to-one matching leaves over, or counts though it does not occur."""
     return (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
 
 
-def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def _surplus_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """A mark where a one-to-one matching leaves clusters or classes over."""
     table = entry.class_table
     if table is None or not is_one_to_one(entry.protocol.scoring.matching):
@@ -255,7 +255,7 @@ def _surplus_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
     return (notes.mark(text),)
 
 
-def _absent_marks(entry: Entry, notes: NoteBook) -> tuple[str, ...]:
+def _absent_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """A mark where a one-to-one matching counts classes that do not occur in the labels."""
     if entry.protocol.scoring.matching not in ("hungarian", "hungarian_iou"):
         return ()

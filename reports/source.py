@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from spectral_bench.results.checks import Verdict
+from spectral_bench.results.checks import CheckState
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.record import EvaluationRecord, FitRecord
@@ -39,7 +39,7 @@ class Source(Protocol):
         """The folder of a run, which need not exist."""
         ...
 
-    def code_verdict(self, code: str) -> Verdict:
+    def check_state(self, code: str) -> CheckState:
         """What the checks of a method's own code that the store keeps say of it."""
         ...
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spectral_bench.common.files import write_bytes
 from spectral_bench.reports.api import RENDERERS, all_tables
-from spectral_bench.reports.collect import Changed, Entry, collect, distinct
+from spectral_bench.reports.collect import Changed, ScoredRow, collect, distinct
 from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
@@ -88,7 +88,7 @@ def write_all(
     return [folder / name for name in contents]
 
 
-def _panels(entries: Sequence[Entry], source: Source, make: PanelMaker | None) -> tuple[list[Panels], list[str]]:
+def _panels(entries: Sequence[ScoredRow], source: Source, make: PanelMaker | None) -> tuple[list[Panels], list[str]]:
     """The galleries whose panels are there or could be made, and what is to be said of the others."""
     chosen = galleries(entries, source)
     wanted, missing = wanted_panels(chosen, source), []
@@ -101,11 +101,11 @@ def _panels(entries: Sequence[Entry], source: Source, make: PanelMaker | None) -
     return [panels for panels in found if panels is not None], missing
 
 
-def _told(intervals: Intervals, entries: Sequence[Entry], progress: Progress) -> Intervals:
+def _told(intervals: Intervals, entries: Sequence[ScoredRow], progress: Progress) -> Intervals:
     """The same intervals, with progress told row by row."""
     total, done = len(distinct(entries)), 0
 
-    def interval(entry: Entry) -> ImageInterval | None:
+    def interval(entry: ScoredRow) -> ImageInterval | None:
         nonlocal done
         found = intervals(entry)
         done += 1

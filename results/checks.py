@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from spectral_bench.common.files import write_bytes
-from spectral_bench.results.documents import document_bytes, names_in, plain, read_document
+from spectral_bench.results.documents import document_bytes, names_in, read_document, require_file_name
 from spectral_bench.results.identity import digest
 
 CHECKS_VERSION = 1
@@ -25,7 +25,7 @@ CHECKS_VERSION = 1
 
 CHECKS_FOLDER = "checks"
 
-Verdict = Literal["passed", "failed", "not_checked"]
+CheckState = Literal["passed", "failed", "not_checked"]
 
 
 class CheckResult(BaseModel):
@@ -51,12 +51,12 @@ class CheckResult(BaseModel):
 def write_check(store: Path, result: CheckResult) -> Path:
     """Keep a result, in place of an earlier one of the same code, parameters and device; returns its file."""
     settings = digest([result.params, result.device])
-    path = store / CHECKS_FOLDER / plain(result.code) / f"{settings}.json"
+    path = store / CHECKS_FOLDER / require_file_name(result.code) / f"{settings}.json"
     write_bytes(path, document_bytes(result))
     return path
 
 
-def code_verdict(store: Path, code: str) -> Verdict:
+def check_state(store: Path, code: str) -> CheckState:
     """What today's promises say of the code of a method, by all checks of it that a store keeps.
 
     Args:
@@ -66,7 +66,7 @@ def code_verdict(store: Path, code: str) -> Verdict:
     Raises:
         StoreError: a newer release wrote a result.
     """
-    folder = store / CHECKS_FOLDER / plain(code)
+    folder = store / CHECKS_FOLDER / require_file_name(code)
     files = [folder / name for name in names_in(folder) if name.endswith(".json")]
     read = [read_document(path, CheckResult, CHECKS_VERSION) for path in files]
     found = [one for one in read if one is not None and (one.schema_version, one.code) == (CHECKS_VERSION, code)]

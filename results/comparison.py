@@ -20,14 +20,14 @@ LEVEL = 0.05
 POWER = 0.8
 _MOST_SEEDS = 1000
 
-Row = TypeVar("Row", bound=Hashable)
-Column = TypeVar("Column", bound=Hashable)
+RowKey = TypeVar("RowKey", bound=Hashable)
+ColumnKey = TypeVar("ColumnKey", bound=Hashable)
 Values = Mapping[int, float]
 Word = Literal["better", "worse", "undecided", "no claim", "not comparable"]
 
 
 @dataclass(frozen=True)
-class Ranking(Generic[Column, Row]):
+class Ranking(Generic[ColumnKey, RowKey]):
     """The outcome of ``rank``.
 
     Attributes:
@@ -36,9 +36,9 @@ class Ranking(Generic[Column, Row]):
         lacking: rows whose seeds are too few for any claim.
     """
 
-    best: dict[Column, frozenset[Row]]
-    p: dict[tuple[Column, Row], float] = field(default_factory=dict)
-    lacking: tuple[Row, ...] = ()
+    best: dict[ColumnKey, frozenset[RowKey]]
+    p: dict[tuple[ColumnKey, RowKey], float] = field(default_factory=dict)
+    lacking: tuple[RowKey, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Verdict:
 
 
 def rank(
-    columns: Mapping[Column, Mapping[Row, Values]], higher: Mapping[Column, bool] | None = None
-) -> Ranking[Column, Row]:
+    columns: Mapping[ColumnKey, Mapping[RowKey, Values]], higher: Mapping[ColumnKey, bool] | None = None
+) -> Ranking[ColumnKey, RowKey]:
     """Find the best rows of each column of a table.
 
     The best row is the one of the best mean over the seeds that all rows of the column have; a row that another one is
@@ -97,8 +97,8 @@ def rank(
     if lacking or not any(len(rows) > 1 for rows in columns.values()):
         return Ranking({column: frozenset() for column in columns}, {}, lacking)
     pairs = _all_pairs(columns, higher or {})
-    best: dict[Column, frozenset[Row]] = {}
-    against_best: dict[tuple[Column, Row], float] = {}
+    best: dict[ColumnKey, frozenset[RowKey]] = {}
+    against_best: dict[tuple[ColumnKey, RowKey], float] = {}
     for column, rows in columns.items():
         beaten = {row for (at, _, row), pair in pairs.items() if at == column and pair.told}
         first = _first(rows, (higher or {}).get(column, True), beaten)
@@ -108,7 +108,7 @@ def rank(
     return Ranking(best, against_best)
 
 
-def common_seeds(rows: Mapping[Row, Values]) -> tuple[int, ...]:
+def common_seeds(rows: Mapping[RowKey, Values]) -> tuple[int, ...]:
     """The seeds that all rows have, ascending."""
     found = [set(values) for values in rows.values()]
     return tuple(sorted(set.intersection(*found))) if found else ()
@@ -181,7 +181,7 @@ def _noncentral_t(degrees: int, shift: float, t: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _lacking(rows: Mapping[Row, Values]) -> list[Row]:
+def _lacking(rows: Mapping[RowKey, Values]) -> list[RowKey]:
     """The rows that stand in the way of five common seeds: short ones and those that share too few with another."""
     if len(common_seeds(rows)) >= MIN_SEEDS:
         return []
@@ -200,8 +200,8 @@ class _Pair:
 
 
 def _all_pairs(
-    columns: Mapping[Column, Mapping[Row, Values]], higher: Mapping[Column, bool]
-) -> dict[tuple[Column, Row, Row], _Pair]:
+    columns: Mapping[ColumnKey, Mapping[RowKey, Values]], higher: Mapping[ColumnKey, bool]
+) -> dict[tuple[ColumnKey, RowKey, RowKey], _Pair]:
     """All pairs of rows in all columns, in both orders of each pair."""
     found = {
         (column, one, other): paired_difference(rows[one], rows[other])
@@ -209,7 +209,7 @@ def _all_pairs(
         for one, other in combinations(rows, 2)
     }
     p = holm({key: 1.0 if pair is None or pair.p is None else pair.p for key, pair in found.items()})
-    both: dict[tuple[Column, Row, Row], _Pair] = {}
+    both: dict[tuple[ColumnKey, RowKey, RowKey], _Pair] = {}
     for (column, one, other), pair in found.items():
         key = (column, one, other)
         gain = 0.0 if pair is None else pair.summary.mean * (1 if higher.get(column, True) else -1)
@@ -218,7 +218,7 @@ def _all_pairs(
     return both
 
 
-def _first(rows: Mapping[Row, Values], higher: bool, beaten: Collection[Row]) -> Row:
+def _first(rows: Mapping[RowKey, Values], higher: bool, beaten: Collection[RowKey]) -> RowKey:
     """The row of the best mean over the common seeds, of those that no other is told to be better than."""
     seeds = common_seeds(rows)
     means = {row: summarise([values[seed] for seed in seeds]).mean for row, values in rows.items()}

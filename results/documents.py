@@ -67,7 +67,7 @@ def document_bytes(document: BaseModel) -> bytes:
     return (text + "\n").encode()
 
 
-def plain(name: str) -> str:
+def require_file_name(name: str) -> str:
     """``name`` itself, which must be usable as one file name.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.results.checks import Verdict
+from spectral_bench.results.checks import CheckState
 from spectral_bench.results.specification import FitSpec, View
 
 SCHEMA_VERSION = 2
@@ -67,7 +67,7 @@ class MethodCheck(_Part):
     """What ``check-method`` had found of the code of a method of the user's own when a run began."""
 
     code: str = Field(description="digest of the method's own modules, as in results.checks")
-    verdict: Verdict
+    verdict: CheckState
 
 
 class SawFiles(Protocol):

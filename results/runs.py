@@ -26,7 +26,7 @@ from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results import claims
 from spectral_bench.results.contingency import Contingency
-from spectral_bench.results.documents import document_bytes, names_in, plain, read_document
+from spectral_bench.results.documents import document_bytes, names_in, read_document, require_file_name
 from spectral_bench.results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.summaries import EvaluationSummary, FitSummary, RunSummary
@@ -75,7 +75,7 @@ class RunRecords:
 
     def run_folder(self, run_id: str) -> Path:
         """The folder of a run, which need not exist."""
-        return self.records_folder / plain(run_id)
+        return self.records_folder / require_file_name(run_id)
 
     def runs(self) -> list[str]:
         """The ids of all runs that left anything, in alphabetical order."""
@@ -250,7 +250,7 @@ class RunRecords:
         write_bytes(folder / "attempts" / f"{prefix}{number}.json", text)
 
     def _evaluation(self, run_id: str, view_id: str, suffix: str) -> Path:
-        return self.run_folder(run_id) / "evaluations" / f"{plain(view_id)}{suffix}"
+        return self.run_folder(run_id) / "evaluations" / f"{require_file_name(view_id)}{suffix}"
 
     @contextmanager
     def claim(self, run_id: str, **facts: str) -> Iterator[None]:
@@ -275,7 +275,7 @@ class RunRecords:
 
     def is_claimed(self, run_id: str) -> bool:
         """Whether a living process owns the run."""
-        return claims.is_claimed(f"{self.records_folder}/{plain(run_id)}")
+        return claims.is_claimed(f"{self.records_folder}/{require_file_name(run_id)}")
 
     def owner(self, run_id: str) -> dict[str, Any]:
         """What the run's owner says of itself (host, pid, since, ...); empty where nobody works on it."""

@@ -19,9 +19,9 @@ from typing import Self
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes, write_json
 from spectral_bench.common.locks import exclusive
-from spectral_bench.results.checks import Verdict, code_verdict
+from spectral_bench.results.checks import CheckState, check_state
 from spectral_bench.results.claims import Busy
-from spectral_bench.results.documents import check_version, document_bytes, names_in, plain, read_document
+from spectral_bench.results.documents import check_version, document_bytes, names_in, read_document, require_file_name
 from spectral_bench.results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
 from spectral_bench.results.runs import Run, RunRecords
 
@@ -94,7 +94,7 @@ class Store(RunRecords):
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Store what a grid asked for, in place of what it asked for before."""
-        write_bytes(self.path / "grids" / f"{plain(manifest.name)}.json", document_bytes(manifest))
+        write_bytes(self.path / "grids" / f"{require_file_name(manifest.name)}.json", document_bytes(manifest))
 
     def manifests(self) -> list[Manifest]:
         """What each grid asked for, in the order of their names; copies under other names are passed over.
@@ -108,9 +108,9 @@ class Store(RunRecords):
         read = zip(files, found, strict=True)
         return [manifest for file, manifest in read if manifest is not None and manifest.name == file.stem]
 
-    def code_verdict(self, code: str) -> Verdict:
+    def check_state(self, code: str) -> CheckState:
         """What today's promises say of the code of a method of the user's own; see ``results.checks``."""
-        return code_verdict(self.path, code)
+        return check_state(self.path, code)
 
     def weights_lock(self) -> dict[str, str]:
         """Backbone -> digest of the weights that this store's runs used.

@@ -15,7 +15,7 @@ from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many
-from spectral_bench.reports.collect import Entry, collect_together
+from spectral_bench.reports.collect import ScoredRow, collect_together
 from spectral_bench.reports.compare import Comparison, Difference, Pair, compare_entries
 from spectral_bench.results.statistics import Summary
 from spectral_bench.results.store import Store
@@ -170,7 +170,7 @@ def _cell_json(pair: Pair, difference: Difference) -> dict[str, Any]:
     return {**_row_json(pair.a), "grid_b": pair.b.grid, **told, "remarks": list(pair.remarks)}
 
 
-def _row_json(entry: Entry) -> dict[str, Any]:
+def _row_json(entry: ScoredRow) -> dict[str, Any]:
     row = entry.row
     return {
         "row": row.title,

@@ -17,7 +17,7 @@ from spectral_bench.common.errors import DataError, StoreError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import data_info, names, open_data
-from spectral_bench.datasets.verify import held_splits
+from spectral_bench.datasets.verify import splits_on_disk
 
 DISTRIBUTION = "spectral-segmentation-bench"
 PLACE = Path(__file__).resolve().parents[2]  # the folder of the parts: a checkout, or the installed package
@@ -93,7 +93,7 @@ def _data(roots: DataRoots) -> list[Finding]:
         if not data_info(name).needs_root:
             continue
         try:
-            splits = held_splits(open_data(name, roots))
+            splits = splits_on_disk(open_data(name, roots))
         except DataError:
             splits = ()
         found.append(Finding(f"data set {name}", ", ".join(splits) or "not found", True if splits else None))

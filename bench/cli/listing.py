@@ -18,7 +18,7 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.datasets import registry as data_registry
 from spectral_bench.datasets.registry import data_info, open_data
-from spectral_bench.datasets.verify import held_splits
+from spectral_bench.datasets.verify import splits_on_disk
 from spectral_bench.methods import registry as method_registry
 from spectral_bench.methods.registry import method_facts
 
@@ -126,7 +126,7 @@ def _data_set(info: Any, roots: Any) -> dict[str, Any]:
     held = "generated"
     if info.needs_root or info.name.startswith("folder:"):
         try:
-            held = ", ".join(held_splits(open_data(info.name, roots))) or "no"
+            held = ", ".join(splits_on_disk(open_data(info.name, roots))) or "no"
         except DataError:
             held = "no"
     elif not info.splits:

@@ -8,7 +8,7 @@ from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.imports import is_own, own_files, require_imports
 from spectral_bench.methods.registry import load_method, method_facts
-from spectral_bench.results.checks import code_verdict
+from spectral_bench.results.checks import check_state
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import MethodCheck
 
@@ -54,7 +54,7 @@ def method_check(store: Path, method: str) -> MethodCheck | None:
     Errors: as ``own_code``; ``StoreError`` where a newer release has checked it.
     """
     code = own_code(method)
-    return MethodCheck(code=code, verdict=code_verdict(store, code)) if code else None
+    return MethodCheck(code=code, verdict=check_state(store, code)) if code else None
 
 
 def require_own_imports(method: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.linalg import LinAlgError
 
 from spectral_bench.bench.features.batches import batch_part, central, concatenate
-from spectral_bench.datasets.subset import ranked, subset
+from spectral_bench.datasets.subset import in_drawing_order, subset
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
 from spectral_bench.methods.health import HEALTH_STAGE
@@ -102,7 +102,7 @@ def held_out_images(features: ViewFeatures, ids: tuple[str, ...]) -> list[PatchB
     """
     chosen: list[PatchBatch] = []
     place = {image_id: index for index, image_id in enumerate(features.image_ids)}
-    for image_id in ranked(ids)[:MOST_READ]:
+    for image_id in in_drawing_order(ids)[:MOST_READ]:
         item = features.at(place[image_id])
         middle = len(item.patches) // 2
         image = central(batch_part(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)

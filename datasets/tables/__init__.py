@@ -15,7 +15,7 @@ Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Row:
+class RawClass:
     """One raw label id.
 
     Attributes:
@@ -31,17 +31,17 @@ class Row:
     other: dict[str, int]
 
 
-def load_table(name: str) -> tuple[Row, ...]:
+def load_table(name: str) -> tuple[RawClass, ...]:
     """The rows of ``<name>.yaml`` in this folder, in the order of their ids, which run from 0 without a gap."""
     text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     rows = []
     for entry in yaml.load(text, Loader=_LOADER):
         red, green, blue = entry.pop("colour")
-        rows.append(Row(entry.pop("id"), entry.pop("name"), (red, green, blue), entry))
+        rows.append(RawClass(entry.pop("id"), entry.pop("name"), (red, green, blue), entry))
     return tuple(rows)
 
 
-def class_set(name: str, rows: tuple[Row, ...]) -> ClassSet:
+def class_set(name: str, rows: tuple[RawClass, ...]) -> ClassSet:
     """A class set with one class a row; raw ids of other rows are ignored."""
     return ClassSet(
         name=name,

@@ -19,7 +19,7 @@ from spectral_bench.methods.deep_spectral.segments import describe, eigengap, se
 from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
 from spectral_bench.methods.graphs.kernel import DenseKernel
 from spectral_bench.methods.health import Check
-from spectral_bench.methods.inputs import Standardiser, feature_input, named, one_by_one, plain, require_patches
+from spectral_bench.methods.inputs import Standardiser, feature_input, named, one_by_one, only_features, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.threads import each_on_one_thread
 
@@ -91,7 +91,7 @@ class DeepSpectral:
         """
         centres = self._fitted()
         scores = []
-        for images in _chunks(one_by_one(plain(batch))):
+        for images in _chunks(one_by_one(only_features(batch))):
             for found in self._segment(images):
                 of_segments = centres.scores(found.descriptors[None, None])[0, :, 0]
                 scores.append(of_segments[:, found.rows].view(-1, *batch.grid))
@@ -117,7 +117,7 @@ class DeepSpectral:
             NumericalError: as ``predict``.
         """
         decomposer = self._decomposer()
-        return torch.stack([principal_functions(image, decomposer) for image in one_by_one(plain(batch))])
+        return torch.stack([principal_functions(image, decomposer) for image in one_by_one(only_features(batch))])
 
     def kernel(self, batch: PatchBatch) -> DenseKernel:
         """D^-1/2 W D^-1/2 of the patches of one image, float32.
@@ -128,7 +128,7 @@ class DeepSpectral:
         """
         if len(batch) != 1:
             raise ValueError(f"deep_spectral has a kernel for every image by itself, and was given {len(batch)} images")
-        affinity = self._decomposer().affinity(plain(batch))
+        affinity = self._decomposer().affinity(only_features(batch))
         return DenseKernel(normalised_affinity(affinity).float())
 
     def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, float]:
@@ -144,7 +144,7 @@ class DeepSpectral:
                 context.checkpoint.save({"done": done, "descriptors": parts, "residual": residual})
             if stop:
                 raise RunInterrupted
-            found = self._segment([plain(image.to(context.device)) for image in images])
+            found = self._segment([only_features(image.to(context.device)) for image in images])
             parts += [one.descriptors for one in found]
             residual = max(residual, *(one.residual for one in found))
             done += len(images)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spectral_bench.reports.cells import Measure, seed_values, worst_state
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
 from spectral_bench.reports.compare.sittings import Part, Repeats, cost_repeats
@@ -67,8 +67,8 @@ class Difference:
 class Pair:
     """A row of A and the row of B that belongs to it; ``remarks`` say what is unlike about them."""
 
-    a: Entry
-    b: Entry
+    a: ScoredRow
+    b: ScoredRow
     differences: tuple[Difference, ...]
     remarks: tuple[str, ...]
 
@@ -78,8 +78,8 @@ class Comparison:
     """All pairs of two sets of results, and the rows that stand alone in one of them."""
 
     pairs: tuple[Pair, ...]
-    only_a: tuple[Entry, ...]
-    only_b: tuple[Entry, ...]
+    only_a: tuple[ScoredRow, ...]
+    only_b: tuple[ScoredRow, ...]
 
     @property
     def differences(self) -> list[Difference]:
@@ -114,8 +114,8 @@ class _Raw:
 
 
 def compare_entries(
-    a: Sequence[Entry],
-    b: Sequence[Entry],
+    a: Sequence[ScoredRow],
+    b: Sequence[ScoredRow],
     *,
     costs: bool = False,
     tolerance: float = 0.0,
@@ -147,7 +147,7 @@ def compare_entries(
     return Comparison(pairs, matched.only_a, matched.only_b)
 
 
-def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
+def _cells(a: ScoredRow, b: ScoredRow, *, costs: bool, same_code: bool) -> list[_Raw]:
     code = [f"code: {len(code_changes(a, b))} modules differ"] if same_code and code_changes(a, b) else []
     states = (_state(a), _state(b))
     blockers = (*score_blockers(a, b), *code)
@@ -166,15 +166,15 @@ def _cells(a: Entry, b: Entry, *, costs: bool, same_code: bool) -> list[_Raw]:
     return cells
 
 
-def _scores(key: str, a: Entry, b: Entry) -> tuple[dict[int, float], dict[int, float]]:
+def _scores(key: str, a: ScoredRow, b: ScoredRow) -> tuple[dict[int, float], dict[int, float]]:
     return seed_values(a, METRICS[key][1]), seed_values(b, METRICS[key][1])
 
 
-def _measured(entry: Entry, measure: Measure) -> dict[int, float]:
+def _measured(entry: ScoredRow, measure: Measure) -> dict[int, float]:
     return {result.seed: value for result in entry.done if (value := measure(result)) is not None}
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: ScoredRow) -> str:
     return "done" if entry.done else worst_state(entry).value
 
 

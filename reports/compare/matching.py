@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import Entry, distinct
+from spectral_bench.reports.collect import ScoredRow, distinct
 
-Key = Callable[[Entry], Hashable]
+Key = Callable[[ScoredRow], Hashable]
 
 
 @dataclass(frozen=True)
 class Matched:
     """Pairs of rows, and the rows that stand alone."""
 
-    pairs: tuple[tuple[Entry, Entry], ...]
-    only_a: tuple[Entry, ...]
-    only_b: tuple[Entry, ...]
+    pairs: tuple[tuple[ScoredRow, ScoredRow], ...]
+    only_a: tuple[ScoredRow, ...]
+    only_b: tuple[ScoredRow, ...]
 
 
-def match_rows(a: Sequence[Entry], b: Sequence[Entry]) -> Matched:
+def match_rows(a: Sequence[ScoredRow], b: Sequence[ScoredRow]) -> Matched:
     """Pair rows under protocols of one name: by grid and title, then by title, then by what was trained and looked at.
 
     A row is paired at most once. Pairs are in the order of the first set.
     """
     left, right = distinct(a), distinct(b)
-    partner: dict[int, Entry] = {}
+    partner: dict[int, ScoredRow] = {}
     for key in (_grid_and_title, _title, _configuration):
-        waiting: dict[Hashable, list[Entry]] = {}
+        waiting: dict[Hashable, list[ScoredRow]] = {}
         for entry in right:
             waiting.setdefault(key(entry), []).append(entry)
         for index, entry in enumerate(left):
@@ -40,19 +40,19 @@ def match_rows(a: Sequence[Entry], b: Sequence[Entry]) -> Matched:
     return Matched(pairs, tuple(entry for index, entry in enumerate(left) if index not in partner), tuple(right))
 
 
-def _grid_and_title(entry: Entry) -> Hashable:
+def _grid_and_title(entry: ScoredRow) -> Hashable:
     return (entry.grid, *_title_parts(entry))
 
 
-def _title(entry: Entry) -> Hashable:
+def _title(entry: ScoredRow) -> Hashable:
     return _title_parts(entry)
 
 
-def _title_parts(entry: Entry) -> tuple[str, ...]:
+def _title_parts(entry: ScoredRow) -> tuple[str, ...]:
     return (entry.row.title, entry.row.dataset, entry.row.backbone, entry.protocol.name)
 
 
-def _configuration(entry: Entry) -> Hashable:
+def _configuration(entry: ScoredRow) -> Hashable:
     """What was trained and looked at; None where no fit has a record."""
     for result in entry.seeds:
         if result.fit is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
 from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
@@ -16,7 +16,7 @@ from spectral_bench.results.specification import identity_form, own_name, view_f
 _LISTED = 4
 
 
-def score_blockers(a: Entry, b: Entry) -> list[str]:
+def score_blockers(a: ScoredRow, b: ScoredRow) -> list[str]:
     """Why the scores of two rows cannot be compared; empty where they can."""
     found = []
     fields = _differing(_scored_as(a), _scored_as(b))
@@ -30,14 +30,14 @@ def score_blockers(a: Entry, b: Entry) -> list[str]:
     return [*found, *_seed_blockers(a, b)]
 
 
-def cost_blockers(a: Entry, b: Entry) -> list[str]:
+def cost_blockers(a: ScoredRow, b: ScoredRow) -> list[str]:
     """Why time and memory of two rows cannot be compared; empty where they can."""
     here, there = entry_hardware(a), entry_hardware(b)
     found = [] if here == there and here is not None else [_hardware(here, there)]
     return [*found, *_seed_blockers(a, b)]
 
 
-def remarks(a: Entry, b: Entry) -> list[str]:
+def remarks(a: ScoredRow, b: ScoredRow) -> list[str]:
     """What is unlike about two rows without making their scores incomparable: configuration, code, hardware, seeds."""
     found = []
     if settings := _differing(_configuration(a), _configuration(b)):
@@ -56,7 +56,7 @@ def remarks(a: Entry, b: Entry) -> list[str]:
     return found
 
 
-def code_changes(a: Entry, b: Entry) -> list[str]:
+def code_changes(a: ScoredRow, b: ScoredRow) -> list[str]:
     """The modules whose fingerprints differ between the records of two rows, over the seeds that both have."""
     others = {result.seed: result for result in b.done}
     modules: set[str] = set()
@@ -70,13 +70,13 @@ def _hardware(a: str | None, b: str | None) -> str:
     return f"hardware: {a or 'unknown'} in A, {b or 'unknown'} in B"
 
 
-def _seed_blockers(a: Entry, b: Entry) -> list[str]:
+def _seed_blockers(a: ScoredRow, b: ScoredRow) -> list[str]:
     if not _seeds(a) or not _seeds(b):
         return []  # a state and no number: told by the comparison itself
     return [] if _seeds(a) & _seeds(b) else ["seeds: none in common"]
 
 
-def _seeds(entry: Entry) -> set[int]:
+def _seeds(entry: ScoredRow) -> set[int]:
     return {result.seed for result in entry.done}
 
 
@@ -85,7 +85,7 @@ def _code(result: SeedResult) -> dict[str, str]:
     return {name: digest for record in records if record is not None for name, digest in record.code.items()}
 
 
-def _digests(entry: Entry, what: str) -> set[str]:
+def _digests(entry: ScoredRow, what: str) -> set[str]:
     seen = (files_seen(result.evaluation) for result in entry.done if result.evaluation is not None)
     return {digests[what] for digests in seen if what in digests}
 
@@ -96,7 +96,7 @@ def _others(one: set[str], two: set[str]) -> bool:
     return bool(one and two and unmatched)
 
 
-def _scored_as(entry: Entry) -> dict[str, Any]:
+def _scored_as(entry: ScoredRow) -> dict[str, Any]:
     """How a row is looked at and scored. A data set of one's own is told by what was seen of it, not by its place."""
     written = entry.protocol.model_dump(mode="json", exclude={"name"})
     written |= {part: view_form(written[part]) for part in ("view", "fit_view") if written[part] is not None}
@@ -105,7 +105,7 @@ def _scored_as(entry: Entry) -> dict[str, Any]:
     return _flat(written)
 
 
-def _configuration(entry: Entry) -> dict[str, Any]:
+def _configuration(entry: ScoredRow) -> dict[str, Any]:
     for result in entry.seeds:
         if result.fit is not None:
             spec = result.fit.spec

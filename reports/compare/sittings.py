@@ -13,7 +13,7 @@ from typing import Literal
 
 from spectral_bench.common.names import how_many
 from spectral_bench.reports.cells import Measure
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.results.comparison import MIN_SEEDS
 from spectral_bench.results.record import SITTING, EvaluationRecord, FitRecord
 
@@ -46,7 +46,7 @@ class _Run:
     started: str
 
 
-def cost_repeats(a: Entry, b: Entry, measure: Measure, parts: Sequence[Part]) -> Repeats:
+def cost_repeats(a: ScoredRow, b: ScoredRow, measure: Measure, parts: Sequence[Part]) -> Repeats:
     """The repeats of a cost over the seeds that two rows have in common.
 
     Seeds that share a sitting in either row belong to one pair of sittings. A claim needs five pairs that took turns.
@@ -90,7 +90,7 @@ def _reason(times: Sequence[tuple[str, str]]) -> str:
     return "" if take_turns(times) else "the sittings of A and B did not take turns"
 
 
-def _runs(entry: Entry, measure: Measure, parts: Sequence[Part]) -> dict[int, _Run]:
+def _runs(entry: ScoredRow, measure: Measure, parts: Sequence[Part]) -> dict[int, _Run]:
     found = {}
     for result in entry.done:
         value, records = measure(result), _records(result, parts)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import Ablation, baseline_value
 from spectral_bench.reports.cells import score_summary
-from spectral_bench.reports.collect import LABELS_SYMBOL, Entry
+from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow
 from spectral_bench.reports.figures.style import (
     COLUMN_WIDTH,
     colours,
@@ -71,7 +71,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
     return figure
 
 
-def points(baseline: Entry, variations: Sequence[Entry], factor: str) -> list[Point]:
+def points(baseline: ScoredRow, variations: Sequence[ScoredRow], factor: str) -> list[Point]:
     """The points of one factor, ascending where its values are numbers, else the baseline first."""
     found = [
         Point(baseline_value(baseline, factor, variations), _summary(baseline), True),
@@ -129,7 +129,7 @@ def _tick(point: Point) -> str:
     return "baseline" if point.value is None and point.baseline else shorten(value_text(point.value), 16)
 
 
-def _summary(entry: Entry) -> Summary | None:
+def _summary(entry: ScoredRow) -> Summary | None:
     return score_summary(entry, lambda scores: scores.miou) if entry.done else None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import LABELS_SYMBOL, Entry, alike, distinct
+from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow, alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -51,7 +51,7 @@ def caption(name: str) -> str:
 
 
 def all_figures(
-    entries: Sequence[Entry], folder: Callable[[str], Path], panels: Sequence[Panels] = ()
+    entries: Sequence[ScoredRow], folder: Callable[[str], Path], panels: Sequence[Panels] = ()
 ) -> dict[str, Figure]:
     """Figures by name; what has no data is left out.
 
@@ -82,14 +82,16 @@ def _numbered(name: str, figures: Sequence[Figure | None]) -> Found:
     return [(f"{name}-{number}", figure) for number, figure in enumerate(drawn, start=1)]
 
 
-def _by_hardware(draw: Callable[[Sequence[Entry], str], Figure | None], group: Sequence[Entry]) -> list[Figure | None]:
+def _by_hardware(
+    draw: Callable[[Sequence[ScoredRow], str], Figure | None], group: Sequence[ScoredRow]
+) -> list[Figure | None]:
     """A figure for each kind of hardware, which is told above it if there are several."""
     kinds = hardware_groups(group)
     several = len(kinds) > 1
     return [draw(own, (name or "hardware not recorded") if several else "") for name, own in kinds.items()]
 
 
-def _distinct_fits(groups: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
+def _distinct_fits(groups: Sequence[Sequence[ScoredRow]]) -> list[list[ScoredRow]]:
     """The groups without rows whose runs a group before them has: fits under a further protocol cost nothing new."""
     seen: set[tuple[str, ...]] = set()
     found = []

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.style import COLUMN_WIDTH, new_figure, shorten, style
 from spectral_bench.reports.per_class_table import class_cells
 from spectral_bench.reports.table import NoteBook
@@ -19,7 +19,7 @@ MOST_COLUMNS = 30
 _MOST_NUMBERS = 12 * 30  # cells; more numbers than these would not be legible
 
 
-def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
+def per_class_figure(entries: Sequence[ScoredRow]) -> Figure | None:
     """The heat map of rows that are scored alike; None without a finished row. Absent classes are left grey.
 
     Of more than 30 rows those of the highest mIoU are shown, in the order of the table.
@@ -57,7 +57,7 @@ def per_class_figure(entries: Sequence[Entry]) -> Figure | None:
     return figure
 
 
-def _best(entries: Sequence[Entry]) -> list[Entry]:
+def _best(entries: Sequence[ScoredRow]) -> list[ScoredRow]:
     means = [summarise(list(seed_values(entry, lambda scores: scores.miou).values())).mean for entry in entries]
     order = sorted(range(len(entries)), key=lambda index: -means[index])
     return [entries[index] for index in sorted(order[:MOST_COLUMNS])]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.collect import Entry, SeedResult, distinct
+from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
 from spectral_bench.reports.cost_table import Stage, stage_seconds, stages
 from spectral_bench.reports.costs import FEATURES_STAGE, shares_features
 from spectral_bench.reports.figures.style import colours, legend_below, new_figure, shorten, style
@@ -25,7 +25,7 @@ class Bar:
     seconds: dict[Stage, float]
 
 
-def bars(entries: Sequence[Entry]) -> list[Bar]:
+def bars(entries: Sequence[ScoredRow]) -> list[Bar]:
     """A bar for each finished row, then one for the cached features of each backbone on each data set.
 
     Cached features are extracted once, by whichever run comes first, so they are no part of its row's bar: what they
@@ -40,7 +40,7 @@ def bars(entries: Sequence[Entry]) -> list[Bar]:
     return [*rows, *_feature_bars(shown)]
 
 
-def stage_figure(entries: Sequence[Entry], heading: str = "") -> Figure | None:
+def stage_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure | None:
     """Horizontal bars: mean seconds of each stage of a row's runs, and of the features; None where no run has a cost.
 
     Of more than 40 rows those that cost most are shown, in the order of the table.
@@ -79,7 +79,7 @@ def stage_figure(entries: Sequence[Entry], heading: str = "") -> Figure | None:
     return figure
 
 
-def _own_seconds(entry: Entry, stage: Stage) -> float:
+def _own_seconds(entry: ScoredRow, stage: Stage) -> float:
     """Mean seconds of a stage of the row's runs; 0 for features that they made for others too."""
     seconds = stage_seconds(stage)
     results = [result for result in entry.done if stage.name != FEATURES_STAGE or not shares_features(result)]
@@ -87,7 +87,7 @@ def _own_seconds(entry: Entry, stage: Stage) -> float:
     return summarise(values).mean if values else 0.0
 
 
-def _feature_bars(entries: Sequence[Entry]) -> list[Bar]:
+def _feature_bars(entries: Sequence[ScoredRow]) -> list[Bar]:
     made: dict[str, dict[tuple[Stage, str], dict[str, float]]] = {}
     for entry in distinct(entries):
         for part in ("fit", "evaluation"):
@@ -107,7 +107,7 @@ def _sums(caches: dict[tuple[Stage, str], dict[str, float]]) -> dict[Stage, floa
     return sums
 
 
-def _cache(result: SeedResult, entry: Entry, part: str) -> str:
+def _cache(result: SeedResult, entry: ScoredRow, part: str) -> str:
     """What a cache holds: the images as they are looked at, and by what."""
     assert result.fit is not None
     spec = result.fit.spec

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.figures.style import (
     MARKERS,
@@ -37,7 +37,7 @@ class Mark:
     ranked: bool
 
 
-def trade_off_figure(entries: Sequence[Entry], heading: str = "") -> Figure | None:
+def trade_off_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure | None:
     """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show.
 
     Of more than 16 rows only those on a front are named; the others are grey dots.
@@ -64,7 +64,7 @@ def trade_off_figure(entries: Sequence[Entry], heading: str = "") -> Figure | No
 
 
 def marks(
-    entries: Sequence[Entry],
+    entries: Sequence[ScoredRow],
     measure: Callable[[SeedResult], float | None],
     unit: float,
     chosen: Callable[[Sequence[SeedResult]], Sequence[SeedResult]] = tuple,

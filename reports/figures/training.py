@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.style import (
     colours,
     legend_below,
@@ -27,7 +27,7 @@ _STYLES = ("-", "--", "-.", ":")
 Curves = dict[str, dict[str, list[dict[int, float]]]]
 
 
-def training_figure(entries: Sequence[Entry], folder: Callable[[str], Path]) -> Figure | None:
+def training_figure(entries: Sequence[ScoredRow], folder: Callable[[str], Path]) -> Figure | None:
     """The curves of all rows that logged any.
 
     Args:
@@ -56,7 +56,7 @@ def training_figure(entries: Sequence[Entry], folder: Callable[[str], Path]) -> 
     return figure
 
 
-def collect_curves(entries: Sequence[Entry], folder: Callable[[str], Path]) -> Curves:
+def collect_curves(entries: Sequence[ScoredRow], folder: Callable[[str], Path]) -> Curves:
     """Metric -> title of the row -> the curve of each seed that logged it, failed and unfinished seeds included."""
     curves: Curves = {}
     for entry in entries:

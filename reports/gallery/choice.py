@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import Entry, SeedResult, alike, distinct
+from spectral_bench.reports.collect import ScoredRow, SeedResult, alike, distinct
 from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.results.per_image import image_scores
@@ -30,7 +30,7 @@ IMAGE_RULE = (
 class ShownFit:
     """A fit of the gallery: its row, and the seed that stands for it."""
 
-    entry: Entry
+    entry: ScoredRow
     result: SeedResult
 
     @property
@@ -57,7 +57,7 @@ class Gallery:
     images: tuple[ShownImage, ...]
 
 
-def galleries(entries: Sequence[Entry], source: Source) -> list[Gallery]:
+def galleries(entries: Sequence[ScoredRow], source: Source) -> list[Gallery]:
     """A gallery for each data set with a finished row, under the first protocol of the data set that has one."""
     rows = distinct(entries)
     found: dict[str, Gallery] = {}
@@ -68,9 +68,9 @@ def galleries(entries: Sequence[Entry], source: Source) -> list[Gallery]:
     return [gallery for gallery in found.values() if gallery.images]
 
 
-def shown_rows(entries: Sequence[Entry]) -> list[Entry]:
+def shown_rows(entries: Sequence[ScoredRow]) -> list[ScoredRow]:
     """The rows that stand for their methods, in order; those of the highest mIoU where there are more than six."""
-    best: dict[str, Entry] = {}
+    best: dict[str, ScoredRow] = {}
     for entry in entries:
         other = best.get(entry.row.method)
         if other is None or (_claim(entry) > _claim(other)):
@@ -79,7 +79,7 @@ def shown_rows(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in best.values() if entry in kept]
 
 
-def median_seed(entry: Entry) -> SeedResult:
+def median_seed(entry: ScoredRow) -> SeedResult:
     """The finished seed of the median mIoU; of two middle ones the lower."""
     values = seed_values(entry, lambda scores: scores.miou)
     order = sorted(values, key=lambda seed: (values[seed], seed))
@@ -118,7 +118,7 @@ def choose(image_ids: Sequence[str], scores: NDArray[np.float64]) -> list[ShownI
     ]
 
 
-def _gallery(group: Sequence[Entry], source: Source) -> Gallery:
+def _gallery(group: Sequence[ScoredRow], source: Source) -> Gallery:
     """The gallery of rows that are scored alike; fits evaluated on other images than the first are left out."""
     found: list[tuple[ShownFit, tuple[str, ...], NDArray[np.float64]]] = []
     for entry in shown_rows(group):
@@ -133,9 +133,9 @@ def _gallery(group: Sequence[Entry], source: Source) -> Gallery:
     return Gallery(group[0].row.dataset, fits, tuple(choose(ids, np.stack([scores for _, scores in alike_images]))))
 
 
-def _mean(entry: Entry) -> float:
+def _mean(entry: ScoredRow) -> float:
     return summarise(list(seed_values(entry, lambda scores: scores.miou).values())).mean
 
 
-def _claim(entry: Entry) -> tuple[bool, float]:
+def _claim(entry: ScoredRow) -> tuple[bool, float]:
     return entry.row.role == "baseline", _mean(entry)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.hardware import hardware
 from spectral_bench.results.record import StageCost
 
 _NAMED = 2  # names that a fact lists before it counts
 
 
-def facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+def facts(entries: Sequence[ScoredRow]) -> list[tuple[str, str]]:
     """Pairs of a word and a value, for people; what no record tells is left out."""
     results = {(result.run_id, entry.protocol.name): result for entry in entries for result in entry.seeds}
     seeds = sorted({len(entry.done) for entry in entries})

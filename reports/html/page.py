@@ -11,7 +11,7 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.html.facts import facts
 from spectral_bench.reports.html.runs import RunBook
@@ -56,7 +56,7 @@ class Section:
 
 
 def render_html(
-    entries: Sequence[Entry],
+    entries: Sequence[ScoredRow],
     source: Source,
     tables: Sequence[Table],
     figures: Mapping[str, Callable[[], bytes]],

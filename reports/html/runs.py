@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from spectral_bench.reports.collect import Entry, SeedResult
+from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.run_files import log_tail
 from spectral_bench.reports.source import Source
 from spectral_bench.results.record import EvaluationRecord, FitRecord
@@ -22,7 +22,7 @@ class RunBook:
         source: where their folders are found.
     """
 
-    def __init__(self, entries: Sequence[Entry], source: Source) -> None:
+    def __init__(self, entries: Sequence[ScoredRow], source: Source) -> None:
         self._numbers: dict[str, int] = {}
         self._runs: list[dict[str, Any]] = []
         self._environments: dict[str, int] = {}
@@ -45,7 +45,7 @@ class RunBook:
         text = json.dumps({"runs": self._runs, "environments": environments}, ensure_ascii=False, sort_keys=True)
         return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
-    def _add(self, entry: Entry, result: SeedResult, source: Source) -> None:
+    def _add(self, entry: ScoredRow, result: SeedResult, source: Source) -> None:
         if result.run_id not in self._numbers:
             self._numbers[result.run_id] = len(self._runs)
             self._runs.append(self._describe(entry, result, source))
@@ -55,7 +55,7 @@ class RunBook:
         if result.evaluation is not None and result.evaluation.view_id not in told:
             run["evaluations"].append(_evaluation(entry, result.evaluation))
 
-    def _describe(self, entry: Entry, result: SeedResult, source: Source) -> dict[str, Any]:
+    def _describe(self, entry: ScoredRow, result: SeedResult, source: Source) -> dict[str, Any]:
         run: dict[str, Any] = {
             "id": result.run_id,
             "title": entry.marked_title,
@@ -92,7 +92,7 @@ def _shared(record: FitRecord | EvaluationRecord) -> dict[str, Any]:
     }
 
 
-def _evaluation(entry: Entry, record: EvaluationRecord) -> dict[str, Any]:
+def _evaluation(entry: ScoredRow, record: EvaluationRecord) -> dict[str, Any]:
     return {
         "view_id": record.view_id,
         "protocol": entry.protocol.name,

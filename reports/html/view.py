@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.renderers.tex_escape import label
-from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Table, TableRow
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def table_view(table: Table, book: RunBook) -> TableView:
     heads = tuple(_head(table, column, column.key in extra) for column in columns)
     formats = {column.key: number_format(table, column) for column in columns}
 
-    def row_view(row: Row) -> RowView:
+    def row_view(row: TableRow) -> RowView:
         cells = (_cell(column, row.cell(column), formats[column.key], book) for column in columns)
         shown = (replace(cell, extra=head.extra) for cell, head in zip(cells, heads, strict=True))
         return RowView(tuple(shown), row.ranked, row.published)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import Entry
+from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.settings import MATCHING_WORDS
 from spectral_bench.results.published import Look, PublishedRow
 from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View
@@ -71,7 +71,7 @@ def published_fields(row: PublishedRow) -> dict[str, FieldValue]:
     }
 
 
-def measured_fields(entry: Entry) -> dict[str, FieldValue]:
+def measured_fields(entry: ScoredRow) -> dict[str, FieldValue]:
     """The fields of a measured row; what only a finished run knows agrees with nothing before one is."""
     protocol, view = entry.protocol, entry.protocol.view
     evaluations = [result.evaluation for result in entry.done if result.evaluation is not None]
@@ -154,7 +154,7 @@ def _matching(protocol: Protocol) -> FieldValue:
     return FieldValue(f"{_MATCHINGS[matching]}, fitted on {protocol.fit_view.split}")
 
 
-def _images(entry: Entry) -> FieldValue:
+def _images(entry: ScoredRow) -> FieldValue:
     if not entry.n_images:
         return FieldValue(NOT_FINISHED)
     words = " or ".join(map(str, entry.n_images))
@@ -162,7 +162,7 @@ def _images(entry: Entry) -> FieldValue:
     return FieldValue(f"all {words}" if is_all else words, frozenset({*entry.n_images, *(["all"] if is_all else [])}))
 
 
-def _backbone(entry: Entry) -> FieldValue:
+def _backbone(entry: ScoredRow) -> FieldValue:
     specs = {_backbone_words(result.fit.spec.backbone) for result in entry.seeds if result.fit is not None}
     names = sorted(specs or {entry.row.backbone})
     return FieldValue(" or ".join(names), frozenset(names))

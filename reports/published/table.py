@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import unknown
 from spectral_bench.reports.cells import incomplete_marks, label_marks, score_cell, stale_marks
-from spectral_bench.reports.collect import Entry, alike, distinct
+from spectral_bench.reports.collect import ScoredRow, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
 from spectral_bench.reports.settings import matching_marks
-from spectral_bench.reports.table import Cell, Column, NoteBook, Row, Table
+from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.published import Published, PublishedRow
 
 EVERY = "all"
@@ -39,12 +39,12 @@ class _Block:
     name: str
     dataset: str
     title: str
-    entries: list[Entry]
+    entries: list[ScoredRow]
     fields: list[dict[str, FieldValue]]
     published: list[PublishedRow] = field(default_factory=list)
 
 
-def published_table(entries: Sequence[Entry], published: Published, datasets: Sequence[str] = ()) -> Table:
+def published_table(entries: Sequence[ScoredRow], published: Published, datasets: Sequence[str] = ()) -> Table:
     """Measured rows, and below them the published ones that come nearest to their protocol.
 
     A published row stands below those measured rows on its data set whose view and matching it shares, and from whose
@@ -99,7 +99,7 @@ class _Notes:
         return f"{self.sources.setdefault(row.source.title, len(self.sources) + 1)}, {row.where}"
 
 
-def _blocks(entries: Sequence[Entry]) -> list[_Block]:
+def _blocks(entries: Sequence[ScoredRow]) -> list[_Block]:
     blocks = []
     for members in alike(entries).values():
         chosen = [entries[index] for index in members]
@@ -130,7 +130,7 @@ def _nearest(blocks: Sequence[_Block], row: PublishedRow) -> _Block:
     return min(same or blocks, key=distance)
 
 
-def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[Row]:
+def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[TableRow]:
     group = f"{block.title}, {block.name}"
     for entry, fields in zip(block.entries, block.fields, strict=True):
         yield _measured(entry, fields, block, notes, group)
@@ -138,7 +138,7 @@ def _rows(block: _Block, notes: _Notes, *, several: bool) -> Iterator[Row]:
         yield _published(row, block, notes, group, several=several)
 
 
-def _measured(entry: Entry, fields: dict[str, FieldValue], block: _Block, notes: _Notes, group: str) -> Row:
+def _measured(entry: ScoredRow, fields: dict[str, FieldValue], block: _Block, notes: _Notes, group: str) -> TableRow:
     makers = (label_marks, incomplete_marks, stale_marks, matching_marks)
     marks = tuple(mark for made in makers for mark in made(entry, notes.book))
     cells = {
@@ -149,10 +149,10 @@ def _measured(entry: Entry, fields: dict[str, FieldValue], block: _Block, notes:
         **{key: Cell(value=fields[key].words, runs=entry.all_runs) for key in FIELDS},
         **{key: score_cell(entry, METRICS[key][1], notes.book) for key in _SHARED},
     }
-    return Row(cells, ranked=entry.ranked, group=group)
+    return TableRow(cells, ranked=entry.ranked, group=group)
 
 
-def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, several: bool) -> Row:
+def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, several: bool) -> TableRow:
     fields = published_fields(row)
     daggers = {key: notes.dagger(_difference(key, fields, block, several)) for key in differing(fields, block.fields)}
     caveats = tuple(notes.book.mark(caveat.text) for caveat in row.caveats)
@@ -166,7 +166,7 @@ def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, s
         "source": Cell(value=notes.source(row)),
         "remark": Cell(value=row.note or None),
     }
-    return Row(cells, ranked=False, group=group, published=True)
+    return TableRow(cells, ranked=False, group=group, published=True)
 
 
 def _difference(key: str, fields: dict[str, FieldValue], block: _Block, several: bool) -> str:

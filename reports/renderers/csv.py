@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from spectral_bench.reports.table import Cell, CellState, Column, Row, Table, all_runs
+from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow, all_runs
 
 
 def render_csv(table: Table) -> str:
@@ -31,13 +31,13 @@ def column_names(column: Column) -> list[str]:
     return [column.key, *(column.key + suffix for suffix in suffixes)]
 
 
-def row_state(table: Table, row: Row) -> str:
+def row_state(table: Table, row: TableRow) -> str:
     """``done``, or the states of the row's cells that are anything else, sorted, separated by a semicolon."""
     states = {row.cell(column).state for column in table.columns}
     return "; ".join(sorted(state.value for state in states - {CellState.DONE})) or CellState.DONE.value
 
 
-def row_notes(table: Table, row: Row) -> str:
+def row_notes(table: Table, row: TableRow) -> str:
     """The texts of the footnotes that the row's cells carry, in the order of the table's notes."""
     marks = {mark for column in table.columns for mark in row.cell(column).marks}
     return " | ".join(note.text for note in table.notes if note.symbol in marks)

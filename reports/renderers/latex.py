@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from spectral_bench.reports.formatting import NO_VALUE, NumberFormat, cell_text, heading, number_format
 from spectral_bench.reports.renderers.tex_escape import comment, escape, label
-from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Table, TableRow
 
 PACKAGES = r"\usepackage{booktabs,siunitx,adjustbox}"
 MOST_ROWS = 30  # a float; longer tables go on in the next one
@@ -157,7 +157,7 @@ def _heading(layout: _Layout, turned: bool) -> str:
     return rf"\multicolumn{{2}}{{c}}{{{text}}}" if layout.beside else f"{{{text}}}"
 
 
-def _row(row: Row, layouts: list[_Layout]) -> list[str]:
+def _row(row: TableRow, layouts: list[_Layout]) -> list[str]:
     lines = []
     for index, layout in enumerate(layouts):
         cell = row.cell(layout.column)

@@ -8,7 +8,7 @@ from spectral_bench.reports.collect import LABELS_SYMBOL
 from spectral_bench.reports.formatting import number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
-from spectral_bench.reports.table import Column, Row, Table
+from spectral_bench.reports.table import Column, Table, TableRow
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%
@@ -49,7 +49,7 @@ def _table(table: Table) -> Iterator[str]:
                 yield from _numbers(f"{label(table.name)}/{name}/{label(column.key)}", table, column, row)
 
 
-def _numbers(name: str, table: Table, column: Column, row: Row) -> Iterator[str]:
+def _numbers(name: str, table: Table, column: Column, row: TableRow) -> Iterator[str]:
     cell, style = row.cell(column), number_format(table, column)
     if cell.number is None:
         return
@@ -68,7 +68,7 @@ _CAVEATS = {
 }
 
 
-def _caveat(row: Row) -> list[str]:
+def _caveat(row: TableRow) -> list[str]:
     """Why a row takes no part in rankings, or what is not known of it, as far as its marks tell."""
     marks = {mark for cell in row.cells.values() for mark in cell.marks}
     told = [f"({words})" for symbol, words in _CAVEATS.items() if symbol in marks]

@@ -11,7 +11,7 @@ from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.camvid import CamVid
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import data_info, open_data
-from spectral_bench.datasets.sound import count_warning, require_sound
+from spectral_bench.datasets.sound import count_warning, require_no_problems
 
 NAMES = (
     "sky",
@@ -61,7 +61,7 @@ def test_images_and_labels_are_paired_by_stem(camvid_root: Path) -> None:
     assert data.images("train").ids == data.labels("train").ids == ("a", "b", "c")
     assert data.images("val").ids == ("d", "e")
     assert data.problems("train") == data.problems("val") == []
-    require_sound(data, "train")
+    require_no_problems(data, "train")
     written = np.asarray(Image.open(camvid_root / "camvid" / "trainannot" / "b.png"))
     np.testing.assert_array_equal(data.labels("train").label("b"), written)
     np.testing.assert_array_equal(
@@ -107,10 +107,10 @@ def test_labels_play_no_part_where_only_images_are_asked_about(camvid_root: Path
     data = _open(camvid_root)
     assert len(data.problems("train")) == 1
     assert data.problems("train", labels=False) == []
-    require_sound(data, "train", labels=False)
+    require_no_problems(data, "train", labels=False)
     (camvid_root / "camvid" / "train" / "a.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.jpg: cannot be read"):
-        require_sound(data, "train", labels=False)
+        require_no_problems(data, "train", labels=False)
 
 
 def test_an_image_without_a_label(camvid_root: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_image_without_a_label(camvid_root: Path) -> None:
     line = f"{image}: has no label in {camvid_root / 'camvid' / 'trainannot'}"
     assert data.problems("train") == [line]
     with pytest.raises(DataError, match=rf"{image}.*has no label"):
-        require_sound(data, "train")
+        require_no_problems(data, "train")
     with pytest.raises(DataError, match=rf"{image} has no label"):
         data.labels("train").label("b")
 
@@ -179,7 +179,7 @@ def test_all_problems_are_listed_at_once(camvid_root: Path, photo: Callable[...,
     for part in expected:
         assert sum(part in line for line in problems) == 1, part
     with pytest.raises(DataError, match=r"\(and 5 more"):
-        require_sound(_open(camvid_root), "train")
+        require_no_problems(_open(camvid_root), "train")
 
 
 def test_another_number_of_images_than_published_is_told(camvid_root: Path) -> None:

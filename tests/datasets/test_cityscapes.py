@@ -10,7 +10,7 @@ from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.cityscapes import CITIES, Cityscapes
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import data_info
-from spectral_bench.datasets.sound import require_sound
+from spectral_bench.datasets.sound import require_no_problems
 
 # (name, id, train id or 255), in the order of the owners' label definitions.
 TABLE = """
@@ -103,7 +103,7 @@ def test_a_missing_city_is_named(root: Path, part: str) -> None:
     data = _open(root)
     assert f"{city}: this city of split train is missing" in data.problems("train")
     with pytest.raises(DataError, match="zurich"):
-        require_sound(data, "train")
+        require_no_problems(data, "train")
     loader = data.images if part == "leftImg8bit" else data.labels
     with pytest.raises(DataError, match=r"zurich: this city of split train is missing"):
         loader("train")

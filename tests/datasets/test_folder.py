@@ -15,7 +15,7 @@ from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.folder import voc_colour
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import REGISTRY, data_info, open_data
-from spectral_bench.datasets.sound import require_sound
+from spectral_bench.datasets.sound import require_no_problems
 from spectral_bench.datasets.verify import unreadable_labels
 
 LEAVES: dict[str, Any] = {
@@ -66,12 +66,12 @@ def test_images_and_labels_are_read(description: Path) -> None:
     assert data.images("train").ids == ("a", "b")
     label = data.labels("val").label("b")
     np.testing.assert_array_equal(label, np.random.default_rng(1).choice([0, 1, 2, 4, 255], (12, 16)))
-    require_sound(data, "val")
+    require_no_problems(data, "val")
 
 
 def test_a_split_may_be_without_labels(description: Path) -> None:
     data = open_data(f"folder:{description}", DataRoots())
-    require_sound(data, "train")
+    require_no_problems(data, "train")
     with pytest.raises(DataError, match="split train is described without labels"):
         data.labels("train")
 
@@ -94,7 +94,7 @@ def test_without_classes_there_is_nothing_to_score(description: Path) -> None:
     info = data_info(f"folder:{description}")
     assert info.class_sets == {}
     assert info.default_classes == ""
-    require_sound(open_data(f"folder:{description}", DataRoots()), "all")
+    require_no_problems(open_data(f"folder:{description}", DataRoots()), "all")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_files_are_sorted_by_id_whatever_their_suffix(tmp_path: Path) -> None:
     listing = list_folder(tmp_path, (".jpg", ".png"))
     assert list(listing.files) == ["a", "b"]
     assert listing.files["a"] == tmp_path / "a.PNG"
-    assert listing.require_sound() is listing
+    assert listing.require_no_problems() is listing
 
 
 def test_an_ending_is_no_part_of_the_id_and_filters(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_two_files_with_one_stem_are_both_named(tmp_path: Path) -> None:
     assert listing.problems == (f"{tmp_path / 'a.png'}: has the same stem as {tmp_path / 'a.jpg'}",)
     assert list(listing.files) == ["a", "b"]
     with pytest.raises(DataError, match="has the same stem"):
-        listing.require_sound()
+        listing.require_no_problems()
 
 
 def test_a_missing_folder_is_a_problem_that_names_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from spectral_bench.datasets.folder import voc_colour
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.pascal_context import N_ORIGINAL, PascalContext
 from spectral_bench.datasets.registry import data_info
-from spectral_bench.datasets.sound import require_sound
+from spectral_bench.datasets.sound import require_no_problems
 
 # The 59 classes in the owners' order (59_labels.txt, with the names of labels.txt).
 OWNERS_TEXT = """
@@ -229,7 +229,7 @@ def test_a_list_that_names_a_missing_image(converted: Path) -> None:
     with pytest.raises(DataError, match=str(missing)):
         data.images("val")
     with pytest.raises(DataError, match=str(missing)):
-        require_sound(data, "val")
+        require_no_problems(data, "val")
 
 
 def test_a_list_that_names_an_image_twice(converted: Path) -> None:

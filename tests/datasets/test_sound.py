@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spectral_bench.common.errors import DataError
-from spectral_bench.datasets.sound import count_warning, require_sound
+from spectral_bench.datasets.sound import count_warning, require_no_problems
 
 
 def _data(problems: list[str], found: int = 2, official: int | None = 2) -> Any:
@@ -21,18 +21,18 @@ def _data(problems: list[str], found: int = 2, official: int | None = 2) -> Any:
 
 
 def test_a_sound_split_passes() -> None:
-    require_sound(_data([]), "val")
+    require_no_problems(_data([]), "val")
 
 
 def test_the_first_problem_is_raised_with_the_count() -> None:
     with pytest.raises(DataError, match=r"^a\.jpg: broken \(and 1 more: see `bench data verify`\)$"):
-        require_sound(_data(["a.jpg: broken", "b.png: label broken"]), "val")
+        require_no_problems(_data(["a.jpg: broken", "b.png: label broken"]), "val")
 
 
 def test_a_fit_asks_about_the_images_only() -> None:
-    require_sound(_data(["b.png: label broken"]), "val", labels=False)
+    require_no_problems(_data(["b.png: label broken"]), "val", labels=False)
     with pytest.raises(DataError, match=r"^b\.png: label broken$"):
-        require_sound(_data(["b.png: label broken"]), "val")
+        require_no_problems(_data(["b.png: label broken"]), "val")
 
 
 @pytest.mark.parametrize(("found", "official"), [(2, 2), (7, None)])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_bench.common.errors import DataError
-from spectral_bench.datasets.subset import ranked, subset
+from spectral_bench.datasets.subset import in_drawing_order, subset
 
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=40, unique=True)
 
@@ -55,7 +55,7 @@ def test_a_size_out_of_range_is_refused(n: int) -> None:
 
 def test_ranked_ids_are_in_the_order_in_which_subsets_take_them():
     ids = [f"image{index}" for index in range(20)]
-    order = ranked(ids)
+    order = in_drawing_order(ids)
     assert sorted(order) == sorted(ids)
     assert all(set(order[:n]) == set(subset(ids, n)) for n in range(1, 21))
-    assert ranked(ids[::-1]) == order
+    assert in_drawing_order(ids[::-1]) == order

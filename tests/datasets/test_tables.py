@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spectral_bench.datasets.tables import Row, class_set, load_table
+from spectral_bench.datasets.tables import RawClass, class_set, load_table
 
 
 @pytest.mark.parametrize(("name", "length"), [("pascal_context", 60), ("cityscapes", 34), ("ade20k", 151)])
@@ -16,12 +16,12 @@ def test_ids_run_from_zero_without_a_gap_and_names_are_unique(name: str, length:
 
 def test_further_columns_are_kept_by_name() -> None:
     aeroplane = load_table("pascal_context")[1]
-    assert aeroplane == Row(1, "aeroplane", (128, 0, 0), {"original": 2, "owners": 1})
+    assert aeroplane == RawClass(1, "aeroplane", (128, 0, 0), {"original": 2, "owners": 1})
     assert load_table("cityscapes")[9].other == {}
 
 
 def test_a_class_set_has_one_class_a_row_in_the_order_given() -> None:
-    rows = (Row(7, "b", (1, 2, 3), {}), Row(2, "a", (4, 5, 6), {}))
+    rows = (RawClass(7, "b", (1, 2, 3), {}), RawClass(2, "a", (4, 5, 6), {}))
     classes = class_set("two", rows)
     assert classes.name == "two"
     assert classes.classes == ("b", "a")

@@ -9,7 +9,7 @@ import pytest
 from spectral_bench.datasets.camvid import CamVid
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
-from spectral_bench.datasets.verify import SplitReport, held_splits, verify
+from spectral_bench.datasets.verify import SplitReport, splits_on_disk, verify
 
 
 def _report(root: Path, split: str, **options: object) -> SplitReport:
@@ -29,12 +29,12 @@ def test_a_split_that_is_absent_is_told_and_not_sound(camvid_root: Path) -> None
     assert (report.found, report.official, report.read) == (0, 233, 0)
     assert not report.sound
     assert all("no such folder" in line for line in report.problems)
-    assert held_splits(CamVid(DataRoots((camvid_root,)))) == ("train", "val")
+    assert splits_on_disk(CamVid(DataRoots((camvid_root,)))) == ("train", "val")
 
 
 def test_generated_data_is_complete() -> None:
     data = open_data("synthetic", DataRoots())
-    assert held_splits(data) == ("train", "val")
+    assert splits_on_disk(data) == ("train", "val")
     reports = verify(data, sample=2)
     assert [(report.found, report.read, report.complete, report.sound) for report in reports] == [
         (64, 2, True, True),

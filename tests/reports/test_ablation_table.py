@@ -5,7 +5,7 @@ from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes
 
 from spectral_bench.reports import build_tables, render
 from spectral_bench.reports.ablation_table import value_text
-from spectral_bench.reports.table import Row, Table
+from spectral_bench.reports.table import Table, TableRow
 from spectral_bench.results.manifest import ManifestRow
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.statistics import summarise
@@ -25,7 +25,7 @@ def ablation(store: Store, *rows: ManifestRow) -> Table:
     return table
 
 
-def by_change(table: Table) -> dict[object, Row]:
+def by_change(table: Table) -> dict[object, TableRow]:
     return {row.cells["change"].value: row for row in table.rows}
 
 

@@ -8,7 +8,7 @@ import pytest
 from report_samples import Outcome, add_row, write_grid
 
 from spectral_bench.reports import render
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.figures.trade_off import _fit_seconds, marks
@@ -17,14 +17,14 @@ from spectral_bench.results.store import Store
 
 
 @pytest.fixture
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[ScoredRow]:
     psi = add_row(store, "psi", {0: Outcome(5, fit_s=100.0), 1: Outcome(5, fit_s=300.0)}, method="neuralef")
     seeds = {seed: Outcome(4, fit_s=2.0, reused=("base",), base=psi.runs[seed]) for seed in (0, 1)}
     return collect(write_grid(store, psi, add_row(store, "psi, clustered", seeds, method="neuralef_kmeans")))
 
 
 @pytest.mark.parametrize("make", [main_table, cost_table])
-def test_the_fit_that_a_row_starts_from_has_a_column_of_its_own(entries: list[Entry], make) -> None:
+def test_the_fit_that_a_row_starts_from_has_a_column_of_its_own(entries: list[ScoredRow], make) -> None:
     table = make(entries)
     first, second = (row.cells["base_fit_s"] for row in table.rows)
     assert first.value is None
@@ -32,7 +32,7 @@ def test_the_fit_that_a_row_starts_from_has_a_column_of_its_own(entries: list[En
     assert "fit started from" in render(table, "markdown")
 
 
-def test_the_main_table_says_that_the_fit_is_not_all(entries: list[Entry]) -> None:
+def test_the_main_table_says_that_the_fit_is_not_all(entries: list[ScoredRow]) -> None:
     table = main_table(entries)
     cell = table.rows[1].cells["fit_s"]
     assert cell.value == 2.0
@@ -43,13 +43,13 @@ def test_the_main_table_says_that_the_fit_is_not_all(entries: list[Entry]) -> No
     assert table.rows[0].cells["fit_s"].marks == ()
 
 
-def test_a_cost_table_tells_readers_to_add_it(entries: list[Entry]) -> None:
+def test_a_cost_table_tells_readers_to_add_it(entries: list[ScoredRow]) -> None:
     assert any("has to add it" in note.text for note in cost_table(entries).notes)
     assert not any("has to add it" in note.text for note in cost_table(entries[:1]).notes)
     assert "fit started from" not in render(cost_table(entries[:1]), "markdown")
 
 
-def test_trade_offs_count_both(entries: list[Entry]) -> None:
+def test_trade_offs_count_both(entries: list[ScoredRow]) -> None:
     assert [mark.cost for mark in marks(entries, _fit_seconds, 1.0)] == [200.0, 202.0]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.csv import column_names
-from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Table, TableRow
 
 COLUMNS = (
     Column("configuration", "configuration"),
@@ -20,12 +20,12 @@ COLUMNS = (
 )
 
 
-def read(*rows: Row, notes: tuple[Note, ...] = ()) -> list[dict[str, str]]:
+def read(*rows: TableRow, notes: tuple[Note, ...] = ()) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(render(Table("t", "c", COLUMNS, rows, notes), "csv"))))
 
 
-def cells(**values: Any) -> Row:
-    return Row({key: value if isinstance(value, Cell) else Cell(value) for key, value in values.items()})
+def cells(**values: Any) -> TableRow:
+    return TableRow({key: value if isinstance(value, Cell) else Cell(value) for key, value in values.items()})
 
 
 def test_spreads_have_columns_of_their_own():

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectral_bench.reports.formatting import NumberFormat, cell_text, heading, number_format
-from spectral_bench.reports.table import Cell, CellState, Column, Kind, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Kind, Table, TableRow
 
 
 def styled(kind: Kind, *values: float) -> tuple[NumberFormat, list[str]]:
     column = Column("x", "x", kind)
-    table = Table("t", "", (column,), tuple(Row({"x": Cell(value)}) for value in values))
+    table = Table("t", "", (column,), tuple(TableRow({"x": Cell(value)}) for value in values))
     style = number_format(table, column)
     return style, [style.text(value) for value in values]
 

@@ -12,7 +12,7 @@ from report_samples import Outcome, add_row, outcomes, write_grid
 from spectral_bench.reports import render
 from spectral_bench.reports.ablations import ablations
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.stages import stage_figure
@@ -24,7 +24,7 @@ from spectral_bench.results.store import Store
 
 
 @pytest.fixture
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[ScoredRow]:
     rows = (
         add_row(store, "plain", outcomes(10, 12)),
         add_row(store, "seer", outcomes(5, 6), uses_labels=True),
@@ -35,7 +35,7 @@ def entries(store: Store) -> list[Entry]:
 
 
 @pytest.fixture
-def tables(entries: list[Entry]) -> list[Table]:
+def tables(entries: list[ScoredRow]) -> list[Table]:
     return all_tables(entries)
 
 
@@ -71,13 +71,13 @@ def test_macros_say_so_beside_each_number(tables: list[Table]) -> None:
         assert line.endswith(" (uses labels)") == ("bench:main/plain/" not in line), line
 
 
-def test_the_runs_of_the_page_say_so(entries: list[Entry], store: Store) -> None:
+def test_the_runs_of_the_page_say_so(entries: list[ScoredRow], store: Store) -> None:
     book = RunBook(entries, store)
     told = {run["title"]: run["uses_labels"] for run in json.loads(book.payload())["runs"]}
     assert told == {"plain": False, "seer †": True, "base †": True, "more †": True}
 
 
-def test_figures_mark_their_titles(entries: list[Entry]) -> None:
+def test_figures_mark_their_titles(entries: list[ScoredRow]) -> None:
     stages, classes, trade_off = stage_figure(entries), per_class_figure(entries), trade_off_figure(entries)
     assert stages is not None
     assert classes is not None

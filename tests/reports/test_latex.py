@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.tex_escape import comment, escape, label
-from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Table, TableRow
 
 NASTY = r"""a_b & 50% of $x^2$ #1 {c} \d ~e <f> |g| "h" 'i' `j` [k] Nyström α→β ± 3° Łódź ő 方法 🙂"""
 COLUMNS = (
@@ -22,7 +22,7 @@ COLUMNS = (
     Column("state_only", "state", "percent"),
 )
 ROWS = (
-    Row(
+    TableRow(
         {
             "name": Cell("k_means", runs=("kmeans-s0-1", "kmeans-s1-2")),
             "mIoU": Cell(42.44, std=0.31, runs=("kmeans-s0-1",), bold=True),
@@ -31,7 +31,7 @@ ROWS = (
             "state_only": Cell(state=CellState.FAILED),
         }
     ),
-    Row(
+    TableRow(
         {
             "name": Cell("[bracket] first", marks=("†",)),
             "mIoU": Cell(state=CellState.NOT_CONVERGED, marks=("a",)),
@@ -40,7 +40,9 @@ ROWS = (
         },
         group="other",
     ),
-    Row({"name": Cell(NASTY, bold=True), "mIoU": Cell(7.0, marks=("a", "†")), "fit_s": Cell(120.0)}, group="other"),
+    TableRow(
+        {"name": Cell(NASTY, bold=True), "mIoU": Cell(7.0, marks=("a", "†")), "fit_s": Cell(120.0)}, group="other"
+    ),
 )
 TABLE = Table("a table_1", f"Caption with {NASTY}.", COLUMNS, ROWS, (Note("a", NASTY), Note("†", "x"), Note("", "y")))
 
@@ -106,7 +108,7 @@ def test_comments_and_labels_are_plain():
 
 
 def test_long_tables_go_on_in_the_next_float_under_one_number():
-    rows = tuple(Row({"name": Cell(f"row {index}"), "mIoU": Cell(float(index))}) for index in range(65))
+    rows = tuple(TableRow({"name": Cell(f"row {index}"), "mIoU": Cell(float(index))}) for index in range(65))
     text = render(Table("long", "Long.", COLUMNS[:2], rows, (Note("", "remark"),)), "latex")
     assert text.count(r"\begin{table}") == 3
     assert text.count(r"\addtocounter{table}{-1}") == text.count(r"\caption{(continued)}") == 2
@@ -116,14 +118,16 @@ def test_long_tables_go_on_in_the_next_float_under_one_number():
 
 def test_long_headings_of_wide_tables_stand_on_end():
     wide = tuple(Column(f"c{index}", f"a rather long heading {index}", "percent") for index in range(9))
-    rows = (Row({column.key: Cell(1.0) for column in wide}),)
+    rows = (TableRow({column.key: Cell(1.0) for column in wide}),)
     assert render(Table("wide", "", wide, rows), "latex").count(r"\rotatebox{90}") == 9
     assert r"\rotatebox" not in render(Table("wide", "", wide[:3], rows), "latex")
 
 
 _MANY = tuple(Column(f"c{index}", f"a rather long_heading {index}", "percent", spread="std") for index in range(14))
 _CELLS = {column.key: Cell(12.3, std=0.4) for column in _MANY}
-HUGE = Table("huge", "Huge.", (COLUMNS[0], *_MANY), tuple(Row({"name": Cell("a_row"), **_CELLS}) for _ in range(65)))
+HUGE = Table(
+    "huge", "Huge.", (COLUMNS[0], *_MANY), tuple(TableRow({"name": Cell("a_row"), **_CELLS}) for _ in range(65))
+)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.reports.renderers.macros import number_names, render_macros
-from spectral_bench.reports.table import Cell, CellState, Column, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow
 
 COLUMNS = (
     Column("configuration", "configuration"),
@@ -17,7 +17,7 @@ COLUMNS = (
     Column("fit_s", "fit", "seconds"),
 )
 ROWS = (
-    Row(
+    TableRow(
         {
             "configuration": Cell("k-means, α_1"),
             "mIoU": Cell(42.44, std=0.31, runs=("r1", "r2")),
@@ -25,8 +25,8 @@ ROWS = (
             "fit_s": Cell(1200.0),
         }
     ),
-    Row({"configuration": Cell("k-means, α_1"), "mIoU": Cell(state=CellState.FAILED)}),
-    Row({"configuration": Cell("other"), "mIoU": Cell(1.0)}),
+    TableRow({"configuration": Cell("k-means, α_1"), "mIoU": Cell(state=CellState.FAILED)}),
+    TableRow({"configuration": Cell("other"), "mIoU": Cell(1.0)}),
 )
 TABLE = Table("main", "", COLUMNS, ROWS)
 

@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from spectral_bench.reports import render
 from spectral_bench.reports.renderers.markdown import display_width, escape
-from spectral_bench.reports.table import Cell, CellState, Column, Note, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Note, Table, TableRow
 
 COLUMNS = (Column("name", "name"), Column("mIoU", "mIoU", "percent", "higher", "std"))
 
 
-def table(*rows: Row, notes: tuple[Note, ...] = ()) -> Table:
+def table(*rows: TableRow, notes: tuple[Note, ...] = ()) -> Table:
     return Table("t", "A caption.", COLUMNS, rows, notes)
 
 
-def row(name: str, cell: Cell) -> Row:
-    return Row({"name": Cell(name), "mIoU": cell})
+def row(name: str, cell: Cell) -> TableRow:
+    return TableRow({"name": Cell(name), "mIoU": cell})
 
 
 def test_a_table_as_people_read_it():

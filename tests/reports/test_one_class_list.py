@@ -13,7 +13,7 @@ from report_samples import CLASSES, Outcome, add_row, miou, outcomes
 from spectral_bench.reports import build_table, render
 from spectral_bench.reports.ablations import ablations, compare
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import Entry, SeedResult, collect, collect_together
+from spectral_bench.reports.collect import ScoredRow, SeedResult, collect, collect_together
 from spectral_bench.reports.compare import compare_entries
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.main_table import METRICS
@@ -58,7 +58,7 @@ def row(store: Store, title: str = "a") -> ManifestRow:
     return add_row(store, title, {0: Outcome(counts=ONE), 1: Outcome(counts=TWO)})
 
 
-def only(entries: list[Entry]) -> Entry:
+def only(entries: list[ScoredRow]) -> ScoredRow:
     (entry,) = entries
     return entry
 
@@ -148,7 +148,7 @@ def test_a_value_is_found_by_its_class_whatever_the_order_of_the_scores(store: S
     entry = only(collect(write(store, row(store), today=FINE)))
     turned = ClassTable(classes=["ship", "sky"], raw_ids=[[2], [0]])
     first, second = entry.done
-    other = Entry("g", "", entry.row, entry.protocol, (first, _scored(second, TWO, turned)), ClassList("two", FINE))
+    other = ScoredRow("g", "", entry.row, entry.protocol, (first, _scored(second, TWO, turned)), ClassList("two", FINE))
     cells = class_cells(other, ["sea", "ship", "sky", "whale"], NoteBook())
     one, two = score(ONE, FINE, "iou").iou, score(TWO, turned, "iou").iou
     assert cells[0].value == pytest.approx(100 * one[1])

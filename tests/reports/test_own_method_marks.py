@@ -12,7 +12,7 @@ from report_samples import add_row, outcomes, write_grid
 
 from spectral_bench.reports import render
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.figures.stages import stage_figure
 from spectral_bench.reports.figures.trade_off import marks
@@ -39,7 +39,7 @@ def own_row(store: Store, title: str, verdict: Literal["passed", "failed", "not_
 
 
 @pytest.fixture
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[ScoredRow]:
     rows = (
         add_row(store, "ships", outcomes(30, 31, 32, 33, 34)),
         own_row(store, "proven", "passed", 10, 11, 12, 13, 14),
@@ -51,7 +51,7 @@ def entries(store: Store) -> list[Entry]:
 
 
 @pytest.fixture
-def main(entries: list[Entry]) -> Table:
+def main(entries: list[ScoredRow]) -> Table:
     return next(table for table in all_tables(entries) if table.name == "main")
 
 
@@ -60,7 +60,7 @@ def keep(store: Store, code: str, broken: dict[str, str]) -> None:
     write_check(store.path, result)
 
 
-def test_what_is_known_of_each_row(entries: list[Entry]) -> None:
+def test_what_is_known_of_each_row(entries: list[ScoredRow]) -> None:
     assert {entry.row.title: (entry.own_code, entry.marked_title, entry.ranked) for entry in entries} == {
         "ships": ("", "ships", True),
         "proven": ("passed", "proven", True),
@@ -75,7 +75,7 @@ def test_the_best_row_is_not_one_that_broke_a_promise(main: Table) -> None:
     assert bold == {"ships": False, "proven": True, "unproven": False, "broken": False, "old": False}
 
 
-def test_tables_mark_them_in_every_format_for_people(entries: list[Entry]) -> None:
+def test_tables_mark_them_in_every_format_for_people(entries: list[ScoredRow]) -> None:
     for table in all_tables(entries):
         texts = [note.text for note in table.notes]
         if any("configuration" in row.cells for row in table.rows):
@@ -103,7 +103,7 @@ def test_csv_says_so_in_a_column_and_in_the_notes(main: Table) -> None:
     assert "check-method" not in rows["proven"]["notes"]
 
 
-def test_macros_runs_of_the_page_and_figures_say_so(entries: list[Entry], main: Table, store: Store) -> None:
+def test_macros_runs_of_the_page_and_figures_say_so(entries: list[ScoredRow], main: Table, store: Store) -> None:
     lines = [line for line in render_macros([main]).splitlines() if "bench:main/" in line]
     for line in lines:
         assert line.endswith(" (own code, not checked)") == ("/unproven/" in line or "/old/" in line), line
@@ -119,7 +119,7 @@ def test_macros_runs_of_the_page_and_figures_say_so(entries: list[Entry], main: 
     assert sound == {"ships": True, "proven": True, "unproven ‡": True, "broken §": False, "old ‡": True}
 
 
-def test_a_check_of_the_same_code_counts_though_it_came_after_the_run(entries: list[Entry], store: Store) -> None:
+def test_a_check_of_the_same_code_counts_though_it_came_after_the_run(entries: list[ScoredRow], store: Store) -> None:
     keep(store, CODES["not_checked"], {})
     keep(store, CODES["passed"], {"labels": "it looks at labels"})
     keep(store, CODES["failed"], {})

@@ -15,7 +15,7 @@ from spectral_bench.reports.compare import compare_entries
 from spectral_bench.reports.figures.ablation import points
 from spectral_bench.reports.overview_table import overview_table
 from spectral_bench.reports.renderers.macros import render_macros
-from spectral_bench.reports.table import Row, Table
+from spectral_bench.reports.table import Table, TableRow
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.replicates import NO_CLAIM, replicated
 from spectral_bench.results.store import Store
@@ -31,7 +31,7 @@ def grid(store: Store, **rows: tuple[int, ...]) -> Store:
     return write_grid(store, *(add_row(store, title, outcomes(*wrong)) for title, wrong in rows.items()))
 
 
-def row(table: Table, title: str) -> Row:
+def row(table: Table, title: str) -> TableRow:
     return next(row for row in table.rows if row.cells["configuration"].value == title)
 
 

@@ -4,18 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.reports.table import Cell, CellState, Column, Note, NoteBook, Row, Table, all_runs
+from spectral_bench.reports.table import Cell, CellState, Column, Note, NoteBook, Table, TableRow, all_runs
 
 SETTING = Column("protocol", "protocol", constant=True)
 NUMBER = Column("mIoU", "mIoU", "percent", "higher", "std")
 
 
-def table(*rows: Row, columns: tuple[Column, ...] = (SETTING, NUMBER)) -> Table:
+def table(*rows: TableRow, columns: tuple[Column, ...] = (SETTING, NUMBER)) -> Table:
     return Table("t", "Results.", columns, rows)
 
 
-def row(protocol: str | None, value: float | None = 1.0) -> Row:
-    return Row({"protocol": Cell(protocol), "mIoU": Cell(value)})
+def row(protocol: str | None, value: float | None = 1.0) -> TableRow:
+    return TableRow({"protocol": Cell(protocol), "mIoU": Cell(value)})
 
 
 def test_a_column_that_all_rows_agree_on_is_told_in_the_caption():
@@ -41,7 +41,7 @@ def test_machine_and_empty_columns_are_left_out_for_people():
 
 
 def test_a_column_of_states_is_not_empty():
-    failed = Row({"protocol": Cell("whole"), "mIoU": Cell(state=CellState.FAILED)})
+    failed = TableRow({"protocol": Cell("whole"), "mIoU": Cell(state=CellState.FAILED)})
     assert table(failed).folded().columns == (NUMBER,)
 
 

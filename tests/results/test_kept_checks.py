@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spectral_bench.common.errors import StoreError
-from spectral_bench.results.checks import CHECKS_VERSION, CheckResult, code_verdict, write_check
+from spectral_bench.results.checks import CHECKS_VERSION, CheckResult, check_state, write_check
 
 CODE = "0123456789abcdef"
 
@@ -28,19 +28,19 @@ def result(**changes: Any) -> CheckResult:
 
 
 def test_nothing_is_known_of_code_that_was_not_checked(tmp_path: Path) -> None:
-    assert code_verdict(tmp_path / "no store", CODE) == "not_checked"
+    assert check_state(tmp_path / "no store", CODE) == "not_checked"
     write_check(tmp_path, result())
-    assert code_verdict(tmp_path, CODE) == "passed"
-    assert code_verdict(tmp_path, "f" * 16) == "not_checked"
+    assert check_state(tmp_path, CODE) == "passed"
+    assert check_state(tmp_path, "f" * 16) == "not_checked"
 
 
 def test_what_failed_at_one_setting_is_not_made_good_at_another(tmp_path: Path) -> None:
     write_check(tmp_path, result(broken={"labels": "it looks at labels"}))
     for changes in ({"params": {"k": 5}}, {"device": "cuda"}):
         write_check(tmp_path, result(**changes))
-        assert code_verdict(tmp_path, CODE) == "failed"
+        assert check_state(tmp_path, CODE) == "failed"
     write_check(tmp_path, result())
-    assert code_verdict(tmp_path, CODE) == "passed"
+    assert check_state(tmp_path, CODE) == "passed"
 
 
 def test_a_result_that_was_copied_to_other_code_speaks_of_its_own_only(tmp_path: Path) -> None:
@@ -48,19 +48,19 @@ def test_a_result_that_was_copied_to_other_code_speaks_of_its_own_only(tmp_path:
     other = tmp_path / "checks" / ("f" * 16) / path.name
     other.parent.mkdir()
     other.write_bytes(path.read_bytes())
-    assert code_verdict(tmp_path, "f" * 16) == "not_checked"
+    assert check_state(tmp_path, "f" * 16) == "not_checked"
 
 
 def test_checks_of_fewer_promises_count_no_more(tmp_path: Path) -> None:
     write_check(tmp_path, result(schema_version=CHECKS_VERSION - 1))
-    assert code_verdict(tmp_path, CODE) == "not_checked"
+    assert check_state(tmp_path, CODE) == "not_checked"
 
 
 def test_what_a_newer_release_found_is_refused(tmp_path: Path) -> None:
     path = write_check(tmp_path, result())
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": CHECKS_VERSION + 1}))
     with pytest.raises(StoreError, match="use a newer release"):
-        code_verdict(tmp_path, CODE)
+        check_state(tmp_path, CODE)
 
 
 def test_torn_and_foreign_files_say_nothing(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_torn_and_foreign_files_say_nothing(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
     (path.parent / ".sync").write_text("x")
     (path.parent / "notes.txt").write_text("passed")
-    assert code_verdict(tmp_path, CODE) == "not_checked"
+    assert check_state(tmp_path, CODE) == "not_checked"

@@ -29,7 +29,7 @@ from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
 from spectral_bench.bench.work.failure import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
 from spectral_bench.common.locks import exclusive
-from spectral_bench.results.documents import names_in, plain, read_document
+from spectral_bench.results.documents import names_in, read_document, require_file_name
 from spectral_bench.results.store import Store
 
 SUBMISSION_VERSION = 1
@@ -156,7 +156,7 @@ class Ledger:
 
     def of(self, name: str) -> Path:
         """The folder of a submission, which need not exist."""
-        closed = self.folder / CLOSED / plain(name)
+        closed = self.folder / CLOSED / require_file_name(name)
         return closed if closed.exists() else self.folder / name
 
     def write(self, submission: Submission) -> None:
@@ -211,11 +211,11 @@ class Ledger:
 
     def mark_cancelled(self, name: str, run_id: str) -> None:
         """Note that somebody wants a run cancelled."""
-        write_bytes(self.of(name) / f"cancelled-{plain(run_id)}", b"")
+        write_bytes(self.of(name) / f"cancelled-{require_file_name(run_id)}", b"")
 
     def is_cancelled(self, name: str, run_id: str) -> bool:
         """Whether somebody wants it cancelled."""
-        return (self.of(name) / f"cancelled-{plain(run_id)}").exists()
+        return (self.of(name) / f"cancelled-{require_file_name(run_id)}").exists()
 
     def outputs(self, name: str, index: int) -> list[Path]:
         """What Slurm and one job of a submission said: the files, oldest first."""

@@ -13,7 +13,7 @@ from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.deep_spectral.method import DeepSpectral
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.inputs import plain
+from spectral_bench.methods.inputs import only_features
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.methods.spectral_health import method_checks, spectral_checks
@@ -209,7 +209,7 @@ def test_any_precision_and_gradients_are_taken_as_float32(dtype: torch.dtype) ->
     batch = source.batch([0, 1])
     levels, pixels = [level.to(dtype).requires_grad_() for level in batch.features], batch.pixels.to(dtype)
     other = PatchBatch(tuple(levels), pixels.requires_grad_(), batch.image_ids, batch.crops)
-    same = plain(other)
+    same = only_features(other)
     assert torch.equal(method.predict(other), method.predict(same))
     assert torch.equal(method.eigenfunctions(other), method.eigenfunctions(same))
     first = PatchBatch(tuple(level[:1] for level in levels), pixels[:1], batch.image_ids[:1], batch.crops[:1])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from report_samples import FAILED, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.compare import Comparison, Difference, compare_entries
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.sittings import take_turns
@@ -24,7 +24,7 @@ OTHER_CPU = {"environment": {"cpu": "Other CPU"}, "execution": {"device": "cpu",
 
 def rows(
     folder: Path, seeds: dict[int, Outcome], *, title: str = "a", grid: str = "example", **changes: Any
-) -> list[Entry]:
+) -> list[ScoredRow]:
     store = Store.open(folder, create=True)
     return collect(write_grid(store, add_row(store, title, seeds, **changes), name=grid))
 
@@ -106,7 +106,7 @@ def test_another_class_set_is_not_comparable(tmp_path: Path):
     assert "protocol: scoring.classes differ" in cell(compare_entries(a, b)).reason
 
 
-def with_records(entries: list[Entry], *, code: dict[str, str] | None = None, images: str = "") -> list[Entry]:
+def with_records(entries: list[ScoredRow], *, code: dict[str, str] | None = None, images: str = "") -> list[ScoredRow]:
     for entry in entries:
         for result in entry.done:
             assert result.fit is not None
@@ -287,7 +287,7 @@ class TestMatching:
     def test_a_renamed_row_is_found_by_what_was_trained(self, tmp_path: Path):
         a = rows(tmp_path / "a", outcomes(1), title="old name")
         b = rows(tmp_path / "b", outcomes(1), title="old name")
-        renamed = [Entry(e.grid, e.note, e.row.model_copy(update={"title": "new"}), e.protocol, e.seeds) for e in b]
+        renamed = [ScoredRow(e.grid, e.note, e.row.model_copy(update={"title": "new"}), e.protocol, e.seeds) for e in b]
         assert match_rows(a, renamed).pairs == ((a[0], renamed[0]),)
 
     def test_rows_without_a_partner_are_kept(self, tmp_path: Path):

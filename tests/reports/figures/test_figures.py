@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from report_samples import FAILED, VIEW, Outcome, add_row, miou, outcomes, write_grid
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.figures.ablation import ablation_figure, baseline_value, points
 from spectral_bench.reports.figures.all import all_figures
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.filterwarnings("error")  # such as a layout that does n
 
 
 @pytest.fixture
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[ScoredRow]:
     """An ablation of two factors, one failed; a plain row and one that uses labels; curves of two runs."""
     rows = [
         add_row(store, "base", outcomes(20, 22), role="baseline", settings={"k": 8, "graph": "knn"}),
@@ -69,7 +69,7 @@ def axes_of(figure: Figure | None) -> list[mpl.axes.Axes]:
     return [axes for axes in figure.axes if axes.get_visible()]
 
 
-def test_every_figure_of_a_grid_is_drawn_and_written(entries: list[Entry], store: Store, tmp_path: Path):
+def test_every_figure_of_a_grid_is_drawn_and_written(entries: list[ScoredRow], store: Store, tmp_path: Path):
     found = all_figures(entries, store.run_folder)
     assert list(found) == ["ablation-example-1", "trade-off-1", "per-class-1", "stages-1", "training-1"]
     for name, figure in found.items():
@@ -81,13 +81,13 @@ def test_every_figure_of_a_grid_is_drawn_and_written(entries: list[Entry], store
 
 
 @pytest.mark.parametrize("form", ["pdf", "png", "svg"])
-def test_the_same_data_give_the_same_bytes_whatever_was_drawn_before(entries: list[Entry], form: str):
+def test_the_same_data_give_the_same_bytes_whatever_was_drawn_before(entries: list[ScoredRow], form: str):
     first, second = ablation_figure(ablations(entries)[0]), ablation_figure(ablations(entries)[0])
     rendered(second, "png")
     assert rendered(first, form) == rendered(second, form)
 
 
-def test_figures_fit_one_column(entries: list[Entry], store: Store):
+def test_figures_fit_one_column(entries: list[ScoredRow], store: Store):
     widths = [figure.get_figwidth() for figure in all_figures(entries, store.run_folder).values()]
     assert max(widths) <= 3.7
 
@@ -128,13 +128,13 @@ def test_names_that_the_font_lacks_are_told_by_code_point(store: Store):
     rendered(figure, "svg")  # a missing glyph would warn, and warnings are errors here
 
 
-def test_nothing_outside_of_a_figure_changes(entries: list[Entry]):
+def test_nothing_outside_of_a_figure_changes(entries: list[ScoredRow]):
     before = dict(mpl.rcParams)
     stage_figure(entries)
     assert dict(mpl.rcParams) == before
 
 
-def test_points_of_a_numeric_factor_ascend_with_the_baseline_among_them(entries: list[Entry]):
+def test_points_of_a_numeric_factor_ascend_with_the_baseline_among_them(entries: list[ScoredRow]):
     found = points(entries[0], entries[1:3], "k")
     assert [(point.value, point.baseline) for point in found] == [(4, False), (8, True), (64, False)]
     assert found[1].summary is not None
@@ -143,20 +143,20 @@ def test_points_of_a_numeric_factor_ascend_with_the_baseline_among_them(entries:
     assert found[2].summary.low is None
 
 
-def test_points_of_names_keep_their_order_and_failed_ones_have_no_value(entries: list[Entry]):
+def test_points_of_names_keep_their_order_and_failed_ones_have_no_value(entries: list[ScoredRow]):
     found = points(entries[0], [entries[3]], "graph")
     assert [(point.value, point.summary is None) for point in found] == [("knn", False), ("full", True)]
 
 
-def test_the_baselines_value_comes_from_its_parameters_or_settings(entries: list[Entry]):
+def test_the_baselines_value_comes_from_its_parameters_or_settings(entries: list[ScoredRow]):
     assert baseline_value(entries[0], "title") == "base"
     assert baseline_value(entries[0], "k") == 8
     assert baseline_value(entries[0], "alpha") is None
     nested = entries[0].row.model_copy(update={"settings": {"params": {"alpha": 0.3}}})
-    assert baseline_value(Entry("g", "", nested, entries[0].protocol, ()), "alpha") == 0.3
+    assert baseline_value(ScoredRow("g", "", nested, entries[0].protocol, ()), "alpha") == 0.3
 
 
-def test_an_ablation_has_a_panel_a_factor(entries: list[Entry]):
+def test_an_ablation_has_a_panel_a_factor(entries: list[ScoredRow]):
     (ablation,) = ablations(entries)
     k, graph = axes_of(ablation_figure(ablation))
     assert (k.get_xlabel(), graph.get_xlabel()) == ("k", "graph")
@@ -188,19 +188,19 @@ def test_the_front_holds_exactly_what_no_ranked_row_beats(found: list[Mark]):
     assert all(one.cost < other.cost and one.miou < other.miou for one, other in pairwise(front))
 
 
-def test_marks_need_a_score_and_a_cost(entries: list[Entry]):
+def test_marks_need_a_score_and_a_cost(entries: list[ScoredRow]):
     found = marks(entries, lambda result: 1.0 if result.fit is not None else None, 2.0)
     assert [mark.title for mark in found] == ["base", "k=4", "k=64", "plain", "probe †"]
     assert {mark.cost for mark in found} == {0.5}
     assert [mark.ranked for mark in found] == [True, True, True, True, False]
 
 
-def test_one_row_makes_no_trade_off(entries: list[Entry]):
+def test_one_row_makes_no_trade_off(entries: list[ScoredRow]):
     assert trade_off_figure(entries[:1]) is None
     assert len(axes_of(trade_off_figure(entries))) == 2
 
 
-def test_bars_add_up_to_the_run(entries: list[Entry]):
+def test_bars_add_up_to_the_run(entries: list[ScoredRow]):
     (axes,) = axes_of(stage_figure(entries))
     ends = {round(patch.get_y() + patch.get_height() / 2): patch.get_x() + patch.get_width() for patch in axes.patches}
     assert ends[0] == pytest.approx(10 + 2)
@@ -225,7 +225,7 @@ def test_bars_of_features_name_own_data_by_their_title(store: Store):
     assert [bar.title for bar in bars(collect(store))] == ["a", "features of random, Leaves"]
 
 
-def test_features_that_each_run_computes_stay_in_its_bar(entries: list[Entry]):
+def test_features_that_each_run_computes_stay_in_its_bar(entries: list[ScoredRow]):
     for entry in entries:
         for result in entry.done:
             assert result.fit is not None
@@ -258,7 +258,7 @@ def test_the_heat_map_leaves_absent_classes_empty(store: Store):
     assert per_class_figure(found[1:]) is None
 
 
-def test_curves_of_all_seeds_and_no_schedules(entries: list[Entry], store: Store):
+def test_curves_of_all_seeds_and_no_schedules(entries: list[ScoredRow], store: Store):
     curves = collect_curves(entries, store.run_folder)
     assert curves["loss"] == {"base": [{0: 3.0, 1: 2.0, 2: 1.0}, {0: 4.0, 1: 3.0}]}
     shown = axes_of(training_figure(entries, store.run_folder))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, contingency, outcomes, write_grid
 
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.gallery.choice import MOST_METHODS, choose, galleries, median_seed, shown_rows
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
@@ -21,7 +21,7 @@ def uneven(*wrong: int) -> Contingency:
     return Contingency(tuple(f"image{index}" for index in range(len(wrong))), 2, 2, image, *arrays)
 
 
-def titles(found: list[Entry]) -> list[str]:
+def titles(found: list[ScoredRow]) -> list[str]:
     return [entry.row.title for entry in found]
 
 

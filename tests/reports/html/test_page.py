@@ -13,7 +13,7 @@ from spectral_bench.reports.collect import collect
 from spectral_bench.reports.html.page import render_html
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.html.view import TableView, table_view
-from spectral_bench.reports.table import Cell, CellState, Column, Row, Table
+from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -107,7 +107,7 @@ def test_states_are_counted_in_the_head(store: Store):
     assert '<span class="state failed"><b>2</b> failed</span>' in text
 
 
-def view(store: Store, *rows: Row) -> TableView:
+def view(store: Store, *rows: TableRow) -> TableView:
     columns = (
         Column("protocol", "protocol", constant=True),
         Column("name", "name"),
@@ -127,7 +127,7 @@ def test_cells_carry_text_sorting_key_and_runs(store: Store):
         "mIoU": Cell(42.44, std=0.3, bold=True, runs=(run, "unknown")),
         "hidden": Cell(3),
     }
-    found = view(store, Row(cells, ranked=False), Row({"mIoU": Cell(state=CellState.FAILED)}))
+    found = view(store, TableRow(cells, ranked=False), TableRow({"mIoU": Cell(state=CellState.FAILED)}))
     assert found.id == "table-t-x"
     assert [(head.key, head.extra) for head in found.heads] == [
         ("protocol", True),

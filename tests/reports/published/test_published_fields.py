@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from report_samples import add_row, outcomes, write_grid
 
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
 from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.table import Table
@@ -70,12 +70,12 @@ def published_row(timm: str | None = "random", **changes: Any) -> PublishedRow:
 
 
 @pytest.fixture
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[ScoredRow]:
     write_grid(store, add_row(store, "ours", outcomes(10, 11, 12), protocols=[MEASURED], dataset="cityscapes"))
     return collect(store)
 
 
-def table(entries: list[Entry], *rows: PublishedRow) -> Table:
+def table(entries: list[ScoredRow], *rows: PublishedRow) -> Table:
     return published_table(entries, Published(rows=rows, facts=()), ["all"])
 
 
@@ -83,7 +83,7 @@ def daggers(made: Table) -> list[str]:
     return [note.text for note in made.notes if re.fullmatch(r"†\d+", note.symbol)]
 
 
-def test_the_same_protocol_has_no_dagger(entries: list[Entry]):
+def test_the_same_protocol_has_no_dagger(entries: list[ScoredRow]):
     made = table(entries, published_row())
     assert daggers(made) == []
     assert all(cell.marks == () for cell in made.rows[1].cells.values())
@@ -91,7 +91,7 @@ def test_the_same_protocol_has_no_dagger(entries: list[Entry]):
 
 @pytest.mark.parametrize(("key", "change", "text"), CHANGES)
 def test_one_changed_field_adds_its_dagger_and_no_other(
-    entries: list[Entry], key: str, change: dict[str, Any], text: str
+    entries: list[ScoredRow], key: str, change: dict[str, Any], text: str
 ):
     made = table(entries, published_row(**change))
     assert daggers(made) == [text]
@@ -110,7 +110,7 @@ def test_one_to_one_matchings_that_differ_have_a_dagger(store: Store):
     assert present.endswith("measured rows: Hungarian on counts, one-to-one, without absent classes.")
 
 
-def test_another_backbone_and_one_without_a_name(entries: list[Entry]):
+def test_another_backbone_and_one_without_a_name(entries: list[ScoredRow]):
     assert daggers(table(entries, published_row(timm="vit_small_patch16_384"))) == [
         "backbone: Theirs; measured rows: random."
     ]
@@ -118,7 +118,7 @@ def test_another_backbone_and_one_without_a_name(entries: list[Entry]):
 
 
 @pytest.mark.parametrize("field", [name for name in SAME if name not in ("dataset", "selection")])
-def test_what_is_not_stated_agrees_with_nothing(entries: list[Entry], field: str):
+def test_what_is_not_stated_agrees_with_nothing(entries: list[ScoredRow], field: str):
     (text,) = daggers(table(entries, published_row(**{field: None})))
     assert "not stated" in text
 
@@ -130,7 +130,7 @@ def test_every_field_of_a_published_protocol_is_compared():
     assert changed == set(PublishedProtocol.model_fields)
 
 
-def test_a_number_of_images_agrees_with_all_of_as_many(entries: list[Entry]):
+def test_a_number_of_images_agrees_with_all_of_as_many(entries: list[ScoredRow]):
     fields = [measured_fields(entry) for entry in entries]
     assert differing(published_fields(published_row(images=1)), fields) == []
 

@@ -11,7 +11,7 @@ from report_samples import FAILED, add_row, miou, outcomes, write_grid
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.reports import build_published_table, build_table, build_tables, render, write
-from spectral_bench.reports.collect import Entry, collect
+from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.html.page import render_html
 from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.latex import render_standalone
@@ -157,7 +157,7 @@ def test_the_page_keeps_published_rows_apart(measured: Store):
 def test_everything_at_once_has_the_table_and_no_published_number_in_a_figure(
     measured: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    drawn: list[Entry] = []
+    drawn: list[ScoredRow] = []
     monkeypatch.setattr(write, "all_figures", lambda entries, folder, panels: drawn.extend(entries) or {})
     write.write_all(measured, tmp_path, published=())
     assert len(drawn) == len(collect(measured))
