@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Out, RunNames, chosen_runs
 from spectral_bench.bench.cli.output import say, warn
-from spectral_bench.bench.cli.runs import RunNames, chosen_runs
 from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store

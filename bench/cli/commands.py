@@ -34,12 +34,12 @@ class Home(NamedTuple):
 COMMANDS: Mapping[str, Home] = {
     "run": Home("run:run", "Carry out a grid and print its tables."),
     "plan": Home(
-        "plan:plan", "Print the runs of a grid, which of them are done, and the disk and time that the others need."
+        "run:plan", "Print the runs of a grid, which of them are done, and the disk and time that the others need."
     ),
     "status": Home(
         "status:status", "Print the state of each run: stage and progress while it runs, the reason where it failed."
     ),
-    "logs": Home("logs:logs", "Print the log of a run; where it has none, what Slurm said of its job."),
+    "logs": Home("status:logs", "Print the log of a run; where it has none, what Slurm said of its job."),
     "cancel": Home(
         "cancel:cancel",
         "Cancel runs: those in Slurm's queue, and those that other processes of this machine have in hand.",
@@ -65,12 +65,12 @@ COMMANDS: Mapping[str, Home] = {
         "Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay.",
     ),
     "check-method": Home(
-        "check_method:check_method",
+        "check:check_method",
         "Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is"
         " told.",
     ),
     "check-backbone": Home(
-        "check_backbone:check_backbone",
+        "check:check_backbone",
         "Check a backbone on small images: levels as stated, the same bits each time, no gradient, bad options"
         " refused.",
     ),

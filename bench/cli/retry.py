@@ -7,11 +7,19 @@ from typing import Annotated
 import typer
 
 from spectral_bench.bench.cli.launch import Launch, watching
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Gpus, Out, parse_gpus
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Gpus,
+    Out,
+    RunNames,
+    chosen_runs,
+    newest_job,
+    parse_gpus,
+)
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
 from spectral_bench.bench.cli.run import make_executor
-from spectral_bench.bench.cli.runs import RunNames, chosen_runs, newest_job
 from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
 from spectral_bench.bench.executors.interface import Executor, Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track

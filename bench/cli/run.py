@@ -1,4 +1,4 @@
-"""``bench run``: from a grid to its tables."""
+"""``bench plan`` and ``bench run``: what a grid asks for, and from the grid to its tables."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from spectral_bench.bench.cli.options import (
     Grid,
     InferenceBatch,
     Jobs,
+    Json,
     Out,
     RerunStale,
     Roots,
@@ -33,8 +34,7 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     parse_gpus,
 )
-from spectral_bench.bench.cli.output import say
-from spectral_bench.bench.cli.plan import show_plan
+from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
@@ -43,12 +43,42 @@ from spectral_bench.bench.grid.load import Grid as LoadedGrid
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
 from spectral_bench.bench.plan.model import Plan
-from spectral_bench.bench.plan.show import plan_lines
+from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.common.collection import no_collection
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
+
+
+def plan(
+    grid: Grid,
+    out: Out = DEFAULT_OUT,
+    data_root: Roots = None,
+    changes: Changes = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Print the runs of a grid, which of them are done, and the disk and time that the others need.
+
+    Writes nothing, and needs no data; finished runs are held against the data that is there.
+    """
+    with no_collection():  # what is imported stays, too
+        loaded = load_grid(grid, changes or ())
+        held = CurrentData(data_roots(data_root, loaded.data_roots))
+        made = make_plan(loaded, find_store(out), out, data=held)
+        if as_json:
+            show_json(plan_json(made))
+        else:
+            show_plan(made)
+    return 0
+
+
+def show_plan(made: Plan) -> None:
+    """Print the runs of a plan in the order of execution, what they need, and totals."""
+    show_table(PLAN_COLUMNS, plan_rows(made), right=("seed", "evaluated", "time"))
+    say("\n" + "\n".join(plan_lines(made)))
 
 
 @slurm_options

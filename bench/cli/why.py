@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run, last_order
 from spectral_bench.bench.cli.output import aligned, say, show_json
-from spectral_bench.bench.cli.runs import last_order
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.plan.why import Explanation, Part, explain
 from spectral_bench.bench.work.order import read_order

@@ -12,8 +12,8 @@ from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes, planned_bytes
 from spectral_bench.bench.features.identity import cache_key, cache_material, images_of
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
+from spectral_bench.bench.plan.inputs import image_count, training_sides, view_sides
 from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
-from spectral_bench.bench.plan.parameters import image_count, training_sides, view_sides
 from spectral_bench.bench.plan.records import Cost, PastRun
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.registry import short_name

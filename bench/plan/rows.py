@@ -9,13 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_bench.bench.code.own_methods import require_own_imports
+from spectral_bench.bench.code.dependencies import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
 from spectral_bench.bench.grid.protocols.definition import Definition, load
 from spectral_bench.bench.grid.protocols.resolve import check_clusters, resolve
-from spectral_bench.bench.plan.inputs import backbone_spec, facts_of, training_data
-from spectral_bench.bench.plan.parameters import check_classes, check_sizes, checked_params, with_classes
+from spectral_bench.bench.plan.inputs import (
+    backbone_spec,
+    check_classes,
+    check_sizes,
+    checked_params,
+    facts_of,
+    training_data,
+    with_classes,
+)
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
@@ -95,7 +102,7 @@ class SharedParts:
         """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
 
         Raises:
-            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.own_methods.require_own_imports``.
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.dependencies.require_own_imports``.
         """
         if name not in self._methods:
             require_own_imports(name)

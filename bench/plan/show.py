@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spectral_bench.bench.code.own_methods import unproven
+from spectral_bench.bench.code.dependencies import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
 from spectral_bench.bench.plan.model import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked

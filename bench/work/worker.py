@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, now, record_failure
-from spectral_bench.bench.work.launch import own_job
 from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import into_log, say
-from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.store import Busy, Store

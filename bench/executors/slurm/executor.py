@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.bench.executors.jobs import JobExits, Schedule
 from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings, refuse_unwritable

@@ -31,10 +31,9 @@ from spectral_bench.bench.executors.slurm.submissions import (
     write_trace,
 )
 from spectral_bench.bench.work.failure import failure_file, log_of, now, record_failure
-from spectral_bench.bench.work.launch import own_job
 from spectral_bench.bench.work.order import Order, final_status, read_order
+from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import say, tail
-from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.bench.work.worker import main as work
 from spectral_bench.common.errors import UserError

@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spectral_bench.bench.executors.exits import JobExits
 from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.jobs import JobExits
 from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.work.stopping import StopFlag, stop_on_signals
+from spectral_bench.bench.work.process import StopFlag, stop_on_signals
 from spectral_bench.results.state import JobState
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]

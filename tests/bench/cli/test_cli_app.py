@@ -88,7 +88,7 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectral_bench.bench.cli.plan.load_grid", interrupt)
+    monkeypatch.setattr("spectral_bench.bench.cli.run.load_grid", interrupt)
     result = bench("plan", "--grid", "g.yaml")
     assert result.code == 1
     assert "the same command goes on" in result.err

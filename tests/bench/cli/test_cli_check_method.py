@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_lab import Bench
 
-from spectral_bench.bench.cli.check_method import plain_parameters
+from spectral_bench.bench.cli.check import plain_parameters
 from spectral_bench.common.errors import ConfigError
 
 BROKEN = '''
@@ -65,7 +65,7 @@ def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) ->
 def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, set_up = [], []
     monkeypatch.setattr("spectral_bench.bench.run.context.torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr("spectral_bench.bench.cli.check_method.set_up_torch", set_up.append)
+    monkeypatch.setattr("spectral_bench.bench.cli.check.set_up_torch", set_up.append)
     monkeypatch.setattr(
         "spectral_bench.methods.contract.violations", lambda subject: asked.append(subject.device) or {}
     )

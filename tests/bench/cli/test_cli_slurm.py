@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "executors" / "slurm"))  # fo
 
 from fake_slurm import FakeSlurm
 
-from spectral_bench.bench.cli.logs import follow_file
 from spectral_bench.bench.cli.slurm import stated_settings
+from spectral_bench.bench.cli.status import follow_file
 from spectral_bench.bench.executors.slurm.script import script_text
 from spectral_bench.bench.executors.slurm.submissions import Ledger, write_trace
 from spectral_bench.common.errors import ConfigError
@@ -236,7 +236,7 @@ class TestLogs:
     def test_that_grows(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("spectral_bench.bench.cli.logs.POLL_S", 0.0)
+        monkeypatch.setattr("spectral_bench.bench.cli.status.POLL_S", 0.0)
         path = tmp_path / "log.txt"
         parts = ["", "one\n", "tw", "o\n"]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Exit, Job
-from spectral_bench.bench.executors.schedule import Schedule
+from spectral_bench.bench.executors.jobs import Schedule
 from spectral_bench.common.errors import ConfigError
 
 

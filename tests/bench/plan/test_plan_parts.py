@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
-from spectral_bench.bench.plan.inputs import backbone_spec, facts_of, resolve_transform, training_data
-from spectral_bench.bench.plan.parameters import checked_params
+from spectral_bench.bench.plan.inputs import backbone_spec, checked_params, facts_of, resolve_transform, training_data
 from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError

@@ -1,12 +1,17 @@
-"""How a process is asked to stop: signals set a flag that the work looks at between its steps."""
+"""This process: how it is asked to stop, the Slurm job that it is part of, and the sitting of the runs it makes."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from types import FrameType
+
+import psutil
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Asked by an executor or a batch system; by Ctrl-C; by Slurm before preemption or the time limit."""
@@ -67,3 +72,41 @@ def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+VARIABLE = "SPECTRAL_BENCH_SITTING"
+"""How a launcher tells the workers that it starts on its own machine."""
+
+
+def begin_sitting() -> None:
+    """Make this process the sitting of the workers that it is going to start; a second time it stays the same."""
+    os.environ[VARIABLE] = _this_process()
+
+
+def sitting(executor: str) -> str:
+    """The sitting of a run that this process carries out: host, number and start of the process that launched it.
+
+    Args:
+        executor: that the order was given to. A launch hands Slurm many jobs that start whenever there is room, so
+            under ``slurm`` the job is the sitting.
+    """
+    job = os.environ.get("SLURM_JOB_ID", "") if executor == "slurm" else ""
+    if job:
+        restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+        return f"slurm job {job}" + (f", restart {restarts}" if restarts != "0" else "")
+    return os.environ.get(VARIABLE) or _this_process()
+
+
+def _this_process() -> str:
+    begun = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    return f"{socket.gethostname()}, process {os.getpid()} of {begun.isoformat(timespec='milliseconds')}"
+
+
+def own_job(environ: Mapping[str, str] = os.environ) -> str:
+    """The id by which Slurm's commands reach the job of this process, and no other; empty outside of a job.
+
+    A job of an array is named ``<array>_<index>``. ``SLURM_JOB_ID`` alone would not do: the last job of an array to
+    start keeps the array's own id, and a command that is given that id acts on the whole array (Slurm 22.05.8).
+    """
+    array, index = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else environ.get("SLURM_JOB_ID", "")
