@@ -1,4 +1,4 @@
-"""Do the tests notice when the code is wrong? ``python benchmarks/mutation_run.py --out mutants.json`` breaks 200 places, one at a time.
+"""Do the tests notice it when the code is wrong? Breaks 200 places, one at a time, and runs the tests.
 
 A mutant is one small change of one function: a comparison turned round, a number one larger, an argument left out. It
 is killed if a test fails, and survives if none does. The changes are mutmut's (``pip install mutmut libcst``); the
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import difflib
 import gc
 import importlib
@@ -35,7 +36,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -43,13 +44,15 @@ from types import FrameType
 from typing import Any
 
 import libcst
+import pytest
 from mutmut.mutation.mutators import mutation_operators
 
 HERE = Path(__file__).resolve().parents[1]
 LIBRARIES = (
-    "hypothesis.strategies jinja2 matplotlib.pyplot numpy pandas PIL.Image psutil pyarrow pydantic pytest rich scipy.sparse.linalg seaborn "
-    "sklearn.cluster submitit timm torch torchvision typer yaml safetensors.torch filelock"
-).split()
+    *("filelock", "hypothesis.strategies", "jinja2", "matplotlib.pyplot", "numpy", "pandas", "PIL.Image", "psutil"),
+    *("pyarrow", "pydantic", "pytest", "rich", "safetensors.torch", "scipy.sparse.linalg", "seaborn"),
+    *("sklearn.cluster", "submitit", "timm", "torch", "torchvision", "typer", "yaml"),
+)
 MARKS = "not slow and not slurm and not cuda and not nightly"
 WALL_LIMIT = 900.0  # seconds for the tests of one mutant, beside the limit of CPU time
 FOLDERS = ("bench", "common", "datasets", "methods", "reports", "results")
@@ -73,7 +76,7 @@ PARTS = {
     "loss": Part(
         30,
         ("methods/objective.py", "methods/neuralef.py", "methods/neuralef/*.py", "methods/neuralef_kmeans.py"),
-        ("tests/methods/**/test_objective*.py", "tests/methods/**/test_neuralef*.py", "tests/methods/**/test_psi*.py", "tests/methods/**/test_trainer*.py"),
+        tuple(f"tests/methods/**/test_{about}*.py" for about in ("objective", "neuralef", "psi", "trainer")),
     ),
     "plan": Part(
         30,
@@ -168,8 +171,12 @@ def text_of(node: libcst.CSTNode) -> str:
     return " ".join(libcst.Module([]).code_for_node(node).split())
 
 
-def mutants_of(tree: libcst.Module, function: libcst.FunctionDef) -> Iterator[tuple[str, int, str, str, libcst.FunctionDef]]:
-    """``(operator, ordinal, statement, changed statement, changed function)`` of every mutant that compiles and differs."""
+Place = tuple[str, int, str, str, libcst.FunctionDef]
+"""Operator, ordinal, statement, changed statement, changed function."""
+
+
+def mutants_of(function: libcst.FunctionDef) -> Iterator[Place]:
+    """Every change that an operator can make in a function."""
     places = Places()
     function.body.visit(places)
     ordinals: defaultdict[str, int] = defaultdict(int)
@@ -202,7 +209,8 @@ def choose(part: str, root: Path, chance: random.Random) -> list[Mutant]:
     wanted, functions = PARTS[part], []
     for path in sorted({path for pattern in wanted.code for path in root.glob(pattern)}):
         tree = libcst.parse_module(path.read_text())
-        functions += [(path.relative_to(root).as_posix(), name, tree, function) for name, function in functions_of(tree)]
+        module = path.relative_to(root).as_posix()
+        functions += [(module, name, tree, function) for name, function in functions_of(tree)]
     chosen: dict[tuple[str, str, str, int], Mutant] = {}
     tries = 0
     while len(chosen) < wanted.mutants:
@@ -210,7 +218,7 @@ def choose(part: str, root: Path, chance: random.Random) -> list[Mutant]:
         if tries > 100 * wanted.mutants:
             raise SystemExit(f"{part}: only {len(chosen)} mutants found, {wanted.mutants} asked for")
         module, name, tree, function = chance.choice(functions)
-        all_of = list(mutants_of(tree, function))
+        all_of = list(mutants_of(function))
         if not all_of:
             continue
         operator = chance.choice(sorted({found[0] for found in all_of}))
@@ -227,8 +235,12 @@ def choose(part: str, root: Path, chance: random.Random) -> list[Mutant]:
 # --- The same mutants in another tree -----------------------------------------------------------------------------
 
 
+Function = tuple[str, str, libcst.Module, libcst.FunctionDef, str]
+"""Module, qualified name, both parsed, and the function's text."""
+
+
 @cache
-def all_functions(root: Path) -> list[tuple[str, str, libcst.Module, libcst.FunctionDef, str]]:
+def all_functions(root: Path) -> list[Function]:
     found = []
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*.py")):
@@ -247,41 +259,52 @@ def find_again(old: Mutant, root: Path) -> Mutant:
     """The same change in another tree: function by name, else by likeness; then the same place, else the likest one."""
     functions = all_functions(root)
     named = [entry for entry in functions if entry[1] == old.function]
-    how, candidates = ("name", named) if named else ("likeness", functions)
-    scored = [(alike(old.source, entry[4], 0.5), entry[0] == old.module, index) for index, entry in enumerate(candidates)]
-    likeness, _, best = max(scored)
+    how, (likeness, best) = "name", likest(old, named, 0.5)
+    if best is None:  # a short function of that name may be another one; a changed one may have a new name
+        how, (likeness, best) = "likeness", likest(old, functions, 0.4)
     new = Mutant(old.part, old.module, old.function, old.operator, old.ordinal, old.statement, old.changed, old.source)
-    if likeness < 0.5:  # a short function of that name may be another one; a changed one may have a new name
-        how, candidates = "likeness", functions
-        likeness, _, best = max((alike(old.source, entry[4], 0.4), False, index) for index, entry in enumerate(candidates))
-    if likeness < 0.4:
+    if best is None:
         new.outcome, new.found = "not found", f"no function like it ({likeness:.2f})"
         return new
-    module, name, tree, function, source = candidates[best]
-    places = [found for found in mutants_of(tree, function) if found[0] == old.operator]
-    exact = [found for found in places if (found[2], found[3]) == (old.statement, old.changed)]
-    place = next((found for found in exact if found[1] == old.ordinal), exact[0] if exact else None)
-    if place is None and places:
-        place = max(places, key=lambda found: alike(old.statement, found[2]) + alike(old.changed, found[3]))
-        if alike(old.statement, place[2]) + alike(old.changed, place[3]) < 0.8:
-            place = None
+    module, name, tree, function, source = best
+    place = same_place(old, [found for found in mutants_of(function) if found[0] == old.operator])
     if place is None:
         new.outcome, new.found = "not found", f"{module}:{name} has no such place"
         return new
-    new.module, new.function, new.ordinal, new.statement, new.changed, new.source = module, name, place[1], place[2], place[3], source
-    new.found = f"{how} {likeness:.2f}" + ("" if (place[2], place[3]) == (old.statement, old.changed) else ", nearest place")
-    code = with_function(tree, function, place[4])
-    if code is None:
+    new.module, new.function, new.source = module, name, source
+    _, new.ordinal, new.statement, new.changed, changed = place
+    same = (new.statement, new.changed) == (old.statement, old.changed)
+    new.found = f"{how} {likeness:.2f}" + ("" if same else ", nearest place")
+    new.code = with_function(tree, function, changed) or ""
+    if not new.code:
         new.outcome, new.found = "not found", f"{module}:{name}: changes nothing"
-    new.code = code or ""
     return new
+
+
+def likest(old: Mutant, functions: Sequence[Function], at_least: float) -> tuple[float, Function | None]:
+    """The function most like the mutant's, in its own module rather than elsewhere, and how like it is."""
+    scored = [(alike(old.source, entry[4], at_least), entry[0] == old.module, i) for i, entry in enumerate(functions)]
+    likeness, _, best = max(scored, default=(0.0, False, 0))
+    return likeness, functions[best] if likeness >= at_least else None
+
+
+def same_place(old: Mutant, places: Sequence[Place]) -> Place | None:
+    exact = [found for found in places if (found[2], found[3]) == (old.statement, old.changed)]
+    if exact:
+        return next((found for found in exact if found[1] == old.ordinal), exact[0])
+
+    def near(found: Place) -> float:
+        return alike(old.statement, found[2]) + alike(old.changed, found[3])
+
+    best = max(places, key=near, default=None)
+    return best if best is not None and near(best) >= 0.8 else None
 
 
 # --- Which tests enter which function -----------------------------------------------------------------------------
 
 
 class Recorder:
-    """A pytest plugin: the functions of the mutated modules that each test enters, its CPU seconds and whether it passes."""
+    """A pytest plugin: which functions of the mutated modules each test enters, its CPU seconds, whether it passes."""
 
     def __init__(self, root: Path, modules: set[str]) -> None:
         base = f"{root}/src/spectral_bench/"
@@ -298,25 +321,25 @@ class Recorder:
         threading.setprofile(self.profile)
         sys.setprofile(self.profile)
 
-    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
         before, self.entered = self.entered, set()
-        yield
+        result = yield
         if fixturedef.scope != "function":
             self.fixtures[fixturedef.argname] |= self.entered
         self.entered |= before
+        return result
 
-    pytest_fixture_setup.pytest_impl = {"hookwrapper": True}  # type: ignore[attr-defined]
-
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, Any]:
         self.entered, start = set(), time.process_time()
         sys.setprofile(self.profile)
-        yield
+        result = yield
         for name in item.fixturenames:
             self.entered |= self.fixtures[name]
         entry = self.tests.setdefault(item.nodeid, {"passed": True})
         entry |= {"enters": sorted(self.entered), "cpu": time.process_time() - start}
-
-    pytest_runtest_protocol.pytest_impl = {"hookwrapper": True}  # type: ignore[attr-defined]
+        return result
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -330,7 +353,8 @@ class Selector:
         self.order, self.by, self.run = order, "", 0
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        items[:] = sorted((item for item in items if item.nodeid in self.order), key=lambda item: self.order[item.nodeid])
+        chosen = [item for item in items if item.nodeid in self.order]
+        items[:] = sorted(chosen, key=lambda item: self.order[item.nodeid])
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.run += report.when == "call"
@@ -345,15 +369,15 @@ class Selector:
 # --- Runs in forked processes -------------------------------------------------------------------------------------
 
 
-def in_a_child(work: Callable[[], Any], cpu_limit: float | None = None, wall_limit: float | None = None) -> tuple[str, Any]:
-    """``("", result)`` of ``work()`` in a forked process, or why there is none."""
+def in_a_child(work: Callable[[], Any], cpu_limit: float = 0.0, wall_limit: float = 0.0) -> tuple[str, Any]:
+    """``("", result)`` of ``work()`` in a forked process, or why there is none; limits in seconds, 0 for none."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(read)
             os.setpgid(0, 0)
-            if cpu_limit is not None:
+            if cpu_limit:
                 resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_limit), int(cpu_limit) + 5))
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
@@ -375,18 +399,14 @@ def in_a_child(work: Callable[[], Any], cpu_limit: float | None = None, wall_lim
     _, status = os.waitpid(child, 0)
     if timer is not None:
         timer.cancel()
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what a test has started and left
-    except (ProcessLookupError, PermissionError):
-        pass
     if not answer:
         return f"died with status {status}", None
     return "", json.loads(answer)
 
 
 def run_pytest(root: Path, files: Sequence[str], plugin: object, *more: str) -> int:
-    import pytest
-
     os.chdir(root)
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", f"--basetemp={root.parent}/tests"]
     return int(pytest.main([*arguments, "-m", MARKS, *more, *files], plugins=[plugin]))
@@ -403,7 +423,7 @@ def test_files(root: Path, part: str) -> list[str]:
 
 
 def shown_to(mutant: Mutant, tests: Mapping[str, Any], files: Sequence[str]) -> dict[str, int]:
-    """The tests of the files of which some test enters the function: cheap files first, in each first those that enter it."""
+    """The tests of files of which some test enters the function: cheap files first, in each first those that do."""
     place = [mutant.module, mutant.function]
     of_file: defaultdict[str, list[tuple[bool, float, str]]] = defaultdict(list)
     for name, entry in tests.items():
@@ -411,7 +431,8 @@ def shown_to(mutant: Mutant, tests: Mapping[str, Any], files: Sequence[str]) -> 
             of_file[name.split("::")[0]].append((place not in entry["enters"], entry["cpu"], name))
     chosen = {name: entries for name, entries in of_file.items() if not min(entries)[0]}
     by_cost = sorted(chosen.values(), key=lambda entries: sum(cpu for _, cpu, _ in entries))
-    return {name: number for number, (_, _, name) in enumerate(entry for entries in by_cost for entry in sorted(entries))}
+    in_order = [name for entries in by_cost for _, _, name in sorted(entries)]
+    return {name: number for number, name in enumerate(in_order)}
 
 
 def control(mutants: Sequence[Mutant], root: Path, tests: Mapping[str, Any], files: Mapping[str, list[str]]) -> None:
@@ -462,9 +483,7 @@ def try_out(mutant: Mutant, root: Path, tests: Mapping[str, Any], files: Sequenc
 
 def copy_of_the_tree(folder: Path) -> Path:
     """The files that git knows or does not ignore, and the compiled ones of a first import."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=HERE, check=True, capture_output=True
-    ).stdout.decode()
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     root = folder / "tree"
     for name in filter(None, listed.split("\0")):
         if (HERE / name).exists() or (HERE / name).is_symlink():
@@ -474,16 +493,19 @@ def copy_of_the_tree(folder: Path) -> Path:
     return root
 
 
-def write(out: Path, mutants: Sequence[Mutant], chance: int) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=HERE, check=True, capture_output=True).stdout.decode()
+
+
+def write(out: Path, mutants: Sequence[Mutant], seed: int) -> None:
     entries = [{key: value for key, value in asdict(mutant).items() if key != "code"} for mutant in mutants]
     counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for mutant in mutants:
         counts[mutant.part][mutant.outcome or "to do"] += 1
         counts["all"][mutant.outcome or "to do"] += 1
     parts = {name: asdict(part) for name, part in PARTS.items()}
-    text = json.dumps({"commit": commit, "chance": chance, "counts": counts, "parts": parts, "mutants": entries}, indent=1)
-    out.with_suffix(".new").write_text(text)
+    head = {"commit": git("rev-parse", "HEAD").strip(), "seed": seed, "counts": counts, "parts": parts}
+    out.with_suffix(".new").write_text(json.dumps(head | {"mutants": entries}, indent=1))
     out.with_suffix(".new").replace(out)
 
 
@@ -511,7 +533,7 @@ def main() -> None:
 
 
 def try_all(mutants: list[Mutant], earlier: list[Mutant], root: Path, arguments: argparse.Namespace) -> None:
-    os.environ |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     os.environ |= {"PYTHONPATH": f"{root}/src", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
     os.environ |= {"TMPDIR": str(root.parent), "XDG_CACHE_HOME": str(root.parent / "cache")}
     sys.dont_write_bytecode = True
@@ -536,21 +558,26 @@ def try_all(mutants: list[Mutant], earlier: list[Mutant], root: Path, arguments:
         tests |= found
         failing = [name for name, entry in found.items() if not entry["passed"]]
         cost = sum(entry.get("cpu", 0.0) for entry in found.values())
-        print(f"{part}: {len(found)} tests, {cost:.0f} s of CPU time; without any mutant fail: {failing}", flush=True)
+        say(f"{part}: {len(found)} tests, {cost:.0f} s of CPU time; without any mutant fail: {failing}")
     control([mutants[number] for number in wanted], root, tests, files)
     for count, number in enumerate(wanted, 1):
         mutant = mutants[number]
         try_out(mutant, root, tests, files[mutant.part])
         before = f" (before: {earlier[number].outcome})" if earlier else ""
         place = f"{mutant.module}:{mutant.function} {mutant.operator} {mutant.ordinal}"
-        print(f"{count}/{len(wanted)} [{number}] {mutant.outcome}{before} {place}: {mutant.changed[:100]} | {mutant.by}", flush=True)
+        say(f"{count}/{len(wanted)} [{number}] {mutant.outcome}{before} {place}: {mutant.changed[:100]} | {mutant.by}")
         write(arguments.out, mutants, arguments.seed)
     survivors = [mutant for mutant in mutants if mutant.outcome == "survived"]
-    print(f"{len(survivors)} of {len(mutants)} survive")
+    say(f"{len(survivors)} of {len(mutants)} survive")
     if earlier:
-        worse = [new for new, old in zip(mutants, earlier, strict=True) if new.outcome == "survived" and old.outcome == "killed"]
+        pairs = zip(mutants, earlier, strict=True)
+        worse = [new for new, old in pairs if new.outcome == "survived" and old.outcome == "killed"]
         lost = [new for new in mutants if new.outcome == "not found"]
-        print(f"{len(worse)} survive now that did not before; {len(lost)} were not found again")
+        say(f"{len(worse)} survive now that did not before; {len(lost)} were not found again")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
