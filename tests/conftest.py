@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import multiprocessing.forkserver
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -110,6 +112,26 @@ def _asks_a_cluster(file: Path) -> bool:
 
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fork_server_with_what_is_asked_for() -> Iterator[None]:
+    """A command asks for one fork server; here one process asks for many, and Python keeps the first, whatever it has.
+
+    Each process of a server without torch imports it anew, which takes longer than what most of them are there for.
+    """
+    server: Any = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    ask = multiprocessing.forkserver.set_forkserver_preload
+
+    def asked(names: list[str]) -> None:
+        if server._forkserver_pid is not None and names != server._preload_modules:
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            server._stop()
+        ask(names)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing.forkserver, "set_forkserver_preload", asked)
+        yield
 
 
 @pytest.fixture(autouse=True)
