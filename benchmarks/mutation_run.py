@@ -423,15 +423,19 @@ def test_files(root: Path, part: str) -> list[str]:
 
 
 def shown_to(mutant: Mutant, tests: Mapping[str, Any], files: Sequence[str]) -> dict[str, int]:
-    """The tests of files of which some test enters the function: cheap files first, in each first those that do."""
+    """The tests of files of which some test enters the function: the module's own file first, then cheap ones."""
     place = [mutant.module, mutant.function]
     of_file: defaultdict[str, list[tuple[bool, float, str]]] = defaultdict(list)
     for name, entry in tests.items():
         if "enters" in entry and entry["passed"] and name.split("::")[0] in files:
             of_file[name.split("::")[0]].append((place not in entry["enters"], entry["cpu"], name))
     chosen = {name: entries for name, entries in of_file.items() if not min(entries)[0]}
-    by_cost = sorted(chosen.values(), key=lambda entries: sum(cpu for _, cpu, _ in entries))
-    in_order = [name for entries in by_cost for _, _, name in sorted(entries)]
+    stem = Path(mutant.module).stem
+
+    def rank(name: str) -> tuple[bool, float]:
+        return stem not in Path(name).stem, sum(cpu for _, cpu, _ in chosen[name])
+
+    in_order = [name for file in sorted(chosen, key=rank) for _, _, name in sorted(chosen[file])]
     return {name: number for number, name in enumerate(in_order)}
 
 
@@ -458,8 +462,11 @@ def try_out(mutant: Mutant, root: Path, tests: Mapping[str, Any], files: Sequenc
     chosen = list(dict.fromkeys(name.split("::")[0] for name in order))
 
     def work() -> Any:
-        selector = Selector(order)
-        status = run_pytest(root, chosen, selector, "-x")
+        selector, status = Selector(order), 0
+        for part in filter(None, (chosen[:1], chosen[1:4], chosen[4:])):  # as what is collected is imported first
+            status = run_pytest(root, part, selector, "-x")
+            if status != 0:
+                break
         used = resource.getrusage(resource.RUSAGE_SELF)
         return [status, selector.by, selector.run, used.ru_utime + used.ru_stime]
 
@@ -497,6 +504,14 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=HERE, check=True, capture_output=True).stdout.decode()
 
 
+def read_mutants(out: Path) -> list[Mutant]:
+    return [Mutant(**entry) for entry in json.loads(out.read_text())["mutants"]]
+
+
+def key_of(mutant: Mutant) -> tuple[object, ...]:
+    return mutant.module, mutant.function, mutant.operator, mutant.ordinal, mutant.changed
+
+
 def write(out: Path, mutants: Sequence[Mutant], seed: int) -> None:
     entries = [{key: value for key, value in asdict(mutant).items() if key != "code"} for mutant in mutants]
     counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -511,7 +526,7 @@ def write(out: Path, mutants: Sequence[Mutant], seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file of all mutants and what became of them")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of all mutants; goes on with what is in it")
     parser.add_argument("--again", type=Path, help="an earlier --out: its mutants are looked for in this tree")
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--list", action="store_true", help="choose or find the mutants, and try none")
@@ -521,12 +536,17 @@ def main() -> None:
         root = copy_of_the_tree(Path(folder).resolve())
         earlier: list[Mutant] = []
         if arguments.again is not None:
-            read = json.loads(arguments.again.read_text())["mutants"]
-            earlier = [Mutant(**entry) for entry in read]
+            earlier = read_mutants(arguments.again)
             mutants = [find_again(old, root) for old in earlier]
         else:
             chance = random.Random(arguments.seed)
             mutants = [mutant for part in PARTS for mutant in choose(part, root, chance)]
+        if arguments.out.exists() and not arguments.list:
+            known = {key_of(one): one for one in read_mutants(arguments.out)}
+            for mutant in mutants:
+                if (tried := known.get(key_of(mutant))) is not None and not mutant.outcome:
+                    for name in ("outcome", "by", "tests", "cpu"):
+                        setattr(mutant, name, getattr(tried, name))
         write(arguments.out, mutants, arguments.seed)
         if not arguments.list:
             try_all(mutants, earlier, root, arguments)
