@@ -7,6 +7,7 @@ import functools
 import multiprocessing.forkserver
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -135,9 +136,11 @@ def _fork_server_with_what_is_asked_for() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _environment_as_before() -> Iterator[None]:
+def _as_before() -> Iterator[None]:
+    """Commands called in this process set variables, and torch as a run needs it; the next test knows nothing of it."""
     before = dict(os.environ)
-    yield
+    with _torch_as_before() if "torch" in sys.modules else contextlib.nullcontext():
+        yield
     with contextlib.suppress(KeyError):
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
@@ -155,10 +158,23 @@ def as_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is put back, or taken away again
         monkeypatch.delenv(name)
+    with _torch_as_before():
+        set_up_torch(Execution(threads=torch.get_num_threads()))
+        yield
+
+
+@contextlib.contextmanager
+def _torch_as_before() -> Iterator[None]:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn, matmul, memory = torch.backends.cudnn, torch.backends.cuda.matmul, torch.utils.deterministic
     kept = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory
-    set_up_torch(Execution(threads=torch.get_num_threads()))
     yield
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
     cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, memory.fill_uninitialized_memory = kept
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+        threadpool_limits(threads)

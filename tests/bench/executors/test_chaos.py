@@ -54,7 +54,7 @@ def _content(store: Store) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 5))])
 def test_kills_at_random_moments(store: Store, make_order: MakeOrder, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     paths = [make_order(number, pause=0.1) for number in range(RUNS)]
