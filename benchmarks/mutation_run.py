@@ -568,17 +568,9 @@ def try_all(mutants: list[Mutant], earlier: list[Mutant], root: Path, arguments:
         if not mutant.outcome and (not arguments.only or {str(number), mutant.part} & set(arguments.only))
     ]
     files = {part: test_files(root, part) for part in PARTS}
-    modules = {mutants[number].module for number in wanted}
-    tests: dict[str, Any] = {}
-    for part in dict.fromkeys(mutants[number].part for number in wanted):
-        missing = [name for name in files[part] if not any(test.startswith(f"{name}::") for test in tests)]
-        died, found = in_a_child(lambda missing=missing: record(root, missing, modules))  # type: ignore[misc]
-        if died:
-            raise SystemExit(f"the tests of {part} {died}")
-        tests |= found
-        failing = [name for name, entry in found.items() if not entry["passed"]]
-        cost = sum(entry.get("cpu", 0.0) for entry in found.values())
-        say(f"{part}: {len(found)} tests, {cost:.0f} s of CPU time; without any mutant fail: {failing}")
+    tests = who_enters_what(
+        [mutants[number] for number in wanted], root, files, arguments.out.with_suffix(".tests.json")
+    )
     control([mutants[number] for number in wanted], root, tests, files)
     for count, number in enumerate(wanted, 1):
         mutant = mutants[number]
@@ -594,6 +586,27 @@ def try_all(mutants: list[Mutant], earlier: list[Mutant], root: Path, arguments:
         worse = [new for new, old in pairs if new.outcome == "survived" and old.outcome == "killed"]
         lost = [new for new in mutants if new.outcome == "not found"]
         say(f"{len(worse)} survive now that did not before; {len(lost)} were not found again")
+
+
+def who_enters_what(
+    mutants: Sequence[Mutant], root: Path, files: Mapping[str, list[str]], kept: Path
+) -> dict[str, Any]:
+    """The tests of all parts with what they enter; kept in a file for a run that goes on at the same commit."""
+    commit, modules = git("rev-parse", "HEAD"), {mutant.module for mutant in mutants}
+    tests: dict[str, Any] = {}
+    if kept.exists() and (read := json.loads(kept.read_text()))["commit"] == commit:
+        return dict(read["tests"])
+    for part in dict.fromkeys(mutant.part for mutant in mutants):
+        missing = [name for name in files[part] if not any(test.startswith(f"{name}::") for test in tests)]
+        died, found = in_a_child(lambda missing=missing: record(root, missing, modules))  # type: ignore[misc]
+        if died:
+            raise SystemExit(f"the tests of {part} {died}")
+        tests |= found
+        failing = [name for name, entry in found.items() if not entry["passed"]]
+        cost = sum(entry.get("cpu", 0.0) for entry in found.values())
+        say(f"{part}: {len(found)} tests, {cost:.0f} s of CPU time; without any mutant fail: {failing}")
+    kept.write_text(json.dumps({"commit": commit, "tests": tests}))
+    return tests
 
 
 def say(line: str) -> None:

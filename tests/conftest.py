@@ -6,6 +6,8 @@ import contextlib
 import functools
 import multiprocessing.forkserver
 import os
+import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -85,10 +87,15 @@ def _cut(lines: list[str], most: int = 25, width: int = 300) -> list[str]:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker for each core; none for a single file, which would go to one worker anyhow."""
+    """A worker for each core, and one for the tests of a cluster, which wait most of the time.
+
+    None for a single file, which would go to one worker anyhow.
+    """
     if len(config.args) == 1 and config.args[0].split("::")[0].endswith(".py"):
         return 0
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    left_out = re.search(r"not (slow|slurm)", config.option.markexpr)
+    return cores + (shutil.which("sinfo") is not None and not left_out)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
