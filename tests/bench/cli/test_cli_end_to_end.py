@@ -34,7 +34,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench", *map(str, arguments)]
 
 
-def process(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def in_a_process(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(), timeout=500, check=False
     )
@@ -54,7 +54,7 @@ def files(out: Path) -> dict[str, bytes]:
 def test_from_a_grid_to_tables_masks_and_a_report(bench: Bench, tmp_path: Path) -> None:
     """The first launch and one look at it as processes, as people start them; the rest in this one."""
     (tmp_path / "g.yaml").write_text(GRID)
-    first = process(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--jobs", "2", "--threads", "1")
+    first = in_a_process(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--jobs", "2", "--threads", "1")
     assert first.returncode == 0, first.stderr
     assert "tiny: 3 runs: 3 new" in first.stdout
     assert "| configuration" in first.stdout
@@ -64,8 +64,8 @@ def test_from_a_grid_to_tables_masks_and_a_report(bench: Bench, tmp_path: Path) 
     assert (again.code, files(tmp_path / "o")) == (0, before)
     assert "tiny: 3 runs: 3 done" in again.out
 
-    more = bench("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--set", "seeds=[0, 1]",
-                 "--set", "protocols=[whole, centre320]")  # fmt: skip
+    inline = ("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--threads", "1")
+    more = bench(*inline, "--set", "seeds=[0, 1]", "--set", "protocols=[whole, centre320]")
     assert more.code == 0, more.err
     after = files(tmp_path / "o")
     fits = [name for name in before if name.endswith(("fit.json", "fit.safetensors"))]
@@ -75,7 +75,7 @@ def test_from_a_grid_to_tables_masks_and_a_report(bench: Bench, tmp_path: Path) 
     plan = json.loads(bench("plan", "--grid", "g.yaml", "--out", "o", "--json").out)
     assert plan["counts"] == {"done": 3}
     assert all(cache["present"] for cache in plan["caches"])
-    status = json.loads(process(tmp_path, "status", "--out", "o", "--json").stdout)
+    status = json.loads(in_a_process(tmp_path, "status", "--out", "o", "--json").stdout)
     assert {run["state"] for run in status} == {"done"}
 
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(tmp_path / "a.png")
@@ -139,6 +139,6 @@ def test_ctrl_c_leaves_a_valid_store_and_says_how_to_go_on(tmp_path: Path) -> No
     assert "--grid g.yaml --out o" in stdout
     assert "Traceback" not in stderr
     Store.open(out).load_all(verify=True)
-    states = {run["state"] for run in json.loads(process(tmp_path, "status", "--out", "o", "--json").stdout)}
+    states = {run["state"] for run in json.loads(in_a_process(tmp_path, "status", "--out", "o", "--json").stdout)}
     assert "running" not in states
     assert "interrupted" in states

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.metrics import score
 from spectral_bench.results.store import Store
 
+ROOT = Path(__file__).parents[3]
 FITTED = """\
 name: fitted
 note: short side 128 with windows, a CRF, two fixed images, matching fitted on the training images
@@ -36,8 +40,23 @@ def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixe
     pytest.importorskip("pydensecrf.densecrf")
     (tmp_path / "fitted.yaml").write_text(FITTED)
     (tmp_path / "g.yaml").write_text("protocols: [fitted.yaml]\nruns: [{method: kmeans, subset: 4, params: {k: 6}}]\n")
-    result = bench("run", "--grid", "g.yaml", "--out", "o", "--threads", "1", "--workers", "2")
-    assert result.code == 0, result.err
+    command = (
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--grid",
+        "g.yaml",
+        "--out",
+        "o",
+        "--threads",
+        "1",
+        "--workers",
+        "2",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     store = Store.open(tmp_path / "o")
     (entry,) = collect(store)
     (seed,) = entry.seeds
