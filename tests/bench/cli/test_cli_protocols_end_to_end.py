@@ -40,20 +40,8 @@ def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixe
     pytest.importorskip("pydensecrf.densecrf")
     (tmp_path / "fitted.yaml").write_text(FITTED)
     (tmp_path / "g.yaml").write_text("protocols: [fitted.yaml]\nruns: [{method: kmeans, subset: 4, params: {k: 6}}]\n")
-    command = (
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        "--grid",
-        "g.yaml",
-        "--out",
-        "o",
-        "--threads",
-        "1",
-        "--workers",
-        "2",
-    )
+    options = ("--grid", "g.yaml", "--out", "o", "--threads", "1", "--workers", "2")
+    command = (sys.executable, "-m", "bench", "run", *options)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
