@@ -74,7 +74,7 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
     assert {f"spectral_bench/{name}" for name in files} <= set(names)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_lives_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
     """Installed before ``datasets`` as a wheel, and after it as an editable checkout; and alone again."""
     environment = Environment(tmp_path / "venv")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +38,3 @@ def make_order(store: Store) -> MakeOrder:
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the disk where a test is not about crashes of the machine."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(autouse=True)
-def _environment_as_before() -> Iterator[None]:
-    before = dict(os.environ)
-    yield
-    with contextlib.suppress(KeyError):
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-    os.environ.update(before)

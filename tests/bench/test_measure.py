@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from work_counter import calls
 
 from spectral_bench.bench.measure import memory
 from spectral_bench.bench.measure import meter as module
@@ -177,7 +178,7 @@ class TestMemory:
         peak.restart()
         before = peak.read()
         data = bytearray(200 * MIB)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while peak.read() - before < 150 * MIB and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
@@ -249,11 +250,14 @@ class TestForeignCosts:
 
 def test_costs_little() -> None:
     meter = Meter()
-    start = time.perf_counter()
-    for _ in range(200):
-        with meter.stage("step"):
-            pass
-    assert (time.perf_counter() - start) / 200 < 0.005
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            with meter.stage("step"):
+                pass
+
+    steps(1)  # what is looked up once
+    assert calls(lambda: steps(100)) < 100 * 150
 
 
 def test_imports_no_torch() -> None:

@@ -20,12 +20,41 @@ from spectral_bench.results.record import (
     StageCost,
     Status,
 )
-from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, Scoring, TrainingData, View
+from spectral_bench.results.specification import (
+    BackboneSpec,
+    Crf,
+    FitSpec,
+    Protocol,
+    Resize,
+    Scoring,
+    TrainingData,
+    View,
+)
 from spectral_bench.results.store import Store
 
 START, END = "2026-01-02T03:04:05+00:00", "2026-01-02T03:14:15+00:00"
 VIEW = View(dataset="synthetic", split="val")
 WHOLE = Protocol(name="whole", view=VIEW, scoring=Scoring())
+_CENTRE = View(
+    dataset="cityscapes",
+    split="val",
+    resize=Resize(mode="short_side", short_side=320),
+    centre_crop=320,
+    label_resize=True,
+    crf=Crf(),
+)
+_WINDOWS = View(
+    dataset="cityscapes",
+    split="val",
+    resize=Resize(mode="short_side", short_side=1024),
+    window=768,
+    stride=512,
+)
+AGAINST_PUBLISHED = [
+    Protocol(name="centre320", view=_CENTRE, scoring=Scoring()),
+    Protocol(name="hungarian", view=_CENTRE, scoring=Scoring(matching="hungarian")),
+    Protocol(name="sliding", view=_WINDOWS, scoring=Scoring()),
+]
 CLASSES = ClassTable(classes=["sky", "sea"], raw_ids=[[0], [1]], palette=[[0, 0, 255], [0, 128, 0]])
 
 

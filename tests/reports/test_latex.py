@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,14 +124,3 @@ _CELLS = {column.key: Cell(12.3, std=0.4) for column in _MANY}
 HUGE = Table(
     "huge", "Huge.", (COLUMNS[0], *_MANY), tuple(TableRow({"name": Cell("a_row"), **_CELLS}) for _ in range(65))
 )
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("table", [TABLE, Table("empty", "Nothing.", (), ()), HUGE], ids=["nasty", "empty", "huge"])
-def test_the_standalone_document_compiles_without_overfull_boxes(table: Table, tmp_path: Path):
-    (tmp_path / "t.tex").write_text(render(table, "standalone"), encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert (tmp_path / "t.pdf").exists()
-    assert "Overfull" not in done.stdout

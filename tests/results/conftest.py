@@ -1,6 +1,1 @@
-from __future__ import annotations
-
-from hypothesis import settings
-
-settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
-settings.load_profile("no-deadline")
+"""Puts this folder on the import path, so that tests below it find ``store_samples``."""

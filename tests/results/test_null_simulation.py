@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "null_simulation.py"
-
-
-def simulate(repeats: int, seed: int) -> str:
-    command = [sys.executable, str(SCRIPT), "--repeats", str(repeats), "--seed", str(seed)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+import pytest
+from benchmark_scripts import load_script
 
 
-def test_the_simulation_repeats_itself_and_finds_the_promised_rates():
-    text = simulate(300, 1)
-    assert text == simulate(300, 1)
+def simulate(repeats: int, seed: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", ["null_simulation.py", "--repeats", str(repeats), "--seed", str(seed)])
+    load_script("null_simulation").main()
+    return capsys.readouterr().out
+
+
+def test_the_simulation_repeats_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert simulate(20, 1, monkeypatch, capsys) == simulate(20, 1, monkeypatch, capsys)
+
+
+def test_the_simulation_finds_the_promised_rates(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    text = simulate(300, 1, monkeypatch, capsys)
     rates = {line.split("|")[1].strip(): line.split("|")[2:5] for line in text.splitlines()[2:]}
     assert all(1 <= float(rate) <= 9 for rate in rates["paired t test: false positives at the 5 % level"])
     assert all(91 <= float(rate) <= 99 for rate in rates["95 % interval over seeds: coverage"])

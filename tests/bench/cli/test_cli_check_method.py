@@ -69,6 +69,7 @@ def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkey
     monkeypatch.setattr(
         "spectral_bench.methods.contract.violations", lambda subject: asked.append(subject.device) or {}
     )
+    monkeypatch.setattr("spectral_bench.bench.run.firewall.disk_violations", lambda *_: {})
     for options, place in (((), "cpu"), (("--device", "cuda:1"), "cuda:1")):
         result = bench("check-method", "kmeans", "--set", "k=4", *options)
         assert result.code == 0

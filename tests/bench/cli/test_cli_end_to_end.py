@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_lab import Bench
 from PIL import Image
 
 from spectral_bench.results.store import Store
@@ -33,7 +34,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench", *map(str, arguments)]
 
 
-def bench(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def in_a_process(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment(), timeout=500, check=False
     )
@@ -50,47 +51,48 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_from_a_grid_to_tables_masks_and_a_report(tmp_path: Path) -> None:
+def test_from_a_grid_to_tables_masks_and_a_report(bench: Bench, tmp_path: Path) -> None:
+    """The first launch and one look at it as processes, as people start them; the rest in this one."""
     (tmp_path / "g.yaml").write_text(GRID)
-    first = bench(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--jobs", "2", "--threads", "1")
+    first = in_a_process(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--jobs", "2", "--threads", "1")
     assert first.returncode == 0, first.stderr
     assert "tiny: 3 runs: 3 new" in first.stdout
     assert "| configuration" in first.stdout
     before = files(tmp_path / "o")
 
-    again = bench(tmp_path, "run", "--grid", "g.yaml", "--out", "o")
-    assert (again.returncode, files(tmp_path / "o")) == (0, before)
-    assert "tiny: 3 runs: 3 done" in again.stdout
+    again = bench("run", "--grid", "g.yaml", "--out", "o")
+    assert (again.code, files(tmp_path / "o")) == (0, before)
+    assert "tiny: 3 runs: 3 done" in again.out
 
-    more = bench(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--set", "seeds=[0, 1]",
-                 "--set", "protocols=[whole, centre320]")  # fmt: skip
-    assert more.returncode == 0, more.stderr
+    inline = ("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--threads", "1")
+    more = bench(*inline, "--set", "seeds=[0, 1]", "--set", "protocols=[whole, centre320]")
+    assert more.code == 0, more.err
     after = files(tmp_path / "o")
     fits = [name for name in before if name.endswith(("fit.json", "fit.safetensors"))]
     assert {name: after[name] for name in fits} == {name: before[name] for name in fits}
     assert len([name for name in after if name.endswith("fit.json")]) == 6
 
-    plan = json.loads(bench(tmp_path, "plan", "--grid", "g.yaml", "--out", "o", "--json").stdout)
+    plan = json.loads(bench("plan", "--grid", "g.yaml", "--out", "o", "--json").out)
     assert plan["counts"] == {"done": 3}
     assert all(cache["present"] for cache in plan["caches"])
-    status = json.loads(bench(tmp_path, "status", "--out", "o", "--json").stdout)
+    status = json.loads(in_a_process(tmp_path, "status", "--out", "o", "--json").stdout)
     assert {run["state"] for run in status} == {"done"}
 
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     run_id = next(run["run_id"] for run in status if run["run_id"].startswith("neuralef-"))
-    predicted = bench(tmp_path, "predict", run_id, "a.png", "--to", "masks", "--out", "o")
-    assert predicted.returncode == 0, predicted.stderr
+    predicted = bench("predict", run_id, "a.png", "--to", "masks", "--out", "o")
+    assert predicted.code == 0, predicted.err
     mask = np.asarray(Image.open(tmp_path / "masks" / "a.png"))
     assert mask.shape == (40, 56)
     assert mask.max() < 4
 
-    report = bench(tmp_path, "report", "--out", "o", "--all", "report")
-    assert report.returncode == 0, report.stderr
+    report = bench("report", "--out", "o", "--all", "report")
+    assert report.code == 0, report.err
     assert (tmp_path / "report" / "index.html").is_file()
 
 
 @pytest.mark.slow
-def test_a_corrupt_image_is_bad_input_and_the_other_runs_go_on(tmp_path: Path) -> None:
+def test_a_corrupt_image_is_bad_input_and_the_other_runs_go_on(bench: Bench, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for stem in "abc":
@@ -108,12 +110,12 @@ def test_a_corrupt_image_is_bad_input_and_the_other_runs_go_on(tmp_path: Path) -
         "defaults: {dataset: camvid, params: {k: 4}}\n"
         "runs:\n  - {method: kmeans}\n  - {method: kmeans, dataset: synthetic, subset: 4, eval_subset: 2}\n"
     )
-    result = bench(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--data-root", "data", "--executor", "inline")
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert result.returncode == 2
+    result = bench("run", "--grid", "g.yaml", "--out", "o", "--data-root", "data", "--executor", "inline")
+    errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert result.code == 2
     assert any("val/b.png" in line for line in errors)
-    assert "Traceback" not in result.stderr
-    status = json.loads(bench(tmp_path, "status", "--out", "o", "--json").stdout)
+    assert "Traceback" not in result.err
+    status = json.loads(bench("status", "--out", "o", "--json").out)
     assert sorted(run["state"] for run in status) == ["done", "failed"]
 
 
@@ -137,6 +139,6 @@ def test_ctrl_c_leaves_a_valid_store_and_says_how_to_go_on(tmp_path: Path) -> No
     assert "--grid g.yaml --out o" in stdout
     assert "Traceback" not in stderr
     Store.open(out).load_all(verify=True)
-    states = {run["state"] for run in json.loads(bench(tmp_path, "status", "--out", "o", "--json").stdout)}
+    states = {run["state"] for run in json.loads(in_a_process(tmp_path, "status", "--out", "o", "--json").stdout)}
     assert "running" not in states
     assert "interrupted" in states

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_lab import Bench
 from dataset_trees import cityscapes, folder, imagenet
 
 from spectral_bench.reports.collect import collect
@@ -25,12 +26,6 @@ scoring: {fit_split: train}
 """
 
 
-def bench(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=900, check=False)
-
-
 def counted(store: Store, run_id: str) -> dict[tuple[str, str], Contingency]:
     """(data set, split) -> what was counted."""
     run = store.load_run(run_id)
@@ -39,12 +34,17 @@ def counted(store: Store, run_id: str) -> dict[tuple[str, str], Contingency]:
 
 
 @pytest.mark.slow
-def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixed_subset(tmp_path: Path) -> None:
+def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixed_subset(
+    bench: Bench, tmp_path: Path
+) -> None:
     pytest.importorskip("pydensecrf.densecrf")
     (tmp_path / "fitted.yaml").write_text(FITTED)
     (tmp_path / "g.yaml").write_text("protocols: [fitted.yaml]\nruns: [{method: kmeans, subset: 4, params: {k: 6}}]\n")
-    result = bench(tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--threads", "1", "--workers", "2")
-    assert result.returncode == 0, result.stderr
+    options = ("--grid", "g.yaml", "--out", "o", "--threads", "1", "--workers", "2")
+    command = (sys.executable, "-m", "bench", "run", *options)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     store = Store.open(tmp_path / "o")
     (entry,) = collect(store)
     (seed,) = entry.seeds
@@ -60,11 +60,11 @@ def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixe
     expected = score(val, classes, "iou", fit_on=train)
     assert seed.scores is not None
     assert seed.scores.miou == expected.miou != score(val, classes, "iou").miou
-    assert "fitted on train" in bench(tmp_path, "report", "--out", "o").stdout
+    assert "fitted on train" in bench("report", "--out", "o").out
 
 
 @pytest.mark.slow
-def test_trained_on_imagenet_and_evaluated_on_cityscapes_and_ones_own_images(tmp_path: Path) -> None:
+def test_trained_on_imagenet_and_evaluated_on_cityscapes_and_ones_own_images(bench: Bench, tmp_path: Path) -> None:
     data = tmp_path / "data"
     imagenet(data)
     cityscapes(data)
@@ -80,9 +80,9 @@ def test_trained_on_imagenet_and_evaluated_on_cityscapes_and_ones_own_images(tmp
         f"  - {{method: neuralef, dataset: 'folder:{description}', protocols: [whole]}}\n"
     )
     result = bench(
-        tmp_path, "run", "--grid", "g.yaml", "--out", "o", "--data-root", data, "--executor", "inline"
+        "run", "--grid", "g.yaml", "--out", "o", "--data-root", data, "--executor", "inline"
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.code == 0, result.out + result.err
     store = Store.open(tmp_path / "o")
     (run_id,) = store.runs()  # one fit serves both
     fit = store.fit_record(run_id)
@@ -94,4 +94,4 @@ def test_trained_on_imagenet_and_evaluated_on_cityscapes_and_ones_own_images(tmp
         (f"folder:{description}", "val"): 2,
     }
     assert counts["cityscapes", "val"].n_pixels == 3 * 320 * 320
-    assert "warning: imagenet, split train: 4 images found, 1281167 published" in result.stderr
+    assert "warning: imagenet, split train: 4 images found, 1281167 published" in result.err

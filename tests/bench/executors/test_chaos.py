@@ -18,6 +18,7 @@ from spectral_bench.bench.executors import Job, LocalExecutor
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.results.store import Store
 
+ROOT = Path(__file__).parents[3]
 RUNS, KILLS = 12, 10
 
 LAUNCHER = """
@@ -26,6 +27,7 @@ from pathlib import Path
 import fake_work
 from spectral_bench.bench.executors import Job, LocalExecutor
 from spectral_bench.results.store import Store
+
 jobs = [Job(Path(path).stem, Path(path)) for path in sys.argv[2:]]
 preload = ["spectral_bench.bench.work.worker"]
 executor = LocalExecutor(Store.open(sys.argv[1]), jobs=3, grace=1.0, target=fake_work.target, preload=preload)
@@ -34,8 +36,8 @@ executor.run(jobs, lambda event: None)
 
 
 def _launch(store: Store, paths: list[Path]) -> subprocess.Popen[bytes]:
-    search = [str(Path(fake_work.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
+    path = os.pathsep.join([str(Path(fake_work.__file__).parent), str(ROOT / "src")])
+    environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-c", LAUNCHER, str(store.path), *map(str, paths)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
@@ -55,7 +57,7 @@ def _content(store: Store) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 5))])
 def test_kills_at_random_moments(store: Store, make_order: MakeOrder, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     paths = [make_order(number, pause=0.1) for number in range(RUNS)]

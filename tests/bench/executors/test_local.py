@@ -229,9 +229,9 @@ class TestStopping:
 
     def test_second_ctrl_c_ends_the_deaf(self, batch: Batch) -> None:
         deaf = batch.add(0, stage="fit", act="hang")
-        start = time.monotonic()
         assert batch.run(self._interrupt(batch, deaf, times=2), grace=300) == ["interrupted"]
-        assert time.monotonic() - start < 60
+        kinds = [event.kind for event in batch.events]
+        assert kinds[kinds.index("stopping") :].count("tick") < 100, "1500 pass before the grace is over"
         assert batch.store.attempts(deaf.run_id) == []
         assert batch.store.state(deaf.run_id) == "interrupted"
         assert batch.run() == ["done"]

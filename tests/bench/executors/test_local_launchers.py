@@ -12,6 +12,8 @@ import fake_work
 import pytest
 from local_batch import Batch, alive, wait_for
 
+ROOT = Path(__file__).parents[3]
+
 LAUNCHER = """
     import json, sys
     from pathlib import Path
@@ -34,8 +36,8 @@ def launch(batch: Batch) -> subprocess.Popen[str]:
     paths = [str(job.order_path) for job in batch.jobs]
     here = json.dumps([str(Path(fake_work.__file__).parent)])
     command = [sys.executable, "-c", textwrap.dedent(LAUNCHER), here, str(batch.store.path), *paths]
-    search = [str(Path(fake_work.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
+    path = os.pathsep.join([str(Path(fake_work.__file__).parent), str(ROOT / "src")])
+    environment = os.environ | {"PYTHONPATH": path}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
 
 

@@ -1,4 +1,7 @@
-"""Methods that open label files by themselves are found out; sound ones keep the promise."""
+"""Methods that open label files by themselves are found out; sound ones keep the promise.
+
+Each look is a run in a process of its own, five to ten of them a test.
+"""
 
 from __future__ import annotations
 
@@ -121,18 +124,21 @@ def test_a_fit_that_opens_label_files_is_caught(tmp_path: Path) -> None:
     assert "it fails: it reads them (FileNotFoundError" in found[REMOVED]
 
 
+@pytest.mark.slow
 def test_a_fit_that_only_looks_whether_there_are_labels_is_caught_when_they_are_removed(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", IF_THERE), {})
     assert found.keys() == {REMOVED}
     assert "the fit is another" in found[REMOVED]
 
 
+@pytest.mark.slow
 def test_a_fit_that_opens_labels_of_the_evaluated_images_is_caught(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", "self.centres += peek('val0')"), {})
     assert found.keys() == ALL_OF_EVALUATED
     assert "with labels of the evaluated images permuted the fit is another" in found[EVALUATED_PERMUTED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peeking", [IN_PREDICT, IN_PREDICT_IF_THERE])
 def test_a_prediction_that_opens_the_labels_of_its_images_is_caught(peeking: str, tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in predict", peeking), {})
@@ -158,6 +164,7 @@ CHEATS: dict[str, tuple[tuple[str, str], set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_cheats_are_caught(cheat: str, tmp_path: Path) -> None:
     (marker, code), expected = CHEATS[cheat]
@@ -174,6 +181,7 @@ def edited(folder: Path, **changes: str) -> str:
     return f"{path}:Toy"
 
 
+@pytest.mark.slow
 def test_labels_that_are_read_at_import_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     at_import = "NAMES = sorted(p.name for p in Path(os.environ['BENCH_DATA']).glob('*/valannot/*'))"
@@ -181,12 +189,14 @@ def test_labels_that_are_read_at_import_are_caught(tmp_path: Path, monkeypatch: 
     assert disk_violations(method, {}).keys() == {EVALUATED_REMOVED}
 
 
+@pytest.mark.slow
 def test_what_was_read_before_the_labels_changed_does_not_hide_it(tmp_path: Path) -> None:
     peeking = "distances = weighted(distances, remembered(batch.image_ids[0]))"
     method = edited(tmp_path, at_import=REMEMBERED, in_predict=peeking)
     assert disk_violations(method, {}).keys() == set(DISK_CHECKS)
 
 
+@pytest.mark.slow
 def test_a_file_that_keeps_what_was_read_does_not_hide_it(tmp_path: Path) -> None:
     kept = f"""
 def kept(name):
@@ -200,6 +210,7 @@ def kept(name):
     assert EVALUATED_REMOVED in found
 
 
+@pytest.mark.slow
 def test_a_helper_module_that_reads_labels_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "helpful.py").write_text(TOY.replace("class Toy:", "class _Other:"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -207,6 +218,7 @@ def test_a_helper_module_that_reads_labels_is_caught(tmp_path: Path, monkeypatch
     assert disk_violations(toy(tmp_path, "in predict", peeking), {}).keys() == set(DISK_CHECKS)
 
 
+@pytest.mark.slow
 def test_the_harness_own_reader_of_labels_is_caught_however_it_was_come_by(tmp_path: Path) -> None:
     at_import = """
 def theirs():
@@ -220,6 +232,7 @@ def theirs():
     assert EVALUATED_REMOVED in found
 
 
+@pytest.mark.slow
 def test_a_method_that_may_use_labels_in_its_fit_may_not_read_those_of_the_evaluated_images(tmp_path: Path) -> None:
     use = (
         "seen = context.labels.labels('train0', next(patches.images()).crops[0], (6, 7)).float()\n"
@@ -233,6 +246,7 @@ def test_a_method_that_may_use_labels_in_its_fit_may_not_read_those_of_the_evalu
     assert disk_violations(method, {}).keys() == ALL_OF_EVALUATED
 
 
+@pytest.mark.slow
 def test_an_oracle_that_looks_at_no_label_of_the_evaluated_images_is_told(tmp_path: Path) -> None:
     declared = "ToyParams, True, None\n    labels_at_prediction = True"
     blind = "\n    def predict_labelled(self, batch, labels):\n        return self.predict(batch)\n"
@@ -243,11 +257,13 @@ def test_an_oracle_that_looks_at_no_label_of_the_evaluated_images_is_told(tmp_pa
     assert "other labels of the evaluated images change nothing" in found[EVALUATED_PERMUTED]
 
 
+@pytest.mark.slow
 def test_fits_that_differ_by_chance_are_told_and_no_label_check_is_judged(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", "self.centres += torch.rand(1)"), {})
     assert found == {"determinism": NONDETERMINISTIC, **dict.fromkeys(DISK_CHECKS, NOT_JUDGED)}
 
 
+@pytest.mark.slow
 def test_predictions_that_differ_by_chance_are_told_apart_from_fits(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in predict", "distances = distances + np.random.rand()"), {})
     assert found.pop("determinism") == "two predictions of one fit differ"
@@ -278,11 +294,13 @@ def test_a_process_that_dies_is_a_fit_that_fails(tmp_path: Path) -> None:
     assert found == dict.fromkeys(DISK_CHECKS, "the fit fails: its process ended with exit code 7")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SMALL)
 def test_methods_that_ship_keep_the_promise(method: str) -> None:
     assert disk_violations(method, SMALL[method]) == {}
 
 
+@pytest.mark.slow
 def test_labels_that_are_declared_and_not_read_are_told(tmp_path: Path) -> None:
     path = tmp_path / "toy.py"
     path.write_text(TOY.replace("ToyParams, False, None", "ToyParams, True, None"))

@@ -51,13 +51,15 @@ def telling(told: Path) -> list[Moment]:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_costs_nothing_but_time(make_order, tmp_path):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.nightly)])
+def test_a_kill_at_any_moment_costs_nothing_but_time(make_order, tmp_path, every: int):
+    """At each moment by night; a change waits for some of them, from all over the run."""
     undisturbed = make_order("neuralef", SMALL, checkpoint_every=0.0)
     assert carry_out(undisturbed, told=tmp_path / "told") == 0
     expected, moments = left_behind(undisturbed), telling(tmp_path / "told")
     stages = {name.removeprefix("before progress of ") for name, _ in moments if name.startswith("before progress of")}
     assert {"features", "fit", "evaluate"} <= stages
-    for number, moment in enumerate(moments):
+    for number, moment in enumerate(moments[::every]):
         other = Store.open(tmp_path / f"store{number}", create=True)
         order = undisturbed.model_copy(update={"store": other.path})
         assert carry_out(order, at=moment) == -signal.SIGKILL, moment

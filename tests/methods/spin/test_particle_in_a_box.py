@@ -49,14 +49,14 @@ def test_four_functions_are_found_in_order(box: ModuleType) -> None:
     assert progress.eigenvalues == pytest.approx([1, 4, 9, 16], rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_with_averages_the_first_function_settles_before_the_last(box: ModuleType) -> None:
     progress = box.train(steps=300, every=300, decay=0.9)
     assert progress.angles[0] < 10
     assert progress.angles[0] < progress.angles[3]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_with_averages_four_functions_come_out_in_order_too(box: ModuleType) -> None:
     """At a lower learning rate and in more steps; they stop as soon as they are in order."""
     progress = box.train(steps=4000, every=250, decay=0.1, lr=1e-3, seed=2, watch=lambda found: found.reached(3))

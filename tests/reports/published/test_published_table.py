@@ -2,51 +2,25 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from report_samples import FAILED, add_row, miou, outcomes, write_grid
+from report_samples import AGAINST_PUBLISHED, FAILED, add_row, miou, outcomes, write_grid
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.reports import build_published_table, build_table, build_tables, render, write
 from spectral_bench.reports.collect import ScoredRow, collect
 from spectral_bench.reports.html.page import render_html
-from spectral_bench.reports.published.table import published_table
-from spectral_bench.reports.renderers.latex import render_standalone
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import load_published
-from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
 from spectral_bench.results.store import Store
-
-CENTRE = View(
-    dataset="cityscapes",
-    split="val",
-    resize=Resize(mode="short_side", short_side=320),
-    centre_crop=320,
-    label_resize=True,
-    crf=Crf(),
-)
-WINDOWS = View(
-    dataset="cityscapes",
-    split="val",
-    resize=Resize(mode="short_side", short_side=1024),
-    window=768,
-    stride=512,
-)
-PROTOCOLS = [
-    Protocol(name="centre320", view=CENTRE, scoring=Scoring()),
-    Protocol(name="hungarian", view=CENTRE, scoring=Scoring(matching="hungarian")),
-    Protocol(name="sliding", view=WINDOWS, scoring=Scoring()),
-]
 
 
 @pytest.fixture
 def measured(store: Store) -> Store:
     rows = [
-        add_row(store, "good", outcomes(1, 2, 1, 2, 1), protocols=PROTOCOLS, dataset="cityscapes"),
-        add_row(store, "bad", outcomes(70, 71, 70, 71, 72), protocols=PROTOCOLS, dataset="cityscapes"),
+        add_row(store, "good", outcomes(1, 2, 1, 2, 1), protocols=AGAINST_PUBLISHED, dataset="cityscapes"),
+        add_row(store, "bad", outcomes(70, 71, 70, 71, 72), protocols=AGAINST_PUBLISHED, dataset="cityscapes"),
     ]
     return write_grid(store, *rows)
 
@@ -128,7 +102,7 @@ def test_an_unknown_data_set_is_refused_with_the_nearest(measured: Store):
 
 
 def test_a_row_without_a_finished_seed_is_told_truthfully(store: Store):
-    write_grid(store, add_row(store, "ours", {0: FAILED}, protocols=PROTOCOLS[:1], dataset="cityscapes"))
+    write_grid(store, add_row(store, "ours", {0: FAILED}, protocols=AGAINST_PUBLISHED[:1], dataset="cityscapes"))
     made = published(store)
     assert made.rows[0].cells["mIoU"].value is None
     assert made.rows[0].cells["k"].value == "not finished"
@@ -165,21 +139,3 @@ def test_everything_at_once_has_the_table_and_no_published_number_in_a_figure(
         *("published.md", "published.tex", "published.csv", "published-standalone.tex")
     }
     assert "tables/published.md" in (tmp_path / "index.md").read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed")
-@pytest.mark.parametrize("datasets", [[], ["all"]], ids=["own", "all"])
-def test_latex_compiles_without_a_warning_and_loses_no_note(measured: Store, tmp_path: Path, datasets: list[str]):
-    made = published_table(collect(measured), load_published(), datasets)
-    (tmp_path / "t.tex").write_text(render_standalone(made))
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    for trouble in ("Overfull", "Float too large", "Undefined"):
-        assert trouble not in done.stdout

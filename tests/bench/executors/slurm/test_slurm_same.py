@@ -42,6 +42,7 @@ def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path)
     assert found == expected
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not RESTART, reason="BENCH_SLURM_RESTART names no script that restarts this cluster's daemons")
 def test_six_kills_leave_the_store_of_an_undisturbed_day(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks" / "chaos_slurm.py")]
