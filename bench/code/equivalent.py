@@ -98,9 +98,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Add a step to the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="a folder with the code as it was")
-    parser.add_argument("--moved", nargs="*", default=[], metavar="OLD=NEW[,NEW]", help="short names, as bench.run.fit")
+    parser.add_argument(
+        "--moved",
+        nargs="*",
+        default=[],
+        metavar="OLD=NEW[,NEW]",
+        help="short names, as bench.run.fit; OLD= where no record can name it",
+    )
     asked = parser.parse_args(arguments)
-    moved = {old: tuple(new.split(",")) for old, _, new in (one.partition("=") for one in asked.moved)}
+    moved = {old: tuple(filter(None, new.split(","))) for old, _, new in (one.partition("=") for one in asked.moved)}
     step = new_step(asked.checkout, ROOT, moved)
     listed = [
         *json.loads(FILE.read_text(encoding="utf-8")),
