@@ -17,7 +17,7 @@ from spectral_bench.bench.evaluation.crf import CrfPool
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.measure.meter import backbone_flops, count_flops
+from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
 from spectral_bench.bench.run.label_access import evaluated_labels

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.measure.meter import backbone_flops, count_flops
+from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.results.specification import BackboneSpec
 
 RANDOM = {"weights": "random", "seed": 0}

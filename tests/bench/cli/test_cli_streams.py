@@ -90,10 +90,9 @@ import sys
 from spectral_bench.bench.cli.app import app, run_command_line
 def every(group, path):
     yield [*path, "--help"]
-    for name, command in getattr(group, "commands", {}).items():
-        yield from every(command, [*path, name])
-import typer.main
-lines = list(every(typer.main.get_command(app), []))
+    for name in getattr(group, "commands", {}):
+        yield from every(group.get_command(None, name), [*path, name])
+lines = list(every(app, []))
 lines += [["list", kind] for kind in ("methods", "datasets", "backbones", "protocols")]
 lines += [["list", "methods", name] for name in ("kmeans", "neuralef_label_leak")]
 lines += [["list", "methods", "--json"], ["list", "protocols", "whole"], ["data", "verify", "synthetic"], ["version"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spectral_bench.bench.measure.meter import backbone_flops, count_flops
+from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run import evaluate as operations
 from spectral_bench.bench.run import execute, load_fit
 from spectral_bench.methods.interface import Crop, PatchBatch

@@ -13,7 +13,7 @@ from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.fit import load_fit
 from spectral_bench.bench.run.health import WANTED_PATCHES, held_out_images
 from spectral_bench.common.geometry import Crop
-from spectral_bench.datasets.subset import ranked
+from spectral_bench.datasets.subset import in_drawing_order
 from spectral_bench.methods.exact import MOST_EXACT_NODES
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.results.specification import Features, Resize, TrainingData, View
@@ -217,7 +217,7 @@ def test_held_out_images_are_taken_by_hash_until_the_graph_is_large_enough():
     ids = [f"image{index}" for index in range(30)]
     shown = Shown(dict.fromkeys(ids, (22, 30)))
     chosen = held_out_images(shown, tuple(ids))
-    assert [batch.image_ids[0] for batch in chosen] == ranked(ids)[:3]
+    assert [batch.image_ids[0] for batch in chosen] == in_drawing_order(ids)[:3]
     assert concatenate(chosen).pixels[..., 0].numel() == 1980 <= WANTED_PATCHES
     few = held_out_images(Shown(dict.fromkeys(ids, (22, 30))), tuple(ids[:1]))
     assert [batch.image_ids for batch in few] == [("image0",)]
@@ -225,7 +225,7 @@ def test_held_out_images_are_taken_by_hash_until_the_graph_is_large_enough():
 
 def test_held_out_images_have_one_grid_and_of_windows_the_middle_one():
     ids = [f"image{index}" for index in range(40)]
-    grids = {name: (4, 4) if rank % 2 else (5, 4) for rank, name in enumerate(ranked(ids))}
+    grids = {name: (4, 4) if rank % 2 else (5, 4) for rank, name in enumerate(in_drawing_order(ids))}
     shown = Shown(grids, windows=5)
     chosen = held_out_images(shown, tuple(ids))
     assert {batch.grid for batch in chosen} == {(5, 4)}
