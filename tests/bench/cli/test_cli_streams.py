@@ -88,10 +88,11 @@ def plain_locale(encoding: str) -> dict[str, str]:
 EVERY_COMMAND = """
 import sys
 from spectral_bench.bench.cli.app import app, run_command_line
+from spectral_bench.bench.cli.commands import load_command
 def every(group, path):
     yield [*path, "--help"]
     for name in getattr(group, "commands", {}):
-        yield from every(group.get_command(None, name), [*path, name])
+        yield from every(load_command(name) if group is app else group.commands[name], [*path, name])
 lines = list(every(app, []))
 lines += [["list", kind] for kind in ("methods", "datasets", "backbones", "protocols")]
 lines += [["list", "methods", name] for name in ("kmeans", "neuralef_label_leak")]
