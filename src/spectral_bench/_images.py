@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from spectral_bench._fits import require_precision, seed_of, with_k
+from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
 from spectral_bench.bench.cli.predict import find_images
 from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
-from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ClusteredImages", "cluster_images"]
 
@@ -33,7 +35,7 @@ def cluster_images(
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int | None = None,
     random_state: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
     **params: Any,
@@ -68,6 +70,7 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     require_precision(precision)
+    method = name_of(method)
     given = params if k is None else {**params, "k": k}
     found = cluster_files(
         find_images(_paths(images)),
@@ -76,7 +79,7 @@ def cluster_images(
         BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
         size=_size(size),
         seed=seed_of(seed, random_state),
-        device=resolve_device(device),
+        device=place_of(device),
         precision=precision,
         progress=progress,
     )
