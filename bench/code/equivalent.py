@@ -73,7 +73,8 @@ def in_todays_words(
 def _after(step: Step, found: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
     """All modules as they were at the end of a step, and those of ``found`` that the step does not explain."""
     other = {name: hashed for name, hashed in found.items() if step.before.get(name) != hashed}
-    homes = {home: hashed for name, hashed in other.items() for home in step.moved.get(name, (name,))}
+    # What went nowhere in the step's version keeps its name in any other: a record that has it does differ.
+    homes = {home: hashed for name, hashed in other.items() for home in step.moved.get(name) or (name,)}
     return {**step.after, **homes}, {name for name, hashed in homes.items() if step.after.get(name) != hashed}
 
 
