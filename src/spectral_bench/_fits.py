@@ -232,11 +232,11 @@ def load(path: str | Path, device: str | torch.device = "auto") -> Fit:
     return made
 
 
-def name_of(method: Any) -> str:
-    """A method's name. Raises ``ConfigError`` where it is no text."""
-    if not isinstance(method, str):
-        raise ConfigError(f"method: {method!r}; expected a name, or the text path/to/file.py:Class")
-    return method
+def name_of(part: Any, what: str = "method") -> str:
+    """The name of a method or backbone. Raises ``ConfigError`` where it is no text."""
+    if not isinstance(part, str):
+        raise ConfigError(f"{what}: {part!r}; expected a name, or the text path/to/file.py:Class")
+    return part
 
 
 def place_of(device: Any) -> torch.device:

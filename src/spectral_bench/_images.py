@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,7 +50,8 @@ def cluster_images(
         images: a folder, an image, or a list of either; any sizes and formats, of different stems.
         method: a name of ``methods()``, or ``path/to/file.py:Class``.
         k: number of clusters; None: 8. ``n_clusters`` is accepted too.
-        backbone, backbone_options: a name of ``backbones()`` or any ViT of timm, and what a grid can set of it.
+        backbone, backbone_options: a name of ``backbones()``, any ViT of timm, or ``path/to/file.py:Class``, and what a
+            grid can set of it.
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
         seed, random_state: of the fit, by either name; 0 where it is not said.
@@ -70,7 +72,7 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     require_precision(precision)
-    method = name_of(method)
+    method, backbone = name_of(method), name_of(backbone, "backbone")
     given = params if k is None else {**params, "k": k}
     found = cluster_files(
         find_images(_paths(images)),
@@ -89,17 +91,16 @@ def cluster_images(
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
-    try:
-        return [Path(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
-    except TypeError as error:
-        raise DataError(
-            f"images: {type(images).__name__}; expected a folder, an image file, or a list of them"
-        ) from error
+    given: list[Any] = [images] if isinstance(images, (str, Path)) or not isinstance(images, Iterable) else list(images)
+    for one in given:
+        if not isinstance(one, (str, Path)):
+            raise DataError(f"images: {type(one).__name__}; expected a folder, an image file, or a list of them")
+    return [Path(one) for one in given]
 
 
 def _size(size: Any) -> int | tuple[int, int]:
     sides = list(size) if isinstance(size, (tuple, list)) else [size]
-    good = all(isinstance(side, int) and not isinstance(side, bool) and side >= 16 for side in sides)
-    if not good or len(sides) != (2 if isinstance(size, (tuple, list)) else 1):
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if not whole or min(sides, default=0) < 16 or len(sides) != (2 if isinstance(size, (tuple, list)) else 1):
         raise ConfigError(f"size: {size!r}; expected the short side or (height, width), in pixels from 16 on")
-    return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
+    return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
