@@ -58,9 +58,11 @@ def in_todays_words(
 
     Args:
         recorded: module -> hash; files of a user's own are passed through.
-        today: the modules that today's code depends on.
+        today: the modules that today's code depends on; none where a part of the run is not here.
         known: the steps; None: those that are kept with this code.
     """
+    if not today:  # a part of the run is not here, so all that the record names has gone
+        return dict(recorded)
     own = {name: hashed for name, hashed in recorded.items() if is_own_file(name)}
     found = {name: hashed for name, hashed in recorded.items() if name not in own}
     edited = set(found)
