@@ -44,7 +44,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutants import FOLDERS, PARTS, Mutant, choose, find_again
+from mutants import FOLDERS, PARTS, Mutant, choose, files_of, find_again
 
 HERE = Path(__file__).resolve().parents[1]
 LIBRARIES = (
@@ -172,7 +172,7 @@ def record(root: Path, files: Sequence[str], modules: set[str]) -> dict[str, Any
 
 
 def test_files(root: Path, part: str) -> list[str]:
-    return sorted({path.relative_to(root).as_posix() for pattern in PARTS[part].tests for path in root.glob(pattern)})
+    return [path.relative_to(root).as_posix() for path in files_of(root, PARTS[part].tests)]
 
 
 def shown_to(mutant: Mutant, tests: Mapping[str, Any], files: Sequence[str]) -> dict[str, int]:

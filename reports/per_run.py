@@ -48,8 +48,9 @@ _PARAMETER_TYPES = {bool: "boolean", int: _INTEGER, float: _FLOAT, str: _TEXT}
 def per_run(entries: Sequence[ScoredRow]) -> pd.DataFrame:
     """A row a run and protocol, with the columns of ``TYPES``, then each parameter of any method by its name.
 
-    Missing (NA) is what is not known, and a parameter that a method does not have. A parameter that has the name of
-    another column becomes ``params.NAME``; one whose values are of several types, or are no plain values, is JSON text.
+    Missing (NA) is what is not known, as the parameters of a run without a record are, and a parameter that a method
+    does not have. A parameter that has the name of another column becomes ``params.NAME``; one whose values are of
+    several types, no plain values, or integers beyond 64 bits is JSON text.
     """
     rows = [row for entry in entries for row in _rows(entry)]
     names = list(dict.fromkeys([*TYPES, *(name for row in rows for name in row)]))
@@ -134,6 +135,7 @@ def _column(name: str, values: list[Any]) -> pd.Series[Any]:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         kinds = {float}
-    if len(kinds) == 1 and kinds <= set(_PARAMETER_TYPES):
+    wide = kinds == {int} and any(value is not None and not -(2**63) <= value < 2**63 for value in values)
+    if len(kinds) == 1 and kinds <= set(_PARAMETER_TYPES) and not wide:
         return pd.Series(values, dtype=_PARAMETER_TYPES[kinds.pop()])
     return pd.Series([None if one is None else json.dumps(one) for one in values], dtype=_TEXT)

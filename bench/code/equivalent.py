@@ -58,9 +58,11 @@ def in_todays_words(
 
     Args:
         recorded: module -> hash; files of a user's own are passed through.
-        today: the modules that today's code depends on.
+        today: the modules that today's code depends on; none where a part of the run is not here.
         known: the steps; None: those that are kept with this code.
     """
+    if not today:  # a part of the run is not here, so all that the record names has gone
+        return dict(recorded)
     own = {name: hashed for name, hashed in recorded.items() if is_own_file(name)}
     found = {name: hashed for name, hashed in recorded.items() if name not in own}
     edited = set(found)
@@ -73,7 +75,8 @@ def in_todays_words(
 def _after(step: Step, found: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
     """All modules as they were at the end of a step, and those of ``found`` that the step does not explain."""
     other = {name: hashed for name, hashed in found.items() if step.before.get(name) != hashed}
-    homes = {home: hashed for name, hashed in other.items() for home in step.moved.get(name, (name,))}
+    # What went nowhere in the step's version keeps its name in any other: a record that has it does differ.
+    homes = {home: hashed for name, hashed in other.items() for home in step.moved.get(name) or (name,)}
     return {**step.after, **homes}, {name for name, hashed in homes.items() if step.after.get(name) != hashed}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,7 @@ def images_of(levels: tuple[Tensor, ...], pixels: Tensor) -> PatchBatch:
 
 
 def _tensor(value: Array, what: str, rank: int, shape: str) -> Tensor:
-    try:
-        found = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{what}: {type(value).__name__} is no array of numbers; expected {shape}") from error
+    found = _dense(value, what, shape)
     if found.is_complex() or found.dtype == torch.bool:
         raise UserError(f"{what}: numbers of {found.dtype}; expected real ones")
     if found.dim() != rank or 0 in found.shape:
@@ -83,3 +81,28 @@ def _tensor(value: Array, what: str, rank: int, shape: str) -> Tensor:
     if not bool(torch.isfinite(found).all()):
         raise UserError(f"{what}: some numbers are NaN or infinite in float32")
     return found
+
+
+def _dense(value: Array, what: str, shape: str) -> Tensor:
+    if isinstance(value, np.ma.MaskedArray):
+        raise UserError(f"{what}: a masked array, of which no method knows the mask; expected {shape} without one")
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise UserError(f"{what}: a sparse, quantized or empty (meta) tensor; expected a dense {shape} of numbers")
+        return value.detach()
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and array.dtype.itemsize not in (2, 4, 8):  # torch has no long double
+            array = array.astype(np.float64)
+        # Torch takes no other order of bytes and no steps backwards, and warns of arrays that it could not write to,
+        # such as memory maps; nothing here writes to them.
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        return _shared(array)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: {type(value).__name__} is no array of numbers; expected {shape}") from error
+
+
+def _shared(array: NDArray[Any]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.as_tensor(array)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -126,6 +127,7 @@ class Fit:
             "params": self._params,
             "seed": self.seed,
             "channels": list(self.channels),
+            "failed_checks": list(self.failed_checks),
         }
         state = {name: value.detach().cpu().contiguous() for name, value in self._fitted.state_dict().items()}
         write_bytes(Path(path), save(state, {_KEY: json.dumps(facts)}))
@@ -156,7 +158,7 @@ def fit(
     pixels: Array | None = None,
     seed: int | None = None,
     random_state: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
     **params: Any,
 ) -> Fit:
@@ -169,7 +171,7 @@ def fit(
         pixels: (M, h, w, 3) RGB in [0, 1], the images at patch resolution; None: grey.
         seed: of the fit, 0 where it is not said.
         random_state: scikit-learn's name for ``seed``.
-        device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
+        device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N, or a device of torch.
         precision: of networks; all else is computed in float32.
         params: parameters of the method by name, as in a grid; ``n_clusters`` is accepted for ``k``.
 
@@ -184,6 +186,7 @@ def fit(
     Example:
         >>> fit = sb.fit("neuralef", features, k=64, epochs=4, seed=0)  # doctest: +SKIP
     """
+    method = name_of(method)
     require_no_labels(method)
     complete = complete_params(method, with_k(method, params))
     seed = seed_of(seed, random_state)
@@ -191,7 +194,7 @@ def fit(
     levels = levels_of(features)
     colours = pixels_of(pixels, levels)
     require_fitting(method, complete, len(levels[0]), levels[0][..., 0].numel())
-    source, place = MemorySource(images_of(levels, colours), seed), resolve_device(device)
+    source, place = MemorySource(images_of(levels, colours), seed), place_of(device)
     with reproducible():
         fitted = fit_in_memory(method, complete, source, seed=seed, device=place, precision=precision)
     made = Fit(method, complete, seed, source.channels, fitted)
@@ -201,7 +204,7 @@ def fit(
     return made
 
 
-def load(path: str | Path, device: str = "auto") -> Fit:
+def load(path: str | Path, device: str | torch.device = "auto") -> Fit:
     """Read a fit that ``Fit.save`` wrote.
 
     Args:
@@ -210,20 +213,37 @@ def load(path: str | Path, device: str = "auto") -> Fit:
 
     Raises:
         UserError: the file is missing, or is no saved fit.
-        ConfigError: its method is not known here.
+        ConfigError: its method, or one of its parameters, is not known here.
 
     Example:
         >>> fit = sb.load("kmeans.safetensors")  # doctest: +SKIP
     """
-    place, path = resolve_device(device), Path(path)
+    place, path = place_of(device), Path(path)
     facts, state = _read(path)
-    method = str(facts["method"])
-    model = method_facts(method).params
-    fitted = cast(Any, load_method(method))(model(**facts["params"]))
-    fitted.load_state_dict({name: value.to(place) for name, value in state.items()})
-    made = Fit(method, dict(facts["params"]), int(facts["seed"]), tuple(facts["channels"]), fitted)
-    made._device = place
+    method = facts.method
+    params = complete_params(method, facts.params)
+    fitted = cast(Any, load_method(method))(method_facts(method).params(**params))
+    try:
+        fitted.load_state_dict({name: value.to(place) for name, value in state.items()})
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: holds no fit of {method} as this release knows it ({error})") from error
+    made = Fit(method, params, facts.seed, facts.channels, fitted)
+    made._device, made.failed_checks = place, facts.failed_checks
     return made
+
+
+def name_of(part: Any, what: str = "method") -> str:
+    """The name of a method or backbone. Raises ``ConfigError`` where it is no text."""
+    if not isinstance(part, str):
+        raise ConfigError(f"{what}: {part!r}; expected a name, or the text path/to/file.py:Class")
+    return part
+
+
+def place_of(device: Any) -> torch.device:
+    """The device of a name or of torch's own object. Raises ``ConfigError`` as for ``fit``."""
+    if not isinstance(device, (str, torch.device)):
+        raise ConfigError(f"device: {device!r}; expected one of auto, cpu, cuda, cuda:N")
+    return resolve_device(str(device))
 
 
 def with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -236,12 +256,12 @@ def with_k(method: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def seed_of(seed: int | None, random_state: int | None) -> int:
-    """The one that is given, else 0. Raises ``ConfigError`` where both are given, or it is no integer from 0 on."""
+    """The one that is given, else 0. Raises ``ConfigError`` where both are given, or it is none that a grid takes."""
     if seed is not None and random_state is not None:
         raise ConfigError("seed and random_state are the same; give one of them")
     chosen = next((value for value in (seed, random_state) if value is not None), 0)
-    if isinstance(chosen, bool) or not isinstance(chosen, Integral) or chosen < 0:
-        raise ConfigError(f"seed: {chosen!r}; expected an integer from 0 on")
+    if isinstance(chosen, bool) or not isinstance(chosen, Integral) or not 0 <= chosen < 2**63:
+        raise ConfigError(f"seed: {chosen!r}; expected an integer from 0 on, below 2^63")
     return int(chosen)
 
 
@@ -251,7 +271,19 @@ def require_precision(precision: str) -> None:
         raise ConfigError(f'precision "{precision}": expected one of {", ".join(_PRECISIONS)}')
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+class _Facts(BaseModel):
+    """What a file says of its fit."""
+
+    model_config = ConfigDict(strict=True)
+
+    method: str
+    params: dict[str, Any]
+    seed: int
+    channels: tuple[int, ...]
+    failed_checks: tuple[str, ...] = ()
+
+
+def _read(path: Path) -> tuple[_Facts, dict[str, Tensor]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             written = (file.metadata() or {}).get(_KEY)
@@ -262,7 +294,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{path}: cannot be read as a saved fit ({error})") from error
     if written is None:
         raise UserError(f"{path}: a safetensors file, but not one that Fit.save wrote")
-    facts: dict[str, Any] = json.loads(written)
-    if facts.get("format") != FORMAT:
-        raise UserError(f"{path}: format {facts.get('format')}; this release reads format {FORMAT}")
-    return facts, state
+    try:
+        found = json.loads(written)
+        if isinstance(found, dict) and found.get("format") != FORMAT:
+            raise UserError(f"{path}: format {found.get('format')}; this release reads format {FORMAT}")
+        return _Facts.model_validate_json(written), state
+    except ValueError as error:  # pydantic's and json's
+        raise UserError(
+            f"{path}: a safetensors file, but what it says of its fit is not what Fit.save wrote"
+        ) from error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from spectral_bench._fits import require_precision, seed_of, with_k
+from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
 from spectral_bench.bench.cli.predict import find_images
 from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
-from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ClusteredImages", "cluster_images"]
 
@@ -33,7 +36,7 @@ def cluster_images(
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int | None = None,
     random_state: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
     **params: Any,
@@ -47,7 +50,8 @@ def cluster_images(
         images: a folder, an image, or a list of either; any sizes and formats, of different stems.
         method: a name of ``methods()``, or ``path/to/file.py:Class``.
         k: number of clusters; None: 8. ``n_clusters`` is accepted too.
-        backbone, backbone_options: a name of ``backbones()`` or any ViT of timm, and what a grid can set of it.
+        backbone, backbone_options: a name of ``backbones()``, any ViT of timm, or ``path/to/file.py:Class``, and what a
+            grid can set of it.
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
         seed, random_state: of the fit, by either name; 0 where it is not said.
@@ -68,6 +72,7 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     require_precision(precision)
+    method, backbone = name_of(method), name_of(backbone, "backbone")
     given = params if k is None else {**params, "k": k}
     found = cluster_files(
         find_images(_paths(images)),
@@ -76,7 +81,7 @@ def cluster_images(
         BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
         size=_size(size),
         seed=seed_of(seed, random_state),
-        device=resolve_device(device),
+        device=place_of(device),
         precision=precision,
         progress=progress,
     )
@@ -86,17 +91,16 @@ def cluster_images(
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
-    try:
-        return [Path(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
-    except TypeError as error:
-        raise DataError(
-            f"images: {type(images).__name__}; expected a folder, an image file, or a list of them"
-        ) from error
+    given: list[Any] = [images] if isinstance(images, (str, Path)) or not isinstance(images, Iterable) else list(images)
+    for one in given:
+        if not isinstance(one, (str, Path)):
+            raise DataError(f"images: {type(one).__name__}; expected a folder, an image file, or a list of them")
+    return [Path(one) for one in given]
 
 
 def _size(size: Any) -> int | tuple[int, int]:
     sides = list(size) if isinstance(size, (tuple, list)) else [size]
-    good = all(isinstance(side, int) and not isinstance(side, bool) and side >= 16 for side in sides)
-    if not good or len(sides) != (2 if isinstance(size, (tuple, list)) else 1):
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if not whole or min(sides, default=0) < 16 or len(sides) != (2 if isinstance(size, (tuple, list)) else 1):
         raise ConfigError(f"size: {size!r}; expected the short side or (height, width), in pixels from 16 on")
-    return (sides[0], sides[1]) if len(sides) == 2 else sides[0]
+    return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])

@@ -42,6 +42,13 @@ def test_an_edited_module_that_nothing_depends_on_today_is_still_told() -> None:
     assert in_todays_words(recorded, TODAY, (JOINED,)) == {**TODAY, "f.other": "edited"}
 
 
+def test_another_version_of_what_went_nowhere_is_told() -> None:
+    gone = Step({"m.loss": "l1", "m.label": "b1"}, {"m.loss": "l2"}, {"m.label": ()})
+    today = {"m.loss": "l2"}
+    assert in_todays_words({"m.loss": "l1", "m.label": "b1"}, today, (gone,)) == today
+    assert in_todays_words({"m.loss": "l1", "m.label": "b0"}, today, (gone,)) == {**today, "m.label": "b0"}
+
+
 def test_records_of_todays_code_of_older_code_and_files_of_ones_own_stay_as_they_are() -> None:
     assert in_todays_words(TODAY, TODAY, (JOINED,)) == TODAY
     changed = {**TODAY, "m.net": "edited", "f.other": "o1"}

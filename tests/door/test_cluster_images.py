@@ -149,6 +149,11 @@ def test_the_common_size_has_the_middle_shape(
     assert common_size(sizes, side) == expected
 
 
+def test_a_size_may_be_an_integer_of_numpy_and_a_backbone_ones_own(photos: Path) -> None:
+    own = f"{Path(__file__).parents[2] / 'examples' / 'own_backbone.py'}:ColourPyramid"
+    assert sb.cluster_images(photos, "kmeans", 2, size=np.int64(64), backbone=own).size[0] == 64  # type: ignore[arg-type]
+
+
 def test_strips_want_both_sides_stated() -> None:
     with pytest.raises(ConfigError, match=r"the images are 10 times as long as that; state \(height, width\)"):
         common_size([(10, 100)], 320)
@@ -167,6 +172,9 @@ def test_strips_want_both_sides_stated() -> None:
         ({"method": "oracle"}, "is fitted with labels"),
         ({"size": 8}, "size: 8; expected the short side"),
         ({"size": (64,)}, r"size: \(64,\); expected the short side"),
+        ({"size": ()}, r"size: \(\); expected the short side"),
+        ({"size": np.int64(8)}, "expected the short side"),
+        ({"backbone": Path("own.py:Mine")}, "backbone: .*; expected a name, or the text path/to/file.py:Class"),
         ({"device": "gpu"}, 'unknown device "gpu"'),
         ({"precision": "float16"}, "expected one of float32, bfloat16"),
     ],
@@ -196,6 +204,7 @@ def test_wrong_images_are_told_before_a_backbone_is_loaded(
         (tmp_path / "torn.png", "torn.png: cannot be read as an image"),
         ([photos, tmp_path / "photo0.png"], "has the same stem"),
         (np.zeros((2, 8, 8, 3)), "images: ndarray; expected a folder"),
+        ([photos, 3], "images: int; expected a folder"),
     ):
         with pytest.raises(DataError, match=message):
             sb.cluster_images(images)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import spectral_bench as sb
-from spectral_bench.common.errors import UserError
+from spectral_bench.common.errors import ConfigError, UserError
 
 
 def test_importing_it_imports_no_torch_and_no_pandas() -> None:
@@ -48,3 +48,24 @@ def test_plan_and_the_options_of_run(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     with pytest.raises(UserError, match='unknown option of run "job"; did you mean "jobs"'):
         sb.run(tmp_path / "grid.yaml", tmp_path / "store", job=2)
+    for options, message in (
+        ({"jobs": 0}, "jobs: 0; expected at least 1"),
+        ({"jobs": "two"}, "jobs: 'two'; expected int"),
+        ({"threads": -1}, "threads: -1; expected at least 0"),
+        ({"gpus": [0]}, r"gpus: \[0\]; expected str"),
+        ({"partition": "long"}, "for --executor slurm alone"),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            sb.run(tmp_path / "grid.yaml", tmp_path / "store", **options)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_stores_nothing_and_gives_no_row(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(
+        "name: g\nprotocols: [whole]\ndefaults: {dataset: synthetic}\nruns:\n  - {method: kmeans}\n"
+    )
+    frame = sb.run(tmp_path / "grid.yaml", tmp_path / "store", changes="seeds=[0, 1]", dry_run=True)
+    assert len(frame) == 0
+    assert "mIoU" in frame
+    assert not (tmp_path / "store").exists()

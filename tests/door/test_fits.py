@@ -101,6 +101,9 @@ def test_eigenfunctions(features: np.ndarray) -> None:
         (lambda x: x * np.nan, {}, "NaN or infinite"),
         (lambda x: x.astype(np.float64) * 1e300, {}, "NaN or infinite in float32"),
         (lambda x: x + 1j, {}, "expected real ones"),
+        (lambda x: torch.from_numpy(x).to_sparse(), {}, "a sparse, quantized or empty"),
+        (lambda x: torch.empty(x.shape, device="meta"), {}, "a sparse, quantized or empty"),
+        (lambda x: np.ma.masked_array(x, x > 0), {}, "a masked array"),
         (lambda x: x, {"pixels": np.zeros((5, 4, 6, 4))}, r"pixels: shape .* expected \(5, 4, 6, 3\)"),
         (lambda x: x, {"pixels": np.full((5, 4, 6, 3), 255)}, r"from 255 to 255; expected RGB in \[0, 1\]"),
     ],
@@ -123,12 +126,15 @@ def test_wrong_arrays_are_one_line(change: Any, options: dict[str, Any], message
         ("kmeans", {"seed": 1, "random_state": 1}, "give one of them"),
         ("kmeans", {"seed": -1}, "expected an integer from 0 on"),
         ("kmeans", {"seed": True}, "expected an integer from 0 on"),
+        ("kmeans", {"seed": 2**63}, r"expected an integer from 0 on, below 2\^63"),
+        (Path("kmeans"), {}, "expected a name, or the text path/to/file.py:Class"),
+        ("kmeans", {"device": None}, "device: None; expected one of auto"),
         ("linear_probe", {}, "is fitted with labels"),
         ("kmeans", {"device": "gpu"}, 'unknown device "gpu"'),
     ],
 )
 def test_wrong_settings_are_told_as_in_a_grid(
-    name: str, options: dict[str, Any], message: str, features: np.ndarray
+    name: Any, options: dict[str, Any], message: str, features: np.ndarray
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         sb.fit(name, features, **options)
@@ -150,6 +156,44 @@ def test_files_that_are_no_fits(features: np.ndarray, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(UserError, match="a safetensors file, but not one"):
         sb.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{", "is not what Fit.save wrote"),
+        ("[1]", "is not what Fit.save wrote"),
+        ('{"format": 1, "method": "kmeans"}', "is not what Fit.save wrote"),
+        ('{"format": 2}', "format 2; this release reads format 1"),
+        ('{"format": 1, "method": "kmeans", "params": {"kk": 3}, "seed": 0, "channels": [8]}', 'of kmeans "kk"'),
+        ('{"format": 1, "method": "kmeans", "params": {"k": 3}, "seed": 0, "channels": [8]}', "holds no fit of kmeans"),
+    ],
+)
+def test_files_whose_facts_or_tensors_are_no_fits(written: str, message: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "fit", {"spectral_bench": written})
+    with pytest.raises(UserError, match=message):
+        sb.load(tmp_path / "fit")
+
+
+def test_a_failed_check_is_still_known_after_loading(tmp_path: Path) -> None:
+    """No one may take for sound what was not, only because it went through a file."""
+    same = np.ones((4, 3, 4, 5), dtype=np.float32)
+    fit = sb.fit("kmeans", same, k=3)
+    assert fit.failed_checks
+    fit.save(tmp_path / "fit.safetensors")
+    assert sb.load(tmp_path / "fit.safetensors").failed_checks == fit.failed_checks
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_torch_does_not_take_are_taken(features: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "features.npy", features)
+    wanted = sb.fit("kmeans", features, k=3).predict(features)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    backwards = features[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    for given in (mapped, backwards, features.astype(">f4"), features.astype(np.longdouble)):
+        assert np.array_equal(sb.fit("kmeans", given, k=3, device=torch.device("cpu")).predict(given), wanted)
 
 
 GRID = """

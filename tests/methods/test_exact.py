@@ -70,6 +70,18 @@ def test_repeated_eigenvalues_are_found_whole(count: int) -> None:
         assert all(same_span(one, other) for one, other in zip(space.tied, expected, strict=True))
 
 
+def test_what_lanczos_leaves_out_of_many_copies_is_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 16 equal eigenvalues it may give 15 and go on below them; all it gives is an eigenvector."""
+    part = torch.randn(30, 6, generator=torch.Generator().manual_seed(3))
+    kernel = combined(feature_graph(torch.block_diag(*[part] * 16), neighbours=8))
+    values, vectors = exact_eigenspace(kernel, 16)
+    monkeypatch.setattr(exact, "exact_eigenspace", None)  # not asked
+    space = ExactSpaces().of(kernel, 16)
+    np.testing.assert_allclose(space.values, values, rtol=0, atol=1e-12)
+    assert same_span(space.vectors, vectors)
+    assert space.tied is None
+
+
 @pytest.mark.parametrize("kernel", [sparse_kernel(), twice(sparse_kernel(100))])
 def test_a_space_is_kept_by_the_content_of_its_kernel(
     kernel: SparseKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

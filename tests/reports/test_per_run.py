@@ -48,6 +48,15 @@ def test_parameters_are_columns_of_one_type_each(frame: pd.DataFrame) -> None:
     assert frame["params.state"].dropna().tolist() == ["odd"]
 
 
+def test_integers_keep_all_their_digits(store: Store) -> None:
+    given = {"k": 3, "narrow": 2**63 - 1, "wide": 2**63}
+    other = {"k": 4, "narrow": 2**53 + 1}
+    rows = add_row(store, "first", outcomes(10), params=given), add_row(store, "second", outcomes(20), params=other)
+    frame = per_run(collect(write_grid(store, *rows)))
+    assert frame["narrow"].tolist() == [2**63 - 1, 2**53 + 1]
+    assert frame["wide"].dropna().tolist() == [str(2**63)]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".PARQUET"])
 def test_what_is_written_reads_back_the_same(frame: pd.DataFrame, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"runs{suffix}"

@@ -7,6 +7,7 @@ import json
 import pytest
 from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
 
+from spectral_bench.bench.code.equivalent import steps
 from spectral_bench.bench.plan.model import Condition, Plan
 from spectral_bench.bench.plan.today import CurrentCode, changed_modules
 
@@ -178,3 +179,11 @@ def test_a_method_that_is_not_where_it_lay_says_nothing_of_other_code() -> None:
     assert changed_modules(recorded, {}) == set()
     assert changed_modules(recorded, {"methods.graphs": "3"}) == {"methods.graphs"}
     assert changed_modules({"methods.graphs": "2"}, {}) == {"methods.graphs"}
+
+
+def test_code_of_a_part_that_is_not_here_has_gone_whatever_changes_are_known_to_be_equivalent() -> None:
+    code = CurrentCode()
+    recorded = code.fit("kmeans", "synthetic", "efficientnet_lite0")
+    older = {name: hashed for name, hashed in steps()[0].before.items() if name.startswith("methods.")}
+    for known in (recorded, older):
+        assert changed_modules(known, code.fit("kmeans", "synthetic", "of_no_package")) == set(known)
