@@ -12,6 +12,7 @@ from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.evaluate import evaluate, view_features
 from spectral_bench.bench.run.fit import fit, load_fit, training_patches
 from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.methods.graphs.pixel_memory import MEMORY as PIXEL_GRAPHS
 from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     """
     run = Run(order, store, should_stop)
     require_crf(order.views)
+    PIXEL_GRAPHS.clear()  # of an earlier run of this process: each pays for its own
     try:
         if order.features_only:
             _extract(run)

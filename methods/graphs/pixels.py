@@ -43,8 +43,9 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
     """
     options = options or GraphOptions()
     _require_finite(pixels)
-    if pixels.device.type == "cpu":
-        return _joined([_known_image(image, options) for image in pixels.detach().contiguous()], dtype)
+    if pixels.device.type == "cpu" and len(pixels):
+        images = pixels.detach() if pixels.dtype in (torch.float32, torch.float64) else pixels.detach().double()
+        return _joined([_known_image(image, options) for image in images.contiguous()], dtype)
     size = pixels[..., 0].numel()
     edges = [*_all_directed_edges(pixels, options), (pixels.new_empty(0).long(),) * 2]
     forward, backward = (torch.cat(nodes) for nodes in zip(*edges, strict=True))

@@ -139,3 +139,9 @@ def test_a_full_training_batch_is_stored_by_its_edges() -> None:
     index = [graph.crow_indices(), graph.col_indices()] if graph.layout == torch.sparse_csr else [graph.indices()]
     stored = sum(part.numel() * part.element_size() for part in (graph.values(), *index))
     assert stored < 0.01 * nodes * nodes * 4
+
+
+def test_no_image_and_half_precision_have_graphs_too() -> None:
+    assert pixel_graph(torch.zeros(0, 2, 3, 3)).shape == (0, 0)
+    pixels = draw_pixels(2, 4, 5, 0, 1).bfloat16()
+    assert torch.equal(pixel_graph(pixels).to_dense(), pixel_graph(pixels.double()).to_dense())
