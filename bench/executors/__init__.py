@@ -1,6 +1,6 @@
 """How runs are executed: in this process, in processes of this machine, or (``slurm``) as jobs of a cluster.
 
-All executors share one small interface. ``schedule`` says which job may begin, ``exits`` how one really ended.
+All executors share one small interface. ``jobs`` says which job may begin next, and how one really ended.
 """
 
 from spectral_bench.bench.executors.interface import Event, Executor, Exit, Job

@@ -1,5 +1,5 @@
 """One order at work: what is asked for, the process that carries it out, and what it leaves for watchers.
 
-``order``, ``launch``, ``progress`` and ``stopping`` need nothing of ``bench``: a run uses them too. ``failure``
-makes a record of what went wrong. ``worker`` is the process itself: it claims a run and calls ``bench.run``.
+``order``, ``process`` and ``progress`` need nothing of ``bench``: a run uses them too. ``failure`` makes a record of
+what went wrong. ``worker`` is what the process does: it claims a run and calls ``bench.run``.
 """
