@@ -12,10 +12,11 @@ import typer
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Device, Json, Out, Roots, parse_device
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.code.dependencies import own_code
+from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.grid.overrides import parse_override
 from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.work.order import Execution
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.registry import absolute_name
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.checks import CheckResult, write_check
@@ -132,16 +133,12 @@ def check_backbone(
 
     Weights that are not on this machine are fetched first. Exit code 1 if it breaks a promise.
     """
-    from spectral_bench.bench.features.backbones.registry import backbone as described
-    from spectral_bench.common.errors import UserError
-
     parse_device(device)
     name, given = absolute_name(backbone, Path.cwd()), plain_parameters(options or [])
     described(name, given)
+    # These load torch, which a wrong name shall not wait for.
     from spectral_bench.bench.features.backbones.testing import CHECKS, NOT_LOADED, Subject, violations
-    from spectral_bench.bench.measure.environment import set_up_torch
     from spectral_bench.bench.run.context import resolve_device
-    from spectral_bench.bench.work.order import Execution
 
     place = resolve_device(device)
     set_up_torch(Execution())  # deterministic, as in a worker

@@ -25,5 +25,5 @@ def test_an_unknown_format_is_refused(store: Store):
 
 
 def test_reports_do_not_load_torch():
-    code = "import sys, reports; sys.exit('torch' in sys.modules)"
+    code = "import sys, spectral_bench.reports; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
