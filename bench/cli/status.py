@@ -23,7 +23,7 @@ from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.bench.work.progress import LOG_FILE
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import how_many, unknown
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
@@ -45,17 +45,31 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Print the state of each run: stage and progress while it runs, the reason where it failed."""
+    states = _states(state or ())
     store = Store.open(out)
     tracked = record_and_track(store)
     with no_collection():
         found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
         found = [_noted(run) for run in found]
-        shown = [run for run in found if not state or run.condition.state.word in state]
+        shown = [run for run in found if not states or run.condition.state.word in states]
         if as_json:
             show_json([_json(run) for run in shown])
         else:
             _show_table(found, shown)
     return 0
+
+
+def _states(given: Sequence[str]) -> set[str]:
+    """The states of ``--state``, which tables write with blanks.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    valid = {one.word for one in RunState}
+    states = {text.replace(" ", "_") for text in given}
+    for state in sorted(states - valid):
+        raise ConfigError(f"--state: {unknown('state', state, valid)}")
+    return states
 
 
 def _noted(run: RunStatus) -> RunStatus:

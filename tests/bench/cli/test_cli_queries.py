@@ -121,6 +121,14 @@ def test_status_of_every_kind_of_run(bench: Bench, lab: Lab) -> None:
     assert [one["run_id"] for one in only] == [failed.run_id]
 
 
+def test_status_refuses_a_state_that_there_is_not(bench: Bench, lab: Lab) -> None:
+    lab.store.write_manifest(lab.plan(SMALL).manifest)
+    result = bench("status", "--out", lab.out, "--state", "new", "--state", "fialed")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith('error: --state: unknown state "fialed"; did you mean "failed"? valid: cancelled, ')
+    assert bench("status", "--out", lab.out, "--state", "not converged").code == 0
+
+
 def test_status_of_one_grid_by_name_or_file(bench: Bench, lab: Lab) -> None:
     for text in (SMALL, SMALL.replace("small", "other").replace("[0, 1]", "[7]")):
         lab.store.write_manifest(lab.plan(text).manifest)
