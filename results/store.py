@@ -128,7 +128,7 @@ class Store(RunRecords):
         return {str(name): str(digest) for name, digest in value.items()}
 
     def lock_weights(self, name: str, digest: str) -> None:
-        """Settle which weights stand behind a backbone's name in this store.
+        """Fix which weights stand behind a backbone's name in this store.
 
         Raises:
             StoreError: the store has other weights under this name.

@@ -196,7 +196,7 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
             store.lock_weights(backbone.name, backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":
-            # Another launcher that is at work on it will settle it.
+            # Busy: another launcher is at work on it, and it is for that one to do.
             with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
     store.write_manifest(plan.manifest)

@@ -6,4 +6,5 @@
 * ``status``: how submitted runs stand, by the store and by what ``queue`` has read of Slurm. ``causes``: why a run has
   no record though its job is over. ``wait``: for those that stay.
 * ``cluster``: Slurm's commands, and all that is read of the cluster itself.
+* ``task``: what ``job`` was called, for jobs of earlier releases that still wait.
 """
