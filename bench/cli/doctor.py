@@ -11,7 +11,7 @@ from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Root
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.features.cache.meta import gigabytes
-from spectral_bench.bench.measure.environment import software_bfloat16, usable_cpus
+from spectral_bench.bench.measure.environment import DISTRIBUTION, software_bfloat16, usable_cpus
 from spectral_bench.bench.plan.build import free_bytes
 from spectral_bench.common.errors import DataError, StoreError
 from spectral_bench.common.names import how_many
@@ -19,7 +19,6 @@ from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import data_info, names, open_data
 from spectral_bench.datasets.verify import splits_on_disk
 
-DISTRIBUTION = "spectral-segmentation-bench"
 PLACE = Path(__file__).resolve().parents[2]  # the folder of the parts: a checkout, or the installed package
 
 
