@@ -53,6 +53,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
             f"{error.object!r} cannot be written in {error.encoding}, the encoding of this locale; set PYTHONUTF8=1 or"
             " LC_ALL=C.UTF-8"
         )
+    except SystemExit as left:  # of a user's own file: no command of ours leaves so
+        message = f"a file that was loaded called sys.exit({left.code!r})"
+        if "--debug" in arguments:
+            raise RuntimeError(message) from left
+        return complain(f"{message}; --debug shows where")
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted; the store is valid, and the same command goes on where this one stopped\n")
         return 1

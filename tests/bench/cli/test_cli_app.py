@@ -94,6 +94,16 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     assert "the same command goes on" in result.err
 
 
+def test_a_file_that_leaves_is_no_success(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit(0)\n")
+    for command in ("check-method", "check-backbone"):
+        result = bench(command, f"{tmp_path / 'mine.py'}:Mine")
+        assert (result.code, result.out) == (2, "")
+        assert result.err == "error: a file that was loaded called sys.exit(0); --debug shows where\n"
+        with pytest.raises(RuntimeError, match=r"called sys\.exit"):
+            bench(command, f"{tmp_path / 'mine.py'}:Mine", "--debug")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
     assert LazyGroup().commands[name].get_short_help_str(200) == load_command(name).get_short_help_str(200)
