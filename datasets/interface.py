@@ -94,7 +94,7 @@ class LabelLoader(Protocol):
 
 
 class DataSet(Protocol):
-    """A data set, opened by name with ``datasets.open_data``."""
+    """A data set, opened by name with ``datasets.registry.open_data``."""
 
     @property
     def info(self) -> DataInfo:

@@ -59,7 +59,7 @@ class PatchLabels:
 
     @property
     def files(self) -> str:
-        """A digest of the labels' files, as ``datasets.label_files`` gives it."""
+        """A digest of the labels' files, as ``datasets.digests.label_files`` gives it."""
         return label_files(self._loader)
 
     @property
