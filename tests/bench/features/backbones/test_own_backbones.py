@@ -265,6 +265,12 @@ class TestEntryPoints:
         assert backbone_info("vit_tiny_patch16_224").channels == (192, 192, 192)
         assert backbone_names().count("vit_tiny_patch16_224") == 1
 
+    @pytest.mark.parametrize("text", ["import nowhere_at_all", "raise OSError('torn')", ""])
+    def test_one_that_cannot_be_imported_is_told(self, lab: Path, text: str) -> None:
+        (lab / "mine.py").write_text(text)
+        with pytest.raises(ConfigError, match=r"backbone lab: import of lab_backbones\.mine:Mine failed: \w+Error: "):
+            backbone_info("lab")
+
     def test_their_code_and_their_release_count(self, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = content_name("lab")
         assert {"lab_backbones/mine.py"} <= fit_code("kmeans", "synthetic", "lab").keys()
