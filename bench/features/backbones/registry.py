@@ -192,7 +192,7 @@ def _require_known(name: str) -> None:
     first, _, tag = name.partition(".")
     if first in REGISTRY.names():
         raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, ()))
-    raise ConfigError(unknown("backbone", first, backbone_names()))
+    raise ConfigError(unknown("backbone", name if ":" in name else first, backbone_names()))  # else an odd path
 
 
 def _require_facts(info: BackboneInfo) -> None:
