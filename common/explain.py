@@ -30,4 +30,5 @@ def explain(noun: str, owner: str, model: type[BaseModel], problem: ErrorDetails
         return unknown(
             f"{key} of {owner}", str(problem["input"]), [str(choice) for choice in get_args(field.annotation)]
         )
-    return f"{owner}: {key} = {problem['input']!r}: {expected[0].lower()}{expected[1:]} ({key}: {field.description})"
+    meant = f" ({key}: {field.description})" if field.description else ""
+    return f"{owner}: {key} = {problem['input']!r}: {expected[0].lower()}{expected[1:]}{meant}"

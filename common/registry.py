@@ -37,7 +37,8 @@ class Registry:
         """The object behind ``name``: a known name, or ``path/to/file.py:Object``.
 
         Raises:
-            ConfigError: the name is unknown (the nearest is suggested), or the file or object is not there.
+            ConfigError: the name is unknown (the nearest is suggested), or the file or object is not there, or cannot
+                be imported.
         """
         if name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
@@ -46,7 +47,7 @@ class Registry:
             return self._load_file(name)
         points = self._entry_points()
         if name in points:
-            return points[name].load()
+            return _load_point(self.kind, points[name])
         raise ConfigError(unknown(self.kind, name, self.names()))
 
     def module(self, name: str) -> str:
@@ -81,6 +82,15 @@ def _import_file(path: Path) -> ModuleType:
         return load_own_file(path)
     except Exception as error:
         raise ConfigError(f"{path}: import failed: {type(error).__name__}: {error}") from error
+
+
+def _load_point(kind: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # its package may raise anything
+        raise ConfigError(
+            f"{kind} {point.name}: import of {point.value} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def is_path(name: str) -> bool:

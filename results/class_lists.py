@@ -67,10 +67,6 @@ class ClassLists:
         self._told = _newest_first(told)
         self._counted = _newest_first(counted)
 
-    def tells_of(self, dataset: str) -> bool:
-        """Whether a manifest tells of a data set."""
-        return dataset in self._told
-
     def find(self, dataset: str, name: str = "") -> ClassList | None:
         """Today's list of a class set; None where nothing tells of it.
 

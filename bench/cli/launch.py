@@ -17,13 +17,13 @@ from rich.text import Text
 
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Event, Executor, Exit, Job
+from spectral_bench.bench.features.backbones.registry import is_own
 from spectral_bench.bench.plan.model import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.plan.show import marked_title, show_seconds
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.common.registry import is_path
 from spectral_bench.reports import build_tables, render
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
@@ -192,7 +192,7 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     """
     for run in plan.unfinished:
         backbone = run.spec.backbone
-        if backbone.options.get("weights") != "random" and not is_path(backbone.name):
+        if backbone.options.get("weights") != "random" and not is_own(backbone.name):
             store.lock_weights(backbone.name, backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":

@@ -21,7 +21,14 @@ from spectral_bench.results.specification import View
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
-_GOES_ON = (RunState.FAILED, RunState.INTERRUPTED, RunState.PARTIAL, RunState.NEW, RunState.ORDERED)
+_GOES_ON = (
+    RunState.FAILED,
+    RunState.CANCELLED,
+    RunState.INTERRUPTED,
+    RunState.PARTIAL,
+    RunState.NEW,
+    RunState.ORDERED,
+)
 
 _DATA_WORDS = {
     "as it was": "as today by names and contents",

@@ -67,7 +67,8 @@ def in_todays_words(
     found = {name: hashed for name, hashed in recorded.items() if name not in own}
     edited = set(found)
     for step in steps() if known is None else known:
-        if any(step.before.get(name) == hashed for name, hashed in found.items()):
+        # By what the step changed: any record holds modules that it left alone.
+        if any(hashed == step.before.get(name) != step.after.get(name) for name, hashed in found.items()):
             found, edited = _after(step, found)
     return {name: hashed for name, hashed in found.items() if name in edited or name in today} | own
 

@@ -75,7 +75,7 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
         if path is None:
             continue
         found[name], imports = _read(_source(path, loaded), str(path), _package(name, path))
-        waiting += [other for other in imports if _counts(other)]
+        waiting += [other for other in map(_short, imports) if _counts(other)]
     return dict(sorted(found.items()))
 
 
@@ -95,8 +95,8 @@ def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]
         while name in found:  # of two roots in folders of their own
             name = f"../{name}"
         found[name] = digest
-        names += imports
-        waiting += own_imports(file, imports)
+        names += map(_short, imports)
+        waiting += own_imports(file, imports)  # by full names: a checkout on the path has our folders by the short ones
     return found, names
 
 
@@ -174,7 +174,7 @@ def _read(source: bytes, path: str, package: str) -> tuple[str, tuple[str, ...]]
         tree = ast.parse(source, filename=path)
     except (SyntaxError, ValueError):  # half an edit, or no Python at all
         return hashlib.sha256(source).hexdigest()[:16], ()
-    imports = tuple(dict.fromkeys(_short(name) for node in _executed(tree) for name in imported_names(node, package)))
+    imports = tuple(dict.fromkeys(name for node in _executed(tree) for name in imported_names(node, package)))
     parts: list[str] = []
     _write(tree, parts)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16], imports

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job
-from spectral_bench.bench.work.failure import log_of, now, record_failure
+from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.work.failure import log_of, record_failure
 from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import tail
 from spectral_bench.bench.work.worker import ExitCode

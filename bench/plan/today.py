@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
 from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
@@ -168,34 +168,50 @@ def changed_since(
         places: where the parts of the run lie today; None: where they lay.
     """
     places = places or Places.of(fit)
-    names = changed_modules(fit.code, code.fit(places.method, places.dataset, places.backbone)) if fit.code else set()
+    names: set[str] = set()
+    if fit.code:
+        parts = (places.method, places.dataset, places.backbone)
+        names = changed_modules(fit.code, code.fit(*parts), parts)
     for record in evaluations:
         if record.code:
-            today = code.evaluation(places.method, places.looked_at(record), places.backbone)
-            names |= changed_modules(record.code, today)
+            parts = (places.method, places.looked_at(record), places.backbone)
+            names |= changed_modules(record.code, code.evaluation(*parts), parts)
     return sorted(names)
 
 
-def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str]) -> set[str]:
-    """The modules whose code differs from what a record was made with, appeared or vanished."""
+def changed_modules(recorded: Mapping[str, str], today: Mapping[str, str], parts: Iterable[str] = ()) -> set[str]:
+    """The modules whose code differs from what a record was made with, appeared or vanished; as ``comparable``."""
     # Almost all records are of today's code, and there can be thousands.
-    return set() if recorded == today else set(changed(comparable(recorded, today), today))
+    return set() if recorded == today else set(changed(comparable(recorded, today, parts), today))
 
 
-def comparable(recorded: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
+def comparable(recorded: Mapping[str, str], today: Mapping[str, str], parts: Iterable[str] = ()) -> dict[str, str]:
     """A recorded fingerprint in the words of today's, past changes of code that changed no result left out.
 
     A user's own files that are not where they were are not at hand: nobody knows whether they changed. Earlier releases
     called such a file by its path as the grid had it, not by its path from the folder of the method.
+
+    Args:
+        recorded: module -> fingerprint.
+        today: likewise.
+        parts: the method, the data set and the backbone of today's, by name or path. What one whose file is gone led to
+            is in nobody's reach, though others of a user's own are.
     """
     recorded = in_todays_words(recorded, today)
     own = {name for name in recorded if is_own(name)}
     if own and not today:  # the method itself is not at hand, and so nobody knows what it would lead to
         return {}
-    if own and not any(is_own(name) for name in today):
-        return {name: hashed for name, hashed in recorded.items() if name not in own}
     short = {name: PurePath(name).name for name in own if name not in today}
-    return {short.get(name, name) if short.get(name) in today else name: hashed for name, hashed in recorded.items()}
+    found = {short.get(name, name) if short.get(name) in today else name: hashed for name, hashed in recorded.items()}
+    if any(is_own(name) for name in today) and not any(map(_is_gone, parts)):
+        return found
+    return {name: hashed for name, hashed in found.items() if name in today or not is_own(name)}
+
+
+def _is_gone(part: str) -> bool:
+    """Whether a part is a file of a user's own that is not there."""
+    file = part.partition(":")[0]
+    return is_own(file) and not Path(file).is_file()
 
 
 def same_files(recorded: str, today: str) -> bool:

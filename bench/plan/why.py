@@ -98,11 +98,12 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
     parts: list[Part] = []
     if past is not None:
         backbone = past.fit.spec.backbone.name
-        parts.append(_part("fit", past.fit, None, today.fit(past.fit.method, past.fit.dataset, backbone), data))
+        used = (past.fit.method, past.fit.dataset, backbone)
+        parts.append(_part("fit", past.fit, None, today.fit(*used), used, data))
         for view_id, record in past.evaluations.items():
             views.setdefault(view_id, record.view)
-            now = today.evaluation(past.fit.method, record.dataset, backbone)
-            parts.append(_part(f"evaluation {view_id}", record, record.view, now, data))
+            used = (past.fit.method, record.dataset, backbone)
+            parts.append(_part(f"evaluation {view_id}", record, record.view, today.evaluation(*used), used, data))
     return Explanation(
         run_id,
         None if past is None else past.fit.spec,
@@ -137,7 +138,12 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
 
 
 def _part(
-    name: str, record: FitRecord | EvaluationRecord, view: View | None, today: Mapping[str, str], data: Data
+    name: str,
+    record: FitRecord | EvaluationRecord,
+    view: View | None,
+    today: Mapping[str, str],
+    used: tuple[str, ...],
+    data: Data,
 ) -> Part:
     git = record.environment.get("git") or {}
     return Part(
@@ -149,7 +155,7 @@ def _part(
         dirty=bool(git.get("dirty")),
         view=view,
         modules=len(record.code),
-        changes=changes(comparable(record.code, today), today) if record.code else {},
+        changes=changes(comparable(record.code, today, used), today) if record.code else {},
         data=data_states(record, data),
         failed_checks=tuple(check for check in record.health if not check.passed),
         failure=record.failure,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from spectral_bench.bench.measure.environment import environment
+from spectral_bench.bench.measure.environment import environment, now
 from spectral_bench.bench.work.order import fit_missing, missing_views
 from spectral_bench.bench.work.progress import LOG_FILE, tail
 from spectral_bench.common.errors import StoreError, UserError
@@ -108,8 +107,3 @@ def extraction_failure(order_path: Path) -> Failure | None:
     with contextlib.suppress(OSError, ValidationError):
         return Failure.model_validate_json(failure_file(order_path).read_bytes())
     return None
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,8 +16,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.measure.environment import set_up_torch
-from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, now, record_failure
+from spectral_bench.bench.measure.environment import now, set_up_torch
+from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import into_log, say

@@ -53,6 +53,8 @@ def test_records_of_todays_code_of_older_code_and_files_of_ones_own_stay_as_they
     assert in_todays_words(TODAY, TODAY, (JOINED,)) == TODAY
     changed = {**TODAY, "m.net": "edited", "f.other": "o1"}
     assert in_todays_words(changed, {*TODAY, "f.other"}, (JOINED,)) == changed
+    fewer = {"m.net": "n2", "f.other": "o1"}  # what the step left alone tells nothing of when a record was made
+    assert in_todays_words(fewer, {*TODAY, "f.other"}, (JOINED,)) == fewer
     older = {"m.loss": "l0", "gone": "g0"}
     assert in_todays_words(older, TODAY, (JOINED,)) == older
     own = {"mine.py": "x", "m.loss": "l1", "m.psi": "p1"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import textwrap
 from pathlib import Path
 
@@ -232,3 +233,24 @@ class TestThisProject:
         parsed.clear()
         fingerprint(names)
         assert not parsed
+
+
+@pytest.mark.parametrize("example", ["random_directions.py", "own_backbone.py"])
+def test_a_checkout_on_the_path_makes_none_of_our_modules_files_of_a_users_own(
+    example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(ROOT / "examples" / example)
+    others = [place for place in sys.path if Path(place).resolve() != ROOT]
+    monkeypatch.setattr(sys, "path", others)
+    elsewhere = fingerprint([file])
+    monkeypatch.setattr(sys, "path", [str(ROOT), *others])  # as for "python -m bench" in the folder of the checkout
+    assert fingerprint([file]) == elsewhere
+    assert [name for name in elsewhere if name.endswith(".py")] == [example]
+
+
+def test_a_folder_of_a_users_own_is_not_taken_for_one_of_ours(tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", "from spectral_bench.methods import params\nimport methods.own")
+    for name in ("methods/__init__.py", "methods/params.py", "methods/own.py"):
+        write(tmp_path, name, "A = 1")
+    own = [name for name in fingerprint([str(tmp_path / "mine.py")]) if name.endswith(".py")]
+    assert own == ["methods/__init__.py", "methods/own.py", "mine.py"]

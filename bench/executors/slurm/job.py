@@ -30,7 +30,8 @@ from spectral_bench.bench.executors.slurm.submissions import (
     read_submission,
     write_trace,
 )
-from spectral_bench.bench.work.failure import failure_file, log_of, now, record_failure
+from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.work.failure import failure_file, log_of, record_failure
 from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import say, tail

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
 from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
-from spectral_bench.bench.work.failure import now
+from spectral_bench.bench.measure.environment import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
 from spectral_bench.common.locks import exclusive
 from spectral_bench.results.documents import names_in, read_document, require_file_name

@@ -20,7 +20,8 @@ from spectral_bench.bench.executors.slurm.submissions import (
     new_submission,
 )
 from spectral_bench.bench.grid.executor import SlurmSettings
-from spectral_bench.bench.work.failure import now, record_failure
+from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.work.failure import record_failure
 from spectral_bench.bench.work.order import Order
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy

@@ -110,6 +110,9 @@ def backbone_class(name: str) -> type[Backbone]:
         raise ConfigError(f"backbone {name}: it does not define {', '.join(sorted(loaded.__abstractmethods__))}")
     if not (isinstance(loaded.Options, type) and issubclass(loaded.Options, BackboneOptions)):
         raise ConfigError(f"backbone {name}: its Options must be a subclass of {_HERE}.BackboneOptions")
+    # A name alone stands for a backbone at its defaults, such as those that tables leave out.
+    if needed := [key for key, field in loaded.Options.model_fields.items() if field.is_required()]:
+        raise ConfigError(f"backbone {name}: its Options state no default of {', '.join(needed)}")
     return loaded
 
 
@@ -189,16 +192,18 @@ def _require_known(name: str) -> None:
     first, _, tag = name.partition(".")
     if first in REGISTRY.names():
         raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, ()))
-    raise ConfigError(unknown("backbone", first, backbone_names()))
+    raise ConfigError(unknown("backbone", name if ":" in name else first, backbone_names()))  # else an odd path
 
 
 def _require_facts(info: BackboneInfo) -> None:
     """Refuse what is no number of pixels or channels, before anything is planned with it."""
-    whole = [info.stride, *info.channels, *(info.native or ())]
-    if not info.channels or not all(isinstance(number, int) and number > 0 for number in whole):
+    sides = (1, 1) if info.native is None else info.native
+    paired = isinstance(sides, tuple | list) and len(sides) == 2
+    whole = [info.stride, *info.channels, *(sides if paired else ())]
+    if not paired or not info.channels or not all(type(number) is int and number > 0 for number in whole):
         raise ConfigError(
             f"backbone {info.name}: stride {info.stride!r}, channels {info.channels!r}, native {info.native!r}: "
-            "expected whole numbers from 1, and at least one level"
+            "expected whole numbers from 1, and at least one level; native: height and width, or None"
         )
 
 

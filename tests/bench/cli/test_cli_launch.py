@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from cli_lab import FakeExecutor
@@ -93,6 +94,17 @@ def test_a_launch_settles_weights_and_manifest_before_any_run(lab: Lab) -> None:
 def test_random_weights_settle_nothing(lab: Lab) -> None:
     plan = lab.plan(SMALL, "backbone_options={weights: random}")
     assert launch(plan, lab.store, FakeExecutor(lab.store), Execution(), []).exit_code == 0
+    assert lab.store.weights_lock() == {}
+
+
+def test_weights_of_a_users_own_backbone_may_differ_by_its_options(lab: Lab) -> None:
+    """Those of an entry point, as those of a file: such as by a seed, which the name does not tell."""
+    plan = lab.plan()
+    runs = []
+    for number, run in enumerate(plan.runs):
+        backbone = run.spec.backbone.model_copy(update={"name": "lab", "weights": f"seed-{number}"})
+        runs.append(replace(run, spec=run.spec.model_copy(update={"backbone": backbone})))
+    launch(replace(plan, runs=tuple(runs)), lab.store, FakeExecutor(lab.store), Execution(), [])
     assert lab.store.weights_lock() == {}
 
 

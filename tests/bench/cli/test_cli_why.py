@@ -123,6 +123,14 @@ def test_a_run_that_did_not_converge_and_has_changed_can_be_done_again(bench: Be
     assert "--rerun-stale" in text
 
 
+def test_a_run_that_was_cancelled_is_told_how_to_go_on(bench: Bench, lab: Lab) -> None:
+    run = lab.plan().runs[0]
+    lab.finish(run.spec, (), status="failed", failure=failure("cancelled", "by a user"))
+    text = bench("why", run.run_id, "--out", lab.out).out
+    assert "state: cancelled (cancelled: by a user)" in text
+    assert "bench run with the same grid goes on with it" in text
+
+
 def test_why_it_failed(bench: Bench, lab: Lab) -> None:
     plan = lab.plan()
     run = plan.runs[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
@@ -171,6 +172,18 @@ def test_todays_code_is_that_of_the_parts_in_use_and_is_read_once() -> None:
     evaluation = code.evaluation("kmeans", "synthetic", "efficientnet_lite0")
     assert evaluation is not fit
     assert code.evaluation("kmeans", "synthetic", "efficientnet_lite0") is evaluation
+
+
+def test_what_a_part_that_is_gone_led_to_is_in_nobodys_reach_though_others_are(tmp_path: Path) -> None:
+    recorded = {"mine.py": "1", "net.py": "2", "layers.py": "3", "methods.graphs": "4"}
+    today = {"mine.py": "1", "methods.graphs": "4"}
+    for name in ("mine.py", "net.py"):
+        (tmp_path / name).touch()
+    parts = (f"{tmp_path}/mine.py:Mine", "synthetic", f"{tmp_path}/net.py:Net")
+    assert changed_modules(recorded, today, parts) == {"net.py", "layers.py"}  # an edited file imports them no more
+    (tmp_path / "net.py").unlink()
+    assert changed_modules(recorded, today, parts) == set()
+    assert changed_modules(recorded, {"mine.py": "5", "methods.graphs": "6"}, parts) == {"mine.py", "methods.graphs"}
 
 
 def test_a_method_that_is_not_where_it_lay_says_nothing_of_other_code() -> None:

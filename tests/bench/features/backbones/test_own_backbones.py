@@ -79,6 +79,12 @@ def test_a_file_states_levels_and_options_and_gives_features(tmp_path: Path) -> 
     assert network.fill == (0, 0, 0)
 
 
+def test_an_option_without_description_is_refused_without_one(tmp_path: Path) -> None:
+    name = changed(tmp_path, ', description="patches"', "")
+    with pytest.raises(ConfigError, match=r"reach = 9: input should be less than or equal to 8$"):
+        complete_options(name, {"reach": 9})
+
+
 def test_seeded_weights_are_drawn_from_the_global_generator_and_repeat(tmp_path: Path) -> None:
     text = MINE.replace('reach: int = Field(1, ge=0, le=8, description="patches")', "seed: int = 0").replace(
         "nn.AvgPool2d(self.stride)", "nn.Conv2d(3, 3, 8, 8)"
@@ -114,7 +120,12 @@ def test_bad_options_are_told_in_one_line(tmp_path: Path, options: dict[str, obj
         ("    stride = SIDE\n", "    stride = 0\n", r"stride 0, channels \(3, 3\), .*expected whole numbers from 1"),
         ("    stride = SIDE\n", "    stride = 8.0\n", r"stride 8\.0, channels"),
         ("    stride = SIDE\n", "", "its stride and channels: AttributeError: .*'stride'"),
+        ("    stride = SIDE\n", "    stride = True\n", "stride True, channels"),
         ("channels = (3, 3)", "channels = ()", "at least one level"),
+        ("channels = (3, 3)", "channels = (3, 3)\n    native = 224", "native 224: .*native: height and width, or None"),
+        ("channels = (3, 3)", "channels = (3, 3)\n    native = (16,)", r"native \(16,\): expected"),
+        ("channels = (3, 3)", "channels = (3, 3)\n    native = (16, 0)", r"native \(16, 0\): expected"),
+        ("Field(1, ge=0", "Field(ge=0", "its Options state no default of reach"),
         ('return "none"', "return 7", "the digest of its weights is 7; expected 1 to 64 characters"),
         ('return "none"', "raise OSError('no disk')", "the digest of its weights: OSError: no disk"),
         ("from torch import nn", "from torch import nnn", "import failed: ImportError"),
@@ -135,6 +146,7 @@ def test_what_is_no_backbone_is_told_in_one_line(tmp_path: Path, old: str, new: 
         ("gone.py:Mine", r"gone\.py:Mine: no such file gone\.py"),
         ("mine.py", r"name the object after a colon"),
         ("efficientnet_lite0.py", "no such file"),
+        ("net.pi:Mine", 'unknown backbone "net.pi:Mine"; valid: aimv2'),
         ("no_such_backbone", 'unknown backbone "no_such_backbone"; .*valid: aimv2'),
     ],
 )
@@ -253,6 +265,12 @@ class TestEntryPoints:
     def test_no_name_that_ships_is_taken_over(self, lab: Path) -> None:
         assert backbone_info("vit_tiny_patch16_224").channels == (192, 192, 192)
         assert backbone_names().count("vit_tiny_patch16_224") == 1
+
+    @pytest.mark.parametrize("text", ["import nowhere_at_all", "raise OSError('torn')", ""])
+    def test_one_that_cannot_be_imported_is_told(self, lab: Path, text: str) -> None:
+        (lab / "mine.py").write_text(text)
+        with pytest.raises(ConfigError, match=r"backbone lab: import of lab_backbones\.mine:Mine failed: \w+Error: "):
+            backbone_info("lab")
 
     def test_their_code_and_their_release_count(self, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = content_name("lab")
