@@ -167,7 +167,9 @@ def run_pytest(root: Path, files: Sequence[str], plugin: object, *more: str) -> 
 
 def record(root: Path, files: Sequence[str], modules: set[str]) -> dict[str, Any]:
     recorder = Recorder(root, modules)
-    run_pytest(root, files, recorder)
+    code = run_pytest(root, files, recorder)
+    if not recorder.tests:
+        raise RuntimeError(f"pytest ran no test of {len(files)} files (exit code {code})")
     return recorder.tests
 
 

@@ -86,6 +86,7 @@ def _cut(lines: list[str], most: int = 25, width: int = 300) -> list[str]:
     return cut if len(lines) <= most else [*cut, f"... ({len(lines)} lines)"]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A worker for each core, and one for the tests of a cluster, which wait most of the time.
 

@@ -125,7 +125,10 @@ class _Converter:
             return self._mapping(node, path, shown)
         if isinstance(node, yaml.SequenceNode):
             return [self.convert(child, (*path, i), join(shown, i)) for i, child in enumerate(node.value)]
-        value = self._loader.construct_object(node)
+        try:
+            value = self._loader.construct_object(node)
+        except (AttributeError, KeyError) as error:  # PyYAML's answer to "!!bool foo" and "!!timestamp foo"
+            raise _meaningless(node) from error
         if not isinstance(value, _SCALARS):  # !!binary, !!timestamp, !!set: PyYAML makes objects of them
             raise _meaningless(node)
         return value

@@ -75,6 +75,8 @@ def test_an_alias_is_the_value_that_it_stands_for() -> None:
         ("a: [1,\n2", 2, "not valid YAML"),
         ("a: b: c", 1, "not valid YAML"),
         ("a: !!python/object/apply:os.system [ls]", 1, "has no meaning here"),
+        ("a: 1\nb: !!bool foo", 2, "the tag tag:yaml.org,2002:bool has no meaning here"),
+        ("a: 1\nb: !!timestamp foo", 2, "the tag tag:yaml.org,2002:timestamp has no meaning here"),
         ("a: 1\nb: !!binary aGk=", 2, "the tag tag:yaml.org,2002:binary has no meaning here"),
         ("a: 1\nb: !!timestamp 2020-01-01", 2, "timestamp has no meaning here"),
         ("a: [1,\n!!set x]", 2, "set has no meaning here"),
