@@ -76,7 +76,6 @@ PRELOAD = (
     "torch",
     "timm",
     "scipy.sparse.linalg",
-    "sklearn.cluster",
     "spectral_bench.bench.work.worker",
     "spectral_bench.bench.run",
     "spectral_bench.bench.executors.local",
