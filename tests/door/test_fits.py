@@ -206,6 +206,7 @@ runs:
 """
 
 
+@pytest.mark.slow
 def test_the_bits_are_those_of_the_same_run_of_a_grid(tmp_path: Path) -> None:
     """Of a method that draws patches, and of one that is trained and starts from another fit; scores of records too."""
     (tmp_path / "grid.yaml").write_text(GRID)

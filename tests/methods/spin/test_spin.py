@@ -49,6 +49,7 @@ def functions_of(method: Spin, source: MemorySource) -> Tensor:
     return method.eigenfunctions(source.batch(range(len(source)))).permute(0, 2, 3, 1).flatten(0, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decay", "lr", "degrees"), [(0.0, 1e-2, 8), (0.9, 3e-3, 18)])
 def test_functions_span_the_exact_eigenspace_of_a_small_graph(decay: float, lr: float, degrees: float) -> None:
     """Five groups give five eigenvalues near 1 and then a gap: 0.97 to 0.41."""

@@ -128,6 +128,7 @@ def activation(architecture):
         return type(timm.create_model(architecture, num_classes=0).blocks[0].mlp.act).__name__
 
 
+@pytest.mark.slow
 def test_no_clip_name_of_timm_gets_weights_of_another_activation():
     names = dict(clip_names())
     assert len(names) > 80
