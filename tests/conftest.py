@@ -99,6 +99,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores + (shutil.which("sinfo") is not None and not left_out)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     if config.option.dist != "loadfile":
         return None
