@@ -85,6 +85,10 @@ def cluster_images(
         precision=precision,
         progress=progress,
     )
+    return _with_warnings(found)
+
+
+def _with_warnings(found: ClusteredImages) -> ClusteredImages:
     for failed in found.failed_checks:
         logger.warning("%s has not converged: %s", found, failed)
     return found
