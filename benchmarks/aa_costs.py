@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spectral_bench.bench.cli.launch import write_job
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.model import plan_orders
+from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.order import Execution

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.layout import WindowLayout
-from spectral_bench.bench.evaluation.resample import label_map
+from spectral_bench.bench.evaluation.layout import WindowLayout, label_map
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import window_crops
 from spectral_bench.results.contingency import Contingency, ContingencyBuilder

@@ -21,7 +21,7 @@ from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.model import PlannedRun
+from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.datasets.registry import data_info
 from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.contingency import Contingency

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from spectral_bench.bench.cli.app import app
-from spectral_bench.bench.grid.executor import SlurmSettings
-from spectral_bench.bench.grid.keys import RunSettings
+from spectral_bench.bench.grid.keys import RunSettings, SlurmSettings
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import names
 from spectral_bench.results.specification import Matching

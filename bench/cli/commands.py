@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Home] = {
     ),
     "logs": Home("status:logs", "Print the log of a run; where it has none, what Slurm said of its job."),
     "cancel": Home(
-        "cancel:cancel",
+        "slurm:cancel",
         "Cancel runs: those in Slurm's queue, and those that other processes of this machine have in hand.",
     ),
     "retry": Home(
@@ -74,10 +74,8 @@ COMMANDS: Mapping[str, Home] = {
         "Check a backbone on small images: levels as stated, the same bits each time, no gradient, bad options"
         " refused.",
     ),
-    "doctor": Home(
-        "doctor:doctor", "Say what this machine offers and what is in the way; exit code 1 if something is."
-    ),
-    "version": Home("doctor:version", "Print the version."),
+    "doctor": Home("check:doctor", "Say what this machine offers and what is in the way; exit code 1 if something is."),
+    "version": Home("check:version", "Print the version."),
     "list": Home("listing:app", "List methods, data sets, backbones or protocols."),
     "data": Home("data:app", "Verify or prepare a data set on disk."),
 }

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from spectral_bench.bench.cli.output import say, warn
-from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Event, Executor, Exit, Job
+from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Executor, Exit, Job
 from spectral_bench.bench.features.backbones.registry import is_own
-from spectral_bench.bench.plan.model import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.plan.show import marked_title, show_seconds
+from spectral_bench.bench.plan.states import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError

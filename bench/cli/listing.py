@@ -12,7 +12,7 @@ from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options
-from spectral_bench.bench.grid.protocols import definition as catalogue
+from spectral_bench.bench.grid import protocol as catalogue
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown

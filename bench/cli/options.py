@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from spectral_bench.bench.cli.launch import job_of
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.work.order import order_files, read_order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown

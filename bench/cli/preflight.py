@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spectral_bench.bench.cli.output import progress_bar, say, warn
-from spectral_bench.bench.executors.interface import require_gpu_each
+from spectral_bench.bench.executors.jobs import require_gpu_each
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
 from spectral_bench.bench.plan.estimate import require_space
-from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import few, unknown

@@ -21,11 +21,11 @@ from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
 from spectral_bench.bench.cli.run import make_executor
 from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
-from spectral_bench.bench.executors.interface import Executor, Job
+from spectral_bench.bench.executors.jobs import Executor, Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.work.order import Execution, Order, fit_missing, read_order

@@ -38,12 +38,12 @@ from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.grid.load import Grid as LoadedGrid
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-from spectral_bench.bench.plan.model import Plan
 from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
+from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.collection import no_collection

@@ -100,7 +100,7 @@ RunCode = tuple[dict[str, str], dict[str, dict[str, str]]]
 
 _NETWORK = "spectral_bench.bench.features.backbones.network"
 _LABELS = "spectral_bench.bench.features.patch_labels"
-_SOURCES = "spectral_bench.bench.features.sources.opening"
+_SOURCES = "spectral_bench.bench.features.source"
 
 
 def fit_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) -> dict[str, str]:

@@ -9,8 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.layout import WindowLayout
-from spectral_bench.bench.evaluation.resample import label_map
+from spectral_bench.bench.evaluation.layout import WindowLayout, label_map
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.interface import LabelLoader
 from spectral_bench.datasets.transforms import crop_label

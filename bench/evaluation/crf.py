@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spectral_bench.bench.evaluation.counting import ScoredImage
-from spectral_bench.bench.evaluation.layout import WindowLayout
-from spectral_bench.bench.evaluation.resample import score_bands
-from spectral_bench.bench.measure.memory import resident_peak
+from spectral_bench.bench.evaluation.layout import WindowLayout, score_bands
+from spectral_bench.bench.measure.meter import resident_peak
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.datasets.transforms import apply_crop

@@ -18,8 +18,17 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent, Target, require_gpu_each
-from spectral_bench.bench.executors.jobs import JobExits, Schedule, memory_kills
+from spectral_bench.bench.executors.jobs import (
+    Event,
+    Exit,
+    Job,
+    JobExits,
+    OnEvent,
+    Schedule,
+    Target,
+    memory_kills,
+    require_gpu_each,
+)
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.process import SIGNALS, StopFlag, begin_sitting, stop_on_signals

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from spectral_bench.bench.features.cache.meta import planned_bytes
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.features.batches import extract
-    from spectral_bench.bench.features.sources.opening import open_training_source
+    from spectral_bench.bench.features.pipeline import extract
+    from spectral_bench.bench.features.source import open_training_source
     from spectral_bench.bench.features.views import ViewFeatures, ViewItem, open_view_features
 
 _LAZY = {
-    "extract": "spectral_bench.bench.features.batches",
-    "open_training_source": "spectral_bench.bench.features.sources.opening",
+    "extract": "spectral_bench.bench.features.pipeline",
+    "open_training_source": "spectral_bench.bench.features.source",
     "open_view_features": "spectral_bench.bench.features.views",
     "ViewFeatures": "spectral_bench.bench.features.views",
     "ViewItem": "spectral_bench.bench.features.views",

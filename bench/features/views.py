@@ -13,9 +13,8 @@ from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.bench.features.backbones.network import FrozenNetwork
 from spectral_bench.bench.features.backbones.registry import backbone_info
-from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache
-from spectral_bench.bench.features.cache.opening import open_cache
-from spectral_bench.bench.features.identity import (
+from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, open_cache
+from spectral_bench.bench.features.cache.meta import (
     cache_request,
     images_of,
     planned_by_first,

@@ -10,9 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.bench.grid.executor import ExecutorBlock
 from spectral_bench.bench.grid.expansion import Role, UncheckedRow, unchecked_rows
-from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
+from spectral_bench.bench.grid.keys import RUN_KEYS, ExecutorBlock, RunSettings
 from spectral_bench.bench.grid.overrides import Override, parse_override, set_axes, set_in_document, set_in_rows
 from spectral_bench.common.documents.document import Document, Place, Places, standing_at
 from spectral_bench.common.documents.problems import Problems, describe, validate

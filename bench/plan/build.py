@@ -10,12 +10,10 @@ from pathlib import Path
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.estimate import History, planned_caches
 from spectral_bench.bench.plan.identity import OwnNames
-from spectral_bench.bench.plan.manifest import grid_manifest, refuse_two_lists
-from spectral_bench.bench.plan.model import Condition, Plan, PlannedRun, unique_views, views_of
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
-from spectral_bench.bench.plan.states import condition
-from spectral_bench.bench.plan.titles import row_titles
+from spectral_bench.bench.plan.states import Condition, Plan, PlannedRun, condition, unique_views, views_of
+from spectral_bench.bench.plan.titles import grid_manifest, refuse_two_lists, row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.identity import digest

@@ -9,12 +9,18 @@ from pathlib import Path
 from statistics import median
 
 from spectral_bench.bench.features.backbones import backbone_info
-from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes, planned_bytes
-from spectral_bench.bench.features.identity import cache_key, cache_material, images_of
+from spectral_bench.bench.features.cache.meta import (
+    META_FILE,
+    cache_key,
+    cache_material,
+    gigabytes,
+    images_of,
+    planned_bytes,
+)
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.inputs import image_count, training_sides, view_sides
-from spectral_bench.bench.plan.model import Plan, PlannedCache, PlannedRun
 from spectral_bench.bench.plan.records import Cost, PastRun
+from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.registry import short_name
 from spectral_bench.results.specification import FitSpec, TrainingData, View, own_name

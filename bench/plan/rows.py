@@ -12,8 +12,7 @@ from pathlib import Path
 from spectral_bench.bench.code.dependencies import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
-from spectral_bench.bench.grid.protocols.definition import Definition, load
-from spectral_bench.bench.grid.protocols.resolve import check_clusters, resolve
+from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,

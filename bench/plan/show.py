@@ -6,7 +6,7 @@ from typing import Any
 
 from spectral_bench.bench.code.dependencies import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
-from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.names import how_many

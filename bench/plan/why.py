@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from spectral_bench.bench.plan.model import Condition
 from spectral_bench.bench.plan.records import Snapshot
-from spectral_bench.bench.plan.states import condition
+from spectral_bench.bench.plan.states import Condition, condition
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, comparable, data_states
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
 from spectral_bench.results.specification import FitSpec, View

@@ -14,7 +14,7 @@ from PIL import Image
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
 from spectral_bench.bench.features import ViewItem
-from spectral_bench.bench.features.batches import batch_part
+from spectral_bench.bench.features.pipeline import batch_part
 from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device

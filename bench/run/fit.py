@@ -30,7 +30,7 @@ from spectral_bench.results.record import BASE_STAGE, FitRecord, StageCost
 from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
-    from spectral_bench.bench.features.sources.base import TrainingSource
+    from spectral_bench.bench.features.source import TrainingSource
     from spectral_bench.datasets.interface import ImageLoader
     from spectral_bench.methods.interface import LabelSource, Segmenter
     from spectral_bench.results.specification import FitSpec

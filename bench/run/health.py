@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from numpy.linalg import LinAlgError
 
-from spectral_bench.bench.features.batches import batch_part, central, concatenate
+from spectral_bench.bench.features.pipeline import batch_part, central, concatenate
 from spectral_bench.datasets.subset import in_drawing_order, subset
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces

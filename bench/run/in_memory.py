@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.features.sources.base import TrainingSource
+from spectral_bench.bench.features.source import TrainingSource
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.interface import FitContext, PatchBatch, Segmenter

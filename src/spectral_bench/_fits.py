@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spectral_bench._arrays import images_of, levels_of, pixels_of
-from spectral_bench.bench.features.batches import batch_part
+from spectral_bench.bench.features.pipeline import batch_part
 from spectral_bench.bench.measure.environment import reproducible
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.in_memory import (

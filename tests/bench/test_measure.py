@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_counter import calls
 
-from spectral_bench.bench.measure import memory
+from spectral_bench.bench.measure import meter as memory
 from spectral_bench.bench.measure import meter as module
-from spectral_bench.bench.measure.memory import ResidentPeak
-from spectral_bench.bench.measure.meter import Meter
+from spectral_bench.bench.measure.meter import Meter, ResidentPeak
 from spectral_bench.results.record import StageCost
 
 MIB = 2**20

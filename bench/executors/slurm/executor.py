@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.jobs import JobExits, Schedule
+from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent, Schedule
 from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings, refuse_unwritable
@@ -15,7 +14,7 @@ from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns,
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.plan.estimate import is_present, wanted_caches
 from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
 from spectral_bench.common.files import write_bytes

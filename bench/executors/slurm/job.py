@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from spectral_bench.bench.executors.interface import SUCCESSES, Exit, Job, Target
+from spectral_bench.bench.executors.jobs import SUCCESSES, Exit, Job, Target
 from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
 from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, TimeLimits
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable

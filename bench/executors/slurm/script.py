@@ -29,7 +29,7 @@ from spectral_bench.bench.executors.slurm.cluster import (
     said,
 )
 from spectral_bench.bench.executors.slurm.submissions import SCRIPT_FILE, Submission, Unit, new_submission
-from spectral_bench.bench.grid.executor import SlurmSettings, megabytes
+from spectral_bench.bench.grid.keys import SlurmSettings, megabytes
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import unknown

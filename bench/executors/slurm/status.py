@@ -24,8 +24,7 @@ from spectral_bench.bench.executors.slurm.cluster import (
 )
 from spectral_bench.bench.executors.slurm.queue import QueueReport, SlurmJob, ask, plain_reason
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, SubmittedRun
-from spectral_bench.bench.plan.model import Condition
-from spectral_bench.bench.plan.states import RunStatus
+from spectral_bench.bench.plan.states import Condition, RunStatus
 from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import ConfigError, UserError

@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
-from spectral_bench.bench.grid.executor import SLURM_KEYS, ExecutorBlock
+from spectral_bench.bench.grid.keys import SLURM_KEYS, ExecutorBlock
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
 from spectral_bench.common.locks import exclusive

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY, Cluster, Slurm, SlurmRefused
 from spectral_bench.bench.executors.slurm.script import run_sbatch, script_text
 from spectral_bench.bench.executors.slurm.submissions import (
@@ -19,7 +19,7 @@ from spectral_bench.bench.executors.slurm.submissions import (
     Unit,
     new_submission,
 )
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.work.failure import record_failure
 from spectral_bench.bench.work.order import Order

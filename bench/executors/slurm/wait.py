@@ -7,8 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
-from spectral_bench.bench.executors.jobs import JobExits
+from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent
 from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, release_held, track_runs

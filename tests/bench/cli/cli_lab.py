@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from plan_lab import evaluation_record, failure, fit_record
 
-from spectral_bench.bench.executors.interface import Event, Exit, Job, OnEvent
+from spectral_bench.bench.executors.jobs import Event, Exit, Job, OnEvent
 from spectral_bench.bench.work.order import Order
 from spectral_bench.results.contingency import Contingency, ContingencyBuilder
 from spectral_bench.results.record import ClassTable

@@ -10,9 +10,9 @@ from cli_lab import FakeExecutor
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
 
 from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, print_failures, print_tables, write_job
-from spectral_bench.bench.executors.interface import Exit
+from spectral_bench.bench.executors.jobs import Exit
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-from spectral_bench.bench.plan.model import plan_orders
+from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.record import Failure

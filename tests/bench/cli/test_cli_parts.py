@@ -19,7 +19,7 @@ from spectral_bench.bench.cli.options import data_roots, find_store, parse_bytes
 from spectral_bench.bench.cli.output import aligned, progress_bar, show_table
 from spectral_bench.bench.cli.preflight import used_splits
 from spectral_bench.bench.cli.report import csv_records
-from spectral_bench.bench.executors.interface import Event
+from spectral_bench.bench.executors.jobs import Event
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 
 

@@ -407,5 +407,5 @@ def test_doctor_tells_of_bfloat16_in_software(
     bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, in_software: bool
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("spectral_bench.bench.cli.doctor.software_bfloat16", lambda: in_software)
+    monkeypatch.setattr("spectral_bench.bench.cli.check.software_bfloat16", lambda: in_software)
     assert ("computed in software" in bench("doctor", "--out", lab.out).out) is in_software

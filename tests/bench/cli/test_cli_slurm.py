@@ -319,7 +319,7 @@ def test_what_is_not_stated_is_not_set() -> None:
 
 def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
     from spectral_bench.bench.executors.slurm.submissions import Submission, Unit
-    from spectral_bench.bench.grid.executor import SlurmSettings
+    from spectral_bench.bench.grid.keys import SlurmSettings
 
     listing = re.findall(r"```bash\n(#!/bin/bash.*?)```", DOCUMENT, re.DOTALL)[0]
     name = re.findall(r"--job-name=(\S+)", listing)[0]
@@ -330,7 +330,7 @@ def test_the_listing_of_the_page_is_what_sbatch_is_given() -> None:
 
 
 def test_every_setting_is_on_the_page() -> None:
-    from spectral_bench.bench.grid.executor import SLURM_KEYS
+    from spectral_bench.bench.grid.keys import SLURM_KEYS
 
     described = set(re.findall(r"`(\w+)`", DOCUMENT))
     assert set(SLURM_KEYS) <= described

@@ -12,7 +12,7 @@ from cli_lab import Bench
 from plan_lab import Lab, failure, fit_record, unhealthy
 
 from spectral_bench.bench.cli.launch import write_job
-from spectral_bench.bench.plan.model import PlannedRun, plan_orders
+from spectral_bench.bench.plan.states import PlannedRun, plan_orders
 from spectral_bench.bench.plan.today import CurrentCode, CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.datasets.interface import DataRoots

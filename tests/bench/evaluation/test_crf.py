@@ -11,8 +11,7 @@ from torch import Tensor
 
 from spectral_bench.bench.evaluation.counting import view_label
 from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, energies, refine
-from spectral_bench.bench.evaluation.layout import WindowLayout, window_layout
-from spectral_bench.bench.evaluation.resample import full_scores, label_map
+from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores, label_map, window_layout
 from spectral_bench.bench.features.recipes import view_recipe
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import window_crops

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spectral_bench.bench.evaluation import resample
-from spectral_bench.bench.evaluation.layout import WindowLayout
-from spectral_bench.bench.evaluation.resample import full_scores, label_map, score_bands
+from spectral_bench.bench.evaluation import layout as resample
+from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores, label_map, score_bands
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import centre_crop, window_crops
 

@@ -10,7 +10,7 @@ import fake_work
 import psutil
 from fake_work import MakeOrder
 
-from spectral_bench.bench.executors.interface import Event, Job
+from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Store

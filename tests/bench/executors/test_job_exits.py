@@ -9,8 +9,7 @@ import pytest
 from fake_work import VIEWS, MakeOrder
 
 from spectral_bench.bench.executors import jobs as exits_module
-from spectral_bench.bench.executors.interface import Job
-from spectral_bench.bench.executors.jobs import JobExits, memory_kills
+from spectral_bench.bench.executors.jobs import Job, JobExits, memory_kills
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError

@@ -14,8 +14,7 @@ import pytest
 from fake_work import STAGES, spec_of
 from local_batch import Batch, alive, wait_for
 
-from spectral_bench.bench.executors.interface import Event, Job
-from spectral_bench.bench.executors.jobs import JobExits
+from spectral_bench.bench.executors.jobs import Event, Job, JobExits
 from spectral_bench.bench.executors.local import LocalExecutor
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.store import Store

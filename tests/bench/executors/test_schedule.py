@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench.executors.interface import FAILURES, SUCCESSES, Exit, Job
-from spectral_bench.bench.executors.jobs import Schedule
+from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Exit, Job, Schedule
 from spectral_bench.common.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from spectral_bench.bench.features import open_training_source, open_view_features
-from spectral_bench.bench.features.batches import antialiased_pixels, batch_part, central, concatenate
+from spectral_bench.bench.features.pipeline import antialiased_pixels, batch_part, central, concatenate
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
 BACKBONE = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1})

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectral_bench.bench.features.backbones import BackboneInfo
-from spectral_bench.bench.features.batches import batch_part, central, concatenate, extract, grid_pixels
+from spectral_bench.bench.features.pipeline import batch_part, central, concatenate, extract, grid_pixels
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch
 

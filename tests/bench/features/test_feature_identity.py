@@ -1,6 +1,6 @@
 import pytest
 
-from spectral_bench.bench.features.identity import cache_request, planned_by_first, used_weights
+from spectral_bench.bench.features.cache.meta import cache_request, planned_by_first, used_weights
 from spectral_bench.bench.features.recipes import WholeRecipe, WindowRecipe
 from spectral_bench.common.errors import DataError
 from spectral_bench.results.specification import BackboneSpec, Features, Resize
@@ -52,16 +52,16 @@ def test_weights_other_than_planned_are_refused(make_images, make_work):
 
 
 def test_weights_known_from_the_plan_need_not_be_here(make_images, make_work, monkeypatch):
-    monkeypatch.setattr("spectral_bench.bench.features.identity.weights_digest", lambda name, options: None)
+    monkeypatch.setattr("spectral_bench.bench.features.cache.meta.weights_digest", lambda name, options: None)
     spec = BackboneSpec(name="test_vit.r160_in1k", weights="0123456789abcdef")
     assert used_weights(spec, make_work(make_images(1))) == "0123456789abcdef"
 
 
 def test_weights_that_are_not_here_are_fetched_to_be_known(make_images, make_work, monkeypatch):
     answers = [None, "fedcba9876543210"]
-    monkeypatch.setattr("spectral_bench.bench.features.identity.weights_digest", lambda name, options: answers.pop(0))
+    monkeypatch.setattr("spectral_bench.bench.features.cache.meta.weights_digest", lambda name, options: answers.pop(0))
     assert used_weights(BackboneSpec(name="test_vit.r160_in1k"), make_work(make_images(1))) == "fedcba9876543210"
-    monkeypatch.setattr("spectral_bench.bench.features.identity.weights_digest", lambda name, options: None)
+    monkeypatch.setattr("spectral_bench.bench.features.cache.meta.weights_digest", lambda name, options: None)
     with pytest.raises(DataError, match="file cannot be found"):
         used_weights(BackboneSpec(name="test_vit.r160_in1k"), make_work(make_images(1)))
 
@@ -76,6 +76,8 @@ def test_planned_bytes_take_the_first_image_for_all(make_sized_images, make_work
 def test_other_weights_under_the_same_name_change_the_key(make_images, make_work, monkeypatch):
     work, keys = make_work(make_images(1)), set()
     for weights in ("0123456789abcdef", "fedcba9876543210"):
-        monkeypatch.setattr("spectral_bench.bench.features.identity.weights_digest", lambda name, options, w=weights: w)
+        monkeypatch.setattr(
+            "spectral_bench.bench.features.cache.meta.weights_digest", lambda name, options, w=weights: w
+        )
         keys.add(request(work, BackboneSpec(name="efficientnet_lite0")).key)
     assert len(keys) == 2

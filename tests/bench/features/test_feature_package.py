@@ -29,7 +29,7 @@ def test_other_names_are_not():
 
 def test_keys_of_caches_can_be_planned_without_torch():
     code = (
-        "import sys; from spectral_bench.bench.features.identity import cache_key, cache_material\n"
+        "import sys; from spectral_bench.bench.features.cache.meta import cache_key, cache_material\n"
         "from spectral_bench.bench.features.recipes import WholeRecipe\n"
         "from spectral_bench.results.specification import BackboneSpec, Resize\n"
         "backbone = BackboneSpec(name='efficientnet_lite0')\n"

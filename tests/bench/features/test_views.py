@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.features import open_training_source, open_view_features
-from spectral_bench.bench.features.batches import extract
+from spectral_bench.bench.features.pipeline import extract
 from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
 from spectral_bench.datasets.transforms import apply_crop, centre_crop, window_crops
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.bench.grid.load import Grid, load_grid
 from spectral_bench.common.errors import ConfigError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.grid.protocols.definition import FOLDER, Definition, find, load, names
+from spectral_bench.bench.grid.protocol import FOLDER, Definition, find, load, names
 from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.errors import ConfigError
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.grid.protocols.definition import FOLDER, find, load
-from spectral_bench.bench.grid.protocols.resolve import check_clusters, class_count, resolve
+from spectral_bench.bench.grid.protocol import FOLDER, check_clusters, class_count, find, load, resolve
 from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import ClassSet, DataInfo

@@ -9,9 +9,8 @@ from plan_lab import FixedCode
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.model import Plan
 from spectral_bench.bench.plan.show import plan_json, plan_lines, plan_rows
-from spectral_bench.bench.plan.states import runs_of_store
+from spectral_bench.bench.plan.states import Plan, runs_of_store
 from spectral_bench.bench.plan.titles import LABELS_NOTE
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store

@@ -7,7 +7,7 @@ from plan_lab import Lab, cost, evaluation_record, fit_record
 
 from spectral_bench.bench.plan.build import with_estimates
 from spectral_bench.bench.plan.estimate import History
-from spectral_bench.bench.plan.model import Condition, PlannedRun
+from spectral_bench.bench.plan.states import Condition, PlannedRun
 from spectral_bench.results.record import StageCost
 from spectral_bench.results.specification import FitSpec
 from spectral_bench.results.store import Run

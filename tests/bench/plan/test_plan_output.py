@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from plan_lab import CODE, Lab, cost, failure, fit_record
 
-from spectral_bench.bench.plan.model import plan_orders
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, show_seconds, total_seconds
+from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.titles import row_titles, show_value, stated_settings
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.manifest import Manifest

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectral_bench.bench.plan.build import features_key, planned_runs
-from spectral_bench.bench.plan.model import PlannedRun
 from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.bench.plan.titles import row_titles
 
 Rows = Callable[..., list[ResolvedRow]]

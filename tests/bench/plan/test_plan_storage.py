@@ -10,7 +10,7 @@ from plan_lab import Lab
 
 from spectral_bench.bench.plan.build import free_bytes
 from spectral_bench.bench.plan.estimate import planned_caches, require_space
-from spectral_bench.bench.plan.model import Plan, PlannedCache
+from spectral_bench.bench.plan.states import Plan, PlannedCache
 from spectral_bench.common.errors import StoreError
 
 # (64 + 192 + 320 channels + 3 colours) at two bytes, 12 x 16 patches of 192 x 256 pixels.
@@ -60,7 +60,7 @@ def test_finished_runs_need_no_features_and_fitted_ones_no_training_features(lab
 
 
 def test_keys_are_those_under_which_features_are_stored(lab: Lab) -> None:
-    from spectral_bench.bench.features.identity import cache_request
+    from spectral_bench.bench.features.cache.meta import cache_request
     from spectral_bench.bench.features.recipes import cached_recipe, view_recipe
 
     run = lab.plan("{runs: [{method: kmeans, subset: 8, eval_subset: 4}]}").runs[0]

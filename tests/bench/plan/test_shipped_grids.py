@@ -9,7 +9,7 @@ from plan_lab import FixedCode
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.model import Plan
+from spectral_bench.bench.plan.states import Plan
 from spectral_bench.methods.params import GraphParams
 from spectral_bench.results.specification import Crf
 

@@ -19,10 +19,12 @@ from spectral_bench.bench.run.firewall import (
     EVALUATED_REMOVED,
     PERMUTED,
     REMOVED,
+    Labels,
+    LabelsOnDisk,
     disk_violations,
     judged,
+    write_tree,
 )
-from spectral_bench.bench.run.firewall_trial import Labels, LabelsOnDisk, write_tree
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 
 NETWORK = {"neighbours": 20, "epochs": 1, "batch_size": 4, "depth": 1, "heads": 1, "head_width": 4, "mlp_width": 8}

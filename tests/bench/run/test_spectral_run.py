@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from spectral_bench.bench.features.batches import concatenate
+from spectral_bench.bench.features.pipeline import concatenate
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.fit import load_fit
 from spectral_bench.bench.run.health import WANTED_PATCHES, held_out_images

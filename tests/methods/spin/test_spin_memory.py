@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spectral_bench.bench.measure.memory import ResidentPeak
+from spectral_bench.bench.measure.meter import ResidentPeak
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.spin import memory
 from spectral_bench.methods.testing import MemorySource, Recorder, fit, scenes

@@ -130,8 +130,8 @@ def test_the_best_of_three_is_told(published: Published):
 
 
 def test_protocols_are_written_as_the_harness_resolves_its_own(published: Published):
-    from spectral_bench.bench.grid.protocols.definition import find as find_protocol
-    from spectral_bench.bench.grid.protocols.resolve import class_count, resolve
+    from spectral_bench.bench.grid.protocol import class_count, resolve
+    from spectral_bench.bench.grid.protocol import find as find_protocol
     from spectral_bench.datasets.registry import data_info
     from spectral_bench.reports.published.fields import _look
 

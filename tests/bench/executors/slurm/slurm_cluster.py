@@ -14,10 +14,10 @@ from typing import Any
 
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Exit, Job
+from spectral_bench.bench.executors.jobs import Exit, Job
 from spectral_bench.bench.executors.slurm.cluster import Slurm, run_command
 from spectral_bench.bench.executors.slurm.status import TrackedRun
-from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.common.errors import UserError
 from spectral_bench.results.store import Store
 

@@ -8,13 +8,13 @@ import fake_work
 from fake_slurm import FakeJob, FakeSlurm
 from fake_work import VIEWS, spec_of
 
-from spectral_bench.bench.executors.interface import Event, Exit, Job
+from spectral_bench.bench.executors.jobs import Event, Exit, Job
 from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.executors.slurm.status import TrackedRuns, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.bench.work.order import Execution, Order, read_order
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import Features

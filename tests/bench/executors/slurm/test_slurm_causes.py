@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.cluster import SlurmUnreachable
 from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import write_trace
-from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import StoreError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, command, partitions, resume, why_not
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.cluster import Slurm
 from spectral_bench.bench.executors.slurm.executor import cancel
 from spectral_bench.results.store import Store

@@ -7,11 +7,11 @@ from typing import NoReturn
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.executor import features_first
 from spectral_bench.bench.executors.slurm.status import order_path
 from spectral_bench.bench.executors.slurm.submissions import write_trace
-from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.estimate import wanted_caches
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.worker import ExitCode

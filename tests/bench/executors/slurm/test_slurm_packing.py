@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.submit import pack
-from spectral_bench.bench.grid.executor import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings
 
 
 def job(name: str, *requires: str) -> Job:

@@ -9,7 +9,7 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.slurm.script import options_in, refuse_unwritable
-from spectral_bench.bench.grid.executor import ExecutorBlock
+from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.documents import names_in

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spectral_bench.bench.executors.slurm.cluster import Partition, Slurm, SlurmUnreachable, read_partitions
 from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings
-from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings, megabytes, minutes
+from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings, megabytes, minutes
 from spectral_bench.common.errors import ConfigError
 
 

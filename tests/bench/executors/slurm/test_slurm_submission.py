@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.cluster import Answer, SlurmUnreachable
-from spectral_bench.bench.grid.executor import ExecutorBlock, SlurmSettings
+from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.documents import names_in
 

@@ -8,7 +8,7 @@ import pwd
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Job
+from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.cluster import Answer, Cluster, User, read_cluster, this_user
 from spectral_bench.bench.executors.slurm.executor import cancel

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from slurm_workbench import SlurmLab
 
-from spectral_bench.bench.executors.interface import Exit, Job
+from spectral_bench.bench.executors.jobs import Exit, Job
 from spectral_bench.bench.executors.slurm import wait as waiting
 from spectral_bench.bench.executors.slurm.cluster import Answer
 

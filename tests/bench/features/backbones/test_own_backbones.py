@@ -19,7 +19,7 @@ from spectral_bench.bench.features.backbones import (
     weights_digest,
 )
 from spectral_bench.bench.features.backbones.registry import content_name, is_own, module_of
-from spectral_bench.bench.features.identity import cache_material
+from spectral_bench.bench.features.cache.meta import cache_material
 from spectral_bench.bench.features.recipes import WholeRecipe
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.results.specification import BackboneSpec, Resize

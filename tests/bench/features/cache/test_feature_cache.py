@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from spectral_bench.bench.features.cache import opening
-from spectral_bench.bench.features.cache.arrays import CacheWriter
-from spectral_bench.bench.features.cache.opening import CacheRequest, open_cache
+from spectral_bench.bench.features.cache import arrays as opening
+from spectral_bench.bench.features.cache.arrays import CacheRequest, CacheWriter, open_cache
 from spectral_bench.common.errors import DataError, RunInterrupted, StoreError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench.features.sources.base import Moments, statistics_of
+from spectral_bench.bench.features.source import Moments, statistics_of
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spectral_bench.bench.features import open_training_source
-from spectral_bench.bench.features.sources import opening
+from spectral_bench.bench.features import source as opening
 from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted, StoreError
 from spectral_bench.methods.interface import PatchSource
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform

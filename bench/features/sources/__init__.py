@@ -1,1 +1,0 @@
-"""Training sources: patches from a cache, or computed from fresh crops."""
