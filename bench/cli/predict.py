@@ -18,7 +18,7 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import progress_bar, say, show_json
-from spectral_bench.bench.predict.images import require_stems, require_targets
+from spectral_bench.bench.predict.masks import require_stems, require_targets
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.listing import list_folder

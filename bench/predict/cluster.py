@@ -20,7 +20,8 @@ from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.pipeline import batch_part, concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import reproducible
-from spectral_bench.bench.predict.images import FileImages, palette, require_targets, targets_of, write_mask
+from spectral_bench.bench.predict.images import FileImages, palette, write_mask
+from spectral_bench.bench.predict.masks import require_targets, targets_of
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.in_memory import (
     MemorySource,

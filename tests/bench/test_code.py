@@ -13,7 +13,7 @@ def test_a_fit_depends_on_its_method_data_and_backbone_and_not_on_other_methods_
         "datasets.camvid",
         "bench.features.backbones.efficientnet_lite0",
     } <= modules
-    assert not {"methods.neuralef.method", "datasets.cityscapes", "bench.evaluation.resample"} & modules
+    assert not {"methods.neuralef.method", "datasets.cityscapes", "bench.evaluation.layout"} & modules
 
 
 def test_a_neuralef_fit_depends_on_graphs_and_loss():
@@ -30,7 +30,7 @@ def test_a_vit_fit_depends_on_the_vit_and_on_no_other_backbone():
 
 def test_an_evaluation_depends_on_resampling_and_counting():
     modules = set(evaluation_code("kmeans", "synthetic", LITE))
-    assert {"bench.evaluation.resample", "bench.run.evaluate", "results.contingency", "methods.kmeans"} <= modules
+    assert {"bench.evaluation.layout", "bench.run.evaluate", "results.contingency", "methods.kmeans"} <= modules
 
 
 def test_how_a_run_is_executed_is_no_part_of_it():

@@ -110,7 +110,8 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("command", "loaded"), [("", ""), ("list", "listing"), ("predict", "predict"), ("run", "run"), ("plan", "run")]
+    ("command", "loaded"),
+    [("", ""), ("list", "listing"), ("predict", "predict"), ("run", "run slurm"), ("plan", "run slurm")],
 )
 def test_only_the_module_of_the_command_is_imported(command: str, loaded: str) -> None:
     modules = sorted({home.place.partition(":")[0] for home in COMMANDS.values()})
