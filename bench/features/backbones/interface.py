@@ -170,7 +170,12 @@ def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
-def complete_weights(name: str, options: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def complete_weights(
+    name: str,
+    options: Mapping[str, Any],
+    choices: Mapping[str, tuple[str, ...]],
+    others: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """The options of a backbone that ships, with every default filled in.
 
     Args:
@@ -178,6 +183,7 @@ def complete_weights(name: str, options: Mapping[str, Any], choices: Mapping[str
         options: as they were given.
         choices: option -> its values, the default first; ``weights`` among them, with ``random`` as a value. The option
             ``seed``, a whole number from 0, goes with that.
+        others: options that the caller completes, and that errors name beside these.
 
     Raises:
         ConfigError: unknown option or value, with the nearest valid one.
@@ -186,7 +192,7 @@ def complete_weights(name: str, options: Mapping[str, Any], choices: Mapping[str
     complete.update(options)
     for key, value in complete.items():
         if key not in choices and key != "seed":
-            raise ConfigError(f"backbone {name}: " + unknown("option", key, [*choices, "seed"]))
+            raise ConfigError(f"backbone {name}: " + unknown("option", key, [*choices, "seed", *others]))
         if key in choices and value not in choices[key]:
             raise ConfigError(f"backbone {name}: option {key}: " + unknown("value", str(value), choices[key]))
     if complete["weights"] != "random":

@@ -42,14 +42,41 @@ def width_and_patch(architecture: str) -> tuple[int, int]:
     Raises:
         ConfigError: its patches are not square.
     """
-    # The same in every release, and older ones cannot build a network without memory (timm 1.0.15: RuntimeError).
-    known = _kept()["models"].get(architecture)
-    width, (down, across) = (known["width"], known["patch"]) if known else _built(architecture)
+    shape = _shape(architecture)
+    width, (down, across) = shape["width"], shape["patch"]
     if down != across:
         raise ConfigError(
             f"backbone {architecture}: its patches are {down} x {across} pixels; only square ones will do"
         )
     return width, down
+
+
+def depth(architecture: str) -> int:
+    """How many blocks an architecture has."""
+    return int(_shape(architecture)["depth"])
+
+
+def facet_widths(architecture: str, facet: str) -> tuple[int, ...]:
+    """Channels of the queries, keys or values of each block: less than a token has where heads share keys and values.
+
+    Raises:
+        ConfigError: its blocks have several attentions, so that a block has no one set of keys.
+    """
+    shape = _shape(architecture)
+    if shape.get("attentions", 1) != 1:
+        raise ConfigError(
+            f"backbone {architecture}: its blocks have {shape['attentions']} attentions side by side, so "
+            "facet must be tokens"
+        )
+    widths = shape.get(facet, [shape["width"]] * shape["depth"])
+    return tuple(widths)
+
+
+def _shape(architecture: str) -> Mapping[str, Any]:
+    """Width, patch, depth of an architecture, and what is unusual of its attention."""
+    # The same in every release, and older ones cannot build a network without memory (timm 1.0.15: RuntimeError).
+    known: Mapping[str, Any] | None = _kept()["models"].get(architecture)
+    return known or _built(architecture)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -115,8 +142,14 @@ def other_activation(architecture: str) -> str:
 
 
 def is_dino(name: str) -> bool:
-    """Whether a backbone was trained by DINO or one of its successors: its last level is made of keys."""
-    return "dino" in name
+    """Whether weights were trained by DINO or one of its successors: their last level is made of keys.
+
+    The pretrained tag decides, timm's default where the name has none; it need not say so where the architecture does
+    (``vit_small_patch14_dinov2.lvd142m``). EUPE's networks are built like DINOv3's, and trained otherwise.
+    """
+    architecture, tag = split_name(name)
+    tag = tag or default_tag(architecture)
+    return "dino" in tag or ("dino" in architecture and not tag.startswith("eupe"))
 
 
 def is_clip(name: str) -> bool:
@@ -174,22 +207,36 @@ def ask_timm() -> dict[str, dict[str, Any]]:
 
 
 @functools.cache
-def _built(architecture: str) -> tuple[int, tuple[int, int]]:
-    """Width and patch of a network that is built without memory."""
+def _built(architecture: str) -> dict[str, Any]:
+    """``_shape`` of a network that is built without memory."""
     import timm
     import torch
 
     with torch.device("meta"):
         network: Any = timm.create_model(architecture, num_classes=0)
-    down, across = network.patch_embed.patch_size
-    return int(network.embed_dim), (int(down), int(across))
+    width, blocks = int(network.embed_dim), list(network.blocks)
+    shape: dict[str, Any] = {"width": width, "patch": [int(side) for side in network.patch_embed.patch_size]}
+    shape["depth"] = len(blocks)
+    if several := max(len(getattr(block, "attns", ())) for block in blocks):
+        return shape | {"attentions": several}
+    for facet, part in (("queries", 0), ("keys", 1), ("values", 2)):
+        widths = [_projected(block, part) for block in blocks]
+        if widths != [width] * len(blocks):
+            shape[facet] = widths
+    return shape
+
+
+def _projected(block: Any, part: int) -> int:
+    """Channels of the queries (part 0), keys (1) or values (2) of a block."""
+    if getattr(block, "in_proj", None) is not None:
+        return int(block.in_split[1 + part])
+    if block.attn.qkv is not None:
+        return int(block.attn.qkv.out_features) // 3
+    return int((block.attn.q_proj, block.attn.k_proj, block.attn.v_proj)[part].out_features)
 
 
 def keep() -> None:
-    """Write the table of the installed timm, one line an architecture, with the width and the patch of each network."""
-    lines = []
-    for name, model in ask_timm().items():
-        width, patch = _built(name)
-        lines.append(f"    {json.dumps(name)}: {json.dumps({'width': width, 'patch': patch} | model)}")
+    """Write the table of the installed timm, one line an architecture, with the shape of each network."""
+    lines = [f"    {json.dumps(name)}: {json.dumps(_built(name) | model)}" for name, model in ask_timm().items()]
     version = json.dumps(importlib.metadata.version("timm"))
     KEPT.write_text(f'{{\n  "timm": {version},\n  "models": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")

@@ -13,6 +13,8 @@ from urllib.parse import urlparse
 from spectral_bench.bench.features.backbones.interface import Backbone, Colour, complete_weights, file_digest
 from spectral_bench.bench.features.backbones.timm_names import (
     check_name,
+    depth,
+    facet_widths,
     is_clip,
     is_dino,
     is_quick,
@@ -23,6 +25,7 @@ from spectral_bench.bench.features.backbones.timm_names import (
     width_and_patch,
 )
 from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.names import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,19 +34,30 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class TimmTransformer(Backbone):
-    """Patch tokens of a timm transformer; class and register tokens are dropped.
+    """Patch tokens of a timm transformer, or what its attention projects them to; class and register tokens go.
 
-    Low level: the output of block 0; middle: of block depth // 2; high: of the last block after the final norm. For the
-    DINO family the high level is made of the keys of the last attention, all heads side by side, before any
-    normalisation or rotation. Networks that pool before their norm get that norm on each token.
+    Unless options say otherwise, the low level is the output of block 0, the middle that of block depth // 2, and the
+    high that of the last block after the final norm; for the DINO family the high level is made of the keys of the last
+    attention, all heads side by side, before any normalisation or rotation (Deng and Luo, ICCV 2023, section 4).
+    Networks that pool before their norm get that norm on each token.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
-        architecture, tag = split_name(name)
+        architecture, _ = split_name(name)
         width, self.stride = width_and_patch(architecture)
-        self.channels = (width, width, width)
-        self.family = "dino" if is_dino(f"{architecture}.{tag}") else "clip" if is_clip(architecture) else "vit"
+        self.facet = str(options.get("facet", _named_facet(name)))
+        self.norm: str | bool = options.get("norm", True)
+        self.layers = tuple(options.get("layers", _thirds(architecture)))
+        self.channels = (width,) * len(self.layers)
+        if self.facet == "last_keys":
+            self.channels = (*self.channels[:-1], facet_widths(architecture, "keys")[self.layers[-1]])
+        elif self.facet != "tokens":
+            widths = facet_widths(architecture, self.facet)
+            self.channels = tuple(widths[layer] for layer in self.layers)
+        self.family = (
+            "dino" if self.facet == "last_keys" or is_dino(name) else "clip" if is_clip(architecture) else "vit"
+        )
         if options.get("clip_resize") == "native":
             side = int(architecture.rsplit("_", 1)[1])
             self.native = side, side
@@ -57,15 +71,24 @@ class TimmTransformer(Backbone):
         * ``clip_resize`` (CLIP transformers): ``native`` resizes each input bicubically to the resolution that the
           network was trained at, so every input gives the same grid; ``interpolate`` keeps the input and interpolates
           the position embeddings. Default ``native``.
+        * ``facet``: ``tokens``, ``keys``, ``queries`` or ``values`` at every level, or ``last_keys``: tokens, and keys
+          at the highest. Default: ``last_keys`` of DINO's weights, ``tokens`` of all others.
+        * ``layers``: numbers of blocks, ascending; negative ones count from the end. Default ``thirds``: the first, the
+          middle and the last.
+        * ``norm``: whether tokens of the last block go through the network's final norm, or (``all``) those of every
+          level. Default true.
+
+        The last three are left out where they are at their defaults, as in records of before there were any.
         """
         check_name(name)
         choices: dict[str, tuple[str, ...]] = {"weights": ("hub", "random")}
         if is_clip(name):
             choices["clip_resize"] = ("native", "interpolate")
-        complete = complete_weights(name, options, choices)
+        given = {key: value for key, value in options.items() if key not in _FACET_OPTIONS}
+        complete = complete_weights(name, given, choices, others=_FACET_OPTIONS)
         if complete["weights"] == "hub":
             require_right_default(name)
-        return complete
+        return complete | _complete_facets(name, options, trained=complete["weights"] != "random")
 
     def digest(self) -> str | None:
         """Of the hub's file, None where it was not fetched yet; ``random-<seed>`` for random weights."""
@@ -85,10 +108,84 @@ class TimmTransformer(Backbone):
         return config["mean"], config["std"]
 
     def levels(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Tokens of three blocks, or keys, on the grid of patches."""
+        """Tokens of blocks, or what their attention makes of them, on the grid of patches."""
         rows, columns = inputs.shape[-2] // self.stride, inputs.shape[-1] // self.stride
-        found = _keys(network, inputs) if self.family == "dino" else _tokens(network, inputs)
-        return tuple(level.reshape(len(level), rows, columns, -1) for level in found)
+        return tuple(level.reshape(len(level), rows, columns, -1) for level in self._sequences(network, inputs))
+
+    def _sequences(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
+        from spectral_bench.bench.features.backbones import facets
+
+        usual = self.layers == _thirds(split_name(self.name)[0]) and self.norm is True
+        if usual and self.facet in ("last_keys", "tokens"):
+            return _keys(network, inputs) if self.facet == "last_keys" else _tokens(network, inputs)
+        if self.facet == "tokens":
+            return facets.tokens(network, inputs, self.layers, self.norm)
+        if self.facet == "last_keys":
+            *low, last = self.layers
+            below = facets.tokens(network, inputs, low, norm=False) if low else ()
+            return (*below, *facets.projections(network, inputs, (last,), "keys"))
+        return facets.projections(network, inputs, self.layers, self.facet)
+
+
+_FACETS = ("tokens", "keys", "queries", "values", "last_keys")
+_FACET_OPTIONS = ("facet", "layers", "norm")
+
+
+def _thirds(architecture: str) -> tuple[int, ...]:
+    blocks = depth(architecture)
+    return 0, blocks // 2, blocks - 1
+
+
+def _named_facet(name: str) -> str:
+    """The facet of options that name none: what it was before there was a choice, by the letters of the name."""
+    architecture, tag = split_name(name)
+    return "last_keys" if "dino" in f"{architecture}.{tag}" else "tokens"
+
+
+def _complete_facets(name: str, options: Mapping[str, Any], *, trained: bool) -> dict[str, Any]:
+    """The options of facet, layers and norm that are not as they would be without."""
+    architecture = split_name(name)[0]
+    width_and_patch(architecture)  # refuses what has no square patches, before anything else is asked of it
+    usual = "last_keys" if is_dino(name) else "tokens"
+    facet = options.get("facet", usual if trained else _named_facet(name))
+    if facet not in _FACETS:
+        raise ConfigError(f"backbone {name}: option facet: " + unknown("value", str(facet), _FACETS))
+    if facet != "tokens":
+        facet_widths(architecture, "keys" if facet == "last_keys" else facet)
+    layers, norm = _chosen_layers(name, options.get("layers", "thirds")), options.get("norm", True)
+    if not (norm == "all" or isinstance(norm, bool)):
+        raise ConfigError(f"backbone {name}: option norm: expected true, false or all, got {norm!r}")
+    if facet != "tokens" and norm is not True:
+        raise ConfigError(
+            f"backbone {name}: option norm is for tokens, and the facet here is {facet}; leave norm out, or add "
+            "facet: tokens"
+        )
+    complete: dict[str, Any] = {}
+    if facet != _named_facet(name):
+        complete["facet"] = facet
+    if layers != _thirds(architecture):
+        complete["layers"] = list(layers)
+    if norm is not True:
+        complete["norm"] = norm
+    return complete
+
+
+def _chosen_layers(name: str, given: Any) -> tuple[int, ...]:
+    """The numbers of blocks from 0."""
+    architecture = split_name(name)[0]
+    blocks = depth(architecture)
+    if given == "thirds":
+        return _thirds(architecture)
+    told = (
+        f"backbone {name}: option layers: expected thirds, or ascending numbers of its {blocks} blocks, -{blocks} to "
+    )
+    numbers = given if isinstance(given, list | tuple) else [given]
+    if not numbers or not all(type(one) is int and -blocks <= one < blocks for one in numbers):
+        raise ConfigError(f"{told}{blocks - 1}; got {given!r}")
+    counted = tuple(one % blocks for one in numbers)
+    if list(counted) != sorted(set(counted)):
+        raise ConfigError(f"{told}{blocks - 1}, from low to high and each once; got {given!r}")
+    return counted
 
 
 def _tokens(network: Any, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,11 +200,11 @@ def _keys(network: Any, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     outputs = network.forward_intermediates(inputs, wanted, output_fmt="NLC", stop_early=True, intermediates_only=True)
     after = dict(zip(wanted, outputs, strict=True))
     block = network.blocks[-1]
-    return after[0], after[depth // 2], project_keys(block.attn, block.norm1(after[depth - 2]))
+    return after[0], after[depth // 2], last_keys(block.attn, block.norm1(after[depth - 2]))
 
 
-def project_keys(attention: Any, tokens: Tensor) -> Tensor:
-    """The keys (B, N, C) that an attention module of timm makes of its input tokens (B, N, C)."""
+def last_keys(attention: Any, tokens: Tensor) -> Tensor:
+    """The keys (B, N, C) that an attention module of timm makes of its input tokens (B, N, C), and nothing else."""
     from torch.nn import functional
 
     if getattr(attention, "qkv", None) is None:

@@ -37,18 +37,22 @@ def test_clip_is_native_unless_told_otherwise():
 
 
 def assert_as_built(name):
-    width, patch = _built(name)
-    assert (width, (patch[0], patch[0])) == (width_and_patch(name)[0], patch), name
-    assert width_and_patch(name)[1] == patch[0]
+    known = timm_names._kept()["models"][name]
+    built = _built(name)
+    assert {key: known.get(key) for key in SHAPE} == {key: built.get(key) for key in SHAPE}, name
+    assert width_and_patch(name) == (built["width"], built["patch"][0])
+
+
+SHAPE = ("width", "patch", "depth", "queries", "keys", "values", "attentions")
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_384", "vit_small_patch16_18x2_224", "test_vit"])
-def test_width_and_patch_are_those_of_the_network(name):
+def test_the_kept_shape_is_that_of_the_network(name):
     assert_as_built(name)
 
 
-@pytest.mark.slow
-def test_width_and_patch_are_those_of_every_network():
+@pytest.mark.nightly
+def test_the_kept_shapes_are_those_of_every_network():
     names = backbone_names()[1:]
     assert len(names) > 200
     for name in names:

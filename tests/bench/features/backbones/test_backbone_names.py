@@ -93,11 +93,16 @@ def test_openai_weights_want_quick_gelu():
     [
         ("vit_small_patch16_224.dino", True, False),
         ("vit_small_patch14_dinov2", True, False),
+        ("vit_small_patch16_dinov3.lvd1689m", True, False),
+        ("vit_small_patch8_224", True, False),  # timm's default weights are DINO's
+        ("vit_small_patch16_224", False, False),
+        ("vit_small_patch16_dinov3_qkvb.eupe_lvd1689m", False, False),  # built like DINOv3, trained otherwise
+        ("vit_tiny_patch16_dinov3_qkvb", False, False),  # whose default weights are EUPE's
         ("vit_base_patch32_clip_quickgelu_224", False, True),
         ("vit_small_patch16_384", False, False),
     ],
 )
-def test_families_are_read_off_the_name(name, dino, clip):
+def test_families_are_those_of_the_weights(name, dino, clip):
     assert is_dino(name) is dino
     assert is_clip(name) is clip
 

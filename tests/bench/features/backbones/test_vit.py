@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.features.backbones.network import FrozenNetwork, load_network
-from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer, project_keys
+from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer, last_keys
 from spectral_bench.common.errors import ConfigError
 
 RANDOM = {"weights": "random", "seed": 1}
@@ -62,7 +62,7 @@ def test_keys_of_separate_projections():
         k_proj = torch.nn.Linear(4, 4)
 
     x = torch.rand(2, 3, 4)
-    assert torch.equal(project_keys(Attention, x), Attention.k_proj(x))
+    assert torch.equal(last_keys(Attention, x), Attention.k_proj(x))
 
 
 def test_keys_of_a_joint_projection_with_bias():
@@ -70,7 +70,7 @@ def test_keys_of_a_joint_projection_with_bias():
         qkv = torch.nn.Linear(4, 12)
 
     x = torch.rand(2, 3, 4)
-    torch.testing.assert_close(project_keys(Attention, x), Attention.qkv(x)[..., 4:8])
+    torch.testing.assert_close(last_keys(Attention, x), Attention.qkv(x)[..., 4:8])
 
 
 def test_networks_that_pool_before_their_norm_get_it_on_each_token():
