@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from spectral_bench.bench.cli.output import progress_bar, say, warn
 from spectral_bench.bench.executors.jobs import require_gpu_each
-from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.backbones import load_backbone, weights_digest
 from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
-from spectral_bench.bench.plan.estimate import require_space
+from spectral_bench.bench.plan.estimate import has_features, require_space
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.errors import ConfigError, DataError
@@ -19,6 +19,7 @@ from spectral_bench.datasets.sound import count_warning
 from spectral_bench.datasets.verify import unnamed, unreadable_labels
 from spectral_bench.methods.params import TrainingParams
 from spectral_bench.methods.registry import method_facts
+from spectral_bench.results.specification import BackboneSpec
 
 
 def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
@@ -194,13 +195,41 @@ def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> Non
         raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 
 
-def fetch_weights(plan: Plan) -> None:
-    """Bring the weights of all backbones to this machine, so that runs get their final identity.
+def absent_weights(plan: Plan, *, here: bool) -> list[BackboneSpec]:
+    """The backbones whose weights have to be fetched before anything runs, each once.
+
+    Args:
+        plan: what is to be run.
+        here: whether on this machine. Then weights that a run's features are made with must be here as well; else only
+            those are wanted that identities wait for.
+    """
+    wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
+    looked: set[object] = set()
+    for run in plan.unfinished if here else ():
+        backbone, condition = run.spec.backbone, run.condition
+        kind = (run.features, condition.fitted, tuple(view.view_id for view in condition.missing))
+        name = backbone.model_dump_json()
+        if kind in looked or name in wanted:
+            continue
+        looked.add(kind)
+        absent = weights_digest(backbone.name, backbone.options) is None
+        if absent and not has_features(run.spec, plan.store, fitted=condition.fitted, missing=condition.missing):
+            wanted[name] = backbone
+    return list(wanted.values())
+
+
+def fetch_weights(wanted: Sequence[BackboneSpec]) -> None:
+    """Bring weights to this machine, so that runs get their final identity, and none of them asks the hub.
 
     Raises:
-        DataError: they cannot be fetched.
+        DataError: they cannot be fetched; a line each.
     """
-    say(f"fetching weights: {', '.join(plan.provisional)}")
-    wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
-    for backbone in wanted.values():
-        load_backbone(backbone.name, backbone.options, "cpu")
+    say(f"fetching weights: {', '.join(dict.fromkeys(backbone.name for backbone in wanted))}")
+    failed: dict[str, None] = {}
+    for backbone in wanted:
+        try:
+            load_backbone(backbone.name, backbone.options, "cpu")
+        except DataError as error:
+            failed[str(error)] = None
+    if failed:
+        raise DataError("\n".join(failed))

@@ -35,7 +35,7 @@ from spectral_bench.bench.cli.options import (
     parse_gpus,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
+from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
 from spectral_bench.bench.grid.keys import SlurmSettings
@@ -130,8 +130,8 @@ def run(
         return 0
     if on_slurm:
         on_slurm.check(made, show_only=print_sbatch)
-    if made.provisional:
-        fetch_weights(made)
+    if wanted := absent_weights(made, here=on_slurm is None):
+        fetch_weights(wanted)
         made = _plan(loaded, out, roots, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)

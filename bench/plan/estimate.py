@@ -98,6 +98,12 @@ def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> li
     return wanted
 
 
+def has_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> bool:
+    """Whether the store in a folder holds all features that the rest of a run reads, so that it needs no weights."""
+    wanted = wanted_caches(spec, fitted=fitted, missing=missing)
+    return spec.features.mode != "online" and all(is_present(store, cache.key) for cache in wanted)
+
+
 def is_present(store: Path, key: str) -> bool:
     """Whether a cache is complete in the store in the folder ``store``."""
     return (store / FEATURES_FOLDER / key / META_FILE).is_file()

@@ -9,7 +9,7 @@ from spectral_bench.bench.features.cache.meta import gigabytes
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.bench.work.order import Execution
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import duration, how_many
 from spectral_bench.methods.registry import method_facts
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
@@ -64,7 +64,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def _row(run: PlannedRun) -> tuple[str, ...]:
     evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
-    time = "" if run.condition.finished else show_seconds(run.seconds)
+    time = "" if run.condition.finished else duration(run.seconds)
     return run.condition.state.word, marked_title(run), str(run.spec.seed), evaluated, time, run.run_id, _note(run)
 
 
@@ -109,7 +109,7 @@ def total_seconds(plan: Plan) -> float | None:
 
 def _total_text(plan: Plan) -> str:
     unknown = sum(run.seconds is None for run in plan.unfinished)
-    total = show_seconds(total_seconds(plan))
+    total = duration(total_seconds(plan))
     return f"{total}, without {how_many(unknown, 'run')} of a kind not seen before" if unknown else total
 
 
@@ -118,12 +118,3 @@ def _note(run: PlannedRun) -> str:
     if run.requires and not run.condition.fitted:
         notes.append(f"starts from {run.requires}")
     return "; ".join(filter(None, notes))
-
-
-def show_seconds(seconds: float | None) -> str:
-    """A duration in words: ``12 s``, ``3 min``, ``2.5 h``; ``-`` where it is unknown."""
-    if seconds is None:
-        return "-"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -249,11 +249,12 @@ class RunStatus:
 
     @property
     def progress_text(self) -> str:
-        """Stage and progress, such as ``fit 12/60``; empty where it is not at work."""
+        """Stage and progress, such as ``fit 12/60, 3 min left``; empty where it is not at work."""
         if self.progress is None:
             return ""
         total = f"/{self.progress.total}" if self.progress.total else ""
-        return f"{self.progress.stage} {self.progress.done}{total}"
+        left = self.progress.in_words if self.condition.state is RunState.RUNNING else ""
+        return f"{self.progress.stage} {self.progress.done}{total}{left}"
 
 
 def runs_of_store(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:

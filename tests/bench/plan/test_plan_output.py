@@ -12,10 +12,11 @@ import pytest
 from plan_lab import CODE, Lab, cost, failure, fit_record
 
 from spectral_bench.bench.plan.rows import ResolvedRow
-from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, show_seconds, total_seconds
+from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, total_seconds
 from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.titles import row_titles, show_value, stated_settings
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.common.names import duration
 from spectral_bench.results.manifest import Manifest
 
 Rows = Callable[..., list[ResolvedRow]]
@@ -170,4 +171,4 @@ def test_a_plan_says_that_its_caches_are_too_large(lab: Lab) -> None:
     ("seconds", "text"), [(None, "-"), (0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (9000, "2.5 h")]
 )
 def test_durations(seconds: float | None, text: str) -> None:
-    assert show_seconds(seconds) == text
+    assert duration(seconds) == text
