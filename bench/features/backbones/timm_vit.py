@@ -231,13 +231,13 @@ def _cached_hub_file(hub_id: str, filename: str | None) -> Path | None:
 
 
 def _no_weights(name: str, full: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()
+    reason = (str(error).strip().splitlines() or ["no details"])[0]
+    fetch = f"import timm; timm.create_model('{full}', pretrained=True)"
     return (
         f"backbone {name}: its weights are not on this machine (looked for in {_weights_folder(name)}) and could not "
-        f"be fetched ({type(error).__name__}: {reason[0] if reason else 'no details'}). On a machine with access to "
-        f"the hub run python -c \"import timm; timm.create_model('{full}', pretrained=True)\", copy that folder from there "
-        "to here ($HF_HOME and $HF_HUB_CACHE move it), and set HF_HUB_OFFLINE=1, so that nobody asks the hub again; or "
-        "choose efficientnet_lite0, whose weights need no hub"
+        f'be fetched ({type(error).__name__}: {reason}). On a machine with access to the hub run python -c "{fetch}", '
+        "copy that folder from there to here ($HF_HOME and $HF_HUB_CACHE move it), and set HF_HUB_OFFLINE=1, so that "
+        "nobody asks the hub again; or choose efficientnet_lite0, whose weights need no hub"
     )
 
 
