@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.estimate import History, planned_caches
+from spectral_bench.bench.plan.estimate import planned_caches, with_predictions
 from spectral_bench.bench.plan.identity import OwnNames
+from spectral_bench.bench.plan.measured import measurements, read_probes
+from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
 from spectral_bench.bench.plan.states import Condition, Plan, PlannedRun, condition, unique_views, views_of
@@ -56,8 +59,10 @@ def make_plan(
     refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
-    if any(not run.condition.finished for run in runs):
-        runs = with_estimates(runs, History(snapshot.past))
+    measured = Measurements(())
+    if any(run.condition.changed or not run.condition.finished for run in runs):
+        measured = Measurements(chain(measurements(snapshot.past), read_probes(folder)))
+        runs = with_predictions(runs, measured, folder)
     return Plan(
         grid=grid,
         rows=tuple(rows),
@@ -66,6 +71,7 @@ def make_plan(
         manifest=grid_manifest(grid, rows, titles),
         store=folder,
         free=free_bytes(folder),
+        measured=measured,
     )
 
 
@@ -86,22 +92,8 @@ def with_stale_anew(plan: Plan) -> Plan:
         else run
         for run in plan.runs
     ]
+    runs = with_predictions(runs, plan.measured, plan.store)
     return replace(plan, runs=tuple(runs), caches=planned_caches(runs, plan.store))
-
-
-def with_estimates(runs: Sequence[PlannedRun], history: History) -> list[PlannedRun]:
-    """The runs with the seconds that each has left; shared features are counted for the first run that needs them."""
-    extracted: set[str] = set()
-    estimated = []
-    for run in runs:
-        stages = {} if run.condition.finished else history.estimate(run)
-        if stages and run.spec.features.mode == "cache" and run.features in extracted:
-            stages = {stage: seconds for stage, seconds in stages.items() if stage != "features"}
-        if not run.condition.finished:
-            extracted.add(run.features)
-        seconds = None if stages is None else sum(stages.values())
-        estimated.append(replace(run, stages=stages or {}, seconds=seconds))
-    return estimated
 
 
 def free_bytes(folder: Path) -> int:

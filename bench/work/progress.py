@@ -290,7 +290,7 @@ _STAMP = "%Y-%m-%dT%H:%M:%S+00:00"
 class _InUtc(logging.Formatter):
     """Log records with the clock of all other lines of a log, and of records: UTC."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
 
 class _StandardError:
