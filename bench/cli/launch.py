@@ -75,7 +75,7 @@ def watching(
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), LeftColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield BarWatcher(store, titles, progress, seconds or {})
+        yield BarWatcher(store, titles, progress, seconds)
 
 
 class LineWatcher:
@@ -150,12 +150,16 @@ class BarWatcher:
     """
 
     def __init__(
-        self, store: Store, titles: Mapping[str, str], progress: Progress, seconds: Mapping[str, float | None]
+        self,
+        store: Store,
+        titles: Mapping[str, str],
+        progress: Progress,
+        seconds: Mapping[str, float | None] | None = None,
     ) -> None:
         self._store, self._titles, self._progress = store, titles, progress
         self._all = progress.add_task("all runs", total=len(titles))
         self._bars: dict[str, TaskID] = {}
-        self._left = TimeLeft({run_id: seconds.get(run_id) for run_id in titles})
+        self._left = TimeLeft({run_id: (seconds or {}).get(run_id) for run_id in titles})
         self._looked = 0.0
 
     def __call__(self, event: Event) -> None:

@@ -47,6 +47,7 @@ from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.collection import no_collection
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
@@ -65,9 +66,11 @@ def plan(
     Writes nothing, and needs no data; finished runs are held against the data that is there.
     """
     with no_collection():  # what is imported stays, too
-        loaded = load_grid(grid, changes or ())
+        problems = Problems()
+        loaded = load_grid(grid, changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))
-        made = make_plan(loaded, find_store(out), out, data=held)
+        made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
+        problems.check()
         if as_json:
             show_json(plan_json(made))
         else:
@@ -120,11 +123,12 @@ def run(
         checkpoint_every=checkpoint_every,
         executor=executor,
     )
-    loaded = load_grid(grid, changes or ())
+    problems = Problems()
+    loaded = load_grid(grid, changes or (), problems=problems)
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
-    made = _plan(loaded, out, roots, rerun_stale)
-    check_plan(made, execution, roots, devices, jobs_of(jobs, loaded, execution, devices))
+    made = _plan(loaded, out, roots, rerun_stale, problems)
+    check_plan(made, execution, roots, devices, jobs_of(jobs, loaded, execution, devices), problems)
     if dry_run:
         show_plan(made)
         return 0
@@ -139,8 +143,9 @@ def run(
     return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
 
 
-def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
-    made = make_plan(grid, find_store(out), out, data=CurrentData(roots), verify=True, anew=rerun_stale)
+def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, problems: Problems | None = None) -> Plan:
+    data = CurrentData(roots)
+    made = make_plan(grid, find_store(out), out, data=data, verify=True, anew=rerun_stale, problems=problems)
     return with_stale_anew(made) if rerun_stale else made
 
 

@@ -83,7 +83,8 @@ def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterat
     for key, part in block.items.items():
         if key not in ("base", "vary"):
             problems.add_at(part.place, unknown("key", key, ("base", "vary")))
-    if base is None or vary is None or not vary.items:
+    emptied = vary is not None and vary.value == {} and vary.place.where.startswith("--set")
+    if base is None or vary is None or not (vary.items or emptied):
         wanted = "expected a mapping with the keys base (one run) and vary (lists of values by key)"
         problems.add_at(block.place, wanted)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.estimate import planned_caches, with_predictions
 from spectral_bench.bench.plan.identity import OwnNames
+from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.measured import measurements, read_probes
 from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.records import Snapshot
@@ -18,7 +20,10 @@ from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
 from spectral_bench.bench.plan.states import Condition, Plan, PlannedRun, condition, unique_views, views_of
 from spectral_bench.bench.plan.titles import grid_manifest, refuse_two_lists, row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
+from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import UserError
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import FitSpec, identity_form
 from spectral_bench.results.state import RunState
@@ -34,6 +39,7 @@ def make_plan(
     data: Data | None = None,
     verify: bool = False,
     anew: bool = False,
+    problems: Problems | None = None,
 ) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
@@ -45,18 +51,21 @@ def make_plan(
         data: today's data, which finished runs are compared with; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
         anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
+        problems: where to note what is wrong with the grid, for a caller that goes on to find more and then raises all
+            of it; the plan is that of the sound rows. None: raised here.
 
     Raises:
         ConfigError: a name or value of the grid is not valid; one line a problem.
         StoreError: the store cannot be read.
     """
-    rows = resolve_rows(grid, store.weights_lock() if store else {})
+    rows = resolve_rows(grid, store.weights_lock() if store else {}, problems)
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
     names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
     rows = [names.named(row) for row in rows]
-    refuse_two_lists(rows)
+    with nullcontext() if problems is None else problems.gathering():
+        refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
     measured = Measurements(())
@@ -72,7 +81,22 @@ def make_plan(
         store=folder,
         free=free_bytes(folder),
         measured=measured,
+        further_data=_data_of_faulty_rows(grid, rows) if problems else (),
     )
+
+
+def _data_of_faulty_rows(grid: Grid, rows: Sequence[ResolvedRow]) -> tuple[tuple[str, str], ...]:
+    """What the rows of a grid look at that did not become part of its plan, as far as they say so without a fault."""
+    sound, found = {id(row.grid_row) for row in rows}, dict[tuple[str, str], None]()
+    for row in grid.rows:
+        settings = row.settings
+        if id(row) in sound or row.faulty & {"dataset", "split"}:
+            continue
+        with suppress(UserError):  # which has been noted
+            name = absolute_data(settings.dataset, grid.path.parent)
+            if settings.split in facts_of(name).splits:
+                found[name, settings.split] = None
+    return tuple(found)
 
 
 def _condition(

@@ -115,6 +115,7 @@ class Plan:
         store: the folder of the store, which need not exist.
         free: free bytes on the disk of the store.
         measured: what is known of the time and memory that work takes.
+        further_data: (data set, split) that rows with a fault of their own would look at, so that it is checked too.
     """
 
     grid: Grid
@@ -125,6 +126,7 @@ class Plan:
     store: Path
     free: int
     measured: Measurements = field(default_factory=lambda: Measurements(()))
+    further_data: tuple[tuple[str, str], ...] = ()
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
