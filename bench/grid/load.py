@@ -56,6 +56,7 @@ class GridRow:
         value: for a variation, the value of the factor.
         faulty: the keys whose values are not valid, for which ``settings`` have the defaults. Such a row is checked
             further and never run.
+        sound: whether nothing is wrong with the row or with the entry that it comes from.
     """
 
     settings: RunSettings
@@ -66,6 +67,7 @@ class GridRow:
     factor: str | None = None
     value: Any = None
     faulty: frozenset[str] = frozenset()
+    sound: bool = True
 
     @property
     def place(self) -> Place:
@@ -190,7 +192,17 @@ def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) 
     if not protocols:
         protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
     places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
-    return GridRow(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value, faulty)
+    return GridRow(
+        settings,
+        run.value,
+        places,
+        protocols,
+        unchecked.role,
+        unchecked.factor,
+        unchecked.value,
+        faulty,
+        unchecked.sound and not faulty,
+    )
 
 
 def _sound_part(values: Mapping[str, Any]) -> tuple[RunSettings, frozenset[str]]:

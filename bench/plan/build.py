@@ -94,7 +94,7 @@ def _data_of_faulty_rows(grid: Grid, rows: Sequence[ResolvedRow]) -> tuple[tuple
             continue
         with suppress(UserError):  # which has been noted
             name = absolute_data(settings.dataset, grid.path.parent)
-            if settings.split in facts_of(name).splits:
+            if settings.split in facts_of(name).splits and facts_of(name).class_sets:
                 found[name, settings.split] = None
     return tuple(found)
 

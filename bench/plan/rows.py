@@ -161,7 +161,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
-    if row.faulty or facts is None or params is None or data is None or backbone is None or not protocols:
+    if not row.sound or facts is None or params is None or data is None or backbone is None or not protocols:
         return None
     specs = tuple(
         FitSpec(

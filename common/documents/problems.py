@@ -70,6 +70,10 @@ class Problems:
         """Whether anything is wrong."""
         return bool(self._lines or self._gathered)
 
+    def __len__(self) -> int:
+        """How much is wrong."""
+        return len(self._lines) + len(self._gathered)
+
     def __iter__(self) -> Iterator[str]:
         """The lines."""
         return iter((*self._lines, *self._gathered))

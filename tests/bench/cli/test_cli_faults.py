@@ -82,6 +82,17 @@ def test_one_fault_alone_is_the_error_that_it_was(bench: Bench, lab: Lab, tmp_pa
         problems.check()
 
 
+def test_what_a_slip_makes_of_a_row_is_no_fault_of_its_own(bench: Bench, lab: Lab) -> None:
+    """Without its mistyped key a row is the same run as another, which nobody asked for."""
+    for text in (
+        "runs: [{method: kmeans, params: {k: 8}}, {method: kmeans, params: {k: 8}, sed: [1]}]",
+        "{defaults: {params: {k: 8}, sed: 1}, runs: [{method: kmeans}, {method: kmeans}]}",
+        "runs: [{method: kmeans, matrix: {k: [8, 8]}}]",
+    ):
+        result = bench("plan", "--grid", lab.write(text), "--out", lab.out)
+        assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
+
+
 def test_what_a_faulty_key_stands_for_gives_no_second_fault(lab: Lab) -> None:
     """Its default is nobody's choice: a split or a method that the data set lacks by default is not complained of."""
     from spectral_bench.bench.grid.load import load_grid
