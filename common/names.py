@@ -25,6 +25,15 @@ def unknown(kind: str, name: str, valid: Iterable[str], *, most: int = 30) -> st
     return f'unknown {kind} "{name}";{hint} valid: {listed or "none"}'
 
 
+def duration(seconds: float | None) -> str:
+    """A time in words: ``12 s``, ``3 min``, ``2.5 h``; ``-`` where it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def how_many(count: int, noun: str) -> str:
     """A number of things in words: ``1 run``, ``3 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -26,6 +26,9 @@ class CostSummary(_Summary):
 
     stage: str
     wall_s: float
+    peak_rss: int = 0
+    peak_device: int | None = None
+    items: int | None = None
     reused: bool = False
 
 
@@ -39,7 +42,10 @@ class FitSummary(_Summary):
     costs: list[CostSummary] = []
     health: list[HealthCheck] = []
     failure: Failure | None = None
+    started: str = ""
     finished: str = ""
+    environment: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
     uses_labels: bool = False
     code: dict[str, str] = {}
     data_digest: str = ""
@@ -89,6 +95,10 @@ class EvaluationSummary(_Summary):
     costs: list[CostSummary] = []
     health: list[HealthCheck] = []
     failure: Failure | None = None
+    started: str = ""
+    finished: str = ""
+    environment: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
     code: dict[str, str] = {}
     data_digest: str = ""
     label_files: str = ""

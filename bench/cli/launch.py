@@ -12,18 +12,28 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Executor, Exit, Job
 from spectral_bench.bench.features.backbones.registry import is_own
-from spectral_bench.bench.plan.show import marked_title, show_seconds
+from spectral_bench.bench.plan.show import marked_title
 from spectral_bench.bench.plan.states import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.common.names import duration
 from spectral_bench.reports import build_tables, render
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
@@ -43,22 +53,29 @@ class Watcher(Protocol):
 
 
 @contextmanager
-def watching(store: Store, titles: Mapping[str, str], *, bars: bool | None = None) -> Iterator[Watcher]:
+def watching(
+    store: Store,
+    titles: Mapping[str, str],
+    *,
+    bars: bool | None = None,
+    seconds: Mapping[str, float | None] | None = None,
+) -> Iterator[Watcher]:
     """A watcher for the length of the block.
 
     Args:
         store: where progress is read.
         titles: what to call each run.
         bars: bars or lines; None: bars on a terminal.
+        seconds: what each run is going to take, as far as known, for the time left of all.
     """
     if bars is None:
         bars = sys.stderr.isatty()
     if not bars:
         yield LineWatcher(store, titles)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), LeftColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield BarWatcher(store, titles, progress)
+        yield BarWatcher(store, titles, progress, seconds)
 
 
 class LineWatcher:
@@ -89,7 +106,7 @@ class LineWatcher:
     def _finished(self, event: Event) -> None:
         self._ended += 1
         begun = self._begun.pop(event.run_id, None)
-        took = f" after {show_seconds(time.monotonic() - begun)}" if begun is not None else ""
+        took = f" after {duration(time.monotonic() - begun)}" if begun is not None else ""
         why = f": {event.message}" if event.message else ""
         how = (event.exit or "").replace("_", " ")
         self._line(f"{self._name(event)}: {how}{took}{why} ({self._ended} of {len(self._titles)})")
@@ -102,31 +119,57 @@ class LineWatcher:
             progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE)
             if progress is not None:
                 total = f" of {progress.total}" if progress.total else ""
-                self._line(f"{self._titles.get(run_id, run_id)}: {progress.stage} {progress.done}{total}")
+                name = self._titles.get(run_id, run_id)
+                self._line(f"{name}: {progress.stage} {progress.done}{total}{progress.in_words}")
 
     def _name(self, event: Event) -> str:
         return self._titles.get(event.run_id, event.run_id)
 
     @staticmethod
     def _line(text: str) -> None:
-        say(f"{time.strftime('%H:%M:%S')} {text}")
+        say(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC {text}")  # the clock of logs and records
+
+
+class LeftColumn(ProgressColumn):
+    """The time left that a task was last told; a bar's own would be guessed from its last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """The text of the column."""
+        left = task.fields.get("left")
+        return Text("" if left is None else f"{duration(left)} left", style="progress.remaining")
 
 
 class BarWatcher:
-    """A bar for all runs, and one for each at work."""
+    """A bar for all runs, and one for each at work.
 
-    def __init__(self, store: Store, titles: Mapping[str, str], progress: Progress) -> None:
+    Args:
+        store: where progress is read.
+        titles: what to call each run.
+        progress: where the bars are.
+        seconds: what each run is going to take, as far as known.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        titles: Mapping[str, str],
+        progress: Progress,
+        seconds: Mapping[str, float | None] | None = None,
+    ) -> None:
         self._store, self._titles, self._progress = store, titles, progress
         self._all = progress.add_task("all runs", total=len(titles))
         self._bars: dict[str, TaskID] = {}
+        self._left = TimeLeft({run_id: (seconds or {}).get(run_id) for run_id in titles})
         self._looked = 0.0
 
     def __call__(self, event: Event) -> None:
         """Move the bars."""
         name = self._titles.get(event.run_id, event.run_id)
         if event.kind == "started":
+            self._left.begin(event.run_id)
             self._bars[event.run_id] = self._progress.add_task(name, total=None)
         elif event.kind == "finished":
+            self._left.end(event.run_id)
             self._progress.advance(self._all)
             if event.run_id in self._bars:
                 self._progress.remove_task(self._bars.pop(event.run_id))
@@ -146,7 +189,45 @@ class BarWatcher:
             progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE)
             if progress is not None:
                 name = f"{self._titles.get(run_id, run_id)}: {progress.stage}"
-                self._progress.update(bar, description=name, completed=progress.done, total=progress.total or None)
+                self._progress.update(
+                    bar,
+                    description=name,
+                    completed=progress.done,
+                    total=progress.total or None,
+                    left=progress.left,
+                )
+        self._progress.update(self._all, left=self._left.seconds())
+
+
+class TimeLeft:
+    """What all runs of a launch have left, by what each was going to take and by the time that it has had.
+
+    Args:
+        expected: seconds by run; None where they are unknown.
+    """
+
+    def __init__(self, expected: Mapping[str, float | None]) -> None:
+        self._waiting = dict(expected)
+        self._working: dict[str, tuple[float | None, float]] = {}
+        self._abreast = 1
+
+    def begin(self, run_id: str) -> None:
+        """Note that a run has begun."""
+        self._working[run_id] = self._waiting.pop(run_id, None), time.monotonic()
+        self._abreast = max(self._abreast, len(self._working))
+
+    def end(self, run_id: str) -> None:
+        """Note that a run is over, whether it had begun or not."""
+        self._waiting.pop(run_id, None)
+        self._working.pop(run_id, None)
+
+    def seconds(self) -> float | None:
+        """On the wall clock, with as many runs at a time as there were so far; None where a run is unknown."""
+        now = time.monotonic()
+        left = [*self._waiting.values()]
+        left += [None if whole is None else max(whole - (now - begun), 0.0) for whole, begun in self._working.values()]
+        known = [one for one in left if one is not None]
+        return sum(known) / self._abreast if known and len(known) == len(left) else None
 
 
 # Failures that are no fault of a method: something that the user can mend.
@@ -202,7 +283,8 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
-    with watching(store, titles, bars=False if executor.name == "inline" else None) as watch:
+    seconds = {run.run_id: run.seconds for run in plan.unfinished}
+    with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
         exits = executor.run(jobs, watch)
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
     failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}

@@ -6,19 +6,21 @@ from collections.abc import Iterable, Sequence
 
 from spectral_bench.bench.cli.output import progress_bar, say, warn
 from spectral_bench.bench.executors.jobs import require_gpu_each
-from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.backbones import load_backbone, weights_digest
 from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
-from spectral_bench.bench.plan.estimate import require_space
+from spectral_bench.bench.plan.estimate import has_features, require_space
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import few, unknown
-from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.sound import count_warning
 from spectral_bench.datasets.verify import unnamed, unreadable_labels
 from spectral_bench.methods.params import TrainingParams
 from spectral_bench.methods.registry import method_facts
+from spectral_bench.results.specification import BackboneSpec
 
 
 def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
@@ -33,7 +35,7 @@ def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
             used[trained_on] = used.get(trained_on, False) or method_facts(run.spec.method).uses_labels
         for view in run.condition.missing:
             used[view.dataset, view.split] = True
-    return used
+    return used | dict.fromkeys(plan.further_data, True)
 
 
 def evaluated_images(plan: Plan) -> dict[tuple[str, str], int | None]:
@@ -52,29 +54,38 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
         Warnings, one line each: splits that are not as large as their owners published.
 
     Raises:
-        DataError: a data set is not there, or something is wrong with a split: the first problem and the count.
+        DataError: a data set is not there, or something is wrong with a split: its first problem and their number.
+        InvalidDocument: several are; a line each.
     """
-    problems: list[str] = []
-    warnings: list[str] = []
+    problems, warnings = Problems(), []
     counted_labels = evaluated_images(plan)
     for (name, split), labels in used_splits(plan).items():
-        data = open_data(name, roots)
-        found = data.problems(split, labels=labels)
-        if (name, split) in counted_labels:
-            with progress_bar(f"checking labels of {name} {split}") as progress:
-                values = unreadable_labels(data, split, counted_labels[name, split], progress=progress)
-            found += unnamed(found, values)
-        problems += found
-        if not found and (warning := count_warning(data, split)):
-            warnings.append(warning)
-    if problems:
-        more = f" (and {len(problems) - 1} more; see bench data verify)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{more}")
+        with problems.gathering():
+            warnings += _check_split(open_data(name, roots), split, labels, counted_labels.get((name, split), 0))
+    problems.check()
     return warnings
 
 
+def _check_split(data: DataSet, split: str, labels: bool, counted: int | None) -> list[str]:
+    """Check one split; ``counted``: the images whose labels are counted, None for all. Returns a warning, or none."""
+    found = data.problems(split, labels=labels)
+    if counted != 0:
+        with progress_bar(f"checking labels of {data.info.name} {split}") as progress:
+            found += unnamed(found, unreadable_labels(data, split, counted, progress=progress))
+    if found:
+        more = f" (and {len(found) - 1} more; see bench data verify)" if len(found) > 1 else ""
+        raise DataError(f"{found[0]}{more}")
+    warning = count_warning(data, split)
+    return [warning] if warning else []
+
+
 def check_plan(
-    plan: Plan, execution: Execution, roots: DataRoots, gpus: Sequence[str] = (), jobs: int | None = None
+    plan: Plan,
+    execution: Execution,
+    roots: DataRoots,
+    gpus: Sequence[str] = (),
+    jobs: int | None = None,
+    problems: Problems | None = None,
 ) -> None:
     """Check all that a plan needs, and print what is odd about its data and what will be slow.
 
@@ -84,21 +95,28 @@ def check_plan(
         roots: where the data is.
         gpus: to hand out.
         jobs: runs at a time; None: one.
+        problems: what is wrong with the grid already, which is raised here together with all that is found.
 
     Raises:
         ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
     """
-    require_space(plan, execution.cache_limit)
-    require_crf(view for run in plan.unfinished for view in run.condition.missing)
+    problems = Problems() if problems is None else problems
+    with problems.gathering():
+        require_space(plan, execution.cache_limit)
+    with problems.gathering():
+        require_crf(view for run in plan.unfinished for view in run.condition.missing)
     if execution.executor != "slurm":  # this machine's devices say nothing of the nodes'
-        check_device(execution.device)
-        check_gpus(gpus, execution.executor, [execution.device])
-        if not gpus:
-            crowded = shared_gpu([execution.device] * len(plan.unfinished), jobs)
-            for warning in filter(None, (slow_precision(plan, execution.device), crowded)):
-                warn(warning)
-    for warning in check_data(plan, roots):
-        warn(warning)
+        with problems.gathering():
+            check_device(execution.device)
+            check_gpus(gpus, execution.executor, [execution.device])
+            if not gpus:
+                crowded = shared_gpu([execution.device] * len(plan.unfinished), jobs)
+                for warning in filter(None, (slow_precision(plan, execution.device), crowded)):
+                    warn(warning)
+    with problems.gathering():
+        for warning in check_data(plan, roots):
+            warn(warning)
+    problems.check()
 
 
 def check_device(device: str) -> None:
@@ -194,13 +212,41 @@ def check_executor(name: str, jobs: int | None, gpus: Sequence[str] = ()) -> Non
         raise ConfigError(f"--jobs {jobs}: with Slurm, --array-parallelism says how many jobs run at a time")
 
 
-def fetch_weights(plan: Plan) -> None:
-    """Bring the weights of all backbones to this machine, so that runs get their final identity.
+def absent_weights(plan: Plan, *, here: bool) -> list[BackboneSpec]:
+    """The backbones whose weights have to be fetched before anything runs, each once.
+
+    Args:
+        plan: what is to be run.
+        here: whether on this machine. Then weights that a run's features are made with must be here as well; else only
+            those are wanted that identities wait for.
+    """
+    wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
+    looked: set[object] = set()
+    for run in plan.unfinished if here else ():
+        backbone, condition = run.spec.backbone, run.condition
+        kind = (run.features, condition.fitted, tuple(view.view_id for view in condition.missing))
+        name = backbone.model_dump_json()
+        if kind in looked or name in wanted:
+            continue
+        looked.add(kind)
+        absent = weights_digest(backbone.name, backbone.options) is None
+        if absent and not has_features(run.spec, plan.store, fitted=condition.fitted, missing=condition.missing):
+            wanted[name] = backbone
+    return list(wanted.values())
+
+
+def fetch_weights(wanted: Sequence[BackboneSpec]) -> None:
+    """Bring weights to this machine, so that runs get their final identity, and none of them asks the hub.
 
     Raises:
-        DataError: they cannot be fetched.
+        DataError: they cannot be fetched; a line each.
     """
-    say(f"fetching weights: {', '.join(plan.provisional)}")
-    wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
-    for backbone in wanted.values():
-        load_backbone(backbone.name, backbone.options, "cpu")
+    say(f"fetching weights: {', '.join(dict.fromkeys(backbone.name for backbone in wanted))}")
+    failed: dict[str, None] = {}
+    for backbone in wanted:
+        try:
+            load_backbone(backbone.name, backbone.options, "cpu")
+        except DataError as error:
+            failed[str(error)] = None
+    if failed:
+        raise DataError("\n".join(failed))

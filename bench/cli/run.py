@@ -35,7 +35,7 @@ from spectral_bench.bench.cli.options import (
     parse_gpus,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
+from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
 from spectral_bench.bench.grid.keys import SlurmSettings
@@ -47,6 +47,7 @@ from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.collection import no_collection
+from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
@@ -65,9 +66,11 @@ def plan(
     Writes nothing, and needs no data; finished runs are held against the data that is there.
     """
     with no_collection():  # what is imported stays, too
-        loaded = load_grid(grid, changes or ())
+        problems = Problems()
+        loaded = load_grid(grid, changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))
-        made = make_plan(loaded, find_store(out), out, data=held)
+        made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
+        problems.check()
         if as_json:
             show_json(plan_json(made))
         else:
@@ -120,18 +123,19 @@ def run(
         checkpoint_every=checkpoint_every,
         executor=executor,
     )
-    loaded = load_grid(grid, changes or ())
+    problems = Problems()
+    loaded = load_grid(grid, changes or (), problems=problems)
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
-    made = _plan(loaded, out, roots, rerun_stale)
-    check_plan(made, execution, roots, devices, jobs_of(jobs, loaded, execution, devices))
+    made = _plan(loaded, out, roots, rerun_stale, problems)
+    check_plan(made, execution, roots, devices, jobs_of(jobs, loaded, execution, devices), problems)
     if dry_run:
         show_plan(made)
         return 0
     if on_slurm:
         on_slurm.check(made, show_only=print_sbatch)
-    if made.provisional:
-        fetch_weights(made)
+    if wanted := absent_weights(made, here=on_slurm is None):
+        fetch_weights(wanted)
         made = _plan(loaded, out, roots, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)
@@ -139,8 +143,9 @@ def run(
     return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
 
 
-def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
-    made = make_plan(grid, find_store(out), out, data=CurrentData(roots), verify=True, anew=rerun_stale)
+def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, problems: Problems | None = None) -> Plan:
+    data = CurrentData(roots)
+    made = make_plan(grid, find_store(out), out, data=data, verify=True, anew=rerun_stale, problems=problems)
     return with_stale_anew(made) if rerun_stale else made
 
 

@@ -113,6 +113,7 @@ def _json(run: RunStatus) -> dict[str, Any]:
         "stage": progress.stage if progress else None,
         "done": progress.done if progress else None,
         "total": progress.total if progress else None,
+        "seconds_left": progress.left if progress else None,
     }
 
 

@@ -126,13 +126,15 @@ class Schedule:
 
     Args:
         jobs: in the order of preference.
+        admits: whether a job may begin now; asked whenever there is room for it.
 
     Raises:
         ConfigError: two jobs have one name, or jobs require each other in a circle.
     """
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job], admits: Callable[[Job], bool] = lambda job: True) -> None:
         self._jobs: dict[str, Job] = {}
+        self._admits = admits
         for job in jobs:
             if job.run_id in self._jobs:
                 raise ConfigError(f"job {job.run_id}: asked for twice")
@@ -151,7 +153,8 @@ class Schedule:
     def ready(self) -> list[Job]:
         """The waiting jobs that may begin now, deferred ones apart."""
         succeeded = {name for name, how in self.exits.items() if how in SUCCESSES}
-        return [self._jobs[name] for name in self._waiting if self._required(name) <= succeeded]
+        free = [self._jobs[name] for name in self._waiting if self._required(name) <= succeeded]
+        return [job for job in free if self._admits(job)]
 
     def begin(self, job: Job) -> None:
         """Take a job out of the queue."""

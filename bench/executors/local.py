@@ -46,19 +46,21 @@ class InlineExecutor:
     Args:
         store: the store of all jobs.
         target: what carries out an order file.
+        admits: whether a job may begin now.
     """
 
     name = "inline"
 
-    def __init__(self, store: Store, *, target: Target = _work) -> None:
-        self._store = store
-        self._target = target
+    def __init__(
+        self, store: Store, *, target: Target = _work, admits: Callable[[Job], bool] = lambda job: True
+    ) -> None:
+        self._store, self._target, self._admits = store, target, admits
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``. Runs of other launchers are left to them, not waited for."""
         begin_sitting()
         jobs = list(jobs)
-        schedule, job_exits = Schedule(jobs), JobExits(self._store, jobs)
+        schedule, job_exits = Schedule(jobs, self._admits), JobExits(self._store, jobs)
         while ready := schedule.ready():
             job = ready[0]
             how = job_exits.elsewhere(job) or self._do(job, job_exits, on_event)
@@ -131,6 +133,7 @@ class LocalExecutor:
         target: what carries out an order file in the worker process; importable by its name.
         preload: modules that the fork server imports; those that cannot be imported are passed over.
         stop: set at the signals that ask to stop, and heeded; None: a fresh one for each batch.
+        admits: whether a job may begin now.
 
     Raises:
         ConfigError: ``jobs`` is below 1 or above the number of GPUs.
@@ -149,6 +152,7 @@ class LocalExecutor:
         target: Target = worker.main,
         preload: Sequence[str] = PRELOAD,
         stop: StopFlag | None = None,
+        admits: Callable[[Job], bool] = lambda job: True,
     ) -> None:
         count = jobs if jobs is not None else max(1, len(gpus))
         if count < 1:
@@ -157,14 +161,14 @@ class LocalExecutor:
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)
-        self._stop = stop
+        self._stop, self._admits = stop, admits
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``."""
         begin_sitting()  # before the fork server starts, whose environment the workers get
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
-        batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event)
+        batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event, self._admits)
         stop = self._stop or StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
@@ -227,10 +231,19 @@ class Batch:
         slots: shares of the machine; as many workers run at a time.
         grace: seconds that workers may take to stop.
         on_event: told of all that happens.
+        admits: whether a job may begin now.
     """
 
-    def __init__(self, store: Store, jobs: list[Job], slots: list[Slot], grace: float, on_event: OnEvent) -> None:
-        self.schedule = Schedule(jobs)
+    def __init__(
+        self,
+        store: Store,
+        jobs: list[Job],
+        slots: list[Slot],
+        grace: float,
+        on_event: OnEvent,
+        admits: Callable[[Job], bool] = lambda job: True,
+    ) -> None:
+        self.schedule = Schedule(jobs, admits)
         self._job_exits = JobExits(store, jobs)
         self._free = list(slots)
         self._grace = grace

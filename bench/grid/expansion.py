@@ -30,30 +30,42 @@ class UncheckedRow:
         role: a plain row, the baseline of an ablation, or one change of it.
         factor: for a variation, the key (or keys, joined by commas) that differs from the baseline.
         value: for a variation, the value of the factor.
+        sound: false where something is wrong with the entry that the row comes from, or with the defaults: it may lack
+            what was meant.
     """
 
     values: Document
     role: Role = "row"
     factor: str | None = None
     value: Any = None
+    sound: bool = True
 
 
 def unchecked_rows(grid: Document, problems: Problems) -> list[UncheckedRow]:
     """The rows of a grid, ablations first, each baseline directly before its variations. Notes all problems."""
+    before = len(problems)
     defaults = _defaults(grid, problems)
+    sound = len(problems) == before
     rows: list[UncheckedRow] = []
     ablate = grid.items.get("ablate")
     if ablate is not None:
         # One ablation, or a list of them, each with a baseline of its own.
         for block in ablate.elements or (ablate,):
-            rows += _ablation(block, defaults, problems)
+            rows += _with_doubt(_ablation(block, defaults, problems), problems, sound)
     runs = grid.items.get("runs")
     if runs is not None:
         if not isinstance(runs.value, list):
             problems.add_at(runs.place, "expected a list of runs, each a mapping with the key method")
         for entry in runs.elements:
-            rows += _plain_rows(entry, defaults, problems)
+            rows += _with_doubt(_plain_rows(entry, defaults, problems), problems, sound)
     return rows
+
+
+def _with_doubt(rows: Iterator[UncheckedRow], problems: Problems, sound: bool) -> list[UncheckedRow]:
+    """The rows of an entry, all of them not sound where problems are noted on the way, or were before."""
+    before = len(problems)
+    found = list(rows)
+    return found if sound and len(problems) == before else [replace(row, sound=False) for row in found]
 
 
 def _defaults(grid: Document, problems: Problems) -> Document:
@@ -83,7 +95,8 @@ def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterat
     for key, part in block.items.items():
         if key not in ("base", "vary"):
             problems.add_at(part.place, unknown("key", key, ("base", "vary")))
-    if base is None or vary is None or not vary.items:
+    emptied = vary is not None and vary.value == {} and vary.place.where.startswith("--set")
+    if base is None or vary is None or not (vary.items or emptied):
         wanted = "expected a mapping with the keys base (one run) and vary (lists of values by key)"
         problems.add_at(block.place, wanted)
         return

@@ -16,6 +16,7 @@ from spectral_bench.bench.grid.overrides import Override, parse_override, set_ax
 from spectral_bench.common.documents.document import Document, Place, Places, standing_at
 from spectral_bench.common.documents.problems import Problems, describe, validate
 from spectral_bench.common.documents.reading import read_document
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)
@@ -53,6 +54,9 @@ class GridRow:
         role: a plain row, the baseline of an ablation, or one change of it.
         factor: for a variation, the key (or keys, joined by commas) that differs from the baseline.
         value: for a variation, the value of the factor.
+        faulty: the keys whose values are not valid, for which ``settings`` have the defaults. Such a row is checked
+            further and never run.
+        sound: whether nothing is wrong with the row or with the entry that it comes from.
     """
 
     settings: RunSettings
@@ -62,6 +66,8 @@ class GridRow:
     role: Role = "row"
     factor: str | None = None
     value: Any = None
+    faulty: frozenset[str] = frozenset()
+    sound: bool = True
 
     @property
     def place(self) -> Place:
@@ -91,7 +97,10 @@ class Grid:
 
 
 def load_grid(
-    path: Path, changes: Sequence[str] = (), parameters: Callable[[str], Collection[str]] | None = None
+    path: Path,
+    changes: Sequence[str] = (),
+    parameters: Callable[[str], Collection[str]] | None = None,
+    problems: Problems | None = None,
 ) -> Grid:
     """Read and expand the grid in ``path``.
 
@@ -99,33 +108,47 @@ def load_grid(
         path: a YAML file.
         changes: ``key=value`` texts of ``--set``, applied in order.
         parameters: the parameter names of a method; default: those of the registry of methods.
+        problems: where to note what is wrong, for a caller that goes on to find more and then raises all of it; what
+            can be made of the grid is returned. None: raised here.
 
     Raises:
-        ConfigError: the grid is not valid; one line a problem, with file, line and key path.
+        ConfigError: the grid is not valid; one line a problem, with file, line and key path. The file is no YAML, or
+            holds no mapping.
     """
     document = read_document(path)
-    problems = Problems(document.places)
+    held, problems = problems is not None, (Problems() if problems is None else problems).of(document.places)
     if not document.items:
         found = "is empty" if document.value in (None, {}) else f"is {describe(document.value)}"
         problems.add((), f"the grid {found}; it must be a mapping with the keys runs or ablate")
         problems.check()
-    document, for_rows = _apply(document, [parse_override(change) for change in changes], problems)
+    document, for_rows = _apply(document, _overrides(changes, problems), problems)
     problems = problems.of(document.places)
     keys = validate(_GridKeys, document.value, problems, _hints())
     unchecked = unchecked_rows(document, problems)
     known = parameters or partial(_registered_parameters, path.parent)
     for override in for_rows:
         unchecked = set_in_rows(unchecked, override, known, problems)
-    rows = [row for one in unchecked if (row := _check_row(one, document, problems))]
+    rows = [_check_row(one, document, problems) for one in unchecked]
     if not unchecked and not problems:
         problems.add((), "the grid has no runs; give it a list runs or a mapping ablate")
     roots = _data_roots(path, document, problems)
     name = (keys.name if keys else None) or path.stem
     if len(name) > LONGEST_NAME:
         problems.add("name", f"expected a name of at most {LONGEST_NAME} letters, got {len(name)}")
-    problems.check()
-    assert keys is not None
+    if not held:
+        problems.check()
+    keys = keys or _GridKeys()  # something is wrong with them, and noted
     return Grid(path, name, keys.note, tuple(rows), roots, keys.executor)
+
+
+def _overrides(changes: Sequence[str], problems: Problems) -> list[Override]:
+    found = []
+    for change in changes:
+        try:
+            found.append(parse_override(change))
+        except ConfigError as error:
+            problems.add_line(str(error))
+    return found
 
 
 def grid_name(reference: str) -> str:
@@ -147,7 +170,7 @@ def _apply(document: Document, overrides: Sequence[Override], problems: Problems
         if override.key.replace("[", ".").partition(".")[0] in GRID_KEYS:
             document = set_in_document(document, override, problems)
             continue
-        document, finished = set_axes(document, override)
+        document, finished = set_axes(document, override, problems)
         if not finished:
             for_rows.append(override)
     return document, for_rows
@@ -158,17 +181,37 @@ def _hints() -> dict[str, str]:
     return {key: f'"{key}" is a key of a run; put it under defaults or into a run' for key in own}
 
 
-def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> GridRow | None:
+def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) -> GridRow:
     run, place = unchecked.values, unchecked.values.place
     settings = validate(RunSettings, run.value, problems.of(run.places))
+    faulty: frozenset[str] = frozenset()
     if settings is None:
-        return None
+        settings, faulty = _sound_part(run.value)
     listed = run if run.states(("protocols",)) else document
     protocols = listed.items["protocols"].elements if listed.states(("protocols",)) else ()
     if not protocols:
         protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
     places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
-    return GridRow(settings, run.value, places, protocols, unchecked.role, unchecked.factor, unchecked.value)
+    return GridRow(
+        settings,
+        run.value,
+        places,
+        protocols,
+        unchecked.role,
+        unchecked.factor,
+        unchecked.value,
+        faulty,
+        unchecked.sound and not faulty,
+    )
+
+
+def _sound_part(values: Mapping[str, Any]) -> tuple[RunSettings, frozenset[str]]:
+    """The settings of a run that are valid, with defaults for all others, and the keys of these."""
+    bare, unsaid = {"method": ""}, Problems({(): Place("")})  # what is wrong has been noted
+    sound = {key: value for key, value in values.items() if validate(RunSettings, {**bare, key: value}, unsaid)}
+    settings = validate(RunSettings, {**bare, **sound}, unsaid)
+    assert settings is not None
+    return settings, frozenset((values.keys() | bare.keys()) - sound.keys())
 
 
 def _data_roots(path: Path, document: Document, problems: Problems) -> tuple[Path, ...]:

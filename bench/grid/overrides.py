@@ -4,7 +4,7 @@ A key that starts with a key of the grid itself is a path into the file (``defau
 ``ablate.base.params.k=32``, ``runs[0].matrix.k=[8]``). Any other key is a key of a run (``seeds=[0]``,
 ``features.mode=online``) or a parameter (``epochs=1``) and holds for every run that has it: one value takes the place
 of whatever the run states or varies; a list of values takes the place of the lists that runs are multiplied by, where
-there are such lists for this key.
+there are such lists for this key. An axis of several keys takes one value for one of them, or lists for them all.
 """
 
 from __future__ import annotations
@@ -52,8 +52,13 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
     steps = [int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", override.key)]
     path: KeyPath = ()
     changed = grid
-    for step in steps:
+    while steps:
         value, place = changed.get(path), changed.places[path]
+        if isinstance(value, dict) and (dotted := _dotted(steps, value)):
+            steps = steps[dotted.count(".") + 1 :]
+            path = (*path, dotted)
+            continue
+        step = steps.pop(0)
         if isinstance(value, list):
             if not isinstance(step, int) or step >= len(value):
                 fault = f"{place.path} is a list of {len(value)}; there is no {step} in it"
@@ -74,8 +79,14 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
     return changed.with_part(path, override.part)
 
 
-def set_axes(grid: Document, override: Override) -> tuple[Document, bool]:
-    """Apply an override to the lists that runs are multiplied by.
+def _dotted(steps: Sequence[str | int], among: Mapping[str, object]) -> str:
+    """The key with dots of a mapping, such as ``features.views`` of an axis, that steps begin with; empty for none."""
+    names = (".".join(map(str, steps[:count])) for count in range(len(steps), 1, -1))
+    return next((name for name in names if name in among), "")
+
+
+def set_axes(grid: Document, override: Override, problems: Problems) -> tuple[Document, bool]:
+    """Apply an override to the lists that runs are multiplied by; notes what an axis of several keys cannot take.
 
     Returns:
         The changed document, and whether nothing is left to do: the value is a list that replaced such lists.
@@ -87,27 +98,58 @@ def set_axes(grid: Document, override: Override) -> tuple[Document, bool]:
             continue
         length = len(grid.items[name].elements)
         entries: list[KeyPath] = [(name, index) for index in range(length)] or [(name,)]
-        changed |= {path: entry for path in entries if (entry := _with_axes(grid.part(path), override, is_list))}
+        for path in entries:
+            if (entry := _with_axes(grid.part(path), override, is_list, problems)) is not None:
+                changed[path] = entry
     return grid.with_parts(changed), bool(changed) and is_list
 
 
-def _with_axes(entry: Document, override: Override, is_list: bool) -> Document | None:
+def _with_axes(entry: Document, override: Override, is_list: bool, problems: Problems) -> Document | None:
     """The entry with the override's value in the place of its lists for that key; None where it has no such list."""
-    found = None
-    for name in ("matrix", "zip", "vary"):
-        path: KeyPath = (name, override.key)
-        if not entry.states(path):
-            continue
-        part = override.part
-        if is_list:
+    found, wanted, part = None, _paths(override.key), override.part
+    axes = [(name, key) for name in ("matrix", "zip", "vary") if name in entry.items for key in entry.items[name].items]
+    for name, key in axes:
+        path: KeyPath = (name, key)
+        if _paths(key) != wanted:
+            if name == "vary" and set(wanted) <= set(_paths(key)):
+                entry = found = _within(entry, key, override, is_list, problems)
+        elif is_list:
             entry = found = entry.with_part(path, part)
         elif name == "vary":
-            entry = found = entry.with_part((name,), entry.part((name,)).without(override.key))
+            left = entry.part((name,)).without(key)
+            # An ablation of which nothing is left but its baseline is what was asked for here, not a slip of the file.
+            entry = found = entry.with_part((name,), left if left.items else standing_at(part.place, {}))
         else:
             values = entry.get(path)
             repeats = 1 if name == "matrix" else len(values) if isinstance(values, list) else 0
             entry = found = entry.with_part(path, _repeated(part, repeats))
     return found
+
+
+def _paths(key: str) -> tuple[KeyPath, ...]:
+    """What a key of an axis sets: one key path for each of its names."""
+    return tuple(parameter_path(name.strip()) for name in key.split(","))
+
+
+def _within(entry: Document, key: str, override: Override, is_list: bool, problems: Problems) -> Document:
+    """The entry with one value for one name of an axis under ``vary`` that changes several together.
+
+    Anything else cannot be put there, and is noted.
+    """
+    path, names = ("vary", key), _paths(key)
+    axis, wanted = entry.part(path), _paths(override.key)
+    if is_list or len(wanted) > 1:
+        where = override.part.place.where
+        problems.add_line(
+            f'{where}: {override.key} is varied together with others, as "{key}" on {axis.place.where}; '
+            f'set them all, in this order: --set "{key}=[[...], ...]"'
+        )
+        return entry
+    place = names.index(wanted[0])
+    for index, element in enumerate(axis.elements):
+        if len(element.elements) == len(names):
+            entry = entry.with_part((*path, index, place), override.part)
+    return entry
 
 
 def _repeated(part: Document, times: int) -> Document:

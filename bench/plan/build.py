@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
-from spectral_bench.bench.plan.estimate import History, planned_caches
+from spectral_bench.bench.plan.estimate import planned_caches, with_predictions
 from spectral_bench.bench.plan.identity import OwnNames
+from spectral_bench.bench.plan.inputs import facts_of
+from spectral_bench.bench.plan.measured import measurements, read_probes
+from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow, base_spec, resolve_rows
 from spectral_bench.bench.plan.states import Condition, Plan, PlannedRun, condition, unique_views, views_of
 from spectral_bench.bench.plan.titles import grid_manifest, refuse_two_lists, row_titles
 from spectral_bench.bench.plan.today import Code, CurrentCode, CurrentData, Data
+from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import UserError
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import FitSpec, identity_form
 from spectral_bench.results.state import RunState
@@ -31,6 +39,7 @@ def make_plan(
     data: Data | None = None,
     verify: bool = False,
     anew: bool = False,
+    problems: Problems | None = None,
 ) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
@@ -42,22 +51,27 @@ def make_plan(
         data: today's data, which finished runs are compared with; None: nobody looks at it.
         verify: read each stored contingency to see that it is intact, before results are built on it.
         anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
+        problems: where to note what is wrong with the grid, for a caller that goes on to find more and then raises all
+            of it; the plan is that of the sound rows. None: raised here.
 
     Raises:
         ConfigError: a name or value of the grid is not valid; one line a problem.
         StoreError: the store cannot be read.
     """
-    rows = resolve_rows(grid, store.weights_lock() if store else {})
+    rows = resolve_rows(grid, store.weights_lock() if store else {}, problems)
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
     names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
     rows = [names.named(row) for row in rows]
-    refuse_two_lists(rows)
+    with nullcontext() if problems is None else problems.gathering():
+        refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
-    if any(not run.condition.finished for run in runs):
-        runs = with_estimates(runs, History(snapshot.past))
+    measured = Measurements(())
+    if any(run.condition.changed or not run.condition.finished for run in runs):
+        measured = Measurements(chain(measurements(snapshot.past), read_probes(folder)))
+        runs = with_predictions(runs, measured, folder)
     return Plan(
         grid=grid,
         rows=tuple(rows),
@@ -66,7 +80,23 @@ def make_plan(
         manifest=grid_manifest(grid, rows, titles),
         store=folder,
         free=free_bytes(folder),
+        measured=measured,
+        further_data=_data_of_faulty_rows(grid, rows) if problems else (),
     )
+
+
+def _data_of_faulty_rows(grid: Grid, rows: Sequence[ResolvedRow]) -> tuple[tuple[str, str], ...]:
+    """What the rows of a grid look at that did not become part of its plan, as far as they say so without a fault."""
+    sound, found = {id(row.grid_row) for row in rows}, dict[tuple[str, str], None]()
+    for row in grid.rows:
+        settings = row.settings
+        if id(row) in sound or row.faulty & {"dataset", "split"}:
+            continue
+        with suppress(UserError):  # which has been noted
+            name = absolute_data(settings.dataset, grid.path.parent)
+            if settings.split in facts_of(name).splits and facts_of(name).class_sets:
+                found[name, settings.split] = None
+    return tuple(found)
 
 
 def _condition(
@@ -86,22 +116,8 @@ def with_stale_anew(plan: Plan) -> Plan:
         else run
         for run in plan.runs
     ]
+    runs = with_predictions(runs, plan.measured, plan.store)
     return replace(plan, runs=tuple(runs), caches=planned_caches(runs, plan.store))
-
-
-def with_estimates(runs: Sequence[PlannedRun], history: History) -> list[PlannedRun]:
-    """The runs with the seconds that each has left; shared features are counted for the first run that needs them."""
-    extracted: set[str] = set()
-    estimated = []
-    for run in runs:
-        stages = {} if run.condition.finished else history.estimate(run)
-        if stages and run.spec.features.mode == "cache" and run.features in extracted:
-            stages = {stage: seconds for stage, seconds in stages.items() if stage != "features"}
-        if not run.condition.finished:
-            extracted.add(run.features)
-        seconds = None if stages is None else sum(stages.values())
-        estimated.append(replace(run, stages=stages or {}, seconds=seconds))
-    return estimated
 
 
 def free_bytes(folder: Path) -> int:

@@ -1,12 +1,10 @@
-"""What the rest of a plan takes: disk for feature caches, and time, by what past runs took."""
+"""What the rest of a plan takes: disk for feature caches, time and memory."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.cache.meta import (
@@ -19,16 +17,17 @@ from spectral_bench.bench.features.cache.meta import (
 )
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.inputs import image_count, training_sides, view_sides
-from spectral_bench.bench.plan.records import Cost, PastRun
+from spectral_bench.bench.plan.measured import evaluation_part, features_part, fit_part
+from spectral_bench.bench.plan.prediction import Measurements, Part, predict
 from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun
+from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.registry import short_name
-from spectral_bench.results.specification import FitSpec, TrainingData, View, own_name
+from spectral_bench.results.specification import FitSpec, TrainingData, View
+from spectral_bench.results.state import RunState
+from spectral_bench.results.store import Store
 
 FEATURES_FOLDER = "features"
-
-Stages = dict[str, float]
-"""Seconds by stage."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,12 @@ def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> li
     return wanted
 
 
+def has_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> bool:
+    """Whether the store in a folder holds all features that the rest of a run reads, so that it needs no weights."""
+    wanted = wanted_caches(spec, fitted=fitted, missing=missing)
+    return spec.features.mode != "online" and all(is_present(store, cache.key) for cache in wanted)
+
+
 def is_present(store: Path, key: str) -> bool:
     """Whether a cache is complete in the store in the folder ``store``."""
     return (store / FEATURES_FOLDER / key / META_FILE).is_file()
@@ -117,61 +122,65 @@ def _cache(
     return WantedCache(cache_key(material), source, title, size)
 
 
-class History:
-    """What past runs cost, by configuration and by family.
+def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: Path) -> list[PlannedRun]:
+    """The runs with what each has left to do, and what that is going to take.
 
-    A family is a method on one split and subset with one backbone; its parameters and seeds may differ. Estimates are
-    medians of wall time, as measured on whatever machines made the records.
+    Cached features cost nothing, and those still to be extracted are counted for the first run that needs them.
+
+    Args:
+        runs: in the order of execution.
+        measured: all that is known.
+        store: the folder of the store.
     """
-
-    def __init__(self, past: Iterable[PastRun]) -> None:
-        self._fits: dict[object, list[Stages]] = defaultdict(list)
-        self._evaluations: dict[object, list[Stages]] = defaultdict(list)
-        self._usual: dict[object, Stages | None] = {}
-        for run in past:
-            fit = run.fit
-            if fit.status != "failed":
-                stages = _stages(fit.costs)
-                self._fits[fit.configuration_id].append(stages)
-                self._fits[fit.family].append(stages)
-            for view_id, record in run.evaluations.items():
-                if record.status != "failed":
-                    self._evaluations[(view_id, fit.method, fit.family[-1])].append(_stages(record.costs))
-
-    def estimate(self, run: PlannedRun) -> Stages | None:
-        """Seconds by stage of what is left of a run; None where the past says nothing about a part of it."""
-        spec = run.spec
-        total: Stages = {}
-        if not run.condition.fitted:
-            past = self._medians(self._fits, spec.configuration_id) or self._medians(self._fits, spec.family)
-            if past is None:
-                return None
-            total = dict(past)
-        for view in run.condition.missing:
-            seen = self._medians(self._evaluations, (view.view_id, spec.method, own_name(spec.backbone.name)))
-            if seen is None:
-                return None
-            for stage, seconds in seen.items():
-                total[stage] = total.get(stage, 0.0) + seconds
-        return total
-
-    def _medians(self, past: Mapping[object, list[Stages]], key: object) -> Stages | None:
-        """What is usual under a key, computed once; None where there is no past."""
-        if key not in self._usual:
-            self._usual[key] = _medians(past[key]) if key in past else None
-        return self._usual[key]
+    extracted: set[str] = set()
+    alike: dict[object, list[tuple[str, Part]]] = {}
+    predicted = []
+    for run in runs:
+        parts: list[Part] = []
+        if not run.condition.finished:
+            kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
+            if kind not in alike:
+                alike[kind] = _absent_features(run, store)
+            parts += [part for key, part in alike[kind] if key not in extracted]
+            extracted.update(key for key, _ in alike[kind])
+            parts += _own_parts(run, store)
+        predicted.append(replace(run, parts=tuple(parts), prediction=predict(parts, measured)))
+    return predicted
 
 
-def _stages(costs: Sequence[Cost]) -> Stages:
-    """Wall seconds by stage; what another run had paid for is left out."""
-    total: Stages = defaultdict(float)
-    for cost in costs:
-        if not cost.reused:
-            total[cost.stage] += cost.wall_s
-    return dict(total)
+def _absent_features(run: PlannedRun, store: Path) -> list[tuple[str, Part]]:
+    """The caches that are still to be written for a run, by key."""
+    wanted = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
+    written = run.spec.model_dump(mode="json")
+    return [
+        (cache.key, features_part(written, cache.source.model_dump(mode="json"), _images(cache.source)))
+        for cache in wanted
+        if not is_present(store, cache.key)
+    ]
 
 
-def _medians(past: Sequence[Stages]) -> Stages:
-    """The median of each stage over the runs that have it."""
-    stages = dict.fromkeys(stage for one in past for stage in one)
-    return {stage: median(one[stage] for one in past if stage in one) for stage in stages}
+def _own_parts(run: PlannedRun, store: Path) -> list[Part]:
+    """What only this run does: the rest of its fit, and its missing evaluations."""
+    written = run.spec.model_dump(mode="json")
+    parts = []
+    if not run.condition.fitted:
+        part = fit_part(written, _images(run.spec.data))
+        if run.condition.state is RunState.INTERRUPTED and part.units is not None:
+            part = replace(part, units=part.units * _share_left(store, run.run_id))
+        parts.append(part)
+    for view in run.condition.missing:
+        parts.append(evaluation_part(written, view.model_dump(mode="json"), _images(view)))
+    return parts
+
+
+def _images(source: TrainingData | View) -> float | None:
+    count = image_count(source)
+    return None if count is None else float(count)
+
+
+def _share_left(store: Path, run_id: str) -> float:
+    """The share of a fit's steps that an interrupted one still has to do, by what it last said of itself."""
+    told = read_progress(Store(store).run_folder(run_id) / PROGRESS_FILE)
+    if told is None or told.stage != "fit" or not 0 < told.done < told.total:
+        return 1.0
+    return 1.0 - told.done / told.total

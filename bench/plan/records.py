@@ -40,6 +40,26 @@ class Recorded(SawFiles, Protocol):
         ...
 
     @property
+    def started(self) -> str:
+        """When it began, UTC, ISO 8601."""
+        ...
+
+    @property
+    def finished(self) -> str:
+        """When it ended, UTC, ISO 8601."""
+        ...
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """How it was executed: device, threads, ..."""
+        ...
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Where."""
+        ...
+
+    @property
     def dataset(self) -> str:
         """What it looked at."""
         ...
@@ -68,6 +88,21 @@ class Cost(Protocol):
         """Whether another run had paid for it."""
         ...
 
+    @property
+    def peak_rss(self) -> int:
+        """Peak resident bytes; 0 where nobody looked."""
+        ...
+
+    @property
+    def peak_device(self) -> int | None:
+        """Peak bytes on the CUDA device; None on a CPU."""
+        ...
+
+    @property
+    def items(self) -> int | None:
+        """The images that it went over."""
+        ...
+
 
 class RecordedEvaluation(Recorded, Protocol):
     """The record of an evaluation, or its summary."""
@@ -89,11 +124,6 @@ class RecordedFit(Recorded, Protocol):
     @property
     def spec(self) -> Any:
         """What was fitted: a ``FitSpec``, or the same as plain values."""
-        ...
-
-    @property
-    def finished(self) -> str:
-        """When it ended, UTC, ISO 8601."""
         ...
 
     @property

@@ -51,23 +51,25 @@ class ResolvedRow:
     facts: MethodFacts
 
 
-def resolve_rows(grid: Grid, weights: Mapping[str, str]) -> list[ResolvedRow]:
+def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | None = None) -> list[ResolvedRow]:
     """All rows of a grid, resolved.
 
     Args:
         grid: the grid.
         weights: backbone -> digest, for weights that are not on this machine but known to the store.
+        problems: where to note what is wrong, for a caller that goes on to find more; the sound rows are returned.
+            None: raised here.
 
     Raises:
         ConfigError: a name is unknown, a value is not valid, or two rows are the same; one line a problem.
     """
-    problems = Problems()
+    found = Problems() if problems is None else problems
     parts = SharedParts(grid.path.parent, weights)
-    resolved = [found for row in grid.rows if (found := _resolve(row, parts, problems))]
-    problems.check()
+    resolved = [one for row in grid.rows if (one := _resolve(row, parts, found))]
     rows = _without_repeated_baselines(resolved)
-    _refuse_duplicates(rows, problems)
-    problems.check()
+    _refuse_duplicates(rows, found)
+    if problems is None:
+        found.check()
     return rows
 
 
@@ -137,7 +139,7 @@ class SharedParts:
 
 def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
     problems = problems.of(row.places)
-    settings, lost = _located(row.settings, parts.folder, problems)
+    settings, lost = _located(row.settings, parts.folder, row.faulty, problems)
     facts, params, info, data = None, None, None, None
     if "method" not in lost:
         with problems.at("method"):
@@ -145,9 +147,10 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     if "dataset" not in lost:
         with problems.at("dataset"):
             info = facts_of(settings.dataset)
-    if ("dataset" if settings.train_dataset is None else "train_dataset") not in lost:
+    trained_on = "dataset" if settings.train_dataset is None else "train_dataset"
+    if not lost & {trained_on, "train_dataset", "train_split"}:
         data = training_data(settings, problems)
-    if facts is not None:
+    if facts is not None and "params" not in lost:
         stated = with_classes(facts, settings.params, data)
         params = checked_params(facts, stated, problems)
     if facts and params and data and info:
@@ -156,8 +159,9 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
     clusters = params.get("k") if params else None
-    protocols = _protocols(row.protocols, settings, parts, info, clusters, problems) if info else None
-    if facts is None or params is None or data is None or backbone is None or not protocols:
+    looked_at = info if "split" not in lost else None
+    protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
+    if not row.sound or facts is None or params is None or data is None or backbone is None or not protocols:
         return None
     specs = tuple(
         FitSpec(
@@ -174,14 +178,19 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     return ResolvedRow(row, specs, run_ids(specs[0], settings.seeds), protocols, facts)
 
 
-def _located(settings: RunSettings, folder: Path, problems: Problems) -> tuple[RunSettings, set[str]]:
-    """The settings of a row with the paths of a user's own made absolute, and the keys whose path leads nowhere."""
+def _located(
+    settings: RunSettings, folder: Path, faulty: frozenset[str], problems: Problems
+) -> tuple[RunSettings, set[str]]:
+    """The settings of a row with the paths of a user's own made absolute, and the keys that are of no use.
+
+    These are the faulty ones, which have been noted, and those whose path leads nowhere.
+    """
     found: dict[str, str] = {}
-    lost: set[str] = set()
+    lost: set[str] = set(faulty)
     own_code, own_data = (("method", absolute_name), ("backbone", absolute_name)), ("dataset", "train_dataset")
     for key, locate in (*own_code, *((key, absolute_data) for key in own_data)):
         named = getattr(settings, key)
-        if named is None:
+        if named is None or key in faulty:
             continue
         lost.add(key)
         with problems.at(key):

@@ -6,10 +6,12 @@ from typing import Any
 
 from spectral_bench.bench.code.dependencies import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
+from spectral_bench.bench.plan.measured import is_gpu
+from spectral_bench.bench.plan.prediction import Prediction
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.bench.work.order import Execution
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import duration, how_many
 from spectral_bench.methods.registry import method_facts
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
@@ -29,6 +31,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "cache_bytes": plan.cache_bytes,
         "free_bytes": plan.free,
         "seconds": total_seconds(plan),
+        "gpu_hours": gpu_hours(plan),
         "provisional_backbones": list(plan.provisional),
     }
 
@@ -49,12 +52,25 @@ def _run_json(run: PlannedRun) -> dict[str, Any]:
         "views": [view.view_id for view in run.views],
         "missing": [view.view_id for view in run.condition.missing],
         "seconds": run.seconds,
-        "stages": run.stages,
+        **_prediction_json(run.prediction),
         "provisional": run.provisional,
     }
 
 
-PLAN_COLUMNS = ("state", "row", "seed", "evaluated", "time", "run", "note")
+def _prediction_json(found: Prediction | None) -> dict[str, Any]:
+    known = found is not None
+    return {
+        "seconds_low": found.low if known else None,
+        "seconds_high": found.high if known else None,
+        "bytes": found.host if known else None,
+        "device_bytes": found.device if known else None,
+        "basis": found.basis if known else None,
+        "machine": found.machine if known else None,
+        "stages": dict(found.stages) if known else {},
+    }
+
+
+PLAN_COLUMNS = ("state", "row", "seed", "evaluated", "time", "memory", "run", "note")
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -64,8 +80,17 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def _row(run: PlannedRun) -> tuple[str, ...]:
     evaluated = f"{len(run.views) - len(run.condition.missing)}/{len(run.views)}"
-    time = "" if run.condition.finished else show_seconds(run.seconds)
-    return run.condition.state.word, marked_title(run), str(run.spec.seed), evaluated, time, run.run_id, _note(run)
+    time = "" if run.condition.finished else duration(run.seconds)
+    memory = "" if run.condition.finished else memory_text(run.prediction)
+    title, seed = marked_title(run), str(run.spec.seed)
+    return run.condition.state.word, title, seed, evaluated, time, memory, run.run_id, _note(run)
+
+
+def memory_text(found: Prediction | None) -> str:
+    """The memory of a prediction: ``1.2 GB``, with a GPU ``1.2 GB, GPU 3.4 GB``; ``-`` where it is unknown."""
+    if found is None or not found.host:
+        return "-"
+    return gigabytes(found.host) + (f", GPU {gigabytes(found.device)}" if found.device else "")
 
 
 def marked_title(run: PlannedRun) -> str:
@@ -92,7 +117,9 @@ def plan_lines(plan: Plan) -> list[str]:
             "features.mode: online needs none"
         )
     if plan.unfinished and total_seconds(plan) is not None:
-        lines.append(f"time left on one worker, from past records: {_total_text(plan)}")
+        lines.append(f"time left on one worker, from {_bases(plan)}: {_total_text(plan)}")
+    if (hours := gpu_hours(plan)) is not None:
+        lines.append(f"GPU-hours of these: {hours:.2g}")
     if plan.provisional:
         names = ", ".join(plan.provisional)
         lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
@@ -107,9 +134,25 @@ def total_seconds(plan: Plan) -> float | None:
     return sum(known) if known or not plan.unfinished else None
 
 
+def gpu_hours(plan: Plan) -> float | None:
+    """Hours on one GPU that unfinished runs have left, of those that were measured on one; None where none was."""
+    found = [run.prediction for run in plan.unfinished if run.prediction is not None]
+    on_gpu = [one.seconds for one in found if is_gpu(one.machine)]
+    return sum(on_gpu) / 3600 if on_gpu else None
+
+
+def _bases(plan: Plan) -> str:
+    """What the predictions of a plan rest on."""
+    probes = any(run.prediction.basis == "probes" for run in plan.unfinished if run.prediction is not None)
+    records = any(run.prediction.basis != "probes" for run in plan.unfinished if run.prediction is not None)
+    return " and ".join(["past records"] * records + ["probes"] * probes)
+
+
 def _total_text(plan: Plan) -> str:
     unknown = sum(run.seconds is None for run in plan.unfinished)
-    total = show_seconds(total_seconds(plan))
+    known = [run.prediction for run in plan.unfinished if run.prediction is not None]
+    low, high = duration(sum(one.low for one in known)), duration(sum(one.high for one in known))
+    total = duration(total_seconds(plan)) + (f" ({low} to {high})" if low != high else "")
     return f"{total}, without {how_many(unknown, 'run')} of a kind not seen before" if unknown else total
 
 
@@ -118,12 +161,3 @@ def _note(run: PlannedRun) -> str:
     if run.requires and not run.condition.fitted:
         notes.append(f"starts from {run.requires}")
     return "; ".join(filter(None, notes))
-
-
-def show_seconds(seconds: float | None) -> str:
-    """A duration in words: ``12 s``, ``3 min``, ``2.5 h``; ``-`` where it is unknown."""
-    if seconds is None:
-        return "-"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

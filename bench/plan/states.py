@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.plan.prediction import Measurements, Part, Prediction
 from spectral_bench.bench.plan.records import Recorded, Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
@@ -58,8 +59,8 @@ class PlannedRun:
         title: of the first row that asks for it.
         asked_for: False for a fit that is there only because another starts from it.
         condition: how far it is.
-        seconds: estimate of what is left, from past records; None where there are none to go by.
-        stages: the same by stage.
+        parts: of what is left to do.
+        prediction: what these are going to take; None where nothing is known to go by.
     """
 
     run_id: str
@@ -70,8 +71,13 @@ class PlannedRun:
     title: str
     asked_for: bool = True
     condition: Condition = Condition(RunState.NEW)
-    seconds: float | None = None
-    stages: dict[str, float] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    prediction: Prediction | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """That what is left is going to take; None where nothing is known to go by."""
+        return None if self.prediction is None else self.prediction.seconds
 
     @property
     def provisional(self) -> bool:
@@ -108,6 +114,8 @@ class Plan:
         manifest: what the store is told of the grid.
         store: the folder of the store, which need not exist.
         free: free bytes on the disk of the store.
+        measured: what is known of the time and memory that work takes.
+        further_data: (data set, split) that rows with a fault of their own would look at, so that it is checked too.
     """
 
     grid: Grid
@@ -117,6 +125,8 @@ class Plan:
     manifest: Manifest
     store: Path
     free: int
+    measured: Measurements = field(default_factory=lambda: Measurements(()))
+    further_data: tuple[tuple[str, str], ...] = ()
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
@@ -249,11 +259,12 @@ class RunStatus:
 
     @property
     def progress_text(self) -> str:
-        """Stage and progress, such as ``fit 12/60``; empty where it is not at work."""
+        """Stage and progress, such as ``fit 12/60, 3 min left``; empty where it is not at work."""
         if self.progress is None:
             return ""
         total = f"/{self.progress.total}" if self.progress.total else ""
-        return f"{self.progress.stage} {self.progress.done}{total}"
+        left = self.progress.in_words if self.condition.state is RunState.RUNNING else ""
+        return f"{self.progress.stage} {self.progress.done}{total}{left}"
 
 
 def runs_of_store(store: Store, grid: str | None = None, code: Code | None = None) -> list[RunStatus]:

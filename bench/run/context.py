@@ -15,7 +15,7 @@ from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.work.process import sitting
-from spectral_bench.bench.work.progress import PROGRESS_FILE, ProgressFile
+from spectral_bench.bench.work.progress import METRICS_FILE, PROGRESS_FILE, MetricsLog, ProgressFile
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
@@ -87,8 +87,13 @@ class Run:
         return Meter(self.device)
 
     @cached_property
+    def curve(self) -> MetricsLog:
+        """The training curve."""
+        return MetricsLog(self.folder / METRICS_FILE)
+
+    @cached_property
     def _progress(self) -> ProgressFile:
-        return ProgressFile(self.folder / PROGRESS_FILE)
+        return ProgressFile(self.folder / PROGRESS_FILE, curve=self.curve)
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
         """Tells watchers (done, total) of a stage."""

@@ -18,7 +18,6 @@ from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import health_records, status_of
 from spectral_bench.bench.run.label_access import training_labels
-from spectral_bench.bench.work.progress import METRICS_FILE, MetricsLog
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import atomic_writer, write_bytes
 from spectral_bench.common.names import few
@@ -121,7 +120,7 @@ def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint, labels: LabelSou
         device=run.device,
         precision=run.spec.precision,
         progress=run.progress("fit"),
-        log=MetricsLog(run.folder / METRICS_FILE).append,
+        log=run.curve.append,
         checkpoint=checkpoint,
         should_stop=run.should_stop,
         stage=meter.stage,
@@ -206,6 +205,8 @@ class RunCheckpoint:
             logger.warning("%s: its state belongs to other images or labels; the fit starts over", self.path)
             return None
         self._before, self.code = (float(wall), float(cpu)), code
+        done = state.get("done")  # of methods that ship; others may keep what they like
+        logger.info("resumed %s", f"at step {done}" if isinstance(done, int) else "from the checkpoint")
         return state
 
     def charge(self, meter: Meter) -> None:

@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spectral_bench.common.errors import StoreError
+from spectral_bench.common.names import duration
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_FILE = "progress.json"
 
 METRICS_FILE = "metrics.jsonl"
 
 LOG_FILE = "log.txt"
+
+LOG_EVERY = 30.0  # seconds between two lines of a log that say how far a stage is
 
 
 @dataclass(frozen=True)
@@ -38,52 +43,114 @@ class Progress:
         done: steps or images done in this stage.
         total: of how many; 0 where that is unknown.
         updated: seconds since the epoch on the worker's clock; to show, not to decide by.
+        left: seconds that the stage had left then, at its pace so far; None where that is unknown.
     """
 
     stage: str
     done: int
     total: int
     updated: float
+    left: float | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What is left of the stage, as an addition to a line; empty where that is unknown."""
+        return "" if self.left is None else f", {duration(self.left)} left"
+
+
+class Pace:
+    """How fast a stage gets on in this process: what an earlier attempt had done does not count."""
+
+    def __init__(self) -> None:
+        self._stage, self._first, self._began, self._last = "", 0, 0.0, 0
+
+    def note(self, stage: str, done: int) -> None:
+        """Note how far a stage is; one that goes back, as a second start of k-means does, begins anew."""
+        if stage != self._stage or done < self._last:
+            self._stage, self._first, self._began = stage, done, time.monotonic()
+        self._last = done
+
+    @property
+    def rate(self) -> float | None:
+        """Steps or images a second; None before the second note."""
+        seconds = time.monotonic() - self._began
+        return (self._last - self._first) / seconds if self._last > self._first and seconds > 0 else None
+
+    def left(self, total: int) -> float | None:
+        """Seconds until ``total`` are done; None where rate or total is unknown."""
+        rate = self.rate
+        return (total - self._last) / rate if rate and total else None
 
 
 class ProgressFile:
     """Tells watchers how far a run is: at once when its stage changes or ends, else at most every half second.
 
     The file is replaced atomically but not synced: it is worth nothing after a power cut. A disk without space is no
-    reason to stop a run here, so such errors are swallowed; the next record will report them.
+    reason to stop a run here, so such errors are swallowed; the next record will report them. Every ``LOG_EVERY``
+    seconds of a stage the log is told the same, with the last values of the training curve.
 
     Args:
         path: the file.
         every: seconds between two writes.
+        curve: the training curve of the run.
     """
 
-    def __init__(self, path: Path, every: float = 0.5) -> None:
+    def __init__(self, path: Path, every: float = 0.5, curve: MetricsLog | None = None) -> None:
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._every = every
+        self._curve = curve
         self._stage = ""
-        self._last = -math.inf
+        self._last = self._logged = -math.inf
+        self._pace = Pace()
 
     def update(self, stage: str, done: int, total: int) -> None:
         """Note that ``done`` of ``total`` steps of ``stage`` are behind."""
         now = time.monotonic()
+        self._pace.note(stage, done)
+        if stage != self._stage:
+            self._logged = now
+        elif now - self._logged >= LOG_EVERY:
+            self._logged = now
+            logger.info("%s", self._line(stage, done, total))
         if stage == self._stage and done != total and now - self._last < self._every:
             return
         self._stage, self._last = stage, now
         try:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.write_text(json.dumps(asdict(Progress(stage, done, total, time.time()))))
+            told = Progress(stage, done, total, time.time(), self._pace.left(total))
+            self._temporary.write_text(json.dumps(asdict(told)))
             self._temporary.replace(self._path)
         except OSError:
             self._temporary.unlink(missing_ok=True)
+
+    def _line(self, stage: str, done: int, total: int) -> str:
+        """``fit: step 1200 of 4800, loss -0.0123 (step 1176), lr 0.00091, 4.2 steps/s, 14 min left``."""
+        step, values = self._curve.last if self._curve is not None and stage == "fit" else (None, {})
+        unit = "" if step is None else "step "
+        parts = [f"{stage}: {unit}{done}" + (f" of {total}" if total else "")]
+        if "loss" in values:
+            parts.append(f"loss {values['loss']:.4g} (step {step})")
+        if "lr" in values:
+            parts.append(f"lr {values['lr']:.3g}")
+        if rate := self._pace.rate:
+            parts.append(f"{rate:.3g}{' steps' if unit else ''}/s")
+        return ", ".join(parts) + Progress(stage, done, total, 0.0, self._pace.left(total)).in_words
 
 
 def read_progress(path: Path) -> Progress | None:
     """What a ``ProgressFile`` last said; None where it said nothing that can be read."""
     try:
         value = json.loads(path.read_bytes())
-        return Progress(str(value["stage"]), int(value["done"]), int(value["total"]), float(value["updated"]))
-    except (OSError, ValueError, TypeError, KeyError):
+        left = value.get("left")
+        return Progress(
+            str(value["stage"]),
+            int(value["done"]),
+            int(value["total"]),
+            float(value["updated"]),
+            None if left is None else float(left),
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -94,15 +161,20 @@ class MetricsLog:
 
     Args:
         path: the file.
+
+    Attributes:
+        last: the last step that this process added, and its values; None and nothing before the first.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._torn = _ends_torn(path)
+        self.last: tuple[int | None, Mapping[str, float]] = None, {}
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Add the values of a step. A value that is not finite is kept as null."""
+        self.last = step, dict(values)
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"step": step} | finite) + "\n"
         with self._path.open("a", encoding="utf-8") as file:
@@ -194,7 +266,7 @@ def _line(descriptor: int) -> TextIO:
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
     handler = logging.StreamHandler(_StandardError())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_InUtc("%(asctime)s %(levelname)s %(name)s: %(message)s", _STAMP))
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -210,6 +282,15 @@ def _logging() -> Iterator[None]:
         root.removeHandler(handler)
         if not watched:
             faulthandler.disable()
+
+
+_STAMP = "%Y-%m-%dT%H:%M:%S+00:00"
+
+
+class _InUtc(logging.Formatter):
+    """Log records with the clock of all other lines of a log, and of records: UTC."""
+
+    converter = staticmethod(time.gmtime)
 
 
 class _StandardError:

@@ -46,11 +46,12 @@ class Problems:
     def __init__(self, places: Places | None = None) -> None:
         self._places = places or {}
         self._lines: dict[str, None] = {}
+        self._gathered: dict[str, UserError] = {}
 
     def of(self, places: Places) -> Problems:
         """The same collection, for key paths of other values."""
         other = Problems(places)
-        other._lines = self._lines
+        other._lines, other._gathered = self._lines, self._gathered
         return other
 
     def add(self, path: str | KeyPath, message: str) -> None:
@@ -67,20 +68,40 @@ class Problems:
 
     def __bool__(self) -> bool:
         """Whether anything is wrong."""
-        return bool(self._lines)
+        return bool(self._lines or self._gathered)
+
+    def __len__(self) -> int:
+        """How much is wrong."""
+        return len(self._lines) + len(self._gathered)
 
     def __iter__(self) -> Iterator[str]:
         """The lines."""
-        return iter(self._lines)
+        return iter((*self._lines, *self._gathered))
 
     def lines(self) -> tuple[str, ...]:
-        """All lines, in the order of the file."""
-        return tuple(sorted(self._lines, key=_position))
+        """All lines, in the order of the file, and then what stands in no file."""
+        return (*sorted(self._lines, key=_position), *(line for text in self._gathered for line in text.splitlines()))
 
     def check(self) -> None:
-        """Raise ``InvalidDocument`` with all lines, in the order of the file, if there are any."""
-        if self._lines:
+        """Raise ``InvalidDocument`` with all lines if there are any; a gathered error that is alone, as it was."""
+        if not self._lines and len(self._gathered) == 1:
+            raise next(iter(self._gathered.values()))
+        if self:
             raise InvalidDocument(self.lines())
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Note a ``UserError`` raised in the block as it reads, and go on after the block."""
+        try:
+            yield
+        except InvalidDocument as error:
+            for line in error.problems:
+                if _position(line)[0]:
+                    self.add_line(line)
+                else:  # of no file that has lines, such as an image
+                    self._gathered.setdefault(line, InvalidDocument((line,)))
+        except UserError as error:
+            self._gathered.setdefault(str(error), error)
 
     @contextmanager
     def at(self, path: str | KeyPath) -> Iterator[None]:

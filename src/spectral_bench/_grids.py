@@ -41,11 +41,15 @@ def plan(
     from spectral_bench.bench.plan.build import make_plan
     from spectral_bench.bench.plan.show import plan_json
     from spectral_bench.bench.plan.today import CurrentData
+    from spectral_bench.common.documents.problems import Problems
 
-    loaded = load_grid(Path(grid), _texts(changes))
+    problems = Problems()
+    loaded = load_grid(Path(grid), _texts(changes), problems=problems)
     held = CurrentData(data_roots(_roots(data_root), loaded.data_roots))
-    made: Any = plan_json(make_plan(loaded, find_store(Path(out)), Path(out), data=held))
-    return pd.DataFrame(made["runs"])
+    made = make_plan(loaded, find_store(Path(out)), Path(out), data=held, problems=problems)
+    problems.check()
+    described: Any = plan_json(made)
+    return pd.DataFrame(described["runs"])
 
 
 def run(

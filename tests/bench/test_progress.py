@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import multiprocessing
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,88 @@ class TestProgress:
                 seen.add(found.done)
         writer.join()
         assert len(seen) > 1
+
+
+class Clock:
+    """Stands for ``time.monotonic``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+class TestLogLines:
+    def lines(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [record.message for record in caplog.records if record.name == module.__name__]
+
+    def test_a_line_every_half_minute_says_step_loss_rate_and_time_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        clock, curve = Clock(monkeypatch), MetricsLog(tmp_path / "metrics.jsonl")
+        file = ProgressFile(tmp_path / "progress.json", curve=curve)
+        file.update("features", 1, 8)
+        for step in range(600):  # two steps a second
+            if step % 50 == 0:
+                curve.append(step, {"loss": -0.5 - step / 1000, "lr": 1e-3})
+            clock.now += 0.5
+            file.update("fit", step + 1, 2400)
+        assert self.lines(caplog)[0] == "fit: step 61 of 2400, loss -0.55 (step 50), lr 0.001, 2 steps/s, 19 min left"
+        assert len(self.lines(caplog)) == 9
+        found = read_progress(tmp_path / "progress.json")
+        assert found is not None
+        assert found.left == pytest.approx(900)
+        assert found.in_words == ", 15 min left"
+
+    def test_a_short_stage_says_nothing_and_images_are_no_steps(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        clock = Clock(monkeypatch)
+        file = ProgressFile(tmp_path / "progress.json")
+        for stage, images in (("fit", 20), ("features", 29), ("evaluate", 31)):
+            for done in range(images + 1):
+                clock.now += 1
+                file.update(stage, done, 500)
+        assert self.lines(caplog) == ["evaluate: 30 of 500, 1/s, 8 min left"]
+
+    def test_what_an_earlier_attempt_had_done_does_not_count_for_the_pace(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(monkeypatch)
+        file = ProgressFile(tmp_path / "progress.json", every=0)
+        file.update("fit", 901, 1000)
+        found = read_progress(tmp_path / "progress.json")
+        assert found is not None
+        assert found.left is None
+        clock.now += 10
+        file.update("fit", 902, 1000)
+        found = read_progress(tmp_path / "progress.json")
+        assert found is not None
+        assert found.left == pytest.approx(980)
+
+    def test_a_file_of_an_earlier_release_says_no_time(self, tmp_path: Path) -> None:
+        path = tmp_path / "progress.json"
+        path.write_text('{"stage": "fit", "done": 3, "total": 10, "updated": 1.0}')
+        found = read_progress(path)
+        assert found is not None
+        assert (found.done, found.left, found.in_words) == (3, None, "")
+
+    def test_all_lines_of_a_log_have_one_clock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        try:
+            with module.into_log(tmp_path / "log.txt"):
+                module.say("said")
+                logging.getLogger("x").info("logged")
+        finally:
+            monkeypatch.delenv("TZ")
+            time.tzset()
+        said, logged = (tmp_path / "log.txt").read_text().splitlines()
+        stamps = [datetime.fromisoformat(line.partition(" ")[0]) for line in (said, logged)]
+        assert [stamp.utcoffset() for stamp in stamps] == [timedelta(0)] * 2
+        assert abs(stamps[1] - stamps[0]) <= timedelta(seconds=1)
+        assert logged.endswith("INFO x: logged")
 
 
 def _write_often(path: Path) -> None:

@@ -231,7 +231,7 @@ def build_transformer(name: str, *, pretrained: bool, native: bool) -> nn.Module
     architecture, tag = split_name(name)
     full = f"{architecture}.{tag}" if tag else architecture
     if pretrained:
-        pretrained_config(name)  # timm would go on with random weights where it has none
+        _require_hub(name, full, pretrained_config(name))  # timm would go on with random weights where it has none
     try:
         network: nn.Module = timm.create_model(full, pretrained=pretrained, num_classes=0, dynamic_img_size=not native)
     except Exception as error:
@@ -239,6 +239,28 @@ def build_transformer(name: str, *, pretrained: bool, native: bool) -> nn.Module
             raise ConfigError(f"backbone {name}: timm cannot build it ({type(error).__name__}: {error})") from error
         raise DataError(_no_weights(name, full, error)) from error
     return network.eval()
+
+
+def _require_hub(name: str, full: str, config: Any) -> None:
+    """Ask the hub once for weights that are not here: its own client tries each file six times, for minutes.
+
+    Raises:
+        DataError: it does not answer, or not with such a file.
+    """
+    if not config.hf_hub_id or hub_file(name) is not None:
+        return
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    repository, _, revision = config.hf_hub_id.partition("@")
+    for file in (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None))
+        except EntryNotFoundError:
+            continue
+        except Exception as error:
+            raise DataError(_no_weights(name, full, error)) from error
+        return
 
 
 def hub_file(name: str) -> Path | None:
@@ -306,10 +328,23 @@ def _cached_hub_file(hub_id: str, filename: str | None) -> Path | None:
 
 
 def _no_weights(name: str, full: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()
+    reason = (str(error).strip().splitlines() or ["no details"])[0]
+    fetch = f"import timm; timm.create_model('{full}', pretrained=True)"
     return (
-        f"backbone {name}: its weights are not on this machine and could not be fetched "
-        f"({type(error).__name__}: {reason[0] if reason else 'no details'}). On a machine with access to the hub run "
-        f"python -c \"import timm; timm.create_model('{full}', pretrained=True)\" and copy its folder $HF_HOME "
-        "(default ~/.cache/huggingface) here, or choose efficientnet_lite0, whose weights need no hub"
+        f"backbone {name}: its weights are not on this machine (looked for in {_weights_folder(name)}) and could not "
+        f'be fetched ({type(error).__name__}: {reason}). On a machine with access to the hub run python -c "{fetch}", '
+        "copy that folder from there to here ($HF_HOME and $HF_HUB_CACHE move it), and set HF_HUB_OFFLINE=1, so that "
+        "nobody asks the hub again; or choose efficientnet_lite0, whose weights need no hub"
     )
+
+
+def _weights_folder(name: str) -> Path:
+    """Where the weights of a transformer are looked for."""
+    config = pretrained_config(name)
+    if not config.hf_hub_id:
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints"
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{config.hf_hub_id.partition('@')[0].replace('/', '--')}"

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from cli_lab import FakeExecutor
 from plan_lab import SMALL, FixedCode, Lab, failure, fit_record
+from rich.console import Console
+from rich.progress import Progress
 
-from spectral_bench.bench.cli.launch import Launch, failure_of_run, launch, print_failures, print_tables, write_job
-from spectral_bench.bench.executors.jobs import Exit
+from spectral_bench.bench.cli import launch as module
+from spectral_bench.bench.cli.launch import (
+    BarWatcher,
+    Launch,
+    LeftColumn,
+    LineWatcher,
+    TimeLeft,
+    failure_of_run,
+    launch,
+    print_failures,
+    print_tables,
+    write_job,
+)
+from spectral_bench.bench.executors.jobs import Event, Exit
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
 from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.bench.work.progress import ProgressFile
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.record import Failure
 
@@ -156,3 +172,49 @@ def test_a_plan_can_be_made_without_a_store_and_carried_out_with_one(lab: Lab) -
     executor = FakeExecutor(lab.store)
     launch(plan, lab.store, executor, Execution(), [])
     assert executor.carried_out == [run.run_id for run in plan.runs]
+
+
+def test_the_time_left_of_all_is_what_runs_take_less_what_they_have_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    left = TimeLeft({"a": 60.0, "b": 40.0, "c": 20.0})
+    assert left.seconds() == 120
+    left.begin("a")
+    left.begin("b")
+    now = 50.0
+    assert left.seconds() == (10 + 0 + 20) / 2  # two at a time; b is over its time
+    left.end("a")
+    left.end("b")
+    assert left.seconds() == 10
+    unknown = TimeLeft({"a": 60.0, "b": None})
+    assert unknown.seconds() is None
+    unknown.end("b")
+    assert unknown.seconds() == 60
+
+
+def test_bars_and_lines_tell_the_time_left(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    run_id = lab.plan().runs[0].run_id
+    out = io.StringIO()
+    with Progress("{task.description}", LeftColumn(), console=Console(file=out, width=80)) as progress:
+        watchers = [
+            BarWatcher(lab.store, {run_id: "one"}, progress, {run_id: 400.0}),
+            LineWatcher(lab.store, {run_id: "one"}),
+        ]
+        told = ProgressFile(lab.store.run_folder(run_id) / "progress.json", every=0)
+        for watch in watchers:
+            watch(Event("started", run_id))
+        told.update("fit", 0, 100)
+        now += 40
+        told.update("fit", 20, 100)
+        for watch in watchers:
+            watch(Event("tick"))
+    bars = out.getvalue()
+    assert "all runs 6 min left" in bars
+    assert "one: fit 3 min left" in bars
+    started, looked = capsys.readouterr().out.splitlines()
+    assert started.endswith(" UTC one: started")
+    assert looked.endswith(" UTC one: fit 20 of 100, 3 min left")

@@ -106,7 +106,7 @@ def test_lines_for_starts_ends_and_now_and_then_progress(
     watch = LineWatcher(lab.store, {"r1": "one", "r2": "two"})
     for event in EVENTS:
         watch(event)
-    lines = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
+    lines = [line.partition(" UTC ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "one: started",
         "one: fit 12 of 60",

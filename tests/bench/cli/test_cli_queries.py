@@ -107,13 +107,16 @@ def test_status_of_every_kind_of_run(bench: Bench, lab: Lab) -> None:
     lab.store.write_fit(fit_record(failed.spec, "failed", failure=failure()))
     folder = lab.store.run_folder(running.run_id)
     folder.mkdir(parents=True)
-    (folder / "progress.json").write_text(json.dumps({"stage": "fit", "done": 12, "total": 60, "updated": 0.0}))
+    (folder / "progress.json").write_text(
+        json.dumps({"stage": "fit", "done": 12, "total": 60, "updated": 0.0, "left": 180})
+    )
     with lab.store.claim(running.run_id):
         result = bench("status", "--out", lab.out)
         found = {one["run_id"]: one for one in json.loads(bench("status", "--out", lab.out, "--json").out)}
     assert result.code == 0
     assert "4 runs: 1 done, 1 running, 1 failed, 1 new" in result.out
-    assert "fit 12/60" in result.out
+    assert "fit 12/60, 3 min left" in result.out
+    assert found[running.run_id]["seconds_left"] == 180
     assert found[failed.run_id]["reason"] == "exception: it broke"
     assert (found[running.run_id]["stage"], found[running.run_id]["done"]) == ("fit", 12)
     assert found[done.run_id]["title"] == "kmeans, input=last"

@@ -243,8 +243,8 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
     digests: list[str | None] = [None]
     fetched: list[str] = []
 
-    def fetch(plan: Any) -> None:
-        fetched.extend(plan.provisional)
+    def fetch(wanted: Any) -> None:
+        fetched.extend(backbone.name for backbone in wanted)
         digests[0] = "00112233"
 
     monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: digests[0])
@@ -253,6 +253,49 @@ def test_weights_that_are_not_here_are_fetched_before_anything_is_planned(
     assert result.code == 0
     assert fetched == ["efficientnet_lite0"]
     assert {order.spec.backbone.weights for order in executor.orders} == {"00112233"}
+
+
+VIT = SMALL + "  - {method: kmeans, backbone: vit_small_patch16_384}\n"
+
+
+def test_a_hub_that_does_not_answer_fails_a_launch_once_and_at_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, launch: Launcher
+) -> None:
+    """Weights that the store knows and this machine lacks: no run is begun that would have to ask for them."""
+    asked: list[str] = []
+
+    def unreachable(url: str, **options: Any) -> None:
+        asked.append(url)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(lab.folder / "hub"))
+    lab.store.lock_weights("vit_small_patch16_384", "0011223344556677")
+    lab.write(VIT)
+    result, executor = launch(text=VIT)
+    assert result.code == 2
+    assert executor.orders == []
+    assert len(asked) == 1
+    (line,) = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert "looked for in" in line
+    assert "models--timm--vit_small_patch16_384.augreg_in21k_ft_in1k" in line
+    assert "ConnectionError: Name or service not known" in line
+    assert "HF_HUB_OFFLINE=1" in line
+
+
+def test_weights_of_features_that_are_there_are_not_asked_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spectral_bench.bench.cli.preflight import absent_weights
+    from spectral_bench.bench.plan.estimate import wanted_caches
+
+    monkeypatch.setattr("spectral_bench.bench.cli.preflight.weights_digest", lambda name, options: None)
+    plan = lab.plan()
+    assert [backbone.name for backbone in absent_weights(plan, here=True)] == ["efficientnet_lite0"]
+    assert absent_weights(plan, here=False) == []
+    for cache in wanted_caches(plan.runs[0].spec, fitted=False, missing=plan.runs[0].views):
+        folder = lab.out / "features" / cache.key
+        folder.mkdir(parents=True)
+        (folder / "meta.json").write_text("{}")
+    assert absent_weights(plan, here=True) == []
 
 
 def test_executors_by_name(lab: Lab) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from plan_lab import CODE, Lab, cost, failure, fit_record
 
+from spectral_bench.bench.plan.prediction import Prediction
 from spectral_bench.bench.plan.rows import ResolvedRow
-from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, show_seconds, total_seconds
+from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, total_seconds
 from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.titles import row_titles, show_value, stated_settings
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.common.names import duration
 from spectral_bench.results.manifest import Manifest
 
 Rows = Callable[..., list[ResolvedRow]]
@@ -130,6 +132,7 @@ def test_the_rows_show_each_run_and_the_lines_the_totals(lab: Lab) -> None:
         "seed": "0",
         "evaluated": "1/1",
         "time": "",
+        "memory": "",
         "run": runs[0].run_id,
         "note": "code changed since: methods.kmeans",
     }
@@ -142,7 +145,7 @@ def test_the_rows_show_each_run_and_the_lines_the_totals(lab: Lab) -> None:
 def test_a_note_names_the_fit_that_a_run_starts_from(lab: Lab) -> None:
     base, dependent = plan_rows(lab.plan("{runs: [{method: neuralef_kmeans}]}"))
     assert (base[1], base[3], base[-1]) == ("for neuralef_kmeans", "0/0", "")
-    assert dependent[-1] == f"starts from {base[5]}"
+    assert dependent[-1] == f"starts from {base[6]}"
 
 
 def test_lines_say_what_to_mind(lab: Lab) -> None:
@@ -152,8 +155,12 @@ def test_lines_say_what_to_mind(lab: Lab) -> None:
     bare = spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": ""})})
     provisional = replace(plan, runs=(replace(plan.runs[0], spec=bare),))
     assert any("weights not on this machine: efficientnet_lite0" in line for line in plan_lines(provisional))
-    timed = replace(plan, runs=(replace(plan.runs[0], seconds=30.0), replace(plan.runs[1], seconds=None)))
-    assert any("past records: 30 s, without 1 run of" in line for line in plan_lines(timed))
+    found = Prediction({"fit": 30.0}, 25.0, 36.0, 10**9, None, "m", "runs")
+    timed = replace(plan, runs=(replace(plan.runs[0], prediction=found), replace(plan.runs[1], prediction=None)))
+    assert any("past records: 30 s (25 s to 36 s), without 1 run of" in line for line in plan_lines(timed))
+    assert [row[4:6] for row in plan_rows(timed)] == [("30 s", "1 GB"), ("-", "-")]
+    probed = replace(timed, runs=(replace(plan.runs[0], prediction=replace(found, basis="probes")),))
+    assert any("one worker, from probes: 30 s" in line for line in plan_lines(probed))
     assert total_seconds(timed) == 30.0
 
 
@@ -170,4 +177,4 @@ def test_a_plan_says_that_its_caches_are_too_large(lab: Lab) -> None:
     ("seconds", "text"), [(None, "-"), (0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (9000, "2.5 h")]
 )
 def test_durations(seconds: float | None, text: str) -> None:
-    assert show_seconds(seconds) == text
+    assert duration(seconds) == text

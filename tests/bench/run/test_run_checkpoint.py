@@ -9,6 +9,17 @@ from spectral_bench.bench.run.fit import RunCheckpoint
 from spectral_bench.common.errors import StoreError
 
 
+def test_the_log_says_where_a_fit_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "checkpoint.pt"
+    RunCheckpoint(path, 0.0, "a").load()
+    assert caplog.messages == []
+    for state, said in (({"done": 120}, "resumed at step 120"), ({"mine": 1}, "resumed from the checkpoint")):
+        RunCheckpoint(path, 0.0, "a").save(state)
+        RunCheckpoint(path, 0.0, "a").load()
+        assert caplog.messages[-1] == said
+
+
 def test_the_last_saved_state_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     assert RunCheckpoint(path, 0.0, "a").load() is None

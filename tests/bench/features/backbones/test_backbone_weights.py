@@ -68,6 +68,41 @@ def test_weights_that_cannot_be_fetched_say_how_to_get_them(hub):
         load_backbone(TINY, {}, "cpu")
 
 
+def test_a_hub_that_fails_is_asked_once_and_not_by_its_own_client(hub, monkeypatch):
+    """Whose five further tries, a file each, take minutes."""
+    asked = []
+
+    def unreachable(url, **options):
+        asked.append(url)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
+    monkeypatch.setattr("timm.create_model", lambda *given, **named: pytest.fail("the client was let loose"))
+    with pytest.raises(DataError, match=r"looked for in .*models--timm--test_vit\.r160_in1k\).*HF_HUB_OFFLINE=1"):
+        load_backbone(TINY, {}, "cpu")
+    assert len(asked) == 1
+
+
+def test_of_two_names_of_a_file_the_hub_may_lack_the_first(hub, monkeypatch):
+    from huggingface_hub.errors import EntryNotFoundError
+
+    asked, built = [], []
+
+    def answer(url, **options):
+        asked.append(url.rsplit("/", 1)[1])
+        if len(asked) == 1:
+            raise EntryNotFoundError("no such file")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", answer)
+    create = __import__("timm").create_model
+    monkeypatch.setattr(
+        "timm.create_model", lambda name, pretrained, **named: built.append(pretrained) or create(name, **named)
+    )
+    load_backbone(TINY, {}, "cpu")
+    assert asked == ["model.safetensors", "pytorch_model.bin"]
+    assert built == [True]
+
+
 def test_weights_from_the_hubs_cache_are_loaded_and_digested(hub):
     import timm
 
