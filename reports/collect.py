@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import get_args
 
+from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
 from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
@@ -221,7 +222,12 @@ def collect_together(
     lists = todays_lists(readers)
     found = [list(_rows(manifests, protocol, _matching(matching))) for manifests in chosen]
     titles = _titles([row for rows in found for _, row, _ in rows], lists)
-    return [_entries(reader, rows, lists, titles, changed) for reader, rows in zip(readers, found, strict=True)]
+    try:
+        with no_collection():
+            return [_entries(reader, rows, lists, titles, changed) for reader, rows in zip(readers, found, strict=True)]
+    finally:  # what was scored before an interruption need not be scored again
+        for reader in readers:
+            reader.kept.save()
 
 
 def _entries(
@@ -337,13 +343,13 @@ def _rescored(protocol: Protocol, matching: Matching | None) -> Protocol:
 
 def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: ClassLists) -> SeedResult:
     source, classes = reader.source, lists.find(protocol.view.data_name, protocol.scoring.classes)
-    fit = source.fit_record(run_id)
+    fit = reader.fit(run_id)
     evaluation = reader.evaluation(run_id, protocol.view.view_id) if fit is not None else None
     state, reason = _outcome(source, run_id, StoredRun(fit, {protocol.view.view_id: evaluation}))
     result = SeedResult(seed, run_id, _SHOWN.get(state, CellState.MISSING), reason, None, fit, evaluation)
     if fit is None or evaluation is None or state is not RunState.DONE:
         return result
-    result = replace(result, bases=tuple(_bases(source, fit)))
+    result = replace(result, bases=tuple(_bases(reader, fit)))
     try:
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
@@ -352,12 +358,12 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
         return replace(result, state=CellState.NOT_APPLICABLE, reason=str(error))
 
 
-def _bases(source: Source, fit: FitRecord) -> Iterator[FitRecord]:
+def _bases(reader: Reader, fit: FitRecord) -> Iterator[FitRecord]:
     """The fits that a fit starts from, as far as the store holds them."""
-    base = source.fit_record(fit.base) if fit.base is not None else None
+    base = reader.fit(fit.base) if fit.base is not None else None
     if base is not None:
         yield base
-        yield from _bases(source, base)
+        yield from _bases(reader, base)
 
 
 def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -> SeedResult:

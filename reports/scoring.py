@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any, TypeVar
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import few, unknown
 from spectral_bench.reports.source import Source
 from spectral_bench.results.class_lists import ClassList, ClassLists, same_classes, uncounted
 from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.kept_scores import KeptScores, ScoreKey
 from spectral_bench.results.metrics import Scores, score
-from spectral_bench.results.record import ClassTable, EvaluationRecord
-from spectral_bench.results.specification import Protocol, View
+from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
+from spectral_bench.results.specification import Protocol, View, shared
 
 _LISTED = 4
+_BY_VALUE = 2  # the version of marshal that writes equal values alike, whoever else refers to them
+_Part = TypeVar("_Part")
 
 
 class Reader:
-    """The evaluations of a store, each record read once.
+    """The records of a store, each read once and slim, and the scores that it keeps.
 
     Args:
         source: the store.
@@ -27,7 +32,33 @@ class Reader:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.evaluation = cache(source.evaluation_record)
+        self.kept = KeptScores(source.scores_folder)
+        self.fit = cache(self._fit)
+        self.evaluation = cache(self._evaluation)
+        self._parts: dict[bytes, Any] = {}
+
+    def _fit(self, run_id: str) -> FitRecord | None:
+        record = self.source.fit_record(run_id)
+        if record is not None:
+            record.environment, record.code = self._shared(record.environment), self._shared(record.code)
+        return record
+
+    def _evaluation(self, run_id: str, view_id: str) -> EvaluationRecord | None:
+        record = self.source.evaluation_record(run_id, view_id)
+        if record is not None:
+            record.environment, record.code = self._shared(record.environment), self._shared(record.code)
+            record.view, record.class_sets = shared(record.view), self._shared_classes(record.class_sets)
+        return record
+
+    def _shared(self, part: _Part) -> _Part:
+        """One object for all parts of records that are equal: two thirds of what thousands of records take."""
+        found: _Part = self._parts.setdefault(marshal.dumps(part, _BY_VALUE), part)
+        return found
+
+    def _shared_classes(self, class_sets: dict[str, ClassTable]) -> dict[str, ClassTable]:
+        told = {name: (table.classes, table.raw_ids, table.palette) for name, table in class_sets.items()}
+        found: dict[str, ClassTable] = self._parts.setdefault(marshal.dumps(told, _BY_VALUE), class_sets)
+        return found
 
 
 def todays_lists(readers: Sequence[Reader]) -> ClassLists:
@@ -56,13 +87,19 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if classes is None:
         names = lists.names(protocol.view.data_name)
         raise UserError(f"{run_id}: {unknown('class set', protocol.scoring.classes, names)}")
-    fit_on = None
-    if protocol.fit_view is not None:
-        if reader.evaluation(run_id, protocol.fit_view.view_id) is None:
-            raise UserError(f"the split that the matching is fitted on ({protocol.fit_view.split}) is not evaluated")
-        fit_on = counts_over(reader.source, run_id, protocol.fit_view, classes.table)
-    counts = counts_over(reader.source, run_id, protocol.view, classes.table)
-    scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on)
+    counted, fit_view = reader.evaluation(run_id, protocol.view.view_id), protocol.fit_view
+    fitted = None if fit_view is None else reader.evaluation(run_id, fit_view.view_id)
+    if fit_view is not None and fitted is None:
+        raise UserError(f"the split that the matching is fitted on ({fit_view.split}) is not evaluated")
+    digests = [record.contingency_sha256 for record in (counted, fitted) if record is not None]
+    key = ScoreKey(tuple(digests), classes.table, protocol.scoring.matching) if all(digests) else None
+    scores = reader.kept.find(key) if key else None
+    if scores is None:
+        fit_on = None if fit_view is None else counts_over(reader.source, run_id, fit_view, classes.table)
+        counts = counts_over(reader.source, run_id, protocol.view, classes.table)
+        scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on)
+        if key:
+            reader.kept.add(key, scores)
     if not scores.n_pixels:
         raise UserError("no pixel of the evaluated images belongs to a class")
     return scores

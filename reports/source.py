@@ -15,6 +15,11 @@ from spectral_bench.results.record import EvaluationRecord, FitRecord
 class Source(Protocol):
     """A store of records, read only. ``results.store.Store`` is one."""
 
+    @property
+    def scores_folder(self) -> Path:
+        """Where scores are kept, by the digests of what they were computed from; it need not exist."""
+        ...
+
     def manifests(self) -> Sequence[Manifest]:
         """The grids that were launched into the store."""
         ...

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Generic, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import nctdtr
 
-from spectral_bench.results.statistics import Summary, holm, paired_difference, summarise, t_quantile
+from spectral_bench.results.pairs import all_pairs, holm_adjusted
+from spectral_bench.results.statistics import Summary, summarise, t_quantile
 
 MIN_SEEDS = 5
 LEVEL = 0.05
@@ -96,15 +99,16 @@ def rank(
     lacking = tuple(dict.fromkeys(row for rows in columns.values() for row in _lacking(rows)))
     if lacking or not any(len(rows) > 1 for rows in columns.values()):
         return Ranking({column: frozenset() for column in columns}, {}, lacking)
-    pairs = _all_pairs(columns, higher or {})
+    found = _compared(columns, higher or {})
     best: dict[ColumnKey, frozenset[RowKey]] = {}
     against_best: dict[tuple[ColumnKey, RowKey], float] = {}
     for column, rows in columns.items():
-        beaten = {row for (at, _, row), pair in pairs.items() if at == column and pair.told}
-        first = _first(rows, (higher or {}).get(column, True), beaten)
-        others = {row: pairs[column, first, row] for row in rows if row != first}
-        best[column] = frozenset({first, *(row for row, pair in others.items() if not pair.told)})
-        against_best.update({(column, row): pair.p for row, pair in others.items()})
+        pairs = found[column]
+        first = _first(rows, (higher or {}).get(column, True), pairs.beaten)
+        p, told = pairs.against(list(rows).index(first))
+        others = [(row, index) for index, row in enumerate(rows) if row != first]
+        best[column] = frozenset({first, *(row for row, index in others if not told[index])})
+        against_best.update({(column, row): float(p[index]) for row, index in others})
     return Ranking(best, against_best)
 
 
@@ -192,36 +196,53 @@ def _lacking(rows: Mapping[RowKey, Values]) -> list[RowKey]:
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """What is known of a row against another: the corrected p value, and whether the first is told to be better."""
+class _Compared:
+    """What is known of all pairs of a column.
 
-    p: float
-    told: bool
+    Attributes:
+        one, other: (P,) positions of the rows of a pair.
+        p: (P,) corrected over the table.
+        gain: (P,) positive where the first row of a pair is the better one.
+    """
+
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    p: NDArray[np.float64]
+    gain: NDArray[np.float64]
+
+    @property
+    def beaten(self) -> frozenset[int]:
+        """The positions of rows that some other row is told to be better than."""
+        told = self.p <= LEVEL
+        losers = np.concatenate([self.other[told & (self.gain > 0)], self.one[told & (self.gain < 0)]])
+        return frozenset(np.unique(losers).tolist())
+
+    def against(self, row: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """For each position p of its pair with ``row``, and whether ``row`` is told to be better; nothing of itself."""
+        ahead, behind = self.one == row, self.other == row
+        # The partners of a row, one before and one after it, follow each other in the order of their positions.
+        p = np.concatenate([self.p[behind], [1.0], self.p[ahead]])
+        gain = np.concatenate([-self.gain[behind], [0.0], self.gain[ahead]])
+        return p, (p <= LEVEL) & (gain > 0)
 
 
-def _all_pairs(
+def _compared(
     columns: Mapping[ColumnKey, Mapping[RowKey, Values]], higher: Mapping[ColumnKey, bool]
-) -> dict[tuple[ColumnKey, RowKey, RowKey], _Pair]:
-    """All pairs of rows in all columns, in both orders of each pair."""
-    found = {
-        (column, one, other): paired_difference(rows[one], rows[other])
-        for column, rows in columns.items()
-        for one, other in combinations(rows, 2)
+) -> dict[ColumnKey, _Compared]:
+    """All pairs of rows in all columns."""
+    pairs = {column: all_pairs(list(rows.values())) for column, rows in columns.items()}
+    p = holm_adjusted(np.concatenate([found.p for found in pairs.values()]))
+    ends = np.cumsum([len(found.p) for found in pairs.values()])
+    return {
+        column: _Compared(found.one, found.other, part, found.mean * (1 if higher.get(column, True) else -1))
+        for (column, found), part in zip(pairs.items(), np.split(p, ends[:-1]), strict=True)
     }
-    p = holm({key: 1.0 if pair is None or pair.p is None else pair.p for key, pair in found.items()})
-    both: dict[tuple[ColumnKey, RowKey, RowKey], _Pair] = {}
-    for (column, one, other), pair in found.items():
-        key = (column, one, other)
-        gain = 0.0 if pair is None else pair.summary.mean * (1 if higher.get(column, True) else -1)
-        both[key] = _Pair(p[key], p[key] <= LEVEL and gain > 0)
-        both[column, other, one] = _Pair(p[key], p[key] <= LEVEL and gain < 0)
-    return both
 
 
-def _first(rows: Mapping[RowKey, Values], higher: bool, beaten: Collection[RowKey]) -> RowKey:
+def _first(rows: Mapping[RowKey, Values], higher: bool, beaten: Collection[int]) -> RowKey:
     """The row of the best mean over the common seeds, of those that no other is told to be better than."""
     seeds = common_seeds(rows)
     means = {row: summarise([values[seed] for seed in seeds]).mean for row, values in rows.items()}
     # Each pair has its own seeds, so that in theory each row is beaten by another one, in a circle.
-    able = [row for row in rows if row not in beaten] or list(rows)
+    able = [row for index, row in enumerate(rows) if index not in beaten] or list(rows)
     return max(able, key=lambda row: means[row] if higher else -means[row])

@@ -11,7 +11,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 from scipy.special import stdtr, stdtrit
+
+from spectral_bench.results.pairs import holm_adjusted
 
 CONFIDENCE = 0.95
 Key = TypeVar("Key", bound=Hashable)
@@ -82,16 +85,9 @@ def paired_difference(
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
-    """p values adjusted for looking at all of them at once (Holm 1979); same keys, same order.
-
-    The i-th smallest of m is multiplied by m - i + 1, made monotone and cut at 1.
-    """
-    adjusted: dict[Key, float] = {}
-    largest = 0.0
-    for rank, (key, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
-        adjusted[key] = largest
-    return {key: adjusted[key] for key in p_values}
+    """p values adjusted for looking at all of them at once: ``results.pairs.holm_adjusted``; same keys, same order."""
+    adjusted = holm_adjusted(np.fromiter(p_values.values(), dtype=np.float64, count=len(p_values)))
+    return dict(zip(p_values, adjusted.tolist(), strict=True))
 
 
 def t_quantile(probability: float, degrees: int) -> float:

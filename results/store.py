@@ -5,6 +5,7 @@ Layout (readers ignore files that they do not know)::
     store.json             the schema of the store
     weights.json           backbone -> digest of the weights that all of its runs used
     grids/<name>.json      what each grid asked for
+    scores/                what reports computed from contingencies: see ``results.kept_scores``
     eigenspaces/<key>.npz  exact eigenvectors of held-out graphs, by the graph: see ``methods.exact``
     checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
@@ -31,6 +32,7 @@ STORE_SCHEMA_VERSION = 1
 STORE_FILE = "store.json"
 FEATURES_FOLDER = "features"
 EIGENSPACES_FOLDER = "eigenspaces"
+SCORES_FOLDER = "scores"
 
 
 class Store(RunRecords):
@@ -53,6 +55,11 @@ class Store(RunRecords):
     def features_folder(self) -> Path:
         """Where the caches of features lie that its runs share."""
         return self.path / FEATURES_FOLDER
+
+    @property
+    def scores_folder(self) -> Path:
+        """Where reports keep scores, by the digests of what they were computed from."""
+        return self.path / SCORES_FOLDER
 
     @classmethod
     def open(cls, path: Path | str, *, create: bool = False) -> Self:
