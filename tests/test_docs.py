@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -243,6 +244,15 @@ def test_defaults_of_runs_are_as_described() -> None:
     assert {key: value["mode"] if key == "features" else value for key, value in defaults.items() if key in told} == {
         key: value["mode"] if key == "features" else value for key, value in told.items()
     }
+
+
+def test_the_citation_is_of_this_release_and_names_methods_that_are_there() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    cited = {name for paper in citation["references"] for name in paper["notes"].split(", ")}
+    assert cited <= set(names())
+    assert len(cited) >= 5
 
 
 def test_the_journey_is_short() -> None:
