@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 
 from spectral_bench.bench.cli.app import app
 from spectral_bench.bench.grid.keys import RunSettings, SlurmSettings
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.rows import resolve_rows
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import names
 from spectral_bench.results.specification import Matching
@@ -243,6 +246,22 @@ def test_defaults_of_runs_are_as_described() -> None:
     assert {key: value["mode"] if key == "features" else value for key, value in defaults.items() if key in told} == {
         key: value["mode"] if key == "features" else value for key, value in told.items()
     }
+
+
+def test_the_citation_is_of_this_release_and_names_methods_that_are_there() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    cited = {name for paper in citation["references"] for name in paper["notes"].split(", ")}
+    assert cited <= set(names())
+    assert len(cited) >= 5
+
+
+def test_the_grid_of_the_readme_is_one(tmp_path: Path) -> None:
+    blocks = [block for language, block in FENCE.findall((ROOT / "README.md").read_text("utf-8")) if language == "yaml"]
+    (tmp_path / "example.yaml").write_text(blocks[0], encoding="utf-8")
+    rows = resolve_rows(load_grid(tmp_path / "example.yaml"), {})
+    assert {row.specs[0].method for row in rows} == {"neuralef", "kmeans"}
 
 
 def test_the_journey_is_short() -> None:
