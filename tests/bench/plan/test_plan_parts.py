@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,17 @@ def test_the_paper_is_refused_where_it_did_not_look(dataset: str) -> None:
             resolve_transform("paper", info)
     else:
         assert resolve_transform("paper", info).random
+
+
+def test_the_paper_takes_its_sizes_from_the_description_of_an_own_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    text = "title: T\nsplits: {train: {images: photos}}\nshort_side: 512\n"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"own\.yaml states no window; add it there"):
+        resolve_transform("paper", data_info(f"folder:{path}"))
+    path.write_text(text + "window: 256\n")
+    transform = resolve_transform("paper", data_info(f"folder:{path}"))
+    assert (transform.resize.short_side, transform.crop) == (512, 256)
 
 
 def test_a_transform_that_is_spelled_out_is_kept() -> None:
