@@ -79,7 +79,7 @@ COMMANDS: Mapping[str, Home] = {
     ),
     "version": Home("doctor:version", "Print the version."),
     "list": Home("listing:app", "List methods, data sets, backbones or protocols."),
-    "data": Home("data:app", "Verify or prepare a data set on disk."),
+    "data": Home("data:app", "Describe, verify or prepare a data set on disk."),
 }
 
 
