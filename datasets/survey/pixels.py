@@ -204,29 +204,36 @@ def index_of_colours(colours: Iterable[int | Colour]) -> dict[Colour, int]:
     return {colour: number for number, colour in enumerate(found)}
 
 
-def write_numbers(labels: Mapping[str, Path], folder: Path, numbers: Mapping[Colour, int]) -> list[Path]:
-    """Colour-coded labels as PNGs of numbers, ``folder/<id>.png``, with the colours as their palette.
+def as_numbers(labels: LabelFacts, numbers: Mapping[Colour, int]) -> LabelFacts:
+    """What colour-coded labels hold once each colour is the number that it gets."""
 
-    Args:
-        labels: id -> colour-coded label.
-        folder: where to write.
-        numbers: the number of each colour.
+    def numbered(counts: Mapping[int | Colour, int]) -> dict[int | Colour, int]:
+        return {numbers[colour]: count for colour, count in counts.items() if isinstance(colour, tuple)}
+
+    palette = {} if _are_greys(numbers) else {number: colour for colour, number in numbers.items()}
+    kinds: dict[Kind, int] = {"numbers": labels.kinds["colours"]}
+    return LabelFacts(kinds, numbered(labels.values), numbered(labels.images), palette, labels.problems)
+
+
+def write_numbers(source: Path, target: Path, numbers: Mapping[Colour, int]) -> None:
+    """Write a colour-coded label as a PNG of numbers, with the colours as its palette unless all are greys.
+
+    Raises:
+        StoreError: the file cannot be written.
     """
-    written = []
-    greys = all(colour == (number,) * 3 for colour, number in numbers.items())
-    for file_id, path in labels.items():
-        with Image.open(path) as image:
-            pixels = _packed(image)
-        packed = {red << 16 | green << 8 | blue: number for (red, green, blue), number in numbers.items()}
-        found, inverse = np.unique(pixels, return_inverse=True)
-        table = np.array([packed[one] for one in found.tolist()], np.uint8)
-        label = Image.fromarray(table[inverse].reshape(pixels.shape))
-        if not greys:
-            label.putpalette([part for colour in sorted(numbers, key=lambda one: numbers[one]) for part in colour])
-        target = folder / f"{file_id}.png"
-        write_bytes(target, _png(label))
-        written.append(target)
-    return written
+    with Image.open(source) as image:
+        pixels = _packed(image)
+    packed = {red << 16 | green << 8 | blue: number for (red, green, blue), number in numbers.items()}
+    found, inverse = np.unique(pixels, return_inverse=True)
+    table = np.array([packed[one] for one in found.tolist()], np.uint8)
+    label = Image.fromarray(table[inverse].reshape(pixels.shape))
+    if not _are_greys(numbers):
+        label.putpalette([part for colour in sorted(numbers, key=lambda one: numbers[one]) for part in colour])
+    write_bytes(target, _png(label))
+
+
+def _are_greys(numbers: Mapping[Colour, int]) -> bool:
+    return all(colour == (number,) * 3 for colour, number in numbers.items())
 
 
 def _png(image: Image.Image) -> bytes:

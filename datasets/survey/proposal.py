@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import few, how_many
 from spectral_bench.datasets.checks import Size
-from spectral_bench.datasets.patterns import list_files
+from spectral_bench.datasets.listing import Listing
 from spectral_bench.datasets.survey.pixels import (
     MOST_VALUES,
+    Colour,
     LabelFacts,
     Progress,
+    as_numbers,
     index_of_colours,
     look_at_images,
     look_at_labels,
@@ -45,6 +47,8 @@ class Proposal:
         path: of the YAML file.
         text: its content.
         lists: lists of ids to write beside it, by name of the file.
+        labels: labels to write as numbers -> colour-coded labels.
+        numbers: the number of each colour of these.
         found: what was found, one line each.
         undecided: what could not be decided, and what was taken instead, one line each.
         problems: what is wrong with files and will be told by ``bench data verify``, one line each.
@@ -53,12 +57,16 @@ class Proposal:
     path: Path
     text: str = ""
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[Path, Path] = field(default_factory=dict)
+    numbers: dict[Colour, int] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def write(self) -> None:
-        """Write the lists, then the YAML file. Raises ``StoreError`` where that cannot be."""
+        """Write labels and lists, then the YAML file. Raises ``StoreError`` where that cannot be."""
+        for target, source in self.labels.items():
+            write_numbers(source, target, self.numbers)
         for name, ids in self.lists.items():
             write_bytes(self.path.parent / name, "".join(f"{file_id}\n" for file_id in ids).encode())
         write_bytes(self.path, self.text.encode())
@@ -67,7 +75,7 @@ class Proposal:
 def propose(
     root: Path, path: Path, *, numbers_to: Path | None = None, jobs: int = 4, progress: Progress | None = None
 ) -> Proposal:
-    """A description of what lies in a folder. Nothing is written but the labels that ``numbers_to`` asks for.
+    """A description of what lies in a folder. Nothing is written yet.
 
     Args:
         root: the folder.
@@ -81,7 +89,7 @@ def propose(
     """
     if not root.is_dir():
         raise DataError(no_such(root, "folder"))
-    _require_free(path, numbers_to)
+    _require_free(root, path, numbers_to)
     tree = look_through(root)
     require_images(tree)
     files = sort_files(tree)
@@ -92,9 +100,8 @@ def propose(
     pairs = _pairs(files.splits)
     labels = look_at_labels(pairs, images.sizes, jobs=jobs, progress=progress)
     if numbers_to is not None:
-        if labels.kind != "colours":
-            raise DataError(f"--numbers-to {numbers_to}: there are no colour-coded labels in {root}")
-        files, labels = _numbered(files, labels, numbers_to, images.sizes, made)
+        _require_colours(root, labels, numbers_to)
+        files, labels = _numbered(files, labels, numbers_to, made)
     made.problems += [*images.problems, *labels.problems]
     usable = bool(pairs) and _usable(labels, made)
     planned = list(_planned(root, files, made, labelled=usable))
@@ -105,15 +112,23 @@ def propose(
     return made
 
 
+def _require_colours(root: Path, labels: LabelFacts, folder: Path) -> None:
+    if labels.kind != "colours":
+        raise DataError(f"--numbers-to {folder}: there are no colour-coded labels in {root}")
+    if labels.kinds.get("unreadable"):
+        raise DataError(f"--numbers-to {folder}: some labels cannot be read: {few(labels.problems, _NAMED)}")
+
+
 def _require_lists_free(made: Proposal) -> None:
     for name in made.lists:
         if (made.path.parent / name).exists():
             raise DataError(f"{made.path.parent / name}: is there already and is not written over; remove it")
 
 
-def _require_free(path: Path, numbers_to: Path | None) -> None:
-    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):
-        raise DataError(f"{shown(path)}: this name is no UTF-8; give another with --to")
+def _require_free(root: Path, path: Path, numbers_to: Path | None) -> None:
+    for place in filter(None, (root, path, numbers_to)):
+        if any("\ud800" <= sign <= "\udfff" for sign in str(place.absolute())):
+            raise DataError(f"{shown(place)}: this path is no UTF-8, as descriptions are; give it another name")
     if path.suffix.lower() not in (".yaml", ".yml") or path.is_dir():
         raise DataError(f"--to {path}: expected the name of a YAML file, such as {path.with_suffix('.yaml')}")
     if path.exists() or path.is_symlink():
@@ -122,22 +137,19 @@ def _require_free(path: Path, numbers_to: Path | None) -> None:
         raise DataError(f"--numbers-to {numbers_to}: expected a folder that is new or empty")
 
 
-def _numbered(
-    files: Sorted, labels: LabelFacts, folder: Path, sizes: Mapping[Path, Size], made: Proposal
-) -> tuple[Sorted, LabelFacts]:
-    """Files and facts with colour-coded labels written as numbers."""
-    numbers = index_of_colours(labels.values)
+def _numbered(files: Sorted, labels: LabelFacts, folder: Path, made: Proposal) -> tuple[Sorted, LabelFacts]:
+    """Files and facts as they are once colour-coded labels are written as numbers."""
+    made.numbers = index_of_colours(labels.values)
     splits = []
     for split in files.splits:
-        if split.labels is not None:
-            place = folder if len(files.splits) == 1 else folder / split.name
-            write_numbers(split.labels.listing.files, place, numbers)
-            nested = any("/" in file_id for file_id in split.labels.listing.files)
-            text = str(place.absolute() / "**" / "*.png") if nested else str(place.absolute())
-            split = replace(split, labels=Files(text, list_files(Path(text), (".png",))))
-        splits.append(split)
-    made.found.append(f"colour-coded labels: {len(numbers)} colours, written as numbers to {folder}")
-    return replace(files, splits=tuple(splits)), look_at_labels(_pairs(splits), sizes)
+        place = folder.absolute() / split.name if files.parted == "folders" else folder.absolute()
+        targets = {file_id: place / f"{file_id}.png" for file_id in split.pairs}
+        made.labels |= {target: split.pairs[file_id] for file_id, target in targets.items()}
+        text = str(place / "**" / "*.png") if any("/" in file_id for file_id in targets) else str(place)
+        written = Files(text, Listing(place, targets)) if targets else None
+        splits.append(replace(split, labels=written))
+    made.found.append(f"colour-coded labels: {len(made.numbers)} colours, written as numbers to {folder}")
+    return replace(files, splits=tuple(splits)), as_numbers(labels, made.numbers)
 
 
 def _pairs(splits: Iterable[Split]) -> list[tuple[Path, Path]]:
@@ -262,22 +274,23 @@ def _ranges(values: list[int]) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    return few([str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs], 8)
+    return few([f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs], 8)
 
 
 def _text(root: Path, planned: list[_Planned], labels: LabelFacts | None, sizes: list[Size], made: Proposal) -> str:
-    lines = [
-        f"# What `bench data init` saw in {shown(root)}. All keys: docs/data.md",
-        f"title: {_quoted(made.path.stem)}".ljust(34) + "# as tables and figures have it",
-        "splits:                           # paths start from the folder of this file",
-    ]
+    splits = []
     for one in planned:
         keys = (("images", one.images), ("labels", one.labels), ("ids", one.ids))
         stated = ", ".join(f"{key}: {_quoted(value)}" for key, value in keys if value is not None)
-        lines.append(f"  {_quoted(one.name)}: {{{stated}}}  # {one.note}")
-    lines += _class_lines(labels, made) if labels is not None else []
-    lines += _size_lines(sizes, made)
-    return "\n".join(lines) + "\n" + _EXAMPLE_LINES
+        splits.append(f"  {_quoted(one.name)}: {{{stated}}}  # {one.note}")
+    below = [*(_class_lines(labels, made) if labels is not None else ()), *_size_lines(sizes, made)]
+    above = [
+        f"# What `bench data init` saw in {shown(root)}. All keys: docs/data.md",
+        *(f"# Not decided: {line}" for line in made.undecided),
+        f"title: {_quoted(root.resolve().name or made.path.stem)}".ljust(34) + "# as tables and figures have it",
+        "splits:                           # paths start from the folder of this file",
+    ]
+    return "\n".join((*above, *splits, *below)) + "\n" + _EXAMPLE_LINES
 
 
 def _class_lines(labels: LabelFacts, made: Proposal) -> Iterator[str]:
@@ -298,7 +311,7 @@ def _class_lines(labels: LabelFacts, made: Proposal) -> Iterator[str]:
         name = f"class_{value}"
         colour = f", colour: {list(labels.palette[value])}" if labels.palette else ""
         entry = f"  - {{name: {name}, ids: [{value}]{colour}}}" if labels.palette else f"  {value}: {name}"
-        yield f"{entry}  # {seen(value)}"
+        yield f"{entry:<33} # {seen(value)}"
     made.undecided.append(f"names of classes: class_{values[0]} and so on stand for them")
     if void is None:
         yield "# ignore: 255                     # label values that count for nothing: one, or [0, 255]"

@@ -49,9 +49,10 @@ class Made:
     @property
     def splits(self) -> dict[str, tuple[str, str | None, str | None]]:
         """Images, labels and ids of each split, as texts."""
+        found = self.content.splits
         return {
-            name: (str(one.images), one.labels and str(one.labels), one.ids and str(one.ids))
-            for name, one in self.content.splits.items()
+            name: (str(one.images), str(one.labels) if one.labels else None, str(one.ids) if one.ids else None)
+            for name, one in found.items()
         }
 
 
