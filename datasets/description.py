@@ -18,6 +18,14 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.datasets.patterns import pattern_problem
 
 HIGHEST_LABEL = 65535
+_BELONGS = {
+    "transform": 'the key "transform" belongs into a grid; here are sizes: evaluation_size, short_side, window, stride',
+    **{
+        key: f'the key "{key}" belongs below a split, such as splits: {{val: {{{key}: ...}}}}'
+        for key in ("images", "labels")
+    },
+    **{split: f'the key "{split}" belongs below "splits"' for split in ("train", "val", "test")},
+}
 Level = Annotated[int, Field(ge=0, le=255)]
 RawId = Annotated[int, Field(ge=0, le=HIGHEST_LABEL)]
 Colour = tuple[Level, Level, Level]
@@ -93,7 +101,7 @@ def read_description(path: Path) -> Described:
         raise InvalidDescription((str(error),)) from error
     problems = Problems(stated.places)
     root = _written_out(stated, problems)
-    description = validate(Description, root.value, problems.of(root.places))
+    description = validate(Description, root.value, problems.of(root.places), _BELONGS)
     _note_repeated(root, problems)
     _note_unfitting(root, problems.of(root.places), classes=bool(stated.get(("classes",))))
     if description is None or problems:

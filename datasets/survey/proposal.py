@@ -33,8 +33,8 @@ _VOID = (255, 65535)
 _LONG_SIDE, _STEP = 640, 32  # of a proposed evaluation size, in pixels
 _NAMED = 4  # files that a message names
 _EXAMPLE_LINES = """\
-# short_side: 512     # pixels; with window for `transform: paper`, with all three for protocol sliding
-# window: 512
+# short_side: 512                 # pixels, for transform: paper (with window) and protocol sliding
+# window: 512                     # (with both others)
 # stride: 320
 """
 
@@ -282,7 +282,7 @@ def _text(root: Path, planned: list[_Planned], labels: LabelFacts | None, sizes:
     for one in planned:
         keys = (("images", one.images), ("labels", one.labels), ("ids", one.ids))
         stated = ", ".join(f"{key}: {_quoted(value)}" for key, value in keys if value is not None)
-        splits.append(f"  {_quoted(one.name)}: {{{stated}}}  # {one.note}")
+        splits.append(f"  {_quoted(one.name)}: {{{stated}}}".ljust(33) + f" # {one.note}")
     below = [*(_class_lines(labels, made) if labels is not None else ()), *_size_lines(sizes, made)]
     above = [
         f"# What `bench data init` saw in {shown(root)}. All keys: docs/data.md",
@@ -317,21 +317,21 @@ def _class_lines(labels: LabelFacts, made: Proposal) -> Iterator[str]:
         yield "# ignore: 255                     # label values that count for nothing: one, or [0, 255]"
         made.undecided.append("no label value was taken to be void: move one that counts for nothing to ignore")
     else:
-        yield f"ignore: {void}                       # counts for nothing; one value, or a list. {seen(void)}"
+        yield f"ignore: {void}".ljust(33) + f" # counts for nothing: one value, or a list. {seen(void)}"
         made.undecided.append(f"label value {void} was taken to be void, as is usual: see ignore")
 
 
 def _size_lines(sizes: list[Size], made: Proposal) -> Iterator[str]:
     if len(set(sizes)) < 2:
         size = list(sizes[0]) if sizes else [480, 640]
-        yield f"# evaluation_size: {size}    # height, width to resize images to; now each keeps its own"
+        yield f"# evaluation_size: {size}".ljust(33) + " # height, width to resize images to; now they keep theirs"
         return
     height, width = (sorted(side)[len(sizes) // 2] for side in zip(*sizes, strict=True))
     scale = min(1.0, _LONG_SIDE / max(height, width))
     size = [max(_STEP, round(side * scale / _STEP) * _STEP) for side in (height, width)]
-    yield f"evaluation_size: {size}       # height, width that images are resized to; labels keep theirs"
+    yield f"evaluation_size: {size}".ljust(33) + " # height, width that images are resized to; labels keep theirs"
     made.undecided.append(
-        f"images differ in size, and are all resized to {size[0]} x {size[1]}: see evaluation_size, or crop in grids"
+        f"images differ in size: all are resized to {size[0]} x {size[1]} (evaluation_size), or crop in grids"
     )
 
 

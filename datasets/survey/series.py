@@ -213,7 +213,10 @@ def with_roles(series: Iterable[Series]) -> list[tuple[Series, Role]]:
     """
     found = list(series)
     photographs = any(one.named == "images" or (one.named is None and one.looks == "photographs") for one in found)
-    return [(one, one.named or ("labels" if photographs and one.looks != "photographs" else "images")) for one in found]
+    return [
+        (one, one.named or ("labels" if photographs and one.looks in ("numbers", "colours") else "images"))
+        for one in found
+    ]
 
 
 def require_images(tree: Tree) -> None:

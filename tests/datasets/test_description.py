@@ -69,6 +69,9 @@ def test_the_short_forms_are_the_long_ones(tmp_path: Path) -> None:
             "4: evaluation_size: expected [height, width] in pixels, such as [480, 640], got 480",
         ),
         ("classes: {1: a}\nevaluation_size: [480, 8]", "4: evaluation_size[1]: expected greater than or equal to 16"),
+        ("classes: {1: a}\ntransform: paper", '4: transform: the key "transform" belongs into a grid; here are sizes'),
+        ("classes: {1: a}\ntest: {images: x}", '4: test: the key "test" belongs below "splits"'),
+        ("classes: {1: a}\nimages: x", '4: images: the key "images" belongs below a split, such as splits: {val: {ima'),
         ("classes: {1: a}\nstride: 32", '4: stride: a stride is one of windows: the key "window" is missing'),
         (
             "classes: {1: a}\nwindow: 32\nstride: 64",
