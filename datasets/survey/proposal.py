@@ -203,7 +203,7 @@ def _planned(root: Path, files: Sorted, made: Proposal, *, labelled: bool) -> It
             continue
         complete = not split.lonely and not split.orphans
         name = split.name if files.parted else "val"
-        _note_unpaired(name, split, made)
+        _note_unpaired(name, split, files, made)
         ids = listed if complete else _list_of(name, split, made)
         pairs = replace(
             whole, name=name, labels=located(split.labels.text), ids=ids, note=f"{len(split.pairs)} images with labels"
@@ -222,8 +222,10 @@ def _list_of(name: str, split: Split, made: Proposal) -> str:
     return file
 
 
-def _note_unpaired(name: str, split: Split, made: Proposal) -> None:
-    for what, lack, paths in (("image", "label", split.lonely), ("label", "image", split.orphans)):
+def _note_unpaired(name: str, split: Split, files: Sorted, made: Proposal) -> None:
+    used = {label for other in files.splits for label in other.pairs.values()}
+    orphans = [path for path in split.orphans if path not in used]
+    for what, lack, paths in (("image", "label", split.lonely), ("label", "image", orphans)):
         if paths:
             names = few([shown(path.name) for path in paths], _NAMED)
             has = "has" if len(paths) == 1 else "have"

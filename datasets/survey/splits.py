@@ -88,10 +88,11 @@ def sort_files(tree: Tree) -> Sorted:
     found = with_roles(in_series(tree))
     images = [one for one, role in found if role == "images"]
     labels = [one for one, role in found if role == "labels"]
-    if not images:  # nothing but what looks like labels: whoever names this folder means images
-        images, labels = labels, []
-    named = {one.split for one in images} - {None}
     notes: list[str] = []
+    if not images:  # whoever names this folder means images
+        images, labels = labels, []
+        notes.append("nothing but what looks like labels was found: it is described as images")
+    named = {one.split for one in images} - {None}
     splits = []
     for name in sorted(named, key=_ORDER.index) if named else [None]:
         split = _split(tree, name, [one for one in images if one.split == name], labels, notes)

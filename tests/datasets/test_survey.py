@@ -209,6 +209,33 @@ def test_images_without_a_label_and_labels_without_an_image_are_named(make: Make
     assert "val: 1 label has no image: orphan.png" in made.proposal.undecided
 
 
+def test_labels_of_all_splits_in_one_folder(make: Make, tmp_path: Path) -> None:
+    for split, stem in (("train", "a"), ("val", "b")):
+        photo(tmp_path / f"own/images/{split}/{stem}.jpg")
+        numbers(tmp_path / f"own/labels/{stem}.png")
+    made = make(2)
+    assert made.splits == {
+        "train": ("own/images/train", "own/labels", "own_train.txt"),
+        "val": ("own/images/val", "own/labels", "own_val.txt"),
+    }
+    assert not [line for line in made.proposal.undecided if "has no image" in line]
+
+
+def test_masks_alone_are_described_as_images_and_that_is_said(make: Make, tmp_path: Path) -> None:
+    numbers(tmp_path / "own/masks/a.png")
+    assert "nothing but what looks like labels was found" in make(1).proposal.undecided[0]
+
+
+def test_a_folder_can_be_described_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(tmp_path / "own/a, b/{x}/a.jpg")
+    photo(tmp_path / "own/a, b/{x}/deep/a.jpg")
+    monkeypatch.chdir(tmp_path / "own")
+    propose(Path(), Path("own.yaml")).write()
+    found = read_description(Path("own.yaml")).content
+    assert (found.title, str(found.splits["train"].images)) == ("own", "a, b/{x}/**/*.jpg")
+    assert open_data("folder:own.yaml", DataRoots()).images("train").ids == ("a", "deep/a")
+
+
 def test_labels_that_fit_no_image_are_left_out_and_both_names_are_given(make: Make, tmp_path: Path) -> None:
     photo(tmp_path / "own/photos/a.jpg")
     photo(tmp_path / "own/photos/b.jpg")
