@@ -83,7 +83,11 @@ class FolderDataSet(FileDataSet):
         label = read_label(path, self._values)
         foreign = np.setdiff1d(label, self._valid)
         if foreign.size:
-            raise DataError(f"{path}: label value {foreign[0]}; expected one of {', '.join(map(str, self._valid))}")
+            valid = ", ".join(map(str, self._valid))
+            raise DataError(
+                f"{path}: label value {foreign[0]}; expected one of {valid}, the classes and ignored values of"
+                f" {self.info.name.removeprefix('folder:')}"
+            )
         return label
 
 
@@ -105,6 +109,9 @@ def describe(path: Path) -> DataInfo:
         stride=description.stride,
         needs_root=False,
         licence=f"described in {path}",
+        unlabelled=tuple(
+            split for split, files in description.splits.items() if files.labels is None and description.classes
+        ),
     )
 
 

@@ -86,6 +86,10 @@ def check_classes(
         n_classes = class_count(info)
         if n_classes == 0:
             problems.add("method", f"{facts.name} is fitted with labels, and data set {info.name} has none")
+        elif info is trained and data.split in info.unlabelled:
+            problems.add(
+                "method", f"{facts.name} is fitted with labels, and split {data.split} of {info.name} has none"
+            )
         elif facts.classes_as_clusters and params["k"] != n_classes:
             problems.add(
                 ("params", "k"),
