@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
-from spectral_bench.common.documents.document import Document, Place
-from spectral_bench.common.documents.problems import InvalidDocument, Problems, validate
-from spectral_bench.common.documents.reading import read_document
-from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.documents.document import place_of
+from spectral_bench.common.errors import DataError
+from spectral_bench.datasets.description import ClassEntry, Description, read_description
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import ClassSet, DataInfo, DataRoots
-from spectral_bench.datasets.listing import Listing, list_folder
+from spectral_bench.datasets.listing import Listing
+from spectral_bench.datasets.patterns import LABEL_SUFFIXES, list_files, only_listed
 from spectral_bench.datasets.reading import IMAGE_SUFFIXES, read_label
-
-Level = Annotated[int, Field(ge=0, le=255)]
-RawId = Annotated[int, Field(ge=0, le=65535)]
-Colour = tuple[Level, Level, Level]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SplitFolders(_Part):
-    """Where the images and labels of a split lie, relative to the YAML file. Labels may be absent."""
-
-    images: Path
-    labels: Path | None = None
-
-
-class ClassEntry(_Part):
-    """One class: its name, the label values that belong to it, and its colour in overlays."""
-
-    name: str
-    ids: tuple[RawId, ...] = Field(min_length=1)
-    colour: Colour | None = None
-
-
-class Description(_Part):
-    """The YAML file of a user's data set.
-
-    Label values that are neither a class's nor listed under ``ignore`` are an error.
-    """
-
-    title: str
-    splits: dict[str, SplitFolders] = Field(min_length=1)
-    classes: tuple[ClassEntry, ...] = ()
-    ignore: tuple[RawId, ...] = ()
-    evaluation_size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
-    short_side: int | None = Field(None, ge=16)
-    window: int | None = Field(None, ge=16)
-    stride: int | None = Field(None, ge=1)
 
 
 class FolderDataSet(FileDataSet):
@@ -77,21 +36,43 @@ class FolderDataSet(FileDataSet):
         if description is None:
             raise DataError(f"folder: {self.info.licence}")
         self.folder = description.parent
-        self.description = read_description(description)
+        described = read_description(description)
+        self.description, self._places = described.content, described.places
         self.info = describe(description)
         self._values = frozenset([*_class_ids(self.description), *self.description.ignore])
         self._valid = np.array(sorted(self._values), np.uint16)
 
     def image_files(self, split: str) -> Listing:
-        """The images of a split's folder."""
-        return list_folder(self.folder / self.description.splits[split].images, IMAGE_SUFFIXES)
+        """The images of a split, those of its list of ids where it has one."""
+        described = self.description.splits[split]
+        found = list_files(self._path(described.images), IMAGE_SUFFIXES)
+        if described.ids is None or not found.files:
+            return self._told(found, split, "images")
+        return self._told(only_listed(found, self._path(described.ids)), split, "ids")
 
     def label_files(self, split: str) -> Listing:
-        """The label PNGs of a split's folder."""
-        labels = self.description.splits[split].labels
-        if labels is None:
-            return Listing(self.folder, {}, (f"{self.folder}: split {split} is described without labels",))
-        return list_folder(self.folder / labels, (".png",))
+        """The labels of a split; of a list of ids, those of its images."""
+        described = self.description.splits[split]
+        if described.labels is None:
+            return self._told(Listing(self.folder, {}, (f"split {split} is described without labels",)), split, "")
+        found = list_files(self._path(described.labels), LABEL_SUFFIXES, alone=(".png",))
+        if described.ids is None or not found.files:
+            return self._told(found, split, "labels")
+        images = self.image_files(split)
+        named = found.named_like(images).files
+        files = {file_id: path for file_id, path in named.items() if file_id in images.files}
+        none = () if files else (f"{found.folder}: holds no label of the images that {described.ids} names",)
+        return self._told(replace(found, files=files, problems=(*found.problems, *none)), split, "labels")
+
+    def _path(self, stated: Path) -> Path:
+        return self.folder / stated.expanduser()
+
+    def _told(self, listing: Listing, split: str, key: str) -> Listing:
+        """A listing; of one without a file, the problems say which line of the description asked for it."""
+        if listing.files:
+            return listing
+        place = place_of(("splits", split, key) if key else ("splits", split), self._places)
+        return replace(listing, problems=tuple(f"{place.where}: {place.path}: {line}" for line in listing.problems))
 
     def has_labels(self, split: str) -> bool:
         """Whether the split is described with labels."""
@@ -102,13 +83,17 @@ class FolderDataSet(FileDataSet):
         label = read_label(path, self._values)
         foreign = np.setdiff1d(label, self._valid)
         if foreign.size:
-            raise DataError(f"{path}: label value {foreign[0]}; expected one of {', '.join(map(str, self._valid))}")
+            valid = ", ".join(map(str, self._valid))
+            raise DataError(
+                f"{path}: label value {foreign[0]}; expected one of {valid}, the classes and ignored values of"
+                f" {self.info.name.removeprefix('folder:')}"
+            )
         return label
 
 
 def describe(path: Path) -> DataInfo:
     """The facts about a user's data set, from its YAML file alone. Raises ``DataError`` if that is not valid."""
-    description = read_description(path)
+    description = read_description(path).content
     ids = [*_class_ids(description), *description.ignore]
     name = str(len(description.classes))
     return DataInfo(
@@ -124,54 +109,10 @@ def describe(path: Path) -> DataInfo:
         stride=description.stride,
         needs_root=False,
         licence=f"described in {path}",
+        unlabelled=tuple(
+            split for split, files in description.splits.items() if files.labels is None and description.classes
+        ),
     )
-
-
-class InvalidDescription(DataError, InvalidDocument):
-    """The YAML file of a user's data set is not valid: one line a problem, with file, line and key."""
-
-
-def read_description(path: Path) -> Description:
-    """The checked content of a YAML file, read as grids are.
-
-    Numbers are decimal, so that ``010`` is ten; ``yes``, ``no`` and ``off`` are texts; a key stands once.
-
-    Raises:
-        InvalidDescription: the file is missing or no YAML, has an unknown key or a wrong value, or names a label value
-            twice; says all of it, with file, line and key.
-    """
-    try:
-        root = read_document(path)
-    except ConfigError as error:
-        raise InvalidDescription((str(error),)) from error
-    problems = Problems(root.places)
-    description = validate(Description, root.value, problems)
-    _note_repeated(root, problems)
-    if description is None or problems:
-        raise InvalidDescription(problems.lines())
-    return description
-
-
-def _note_repeated(root: Document, problems: Problems) -> None:
-    """Note every label value that two classes, or a class and ``ignore``, claim."""
-    first: dict[int, Place] = {}
-    for stated in _label_values(root):
-        value, place = stated.value, stated.place
-        if not isinstance(value, int) or isinstance(value, bool):
-            continue  # told by the validation
-        if value in first:
-            where = f"{first[value].path} on {first[value].where}"
-            problems.add_at(
-                place, f"label value {value} is given twice, first as {where}; each belongs to one class or to ignore"
-            )
-        first.setdefault(value, place)
-
-
-def _label_values(root: Document) -> Iterator[Document]:
-    for entry in root.items.get("classes", root).elements:
-        yield from entry.items.get("ids", entry).elements
-    if "ignore" in root.items:
-        yield from root.items["ignore"].elements
 
 
 def _class_ids(description: Description) -> list[int]:

@@ -45,6 +45,8 @@ class DataInfo:
         folder: its folder below a data root.
         needs_root: False for data that is generated.
         licence: licence and where to get it, one line.
+        raw_names: of all raw label ids, where they are known.
+        unlabelled: splits without labels of a data set that has labels.
     """
 
     name: str
@@ -61,6 +63,7 @@ class DataInfo:
     needs_root: bool = True
     licence: str = ""
     raw_names: tuple[str, ...] = field(default=())
+    unlabelled: tuple[str, ...] = field(default=())
 
 
 class ImageLoader(Protocol):

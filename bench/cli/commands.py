@@ -77,7 +77,7 @@ COMMANDS: Mapping[str, Home] = {
     "doctor": Home("check:doctor", "Say what this machine offers and what is in the way; exit code 1 if something is."),
     "version": Home("check:version", "Print the version."),
     "list": Home("listing:app", "List methods, data sets, backbones or protocols."),
-    "data": Home("data:app", "Verify or prepare a data set on disk."),
+    "data": Home("data:app", "Describe, verify or prepare a data set on disk."),
 }
 
 

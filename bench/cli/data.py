@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +14,19 @@ from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Root
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.prepare import prepare as prepare_data
-from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.registry import FOLDER, open_data
+from spectral_bench.datasets.survey.proposal import Proposal, propose
 from spectral_bench.datasets.verify import SplitReport
 from spectral_bench.datasets.verify import verify as verify_data
 
 app = typer.Typer(
-    help="Verify or prepare a data set on disk.", cls=NearestGroup, add_completion=False, rich_markup_mode=None
+    help="Describe, verify or prepare a data set on disk.",
+    cls=NearestGroup,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 Name = Annotated[str, typer.Argument(help="The data set, or folder:PATH.yaml for your own.", metavar="NAME")]
+MOST_LINES = 10
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")]
 
 
@@ -64,6 +71,44 @@ def _show(name: str, reports: list[SplitReport]) -> None:
     columns = ("split", "found", "published", "read", "problems")
     say(f"{name}:")
     show_table(columns, rows, right=columns[1:])
+
+
+@app.command("init")
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of images, and of labels if there are.", metavar="FOLDER")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The YAML file to write; default: FOLDER's name, here.", metavar="FILE")
+    ] = None,
+    numbers_to: Annotated[
+        Path | None,
+        typer.Option("--numbers-to", help="Write colour-coded labels as PNGs of numbers there.", metavar="DIR"),
+    ] = None,
+    jobs: Jobs = 4,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Describe a folder of images (and labels) of your own: write the YAML file that grids name as folder:FILE."""
+    path = Path(f"{folder.resolve().name or 'images'}.yaml") if to is None else to
+    with progress_bar(f"reading {folder}") as progress:
+        made = propose(folder, path, numbers_to=numbers_to, jobs=jobs, progress=progress)
+    made.write()
+    following = f"bench data verify {shlex.quote(f'{FOLDER}{path}')}"
+    if as_json:
+        parts = {"found": made.found, "undecided": made.undecided, "problems": made.problems}
+        show_json({"description": str(path), "lists": [*made.lists], **parts, "next": following})
+    else:
+        _show_made(made, following)
+    return 0
+
+
+def _show_made(made: Proposal, following: str) -> None:
+    say(f"{made.path} is written" + (f", with {', '.join(made.lists)} beside it" if made.lists else ""))
+    for title, lines in (("found", made.found), ("not decided", made.undecided), ("wrong", made.problems)):
+        for line in lines[:MOST_LINES]:
+            say(f"{title}: {line}")
+        if len(lines) > MOST_LINES:
+            say(f"{title}: {len(lines) - MOST_LINES} more")
+    say(f"next: {following}")
 
 
 @app.command("prepare")

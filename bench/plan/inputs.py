@@ -12,7 +12,7 @@ from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
 from spectral_bench.datasets.interface import DataInfo
-from spectral_bench.datasets.registry import data_info
+from spectral_bench.datasets.registry import FOLDER, data_info
 from spectral_bench.methods.registry import MethodFacts, complete_params
 from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, Transform, View
 
@@ -86,6 +86,10 @@ def check_classes(
         n_classes = class_count(info)
         if n_classes == 0:
             problems.add("method", f"{facts.name} is fitted with labels, and data set {info.name} has none")
+        elif info is trained and data.split in info.unlabelled:
+            problems.add(
+                "method", f"{facts.name} is fitted with labels, and split {data.split} of {info.name} has none"
+            )
         elif facts.classes_as_clusters and params["k"] != n_classes:
             problems.add(
                 ("params", "k"),
@@ -202,6 +206,12 @@ def resolve_transform(transform: str | Transform, info: DataInfo) -> Transform:
         size = info.evaluation_size
         return Transform(resize=Resize(mode="exact", size=size) if size else Resize())
     if info.short_side is None or info.window is None:
+        missing = " and ".join(key for key in ("short_side", "window") if getattr(info, key) is None)
+        if info.name.startswith(FOLDER):
+            raise ConfigError(
+                f"transform paper takes short_side and window from the description, but {info.name} states no "
+                f"{missing}; add it there, or choose evaluation or spell the transform out"
+            )
         raise ConfigError(
             f"the paper does not use data set {info.name}, so its transform has no sizes; "
             "choose evaluation or spell the transform out"

@@ -54,6 +54,7 @@ def test_the_description_becomes_facts(description: Path) -> None:
     assert info.n_raw_labels == 256
     assert info.evaluation_size == (32, 48)
     assert not info.needs_root
+    assert info.unlabelled == ("train",)
     classes = info.class_sets[info.default_classes]
     assert classes.name == "2"
     assert classes.classes == ("leaf", "stem")
@@ -94,6 +95,7 @@ def test_without_classes_there_is_nothing_to_score(description: Path) -> None:
     info = data_info(f"folder:{description}")
     assert info.class_sets == {}
     assert info.default_classes == ""
+    assert info.unlabelled == ()
     require_no_problems(open_data(f"folder:{description}", DataRoots()), "all")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from plan_lab import Lab
 
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.bench.plan.inputs import backbone_spec, checked_params, facts_of, resolve_transform, training_data
@@ -62,6 +64,44 @@ def test_the_paper_is_refused_where_it_did_not_look(dataset: str) -> None:
             resolve_transform("paper", info)
     else:
         assert resolve_transform("paper", info).random
+
+
+def test_the_paper_takes_its_sizes_from_the_description_of_an_own_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    text = "title: T\nsplits: {train: {images: photos}}\nshort_side: 512\n"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"own\.yaml states no window; add it there"):
+        resolve_transform("paper", data_info(f"folder:{path}"))
+    path.write_text(text + "window: 256\n")
+    transform = resolve_transform("paper", data_info(f"folder:{path}"))
+    assert (transform.resize.short_side, transform.crop) == (512, 256)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "{{method: kmeans, dataset: {name}, split: train}}",
+            'split: split "train" of {name} has no labels; splits with',
+        ),
+        ("{{method: linear_probe, dataset: {name}}}", "method: linear_probe is fitted with labels, and split train of"),
+        (
+            "{{method: kmeans, dataset: {name}, protocols: [{{name: p, view: {{split: train}}, scoring: {{}}}}]}}",
+            'split: split "train" of {name} has no labels; splits with labels: val',
+        ),
+        (
+            "{{method: kmeans, dataset: {name}, protocols: [{{name: p, view: {{}}, scoring: {{fit_split: train}}}}]}}",
+            'fit_split: split "train" of {name} has no labels; splits with labels: val',
+        ),
+    ],
+)
+def test_a_split_without_labels_is_refused_where_labels_are_needed(lab: Lab, text: str, fault: str) -> None:
+    path = lab.folder / "own.yaml"
+    splits = "{train: {images: i}, val: {images: i, labels: l}}"
+    path.write_text(f"title: T\nsplits: {splits}\nclasses: {{0: a, 1: b}}\n")
+    with pytest.raises(ConfigError) as caught:
+        lab.plan(f"runs: [{text.format(name=f'folder:{path}')}]")
+    assert fault.format(name=f"folder:{path}") in str(caught.value)
 
 
 def test_a_transform_that_is_spelled_out_is_kept() -> None:
