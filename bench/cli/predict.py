@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,18 @@ from spectral_bench.common.names import few, how_many
 from spectral_bench.results.record import FitRecord
 from spectral_bench.results.store import Store
 
+Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")]
+Contours = Annotated[bool, typer.Option("--contours", help="Draw the borders of masks on overlays, in white.")]
+
+Classes = Annotated[
+    bool,
+    typer.Option("--classes", help="Masks of classes: each cluster's by the run's own matching, which uses labels."),
+]
+Whose = Annotated[
+    str | None, typer.Option("--protocol", help="With --classes: whose matching; default: the run's first.")
+]
+Scores = Annotated[bool, typer.Option("--scores", help="Write the scores of all clusters too: NAME_scores.npy.")]
+
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")],
@@ -38,20 +50,11 @@ def predict(
         Path, typer.Option("--to", help="Folder for the masks and overlays, not that of the images.", metavar="DIR")
     ],
     out: Out = DEFAULT_OUT,
-    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")] = True,
-    contours: Annotated[bool, typer.Option("--contours", help="Draw the borders of masks on overlays.")] = False,
-    classes: Annotated[
-        bool,
-        typer.Option(
-            "--classes", help="Masks of classes: each cluster's by the run's own matching, which uses labels."
-        ),
-    ] = False,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="With --classes: whose matching; default: the run's first.")
-    ] = None,
-    scores: Annotated[
-        bool, typer.Option("--scores", help="Write the scores of all clusters too: NAME_scores.npy.")
-    ] = False,
+    overlays: Overlays = True,
+    contours: Contours = False,
+    classes: Classes = False,
+    protocol: Whose = None,
+    scores: Scores = False,
     device: Device = "auto",
     data_root: Roots = None,
     as_json: Json = False,
@@ -77,18 +80,17 @@ def predict(
 
     key = class_key(store, run_id, protocol) if classes else None
     record = store.fit_record(run_id)
-    if record is not None and (edited := edited_since(record)):
-        warn(f"edited since {run_id} was fitted: {few(edited)}; these masks are of the code as it is now")
+    warn_of_edits(record)
     wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
     with progress_bar("predicting") as progress:
-        written = predict_images(store, run_id, files, to, wanted=wanted, key=key, device=device, progress=progress)
+        options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
+        written = predict_images(store, run_id, files, to, **options)
     if as_json:
         show_json([str(path) for path in written])
         return 0
-    if key is not None:
-        say(key.told)
-    if scores and record is not None:
-        say(scores_in_words(record))
+    for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
+        if line:
+            say(line)
     say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
@@ -99,11 +101,15 @@ def require_drawn(*, overlays: bool, contours: bool) -> None:
         raise ConfigError("--contours: borders are drawn on overlays, which --no-overlays leaves out")
 
 
-def edited_since(record: FitRecord) -> list[str]:
-    """The files of a user's own that are not as they were when a run was fitted: its method's and its backbone's."""
+def warn_of_edits(record: FitRecord | None) -> None:
+    """Name the files of a user's own, its method's and its backbone's, that are not as they were when it was fitted."""
+    if record is None:
+        return
     spec = record.spec
     places = Places(spec.method, "synthetic", spec.backbone.name)  # a prediction looks at no data set
-    return [name for name in changed_since(record, (), CurrentCode(), places) if is_own_file(name)]
+    edited = [name for name in changed_since(record, (), CurrentCode(), places) if is_own_file(name)]
+    if edited:
+        warn(f"edited since {record.run_id} was fitted: {few(edited)}; these masks are of the code as it is now")
 
 
 def scores_in_words(record: FitRecord) -> str:

@@ -37,11 +37,11 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such
 from spectral_bench.datasets.reading import image_header
-from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
 from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.specification import BackboneSpec, Resize, View
 
-SHORT_SIDE = 320
+SHORT_SIDE, CLUSTERS = 320, 8
 SETTINGS = "settings.json"
 _SMALLEST = 16
 _LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
@@ -145,6 +145,16 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         images = {name: os.fsdecode(os.fsencode(path.absolute())) for name, path in self.paths.items()}
         write_json(folder / SETTINGS, {**self.settings, "images": images})
         return [*written, folder / SETTINGS]
+
+
+def clustering_params(method: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete parameters of a method that clusters photographs: 8 clusters unless another K is stated.
+
+    Raises:
+        ConfigError: as ``methods.registry.complete_params``.
+    """
+    usual = {"k": CLUSTERS} if "k" in method_facts(method).params.model_fields else {}
+    return complete_params(method, {**usual, **stated})
 
 
 def cluster_files(

@@ -44,8 +44,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         for problem in listing.problems:
             raise DataError(f"{problem}, so both would have one mask" if "same stem" in problem else problem)
         found += listing.files.values()
-    require_stems(found)
-    return found
+    once: dict[str, Path] = {}
+    for path in found:  # an image that is named beside its folder is one
+        once.setdefault(os.path.abspath(path), path)  # noqa: PTH100  # links keep their own names
+    require_stems(list(once.values()))
+    return list(once.values())
 
 
 def _below(folder: Path) -> str:

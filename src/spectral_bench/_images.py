@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
 from spectral_bench.bench.features.backbones import complete_options
-from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
+from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files, clustering_params
 from spectral_bench.bench.predict.files import find_images
 from spectral_bench.common.errors import ConfigError, DataError
-from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["ClusteredImages", "cluster_images"]
 
 logger = logging.getLogger(__name__)
-
-_K = 8
 
 
 def cluster_images(
@@ -79,7 +76,7 @@ def cluster_images(
     found = cluster_files(
         find_images(_paths(images)),
         method,
-        complete_params(method, {"k": _K, **with_k(method, given)}),
+        clustering_params(method, with_k(method, given)),
         BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
         size=_size(size),
         seed=seed_of(seed, random_state),
