@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from spectral_bench.common.errors import UserError
-from spectral_bench.common.names import unknown
+from spectral_bench.common.names import how_many, unknown
 from spectral_bench.reports.ablation_table import ablation_tables
 from spectral_bench.reports.collect import Changed, ScoredRow, collect
 from spectral_bench.reports.cost_table import cost_table
@@ -93,6 +93,29 @@ def build_published_table(
     """
     entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     return published_table(entries, load_published(), datasets)
+
+
+def fit_only(source: Source, grid: str | None = None) -> tuple[list[str], bool]:
+    """What is to be said of rows that are fitted only (``protocols: []``), and whether there are others to report.
+
+    Args:
+        source: the store.
+        grid: the name of a grid; None: all grids. One that the store does not know has nothing said of it.
+
+    Returns:
+        A line for each grid with such rows, and whether any row has a protocol (or there is no row at all).
+    """
+    found = [manifest for manifest in source.manifests() if grid in (None, manifest.name)]
+    lines = []
+    for manifest in found:
+        count = sum(not row.protocols for row in manifest.rows)
+        if count:
+            lines.append(
+                f"{manifest.name}: {how_many(count, 'row')} fit only (protocols: []), so there is nothing to score; a "
+                "grid with protocols evaluates the stored fits, and bench predict applies them"
+            )
+    rows = [row for manifest in found for row in manifest.rows]
+    return lines, not rows or any(row.protocols for row in rows)
 
 
 def all_tables(entries: Sequence[ScoredRow], intervals: Intervals | None = None) -> list[Table]:

@@ -64,6 +64,10 @@ COMMANDS: Mapping[str, Home] = {
         "predict:predict",
         "Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay.",
     ),
+    "cluster": Home(
+        "cluster:cluster",
+        "Cluster images: fit a method on them and write masks, overlays, a contact sheet and a legend.",
+    ),
     "check-method": Home(
         "check:check_method",
         "Check a method on small scenes: no labels reach it, seeds decide, resuming changes nothing, bad input is"

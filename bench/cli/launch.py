@@ -35,6 +35,7 @@ from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
 from spectral_bench.reports import build_tables, render
+from spectral_bench.reports.api import fit_only
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
@@ -335,6 +336,11 @@ def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[st
 
 def print_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
+    fitted, others = fit_only(store, grid)
+    for line in fitted:
+        say(f"\n{line}")
+    if not others:
+        return
     try:
         for table in build_tables(store, grid=grid):
             say("\n" + render(table, "markdown").rstrip("\n"))

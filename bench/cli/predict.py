@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
+    Device,
     Json,
     Out,
     Roots,
@@ -17,13 +18,26 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import progress_bar, say, show_json
-from spectral_bench.bench.predict.masks import require_stems, require_targets
-from spectral_bench.common.errors import DataError
-from spectral_bench.common.names import how_many
-from spectral_bench.datasets.listing import list_folder
-from spectral_bench.datasets.reading import IMAGE_SUFFIXES
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.code.fingerprint import is_own_file
+from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
+from spectral_bench.bench.predict.files import find_images, require_targets
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.names import few, how_many
+from spectral_bench.results.record import FitRecord
 from spectral_bench.results.store import Store
+
+Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")]
+Contours = Annotated[bool, typer.Option("--contours", help="Draw the borders of masks on overlays, in white.")]
+
+Classes = Annotated[
+    bool,
+    typer.Option("--classes", help="Masks of classes: each cluster's by the run's own matching, which uses labels."),
+]
+Whose = Annotated[
+    str | None, typer.Option("--protocol", help="With --classes: whose matching; default: the run's first.")
+]
+Scores = Annotated[bool, typer.Option("--scores", help="Write the scores of all clusters too: NAME_scores.npy.")]
 
 
 def predict(
@@ -36,55 +50,75 @@ def predict(
         Path, typer.Option("--to", help="Folder for the masks and overlays, not that of the images.", metavar="DIR")
     ],
     out: Out = DEFAULT_OUT,
-    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")] = True,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overlays: Overlays = True,
+    contours: Contours = False,
+    classes: Classes = False,
+    protocol: Whose = None,
+    scores: Scores = False,
+    device: Device = "auto",
     data_root: Roots = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay.
+    """Segment images by a stored fit: a palette PNG of cluster indices each, a colour overlay, and a legend.
 
     Images are turned upright as their camera's orientation tag says, and so are masks and overlays.
     """
     require_folder(to)
+    require_drawn(overlays=overlays, contours=contours)
+    if protocol is not None and not classes:
+        raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
     store = Store.open(out)
     run_id = find_run(store, run)
     files = find_images(images)
     device = parse_device(device)
-    require_targets(files, to, overlays=overlays)
-    # Loads torch, which a wrong path shall not wait for.
+    require_targets(files, to, overlays=overlays, scores=scores)
+    # These load torch, which a wrong path shall not wait for.
+    from spectral_bench.bench.predict.classes import class_key
+    from spectral_bench.bench.predict.images import Wanted
     from spectral_bench.bench.predict.images import predict as predict_images
 
+    key = class_key(store, run_id, protocol) if classes else None
+    record = store.fit_record(run_id)
+    warn_of_edits(record)
+    wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
     with progress_bar("predicting") as progress:
-        written = predict_images(store, run_id, files, to, overlays=overlays, device=device, progress=progress)
-    show_json([str(path) for path in written]) if as_json else say(f"{how_many(len(written), 'file')} written to {to}")
+        options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
+        written = predict_images(store, run_id, files, to, **options)
+    if as_json:
+        show_json([str(path) for path in written])
+        return 0
+    for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
+        if line:
+            say(line)
+    say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """The image files among ``paths``, those in folders included as a data set's are, in order.
+def require_drawn(*, overlays: bool, contours: bool) -> None:
+    """Refuse contours without overlays. Raises ``ConfigError``."""
+    if contours and not overlays:
+        raise ConfigError("--contours: borders are drawn on overlays, which --no-overlays leaves out")
 
-    In a folder, hidden files, sub-folders and files of other kinds are passed over. A file that is named is taken for
-    an image whatever its name, and is an error later if it is none.
 
-    Raises:
-        DataError: a path does not exist or is no file, a folder holds no image, or two images have one stem and would
-            share a mask.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            if not path.exists():
-                raise DataError(f"{path}: no such image")
-            if not path.is_file():
-                raise DataError(f"{path}: no regular file, so no image")
-            found.append(path)
-            continue
-        listing = list_folder(path, IMAGE_SUFFIXES)
-        if not listing.files:
-            raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
-        for problem in listing.problems:
-            raise DataError(f"{problem}, so both would have one mask")
-        found += listing.files.values()
-    require_stems(found)
-    return found
+def warn_of_edits(record: FitRecord | None) -> None:
+    """Name the files of a user's own, its method's and its backbone's, that are not as they were when it was fitted."""
+    if record is None:
+        return
+    spec = record.spec
+    places = Places(spec.method, "synthetic", spec.backbone.name)  # a prediction looks at no data set
+    edited = [name for name in changed_since(record, (), CurrentCode(), places) if is_own_file(name)]
+    if edited:
+        warn(f"edited since {record.run_id} was fitted: {few(edited)}; these masks are of the code as it is now")
+
+
+def scores_in_words(record: FitRecord) -> str:
+    """What the files of ``--scores`` hold, in a line."""
+    params = record.spec.params
+    kinds = {"one_hot": "1 for the cluster and 0 for others", "distance": "minus the squared distance to its centre"}
+    kind = kinds.get(str(params.get("scores")), "as the method gives them")
+    method = record.spec.method.rsplit(":", 1)[-1]
+    return (
+        f"scores: float32 (height, width, cluster), the largest being the cluster; a patch has of {method} {kind}, "
+        "and pixels lie bilinearly between patches"
+    )

@@ -31,6 +31,7 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports import build_published_table, build_table, build_tables, render
+from spectral_bench.reports.api import fit_only
 from spectral_bench.reports.collect import Changed, collect
 from spectral_bench.reports.gallery.panels import WantedPanel
 from spectral_bench.results.store import Store
@@ -111,19 +112,35 @@ def report(
         refuse_beside_per_run(per_run, [option for option, given in beside_it.items() if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     store = Store.open(out)
+    if nothing_to_score(store, name, as_json=as_json):
+        return 0
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
         found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
         return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
     text = _text(store, "csv" if as_json else form, chosen, beside)
+    _show(text, to, as_json=as_json)
+    return 0
+
+
+def _show(text: str, to: Path | None, *, as_json: bool) -> None:
     if as_json:
         show_json(csv_records(text))
     elif to is not None:
         write_bytes(to, text.encode())
     else:
         say(text.rstrip("\n"))
-    return 0
+
+
+def nothing_to_score(store: Store, grid: str | None, *, as_json: bool = False) -> bool:
+    """Say which grids ask for fits alone; whether there is nothing else to report."""
+    fitted, others = fit_only(store, grid)
+    for line in fitted:
+        warn(line) if others or as_json else say(line)
+    if fitted and not others and as_json:
+        show_json([])
+    return bool(fitted) and not others
 
 
 def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:

@@ -99,7 +99,8 @@ def lines(found: Explanation) -> Iterator[str]:
     if found.owner:
         yield "at work: " + ", ".join(f"{key} {value}" for key, value in found.owner.items())
     for one in found.asked:
-        yield f"asked for by grid {one.grid}, row {one.title}, under {', '.join(one.protocols)}"
+        under = f"under {', '.join(one.protocols)}" if one.protocols else "fit only"
+        yield f"asked for by grid {one.grid}, row {one.title}, {under}"
     if not found.asked:
         yield "asked for by no grid of the store"
     for view in found.condition.missing:

@@ -44,7 +44,9 @@ class RunSettings(BaseModel):
     )
     subset: int | None = Field(None, ge=1, description="number of training images; default: all")
     eval_subset: int | None = Field(None, ge=1, description="number of images evaluated; default: all")
-    protocols: tuple[Any, ...] = Field((), description="names, paths or mappings; default: those of the grid")
+    protocols: tuple[Any, ...] = Field(
+        (), description="names, paths or mappings; []: fit only; default: those of the grid"
+    )
 
     @field_validator("seeds")
     @classmethod

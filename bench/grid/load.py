@@ -31,7 +31,7 @@ class _GridKeys(BaseModel):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     note: str = ""
-    protocols: list[Any] = Field(list(DEFAULT_PROTOCOLS), min_length=1)
+    protocols: list[Any] = list(DEFAULT_PROTOCOLS)
     defaults: dict[str, Any] = {}
     ablate: Any = None
     runs: Any = None
@@ -50,7 +50,7 @@ class GridRow:
         settings: all keys of the run, checked, defaults filled in.
         stated: the values of the keys that the grid states for the row.
         places: where each of them stands, by key path in ``settings``; a key that is not stated stands at the row.
-        protocols: what it is evaluated under: a name, a path or a mapping each.
+        protocols: what it is evaluated under: a name, a path or a mapping each; empty: it is fitted only.
         role: a plain row, the baseline of an ablation, or one change of it.
         factor: for a variation, the key (or keys, joined by commas) that differs from the baseline.
         value: for a variation, the value of the factor.
@@ -188,8 +188,9 @@ def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) 
     if settings is None:
         settings, faulty = _sound_part(run.value)
     listed = run if run.states(("protocols",)) else document
-    protocols = listed.items["protocols"].elements if listed.states(("protocols",)) else ()
-    if not protocols:
+    if listed.states(("protocols",)):
+        protocols = listed.items["protocols"].elements
+    else:
         protocols = tuple(standing_at(Place(place.where, "protocols"), name) for name in DEFAULT_PROTOCOLS)
     places = {(key,): place.below(key) for key in RUN_KEYS} | dict(run.places)
     return GridRow(

@@ -40,7 +40,7 @@ class ResolvedRow:
         grid_row: as the grid states it.
         specs: one fit a seed.
         run_ids: their identities.
-        protocols: resolved for the row's data set.
+        protocols: resolved for the row's data set; empty where it is fitted only.
         facts: the method's.
     """
 
@@ -161,7 +161,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
-    if not row.sound or facts is None or params is None or data is None or backbone is None or not protocols:
+    if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(
         FitSpec(
@@ -208,6 +208,8 @@ def _protocols(
     problems: Problems,
 ) -> tuple[Protocol, ...] | None:
     """The row's protocols on its data set, or None after noting problems."""
+    if not references:  # fitted only: no split is looked at, and there need be no labels
+        return ()
     if settings.split not in info.splits:
         problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
         return None
@@ -248,7 +250,7 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
 def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
     seen: dict[tuple[str, str], ResolvedRow] = {}
     for row in rows:
-        protocols = [(protocol.name, protocol.model_dump_json()) for protocol in row.protocols]
+        protocols = [(protocol.name, protocol.model_dump_json()) for protocol in row.protocols] or [("none", "")]
         for spec, run_id in zip(row.specs, row.run_ids, strict=True):
             for name, protocol in protocols:
                 key = (run_id, protocol)

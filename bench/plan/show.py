@@ -158,6 +158,8 @@ def _total_text(plan: Plan) -> str:
 
 def _note(run: PlannedRun) -> str:
     notes = [run.condition.reason]
+    if run.asked_for and not run.views:
+        notes.append("fit only")
     if run.requires and not run.condition.fitted:
         notes.append(f"starts from {run.requires}")
     return "; ".join(filter(None, notes))

@@ -209,6 +209,8 @@ def refuse_two_lists(rows: Sequence[ResolvedRow]) -> None:
     problems = Problems()
     first: dict[str, str] = {}
     for row in rows:
+        if not row.protocols:  # fitted only, and scored over no list
+            continue
         view = row.protocols[0].view
         place = first.setdefault(view.data_name, view.dataset)
         if place != view.dataset and _class_lists(place) != _class_lists(view.dataset):
@@ -256,7 +258,7 @@ def _manifest_row(row: ResolvedRow, title: str, baseline: ResolvedRow | None) ->
         method=settings.method,
         dataset=settings.dataset,
         train_dataset=settings.train_dataset or settings.dataset,
-        data_name=row.protocols[0].view.known_as,
+        data_name=row.protocols[0].view.known_as if row.protocols else "",
         train_data_name=first.data.known_as,
         backbone=short_name(settings.backbone),
         uses_labels=row.facts.uses_labels,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,9 +21,10 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.pipeline import batch_part, concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
-from spectral_bench.bench.measure.environment import reproducible
-from spectral_bench.bench.predict.images import FileImages, palette, write_mask
-from spectral_bench.bench.predict.masks import require_targets, targets_of
+from spectral_bench.bench.measure.environment import environment, now, reproducible
+from spectral_bench.bench.predict.files import FileImages, require_targets
+from spectral_bench.bench.predict.images import Wanted, write_masks
+from spectral_bench.bench.predict.pictures import cluster_key
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.in_memory import (
     MemorySource,
@@ -31,12 +34,15 @@ from spectral_bench.bench.run.in_memory import (
     require_no_labels,
 )
 from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such
 from spectral_bench.datasets.reading import image_header
-from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
+from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.specification import BackboneSpec, Resize, View
 
-SHORT_SIDE = 320
+SHORT_SIDE, CLUSTERS = 320, 8
+SETTINGS = "settings.json"
 _SMALLEST = 16
 _LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
 _ORIENTATION, _SWAPS_SIDES = 0x0112, range(5, 9)  # the tag of EXIF, and its values that turn by a quarter
@@ -51,6 +57,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
     Attributes:
         paths: the file of each image, by its stem, in the given order.
         n_clusters: K.
+        settings: how they were made, as plain values.
         size: (height, width) in pixels to which images were resized before the backbone looked at them.
         failed_checks: what the method found wrong with its own fit, in words; empty for a sound fit.
 
@@ -68,13 +75,25 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         n_clusters: int,
         size: tuple[int, int],
         failed: tuple[str, ...],
+        settings: Mapping[str, Any],
     ) -> None:
         self._files, self._scored = files, {one.image_id: one for one in scored}
         self.paths, self.n_clusters, self.size, self.failed_checks = dict(files.paths), n_clusters, size, failed
+        self.settings = {
+            **settings,
+            "size": list(size),
+            "grid": list(scored[0].layout.grid),
+            "failed_checks": list(failed),
+            "made": now(),
+            "environment": environment(),
+        }
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         with reproducible():
-            found: NDArray[np.int64] = assign(self._scored[name]).cpu().numpy()
+            return self._mask(name)
+
+    def _mask(self, name: str) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = assign(self._scored[name]).cpu().numpy()
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -86,12 +105,22 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
     def __repr__(self) -> str:
         return f"ClusteredImages({len(self)} images, k={self.n_clusters}, seen at {self.size[0]} x {self.size[1]})"
 
-    def save(self, folder: str | Path, *, overlays: bool = True) -> list[Path]:
-        """Write the masks as ``bench predict`` does.
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        overlays: bool = True,
+        contours: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Path]:
+        """Write the masks as ``bench cluster`` does.
 
         Args:
-            folder: for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256) and ``<stem>_overlay.jpg``.
+            folder: for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256), ``<stem>_overlay.jpg``,
+                ``contact_sheet.jpg``, ``legend.csv`` (colour, share of the pixels) and ``settings.json``.
             overlays: whether to write colour overlays too.
+            contours: draw the borders between clusters on overlays and on the contact sheet.
+            progress: called with (images done, images in all).
 
         Returns:
             The files written.
@@ -104,14 +133,28 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         Example:
             >>> masks.save("masks/", overlays=False)  # doctest: +SKIP
         """
-        folder, colours, written = Path(folder), palette(self.n_clusters), list[Path]()
+        folder = Path(folder)
         for path in self.paths.values():
             if not path.exists():
                 raise DataError(no_such(path))
         require_targets(list(self.paths.values()), folder, overlays=overlays)
-        for name, mask in self.items():
-            written += write_mask(mask, colours, self._files.image(name), targets_of(folder, name, overlays))
-        return written
+        wanted = Wanted(overlays=overlays, contours=contours, sheet=True)
+        masks = ((name, partial(self._mask, name)) for name in self)
+        with reproducible(), one_thread():  # two images at a time instead of many small products cut in two
+            written = write_masks(masks, self._files, folder, cluster_key(self.n_clusters), wanted, progress=progress)
+        images = {name: os.fsdecode(os.fsencode(path.absolute())) for name, path in self.paths.items()}
+        write_json(folder / SETTINGS, {**self.settings, "images": images})
+        return [*written, folder / SETTINGS]
+
+
+def clustering_params(method: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete parameters of a method that clusters photographs: 8 clusters unless another K is stated.
+
+    Raises:
+        ConfigError: as ``methods.registry.complete_params``.
+    """
+    usual = {"k": CLUSTERS} if "k" in method_facts(method).params.model_fields else {}
+    return complete_params(method, {**usual, **stated})
 
 
 def cluster_files(
@@ -125,6 +168,7 @@ def cluster_files(
     device: torch.device,
     precision: str = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    fitting: Callable[[int, int], None] = lambda done, total: None,
 ) -> ClusteredImages:
     """Fit a method on the patch features of images, and cluster the pixels of the same images with it.
 
@@ -142,6 +186,7 @@ def cluster_files(
         device: where to compute.
         precision: of the method's networks.
         progress: called with (images seen by the backbone, images in all).
+        fitting: called with (steps of the fit that are done, steps in all), where the method tells them.
 
     Raises:
         ConfigError: a name is unknown, the method needs labels, or a parameter does not fit so few images or patches.
@@ -163,12 +208,15 @@ def cluster_files(
             replace(item, patches=batch_part(patches, at, at + 1)) for at, item in enumerate(items)
         ]  # no second copy
         source = MemorySource(patches, seed)
-        fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision)
+        fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision, progress=fitting)
         scored = scored_images(
             fitted, view, items, device=device, stage=lambda name: nullcontext(), should_stop=lambda: False
         )
         kept = [replace(one, scores=one.scores.cpu()) for one in scored]
-    return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted))
+    used = {"name": backbone.name, "options": backbone.options}
+    settings = {"method": method, "params": params, "backbone": used, "seed": seed, "precision": precision}
+    settings["device"] = str(device)
+    return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted), settings)
 
 
 def _features(

@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Callable, Iterator, Sequence
-from io import BytesIO
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from spectral_bench.bench.evaluation.counting import assign
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign
+from spectral_bench.bench.evaluation.layout import score_bands
+from spectral_bench.bench.features.pipeline import ordered_map
 from spectral_bench.bench.features.views import fresh_features
-from spectral_bench.bench.predict.masks import require_stems, require_targets, targets_of
+from spectral_bench.bench.predict.files import FileImages, nearest_folder, require_targets, scores_file, targets_of
+from spectral_bench.bench.predict.pictures import (
+    Drawn,
+    Key,
+    cluster_key,
+    draw,
+    on_sheet,
+    write_legend,
+    write_sheet,
+)
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.fit import load_fit
 from spectral_bench.common.errors import StoreError
-from spectral_bench.common.files import write_bytes
-from spectral_bench.datasets.reading import image_header, read_image
+from spectral_bench.common.files import atomic_writer
+from spectral_bench.common.names import how_many
+from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.specification import View
 
 if TYPE_CHECKING:
     from spectral_bench.results.store import Store
 
-_GOLDEN = 0.618033988749895  # steps of the golden ratio around the colour circle keep neighbouring hues apart
+
+_THREADS = 2  # that draw: PNG and JPEG are encoded without the interpreter's lock
 
 
-class FileImages:
-    """Image files of any place, each under its stem, upright: as people see them, not as a camera stored them.
+@dataclass(frozen=True)
+class Wanted:
+    """What is written besides masks and their legend.
 
     Attributes:
-        paths: the files by their stems, in the given order.
-
-    Raises:
-        DataError: a header cannot be read, or two files have one stem.
+        overlays: colours over each image.
+        contours: white lines between the values of a mask, on overlays.
+        scores: the scores of every pixel.
+        sheet: a contact sheet.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        require_stems(paths)
-        for path in paths:
-            image_header(path)
-        self.paths = {path.stem: path for path in paths}
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The stems, in the given order."""
-        return tuple(self.paths)
-
-    def image(self, image_id: str) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB. Raises ``DataError`` naming the file if it is missing or corrupt."""
-        return read_image(self.paths[image_id], upright=True)
-
-    def digest(self) -> str:
-        """Nothing is kept of these images, so they need no digest."""
-        return ""
+    overlays: bool = True
+    contours: bool = False
+    scores: bool = False
+    sheet: bool = False
 
 
 def predict(
@@ -66,11 +66,12 @@ def predict(
     images: Sequence[Path],
     out: Path,
     *,
-    overlays: bool = True,
+    wanted: Wanted = Wanted(),
+    key: Key | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
-    """Write the cluster mask of each image, upright and in the size that people see, and a colour overlay beside it.
+    """Write the mask of each image, upright and in the size that people see, and what else is wanted.
 
     Images are looked at as the run's first evaluation looked at its own (resizing, windows); a run without evaluations
     looks as it did in training.
@@ -79,8 +80,10 @@ def predict(
         store: the store of the run.
         run_id: a finished run.
         images: image files of different stems.
-        out: folder for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256) and ``<stem>_overlay.jpg``.
-        overlays: whether to write overlays.
+        out: folder for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256), ``<stem>_overlay.jpg``,
+            ``<stem>_scores.npy`` ((H, W, K) float32, the largest being the cluster) and ``legend.csv``.
+        wanted: what to write.
+        key: what masks hold; None: clusters.
         device: auto, cpu, cuda or cuda:N.
         progress: called with (images done, images in all).
 
@@ -88,7 +91,7 @@ def predict(
         The files written.
 
     Raises:
-        StoreError: there is no such finished run, or its state is torn.
+        StoreError: there is no such finished run, its state is torn, or the disk has no room for scores.
         ConfigError: ``out`` is a folder of the images, or a file that would be written is one of them.
         DataError: two images have one stem, or one cannot be read. All headers are looked at before anything is
             written; what is wrong deeper in a file is found in its turn.
@@ -99,7 +102,7 @@ def predict(
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
-    require_targets(images, out, overlays=overlays)
+    require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
     features = fresh_features(
         view,
         spec.backbone,
@@ -110,50 +113,92 @@ def predict(
         workers=2,
         antialias=looks_at_antialiased(spec.method, spec.params),
     )
-    method, written = load_fit(store, run_id, chosen), list[Path]()
-    colours = palette(method.n_clusters)
-    for done, image in enumerate(scored_images(method, view, features, device=chosen), start=1):
-        targets = targets_of(out, image.image_id, overlays)
-        written += write_mask(assign(image).cpu().numpy(), colours, files.image(image.image_id), targets)
-        progress(done, len(files.ids))
-    return written
+    method = load_fit(store, run_id, chosen)
+    if wanted.scores:
+        _require_room(out, [image_header(path) for path in images], method.n_clusters)
+    scored, said = scored_images(method, view, features, device=chosen), list[Path]()
+    assigned = _assigned(scored, out if wanted.scores else None, said)
+    return write_masks(assigned, files, out, key or cluster_key(method.n_clusters), wanted, progress=progress) + said
 
 
-def palette(n: int) -> NDArray[np.uint8]:
-    """(n, 3) RGB colours that tell neighbours apart: hues by the golden ratio, three levels of brightness."""
-    colours = [colorsys.hsv_to_rgb((i * _GOLDEN) % 1.0, 0.55 + 0.4 * (i % 2), 0.95 - 0.2 * (i % 3)) for i in range(n)]
-    return (np.array(colours) * 255).round().astype(np.uint8)
+Assigned = tuple[str, Callable[[], NDArray[np.int64]]]
+"""The stem of an image, and what gives its (H, W) clusters."""
+
+
+def _assigned(scored: Iterable[ScoredImage], scores: Path | None, said: list[Path]) -> Iterator[Assigned]:
+    """Each image with its clusters, once its scores are written where a folder is given for them (noted in ``said``).
+
+    Clusters are small numbers until their mask is drawn: those of several large photographs wait for that.
+    """
+    for image in scored:
+        if scores is not None:
+            said.append(_write_scores(image, scores_file(scores, image.image_id)))
+        small = assign(image).cpu().numpy().astype(np.uint16)
+        yield image.image_id, partial(small.astype, np.int64)
+
+
+def write_masks(
+    assigned: Iterable[Assigned],
+    files: FileImages,
+    out: Path,
+    key: Key,
+    wanted: Wanted,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Write the masks of images, what else is wanted but scores, and the legend; drawn by two threads.
+
+    Args:
+        assigned: the images.
+        files: of the images.
+        out: where they go; ``require_targets`` has looked at it.
+        key: what masks hold.
+        wanted: what to write.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The files written, those of each image together.
+    """
+    shown_ones = on_sheet(files.ids) if wanted.sheet else frozenset()
+
+    def drawn(item: Assigned) -> Drawn:
+        name, clusters = item
+        targets = targets_of(out, name, wanted.overlays)
+        image = partial(files.image, name)
+        return draw(name, clusters(), image, key, targets, contours=wanted.contours, tile=name in shown_ones)
+
+    found: list[Drawn] = []
+    for one in ordered_map(drawn, assigned, workers=_THREADS, ahead=_THREADS):
+        found.append(one)
+        progress(len(found), len(files.ids))
+    written = [path for one in found for path in one.files]
+    if wanted.sheet:
+        written.append(write_sheet(out, found, key))
+    return [*written, write_legend(out, found, key)]
+
+
+def _require_room(out: Path, sizes: Sequence[tuple[int, int]], n_clusters: int) -> None:
+    """Refuse scores that the disk has no room for. Raises ``StoreError``."""
+    needed = sum(height * width for height, width in sizes) * n_clusters * 4
+    free = shutil.disk_usage(nearest_folder(out)).free
+    if needed > free:
+        raise StoreError(
+            f"{out}: the scores of {how_many(len(sizes), 'image')} in {n_clusters} clusters take {needed / 1e9:.1f} GB,"
+            f" and {free / 1e9:.1f} GB are free there; give fewer or smaller images"
+        )
+
+
+def _write_scores(image: ScoredImage, path: Path) -> Path:
+    """(H, W, K) float32, written band by band: those of a large photograph fill the memory."""
+    shape = (*image.layout.target, image.scores.shape[1])
+    with atomic_writer(path) as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for _, band in score_bands(image.scores, image.layout):
+            stream.write(band.cpu().numpy().astype("<f4", copy=False).tobytes())
+    return path
 
 
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
-
-
-def write_mask(
-    clusters: NDArray[np.int64], colours: NDArray[np.uint8], image: NDArray[np.uint8], targets: Sequence[Path]
-) -> Iterator[Path]:
-    """Write a mask, and an overlay where there is a second target; gives each file once it is written.
-
-    Args:
-        clusters: (H, W), below the number of colours.
-        colours: (K, 3) of ``palette``.
-        image: (H, W, 3), what the overlay is laid on.
-        targets: of ``targets_of``.
-    """
-    if len(colours) <= 256:
-        mask = Image.fromarray(clusters.astype(np.uint8), mode="P")
-        mask.putpalette(colours.tobytes())
-    else:
-        mask = Image.fromarray(clusters.astype(np.uint16))
-    yield _save(mask, targets[0], "PNG")
-    for target in targets[1:]:
-        mixed = Image.fromarray((image * 0.45 + colours[clusters] * 0.55).astype(np.uint8))
-        yield _save(mixed, target, "JPEG")
-
-
-def _save(image: Image.Image, path: Path, kind: str) -> Path:
-    buffer = BytesIO()
-    image.save(buffer, format=kind)
-    write_bytes(path, buffer.getvalue())
-    return path

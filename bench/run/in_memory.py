@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -89,7 +89,14 @@ def require_fitting(method: str, params: dict[str, Any], images: int, patches: i
 
 
 def fit_in_memory(
-    method: str, params: dict[str, Any], source: TrainingSource, *, seed: int, device: torch.device, precision: str
+    method: str,
+    params: dict[str, Any],
+    source: TrainingSource,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Segmenter:
     """Fit a method, and first the one that it starts from.
 
@@ -100,6 +107,7 @@ def fit_in_memory(
         seed: of the fit; that of ``source``.
         device: where to compute.
         precision: of networks: float32 or bfloat16.
+        progress: called with (steps done, steps in all), first for the fit that it starts from.
 
     Raises:
         NumericalError: the method cannot be fitted on these numbers.
@@ -108,12 +116,13 @@ def fit_in_memory(
     base = None
     if facts.fit_from is not None:
         first = base_params(method, params)
-        base = fit_in_memory(facts.fit_from, first, source, seed=seed, device=device, precision=precision)
+        settings: dict[str, Any] = {"seed": seed, "device": device, "precision": precision, "progress": progress}
+        base = fit_in_memory(facts.fit_from, first, source, **settings)
     context = FitContext(
         seeds=SeedStreams(seed),
         device=device,
         precision=precision,
-        progress=lambda done, total: None,
+        progress=progress,
         log=lambda step, values: None,
         checkpoint=_NoCheckpoint(),
         should_stop=lambda: False,

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
-from spectral_bench.bench.cli.predict import find_images
 from spectral_bench.bench.features.backbones import complete_options
-from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
+from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files, clustering_params
+from spectral_bench.bench.predict.files import find_images
 from spectral_bench.common.errors import ConfigError, DataError
-from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["ClusteredImages", "cluster_images"]
 
 logger = logging.getLogger(__name__)
-
-_K = 8
 
 
 def cluster_images(
@@ -39,6 +36,7 @@ def cluster_images(
     device: str | torch.device = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    fitting: Callable[[int, int], None] = lambda done, total: None,
     **params: Any,
 ) -> ClusteredImages:
     """Segment any images without labels: fit a method on their patch features, and give the mask of each.
@@ -58,10 +56,11 @@ def cluster_images(
         device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
         precision: of the method's networks.
         progress: called with (images that the backbone has seen, images in all).
+        fitting: called with (steps of the fit that are done, steps in all), where the method tells them.
         params: of the method by name, as in a grid.
 
     Returns:
-        The masks by the stems of their files, with the files, and a ``save`` that writes what ``bench predict`` writes.
+        The masks by the stems of their files, with the files, and a ``save`` that writes what ``bench cluster`` writes.
 
     Raises:
         ConfigError: a name is unknown (the nearest is suggested), a value out of range, or the method needs labels.
@@ -77,13 +76,14 @@ def cluster_images(
     found = cluster_files(
         find_images(_paths(images)),
         method,
-        complete_params(method, {"k": _K, **with_k(method, given)}),
+        clustering_params(method, with_k(method, given)),
         BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
         size=_size(size),
         seed=seed_of(seed, random_state),
         device=place_of(device),
         precision=precision,
         progress=progress,
+        fitting=fitting,
     )
     return _with_warnings(found)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.predict.masks import folds_names, require_stems, require_targets, targets_of
+from spectral_bench.bench.predict.files import folds_names, require_stems, require_targets, targets_of
 from spectral_bench.common.errors import ConfigError, DataError
 
 

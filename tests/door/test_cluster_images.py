@@ -10,7 +10,7 @@ from PIL import Image
 
 import spectral_bench as sb
 from spectral_bench.bench.predict.cluster import common_size, upright_size
-from spectral_bench.bench.predict.images import predict
+from spectral_bench.bench.predict.images import Wanted, predict
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.results.store import Store
 
@@ -51,7 +51,9 @@ def test_each_image_has_a_mask_of_its_own_size_under_its_name(masks: sb.Clustere
 def test_what_is_saved_is_what_is_given(masks: sb.ClusteredImages, tmp_path: Path) -> None:
     written = masks.save(tmp_path / "out")
     assert [path.name for path in written[:2]] == ["photo0.png", "photo0_overlay.jpg"]
-    assert len(masks.save(tmp_path / "bare", overlays=False)) == 4
+    assert [path.name for path in written[-3:]] == ["contact_sheet.jpg", "legend.csv", "settings.json"]
+    assert all(path.is_file() for path in written)
+    assert len(masks.save(tmp_path / "bare", overlays=False)) == 4 + 3
     for name, mask in masks.items():
         with Image.open(tmp_path / "bare" / f"{name}.png") as image:
             assert image.mode == "P"
@@ -108,7 +110,7 @@ def test_the_bits_are_those_of_a_grids_run_whose_fit_bench_predict_applies(photo
     for run_id, method in zip(frame["run_id"], frame["method"], strict=True):
         params = dict(store.fit_record(run_id).spec.params)  # type: ignore[union-attr]
         masks = sb.cluster_images(files, method, params.pop("k"), size=(64, 80), seed=3, device="cpu", **params)
-        predict(store, run_id, files, tmp_path / run_id, overlays=False, device="cpu")
+        predict(store, run_id, files, tmp_path / run_id, wanted=Wanted(overlays=False), device="cpu")
         for name, mask in masks.items():
             with Image.open(tmp_path / run_id / f"{name}.png") as stored:
                 np.testing.assert_array_equal(mask, np.array(stored), err_msg=f"{method} {name}")

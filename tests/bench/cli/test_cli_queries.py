@@ -14,6 +14,7 @@ from PIL import Image
 from plan_lab import SMALL, Lab, evaluation_record, failure, fit_record
 
 from spectral_bench import load_records
+from spectral_bench.bench.predict.images import Wanted
 
 
 def test_methods_and_their_parameters(bench: Bench) -> None:
@@ -295,8 +296,8 @@ def test_predict_names_a_run_by_its_beginning_and_takes_folders(
     result = bench("predict", run_id[:-3], *arguments, "--device", "cpu", "--no-overlays")
     assert result.code == 0
     assert "3 files written to" in result.out
-    expected = (run_id, ["z.png", "a.png", "b.jpg"], finished.folder / "masks", {"overlays": False, "device": "cpu"})
-    assert predicted == [expected]
+    options = {"wanted": Wanted(overlays=False), "key": None, "device": "cpu"}
+    assert predicted == [(run_id, ["z.png", "a.png", "b.jpg"], finished.folder / "masks", options)]
     written = json.loads(bench("predict", run_id, *arguments, "--json").out)
     assert [Path(path).name for path in written] == ["z.png", "a.png", "b.png"]
 

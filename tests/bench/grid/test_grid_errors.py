@@ -37,7 +37,6 @@ CASES = [
     ("runs:\n  - {method: m}\n  - {metod: m, method: m}", 'g:3: runs[1].metod: unknown key "metod"; did you mean'),
     ("runs: [{method: m, k: 3}]", "(parameters of the method go under params)"),
     ("runs: [{method: m}]\nprotocols: whole", 'g:2: protocols: expected a list, got the text "whole"'),
-    ("runs: [{method: m}]\nprotocols: []", "g:2: protocols: expected at least one value"),
     ("runs: [{method: m}]\ndefaults: 3", "g:2: defaults: expected a mapping"),
     ("runs: [{method: m}]\ndefaults: {name: x}", 'g:2: defaults.name: unknown key "name"'),
     ("runs: [{method: m}]\ndefaults: {matrix: {k: [1]}}", 'g:2: defaults.matrix: unknown key "matrix"'),

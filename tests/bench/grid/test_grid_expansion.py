@@ -155,6 +155,14 @@ def test_protocols_come_from_the_run_then_the_defaults_then_the_grid(tmp_path: P
     assert [[one.value for one in row.protocols] for row in grid.rows] == [["shared"], ["own"]]
 
 
+def test_an_empty_list_of_protocols_is_none_and_not_the_default(tmp_path: Path) -> None:
+    runs = [{"method": "m"}, {"method": "m", "protocols": ["own"]}]
+    assert [len(row.protocols) for row in expand(tmp_path, {"protocols": [], "runs": runs}).rows] == [0, 1]
+    runs = [{"method": "m"}, {"method": "m", "protocols": []}]
+    assert [len(row.protocols) for row in expand(tmp_path, {"runs": runs}).rows] == [1, 0]
+    assert [len(row.protocols) for row in expand(tmp_path, {"runs": runs[:1]}, "protocols=[]").rows] == [0]
+
+
 def test_data_roots_are_relative_to_the_grid_and_the_executor_block_is_kept(tmp_path: Path) -> None:
     document = {"data_root": ["data", "/abs"], "executor": {"partition": "gpu"}, "runs": [{"method": "m"}]}
     grid = expand(tmp_path, document)

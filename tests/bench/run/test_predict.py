@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_bench.bench.predict.images import palette, predict
+from spectral_bench.bench.predict.images import Wanted, predict
+from spectral_bench.bench.predict.pictures import palette
 from spectral_bench.bench.run import execute
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.datasets.reading import read_image
@@ -25,7 +26,7 @@ def test_masks_have_the_size_of_their_images_and_hold_cluster_indices(store, fin
     path = tmp_path / "mine.png"
     Image.fromarray(rng.integers(0, 255, (75, 110, 3), dtype=np.uint8)).save(path)
     written = predict(store, finished, [path], tmp_path / "out")
-    assert [file.name for file in written] == ["mine.png", "mine_overlay.jpg"]
+    assert [file.name for file in written] == ["mine.png", "mine_overlay.jpg", "legend.csv"]
     mask = Image.open(written[0])
     assert (mask.mode, mask.size) == ("P", (110, 75))
     assert np.array(mask).max() < 4
@@ -34,11 +35,12 @@ def test_masks_have_the_size_of_their_images_and_hold_cluster_indices(store, fin
 
 def test_the_masks_of_evaluated_images_are_those_that_were_counted(store, finished, data_root, tmp_path):
     images = sorted((data_root / "camvid" / "val").iterdir())
-    written = predict(store, finished, images, tmp_path / "out", overlays=False)
+    written = predict(store, finished, images, tmp_path / "out", wanted=Wanted(overlays=False))
     run = store.load_run(finished)
     view = next(iter(run.evaluations))
     stored = store.contingency(finished, view)
-    for index, path in enumerate(written):
+    assert len(written) == len(images) + 1
+    for index, path in enumerate(written[:-1]):
         counts = np.bincount(np.array(Image.open(path)).ravel(), minlength=4)
         assert counts.tolist() == stored.matrix([index]).sum(1).tolist()
 
@@ -78,8 +80,8 @@ def test_masks_lie_on_images_as_people_see_them(store, finished, tmp_path, suffi
         Image.fromarray(seen).save(tmp_path / f"{tag}_turned.png")
         np.testing.assert_allclose(seen.astype(int), np.array(stored.transpose(turn)).astype(int), atol=12)
     pairs = [tmp_path / name for tag in UPRIGHT for name in (f"{tag}_stored{suffix}", f"{tag}_turned.png")]
-    masks = predict(store, finished, pairs, tmp_path / "out", overlays=False)
-    for stored_mask, turned_mask, tag in zip(masks[::2], masks[1::2], UPRIGHT, strict=True):
+    masks = predict(store, finished, pairs, tmp_path / "out", wanted=Wanted(overlays=False))
+    for stored_mask, turned_mask, tag in zip(masks[:-1:2], masks[1:-1:2], UPRIGHT, strict=True):
         assert np.array_equal(np.array(Image.open(stored_mask)), np.array(Image.open(turned_mask))), tag
         assert Image.open(stored_mask).size == ((80, 112) if tag > 4 else (112, 80))
     overlay = predict(store, finished, [tmp_path / f"6_stored{suffix}"], tmp_path / "out")[1]
@@ -131,6 +133,7 @@ def test_a_name_that_is_no_text_works(store, finished, tmp_path):
     assert [mask.name for mask in predict(store, finished, [path], tmp_path / "out")] == [
         os.fsdecode(b"caf\xe9.png"),
         os.fsdecode(b"caf\xe9_overlay.jpg"),
+        "legend.csv",
     ]
 
 

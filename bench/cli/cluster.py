@@ -1,0 +1,178 @@
+"""``bench cluster``: masks of any images, with no labels, no grid and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spectral_bench.bench.cli.check import plain_parameters
+from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, require_folder
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn
+from spectral_bench.bench.predict.files import find_images, require_targets
+from spectral_bench.common.errors import ConfigError, StoreError
+from spectral_bench.common.names import few, how_many
+from spectral_bench.common.registry import short_name
+from spectral_bench.results.specification import BackboneSpec
+
+if TYPE_CHECKING:
+    from spectral_bench.bench.predict.cluster import ClusteredImages
+
+_OPTIONS = "backbone_options."
+_METHOD, _BACKBONE = "deep_spectral", "efficientnet_lite0"
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A parameter of the method (segments=12), or an option of the backbone (backbone_options.weights=random)."
+        " May be given several times.",
+        metavar="KEY=VALUE",
+    ),
+]
+
+
+def cluster(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them, of any sizes.", metavar="IMAGE...")],
+    to: Annotated[
+        Path, typer.Option("--to", help="Folder for what is written: a new one, or an empty one.", metavar="DIR")
+    ],
+    k: Annotated[int | None, typer.Option("--k", help="Number of clusters; default: 8.", metavar="N")] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="A method that needs no labels, by name or as path/to/file.py:Class.")
+    ] = _METHOD,
+    backbone: Annotated[
+        str, typer.Option("--backbone", help="The frozen network: a name, or path/to/file.py:Class.")
+    ] = _BACKBONE,
+    parameters: Parameters = None,
+    size: Annotated[
+        str,
+        typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH."),
+    ] = "320",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fit.")] = 0,
+    device: Device = "auto",
+    overlays: Overlays = True,
+    contours: Contours = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that holds files, over those of the same names.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Cluster images: fit a method on them and write masks, overlays, a contact sheet and a legend.
+
+    Clusters are shared by all images: 3 means the same in each of them. Needs no labels, no grid and no store.
+    """
+    require_folder(to)
+    require_drawn(overlays=overlays, contours=contours)
+    stated = with_clusters(plain_parameters(parameters or []), k)
+    options = {key.removeprefix(_OPTIONS): stated.pop(key) for key in list(stated) if key.startswith(_OPTIONS)}
+    seen, device = parse_size(size), parse_device(device)
+    files = find_images(images)
+    require_targets(files, to, overlays=overlays)
+    require_empty(to, overwrite=overwrite)
+    # Loads torch, which a wrong path shall not wait for.
+    from spectral_bench.bench.features.backbones import complete_options
+    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params
+    from spectral_bench.bench.run.context import resolve_device
+
+    with _bars() as bar:
+        found = cluster_files(
+            files,
+            method,
+            clustering_params(method, stated),
+            BackboneSpec(name=backbone, options=complete_options(backbone, options)),
+            size=seen,
+            seed=seed,
+            device=resolve_device(device),
+            progress=bar("looking at images"),
+            fitting=bar(f"fitting {short_name(method)}"),
+        )
+        written = found.save(to, overlays=overlays, contours=contours, progress=bar("writing masks"))
+    show_json(_json(found, written)) if as_json else say("\n".join(lines(found, to, overlays=overlays)))
+    return 0
+
+
+def _json(found: ClusteredImages, written: Sequence[Path]) -> dict[str, Any]:
+    return {"files": [str(path) for path in written], "settings": found.settings}
+
+
+def require_empty(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds files, which would lie among those of this command.
+
+    Raises:
+        StoreError: it does.
+    """
+    there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if there and not overwrite:
+        raise StoreError(
+            f"{folder}: holds files already ({few(there)}); give a folder of its own, or --overwrite to write over "
+            "those of the same names"
+        )
+
+
+def with_clusters(stated: dict[str, Any], k: int | None) -> dict[str, Any]:
+    """The parameters of ``--set`` with those of ``--k``.
+
+    Raises:
+        ConfigError: both say K.
+    """
+    if k is not None and "k" in stated:
+        raise ConfigError(f"--k {k} and --set k={stated['k']}: give one of them")
+    return stated if k is None else {**stated, "k": k}
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """A short side, or (height, width), in pixels.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() and int(side) >= 16 for side in sides) or len(sides) > 2:
+        raise ConfigError(
+            f'--size: "{text}"; expected a short side such as 320, or HEIGHTxWIDTH such as 320x480, 16 pixels or more'
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def lines(found: ClusteredImages, to: Path, *, overlays: bool) -> Iterator[str]:
+    """What was done, for people."""
+    made, (height, width), (rows, columns) = found.settings, found.size, found.settings["grid"]
+    yield (
+        f"{how_many(len(found), 'image')} seen by {short_name(made['backbone']['name'])} at {height} x {width} pixels, "
+        f"{rows} x {columns} patches each"
+    )
+    yield (
+        f"{short_name(made['method'])}: {found.n_clusters} clusters, shared by all images; "
+        f"seed {made['seed']}, {made['device']}"
+    )
+    what = f"{how_many(len(found), 'mask')} (PNG){', overlays' if overlays else ''}"
+    yield f"written to {to}: {what}, contact_sheet.jpg, legend.csv, settings.json"
+    for failed in found.failed_checks:
+        warn(f"not converged: {failed}")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Gives bars that follow each other: the first call of one ends the one before."""
+    with ExitStack() as stack:
+        current: list[str] = []
+
+        def bar(title: str) -> Callable[[int, int], None]:
+            moved: list[Callable[[int, int], None]] = []
+
+            def move(done: int, total: int) -> None:
+                if current != [title]:
+                    stack.close()
+                    current[:] = [title]
+                    moved[:] = [stack.enter_context(progress_bar(title))]
+                moved[0](done, total)
+
+            return move
+
+        yield bar

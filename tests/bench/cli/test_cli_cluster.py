@@ -1,0 +1,122 @@
+"""``bench cluster``: from photographs to masks, and what is refused before any work."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_lab import Bench
+from PIL import Image
+
+import spectral_bench as sb
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, size in enumerate(((70, 96), (96, 70), (64, 64))):
+        blocks = rng.integers(0, 255, (size[0] // 8 + 1, size[1] // 8 + 1, 3), dtype=np.uint8)
+        Image.fromarray(blocks.repeat(8, 0).repeat(8, 1)[: size[0], : size[1]]).save(folder / f"p{index}.png")
+    return folder
+
+
+def test_photographs_become_the_masks_of_the_python_door_with_all_that_lies_beside(bench: Bench, photos: Path) -> None:
+    out = photos.parent / "masks"
+    options = ["--method", "kmeans", "--k", 4, "--size", 64, "--seed", 2, "--device", "cpu", "--set", "scores=distance"]
+    result = bench("cluster", photos, photos / "p1.png", "--to", out, *options, "--contours")
+    assert result.code == 0, result.err
+    assert result.out.splitlines() == [
+        "3 images seen by efficientnet_lite0 at 64 x 64 pixels, 4 x 4 patches each",
+        "kmeans: 4 clusters, shared by all images; seed 2, cpu",
+        f"written to {out}: 3 masks (PNG), overlays, contact_sheet.jpg, legend.csv, settings.json",
+    ]
+    masks = sb.cluster_images(photos, "kmeans", 4, size=64, seed=2, device="cpu", scores="distance")
+    for name, mask in masks.items():
+        with Image.open(out / f"{name}.png") as stored:
+            np.testing.assert_array_equal(np.array(stored), mask)
+        assert (out / f"{name}_overlay.jpg").is_file()
+    with (out / "legend.csv").open(newline="") as file:
+        shares = {int(row["cluster"]): float(row["share"]) for row in csv.DictReader(file)}
+    counts = np.bincount(np.concatenate([mask.ravel() for mask in masks.values()]), minlength=4)
+    np.testing.assert_allclose([shares[index] for index in range(4)], counts / counts.sum(), atol=1e-6)
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["method"], settings["params"]["k"], settings["seed"], settings["size"]) == (
+        "kmeans",
+        4,
+        2,
+        [64, 64],
+    )
+    assert settings["images"]["p2"] == str(photos / "p2.png")
+
+
+def test_a_folder_with_files_is_left_alone_unless_told_otherwise(bench: Bench, photos: Path) -> None:
+    out = photos.parent / "masks"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    options = ["--method", "kmeans", "--k", 2, "--size", 64, "--no-overlays"]
+    result = bench("cluster", photos, "--to", out, *options)
+    assert (result.code, result.errors[0].startswith(f"error: {out}: holds files already (notes.txt); give a")) == (
+        2,
+        True,
+    )
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    found = json.loads(bench("cluster", photos, "--to", out, *options, "--overwrite", "--json").out)
+    assert [Path(path).name for path in found["files"]] == [
+        "p0.png",
+        "p1.png",
+        "p2.png",
+        "contact_sheet.jpg",
+        "legend.csv",
+        "settings.json",
+    ]
+    assert found["settings"]["params"]["k"] == 2
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--method", "kmean"], 'unknown method "kmean"; did you mean "kmeans"?'),
+        (["--method", "oracle"], "is fitted with labels"),
+        (["--backbone", "efficientnet_lite"], 'did you mean "efficientnet_lite0"?'),
+        (["--k", "99999"], "k = 99999: expected at most 1200, the number of training patches in 3 images"),
+        (["--k", "3", "--set", "k=4"], "--k 3 and --set k=4: give one of them"),
+        (["--set", "segmets=3"], 'did you mean "segments"?'),
+        (["--set", "backbone_options.weigths=random"], 'did you mean "weights"?'),
+        (["--size", "12"], '--size: "12"; expected a short side'),
+        (["--size", "64x"], '--size: "64x"; expected a short side'),
+        (["--device", "gpu"], 'unknown device "gpu"'),
+        (["--contours", "--no-overlays"], "borders are drawn on overlays"),
+        (["gone"], "gone: no such image"),
+        (["empty"], "empty: holds no image"),
+        (["above"], "folders in it are not looked into, give them by name: above/inner"),
+        (["torn.png"], "torn.png: cannot be read as an image"),
+        (["twin/p0.png"], "has the same stem as"),
+        (["--to", "photos"], "masks would lie among the images"),
+        (["--to", "torn.png"], "torn.png: expected a folder, found a file"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(
+    bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setattr("spectral_bench.bench.predict.cluster.fresh_features", None)
+    for name in ("empty", "above/inner", "twin"):
+        (photos.parent / name).mkdir(parents=True)
+    (photos.parent / "torn.png").write_bytes((photos / "p0.png").read_bytes()[:-40])
+    (photos.parent / "twin" / "p0.png").write_bytes((photos / "p0.png").read_bytes())
+    result = bench("cluster", "photos", "--to", "masks", *arguments)
+    assert (result.code, result.out, len(result.errors)) == (2, "", 1), result.err
+    assert says in result.err
+    assert not (photos.parent / "masks").exists()
+
+
+def test_a_method_of_ones_own_without_k_needs_none(bench: Bench, photos: Path) -> None:
+    own = f"{Path(__file__).parents[3] / 'examples' / 'random_directions.py'}:RandomDirections"
+    result = bench("cluster", photos, "--to", "masks", "--method", own, "--size", 64)
+    assert result.code == 0, result.err
+    assert "random_directions.py:RandomDirections: 8 clusters" in result.out

@@ -1,0 +1,156 @@
+"""``bench predict`` on a run that was carried out: classes by its own matching, scores, contours, the legend."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cli_lab import Bench, Result
+from PIL import Image
+
+from spectral_bench.results.store import Store
+
+Predict = Callable[..., Result]
+COLOURS = {"grass": (40, 160, 40), "sky": (120, 170, 250), "brick": (170, 60, 40)}
+DATA = """
+title: Walls
+splits:
+  train: {images: pictures, labels: labels}
+  val: {images: pictures, labels: labels}
+classes:
+  - {name: grass, ids: [3], colour: [1, 200, 3]}
+  - {name: sky, ids: [5, 6], colour: [4, 5, 200]}
+  - {name: brick, ids: [9], colour: [200, 8, 9]}
+  - {name: unseen, ids: [11], colour: [10, 11, 12]}
+ignore: [0]
+"""
+GRID = """
+name: walls
+protocols: [whole, {name: onetoone, extends: whole, scoring: {matching: hungarian_present}}]
+defaults: {dataset: "folder:data.yaml", transform: {resize: {mode: exact, size: [96, 96]}}}
+runs: [{method: kmeans, params: {k: 3, scores: distance}}]
+"""
+IDS = {"grass": 3, "sky": 5, "brick": 9}
+
+
+@pytest.fixture(scope="module")
+def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of three bands of colour, labelled; a store in which they are clustered."""
+    folder = tmp_path_factory.mktemp("walls")
+    rng = np.random.default_rng(0)
+    for name in ("pictures", "labels"):
+        (folder / name).mkdir()
+    for index in range(3):
+        order = list(COLOURS)[index:] + list(COLOURS)[:index]
+        bands = np.repeat(np.array([COLOURS[name] for name in order]), 32, 0)[:, None].repeat(96, 1)
+        noise = rng.integers(-20, 20, bands.shape)
+        Image.fromarray((bands + noise).clip(0, 255).astype(np.uint8)).save(folder / "pictures" / f"w{index}.png")
+        label = np.repeat(np.array([IDS[name] for name in order], np.uint8), 32)[:, None].repeat(96, 1)
+        Image.fromarray(label).save(folder / "labels" / f"w{index}.png")
+    (folder / "data.yaml").write_text(DATA)
+    (folder / "g.yaml").write_text(GRID)
+    return folder
+
+
+@pytest.fixture
+def predict(bench: Bench, walls: Path, tmp_path: Path) -> Predict:
+    """Predicts the pictures by the one run of the store, which the first call carries out."""
+    if not (walls / "store").exists():
+        options = ["--out", walls / "store", "--executor", "inline", "--device", "cpu"]
+        assert bench("run", "--grid", walls / "g.yaml", *options).code == 0
+    (run_id,) = Store.open(walls / "store").runs()
+
+    def call(*options: object) -> Result:
+        given = [run_id, walls / "pictures", "--to", tmp_path / "out", "--out", walls / "store", *options]
+        return bench("predict", *given, "--device", "cpu")
+
+    return call
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def legend(folder: Path) -> list[dict[str, str]]:
+    with (folder / "legend.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_classes_are_those_of_the_runs_own_matching_and_say_that_labels_gave_them(
+    predict: Predict, walls: Path, tmp_path: Path
+) -> None:
+    assert predict().code == 0
+    clusters = {path.stem: read(path) for path in (tmp_path / "out").glob("w?.png")}
+    assert {row["cluster"] for row in legend(tmp_path / "out")} == {"0", "1", "2"}
+    best = by_iou(clusters, {name: read(walls / "labels" / f"{name}.png") for name in clusters})
+    result = predict("--classes")
+    told = (
+        "classes by the matching of protocol whole (iou), which uses the labels of folder:data.yaml val: "
+        f"{len(set(best.tolist()))} of 4 classes for 3 clusters"
+    )
+    assert result.out.splitlines()[0] == told
+    for name, before in clusters.items():
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{name}.png"), best[before])
+    rows = legend(tmp_path / "out")
+    assert [(row["name"], row["class"], row["colour"]) for row in rows] == [
+        ("grass", "0", "#01c803"),
+        ("sky", "1", "#0405c8"),
+        ("brick", "2", "#c80809"),
+        ("unseen", "3", "#0a0b0c"),
+        ("no class", "255", "#000000"),
+    ]
+    assert {row["matched_by"] for row in rows} == {told}
+    named = {int(cluster): int(row["class"]) for row in rows for cluster in row["clusters"].split()}
+    assert named == dict(enumerate(best.tolist()))
+
+
+def by_iou(clusters: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> np.ndarray:
+    """The class of largest intersection over union of each of three clusters."""
+    found = np.concatenate([clusters[name].ravel() for name in clusters])
+    truth = np.concatenate([labels[name].ravel() for name in clusters])
+    score = np.zeros((3, 3))
+    for cluster in range(3):
+        for index, value in enumerate(IDS.values()):
+            both, either = (found == cluster) & (truth == value), (found == cluster) | (truth == value)
+            score[cluster, index] = both.sum() / either.sum()
+    return score.argmax(1)
+
+
+def test_the_matching_of_another_protocol(predict: Predict) -> None:
+    result = predict("--classes", "--protocol", "onetoone")
+    assert "protocol onetoone (hungarian_present)" in result.out
+    result = predict("--classes", "--protocol", "onetwo")
+    assert (result.code, 'did you mean "onetoone"?' in result.err) == (2, True)
+    result = predict("--protocol", "whole")
+    assert (result.code, "chooses the matching of --classes" in result.err) == (2, True)
+
+
+def test_the_largest_score_of_a_pixel_is_its_cluster(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = predict("--scores", "--no-overlays")
+    assert result.out.splitlines()[0].startswith("scores: float32 (height, width, cluster), the largest being the clu")
+    assert "of kmeans minus the squared distance to its centre" in result.out
+    scores = np.load(tmp_path / "out" / "w1_scores.npy")
+    assert (scores.shape, scores.dtype) == ((96, 96, 3), np.float32)
+    np.testing.assert_array_equal(scores.argmax(-1), read(tmp_path / "out" / "w1.png"))
+    assert len(np.unique(scores)) > 1000
+    monkeypatch.setattr("spectral_bench.bench.predict.images.shutil.disk_usage", lambda place: SimpleNamespace(free=10))
+    result = predict("--scores")
+    assert (result.code, "the scores of 3 images in 3 clusters take 0.0 GB" in result.err) == (2, True)
+
+
+def test_contours_are_drawn_on_overlays(predict: Predict, tmp_path: Path) -> None:
+    def overlay(*options: str) -> np.ndarray:
+        assert predict(*options).code == 0
+        return read(tmp_path / "out" / "w0_overlay.jpg")
+
+    white = [int((picture.min(-1) > 190).sum()) for picture in (overlay(), overlay("--contours"))]
+    assert white[0] == 0
+    assert white[1] > 48
+    assert predict("--contours", "--no-overlays").code == 2
