@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.output import on_terminal, say, show_tables, warn
 from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Executor, Exit, Job
 from spectral_bench.bench.features.backbones.registry import is_own
 from spectral_bench.bench.plan.show import marked_title, show_seconds
@@ -24,7 +24,6 @@ from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.reports import build_tables, render
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
@@ -253,8 +252,16 @@ def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[st
 
 def print_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
+    from spectral_bench.reports import build_tables, render  # a plan, and a wrong option, shall not wait for them
+
     try:
-        for table in build_tables(store, grid=grid):
-            say("\n" + render(table, "markdown").rstrip("\n"))
+        tables = build_tables(store, grid=grid)
     except UserError as error:
         warn(str(error))
+        return
+    if on_terminal():
+        say("")
+        show_tables(tables)
+        return
+    for table in tables:
+        say("\n" + render(table, "markdown").rstrip("\n"))

@@ -9,10 +9,15 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.cells import cell_len
+
+if TYPE_CHECKING:  # slow to import, and only a terminal needs it
+    from rich.console import Console
+
+    from spectral_bench.reports.table import Table
 
 # Of the states of runs, on a terminal.
 STATE_COLOURS: Mapping[str, str] = {
@@ -50,25 +55,91 @@ def show_json(value: Any) -> None:
     say(text if can_show(text, sys.stdout) else json.dumps(value, indent=1))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
-    """Print a table without lines.
-
-    A store can hold thousands of runs: this takes a hundredth of the time of a table that wraps its cells.
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), *, footnotes: str = ""
+) -> None:
+    """Print a table: on a terminal one that fits its width, elsewhere a line a row, each column as wide as it must be.
 
     Args:
-        columns: headings.
+        columns: headings; all empty: none are printed.
         rows: as many cells each.
         right: headings of the columns that are aligned to the right.
+        footnotes: heading of a column whose texts a terminal gets below the table, each once, where one is long.
     """
-    lines = aligned(columns, rows, right)
-    if not sys.stdout.isatty():
-        say("\n".join(lines))
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not on_terminal():
+        lines = aligned(columns, cells, right)
+        say("\n".join(lines if any(columns) else lines[1:]))
         return
-    say(typer.style(lines[0], bold=True))
-    for line in lines[1:]:
-        word = line.partition(" ")[0]
-        colour = STATE_COLOURS.get(word)
-        say(typer.style(word, fg=colour) + line[len(word) :] if colour else line)
+    notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes in columns else {}
+    filled = [index for index, column in enumerate(columns) if not column or any(row[index] for row in cells)]
+    show_fitting([columns[index] for index in filled], [[row[index] for index in filled] for row in cells], right)
+    for text, mark in notes.items():
+        tell(f"{mark} {text}")
+
+
+def _take_notes(rows: Sequence[list[str]], index: int) -> dict[str, str]:
+    """Put marks in the place of the texts of a column if one is long. Returns text -> mark."""
+    texts = dict.fromkeys(row[index] for row in rows if row[index])
+    if all(_width(text) <= NARROW for text in texts):
+        return {}
+    marks = {text: f"[{number}]" for number, text in enumerate(texts, start=1)}
+    for row in rows:
+        row[index] = marks.get(row[index], "")
+    return marks
+
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def console() -> Console:
+    """Standard output as rich prints to it: texts as they are, neither as markup nor with colours of its own choice."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def tell(text: str) -> None:
+    """Print lines of prose; a terminal gets them broken between words, and not within."""
+    if on_terminal():
+        console().print(text)
+    else:
+        say(text)
+
+
+NARROW = 18
+"""A column up to this width is never broken into lines."""
+
+
+def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table on the terminal: wide columns are broken into lines between words, as far as it must be.
+
+    The first word of a row is coloured where it is a state.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bold")
+    for index, column in enumerate(columns):
+        narrow = max((_width(row[index]) for row in rows), default=0) <= NARROW
+        table.add_column(
+            Text(column), justify="right" if column in right else "left", no_wrap=narrow, overflow="fold", min_width=1
+        )
+    for row in rows:
+        first, *others = row
+        table.add_row(Text(first, style=STATE_COLOURS.get(first, "")), *map(Text, others))
+    console().print(table)
+
+
+def show_tables(tables: Sequence[Table]) -> None:
+    """Print the tables of a report on the terminal, as wide as that is."""
+    from spectral_bench.reports.renderers.terminal import for_terminal
+
+    screen = console()
+    for number, table in enumerate(tables):
+        screen.print(*([""] if number else []), *for_terminal(table, screen.width), sep="\n")
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> list[str]:

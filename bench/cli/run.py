@@ -20,6 +20,7 @@ from spectral_bench.bench.cli.options import (
     ExecutorName,
     Gpus,
     Grid,
+    GridFile,
     InferenceBatch,
     Jobs,
     Json,
@@ -33,8 +34,10 @@ from spectral_bench.bench.cli.options import (
     parse_bytes,
     parse_device,
     parse_gpus,
+    required_grid,
+    show_runs,
 )
-from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.output import say, show_json, tell
 from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
@@ -53,7 +56,8 @@ from spectral_bench.results.store import Store
 
 
 def plan(
-    grid: Grid,
+    grid_file: GridFile = None,
+    grid: Grid = None,
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
@@ -65,7 +69,7 @@ def plan(
     Writes nothing, and needs no data; finished runs are held against the data that is there.
     """
     with no_collection():  # what is imported stays, too
-        loaded = load_grid(grid, changes or ())
+        loaded = load_grid(required_grid(grid_file, grid, "plan"), changes or ())
         held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held)
         if as_json:
@@ -77,13 +81,15 @@ def plan(
 
 def show_plan(made: Plan) -> None:
     """Print the runs of a plan in the order of execution, what they need, and totals."""
-    show_table(PLAN_COLUMNS, plan_rows(made), right=("seed", "evaluated", "time"))
-    say("\n" + "\n".join(plan_lines(made)))
+    store = find_store(made.store)
+    show_runs(PLAN_COLUMNS, plan_rows(made), store.runs() if store else (), right=("seed", "evaluated", "time"))
+    tell("\n" + "\n".join(plan_lines(made)))
 
 
 @slurm_options
 def run(
-    grid: Grid,
+    grid_file: GridFile = None,
+    grid: Grid = None,
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
@@ -108,6 +114,7 @@ def run(
 
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
+    path = required_grid(grid_file, grid, "run")
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -120,7 +127,7 @@ def run(
         checkpoint_every=checkpoint_every,
         executor=executor,
     )
-    loaded = load_grid(grid, changes or ())
+    loaded = load_grid(path, changes or ())
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
     made = _plan(loaded, out, roots, rerun_stale)
@@ -146,7 +153,7 @@ def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> P
 
 def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
     for line in plan_lines(plan):
-        say(line)
+        tell(line)
     store = Store.open(plan.store, create=True)
     stale = sum(run.condition.changed and run.condition.fitted for run in plan.runs)
     if stale:
