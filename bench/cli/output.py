@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
 from rich.cells import cell_len
@@ -71,7 +73,7 @@ def show_table(
         lines = aligned(columns, cells, right)
         say("\n".join(lines if any(columns) else lines[1:]))
         return
-    notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes in columns else {}
+    notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes and footnotes in columns else {}
     filled = [index for index, column in enumerate(columns) if not column or any(row[index] for row in cells)]
     show_fitting([columns[index] for index in filled], [[row[index] for index in filled] for row in cells], right)
     for text, mark in notes.items():
@@ -102,11 +104,15 @@ def console() -> Console:
 
 
 def tell(text: str) -> None:
-    """Print lines of prose; a terminal gets them broken between words, and not within."""
-    if on_terminal():
-        console().print(text)
-    else:
+    """Print lines for people; a terminal gets them broken between words, further lines under the first one's text."""
+    if not on_terminal():
         say(text)
+        return
+    width = console().width
+    for line in text.split("\n"):
+        columns = [found.end() for found in re.finditer(r"^ +| {2,}", line)]  # of an indented line, or an aligned one
+        hang = columns[-1] if columns and columns[-1] < width // 2 else 0
+        say(textwrap.fill(line, width, subsequent_indent=" " * hang, break_on_hyphens=False) if line.strip() else "")
 
 
 NARROW = 18
@@ -121,16 +127,48 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bold")
-    for index, column in enumerate(columns):
-        narrow = max((_width(row[index]) for row in rows), default=0) <= NARROW
-        table.add_column(
-            Text(column), justify="right" if column in right else "left", no_wrap=narrow, overflow="fold", min_width=1
-        )
-    for row in rows:
-        first, *others = row
+    screen = console()
+    texts = [columns, *rows]
+    full = [max(_width(row[index]) for row in texts) for index in range(len(columns))]
+    least = [max(_width(word) for row in texts for word in row[index].split() or [""]) for index in range(len(columns))]
+    least = [whole if whole <= NARROW else word for whole, word in zip(full, least, strict=True)]
+    widths = fitted(full, least, screen.width - _BETWEEN * (len(columns) - 1))
+    table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0), show_header=any(columns), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(Text(column), justify=side, overflow="fold", width=width)
+    for first, *others in rows:
         table.add_row(Text(first, style=STATE_COLOURS.get(first, "")), *map(Text, others))
-    console().print(table)
+    screen.print(table)
+
+
+_BETWEEN = 2
+"""Blanks between columns on a terminal."""
+
+_LEAST = 8
+"""What a column is not made narrower than to make room."""
+
+
+def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Widths of columns that fit into a room together.
+
+    Args:
+        full: of each column with no cell broken into lines.
+        least: of each with all cells broken between words.
+        room: for all. Where it is less than ``least``, the widest are broken within words.
+    """
+    widths = list(least)
+    while sum(widths) > room and max(widths) > _LEAST:
+        # The first column names its row, often to be copied.
+        index = max(range(len(widths)), key=lambda index: (widths[index] > _LEAST and index > 0, widths[index]))
+        widths[index] -= 1
+    left = max(0, room - sum(widths))
+    waiting = sorted(range(len(full)), key=lambda index: full[index] - widths[index])
+    for number, index in enumerate(waiting):
+        more = min(full[index] - widths[index], left // (len(waiting) - number))
+        widths[index] += max(0, more)
+        left -= max(0, more)
+    return widths
 
 
 def show_tables(tables: Sequence[Table]) -> None:
