@@ -52,6 +52,10 @@ COMMANDS: Mapping[str, Home] = {
         "retry:retry",
         "Try again what did not end well, as it was ordered before; a run that has a checkpoint goes on from there.",
     ),
+    "prune": Home(
+        "prune:prune",
+        "Show what a store holds that nothing needs any more, and with --yes remove it.",
+    ),
     "report": Home(
         "report:report",
         "Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,8 @@ from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.results import claims
+from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
@@ -207,6 +211,30 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}
     print_failures(store, failed, failures)
     return Launch(exits, failures)
+
+
+LAUNCHERS_FOLDER = "launchers"
+
+
+@contextmanager
+def launching(store: Store) -> Iterator[None]:
+    """Let others see, for the length of the block, that this process has runs of a store in hand (``is_launched``).
+
+    What it has ordered and not begun is claimed by nobody: without this, it would look abandoned once its grid changes.
+    """
+    folder = store.path / LAUNCHERS_FOLDER / f"{socket.gethostname()}-{os.getpid()}"
+    with claims.claim(folder):
+        yield
+    with contextlib.suppress(OSError):  # another has begun meanwhile, or removed it
+        (folder / claims.LOCK_FILE).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def is_launched(store: Store) -> bool:
+    """Whether a living process of any machine has runs of a store in hand, at work or not."""
+    folder = store.path / LAUNCHERS_FOLDER
+    return any(claims.is_claimed(folder / name) for name in names_in(folder))
 
 
 def write_job(order: Order, store: Store) -> Job:

@@ -23,6 +23,7 @@ from spectral_bench.common.errors import DataError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.listing import list_folder
 from spectral_bench.datasets.reading import IMAGE_SUFFIXES
+from spectral_bench.results.state import StoredRun
 from spectral_bench.results.store import Store
 
 
@@ -48,7 +49,7 @@ def predict(
     """
     require_folder(to)
     store = Store.open(out)
-    run_id = find_run(store, run)
+    run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays)

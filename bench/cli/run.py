@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from spectral_bench.bench.cli.launch import launch, print_tables
+from spectral_bench.bench.cli.launch import launch, launching, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -165,7 +165,8 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
-    ended = launch(plan, store, executor(store), execution, roots)
+    with launching(store):
+        ended = launch(plan, store, executor(store), execution, roots)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code

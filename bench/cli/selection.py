@@ -128,8 +128,12 @@ def settings_of(run: RunStatus) -> dict[str, Any]:
     }
 
 
+OVER = (RunState.NEW, RunState.ORDERED, RunState.INTERRUPTED, RunState.FAILED, RunState.CANCELLED)
+"""The states in which nobody has a run in hand, and nothing of it is finished unless it is fitted."""
+
+
 def abandoned(runs: Iterable[RunStatus]) -> set[str]:
-    """The ids of unfinished runs that no grid of the store asks for today, nor a run that one asks for starts from.
+    """The ids of runs that are over and unfinished, and that no grid asks for today, nor a run that one asks for needs.
 
     Args:
         runs: all of a store.
@@ -143,4 +147,5 @@ def abandoned(runs: Iterable[RunStatus]) -> set[str]:
         if base is not None and base not in needed:
             needed.add(base)
             left.append(base)
-    return {run.run_id for run in runs if run.run_id not in needed and not run.condition.fitted}
+    over = (run for run in runs if run.condition.state in OVER and not run.condition.fitted)
+    return {run.run_id for run in over if run.run_id not in needed}

@@ -160,7 +160,7 @@ def _show(
 
 def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunStatus], *, counted: bool) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    columns = ("state", "progress", "grid", "row", "seed", "run", "note")
+    columns: tuple[str, ...] = ("state", "progress", "grid", "row", "seed", "run", "note")
     rows = [_cells(run) for run in shown]
     if on_terminal() and len({run.grid for run in found}) == 1:
         columns, rows = _without(columns, rows, "grid")
