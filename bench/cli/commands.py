@@ -34,6 +34,10 @@ class Home(NamedTuple):
 
 
 COMMANDS: Mapping[str, Home] = {
+    "init": Home(
+        "init:init",
+        "Write a first grid for a data set, with comments; as it is, it runs in a few minutes on two cores.",
+    ),
     "run": Home("run:run", "Carry out a grid and print its tables."),
     "plan": Home(
         "run:plan", "Print the runs of a grid, which of them are done, and the disk and time that the others need."
