@@ -78,7 +78,7 @@ class Splits:
 def init(
     dataset: Annotated[
         str,
-        typer.Argument(help="The data set, by name or as folder:PATH.yaml: bench list datasets.", metavar="[DATASET]"),
+        typer.Argument(help="The data set, by name or as folder:PATH.yaml: bench list datasets.", metavar="DATASET"),
     ] = "synthetic",
     to: Annotated[Path, typer.Option("--to", help="The file to write.", metavar="FILE")] = Path("grid.yaml"),
     out: Out = DEFAULT_OUT,

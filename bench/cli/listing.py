@@ -170,7 +170,7 @@ def backbones(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="One of them, for all about it; or a part of names or tags, also with * and ?.", metavar="[PATTERN]"
+            help="One of them, for all about it; or a part of names or tags, also with * and ?.", metavar="PATTERN"
         ),
     ] = None,
     out: Out = DEFAULT_OUT,

@@ -30,7 +30,7 @@ Grid = Annotated[
 ]
 GridName = Annotated[
     str | None,
-    typer.Argument(help="One grid, by name or file; default: all of the store.", metavar="[GRID]", show_default=False),
+    typer.Argument(help="One grid, by name or file; default: all of the store.", metavar="GRID", show_default=False),
 ]
 GridOption = Annotated[
     str | None, typer.Option("--grid", "-g", help="The same as an option.", metavar="GRID", show_default=False)
@@ -274,7 +274,7 @@ def _is_text(path: Path) -> bool:
 
 
 RunNames = Annotated[
-    list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="[RUN]...")
+    list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="RUN")
 ]
 RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
 

@@ -63,10 +63,10 @@ def _json_value(name: str, value: float | str | None) -> Any:
         return value if math.isfinite(value) else None
     if not isinstance(value, str):
         return value
-    if name == "images" and value.isdecimal():
+    if name in ("images", "k") and value.isdecimal():
         return int(value)
     if name == "uses_labels":
-        return value == "yes"
+        return {"yes": True, "no": False}.get(value, value)
     return json.loads(value) if name == "settings" and value else value
 
 
