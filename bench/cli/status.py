@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
@@ -93,7 +94,9 @@ def status(
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     store = Store.open(out)
-    while True:
+
+    def look() -> None:
+        """Read the store, and print."""
         tracked = record_and_track(store)
         with no_collection():
             found = with_queue(runs_of_store(store, name), tracked, store)
@@ -101,17 +104,22 @@ def status(
             shown = [run for run in found if not states or run.condition.state.word in states]
             if as_json:
                 show_json([_json(run) for run in shown])
-                return 0
+                return
             if watch is not None and on_terminal():
                 console().clear()
             _show(store, found, shown, listed, few=bool(states or wanted) or len(shown) <= FEW)
-        if watch is None:
-            return 0
-        try:
-            say(f"{time.strftime('%H:%M:%S')}, again every {watch:g} s; Ctrl-C ends it")
-            time.sleep(watch)
-        except KeyboardInterrupt:
-            return 0
+
+    look() if watch is None else _again(look, watch)
+    return 0
+
+
+def _again(look: Callable[[], None], seconds: float) -> None:
+    """Look every so many seconds until Ctrl-C, which is no mistake here."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            look()
+            say(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC, again every {seconds:g} s; Ctrl-C ends it")
+            time.sleep(seconds)
 
 
 def _states(given: Sequence[str]) -> set[str]:
