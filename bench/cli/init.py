@@ -29,8 +29,8 @@ _IMAGES, _EVALUATED, _BATCH = 64, 32, 4
 _GRID = """\
 # A first grid. What it takes:  bench plan {file}
 #               Carry it out:   bench run {file}
-# It is small on purpose, and takes about {minutes} minutes on two cores: few images, few steps, a small network.
-# It shows how an ablation is run and read, not how methods compare.
+# It takes about {minutes} minutes on two cores, and is small on purpose: few images and steps, a small
+# network. It shows how an ablation is run and read, not how methods compare.
 name: {name}
 protocols: [whole]               # what is scored, and how: bench list protocols
 defaults:                        # hold for every run
@@ -61,7 +61,7 @@ runs:                            # plain rows, beside the ablation
 
 _LEAST_CLUSTERS = 8
 _UNKNOWN_SIDE = 512
-"""Pixels of the short side of images that are not here."""
+"""Pixels of the short side of images that are not here, where the data set does not tell."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
         splits: what it trains and evaluates on.
         to: its file.
     """
-    height, width = info.evaluation_size or splits.sides or (_UNKNOWN_SIDE, 2 * _UNKNOWN_SIDE)
+    side = info.short_side or _UNKNOWN_SIDE
+    height, width = info.evaluation_size or splits.sides or (side, 2 * side)
     patches = -(-height // _STRIDE) * -(-width // _STRIDE)
     batch = max(1, min(_BATCH, _BATCH_PATCHES // patches, splits.n_train or _BATCH))
     classes = len(info.class_sets[info.default_classes].classes)

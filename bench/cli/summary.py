@@ -122,10 +122,11 @@ class _Past:
 
     def left(self, run: RunStatus) -> float | None:
         """Seconds that a run has left on the wall clock; None where nothing like it was seen."""
-        took = self._took.get(self._row(run)) or self._took.get(run.spec.get("method") or (run.row and run.row.method))
+        method = run.spec.get("method") or (run.row.method if run.row is not None else None)
+        took = self._took.get(self._row(run)) or self._took.get(method)
         if not took:
             return None
-        fit, evaluation = (median(seconds) for seconds in zip(*took, strict=True))
+        fit, evaluation = median(one[0] for one in took), median(one[1] for one in took)
         whole = evaluation * max(1, len(run.condition.missing)) + (0.0 if run.condition.fitted else fit)
         at_work = run.condition.state is RunState.RUNNING
         return max(0.0, whole - (_elapsed(self._store.owner(run.run_id)) or 0.0 if at_work else 0.0))
