@@ -7,6 +7,7 @@ outside of every hash, and so is how a run is executed (device, workers, executo
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
@@ -158,6 +159,12 @@ def run_ids(spec: FitSpec, seeds: Iterable[int]) -> tuple[str, ...]:
 def _run_id(method: str, written: dict[str, Any], seed: int) -> str:
     """The identity of a fit: ``written`` as plain values, with ``seed`` for its seed."""
     return f"{own_name(method).lower()}-s{seed}-{digest(identity_form({**written, 'seed': seed}))}"
+
+
+def named_in(run_id: str) -> tuple[str, int]:
+    """Method, in small letters, and seed, as a run's id tells them; the id itself and 0 where it is none."""
+    match = re.fullmatch(r"(.+)-s(\d+)-[0-9a-f]+", run_id)
+    return (match[1], int(match[2])) if match else (run_id, 0)
 
 
 def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:

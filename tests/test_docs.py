@@ -280,7 +280,7 @@ PLANTED: dict[str, tuple[Callable[[str], Iterator[str]], str]] = {
     "command": (refused_commands, "Give `bench nowhere`."),
     "option": (refused_commands, "```bash\npython -m bench run --grid a.yaml --nowhere 3  # no such option\n```\n"),
     "option in prose": (refused_commands, "Give `retry --nowhere`."),
-    "argument": (refused_commands, "```bash\n(cd a && python -m bench plan --grid a.yaml b.yaml)\n```\n"),
+    "argument": (refused_commands, "```bash\n(cd a && python -m bench plan a.yaml b.yaml)\n```\n"),
     "option in a variable": (refused_commands, '```bash\nmore="--nowhere"\npython -m bench run $more\n```\n'),
     "line": (long_lines, "word " * 21),
 }

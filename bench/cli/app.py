@@ -18,6 +18,9 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 # What typer makes of Ctrl-C.
 _INTERRUPTED = 130
 
+# Set where a shell asks typer to complete a command line.
+_COMPLETION = "_BENCH_COMPLETE"
+
 app = LazyGroup(
     name="bench",
     help="Benchmark and ablation harness for spectral methods in unsupervised semantic segmentation.",
@@ -53,7 +56,10 @@ def run_command_line(arguments: Sequence[str]) -> int:
             f"{error.object!r} cannot be written in {error.encoding}, the encoding of this locale; set PYTHONUTF8=1 or"
             " LC_ALL=C.UTF-8"
         )
-    except SystemExit as left:  # of a user's own file: no command of ours leaves so
+    except SystemExit as left:
+        if _COMPLETION in os.environ:  # typer has answered the shell
+            return int(left.code or 0)
+        # Of a user's own file: no command of ours leaves so.
         message = f"a file that was loaded called sys.exit({left.code!r})"
         if "--debug" in arguments:
             raise RuntimeError(message) from left

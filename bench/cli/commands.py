@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -25,19 +25,27 @@ class Home(NamedTuple):
     Attributes:
         place: ``module:name`` in this folder, of a function or of a ``typer.Typer`` with commands of its own.
         help: the first sentence of its help, for the list of all commands.
+        parser: ``module:name`` of a command class of typer with rules of its own; empty: typer's.
     """
 
     place: str
     help: str
+    parser: str = ""
 
 
 COMMANDS: Mapping[str, Home] = {
+    "init": Home(
+        "init:init",
+        "Write a first grid for a data set, with comments; as it is, it runs in a few minutes on two cores.",
+    ),
     "run": Home("run:run", "Carry out a grid and print its tables."),
     "plan": Home(
         "run:plan", "Print the runs of a grid, which of them are done, and the disk and time that the others need."
     ),
     "status": Home(
-        "status:status", "Print the state of each run: stage and progress while it runs, the reason where it failed."
+        "status:status",
+        "Print the state of each run: stage and progress while it runs, the reason where it failed.",
+        "status:Watchable",
     ),
     "logs": Home("status:logs", "Print the log of a run; where it has none, what Slurm said of its job."),
     "cancel": Home(
@@ -47,6 +55,10 @@ COMMANDS: Mapping[str, Home] = {
     "retry": Home(
         "retry:retry",
         "Try again what did not end well, as it was ordered before; a run that has a checkpoint goes on from there.",
+    ),
+    "prune": Home(
+        "prune:prune",
+        "Show what a store holds that nothing needs any more, and with --yes remove it.",
     ),
     "report": Home(
         "report:report",
@@ -116,14 +128,21 @@ class NearestGroup(TyperGroup):
 class LazyGroup(NearestGroup):
     """Knows names and help of ``COMMANDS``, and loads the one that is called.
 
-    Its commands are empty ones that stand for the list in ``--help`` and for completion.
+    Its commands are empty ones that stand for the list in ``--help`` and for completion. What it allows of ``-h`` holds
+    for them too.
     """
 
     def __init__(self, **settings: Any) -> None:
         listed: dict[str, Any] = {
             name: TyperCommand(name, help=home.help, rich_markup_mode=None) for name, home in COMMANDS.items()
         }
-        super().__init__(commands=listed, rich_markup_mode=None, **settings)
+        super().__init__(
+            commands=listed,
+            rich_markup_mode=None,
+            params=_options(),
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **settings,
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find and load the command that ``args`` starts with.
@@ -135,13 +154,54 @@ class LazyGroup(NearestGroup):
         return name, found if name is None else load_command(name), rest
 
 
-def load_command(name: str) -> Any:
-    """Import the module of a command of ``COMMANDS``, and make a command of what is there."""
-    module, _, attribute = COMMANDS[name].place.partition(":")
+def _options() -> list[Any]:
+    """The options of ``bench`` itself: its version, and typer's two for the completion of commands by the shell."""
+    front = typer.Typer(rich_markup_mode=None)
+
+    @front.callback()
+    def bench(
+        version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    ) -> None:
+        """Stands for the group, whose options typer makes of this."""
+
+    version, *completion = get_command(front).params
+    version.callback = lambda context, option, given: load_function("version")() if given else None
+    for option in (version, *completion):
+        option.callback = _then_leave(option.callback)
+    return [version, *completion]
+
+
+def _then_leave(callback: Any) -> Any:
+    """The callback of an option that does something of its own in place of a command."""
+
+    def called(context: Any, option: Any, given: Any) -> None:
+        """Do it if the option was given, and leave with exit code 0."""
+        try:
+            callback(context, option, given)
+        except SystemExit as left:  # typer's own leave so, which here stands for the mistake of a user's own file
+            raise typer.Exit(left.code if isinstance(left.code, int) else 0) from None
+        if given and not context.resilient_parsing:
+            raise typer.Exit
+
+    return called
+
+
+def load_function(name: str) -> Any:
+    """Import the module of a command of ``COMMANDS``; what is there: a function, or a ``typer.Typer``."""
+    return _load(COMMANDS[name].place)
+
+
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     with no_collection():  # what is imported stays
-        found = getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
+        return getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
+
+
+def load_command(name: str) -> Any:
+    """A command of ``COMMANDS``, made of what its module holds."""
+    found, parser = load_function(name), COMMANDS[name].parser
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(name)(found)
+        alone.command(name, cls=_load(parser) if parser else None)(found)
         found = alone
     return get_command(found)

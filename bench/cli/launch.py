@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from spectral_bench.bench.cli.output import say, warn
+from spectral_bench.bench.cli.output import on_terminal, say, show_tables, warn
 from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Executor, Exit, Job
 from spectral_bench.bench.features.backbones.registry import is_own
 from spectral_bench.bench.plan.show import marked_title
@@ -34,8 +36,8 @@ from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_pro
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
-from spectral_bench.reports import build_tables, render
-from spectral_bench.reports.api import fit_only
+from spectral_bench.results import claims
+from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
@@ -293,6 +295,30 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     return Launch(exits, failures)
 
 
+LAUNCHERS_FOLDER = "launchers"
+
+
+@contextmanager
+def launching(store: Store) -> Iterator[None]:
+    """Let others see, for the length of the block, that this process has runs of a store in hand (``is_launched``).
+
+    What it has ordered and not begun is claimed by nobody: without this, it would look abandoned once its grid changes.
+    """
+    folder = store.path / LAUNCHERS_FOLDER / f"{socket.gethostname()}-{os.getpid()}"
+    with claims.claim(folder):
+        yield
+    with contextlib.suppress(OSError):  # another has begun meanwhile, or removed it
+        (folder / claims.LOCK_FILE).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def is_launched(store: Store) -> bool:
+    """Whether a living process of any machine has runs of a store in hand, at work or not."""
+    folder = store.path / LAUNCHERS_FOLDER
+    return any(claims.is_claimed(folder / name) for name in names_in(folder))
+
+
 def write_job(order: Order, store: Store) -> Job:
     """Write an order into the folder of its run."""
     job = job_of(order, store)
@@ -336,13 +362,22 @@ def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[st
 
 def print_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
+    from spectral_bench.reports import build_tables, render  # a plan, and a wrong option, shall not wait for them
+    from spectral_bench.reports.api import fit_only
+
     fitted, others = fit_only(store, grid)
     for line in fitted:
         say(f"\n{line}")
     if not others:
         return
     try:
-        for table in build_tables(store, grid=grid):
-            say("\n" + render(table, "markdown").rstrip("\n"))
+        tables = build_tables(store, grid=grid)
     except UserError as error:
         warn(str(error))
+        return
+    if on_terminal():
+        say("")
+        show_tables(tables)
+        return
+    for table in tables:
+        say("\n" + render(table, "markdown").rstrip("\n"))

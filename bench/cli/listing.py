@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +15,19 @@ import typer
 
 from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options
+from spectral_bench.bench.cli.output import aligned, on_terminal, say, show_json, show_table, tell
+from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options, weights_digest
+from spectral_bench.bench.features.backbones.timm_names import (
+    default_tag,
+    is_transformer,
+    pretrained_tags,
+    width_and_patch,
+)
 from spectral_bench.bench.grid import protocol as catalogue
 from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import is_path
 from spectral_bench.datasets import registry as data_registry
 from spectral_bench.datasets.registry import data_info, open_data
 from spectral_bench.datasets.verify import splits_on_disk
@@ -67,8 +79,14 @@ def _method(name: str, as_json: bool) -> int:
         notes.append("Its clusters are the classes: a grid that leaves out k gets their number.")
     if facts.fit_from:
         notes.append(f"Starts from the stored fit of {facts.fit_from} with the same parameters.")
-    say("\n".join(notes) + "\n")
-    show_table(("parameter", "default", "valid", ""), rows)
+    tell("\n".join(notes) + "\n")
+    if not on_terminal():
+        show_table(("parameter", "default", "valid", ""), rows)
+        return 0
+    heading, *lines = aligned(("parameter", "default", "valid"), [row[:3] for row in rows])
+    say(heading)
+    for line, row in zip(lines, rows, strict=True):
+        tell(f"{line}\n    {row[3]}")
     return 0
 
 
@@ -149,22 +167,133 @@ def _splits(splits: dict[str, int | None]) -> str:
 
 @app.command("backbones")
 def backbones(
-    name: Name = None, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of them, for all about it; or a part of names or tags, also with * and ?.", metavar="PATTERN"
+        ),
+    ] = None,
+    out: Out = DEFAULT_OUT,
+    data_root: Roots = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> int:
-    """List the backbones, or stride, channels and options of one."""
-    if name is None:
+    """List the backbones with weights, patch size and channels, or stride, channels and options of one.
+
+    Elsewhere than on a terminal, and without a PATTERN, names alone are printed.
+    """
+    if name is None and (as_json or not on_terminal()):
         show_json(list(backbone_names())) if as_json else say("\n".join(backbone_names()))
         return 0
+    if name is None or (found := matching(name)):
+        facts = [kind.facts() for kind in (matching("*") if name is None else found)]
+        show_json(facts) if as_json else _show_backbones(facts)
+        return 0
     info = backbone_info(name)
-    facts = {
+    one = {
         "name": info.name,
         "family": info.family,
         "stride": info.stride,
         "channels": list(info.channels),
         "options": complete_options(name, {}),
+        "tags": list(pretrained_tags(name.partition(".")[0])),
+        "weights_at_hand": weights_digest(name) is not None,
     }
-    show_json(facts) if as_json else show_table(("", ""), [(key, str(value)) for key, value in facts.items()])
+    show_json(one) if as_json else show_table(("", ""), [(key, _words(value)) for key, value in one.items()])
     return 0
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {part}" for key, part in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A backbone as ``bench list backbones`` shows it.
+
+    Attributes:
+        name: as in grids, without a tag.
+        tags: of its weights that were asked for, timm's default first; none where it has no tags.
+    """
+
+    name: str
+    tags: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """All about it as JSON values; looks for weights on this machine and asks no network."""
+        if is_transformer(self.name):
+            width, patch = width_and_patch(self.name)
+            at_hand: Any = [tag for tag in self.tags if _fetched(f"{self.name}.{tag}")]
+            return {
+                "name": self.name,
+                "patch": patch,
+                "channels": [width] * 3,
+                "tags": list(self.tags),
+                "at_hand": at_hand,
+            }
+        info = backbone_info(self.name)
+        at_hand = weights_digest(self.name) is not None
+        return {
+            "name": self.name,
+            "patch": info.stride,
+            "channels": list(info.channels),
+            "tags": [],
+            "at_hand": at_hand,
+        }
+
+
+def matching(pattern: str) -> list[Kind]:
+    """The backbones of which the name, or name and tag, holds a text or is as a pattern says; none for a full name."""
+    if pattern in backbone_names() or is_path(pattern) or pattern.partition(".")[0] in backbone_names():
+        return []
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    found = []
+    for name in backbone_names():
+        default = default_tag(name)
+        tags = sorted(pretrained_tags(name), key=lambda tag: (tag != default, tag))
+        if not fnmatchcase(name, wanted):
+            tags = [tag for tag in tags if fnmatchcase(f"{name}.{tag}", wanted)]
+            if not tags:
+                continue
+        found.append(Kind(name, tuple(tags)))
+    return found
+
+
+def _show_backbones(facts: Sequence[dict[str, Any]]) -> None:
+    rows = []
+    for one in facts:
+        channels, at_hand = one["channels"], one["at_hand"]
+        same = f"{channels[0]} x {len(channels)}" if len(set(channels)) == 1 else ", ".join(map(str, channels))
+        here = ", ".join(at_hand) if isinstance(at_hand, list) else "yes" if at_hand else "no"
+        rows.append((one["name"], one["patch"], same, ", ".join(one["tags"]) or "-", here or "no"))
+    show_table(("backbone", "patch", "channels", "weights", "at hand"), rows, right=("patch",))
+    tell("Weights are timm's tags, its default first: name one as in vit_small_patch16_224.dino.")
+
+
+def _fetched(full: str) -> bool:
+    """Whether the weights of a transformer lie in the cache of the hub or of torch. Where both are empty, timm is not
+    asked, which takes seconds to load."""
+    if not _any_fetched():
+        return False
+    from spectral_bench.bench.features.backbones.timm_vit import hub_file
+
+    try:
+        return hub_file(full) is not None
+    except ConfigError:  # the table of tags knows more than this timm
+        return False
+
+
+@cache
+def _any_fetched() -> bool:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    kept = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "torch"
+    checkpoints = Path(os.environ.get("TORCH_HOME", kept)).expanduser() / "hub" / "checkpoints"
+    return any(Path(HF_HUB_CACHE).glob("models--*")) or any(checkpoints.glob("*"))
 
 
 @app.command("protocols")

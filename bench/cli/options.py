@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from spectral_bench.bench.cli.launch import job_of
+from spectral_bench.bench.cli.output import on_terminal, show_table
 from spectral_bench.bench.executors.jobs import Job
-from spectral_bench.bench.work.order import order_files, read_order
+from spectral_bench.bench.work.order import newest_order, read_order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import few, how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
 
 DEFAULT_OUT = Path("results/runs")
 DATA_VARIABLE = "BENCH_DATA"
 
-Grid = Annotated[Path, typer.Option("--grid", "-g", help="The grid: a YAML file.", metavar="FILE")]
+GridFile = Annotated[Path | None, typer.Argument(help="The grid: a YAML file.", metavar="GRID", show_default=False)]
+Grid = Annotated[
+    Path | None, typer.Option("--grid", "-g", help="The grid, as an option.", metavar="FILE", show_default=False)
+]
+GridName = Annotated[
+    str | None,
+    typer.Argument(help="One grid, by name or file; default: all of the store.", metavar="GRID", show_default=False),
+]
+GridOption = Annotated[
+    str | None, typer.Option("--grid", "-g", help="The same as an option.", metavar="GRID", show_default=False)
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the store of results.", metavar="DIR")]
 Roots = Annotated[
     list[Path] | None,
@@ -95,6 +106,31 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
     return DataRoots((*(given or ()), *of_variable, *of_grid))
 
 
+T = TypeVar("T")
+
+
+def one_grid(argument: T | None, option: T | None) -> T | None:
+    """The grid that a command was called with, as an argument or as ``--grid``; None: with none.
+
+    Raises:
+        ConfigError: with both.
+    """
+    if argument is not None and option is not None:
+        raise ConfigError(f"--grid {option}: the grid is given already, as {argument}; give it once")
+    return option if argument is None else argument
+
+
+def required_grid(argument: Path | None, option: Path | None, command: str) -> Path:
+    """As ``one_grid``, where there must be one.
+
+    Raises:
+        ConfigError: there is none, or two.
+    """
+    if (grid := one_grid(argument, option)) is None:
+        raise ConfigError(f"expected a grid, a YAML file: bench {command} GRID.yaml; bench init writes a first one")
+    return grid
+
+
 def require_folder(path: Path) -> None:
     """Refuse a folder to write to that cannot be one, before any work is done for it.
 
@@ -119,8 +155,13 @@ def find_store(out: Path) -> Store | None:
     return None if nothing else Store.open(out)
 
 
-def find_run(store: Store, reference: str) -> str:
-    """The run that a reference names: its id, or a beginning that no other run has.
+def find_run(store: Store, reference: str, *, among: Callable[[str], bool] | None = None) -> str:
+    """The run that a reference names: its id, or a beginning of it or of its hash that no other run has.
+
+    Args:
+        store: the store.
+        reference: as users call it.
+        among: which of several runs to consider, where the reference is the beginning of several; None: all.
 
     Raises:
         ConfigError: no run has it, or several have.
@@ -129,14 +170,59 @@ def find_run(store: Store, reference: str) -> str:
     if reference in runs:
         return reference
     matching = [run_id for run_id in runs if run_id.startswith(reference)]
+    if not matching and len(reference) >= SHORTEST:
+        matching = [run_id for run_id in runs if hash_of(run_id).startswith(reference)]
     if not matching:
         near = _near(reference, runs)
         hint = f" did you mean {' or '.join(near)}?" if near else ""
         held = how_many(len(runs), "run")
         raise ConfigError(f'unknown run "{reference}";{hint} {store.path} holds {held}: see bench status')
+    if len(matching) > 1 and among is not None:
+        matching = list(filter(among, matching)) or matching
     if len(matching) > 1:
-        raise ConfigError(f'"{reference}" is the beginning of several runs: {", ".join(matching[:10])}')
+        raise ConfigError(f'"{reference}" is the beginning of several runs: {few(matching, 10)}')
     return matching[0]
+
+
+SHORTEST = 4
+"""Digits of a run's hash that name it, unless several runs begin so."""
+
+
+def hash_of(run_id: str) -> str:
+    """The hash in a run's id."""
+    return run_id.rpartition("-")[2]
+
+
+def short_ids(run_ids: Iterable[str]) -> dict[str, str]:
+    """Run id -> the shortest beginning of its hash, of 6 digits or more, that names no other of these runs."""
+    ids = set(run_ids)
+    names = {run_id.partition("-")[0] for run_id in ids}
+    for length in range(6, 12):
+        short = {run_id: hash_of(run_id)[:length] for run_id in ids}
+        is_name = any(name.startswith(begin) for name in names for begin in short.values())
+        if len(set(short.values())) == len(ids) and not is_name:
+            return short
+    return {run_id: run_id for run_id in ids}
+
+
+_ID = re.compile(r"[^\s()]+-s\d+-[0-9a-f]{12}")
+
+
+def show_runs(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], run_ids: Iterable[str], right: Sequence[str] = ()
+) -> None:
+    """Print a table that names runs; on a terminal by the shortest beginning of their hashes that commands take.
+
+    Args:
+        columns, rows, right: as for ``show_table``.
+        run_ids: of all runs that a command could mean, besides those in the table.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if on_terminal():
+        named = (found for row in cells for cell in row for found in _ID.findall(cell))
+        short = short_ids([*run_ids, *named])
+        cells = [[_ID.sub(lambda found: short[found[0]], cell) for cell in row] for row in cells]
+    show_table(columns, cells, right, footnotes="note")
 
 
 def _near(reference: str, runs: Sequence[str]) -> list[str]:
@@ -188,7 +274,7 @@ def _is_text(path: Path) -> bool:
 
 
 RunNames = Annotated[
-    list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="[RUN]...")
+    list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="RUN")
 ]
 RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
 
@@ -201,7 +287,7 @@ def newest_job(store: Store, run_id: str) -> Job | None:
 
 def last_order(store: Store, run_id: str) -> Path | None:
     """The file of the order that was last written for a run; None where none was."""
-    return max(order_files(store.run_folder(run_id)), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return newest_order(store.run_folder(run_id))
 
 
 def chosen_runs(store: Store, names: Sequence[str] | None) -> list[str] | None:

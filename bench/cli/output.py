@@ -5,14 +5,21 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
 from rich.cells import cell_len
+
+if TYPE_CHECKING:  # slow to import, and only a terminal needs it
+    from rich.console import Console
+
+    from spectral_bench.reports.table import Table
 
 # Of the states of runs, on a terminal.
 STATE_COLOURS: Mapping[str, str] = {
@@ -50,25 +57,127 @@ def show_json(value: Any) -> None:
     say(text if can_show(text, sys.stdout) else json.dumps(value, indent=1))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
-    """Print a table without lines.
-
-    A store can hold thousands of runs: this takes a hundredth of the time of a table that wraps its cells.
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), *, footnotes: str = ""
+) -> None:
+    """Print a table: on a terminal one that fits its width, elsewhere a line a row, each column as wide as it must be.
 
     Args:
-        columns: headings.
+        columns: headings; all empty: none are printed.
         rows: as many cells each.
         right: headings of the columns that are aligned to the right.
+        footnotes: heading of a column whose texts a terminal gets below the table, each once, where one is long.
     """
-    lines = aligned(columns, rows, right)
-    if not sys.stdout.isatty():
-        say("\n".join(lines))
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not on_terminal():
+        lines = aligned(columns, cells, right)
+        say("\n".join(lines if any(columns) else lines[1:]))
         return
-    say(typer.style(lines[0], bold=True))
-    for line in lines[1:]:
-        word = line.partition(" ")[0]
-        colour = STATE_COLOURS.get(word)
-        say(typer.style(word, fg=colour) + line[len(word) :] if colour else line)
+    notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes and footnotes in columns else {}
+    filled = [index for index, column in enumerate(columns) if not column or any(row[index] for row in cells)]
+    show_fitting([columns[index] for index in filled], [[row[index] for index in filled] for row in cells], right)
+    for text, mark in notes.items():
+        tell(f"{mark} {text}")
+
+
+def _take_notes(rows: Sequence[list[str]], index: int) -> dict[str, str]:
+    """Put marks in the place of the texts of a column if one is long. Returns text -> mark."""
+    texts = dict.fromkeys(row[index] for row in rows if row[index])
+    if all(_width(text) <= NARROW for text in texts):
+        return {}
+    marks = {text: f"[{number}]" for number, text in enumerate(texts, start=1)}
+    for row in rows:
+        row[index] = marks.get(row[index], "")
+    return marks
+
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def console() -> Console:
+    """Standard output as rich prints to it: texts as they are, neither as markup nor with colours of its own choice."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def tell(text: str) -> None:
+    """Print lines for people; a terminal gets them broken between words, further lines under the first one's text."""
+    if not on_terminal():
+        say(text)
+        return
+    width = console().width
+    for line in text.split("\n"):
+        columns = [found.end() for found in re.finditer(r"^ +| {2,}", line)]  # of an indented line, or an aligned one
+        hang = columns[-1] if columns and columns[-1] < width // 2 else 0
+        say(textwrap.fill(line, width, subsequent_indent=" " * hang, break_on_hyphens=False) if line.strip() else "")
+
+
+NARROW = 18
+"""A column up to this width is never broken into lines."""
+
+
+def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table on the terminal: wide columns are broken into lines between words, as far as it must be.
+
+    The first word of a row is coloured where it is a state.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = console()
+    texts = [columns, *rows]
+    full = [max(_width(row[index]) for row in texts) for index in range(len(columns))]
+    least = [max(_width(word) for row in texts for word in row[index].split() or [""]) for index in range(len(columns))]
+    least = [whole if whole <= NARROW else word for whole, word in zip(full, least, strict=True)]
+    widths = fitted(full, least, screen.width - _BETWEEN * (len(columns) - 1))
+    table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0), show_header=any(columns), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(Text(column), justify=side, overflow="fold", width=width)
+    for first, *others in rows:
+        table.add_row(Text(first, style=STATE_COLOURS.get(first, "")), *map(Text, others))
+    screen.print(table)
+
+
+_BETWEEN = 2
+"""Blanks between columns on a terminal."""
+
+_LEAST = 8
+"""What a column is not made narrower than to make room."""
+
+
+def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Widths of columns that fit into a room together.
+
+    Args:
+        full: of each column with no cell broken into lines.
+        least: of each with all cells broken between words.
+        room: for all. Where it is less than ``least``, the widest are broken within words.
+    """
+    widths = list(least)
+    while sum(widths) > room and max(widths) > _LEAST:
+        # The first column names its row, often to be copied.
+        index = max(range(len(widths)), key=lambda index: (widths[index] > _LEAST and index > 0, widths[index]))
+        widths[index] -= 1
+    left = max(0, room - sum(widths))
+    waiting = sorted(range(len(full)), key=lambda index: full[index] - widths[index])
+    for number, index in enumerate(waiting):
+        more = min(full[index] - widths[index], left // (len(waiting) - number))
+        widths[index] += max(0, more)
+        left -= max(0, more)
+    return widths
+
+
+def show_tables(tables: Sequence[Table]) -> None:
+    """Print the tables of a report on the terminal, as wide as that is."""
+    from spectral_bench.reports.renderers.terminal import for_terminal
+
+    screen = console()
+    for number, table in enumerate(tables):
+        screen.print(*([""] if number else []), *for_terminal(table, screen.width), sep="\n")
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> list[str]:

@@ -25,6 +25,7 @@ from spectral_bench.bench.predict.files import find_images, require_targets
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import few, how_many
 from spectral_bench.results.record import FitRecord
+from spectral_bench.results.state import StoredRun
 from spectral_bench.results.store import Store
 
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")]
@@ -69,7 +70,7 @@ def predict(
     if protocol is not None and not classes:
         raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
     store = Store.open(out)
-    run_id = find_run(store, run)
+    run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays, scores=scores)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,26 +12,30 @@ import typer
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
+    GridName,
+    GridOption,
     Json,
     Matching,
     Out,
     Protocol,
     Roots,
     data_roots,
+    one_grid,
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.cli.output import on_terminal, progress_bar, say, show_json, show_tables, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.today import CurrentCode, changed_since
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
-from spectral_bench.reports import build_published_table, build_table, build_tables, render
+from spectral_bench.reports import Table, build_published_table, build_table, build_tables, render
 from spectral_bench.reports.api import fit_only
 from spectral_bench.reports.collect import Changed, collect
 from spectral_bench.reports.gallery.panels import WantedPanel
+from spectral_bench.reports.renderers.csv import table_records
 from spectral_bench.results.store import Store
 
 Progress = Callable[[int, int], None]
@@ -66,14 +68,18 @@ _FORM = "markdown"
 
 
 def report(
+    grid_file: GridName = None,
     out: Out = DEFAULT_OUT,
-    grid: Annotated[
-        str | None,
-        typer.Option("--grid", "-g", help="One grid, by name or file; default: all of the store.", metavar="GRID"),
-    ] = None,
+    grid: GridOption = None,
     form: Annotated[
-        str, typer.Option("--format", help="markdown, latex (to include), standalone (a LaTeX document) or csv.")
-    ] = _FORM,
+        str | None,
+        typer.Option(
+            "--format",
+            help="markdown, latex (to include), standalone (a LaTeX document) or csv; default: markdown, and on a "
+            "terminal tables that fit it.",
+            show_default=False,
+        ),
+    ] = None,
     protocol: Protocol = None,
     matching: Matching = None,
     resamples: Annotated[
@@ -105,9 +111,10 @@ def report(
     """
     for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(folder)
-    name = grid_name(grid) if grid is not None else None
+    named = one_grid(grid_file, grid)
+    name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it: dict[str, object] = {"--format": form != _FORM, "--to": to, "--all": everything}
+        beside_it: dict[str, object] = {"--format": form is not None and form != _FORM, "--to": to, "--all": everything}
         beside_it |= {"--resamples": resamples, "--with-published": with_published, "--published": published}
         refuse_beside_per_run(per_run, [option for option, given in beside_it.items() if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
@@ -119,18 +126,20 @@ def report(
     if everything is not None:
         found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
         return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
-    text = _text(store, "csv" if as_json else form, chosen, beside)
-    _show(text, to, as_json=as_json)
+    tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
+    _show(store, tables, form, to, as_json=as_json)
     return 0
 
 
-def _show(text: str, to: Path | None, *, as_json: bool) -> None:
+def _show(store: Store, tables: list[Table], form: str | None, to: Path | None, *, as_json: bool) -> None:
     if as_json:
-        show_json(csv_records(text))
+        show_json(_records(store, tables[0]))
     elif to is not None:
-        write_bytes(to, text.encode())
+        write_bytes(to, "\n".join(render(table, form or _FORM) for table in tables).encode())
+    elif form is None and on_terminal():
+        show_tables(tables)
     else:
-        say(text.rstrip("\n"))
+        say("\n".join(render(table, form or _FORM) for table in tables).rstrip("\n"))
 
 
 def nothing_to_score(store: Store, grid: str | None, *, as_json: bool = False) -> bool:
@@ -143,16 +152,26 @@ def nothing_to_score(store: Store, grid: str | None, *, as_json: bool = False) -
     return bool(fitted) and not others
 
 
-def _text(store: Store, form: str, chosen: dict[str, Any], beside: Sequence[str] | None) -> str:
+def _tables(store: Store, chosen: dict[str, Any], beside: Sequence[str] | None, *, alone: bool) -> list[Table]:
+    """What to show of a store; ``alone``: one table, that of the main results or that beside published ones."""
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
-    if form in _ONE_TABLE:
-        return render(
-            build_table(store, **chosen) if beside is None else build_published_table(store, beside, **rows), form
-        )
+    if alone:
+        return [build_table(store, **chosen) if beside is None else build_published_table(store, beside, **rows)]
     tables = build_tables(store, **chosen)
     if beside is not None:
         tables.insert(1, build_published_table(store, beside, **rows))
-    return "\n".join(render(table, form) for table in tables)
+    return tables
+
+
+def _records(store: Store, table: Table) -> list[dict[str, Any]]:
+    """The rows of a table as JSON values, each with the parameters that its runs have in common."""
+    found = []
+    for record in table_records(table):
+        fits = [fit for run_id in str(record["runs"]).split() if (fit := store.fit_record(run_id)) is not None]
+        params = fits[0].spec.params if fits else {}
+        shared = {key: value for key, value in params.items() if all(fit.spec.params.get(key) == value for fit in fits)}
+        found.append({**record, "params": shared})
+    return found
 
 
 def _write_all(
@@ -218,16 +237,3 @@ def _panels(
     for problem in problems:
         warn(problem)
     return problems
-
-
-def csv_records(text: str) -> list[dict[str, str | float]]:
-    """The rows of a CSV text, by column; what reads as a number is one."""
-    rows = csv.DictReader(io.StringIO(text))
-    return [{key: _number(value) for key, value in row.items()} for row in rows]
-
-
-def _number(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text

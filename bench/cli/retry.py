@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.launch import Launch, watching
+from spectral_bench.bench.cli.launch import Launch, launching, watching
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -15,11 +15,13 @@ from spectral_bench.bench.cli.options import (
     RunNames,
     chosen_runs,
     newest_job,
+    one_grid,
     parse_gpus,
 )
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
 from spectral_bench.bench.cli.run import make_executor
+from spectral_bench.bench.cli.selection import abandoned
 from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
 from spectral_bench.bench.executors.jobs import Executor, Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track
@@ -48,7 +50,12 @@ RETRIED = (
 def retry(
     runs: RunNames = None,
     out: Out = DEFAULT_OUT,
-    grid: Annotated[str | None, typer.Option("--grid", "-g", help="Only runs of one grid.", metavar="GRID")] = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", "-g", help="Only runs of one grid, by name or file.", metavar="GRID")
+    ] = None,
+    and_abandoned: Annotated[
+        bool, typer.Option("--abandoned", help="Runs too that no grid asks for since it was changed.")
+    ] = False,
     executor: Annotated[
         str | None, typer.Option("--executor", help="local, slurm or inline; default: the one that each run had.")
     ] = None,
@@ -61,12 +68,17 @@ def retry(
 ) -> int:
     """Try again what did not end well, as it was ordered before; a run that has a checkpoint goes on from there.
 
+    Unless they are named, only runs that a grid asked for at its last launch. A RUN that ends in .yaml is a grid.
     Slurm jobs ask for what they asked for before, but for what is stated now, such as --mem 32G.
     """
     if executor is not None:
         check_executor(executor, jobs)
+    files = [name for name in runs or () if name.endswith((".yaml", ".yml"))]
+    for file in files:
+        grid = one_grid(file, grid)
     store = Store.open(out)
-    wanted = _wanted(store, chosen_runs(store, runs), grid)
+    named = chosen_runs(store, [name for name in runs or () if name not in files])
+    wanted = _wanted(store, named, grid, and_abandoned)
     if not wanted:
         say("nothing to try again")
         return 0
@@ -89,18 +101,24 @@ def retry(
     return code
 
 
-def _wanted(store: Store, chosen: list[str] | None, grid: str | None) -> dict[str, str]:
-    """The runs to try again, with titles: those named, else all that did not end well or were never begun."""
+def _wanted(store: Store, named: list[str] | None, grid: str | None, and_abandoned: bool) -> dict[str, str]:
+    """The runs to try again, with titles: those named, else all of grids that did not end well or were never begun."""
     tracked = record_and_track(store)
     found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
     silent = tracked is not None and bool(tracked.report.queue_error)
     retried = [state for state in RETRIED if not (silent and state is RunState.UNKNOWN)]
     states = {run.run_id: run.condition.state for run in found}
-    for run_id in chosen or ():
+    for run_id in named or ():
         if states.get(run_id) not in retried:
             warn(f"{run_id}: {states[run_id].word if run_id in states else 'not of this grid'}, left alone")
     wanted = {run.run_id: f"{run.title}, seed {run.seed}" for run in found if states[run.run_id] in retried}
-    return {run_id: title for run_id, title in wanted.items() if chosen is None or run_id in chosen}
+    if named is not None:
+        return {run_id: title for run_id, title in wanted.items() if run_id in named}
+    left = set() if and_abandoned else abandoned(found) & wanted.keys()
+    if left:
+        what = f"{how_many(len(left), 'unfinished run')} no grid asks for any more"
+        warn(f"{what}: left alone; name them or give --abandoned to try them too, or see bench prune")
+    return {run_id: title for run_id, title in wanted.items() if run_id not in left}
 
 
 def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
@@ -129,6 +147,7 @@ def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: Slur
 
 def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]], titles: dict[str, str]) -> int:
     bases = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
-    with watching(store, bases | titles, bars=False if executor.name == "inline" else None) as watch:
+    bars = False if executor.name == "inline" else None
+    with launching(store), watching(store, bases | titles, bars=bars) as watch:
         exits = executor.run([job for job, _ in chosen], watch)
     return Launch(exits, {}).exit_code

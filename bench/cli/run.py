@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from spectral_bench.bench.cli.launch import launch, print_tables
+from spectral_bench.bench.cli.launch import launch, launching, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -20,6 +20,7 @@ from spectral_bench.bench.cli.options import (
     ExecutorName,
     Gpus,
     Grid,
+    GridFile,
     InferenceBatch,
     Jobs,
     Json,
@@ -33,8 +34,10 @@ from spectral_bench.bench.cli.options import (
     parse_bytes,
     parse_device,
     parse_gpus,
+    required_grid,
+    show_runs,
 )
-from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.output import say, show_json, tell
 from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
@@ -54,7 +57,8 @@ from spectral_bench.results.store import Store
 
 
 def plan(
-    grid: Grid,
+    grid_file: GridFile = None,
+    grid: Grid = None,
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
@@ -67,7 +71,7 @@ def plan(
     """
     with no_collection():  # what is imported stays, too
         problems = Problems()
-        loaded = load_grid(grid, changes or (), problems=problems)
+        loaded = load_grid(required_grid(grid_file, grid, "plan"), changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
         problems.check()
@@ -80,13 +84,15 @@ def plan(
 
 def show_plan(made: Plan) -> None:
     """Print the runs of a plan in the order of execution, what they need, and totals."""
-    show_table(PLAN_COLUMNS, plan_rows(made), right=("seed", "evaluated", "time"))
-    say("\n" + "\n".join(plan_lines(made)))
+    store = find_store(made.store)
+    show_runs(PLAN_COLUMNS, plan_rows(made), store.runs() if store else (), right=("seed", "evaluated", "time"))
+    tell("\n" + "\n".join(plan_lines(made)))
 
 
 @slurm_options
 def run(
-    grid: Grid,
+    grid_file: GridFile = None,
+    grid: Grid = None,
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
@@ -111,6 +117,7 @@ def run(
 
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
+    path = required_grid(grid_file, grid, "run")
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -124,7 +131,7 @@ def run(
         executor=executor,
     )
     problems = Problems()
-    loaded = load_grid(grid, changes or (), problems=problems)
+    loaded = load_grid(path, changes or (), problems=problems)
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
     made = _plan(loaded, out, roots, rerun_stale, problems)
@@ -151,7 +158,7 @@ def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, prob
 
 def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
     for line in plan_lines(plan):
-        say(line)
+        tell(line)
     store = Store.open(plan.store, create=True)
     stale = sum(run.condition.changed and run.condition.fitted for run in plan.runs)
     if stale:
@@ -163,7 +170,8 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
-    ended = launch(plan, store, executor(store), execution, roots)
+    with launching(store):
+        ended = launch(plan, store, executor(store), execution, roots)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code

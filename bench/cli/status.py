@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, RunName, find_run
-from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    GridName,
+    GridOption,
+    Json,
+    Out,
+    Roots,
+    RunName,
+    find_run,
+    one_grid,
+    show_runs,
+)
+from spectral_bench.bench.cli.output import console, on_terminal, say, show_json, tell
+from spectral_bench.bench.cli.selection import Where, chosen, parse_where, settings_of
+from spectral_bench.bench.cli.summary import counts_in_words, show_summary
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import Ledger
@@ -27,36 +43,83 @@ from spectral_bench.common.names import how_many, unknown
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
+WATCH_S = 5
+FEW = 20
+"""As many runs are listed on a terminal unasked."""
+
 StateFilter = Annotated[
     list[str] | None,
     typer.Option("--state", help="Only runs in this state; may be given several times.", metavar="STATE"),
 ]
 
 
+class Watchable(TyperCommand):
+    """Lets ``--watch`` stand without its seconds."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options off ``args``."""
+        for index in [index for index, text in enumerate(args) if text == "--watch"]:
+            following = args[index + 1] if index + 1 < len(args) else ""
+            if not re.fullmatch(r"\d+(\.\d+)?", following):
+                args = [*args[:index], f"--watch={WATCH_S}", *args[index + 1 :]]
+        return list(super().parse_args(ctx, args))
+
+
 def status(
+    grid_file: GridName = None,
     out: Out = DEFAULT_OUT,
-    grid: Annotated[
-        str | None,
-        typer.Option("--grid", "-g", help="One grid, by name or file; default: all of the store.", metavar="GRID"),
-    ] = None,
+    grid: GridOption = None,
     state: StateFilter = None,
+    where: Where = None,
+    listed: Annotated[
+        bool | None,
+        typer.Option("--list/--no-list", help="List every run, or sum up only.", show_default=False),
+    ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option("--watch", min=0.1, help=f"Look again every SECONDS, by default {WATCH_S}.", metavar="[SECONDS]"),
+    ] = None,
     data_root: Roots = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Print the state of each run: stage and progress while it runs, the reason where it failed."""
-    states = _states(state or ())
+    """Print the state of each run: stage and progress while it runs, the reason where it failed.
+
+    A terminal gets a summary first: counts, what is at work, what failed and why, the time left. Without --list or a
+    filter, it lists no more than 20 runs. Elsewhere every run is listed, and --no-list asks for the summary.
+    """
+    states, wanted = _states(state or ()), parse_where(where)
+    if watch is not None and as_json:
+        raise ConfigError("--watch prints for people; without it, --json tells how things are now")
+    named = one_grid(grid_file, grid)
+    name = grid_name(named) if named is not None else None
     store = Store.open(out)
-    tracked = record_and_track(store)
-    with no_collection():
-        found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
-        found = [_noted(run) for run in found]
-        shown = [run for run in found if not states or run.condition.state.word in states]
-        if as_json:
-            show_json([_json(run) for run in shown])
-        else:
-            _show_table(found, shown)
+
+    def look() -> None:
+        """Read the store, and print."""
+        tracked = record_and_track(store)
+        with no_collection():
+            found = with_queue(runs_of_store(store, name), tracked, store)
+            found = [_noted(run) for run in chosen(found, wanted)]
+            shown = [run for run in found if not states or run.condition.state.word in states]
+            if as_json:
+                show_json([_json(run) for run in shown])
+                return
+            if watch is not None and on_terminal():
+                console().clear()
+            _show(store, found, shown, listed, few=bool(states or wanted) or len(shown) <= FEW)
+
+    look() if watch is None else _again(look, watch)
     return 0
+
+
+def _again(look: Callable[[], None], seconds: float) -> None:
+    """Look every so many seconds until Ctrl-C, which is no mistake here."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            look()
+            say(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC, again every {seconds:g} s; Ctrl-C ends it")
+            time.sleep(seconds)
 
 
 def _states(given: Sequence[str]) -> set[str]:
@@ -81,17 +144,47 @@ def _noted(run: RunStatus) -> RunStatus:
     )
 
 
-def _show_table(found: Sequence[RunStatus], shown: Sequence[RunStatus]) -> None:
+def _show(
+    store: Store, found: Sequence[RunStatus], shown: Sequence[RunStatus], listed: bool | None, *, few: bool
+) -> None:
+    """On a terminal a summary of all that were ``found``, there and elsewhere the runs ``shown`` as a table.
+
+    Args:
+        store: the store.
+        found, shown: runs.
+        listed: whether to list them, where that was said.
+        few: whether to list them on a terminal where nothing was said.
+    """
+    summed = listed is False or on_terminal()
+    if summed:
+        show_summary(store, found)
+    if listed if listed is not None else few or not on_terminal():
+        if summed:
+            say("")
+        _show_table(store, found, shown, counted=not summed)
+    elif listed is None:
+        tell("--list shows every run; --state failed or --where k=32,method=spin show some")
+
+
+def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunStatus], *, counted: bool) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    columns = ("state", "progress", "grid", "row", "seed", "run", "note")
-    show_table(columns, [_cells(run) for run in shown], right=("seed",))
-    counts = Counter(run.condition.state.word for run in found)
-    say(
-        f"{how_many(len(found), 'run')}: "
-        + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-    )
+    columns: tuple[str, ...] = ("state", "progress", "grid", "row", "seed", "run", "note")
+    rows = [_cells(run) for run in shown]
+    if on_terminal() and len({run.grid for run in found}) == 1:
+        columns, rows = _without(columns, rows, "grid")
+    show_runs(columns, rows, store.runs(), right=("seed",))
+    if counted:
+        say(f"{how_many(len(found), 'run')}: {counts_in_words(found)}")
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
+
+
+def _without(
+    columns: Sequence[str], rows: Sequence[tuple[Any, ...]], name: str
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """A table without one of its columns."""
+    index = columns.index(name)
+    return (*columns[:index], *columns[index + 1 :]), [(*row[:index], *row[index + 1 :]) for row in rows]
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
@@ -114,6 +207,7 @@ def _json(run: RunStatus) -> dict[str, Any]:
         "done": progress.done if progress else None,
         "total": progress.total if progress else None,
         "seconds_left": progress.left if progress else None,
+        **settings_of(run),
     }
 
 

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run, last_order
-from spectral_bench.bench.cli.output import aligned, say, show_json
+from spectral_bench.bench.cli.output import aligned, say, show_json, tell
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.plan.why import Explanation, Part, explain
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.reproduce import asked_protocols, grid_of
 from spectral_bench.results.specification import View
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
@@ -41,18 +42,47 @@ Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or
 
 
 def why(
-    run: Reference, out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False
+    run: Reference,
+    out: Out = DEFAULT_OUT,
+    as_grid: Annotated[
+        bool, typer.Option("--grid", help="Print a grid that asks for this very run, all settings written out.")
+    ] = False,
+    data_root: Roots = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> int:
     """Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since."""
     store = Store.open(out)
     run_id = find_run(store, run)
+    if as_grid:
+        if as_json:
+            raise ConfigError("--grid prints YAML; give --json or --grid")
+        say(grid_text(store, run_id).rstrip())
+        return 0
     data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
     found = explain(store, run_id, data)
     if as_json:
         show_json(explanation_json(found))
     else:
-        say("\n".join(lines(found)))
+        tell("\n".join(lines(found)))
     return 0
+
+
+def grid_text(store: Store, run_id: str) -> str:
+    """YAML of a grid that asks for one run under the protocols that grids ask for, and with each evaluation it has.
+
+    Raises:
+        ConfigError: the run has neither a record nor an order that tells what it is.
+    """
+    protocols = asked_protocols(store.manifests(), run_id)
+    past = store.load_run(run_id, verify=False)
+    if past is not None:
+        views = [record.view for record in past.evaluations.values() if record.status != "failed"]
+        return grid_of(past.fit, protocols, views)
+    if (last := last_order(store, run_id)) is None:
+        raise ConfigError(f"run {run_id}: it has neither a record nor an order, so nothing tells what it is")
+    order = read_order(last)
+    return grid_of(order.spec, protocols, order.views)
 
 
 def _roots_of_last_order(store: Store, run_id: str) -> tuple[Path, ...]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.prediction import Measurements, Part, Prediction
 from spectral_bench.bench.plan.records import Recorded, Snapshot
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
-from spectral_bench.bench.work.order import Execution, Order
+from spectral_bench.bench.work.order import Execution, Order, newest_order
 from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.names import unknown
 from spectral_bench.results.manifest import Manifest, ManifestRow
-from spectral_bench.results.specification import FitSpec, Protocol, View, shared
+from spectral_bench.results.specification import FitSpec, Protocol, View, named_in, own_name, shared
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
 
@@ -247,6 +249,9 @@ class RunStatus:
         condition: how far it is.
         progress: what it last said of itself, while it is at work.
         uses_labels: whether its method is fitted with labels, by its grid or its record.
+        spec: its specification as it is written in its record, else in its last order; empty where neither tells.
+        requires: run id of the fit that it starts from, by its last order; None once it is fitted, or if it needs none.
+        row: what its grid says of it; None where none asks for it.
     """
 
     run_id: str
@@ -256,6 +261,9 @@ class RunStatus:
     condition: Condition
     progress: Progress | None
     uses_labels: bool = False
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    requires: str | None = None
+    row: ManifestRow | None = None
 
     @property
     def progress_text(self) -> str:
@@ -308,22 +316,40 @@ class _Reader:
 
     def status(self, manifest: Manifest, row: ManifestRow, seed: int, views: tuple[View, ...]) -> RunStatus:
         """A run that a grid asks for, with the views that its row asks for."""
-        known = (manifest.name, row.title, seed, row.uses_labels)
-        return self._read(row.runs[seed], *known, views)
+        run_id = row.runs[seed]
+        spec, requires = self._specification(run_id)
+        found = RunStatus(run_id, manifest.name, row.title, seed, *self._how_far(run_id, views))
+        return replace(found, uses_labels=row.uses_labels, spec=spec, requires=requires, row=row)
 
     def others(self, known: set[str]) -> list[RunStatus]:
-        """All other runs, in alphabetical order."""
+        """All other runs, in alphabetical order, by the name of their method."""
         found = []
         for run_id in sorted(self._snapshot.known - known):
             past = self._snapshot.run(run_id)
-            title, seed = (past.fit.method, past.fit.seed) if past else ("", 0)
-            found.append(self._read(run_id, "", title, seed, past is not None and past.fit.uses_labels, ()))
+            spec, requires = self._specification(run_id)
+            method, seed = named_in(run_id)
+            run = RunStatus(run_id, "", own_name(str(spec.get("method", method))), seed, *self._how_far(run_id, ()))
+            uses_labels = past is not None and past.fit.uses_labels
+            found.append(replace(run, uses_labels=uses_labels, spec=spec, requires=requires))
         return found
 
-    def _read(
-        self, run_id: str, grid: str, title: str, seed: int, uses_labels: bool, views: tuple[View, ...]
-    ) -> RunStatus:
+    def _how_far(self, run_id: str, views: tuple[View, ...]) -> tuple[Condition, Progress | None]:
         found = condition(run_id, views, self._snapshot, self._code)
         at_work = found.state in _AT_WORK
-        progress = read_progress(self._store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
-        return RunStatus(run_id, grid, title, seed, found, progress, uses_labels)
+        return found, read_progress(self._store.run_folder(run_id) / PROGRESS_FILE) if at_work else None
+
+    def _specification(self, run_id: str) -> tuple[Mapping[str, Any], str | None]:
+        """Of a run's record, else of its last order; and the fit that it still has to start from."""
+        spec: Mapping[str, Any] = {}
+        if (past := self._snapshot.run(run_id)) is not None:
+            spec = past.fit.spec if isinstance(past.fit.spec, Mapping) else past.fit.spec.model_dump(mode="json")
+            if past.fit.status != "failed":
+                return spec, None
+        file = newest_order(self._store.run_folder(run_id)) if run_id in self._snapshot.known else None
+        if file is None:
+            return spec, None
+        try:
+            order = json.loads(file.read_bytes())
+            return spec or dict(order["spec"]), order.get("requires")
+        except (OSError, ValueError, TypeError, KeyError):  # torn, or just removed: what else there is needs none
+            return spec, None

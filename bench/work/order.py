@@ -30,6 +30,11 @@ def order_files(folder: Path) -> list[Path]:
     return [folder / name for name in names_in(folder) if _ORDER_FILE.fullmatch(name)]
 
 
+def newest_order(folder: Path) -> Path | None:
+    """The file of the order that was last written into the folder of a run; None where none was."""
+    return max(order_files(folder), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
 class Execution(BaseModel):
     """How a run is executed. None of it is part of an identity.
 

@@ -1,10 +1,13 @@
-"""CSV for machines: one line a row, full precision, no units in the numbers, every column."""
+"""For machines: CSV, or a mapping a row for JSON; full precision, no units in the numbers, every column."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from collections.abc import Iterator
+from typing import Any
 
 from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow, all_runs
 
@@ -18,11 +21,53 @@ def render_csv(table: Table) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([name for column in table.columns for name in column_names(column)] + ["state", "notes", "runs"])
+    writer.writerow(_names(table))
     for row in table.rows:
-        fields = [field for column in table.columns for field in _fields(column, row.cell(column))]
-        writer.writerow([*fields, row_state(table, row), row_notes(table, row), " ".join(all_runs(row.cells.values()))])
+        writer.writerow(
+            ["" if value is None else value if isinstance(value, str) else repr(value) for value in _values(table, row)]
+        )
     return stream.getvalue()
+
+
+def table_records(table: Table) -> list[dict[str, Any]]:
+    """The rows by the column names of ``render_csv``, as JSON values: numbers, settings and yes or no as what they are.
+
+    None is what does not exist, or is no finite number, which JSON has no word for.
+    """
+    names = _names(table)
+    return [
+        {name: _json_value(name, value) for name, value in zip(names, _values(table, row), strict=True)}
+        for row in table.rows
+    ]
+
+
+def _names(table: Table) -> list[str]:
+    return [name for column in table.columns for name in column_names(column)] + ["state", "notes", "runs"]
+
+
+def _values(table: Table, row: TableRow) -> list[float | str | None]:
+    """What stands in a row, by ``_names``."""
+    values = [value for column in table.columns for value in _fields(column, row.cell(column))]
+    return [*values, row_state(table, row), row_notes(table, row), " ".join(all_runs(row.cells.values()))]
+
+
+def _text(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else repr(value)
+
+
+def _json_value(name: str, value: float | str | None) -> Any:
+    """What a text stands for, where the columns of text renderers hold texts only."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, str):
+        return value
+    if name in ("images", "k") and value.isdecimal():
+        return int(value)
+    if name == "uses_labels":
+        return {"yes": True, "no": False}.get(value, value)
+    return json.loads(value) if name == "settings" and value else value
 
 
 def column_names(column: Column) -> list[str]:
@@ -43,16 +88,10 @@ def row_notes(table: Table, row: TableRow) -> str:
     return " | ".join(note.text for note in table.notes if note.symbol in marks)
 
 
-def _fields(column: Column, cell: Cell) -> Iterator[str]:
-    yield _text(cell.value)
+def _fields(column: Column, cell: Cell) -> Iterator[float | str | None]:
+    yield cell.value
     if column.spread == "std":
-        yield _text(cell.std)
+        yield cell.std
     elif column.spread == "interval":
-        yield _text(cell.low)
-        yield _text(cell.high)
-
-
-def _text(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else repr(value)
+        yield cell.low
+        yield cell.high

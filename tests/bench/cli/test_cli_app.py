@@ -54,6 +54,10 @@ def test_version(bench: Bench) -> None:
     assert result.out.startswith("spectral-segmentation-bench ")
 
 
+GRIDS = ("run", "plan", "status", "report")
+"""Commands that take a grid as an argument and as an option."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -61,11 +65,16 @@ def test_version(bench: Bench) -> None:
         (["list"], "bench list: expected one of its commands; valid: methods, datasets, backbones, protocols"),
         (["data"], "bench data: expected one of its commands; valid: verify, prepare"),
         (["list", "method"], 'unknown command "method"; did you mean "methods"?'),
-        (["plan"], "Missing option '--grid'"),
+        (["plan"], "expected a grid, a YAML file: bench plan GRID.yaml"),
+        (["run", "--out", "o"], "expected a grid, a YAML file: bench run GRID.yaml"),
         (["plan", "--grd", "x"], "No such option: --grd"),
         (["run", "--grid", "g.yaml", "--jobs", "0"], "Invalid value for '--jobs'"),
         (["run", "--grid", "g.yaml", "--threads", "many"], "Invalid value for '--threads'"),
-        (["plan", "--grid", "g.yaml", "extra"], "unexpected extra argument"),
+        (["plan", "g.yaml", "extra"], "unexpected extra argument"),
+        *(
+            ([name, "a.yaml", "--grid", "b.yaml"], "--grid b.yaml: the grid is given already, as a.yaml")
+            for name in GRIDS
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_error_line(bench: Bench, arguments: list[str], says: str) -> None:

@@ -64,7 +64,11 @@ def test_a_method_that_uses_labels_is_marked(bench: Bench, tmp_path: Path) -> No
     ("noun", "name", "says"),
     [
         ("methods", "kmaens", 'unknown method "kmaens"; did you mean "kmeans"?'),
-        ("backbones", "efficientnet", 'unknown backbone "efficientnet"; did you mean "efficientnet_lite0"?'),
+        (
+            "backbones",
+            "efficientnte_lite0",
+            'unknown backbone "efficientnte_lite0"; did you mean "efficientnet_lite0"?',
+        ),
         ("protocols", "hole", 'unknown protocol "hole"; did you mean "whole"?'),
     ],
 )

@@ -11,7 +11,7 @@ from plan_lab import FixedCode, Lab, fit_record
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.model import Plan, PlannedRun
+from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.common.documents.reading import parse_document
 from spectral_bench.results.reproduce import asked_protocols, grid_of
 from spectral_bench.results.specification import Protocol
