@@ -7,6 +7,7 @@ Layout (readers ignore files that they do not know)::
     grids/<name>.json      what each grid asked for
     scores/                what reports computed from contingencies: see ``results.kept_scores``
     eigenspaces/<key>.npz  exact eigenvectors of held-out graphs, by the graph: see ``methods.exact``
+    flops/<key>.json       counted operations of backbones, by network and size: see ``bench.measure.flops``
     checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
 """
@@ -33,6 +34,7 @@ STORE_FILE = "store.json"
 FEATURES_FOLDER = "features"
 EIGENSPACES_FOLDER = "eigenspaces"
 SCORES_FOLDER = "scores"
+FLOPS_FOLDER = "flops"
 
 
 class Store(RunRecords):
@@ -50,6 +52,11 @@ class Store(RunRecords):
     def eigenspaces_folder(self) -> Path:
         """Where exact eigenspaces of held-out graphs lie, which runs of the same features and graph share."""
         return self.path / EIGENSPACES_FOLDER
+
+    @property
+    def flops_folder(self) -> Path:
+        """Where counted operations of backbones lie, which runs of the same network and image size share."""
+        return self.path / FLOPS_FOLDER
 
     @property
     def features_folder(self) -> Path:

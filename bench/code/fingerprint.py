@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def module_hashes(root: Path = ROOT) -> dict[str, str]:
     return found
 
 
+def hash_loaded() -> int:
+    """Hash the modules of the project that this process has loaded, for itself and those that it is forked into.
+
+    Returns:
+        How many count.
+    """
+    names = [_short(name) for name in list(sys.modules) if name.startswith(_PREFIX)]
+    files = {name: path for name in names if _counts(name) and (path := _file(name, ROOT)) is not None}
+    for name, path in files.items():
+        if (source := loaded_source(path)) is not None:
+            _read(source, str(path), _package(name, path))
+    return len(files)
+
+
 def is_own_file(name: str) -> bool:
     """Whether an entry of a fingerprint is a file of a user's own."""
     return name.endswith(".py")
@@ -130,6 +145,7 @@ def _short(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
+@functools.lru_cache(maxsize=16384)
 def _counts(name: str) -> bool:
     if name in PASSED_OVER:
         return False

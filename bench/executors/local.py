@@ -90,6 +90,7 @@ PRELOAD = (
     "spectral_bench.bench.work.worker",
     "spectral_bench.bench.run",
     "spectral_bench.bench.executors.local",
+    "spectral_bench.bench.executors.warm",
 )
 """Imported once by the fork server, so that no worker pays for them."""
 

@@ -67,6 +67,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def look_up_for_good() -> None:
+    """Look up what cannot change while this process lives, for itself and for those that it is forked into."""
+    _packages()
+    _cpu_model()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pynvml")
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

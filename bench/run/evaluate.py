@@ -30,6 +30,8 @@ from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.record import EvaluationRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spectral_bench.bench.features import ViewFeatures, ViewItem
     from spectral_bench.bench.measure.meter import Meter
     from spectral_bench.datasets.interface import ImageLoader
@@ -61,7 +63,8 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         *spectral_health(run, view, method, features, meter),
     ]
     facts = run.facts(meter)  # before what follows, which is not to be charged
-    flops = image_flops(run.spec.backbone, method, features, run.device, evaluated_labels(run, view))
+    kept = run.store.flops_folder
+    flops = image_flops(run.spec.backbone, method, features, run.device, evaluated_labels(run, view), kept)
     record = EvaluationRecord(
         run_id=run.spec.run_id,
         view_id=view.view_id,
@@ -205,7 +208,12 @@ class ImageFlops:
 
 
 def image_flops(
-    spec: BackboneSpec, method: Segmenter, features: ViewFeatures, device: torch.device, labels: LabelSource | None
+    spec: BackboneSpec,
+    method: Segmenter,
+    features: ViewFeatures,
+    device: torch.device,
+    labels: LabelSource | None,
+    kept: Path | None = None,
 ) -> ImageFlops:
     """Count what the first image of a view takes. It never fails an evaluation: what cannot be counted is None.
 
@@ -215,9 +223,11 @@ def image_flops(
         features: of the view.
         device: where to predict.
         labels: as for ``scored_images``.
+        kept: folder where counts of backbones are kept; None: nowhere.
     """
     item = next(iter(features))
     crops, patches = item.patches.crops, item.patches.to(device)
+    size = len(crops), crops[0].height, crops[0].width
     warnings: list[str] = []
 
     def counted(what: str, count: Callable[[], int]) -> int | None:
@@ -229,7 +239,7 @@ def image_flops(
             return None
 
     return ImageFlops(
-        counted("the backbone", lambda: backbone_flops(spec, len(crops), crops[0].height, crops[0].width)),
+        counted("the backbone", lambda: backbone_flops(spec, *size, kept)),
         counted("the prediction", lambda: count_flops(lambda: predict_scores(method, patches, labels))),
         warnings,
     )

@@ -15,6 +15,7 @@ from spectral_bench.methods.graphs.blocks import row_blocks
 from spectral_bench.methods.graphs.directions import directions, repeated_rows
 from spectral_bench.methods.graphs.kernel import inverse_root
 from spectral_bench.methods.graphs.nearest import largest_entries
+from spectral_bench.methods.nystrom.representatives import Representatives, most_similar
 
 GraphKind = Literal["knn", "mutual"]
 
@@ -48,8 +49,12 @@ class SampledGraph:
         """
         parts = []
         for block in self._similarities(features):
-            parts.append(self.vectors[_most_similar(block, min(count, block.shape[1]))].mean(1))
+            parts.append(self.vectors[most_similar(block, min(count, block.shape[1]))].mean(1))
         return torch.cat(parts)
+
+    def nearest_found(self, features: Tensor, count: int, representatives: Representatives) -> Tensor:
+        """As ``nearest``, over the sampled patches that a search by representatives finds."""
+        return self.vectors[representatives.most_similar(features, self.features, count)].mean(1)
 
     def formula(self, features: Tensor, *, neighbours: int, graph: GraphKind) -> Tensor:
         """u_j(x) = (1 / l_j) sum_i w(x, i) (d(x) d(i))^-1/2 u_j(i) of (N, D) unit vectors x, (N, n).
@@ -131,13 +136,6 @@ class ClusterMeans:
         scores = features.new_full((len(features), k, *features.shape[1:-1]), least)
         scores[:, self.clusters.to(features.device)] = Centres(self.means, scoring).scores(features)
         return scores
-
-
-def _most_similar(block: Tensor, count: int) -> Tensor:
-    """The columns of the ``count`` largest entries of each row, the first ones of equals, (rows, count) int64."""
-    if count == 1 and block.device.type == "cpu":  # numpy's search is vectorised, and names the first of equals
-        return torch.from_numpy(block.numpy().argmax(axis=1))[:, None]
-    return largest_entries(block, count, float("-inf")).columns.view(len(block), count)
 
 
 FIELDS = ("features", "vectors", "values", "degrees", "reach")

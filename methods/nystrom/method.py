@@ -31,15 +31,16 @@ from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.laplacian import leading_eigenpairs, part_vectors
 from spectral_bench.methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
 from spectral_bench.methods.nystrom.params import NystromParams
+from spectral_bench.methods.nystrom.representatives import Representatives
 
 
 class Nystrom:
     """Spectral clustering of a uniform sample of the data set's patches (Ng, Jordan and Weiss, 2001).
 
     The leading eigenvectors of the normalised affinity of the sample's graph, a row of values for each patch scaled to
-    unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches, or those that
-    Nystrom's formula gives them, and the nearest centre; or every patch, sampled ones too, gets the cluster of the
-    nearest mean feature.
+    unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches (of all, or of
+    those that a search by representatives looks at), or those that Nystrom's formula gives them, and the nearest
+    centre; or every patch, sampled ones too, gets the cluster of the nearest mean feature.
 
     Args:
         params: parameters.
@@ -56,6 +57,7 @@ class Nystrom:
         self._centres: Centres | None = None
         self._graph: SampledGraph | None = None
         self._means: ClusterMeans | None = None
+        self._representatives: Representatives | None = None
         self._standardiser = Standardiser.nothing()
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
@@ -81,6 +83,9 @@ class Nystrom:
         if self.params.extension == "cluster_means":
             labels = self._centres.scores(rows[None, None]).argmax(1).flatten()
             self._means = ClusterMeans.of(self._graph.features, labels)
+        if self.params.extension == "representatives":
+            numbers = cast(int, self.params.representatives), cast(int, self.params.candidates)
+            self._representatives = Representatives.of(self._graph.features, *numbers, context.seeds)
         with context.stage(HEALTH_STAGE):
             used = torch.unique(self._scores(features[None, None]).argmax(1))
         self.checks = (collapse_check(len(used)), *checks[1:], *about)
@@ -121,12 +126,16 @@ class Nystrom:
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised).
 
-        For extension: cluster_means the means (U, D) and their clusters (U,), too.
+        For extension: cluster_means the means (U, D) and their clusters (U,), too; for extension: representatives
+        those (R, D) and their candidates (R, c).
         """
         centres, graph = self._fitted()
         held = {name: getattr(graph, name) for name in FIELDS}
         if self._means is not None:
             held |= {"means": self._means.means, "clusters": self._means.clusters}
+        if self._representatives is not None:
+            found = self._representatives
+            held |= {"representatives": found.directions, "candidates": found.candidates}
         return {"centres": centres.centres, **held, "mean": self._standardiser.mean, "scale": self._standardiser.scale}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -135,6 +144,8 @@ class Nystrom:
         self._graph = SampledGraph(*(state[name] for name in FIELDS))
         if self.params.extension == "cluster_means":
             self._means = ClusterMeans(state["means"], state["clusters"])
+        if self.params.extension == "representatives":
+            self._representatives = Representatives(state["representatives"], state["candidates"])
         self._standardiser = Standardiser(state["mean"], state["scale"])
 
     @property
@@ -181,6 +192,9 @@ class Nystrom:
         graph = self._fitted()[1].to(features.device)
         if self.params.extension == "nystrom":
             return graph.formula(features, neighbours=self.params.neighbours, graph=self.params.graph)
+        if self._representatives is not None:
+            found = self._representatives.to(features.device)
+            return graph.nearest_found(features, self.params.extension_neighbours, found)
         return graph.nearest(features, self.params.extension_neighbours)
 
     def _rows(self, values: Tensor) -> Tensor:

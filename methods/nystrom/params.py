@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from spectral_bench.methods.params import CentreParams
 
-Extension = Literal["nearest", "nystrom", "cluster_means"]
+Extension = Literal["nearest", "representatives", "nystrom", "cluster_means"]
+REPRESENTATIVES, CANDIDATES = 64, 512
+
+# Identities of runs with another extension are those of before there was a search.
+_OfSearch = Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)]
 
 
 class NystromParams(CentreParams):
@@ -38,23 +42,38 @@ class NystromParams(CentreParams):
         "nearest",
         description="how the sample's clusters reach all patches. nearest, nystrom: a patch gets values of the "
         "eigenvectors, the mean of the nearest sampled patches' or those of Nystrom's formula, and the nearest centre. "
+        "representatives: as nearest, but among the candidates of its nearest representative alone: faster, not exact. "
         "cluster_means: it gets the cluster whose sampled patches have the nearest mean feature, sampled ones too",
     )
     extension_neighbours: int = Field(
         1,
         ge=1,
-        description="sampled patches whose mean is taken, for extension: nearest, and for the eigenfunctions of "
-        "extension: cluster_means; clipped to the sample",
+        description="sampled patches whose mean is taken, for extension: nearest and representatives, and for the "
+        "eigenfunctions of extension: cluster_means; clipped to the sample, or to candidates",
+    )
+    representatives: _OfSearch = Field(
+        None, description=f"means that stand for the sample, for extension: representatives, there {REPRESENTATIVES}"
+    )
+    candidates: _OfSearch = Field(
+        None,
+        description="sampled patches around a representative that a patch is compared with, for extension: "
+        f"representatives, there {CANDIDATES}; clipped to the sample",
     )
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
-        """As many eigenvectors as clusters, and fewer than there are samples."""
+        """As many eigenvectors as clusters, fewer than samples; the numbers of a search where there is one."""
         if self.eigenvectors is None:
             object.__setattr__(self, "eigenvectors", self.k)
         for name in ("k", "eigenvectors"):
             if getattr(self, name) >= self.samples:
                 raise ValueError(f"{name} = {getattr(self, name)} must be below samples = {self.samples}")
+        searches = self.extension == "representatives"
+        for name, usual in (("representatives", REPRESENTATIVES), ("candidates", CANDIDATES)):
+            if getattr(self, name) is None and searches:
+                object.__setattr__(self, name, usual)
+            elif getattr(self, name) is not None and not searches:
+                raise ValueError(f"{name} = {getattr(self, name)} is for extension: representatives alone")
         return self
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.measure import flops
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.results.specification import BackboneSpec
 
@@ -57,3 +61,49 @@ def test_a_network_without_memory_counts_as_a_real_one():
 def test_weights_need_not_be_here():
     trained = BackboneSpec(name="vit_tiny_patch16_224", options={"weights": "timm"}, weights="0123456789ab")
     assert backbone_flops(trained, 1, 64, 96) == vit_by_hand(64, 96)
+
+
+class Counter:
+    """Counts how often a network is built to be counted, without a memory of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self._count = 0, flops._one_input.__wrapped__
+        monkeypatch.setattr(flops, "_one_input", self)
+
+    def __call__(self, *network: object) -> int:
+        self.calls += 1
+        return int(self._count(*network))
+
+
+def test_a_kept_count_is_that_which_was_counted_and_is_counted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    counter = Counter(monkeypatch)
+    found = [backbone_flops(TINY, shots, 64, 96, tmp_path) for shots in (1, 1, 3)]
+    assert found == [vit_by_hand(64, 96), vit_by_hand(64, 96), 3 * vit_by_hand(64, 96)]
+    assert counter.calls == 1
+
+
+def test_a_count_is_kept_by_size_options_code_and_releases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    counter = Counter(monkeypatch)
+    backbone_flops(TINY, 1, 64, 96, tmp_path)
+    assert backbone_flops(TINY, 1, 48, 48, tmp_path) == vit_by_hand(48, 48)
+    backbone_flops(BackboneSpec(name=TINY.name, options={**RANDOM, "seed": 1}), 1, 64, 96, tmp_path)
+    monkeypatch.setattr(flops.metadata, "version", lambda package: "0.0")
+    backbone_flops(TINY, 1, 64, 96, tmp_path)
+    monkeypatch.setattr(flops, "fingerprint", lambda modules, loaded: {"other": "code"})
+    backbone_flops(TINY, 1, 64, 96, tmp_path)
+    assert counter.calls == len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("torn", ["", "{", "[]", '{"operations": null}', '{"operations": true}', '{"operations": -1}'])
+def test_a_torn_count_is_counted_again(torn: str, tmp_path: Path):
+    backbone_flops(TINY, 1, 64, 96, tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_text(torn)
+    assert backbone_flops(TINY, 1, 64, 96, tmp_path) == vit_by_hand(64, 96)
+    assert json.loads(file.read_text())["operations"] == vit_by_hand(64, 96)
+
+
+def test_what_cannot_be_kept_is_counted_all_the_same(tmp_path: Path):
+    folder = tmp_path / "file"
+    folder.write_text("in the way")
+    assert backbone_flops(TINY, 1, 64, 96, folder) == vit_by_hand(64, 96)

@@ -88,9 +88,12 @@ def test_deep_spectral_keeps_it_on_the_published_graph_too() -> None:
         keep(check, "deep_spectral", {**SMALL["deep_spectral"], "published": True})
 
 
-def test_nystrom_keeps_it_with_cluster_means_too() -> None:
+@pytest.mark.parametrize(
+    "params", [{"extension": "cluster_means"}, {"extension": "representatives", "representatives": 8, "candidates": 30}]
+)
+def test_nystrom_keeps_it_with_other_extensions_too(params: dict[str, Any]) -> None:
     for check in CHECKS:
-        keep(check, "nystrom", {**SMALL["nystrom"], "extension": "cluster_means"})
+        keep(check, "nystrom", {**SMALL["nystrom"], **params})
 
 
 @pytest.mark.parametrize("name", ["neuralef", "spin"])

@@ -187,7 +187,7 @@ def _family() -> type[Backbone]:
 
 
 def _require_known(name: str) -> None:
-    if is_path(name) or name in REGISTRY.names():
+    if is_path(name) or name in BACKBONES or name in REGISTRY.names():  # the last looks through installed packages
         return
     first, _, tag = name.partition(".")
     if first in REGISTRY.names():

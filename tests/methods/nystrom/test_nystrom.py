@@ -266,6 +266,8 @@ def test_predicting_before_a_fit_is_an_error() -> None:
         ({"solver": "lobcpg"}, 'unknown solver of nystrom "lobcpg"; did you mean "lobpcg"'),
         ({"extension": "farthest"}, 'unknown extension of nystrom "farthest"'),
         ({"neighbours": 0}, "neighbours = 0"),
+        ({"candidates": 9}, "candidates = 9 is for extension: representatives alone"),
+        ({"representatives": 0, "extension": "representatives"}, "representatives = 0"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(params: dict[str, Any], message: str) -> None:
