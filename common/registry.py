@@ -14,6 +14,9 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.own_modules import load_own_file
 
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+"""Of files of weights."""
+
 
 class Registry:
     """Names -> ``"module:object"`` strings, extended by an entry-point group and by paths to Python files.
@@ -96,6 +99,11 @@ def _load_point(kind: str, point: EntryPoint) -> Any:
 def is_path(name: str) -> bool:
     """Whether a name is ``path/to/file.py:Object``, not one that a registry knows."""
     return ".py" in name
+
+
+def is_weights_file(value: object) -> bool:
+    """Whether the option ``weights`` of a backbone names a file, not a source such as ``hub``, nor ``random``."""
+    return isinstance(value, str) and PurePath(value).suffix in WEIGHTS_SUFFIXES
 
 
 def short_name(name: str) -> str:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results.identity import digest
 
 
@@ -170,7 +171,13 @@ def named_in(run_id: str) -> tuple[str, int]:
 def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:
     """What the identity of a fit is the hash of: its plain values, where no path of a user's own is left."""
     data, backbone = _renamed(written["data"], "dataset"), _renamed(written["backbone"], "name")
+    backbone["options"] = placeless(backbone["options"])
     return {**_renamed(written, "method"), "data": data, "backbone": backbone}
+
+
+def placeless(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a backbone without the place of a file of weights, which its digest tells from any other."""
+    return {key: "file" if key == "weights" and is_weights_file(value) else value for key, value in options.items()}
 
 
 def view_form(written: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_pro
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
+from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results import claims
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
@@ -276,7 +277,8 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     """
     for run in plan.unfinished:
         backbone = run.spec.backbone
-        if backbone.options.get("weights") != "random" and not is_own(backbone.name):
+        weights = backbone.options.get("weights")
+        if weights != "random" and not is_weights_file(weights) and not is_own(backbone.name):
             store.lock_weights(backbone.name, backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":

@@ -25,7 +25,7 @@ from spectral_bench.bench.plan.inputs import (
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import absolute_name, is_path
+from spectral_bench.common.registry import absolute_name, absolute_path, is_path, is_weights_file
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.methods.registry import MethodFacts, base_params, method_facts
@@ -196,7 +196,13 @@ def _located(
         with problems.at(key):
             found[key] = locate(named, folder)
             lost.remove(key)
-    return settings.model_copy(update=found), lost
+    options = dict(settings.backbone_options)
+    if is_weights_file(options.get("weights")) and "backbone_options" not in faulty:
+        lost.add("backbone_options")
+        with problems.at("backbone_options"):
+            options["weights"] = str(absolute_path(options["weights"], folder, f"weights {options['weights']}"))
+            lost.remove("backbone_options")
+    return settings.model_copy(update=found | {"backbone_options": options}), lost
 
 
 def _protocols(

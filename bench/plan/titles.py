@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,7 +17,7 @@ from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.rows import ResolvedRow
 from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.registry import short_name
+from spectral_bench.common.registry import is_weights_file, short_name
 from spectral_bench.methods.params import Params
 from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
@@ -78,6 +78,8 @@ def _canonical(value: Any) -> str:
 
 def show_value(value: Any) -> str:
     """A setting's value as a short text."""
+    if is_weights_file(value):
+        return PurePath(value).name
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

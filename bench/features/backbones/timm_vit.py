@@ -26,6 +26,7 @@ from spectral_bench.bench.features.backbones.timm_names import (
 )
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import is_weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +67,8 @@ class TimmTransformer(Backbone):
     def complete(cls, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options of a transformer.
 
-        * ``weights``: ``hub`` (timm's pretrained weights), or ``random``, which has to be asked for.
+        * ``weights``: ``hub`` (timm's pretrained weights), a file (``.safetensors``, ``.pth``, ``.pt``, ``.bin``), or
+          ``random``, which has to be asked for. Inputs are normalised as for the weights that the name stands for.
         * ``seed``: of random weights, a whole number from 0, default 0.
         * ``clip_resize`` (CLIP transformers): ``native`` resizes each input bicubically to the resolution that the
           network was trained at, so every input gives the same grid; ``interpolate`` keeps the input and interpolates
@@ -85,22 +87,36 @@ class TimmTransformer(Backbone):
         if is_clip(name):
             choices["clip_resize"] = ("native", "interpolate")
         given = {key: value for key, value in options.items() if key not in _FACET_OPTIONS}
+        file = given.get("weights")
+        if is_weights_file(file):
+            choices["weights"] = (str(Path(file).absolute()),)
+            given["weights"] = choices["weights"][0]
         complete = complete_weights(name, given, choices, others=_FACET_OPTIONS)
         if complete["weights"] == "hub":
             require_right_default(name)
         return complete | _complete_facets(name, options, trained=complete["weights"] != "random")
 
     def digest(self) -> str | None:
-        """Of the hub's file, None where it was not fetched yet; ``random-<seed>`` for random weights."""
+        """Of the file, the hub's or one's own; None where the hub's was not fetched; ``random-<seed>`` if random."""
         if self.options["weights"] == "random":
             return f"random-{self.options['seed']}"
+        if is_weights_file(self.options["weights"]):
+            own = file_digest(Path(self.options["weights"]))
+            if own is None:
+                raise DataError(f"backbone {self.name}: weights {self.options['weights']}: no such file")
+            return own
         path = hub_file(self.name)
         return None if path is None else file_digest(path)
 
     def load(self) -> nn.Module:
         """timm's network without its classifier."""
-        trained = self.options["weights"] != "random"
-        return build_transformer(self.name, pretrained=trained, native=self.native is not None)
+        hub = self.options["weights"] == "hub"
+        network = build_transformer(self.name, pretrained=hub, native=self.native is not None)
+        if is_weights_file(self.options["weights"]):
+            from spectral_bench.bench.features.backbones.checkpoint import load_checkpoint
+
+            load_checkpoint(network, Path(self.options["weights"]), self.name)
+        return network
 
     def normalisation(self, network: Any) -> tuple[Colour, Colour]:
         """As timm says of the weights."""

@@ -18,7 +18,7 @@ from spectral_bench.bench.features.recipes import Recipe
 from spectral_bench.common.errors import DataError, StoreError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.results.identity import digest
-from spectral_bench.results.specification import BackboneSpec, Features, TrainingData, View
+from spectral_bench.results.specification import BackboneSpec, Features, TrainingData, View, placeless
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.pipeline import Extraction
@@ -198,7 +198,7 @@ def cache_material(
     return {
         "source": source,
         "backbone": content_name(backbone.name, loaded=loaded),
-        "options": complete_options(backbone.name, backbone.options),
+        "options": placeless(complete_options(backbone.name, backbone.options)),
         "weights": weights,
         "recipe": recipe.material(),
         "dtype": dtype,
