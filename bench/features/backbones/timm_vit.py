@@ -89,7 +89,7 @@ class TimmTransformer(Backbone):
         given = {key: value for key, value in options.items() if key not in _FACET_OPTIONS}
         file = given.get("weights")
         if is_weights_file(file):
-            choices["weights"] = (str(Path(file).absolute()),)
+            choices["weights"] = (str(Path(str(file)).absolute()),)
             given["weights"] = choices["weights"][0]
         complete = complete_weights(name, given, choices, others=_FACET_OPTIONS)
         if complete["weights"] == "hub":
