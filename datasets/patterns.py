@@ -64,19 +64,21 @@ def list_files(wanted: Path, suffixes: tuple[str, ...], alone: tuple[str, ...] |
 
 
 def only_listed(listing: Listing, listed: Path) -> Listing:
-    """Those files of a listing that a text file names by id or path: one a line, or several with blanks between.
+    """Those files of a listing that a text file names: one a line, or several with blanks between.
 
-    A missing list, one that names nothing, an id named twice and one that no file has are problems, with their line.
+    A name is an id, or a path from the folder of the listing or from that of the list. A missing list, one that names
+    nothing, a file named twice and a name that no file has are problems, with their line.
     """
     if not listed.is_file():
         return replace(listing, files={}, problems=(*listing.problems, no_such(listed)))
-    by_name = {composed(str(path.relative_to(listing.folder))): file_id for file_id, path in listing.files.items()}
-    known = by_name | {composed(file_id): file_id for file_id in listing.files}
+    known = {composed(str(path.relative_to(listing.folder))): file_id for file_id, path in listing.files.items()}
+    known |= {composed(file_id): file_id for file_id in listing.files}
+    places = {os.path.normpath(path.absolute()): file_id for file_id, path in listing.files.items()}
     first: dict[str, int] = {}
     problems: list[str] = []
     for number, name in _words(listed, known):
         where = f"{listed}:{number}"
-        file_id = known.get(composed(name))
+        file_id = known.get(composed(name)) or places.get(os.path.normpath(listed.parent.absolute() / name))
         if file_id is None:
             near = nearest(name, listing.files) if len(problems) < _KINDS else None
             hint = f'; did you mean "{shown(near)}"?' if near is not None else ""
@@ -92,7 +94,7 @@ def only_listed(listing: Listing, listed: Path) -> Listing:
 
 
 def _words(listed: Path, known: dict[str, str]) -> Iterator[tuple[int, str]]:
-    """Each id of a list and its line number; a whole line that is a known name is one, blanks and all."""
+    """Each name of a list and its line number; a whole line that is a known name is one, blanks and all."""
     for number, line in enumerate(read_text(listed).splitlines(), start=1):
         whole = line.strip()
         for word in [whole] if composed(whole) in known else whole.split():

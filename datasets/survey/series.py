@@ -101,20 +101,23 @@ class Series:
         folder: relative to the root.
         ending: what their stems end with where other files of the folder differ in it, such as ``_mask``.
         files: relative to the root.
+        shared: how many folders on the way all files of the tree share, whose names tell nothing apart.
         root: the root.
     """
 
     folder: PurePath
     ending: str
     files: tuple[PurePath, ...]
+    shared: int
     root: Path = field(compare=False)
 
     @cached_property
     def label_root(self) -> tuple[str, ...]:
         """What label series of one kind have in common: the folders down to the last that says labels."""
         parts = self.folder.parts
-        said = [depth for depth, part in enumerate(parts, start=1) if _LABEL_PARTS.search(part.lower())]
-        return parts[: said[-1]] if said else tuple(part for part in parts if not _SPLIT.search(part))[:1]
+        told = parts[self.shared :]
+        said = [depth for depth, part in enumerate(told, start=self.shared + 1) if _LABEL_PARTS.search(part.lower())]
+        return parts[: said[-1]] if said else tuple(part for part in told if not _SPLIT.search(part))[:1]
 
     @property
     def split(self) -> str | None:
@@ -125,7 +128,7 @@ class Series:
     @cached_property
     def named(self) -> Role | None:
         """What the names of its folders and files say that it is; None where they say nothing."""
-        parts = [part.lower() for part in (*self.folder.parts, self.ending)]
+        parts = [part.lower() for part in (*self.folder.parts[self.shared :], self.ending)]
         if any(_LABEL_PARTS.search(part) for part in parts):
             return "labels"
         return "images" if any(_IMAGE_PARTS.search(part) for part in parts) else None
@@ -163,9 +166,10 @@ def in_series(tree: Tree) -> list[Series]:
     by_folder: dict[PurePath, list[PurePath]] = defaultdict(list)
     for path in tree.files:
         by_folder[path.parent].append(path)
+    shared = len(PurePath(os.path.commonpath([str(folder) for folder in by_folder])).parts)
     found = []
     for folder, files in by_folder.items():
-        found += [Series(folder, ending, tuple(some), tree.root) for ending, some in _parted(files)]
+        found += [Series(folder, ending, tuple(some), shared, tree.root) for ending, some in _parted(files)]
     return found
 
 

@@ -91,6 +91,7 @@ def sort_files(tree: Tree) -> Sorted:
     notes: list[str] = []
     if not images:  # whoever names this folder means images
         images, labels = labels, []
+    if all(one.looks == "numbers" for one in images):
         notes.append("nothing but what looks like labels was found: it is described as images")
     named = {one.split for one in images} - {None}
     splits = []

@@ -110,6 +110,16 @@ def test_a_list_takes_ids_and_names_of_files(tmp_path: Path) -> None:
     assert (list(found.files), found.problems) == (["a", "b", "c d", "é"], ())
 
 
+def test_a_list_takes_paths_from_its_own_folder(tmp_path: Path) -> None:
+    images = list_files(touched(tmp_path, "set/p/a.jpg", "set/p/x/b.jpg") / "set/p/**/*.jpg", ())
+    listed = tmp_path / "set/lists/train.txt"
+    listed.parent.mkdir()
+    listed.write_text(f"../p/a.jpg\n{tmp_path}/set/p/x/b.jpg\n")
+    assert list(only_listed(images, listed).files) == ["a", "x/b"]
+    listed.write_text("p/a.jpg\n")
+    assert f"{listed}:1: no image p/a.jpg in " in only_listed(images, listed).problems[0]
+
+
 def test_faults_of_a_list_are_told_with_their_lines(tmp_path: Path) -> None:
     images = list_files(touched(tmp_path, "p/frame1.jpg", "p/frame2.jpg") / "p", (".jpg",))
     listed = tmp_path / "train.txt"

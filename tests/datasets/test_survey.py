@@ -111,6 +111,7 @@ def test_images_alone(make: Make, tmp_path: Path, names: list[str], images: str)
         ("{}_rgb.png", "{}_labels.png", ("own/*_rgb.png", "own/*_labels.png")),
         ("img/img_{}.png", "ann/mask_{}.png", ("own/img/img_*.png", "own/ann/mask_*.png")),
         ("one/{}.jpg", "two/{}.png", ("own/one", "own/two")),
+        ("face_masks/img/{}.jpg", "face_masks/lab/{}.png", ("own/face_masks/img", "own/face_masks/lab")),
         ("one/{}.jpg", "two/{}.tif", ("own/one", "own/two/*.tif")),
         ("i/bonn/{}_left.png", "gt/bonn/{}_ids.png", ("own/i/bonn/*_left.png", "own/gt/bonn/*_ids.png")),
     ],
