@@ -59,7 +59,7 @@ def test_version(bench: Bench) -> None:
     [
         (["rum"], 'unknown command "rum"; did you mean "run"?'),
         (["list"], "bench list: expected one of its commands; valid: methods, datasets, backbones, protocols"),
-        (["data"], "bench data: expected one of its commands; valid: verify, prepare"),
+        (["data"], "bench data: expected one of its commands; valid: init, verify, prepare"),
         (["list", "method"], 'unknown command "method"; did you mean "methods"?'),
         (["plan"], "Missing option '--grid'"),
         (["plan", "--grd", "x"], "No such option: --grd"),
