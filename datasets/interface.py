@@ -65,6 +65,11 @@ class DataInfo:
     raw_names: tuple[str, ...] = field(default=())
     unlabelled: tuple[str, ...] = field(default=())
 
+    def without_labels(self, split: str) -> str:
+        """What to say of one of the ``unlabelled`` splits where labels are needed."""
+        labelled = [other for other in self.splits if other not in self.unlabelled]
+        return f'split "{split}" of {self.name} has no labels; splits with labels: {", ".join(labelled) or "none"}'
+
 
 class ImageLoader(Protocol):
     """The images of one split, and nothing else."""

@@ -30,6 +30,44 @@ MOST_LINES = 10
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that read files.")]
 
 
+@app.command("init")
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of images, and of labels if there are.", metavar="FOLDER")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The YAML file to write; default: FOLDER's name, here.", metavar="FILE")
+    ] = None,
+    numbers_to: Annotated[
+        Path | None,
+        typer.Option("--numbers-to", help="Write colour-coded labels as PNGs of numbers there.", metavar="DIR"),
+    ] = None,
+    jobs: Jobs = 4,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Describe a folder of images (and labels) of your own: write the YAML file that grids name as folder:FILE."""
+    path = Path(f"{folder.resolve().name or 'images'}.yaml") if to is None else to
+    with progress_bar(f"reading {folder}") as progress:
+        made = propose(folder, path, numbers_to=numbers_to, jobs=jobs, progress=progress)
+    made.write()
+    following = f"bench data verify {shlex.quote(f'{FOLDER}{path}')}"
+    if as_json:
+        parts = {"found": made.found, "undecided": made.undecided, "problems": made.problems}
+        show_json({"description": str(path), "lists": [*made.lists], **parts, "next": following})
+    else:
+        _show_made(made, following)
+    return 0
+
+
+def _show_made(made: Proposal, following: str) -> None:
+    say(f"{made.path} is written" + (f", with {', '.join(made.lists)} beside it" if made.lists else ""))
+    for title, lines in (("found", made.found), ("not decided", made.undecided), ("wrong", made.problems)):
+        for line in lines[:MOST_LINES]:
+            say(f"{title}: {line}")
+        if len(lines) > MOST_LINES:
+            say(f"{title}: {len(lines) - MOST_LINES} more")
+    say(f"next: {following}")
+
+
 @app.command("verify")
 def verify(
     name: Name,
@@ -71,44 +109,6 @@ def _show(name: str, reports: list[SplitReport]) -> None:
     columns = ("split", "found", "published", "read", "problems")
     say(f"{name}:")
     show_table(columns, rows, right=columns[1:])
-
-
-@app.command("init")
-def init(
-    folder: Annotated[Path, typer.Argument(help="A folder of images, and of labels if there are.", metavar="FOLDER")],
-    to: Annotated[
-        Path | None, typer.Option("--to", help="The YAML file to write; default: FOLDER's name, here.", metavar="FILE")
-    ] = None,
-    numbers_to: Annotated[
-        Path | None,
-        typer.Option("--numbers-to", help="Write colour-coded labels as PNGs of numbers there.", metavar="DIR"),
-    ] = None,
-    jobs: Jobs = 4,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """Describe a folder of images (and labels) of your own: write the YAML file that grids name as folder:FILE."""
-    path = Path(f"{folder.resolve().name or 'images'}.yaml") if to is None else to
-    with progress_bar(f"reading {folder}") as progress:
-        made = propose(folder, path, numbers_to=numbers_to, jobs=jobs, progress=progress)
-    made.write()
-    following = f"bench data verify {shlex.quote(f'{FOLDER}{path}')}"
-    if as_json:
-        parts = {"found": made.found, "undecided": made.undecided, "problems": made.problems}
-        show_json({"description": str(path), "lists": [*made.lists], **parts, "next": following})
-    else:
-        _show_made(made, following)
-    return 0
-
-
-def _show_made(made: Proposal, following: str) -> None:
-    say(f"{made.path} is written" + (f", with {', '.join(made.lists)} beside it" if made.lists else ""))
-    for title, lines in (("found", made.found), ("not decided", made.undecided), ("wrong", made.problems)):
-        for line in lines[:MOST_LINES]:
-            say(f"{title}: {line}")
-        if len(lines) > MOST_LINES:
-            say(f"{title}: {len(lines) - MOST_LINES} more")
-    say(f"next: {following}")
 
 
 @app.command("prepare")

@@ -222,7 +222,7 @@ def _check_view(view: View, info: DataInfo, problems: Problems) -> None:
     if view.split not in info.splits:
         problems.add("split", unknown(f"split of {info.name}", view.split, info.splits))
     elif view.split in info.unlabelled:
-        problems.add("split", without_labels(view.split, info))
+        problems.add("split", info.without_labels(view.split))
     size = info.splits.get(view.split)
     if view.subset is not None and size is not None and view.subset > size:
         problems.add("subset", f"{view.subset} images are more than the {size} of {info.name} {view.split}")
@@ -248,15 +248,9 @@ def _scoring(definition: Definition, info: DataInfo, problems: Problems) -> Scor
         problems.add("classes", unknown(f"class set of {info.name}", scoring.classes, info.class_sets))
     if scoring.fit_split is not None and scoring.fit_split not in info.splits:
         problems.add("fit_split", unknown(f"split of {info.name}", scoring.fit_split, info.splits))
-    elif scoring.fit_split in info.unlabelled:
-        problems.add("fit_split", without_labels(scoring.fit_split, info))
+    elif scoring.fit_split is not None and scoring.fit_split in info.unlabelled:
+        problems.add("fit_split", info.without_labels(scoring.fit_split))
     return scoring
-
-
-def without_labels(split: str | None, info: DataInfo) -> str:
-    """What to say of a split that has no labels, where some are needed."""
-    labelled = [other for other in info.splits if other not in info.unlabelled]
-    return f'split "{split}" of {info.name} has no labels; splits with labels: {", ".join(labelled) or "none"}'
 
 
 def _fit_view(view: View, scoring: Scoring) -> View | None:

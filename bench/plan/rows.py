@@ -12,7 +12,7 @@ from pathlib import Path
 from spectral_bench.bench.code.dependencies import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
-from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve, without_labels
+from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
@@ -220,7 +220,7 @@ def _protocols(
         problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
         return None
     if settings.split in info.unlabelled:
-        problems.add("split", without_labels(settings.split, info))
+        problems.add("split", info.without_labels(settings.split))
         return None
     size = info.splits[settings.split]
     if settings.eval_subset is not None and size is not None and settings.eval_subset > size:

@@ -155,7 +155,8 @@ def _best_labels(
     (most, _, _), best = fits[0]
     taken = set(best[1].listing.files.values())
     further = [pair[1] for (matches, _, _), pair in fits[1:] if 2 * matches >= most]
-    return best, ", ".join(one.text for one in further if taken.isdisjoint(one.listing.files.values()))
+    named = replace(best[1], listing=best[1].listing.named_like(best[0].listing))
+    return (best[0], named), ", ".join(one.text for one in further if taken.isdisjoint(one.listing.files.values()))
 
 
 def _matches(images: Files, labels: Files) -> int:

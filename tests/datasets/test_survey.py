@@ -222,6 +222,14 @@ def test_labels_of_all_splits_in_one_folder(make: Make, tmp_path: Path) -> None:
     assert not [line for line in made.proposal.undecided if "has no image" in line]
 
 
+def test_accents_composed_in_two_ways_are_one_name(make: Make, tmp_path: Path) -> None:
+    photo(tmp_path / "own/photos/caf\u00e9.jpg")
+    photo(tmp_path / "own/photos/z.jpg")
+    numbers(tmp_path / "own/masks/cafe\u0301.png")
+    assert make(3).splits["val"][2] == "own_val.txt"
+    assert (tmp_path / "own_val.txt").read_text(encoding="utf-8") == "caf\u00e9\n"
+
+
 def test_masks_alone_are_described_as_images_and_that_is_said(make: Make, tmp_path: Path) -> None:
     numbers(tmp_path / "own/masks/a.png")
     assert "nothing but what looks like labels was found" in make(1).proposal.undecided[0]

@@ -63,7 +63,7 @@ GRIDS = ("run", "plan", "status", "report")
     [
         (["rum"], 'unknown command "rum"; did you mean "run"?'),
         (["list"], "bench list: expected one of its commands; valid: methods, datasets, backbones, protocols"),
-        (["data"], "bench data: expected one of its commands; valid: verify, prepare"),
+        (["data"], "bench data: expected one of its commands; valid: init, verify, prepare"),
         (["list", "method"], 'unknown command "method"; did you mean "methods"?'),
         (["plan"], "expected a grid, a YAML file: bench plan GRID.yaml"),
         (["run", "--out", "o"], "expected a grid, a YAML file: bench run GRID.yaml"),

@@ -95,7 +95,8 @@ def test_a_label_value_that_is_no_class_stops_a_run_before_it_trains(bench: Benc
         f"runs: [{{method: kmeans, train_dataset: synthetic, dataset: 'folder:{description}', params: {{k: 4}}}}]"
     )
     result = bench("run", "--grid", grid, "--out", lab.out)
-    assert (result.code, result.errors) == (2, [f"error: {bad}: label value 9; expected one of 3, 7, 255"])
+    expected = f"expected one of 3, 7, 255, the classes and ignored values of {description}"
+    assert (result.code, result.errors) == (2, [f"error: {bad}: label value 9; {expected}"])
     assert not lab.out.exists()
 
 
