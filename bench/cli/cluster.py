@@ -53,7 +53,7 @@ def cluster(
         str,
         typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH."),
     ] = "320",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fit.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the fit.")] = 0,
     device: Device = "auto",
     overlays: Overlays = True,
     contours: Contours = False,
