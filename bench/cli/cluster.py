@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, 
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
 from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn
 from spectral_bench.bench.predict.files import find_images, require_targets
+from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.names import few, how_many
 from spectral_bench.common.registry import short_name
@@ -53,7 +55,7 @@ def cluster(
         str,
         typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH."),
     ] = "320",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the fit.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the fit.")] = 0,
     device: Device = "auto",
     overlays: Overlays = True,
     contours: Contours = False,
@@ -148,13 +150,19 @@ def lines(found: ClusteredImages, to: Path, *, overlays: bool) -> Iterator[str]:
         f"{rows} x {columns} patches each"
     )
     yield (
-        f"{short_name(made['method'])}: {found.n_clusters} clusters, shared by all images; "
+        f"{short_name(made['method'])}: {found.n_clusters} clusters, {_in_use(to)} in use, shared by all images; "
         f"seed {made['seed']}, {made['device']}"
     )
     what = f"{how_many(len(found), 'mask')} (PNG){', overlays' if overlays else ''}"
     yield f"written to {to}: {what}, contact_sheet.jpg, legend.csv, settings.json"
     for failed in found.failed_checks:
         warn(f"not converged: {failed}")
+
+
+def _in_use(folder: Path) -> int:
+    """How many clusters occur in the masks of a folder, by its legend."""
+    with (folder / LEGEND).open(newline="") as file:
+        return sum(row["images"] != "0" for row in csv.DictReader(file))
 
 
 @contextmanager

@@ -74,7 +74,7 @@ COMMANDS: Mapping[str, Home] = {
     ),
     "predict": Home(
         "predict:predict",
-        "Segment images by a stored fit: a palette PNG of cluster indices each, and a colour overlay.",
+        "Segment images by a stored fit: a palette PNG of cluster indices each, a colour overlay, and a legend.",
     ),
     "cluster": Home(
         "cluster:cluster",

@@ -115,11 +115,10 @@ def warn_of_edits(record: FitRecord | None) -> None:
 
 def scores_in_words(record: FitRecord) -> str:
     """What the files of ``--scores`` hold, in a line."""
-    params = record.spec.params
-    kinds = {"one_hot": "1 for the cluster and 0 for others", "distance": "minus the squared distance to its centre"}
-    kind = kinds.get(str(params.get("scores")), "as the method gives them")
+    kinds = {"one_hot": "1 for its cluster and 0 for others", "distance": "minus the squared distance to each centre"}
     method = record.spec.method.rsplit(":", 1)[-1]
+    kind = kinds.get(str(record.spec.params.get("scores")), f"what {method} gives")
     return (
-        f"scores: float32 (height, width, cluster), the largest being the cluster; a patch has of {method} {kind}, "
-        "and pixels lie bilinearly between patches"
+        f"scores: float32, height x width x {record.n_clusters}, the largest being the pixel's cluster; "
+        f"a patch has {kind}, pixels lie bilinearly between patches"
     )

@@ -1,1 +1,1 @@
-"""A stored fit at work on images: masks of any files, and the panels of a report's gallery."""
+"""Masks of any images, by a stored fit or one made of them, and the panels of a report's gallery."""

@@ -39,12 +39,18 @@ def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
     matched = np.asarray(scores.matching)
     named, used = len(set(matched[matched >= 0].tolist())), len(scores.classes)
     view = chosen.fit_view or chosen.view
+    labels = f"labels of {short_name(view.dataset)} {view.split}"
     told = (
-        f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), which uses the labels of"
-        f" {short_name(view.dataset)} {view.split}: {named} of {how_many(used, 'class').replace('classs', 'classes')}"
-        f" for {how_many(len(matched), 'cluster')}"
+        f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), which uses the {labels}: "
+        f"{named} of {used} classes for {how_many(len(matched), 'cluster')}"
     )
-    return Key(_colours(classes.table.palette if classes is not None else [], used), scores.classes, matched, told)
+    return Key(
+        _colours(classes.table.palette if classes is not None else [], used),
+        scores.classes,
+        matched,
+        told,
+        f"{labels}, protocol {chosen.name} ({chosen.scoring.matching})",
+    )
 
 
 def _chosen(store: Store, run_id: str, name: str | None) -> Protocol:

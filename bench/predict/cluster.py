@@ -261,7 +261,7 @@ def common_size(sizes: Sequence[tuple[int, int]], short_side: int) -> tuple[int,
     if max(shape, 1 / shape) > _LONGEST:
         raise ConfigError(
             f"size: {short_side} is a short side, and the images are {max(shape, 1 / shape):.0f} times as long as that;"
-            " state (height, width)"
+            " state (height, width), as in --size 320x480"
         )
     return (short_side, round(short_side * shape)) if shape >= 1 else (round(short_side / shape), short_side)
 

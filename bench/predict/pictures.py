@@ -39,12 +39,14 @@ class Key:
         names: the classes that values stand for; empty where they are clusters, which have no names.
         class_of: (K,) the class of each cluster, ``NO_CLASS`` for none; None where values are clusters.
         told: how clusters got their classes, in a line.
+        matched_by: the same in a few words.
     """
 
     colours: NDArray[np.uint8]
     names: tuple[str, ...] = ()
     class_of: NDArray[np.int64] | None = None
     told: str = ""
+    matched_by: str = ""
 
     @property
     def has_palette(self) -> bool:
@@ -176,7 +178,7 @@ def write_legend(folder: Path, drawn: Sequence[Drawn], key: Key) -> Path:
         writer.writerow(("class", "name", "colour", "share", "images", "clusters", "matched_by"))
         for row in rows:
             clusters = " ".join(map(str, row.clusters))
-            writer.writerow((row.value, row.name, row.colour, f"{row.share:.6f}", row.images, clusters, key.told))
+            writer.writerow((row.value, row.name, row.colour, f"{row.share:.6f}", row.images, clusters, key.matched_by))
     write_bytes(folder / LEGEND, text.getvalue().encode())
     return folder / LEGEND
 

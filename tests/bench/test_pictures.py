@@ -29,7 +29,9 @@ GREY = np.full((8, 20, 3), 100, np.uint8)
 
 
 def classes(*of_clusters: int, names: int = 2) -> Key:
-    return Key(palette(names), tuple(f"c{index}" for index in range(names)), np.array(of_clusters), "by a protocol")
+    return Key(
+        palette(names), tuple(f"c{index}" for index in range(names)), np.array(of_clusters), "told", "by a protocol"
+    )
 
 
 def drawn(folder: Path, key: Key, clusters: NDArray[np.int64] = HALVES, name: str = "a", **options: bool) -> Drawn:

@@ -32,7 +32,7 @@ def test_photographs_become_the_masks_of_the_python_door_with_all_that_lies_besi
     assert result.code == 0, result.err
     assert result.out.splitlines() == [
         "3 images seen by efficientnet_lite0 at 64 x 64 pixels, 4 x 4 patches each",
-        "kmeans: 4 clusters, shared by all images; seed 2, cpu",
+        "kmeans: 4 clusters, 4 in use, shared by all images; seed 2, cpu",
         f"written to {out}: 3 masks (PNG), overlays, contact_sheet.jpg, legend.csv, settings.json",
     ]
     masks = sb.cluster_images(photos, "kmeans", 4, size=64, seed=2, device="cpu", scores="distance")
@@ -119,4 +119,4 @@ def test_a_method_of_ones_own_without_k_needs_none(bench: Bench, photos: Path) -
     own = f"{Path(__file__).parents[3] / 'examples' / 'random_directions.py'}:RandomDirections"
     result = bench("cluster", photos, "--to", "masks", "--method", own, "--size", 64)
     assert result.code == 0, result.err
-    assert "random_directions.py:RandomDirections: 8 clusters" in result.out
+    assert "random_directions.py:RandomDirections: 8 clusters, " in result.out

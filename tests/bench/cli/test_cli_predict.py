@@ -104,7 +104,7 @@ def test_classes_are_those_of_the_runs_own_matching_and_say_that_labels_gave_the
         ("unseen", "3", "#0a0b0c"),
         ("no class", "255", "#000000"),
     ]
-    assert {row["matched_by"] for row in rows} == {told}
+    assert {row["matched_by"] for row in rows} == {"labels of folder:data.yaml val, protocol whole (iou)"}
     named = {int(cluster): int(row["class"]) for row in rows for cluster in row["clusters"].split()}
     assert named == dict(enumerate(best.tolist()))
 
@@ -134,8 +134,8 @@ def test_the_largest_score_of_a_pixel_is_its_cluster(
     predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = predict("--scores", "--no-overlays")
-    assert result.out.splitlines()[0].startswith("scores: float32 (height, width, cluster), the largest being the clu")
-    assert "of kmeans minus the squared distance to its centre" in result.out
+    assert result.out.splitlines()[0].startswith("scores: float32, height x width x 3, the largest being the pixel's")
+    assert "a patch has minus the squared distance to each centre" in result.out
     scores = np.load(tmp_path / "out" / "w1_scores.npy")
     assert (scores.shape, scores.dtype) == ((96, 96, 3), np.float32)
     np.testing.assert_array_equal(scores.argmax(-1), read(tmp_path / "out" / "w1.png"))
