@@ -264,6 +264,13 @@ def test_the_grid_of_the_readme_is_one(tmp_path: Path) -> None:
     assert {row.specs[0].method for row in rows} == {"neuralef", "kmeans"}
 
 
+def test_every_grid_of_camvid_has_numbers_to_compare_with() -> None:
+    grids = {path: yaml.safe_load(path.read_text(encoding="utf-8")) for path in ROOT.glob("grids/*.yaml")}
+    camvid = {f"grids/{path.name}" for path, grid in grids.items() if grid["defaults"]["dataset"] == "camvid"}
+    assert camvid
+    assert not {name for name in camvid if name not in text_of("which-method.md")}
+
+
 def test_the_journey_is_short() -> None:
     assert len((ROOT / "docs" / "journey-of-a-run.md").read_text(encoding="utf-8").splitlines()) <= 150
 
