@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
@@ -96,6 +95,8 @@ def _one_to_one(weights: NDArray[np.float64], *, evidence: bool) -> NDArray[np.i
     With ``evidence`` a pair of weight 0 is no pair. Among equally good assignments scipy's is taken, of clusters x
     classes: which left-over cluster gets which absent class can decide whether that class counts.
     """
+    from scipy.optimize import linear_sum_assignment  # a third of a second to import, and most reports need none of it
+
     assigned = np.full(weights.shape[:-1], NO_CLASS, dtype=np.int64)
     for index in np.ndindex(weights.shape[:-2]):
         rows, columns = linear_sum_assignment(weights[index], maximize=True)
