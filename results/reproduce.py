@@ -15,7 +15,7 @@ from spectral_bench.results.specification import FitSpec, Protocol, Scoring, Vie
 PLACES = ("a<<run>>", "a<<hash>>", "a<<seed>>")
 """What stands in a template for the run id, for its hash and for the seed: no name of anything is like these."""
 
-_WIDTH = 100  # letters of a line
+_WIDTH = 64  # letters after which a line ends, so that most lines fit into a terminal
 _ROW_KEYS = {"dataset", "known_as", "split", "subset"}
 """Of a view, what a grid states beside a protocol and not in it; ``known_as`` is found anew."""
 
@@ -143,4 +143,4 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-_Dumper.add_representer(_Seed, lambda dumper, seed: dumper.represent_scalar("tag:yaml.org,2002:int", PLACES[2]))
+_Dumper.add_representer(_Seed, lambda dumper, seed: dumper.represent_scalar("tag:yaml.org,2002:str", PLACES[2]))

@@ -109,14 +109,17 @@
       ["check", "value", "limit", "passed"],
       checks.map((check) => [check.name, check.value ?? "not finite", check.limit ?? "–", check.passed ? "yes" : "no"]),
     );
+  const measures = [
+    ["mIoU (%)", "miou"], ["accuracy (%)", "accuracy"], ["mean accuracy (%)", "mean_accuracy"], ["ARI (%)", "ari"], ["NMI (%)", "nmi"],
+  ];
   const scoreTable = (run) =>
     table(
-      ["protocol", "mIoU (%)", "accuracy (%)", "mean accuracy (%)", "ARI (%)", "NMI (%)", "clusters in use"],
-      run.scores.map((scores) => [
-        scores.protocol,
-        ...["miou", "accuracy", "mean_accuracy", "ari", "nmi"].map((name) => percent(scores[name])),
-        scores.clusters_in_use,
-      ]),
+      ["protocol", ...run.scores.map((scores) => scores.protocol)],
+      [
+        ["matching", ...run.scores.map((scores) => scores.matching)],
+        ...measures.map(([label, key]) => [label, ...run.scores.map((scores) => percent(scores[key]))]),
+        ["clusters in use", ...run.scores.map((scores) => scores.clusters_in_use)],
+      ],
     );
   // The runs behind a number side by side, seed by seed.
   const seedTable = (runs) => {
