@@ -17,6 +17,9 @@ def orthogonal_start(outputs: int, channels: int) -> Tensor:
     computes it, whatever their number; float64, rounded to a fixed grid, gives other processors the same bits but for
     rare draws.
     """
+    shape_only = torch.empty(outputs, channels)
+    if shape_only.is_meta:  # rounding no numbers at all would load torch's compiler, which takes a second
+        return shape_only
     with one_thread():
         exact = nn.init.orthogonal_(torch.empty(outputs, channels, dtype=torch.float64))
     return (exact * _GRID).round().div(_GRID).float()

@@ -11,6 +11,7 @@ from typing import get_args
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.names import unknown
+from spectral_bench.reports.costs import RunCost, cost_of
 from spectral_bench.reports.own_methods import SYMBOLS, OwnCode, own_code, worst
 from spectral_bench.reports.scoring import Reader, counted_otherwise, lacking, run_scores, todays_lists
 from spectral_bench.reports.source import Source
@@ -78,6 +79,11 @@ class SeedResult:
     versions: frozenset[Version] = frozenset()
     own_code: OwnCode = ""
     relisted: bool = False
+
+    @cached_property
+    def cost(self) -> RunCost:
+        """What it cost."""
+        return cost_of(self.fit, self.evaluation, self.bases)
 
 
 @dataclass(frozen=True)
@@ -349,21 +355,13 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
     result = SeedResult(seed, run_id, _SHOWN.get(state, CellState.MISSING), reason, None, fit, evaluation)
     if fit is None or evaluation is None or state is not RunState.DONE:
         return result
-    result = replace(result, bases=tuple(_bases(reader, fit)))
+    result = replace(result, bases=tuple(reader.bases(fit)))
     try:
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)
         return replace(result, scores=scores, relisted=relisted)
     except UserError as error:
         return replace(result, state=CellState.NOT_APPLICABLE, reason=str(error))
-
-
-def _bases(reader: Reader, fit: FitRecord) -> Iterator[FitRecord]:
-    """The fits that a fit starts from, as far as the store holds them."""
-    base = reader.fit(fit.base) if fit.base is not None else None
-    if base is not None:
-        yield base
-        yield from _bases(reader, base)
 
 
 def _with_changes(result: SeedResult, source: Source, changed: Changed | None) -> SeedResult:

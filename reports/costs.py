@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spectral_bench.reports.collect import SeedResult
-from spectral_bench.results.record import StageCost
+from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
+
+if TYPE_CHECKING:
+    from spectral_bench.reports.collect import SeedResult
 
 FEATURES_STAGE = "features"
 HEALTH_STAGE = "health"
@@ -44,16 +47,21 @@ class RunCost:
 
 
 def run_cost(result: SeedResult) -> RunCost:
-    """The cost of a seed's run, from its records."""
-    fit, evaluation = (_work(record.costs) if record is not None else [] for record in (result.fit, result.evaluation))
-    both = [*fit, *evaluation]
+    """The cost of a seed's run, worked out once."""
+    return result.cost
+
+
+def cost_of(fitted: FitRecord | None, evaluated: EvaluationRecord | None, bases: Sequence[FitRecord]) -> RunCost:
+    """The cost of a run, from the records of its fit, of its evaluation, and of the fits that it starts from."""
+    fit, evaluation = (_work(record.costs) if record is not None else [] for record in (fitted, evaluated))
+    both, shared = [*fit, *evaluation], _reads_a_cache(fitted)
     features = [cost for cost in both if cost.stage == FEATURES_STAGE and not cost.reused]
-    own = [cost for cost in both if cost.stage != FEATURES_STAGE] if shares_features(result) else both
+    own = [cost for cost in both if cost.stage != FEATURES_STAGE] if shared else both
     return RunCost(
         features_s=_seconds(features),
-        features_rss=_largest(cost.peak_rss for cost in features if shares_features(result)),
+        features_rss=_largest(cost.peak_rss for cost in features if shared),
         fit_s=_fit_seconds(fit),
-        base_fit_s=_fit_seconds([cost for base in result.bases for cost in base.costs]),
+        base_fit_s=_fit_seconds([cost for base in bases for cost in base.costs]),
         evaluation_s=_seconds([cost for cost in evaluation if cost.stage != FEATURES_STAGE]),
         peak_rss=_largest(cost.peak_rss for cost in own),
         peak_device=_largest(cost.peak_device for cost in own),
@@ -64,12 +72,16 @@ def run_cost(result: SeedResult) -> RunCost:
 
 def shares_features(result: SeedResult) -> bool:
     """Whether a run reads its features from a cache, which the first run that needs it makes for all."""
-    return result.fit is not None and result.fit.spec.features.mode == "cache"
+    return _reads_a_cache(result.fit)
 
 
 def extracted_features(result: SeedResult) -> bool:
     """Whether a run made cached features for others."""
     return shares_features(result) and run_cost(result).features_s is not None
+
+
+def _reads_a_cache(fit: FitRecord | None) -> bool:
+    return fit is not None and fit.spec.features.mode == "cache"
 
 
 def _fit_seconds(costs: list[StageCost]) -> float | None:

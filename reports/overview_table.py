@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -65,9 +66,12 @@ def _score_cell(entry: ScoredRow, key: str, notes: NoteBook) -> Cell:
 def _lines(entries: Sequence[ScoredRow], notes: NoteBook) -> list[_Line]:
     """The line of each entry. Entries that would meet in one cell keep their full titles."""
     found = []
+    peers: dict[tuple[str, str], list[ScoredRow]] = {}
     for entry in entries:
-        peers = [other for other in entries if (other.grid, other.row.method) == (entry.grid, entry.row.method)]
-        name, follows = entry.row.title, _following(peers)
+        peers.setdefault((entry.grid, entry.row.method), []).append(entry)
+    following = {key: _following(of_one_method) for key, of_one_method in peers.items()}
+    for entry in entries:
+        name, follows = entry.row.title, following[entry.grid, entry.row.method]
         for key in (*_PLACES, *follows):
             if key in entry.row.settings:
                 name = name.replace(f", {key}={value_text(entry.row.settings[key])}", "", 1)
@@ -76,8 +80,9 @@ def _lines(entries: Sequence[ScoredRow], notes: NoteBook) -> list[_Line]:
             notes.remark(f"{entry.row.method}: {key} = {told}.")
         found.append(_Line(entry.grid, name, entry.row.backbone))
     keys = [(line, entry.protocol.model_dump_json()) for line, entry in zip(found, entries, strict=True)]
+    meeting = Counter(keys)
     return [
-        line if keys.count(key) == 1 else _Line(line.grid, entry.row.title, line.backbone)
+        line if meeting[key] == 1 else _Line(line.grid, entry.row.title, line.backbone)
         for line, key, entry in zip(found, keys, entries, strict=True)
     ]
 

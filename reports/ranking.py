@@ -54,7 +54,10 @@ def emphasise(
             "No bold in a column where a row without replicates stands above the ranked rows: nothing is known of how "
             "far apart they are beyond the seeds at hand."
         )
-    return tuple(_in_bold(row, {key for number, key in bold if number == index}) for index, row in enumerate(rows))
+    keys: dict[int, set[str]] = {}
+    for index, key in bold:
+        keys.setdefault(index, set()).add(key)
+    return tuple(_in_bold(row, keys.get(index, set())) for index, row in enumerate(rows))
 
 
 def _takes_part(entry: ScoredRow) -> bool:

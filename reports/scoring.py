@@ -50,6 +50,13 @@ class Reader:
             record.view, record.class_sets = shared(record.view), self._shared_classes(record.class_sets)
         return record
 
+    def bases(self, fit: FitRecord) -> Iterator[FitRecord]:
+        """The fits that a fit starts from, the nearest first, as far as the store holds them."""
+        base = self.fit(fit.base) if fit.base is not None else None
+        if base is not None:
+            yield base
+            yield from self.bases(base)
+
     def _shared(self, part: _Part) -> _Part:
         """One object for all parts of records that are equal: two thirds of what thousands of records take."""
         found: _Part = self._parts.setdefault(marshal.dumps(part, _BY_VALUE), part)

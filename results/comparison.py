@@ -6,6 +6,7 @@ Rows are compared by differences paired by seed. Every claim needs ``MIN_SEEDS``
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -151,8 +152,9 @@ def seeds_needed(difference: Summary, level: float = LEVEL) -> int | None:
         return None
     if difference.std == 0:
         return MIN_SEEDS
-    enough = (n for n in range(MIN_SEEDS, _MOST_SEEDS + 1) if power(difference.mean, difference.std, n, level) >= POWER)
-    return next(enough, None)
+    numbers, mean, std = range(MIN_SEEDS, _MOST_SEEDS + 1), difference.mean, difference.std
+    first = bisect_left(numbers, POWER, key=lambda n: power(mean, std, n, level))  # it grows with the number of seeds
+    return numbers[first] if first < len(numbers) else None
 
 
 def verdict(difference: Summary | None, p: float | None) -> Verdict:

@@ -123,7 +123,11 @@ class KeptScores:
 
 
 def _files(folder: Path) -> list[str]:
-    return [name for name in names_in(folder) if name.endswith(".json")]
+    try:
+        return [name for name in names_in(folder) if name.endswith(".json")]
+    except StoreError as error:  # then all is computed
+        logger.info("kept scores are not read: %s", error)
+        return []
 
 
 def _read_files(folder: Path, names: list[str]) -> dict[str, Any]:

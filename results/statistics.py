@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -90,6 +91,7 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     return dict(zip(p_values, adjusted.tolist(), strict=True))
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(probability: float, degrees: int) -> float:
     """The quantile of Student's t distribution with ``degrees`` degrees of freedom."""
     return float(stdtrit(degrees, probability))

@@ -134,6 +134,6 @@ def rendered(figure: Figure, form: str) -> bytes:
     with style():
         if figure.get_layout_engine() is not None:  # lay out once: each further drawing would move things a little
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)  # "none" would leave a stand-in, for which each file is drawn twice more
         figure.savefig(stream, format=form, metadata=dates[form])
     return stream.getvalue()

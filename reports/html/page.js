@@ -50,17 +50,21 @@
     tools.querySelector(".count").textContent = shown === all ? `${all} rows` : `${shown} of ${all} rows`;
   };
 
+  // Of one seed, so without a spread; null where the run has no score under this protocol.
+  const miou = (run, protocol) => (run.scores.find((scores) => scores.protocol === protocol) || { miou: null }).miou;
+  const percent = (value) => (value === null ? "–" : value.toFixed(1));
   const fillRuns = () => {
     const body = document.getElementById("table-runs").tBodies[0];
     data.runs.forEach((run, number) => {
       const row = element("tr");
       const host = run.environment === undefined ? "" : data.environments[run.environment].host || "";
       const wall = run.costs ? seconds(run) : null;
-      const cells = [run.id, run.title, run.state, run.started || "", host, run.seed, wall];
+      const scores = data.protocols.map((name) => miou(run, name));
+      const cells = [run.id, run.title, run.state, run.started || "", host, run.seed, ...scores, wall];
       cells.forEach((value, index) => {
         const cell = element("td", null, index > 4 ? "number" : "");
         cell.dataset.sort = value === null ? "" : String(value);
-        const shown = index === 6 && value !== null ? value.toFixed(1) : value === null ? "–" : value;
+        const shown = value === null ? "–" : index > 5 ? value.toFixed(1) : value;
         if (index === 0) {
           const link = element("a", shown, "id");
           link.href = `#run=${number}`;
@@ -105,6 +109,32 @@
       ["check", "value", "limit", "passed"],
       checks.map((check) => [check.name, check.value ?? "not finite", check.limit ?? "–", check.passed ? "yes" : "no"]),
     );
+  const measures = [
+    ["mIoU (%)", "miou"], ["accuracy (%)", "accuracy"], ["mean accuracy (%)", "mean_accuracy"], ["ARI (%)", "ari"], ["NMI (%)", "nmi"],
+  ];
+  const scoreTable = (run) =>
+    table(
+      ["protocol", ...run.scores.map((scores) => scores.protocol)],
+      [
+        ["matching", ...run.scores.map((scores) => scores.matching)],
+        ...measures.map(([label, key]) => [label, ...run.scores.map((scores) => percent(scores[key]))]),
+        ["clusters in use", ...run.scores.map((scores) => scores.clusters_in_use)],
+      ],
+    );
+  // The runs behind a number side by side, seed by seed.
+  const seedTable = (runs) => {
+    const protocols = data.protocols.filter((name) => runs.some((run) => miou(run, name) !== null));
+    const suffix = (name) => (protocols.length > 1 ? `, ${name}` : "");
+    return table(
+      ["configuration", "seed", ...protocols.map((name) => `mIoU${suffix(name)} (%)`), "state"],
+      runs.map((run) => [run.title, run.seed, ...protocols.map((name) => percent(miou(run, name))), run.state]),
+    );
+  };
+  const gridText = (run) =>
+    [run.id, run.id.slice(run.id.lastIndexOf("-") + 1), String(run.seed)].reduce(
+      (text, value, index) => text.replaceAll(data.places[index], () => value),
+      data.grids[run.grid],
+    );
   const block = (parent, title, content) => parent.append(element("h3", title), content);
   const json = (value) => element("pre", JSON.stringify(value, null, 1));
 
@@ -123,12 +153,14 @@
     summary.append(stateBadge(run.state));
     made.append(summary, element("div", run.id, "id"));
     if (run.reason) made.append(element("p", run.reason));
+    if (run.scores.length) block(made, "scores of this seed", scoreTable(run));
     if (run.changed.length) block(made, "stale: code changed since", element("pre", run.changed.join("\n")));
     describeRecord(made, run, "fit");
     for (const evaluation of run.evaluations) {
       describeRecord(made, evaluation, `evaluation ${evaluation.protocol}, ${evaluation.images} images`);
       block(made, `view ${evaluation.view_id}`, json(evaluation.view));
     }
+    if (run.grid !== undefined) block(made, "grid that asks for this run again", element("pre", gridText(run)));
     if (run.spec) block(made, "specification", json(run.spec));
     if (run.execution) block(made, "execution", json(run.execution));
     if (run.environment !== undefined) block(made, "environment", json(data.environments[run.environment]));
@@ -143,6 +175,7 @@
     const runs = found[1].split(",").map((number) => data.runs[Number(number)]).filter(Boolean);
     const details = document.getElementById("details");
     details.replaceChildren(element("h2", runs.length === 1 ? "One run" : `${runs.length} runs`));
+    if (runs.length > 1) details.append(seedTable(runs));
     details.append(...runs.map((run) => describe(run, runs.length === 1)));
     if (!panel.open) panel.showModal();
     panel.scrollTop = 0;

@@ -86,6 +86,7 @@ def render_html(
         facts=facts(entries),
         sections=_sections(tables, figures, missing, book),
         payload=book.payload(),
+        protocols=book.protocols,
         style=_file("page.css"),
         script=_file("page.js"),
     )

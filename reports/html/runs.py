@@ -1,21 +1,28 @@
-"""What the page tells of each run: specification, environment, costs, health, failure, the end of its log."""
+"""What the page tells of each run: scores, specification, environment, costs, health, failure, the end of its log."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.run_files import log_tail
+from spectral_bench.reports.settings import matching_words
 from spectral_bench.reports.source import Source
+from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import EvaluationRecord, FitRecord
+from spectral_bench.results.reproduce import PLACES, grid_template
+from spectral_bench.results.specification import FitSpec, Protocol
 
 LOG_LINES = 20
+_PERCENT = ("miou", "accuracy", "mean_accuracy", "ari", "nmi")
 
 
 class RunBook:
-    """Numbers the runs of a page, and keeps what is told of each. Environments that runs share are kept once.
+    """Numbers the runs of a page, and keeps what is told of each. What runs share is kept once: environments, and the
+    grids that reproduce them but for the seed.
 
     Args:
         entries: the rows whose runs are told.
@@ -26,6 +33,8 @@ class RunBook:
         self._numbers: dict[str, int] = {}
         self._runs: list[dict[str, Any]] = []
         self._environments: dict[str, int] = {}
+        self._grids: dict[str, int] = {}
+        self._fits: dict[str, tuple[FitSpec, list[Protocol]]] = {}
         for entry in entries:
             for result in entry.seeds:
                 self._add(entry, result, source)
@@ -39,10 +48,22 @@ class RunBook:
         """The numbers of some runs; runs that the page does not tell are left out."""
         return [self._numbers[run_id] for run_id in run_ids if run_id in self._numbers]
 
+    @property
+    def protocols(self) -> list[str]:
+        """The names of the protocols that any run has scores under, in the order of the rows."""
+        return list(dict.fromkeys(scores["protocol"] for run in self._runs for scores in run["scores"]))
+
     def payload(self) -> str:
         """All runs as JSON that may stand inside a ``script`` element."""
-        environments = [json.loads(text) for text in self._environments]
-        text = json.dumps({"runs": self._runs, "environments": environments}, ensure_ascii=False, sort_keys=True)
+        self._add_grids()
+        told = {
+            "runs": self._runs,
+            "environments": [json.loads(text) for text in self._environments],
+            "grids": list(self._grids),
+            "places": PLACES,
+            "protocols": self.protocols,
+        }
+        text = json.dumps(told, ensure_ascii=False, sort_keys=True, allow_nan=False)
         return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
     def _add(self, entry: ScoredRow, result: SeedResult, source: Source) -> None:
@@ -50,6 +71,11 @@ class RunBook:
             self._numbers[result.run_id] = len(self._runs)
             self._runs.append(self._describe(entry, result, source))
         run = self._runs[self._numbers[result.run_id]]
+        if result.fit is not None:
+            _, protocols = self._fits.setdefault(result.run_id, (result.fit.spec, []))
+            protocols += [] if entry.protocol in protocols else [entry.protocol]
+        if result.scores is not None and (scores := _scores(entry, result.scores)) not in run["scores"]:
+            run["scores"].append(scores)
         run["changed"] = sorted({*run["changed"], *result.changed})
         told = {evaluation["view_id"] for evaluation in run["evaluations"]}
         if result.evaluation is not None and result.evaluation.view_id not in told:
@@ -66,9 +92,19 @@ class RunBook:
             "reason": result.reason,
             "changed": list(result.changed),
             "evaluations": [],
+            "scores": [],
             "log": log_tail(source.run_folder(result.run_id), LOG_LINES),
         }
         return run if result.fit is None else run | self._fit(result.fit)
+
+    def _add_grids(self) -> None:
+        """Tell of each run which grid reproduces it; the seeds of a row have one in common."""
+        written: dict[tuple[str, str], str] = {}
+        for run_id, (spec, protocols) in self._fits.items():
+            key = (spec.model_copy(update={"seed": 0}).model_dump_json(), repr(protocols))
+            if key not in written:
+                written[key] = grid_template(spec, protocols)
+            self._runs[self._numbers[run_id]]["grid"] = self._grids.setdefault(written[key], len(self._grids))
 
     def _fit(self, record: FitRecord) -> dict[str, Any]:
         environment = json.dumps(record.environment, ensure_ascii=False, sort_keys=True)
@@ -89,6 +125,17 @@ def _shared(record: FitRecord | EvaluationRecord) -> dict[str, Any]:
         "health": [check.model_dump(mode="json") for check in record.health],
         "failure": None if record.failure is None else record.failure.model_dump(mode="json"),
         "warnings": record.warnings,
+    }
+
+
+def _scores(entry: ScoredRow, scores: Scores) -> dict[str, Any]:
+    """What a run scored under one protocol, on a scale of 100; None for what is not defined."""
+    values = {name: 100 * float(getattr(scores, name)) for name in _PERCENT}
+    return {
+        "protocol": entry.protocol.name,
+        "matching": matching_words(entry.protocol),
+        "clusters_in_use": scores.clusters_in_use,
+        **{name: value if math.isfinite(value) else None for name, value in values.items()},
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from spectral_bench.reports.collect import LABELS_SYMBOL
-from spectral_bench.reports.formatting import number_format
+from spectral_bench.reports.formatting import NumberFormat, number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
-from spectral_bench.reports.table import Column, Table, TableRow
+from spectral_bench.reports.table import Cell, Table, TableRow
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%
@@ -32,28 +33,30 @@ def render_macros(tables: Sequence[Table]) -> str:
 def number_names(table: Table) -> list[str]:
     """The middle part of the names, one a row: unlike rows have unlike names."""
     names: list[str] = []
-    shown = table.folded()
+    taken: Counter[str] = Counter()  # stem -> names that are it, or it with a number
+    naming = [c for c in table.folded().columns if c.kind == "text" and c.key not in _NAME_NO_ROW]
     for row in table.rows:
-        naming = [column for column in shown.columns if column.kind == "text" and column.key not in _NAME_NO_ROW]
         texts = (str(row.cell(column).value) for column in naming)
         stem = label(next(texts, "row"))
-        taken = sum(name == stem or name.rpartition("--")[0] == stem for name in names)
-        names.append(f"{stem}--{taken + 1}" if taken else stem)
+        name = f"{stem}--{taken[stem] + 1}" if taken[stem] else stem
+        names.append(name)
+        taken.update({name, name.rpartition("--")[0]})
     return names
 
 
 def _table(table: Table) -> Iterator[str]:
+    numeric = [column for column in table.columns if column.kind != "text"]
+    looks = [(column, label(column.key), number_format(table, column)) for column in numeric]
     for name, row in zip(number_names(table), table.rows, strict=True):
-        for column in table.columns:
-            if column.kind != "text":
-                yield from _numbers(f"{label(table.name)}/{name}/{label(column.key)}", table, column, row)
+        caveat = _caveat(row)
+        for column, key, style in looks:
+            yield from _numbers(f"{label(table.name)}/{name}/{key}", row.cell(column), style, caveat)
 
 
-def _numbers(name: str, table: Table, column: Column, row: TableRow) -> Iterator[str]:
-    cell, style = row.cell(column), number_format(table, column)
+def _numbers(name: str, cell: Cell, style: NumberFormat, caveat: Sequence[str]) -> Iterator[str]:
     if cell.number is None:
         return
-    facts = [style.unit.replace("%", "per cent"), *cell.runs, *_caveat(row)]
+    facts = [style.unit.replace("%", "per cent"), *cell.runs, *caveat]
     style = style.suited(cell.number, cell.std)
     yield _macro(name, style.text(cell.number), facts)
     for part, value in (("std", cell.std), ("low", cell.low), ("high", cell.high)):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
+from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
 from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import collect
@@ -14,6 +17,7 @@ from spectral_bench.reports.html.page import render_html
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.html.view import TableView, table_view
 from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow
+from spectral_bench.results.reproduce import grid_of
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -98,6 +102,39 @@ def test_runs_are_told_once_with_all_that_is_known(store: Store):
     assert isinstance(failed["failure"], dict)
     assert failed["failure"]["kind"] == "out_of_memory"
     assert [run["environment"] for run in data["runs"]] == [0, 0, 1]
+
+
+def test_each_run_has_its_own_scores_and_the_grid_that_asks_for_it_again(store: Store):
+    hungarian = Protocol(name="hungarian", view=VIEW, scoring=Scoring(matching="hungarian"))
+    row = add_row(store, "a", {0: Outcome(10), 3: Outcome(20), 4: FAILED}, protocols=[WHOLE, hungarian])
+    text = page(write_grid(store, row))
+    data: Any = payload(text)
+    assert data["protocols"] == ["whole", "hungarian"]
+    assert [[scores["miou"] for scores in run["scores"]] for run in data["runs"]] == [
+        [pytest.approx(miou(10))] * 2,
+        [pytest.approx(miou(20))] * 2,
+        [],
+    ]
+    assert "mIoU, hungarian (%)" in text
+    assert len(data["grids"]) == 1  # of all seeds
+    for run in data["runs"]:
+        found = data["grids"][run["grid"]]
+        for place, value in zip(data["places"], (run["id"], run["id"][-12:], str(run["seed"])), strict=True):
+            found = found.replace(place, value)
+        fit = store.fit_record(run["id"])
+        assert fit is not None
+        assert found == grid_of(fit, [WHOLE, hungarian])
+
+
+def test_a_score_that_is_not_defined_is_no_number_of_the_page(store: Store):
+    write_grid(store, add_row(store, "a", outcomes(0)))
+    entries = collect(store)
+    (result,) = entries[0].seeds
+    assert result.scores is not None
+    odd = replace(result, scores=replace(result.scores, nmi=math.nan))
+    data: Any = json.loads(RunBook([replace(entries[0], seeds=(odd,))], store).payload())
+    assert data["runs"][0]["scores"][0]["nmi"] is None
+    assert data["runs"][0]["scores"][0]["miou"] == 100
 
 
 def test_states_are_counted_in_the_head(store: Store):
