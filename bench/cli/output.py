@@ -58,7 +58,12 @@ def show_json(value: Any) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), *, footnotes: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+    *,
+    footnotes: str = "",
+    constant: Sequence[str] = (),
 ) -> None:
     """Print a table: on a terminal one that fits its width, elsewhere a line a row, each column as wide as it must be.
 
@@ -67,6 +72,7 @@ def show_table(
         rows: as many cells each.
         right: headings of the columns that are aligned to the right.
         footnotes: heading of a column whose texts a terminal gets below the table, each once, where one is long.
+        constant: headings of columns that a terminal does not get where all rows say the same.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if not on_terminal():
@@ -74,10 +80,15 @@ def show_table(
         say("\n".join(lines if any(columns) else lines[1:]))
         return
     notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes and footnotes in columns else {}
-    filled = [index for index, column in enumerate(columns) if not column or any(row[index] for row in cells)]
-    show_fitting([columns[index] for index in filled], [[row[index] for index in filled] for row in cells], right)
+    kept = [index for index, column in enumerate(columns) if _tells(column, {row[index] for row in cells}, constant)]
+    show_fitting([columns[index] for index in kept], [[row[index] for index in kept] for row in cells], right)
     for text, mark in notes.items():
         tell(f"{mark} {text}")
+
+
+def _tells(column: str, texts: set[str], constant: Sequence[str]) -> bool:
+    """Whether a terminal gets a column: not where it is empty, nor where it says one thing that is told elsewhere."""
+    return not column or not texts or (texts != {""} and not (column in constant and len(texts) == 1))
 
 
 def _take_notes(rows: Sequence[list[str]], index: int) -> dict[str, str]:

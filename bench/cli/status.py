@@ -168,23 +168,12 @@ def _show(
 
 def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunStatus], *, counted: bool) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    columns: tuple[str, ...] = ("state", "progress", "grid", "row", "seed", "run", "note")
-    rows = [_cells(run) for run in shown]
-    if on_terminal() and len({run.grid for run in found}) == 1:
-        columns, rows = _without(columns, rows, "grid")
-    show_runs(columns, rows, store.runs(), right=("seed",))
+    columns = ("state", "progress", "grid", "row", "seed", "run", "note")
+    show_runs(columns, [_cells(run) for run in shown], store.runs(), right=("seed",), constant=("grid",))
     if counted:
         say(f"{how_many(len(found), 'run')}: {counts_in_words(found)}")
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
-
-
-def _without(
-    columns: Sequence[str], rows: Sequence[tuple[Any, ...]], name: str
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """A table without one of its columns."""
-    index = columns.index(name)
-    return (*columns[:index], *columns[index + 1 :]), [(*row[:index], *row[index + 1 :]) for row in rows]
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
