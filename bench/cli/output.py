@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 if TYPE_CHECKING:  # slow to import, and only a terminal needs it
     from rich.console import Console
@@ -144,6 +144,9 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
     least = [max(_width(word) for row in texts for word in row[index].split() or [""]) for index in range(len(columns))]
     least = [whole if whole <= NARROW else word for whole, word in zip(full, least, strict=True)]
     widths = fitted(full, least, screen.width - _BETWEEN * (len(columns) - 1))
+    if len(rows) > _MANY:
+        _show_cut(columns, rows, widths, right)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0), show_header=any(columns), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
         side: Literal["left", "right"] = "right" if column in right else "left"
@@ -152,6 +155,21 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
         table.add_row(Text(first, style=STATE_COLOURS.get(first, "")), *map(Text, others))
     screen.print(table)
 
+
+def _show_cut(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[str]
+) -> None:
+    """A line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds."""
+    for row in [columns, *rows]:
+        cells = [set_cell_size(text, min(width, _width(text))) for text, width in zip(row, widths, strict=True)]
+        line = "  ".join(_cells(cells, widths, columns, right)).rstrip()
+        word = cells[0]
+        if colour := STATE_COLOURS.get(word):
+            line = typer.style(word, fg=colour) + line.removeprefix(word)
+        say(typer.style(line, bold=True) if row is columns else line)
+
+
+_MANY = 1000
 
 _BETWEEN = 2
 """Blanks between columns on a terminal."""
