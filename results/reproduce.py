@@ -12,7 +12,10 @@ from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.record import FitRecord
 from spectral_bench.results.specification import FitSpec, Protocol, Scoring, View
 
-_WIDTH = 100  # letters of a line
+PLACES = ("a<<run>>", "a<<hash>>", "a<<seed>>")
+"""What stands in a template for the run id, for its hash and for the seed: no name of anything is like these."""
+
+_WIDTH = 64  # letters after which a line ends, so that most lines fit into a terminal
 _ROW_KEYS = {"dataset", "known_as", "split", "subset"}
 """Of a view, what a grid states beside a protocol and not in it; ``known_as`` is found anew."""
 
@@ -32,12 +35,20 @@ def grid_of(record: FitRecord | FitSpec, protocols: Iterable[Protocol] = (), vie
             Without any protocol or view the grid asks for none: ``protocols: []``.
     """
     spec = record.spec if isinstance(record, FitRecord) else record
+    text = grid_template(spec, protocols, views)
+    for place, value in zip(PLACES, (spec.run_id, spec.run_id.rsplit("-", 1)[-1], str(spec.seed)), strict=True):
+        text = text.replace(place, value)
+    return text
+
+
+def grid_template(spec: FitSpec, protocols: Iterable[Protocol] = (), views: Iterable[View] = ()) -> str:
+    """What ``grid_of`` writes for all seeds of a fit, with ``PLACES`` for the run id, its hash and the seed."""
     looks = _looks(protocols, views) or [_Look(spec.data.dataset, spec.data.split, None)]
     runs = [{**_fit_keys(spec, look.dataset), **look.keys()} for look in looks]
     weights = f"# Its id rests on these weights of the backbone: {spec.backbone.weights or 'not known'}.\n"
-    grid = {"name": f"again-{spec.run_id.rsplit('-', 1)[-1]}", "runs": runs}
+    grid = {"name": f"again-{PLACES[1]}", "runs": runs}
     text = yaml.dump(grid, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=_WIDTH)
-    return f"# Asks for run {spec.run_id}.\n{weights}{text}"
+    return f"# Asks for run {PLACES[0]}.\n{weights}{text}"
 
 
 def asked_protocols(manifests: Iterable[Manifest], run_id: str) -> list[Protocol]:
@@ -100,7 +111,7 @@ def _fit_keys(spec: FitSpec, evaluated: str) -> dict[str, Any]:
     keys: dict[str, Any] = {
         "method": spec.method,
         "params": dict(spec.params),
-        "seeds": [spec.seed],
+        "seeds": [_Seed()],
         "dataset": evaluated,
         "train_dataset": None if data.dataset == evaluated else data.dataset,
         "train_split": data.split,
@@ -112,6 +123,10 @@ def _fit_keys(spec: FitSpec, evaluated: str) -> dict[str, Any]:
         "backbone_options": dict(spec.backbone.options) or None,
     }
     return {key: value for key, value in keys.items() if value is not None}
+
+
+class _Seed:
+    """Stands for the seed of a run."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -128,3 +143,4 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(_Seed, lambda dumper, seed: dumper.represent_scalar("tag:yaml.org,2002:str", PLACES[2]))
