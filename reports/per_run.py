@@ -1,4 +1,4 @@
-"""One row a run and protocol, as a frame of pandas with real types, and as a CSV or Parquet file."""
+"""One row a run and protocol, as a frame of pandas with real types, and as a CSV, JSON or Parquet file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def require_table_file(path: Path) -> None:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame in the form that the suffix of ``path`` says: .csv, or .parquet, which keeps types.
+    """Write a frame in the form that the suffix of ``path`` says: .csv, .json, or .parquet, which keeps all types.
 
     Raises:
         UserError: another suffix.
@@ -88,7 +88,15 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".csv": _csv, ".parquet": _parquet}
+def _json(frame: pd.DataFrame) -> bytes:
+    """A list of objects; what is missing is null, a time ISO 8601."""
+    times = frame.select_dtypes("datetimetz").columns
+    plain = frame.assign(**{name: frame[name].map(lambda time: time.isoformat(), na_action="ignore") for name in times})
+    rows = plain.astype(object).where(plain.notna(), None).to_dict("records")
+    return (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".csv": _csv, ".json": _json, ".parquet": _parquet}
 
 
 def _rows(entry: ScoredRow) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Matching, Out, Protocol, Roots
-from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.output import say, show_json, show_table, tell
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many
@@ -104,9 +104,9 @@ def _resolve(reference: str, out: Path) -> tuple[Store, str | None]:
 def _show(found: Comparison, changed: int) -> None:
     rows = [cells for pair in found.pairs for d in pair.differences if d.word != "same" for cells in [_cells(pair, d)]]
     if rows:
-        show_table(_COLUMNS, rows, right=("A", "B", "B - A", "p"))
+        show_table(_COLUMNS, rows, right=("A", "B", "B - A", "p"), footnotes="note", constant=("protocol",))
     for line in _lines(found):
-        say(line)
+        tell(line)
     counts = Counter(difference.word for difference in found.differences)
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     say(f"{how_many(len(found.differences), 'cell')} of {how_many(len(found.pairs), 'row')}: {told}")

@@ -105,8 +105,8 @@ def init(
     info, roots = data_info(place), data_roots(data_root)
     if not info.class_sets:
         raise ConfigError(
-            f"{dataset}: has no labels, so nothing can be scored; cut its images without a grid, or name a data set "
-            "with labels to be evaluated on"
+            f"{dataset}: has no labels, so nothing can be scored; bench cluster cuts images without a grid, and a grid "
+            "with labels to be evaluated on may be trained on these, as train_dataset"
         )
     splits = find_splits(info, place, roots)
     write_bytes(to, grid_text(info, _from(place, to), splits, to).encode())

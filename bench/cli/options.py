@@ -209,12 +209,16 @@ _ID = re.compile(r"[^\s()]+-s\d+-[0-9a-f]{12}")
 
 
 def show_runs(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], run_ids: Iterable[str], right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    run_ids: Iterable[str],
+    right: Sequence[str] = (),
+    constant: Sequence[str] = (),
 ) -> None:
     """Print a table that names runs; on a terminal by the shortest beginning of their hashes that commands take.
 
     Args:
-        columns, rows, right: as for ``show_table``.
+        columns, rows, right, constant: as for ``show_table``.
         run_ids: of all runs that a command could mean, besides those in the table.
     """
     cells = [[str(cell) for cell in row] for row in rows]
@@ -222,7 +226,7 @@ def show_runs(
         named = (found for row in cells for cell in row for found in _ID.findall(cell))
         short = short_ids([*run_ids, *named])
         cells = [[_ID.sub(lambda found: short[found[0]], cell) for cell in row] for row in cells]
-    show_table(columns, cells, right, footnotes="note")
+    show_table(columns, cells, right, footnotes="note", constant=constant)
 
 
 def _near(reference: str, runs: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 if TYPE_CHECKING:  # slow to import, and only a terminal needs it
     from rich.console import Console
@@ -58,7 +58,12 @@ def show_json(value: Any) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), *, footnotes: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+    *,
+    footnotes: str = "",
+    constant: Sequence[str] = (),
 ) -> None:
     """Print a table: on a terminal one that fits its width, elsewhere a line a row, each column as wide as it must be.
 
@@ -67,6 +72,7 @@ def show_table(
         rows: as many cells each.
         right: headings of the columns that are aligned to the right.
         footnotes: heading of a column whose texts a terminal gets below the table, each once, where one is long.
+        constant: headings of columns that a terminal does not get where all rows say the same.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if not on_terminal():
@@ -74,10 +80,15 @@ def show_table(
         say("\n".join(lines if any(columns) else lines[1:]))
         return
     notes = _take_notes(cells, list(columns).index(footnotes)) if footnotes and footnotes in columns else {}
-    filled = [index for index, column in enumerate(columns) if not column or any(row[index] for row in cells)]
-    show_fitting([columns[index] for index in filled], [[row[index] for index in filled] for row in cells], right)
+    kept = [index for index, column in enumerate(columns) if _tells(column, {row[index] for row in cells}, constant)]
+    show_fitting([columns[index] for index in kept], [[row[index] for index in kept] for row in cells], right)
     for text, mark in notes.items():
         tell(f"{mark} {text}")
+
+
+def _tells(column: str, texts: set[str], constant: Sequence[str]) -> bool:
+    """Whether a terminal gets a column: not where it is empty, nor where it says one thing that is told elsewhere."""
+    return not column or not texts or (texts != {""} and not (column in constant and len(texts) == 1))
 
 
 def _take_notes(rows: Sequence[list[str]], index: int) -> dict[str, str]:
@@ -133,6 +144,9 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
     least = [max(_width(word) for row in texts for word in row[index].split() or [""]) for index in range(len(columns))]
     least = [whole if whole <= NARROW else word for whole, word in zip(full, least, strict=True)]
     widths = fitted(full, least, screen.width - _BETWEEN * (len(columns) - 1))
+    if len(rows) > _MANY:
+        _show_cut(columns, rows, widths, right)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0), show_header=any(columns), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
         side: Literal["left", "right"] = "right" if column in right else "left"
@@ -141,6 +155,21 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
         table.add_row(Text(first, style=STATE_COLOURS.get(first, "")), *map(Text, others))
     screen.print(table)
 
+
+def _show_cut(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[str]
+) -> None:
+    """A line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds."""
+    for row in [columns, *rows]:
+        cells = [set_cell_size(text, min(width, _width(text))) for text, width in zip(row, widths, strict=True)]
+        line = "  ".join(_cells(cells, widths, columns, right)).rstrip()
+        word = cells[0]
+        if colour := STATE_COLOURS.get(word):
+            line = typer.style(word, fg=colour) + line.removeprefix(word)
+        say(typer.style(line, bold=True) if row is columns else line)
+
+
+_MANY = 1000
 
 _BETWEEN = 2
 """Blanks between columns on a terminal."""

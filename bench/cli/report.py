@@ -43,7 +43,7 @@ PerRun = Annotated[
     Path | None,
     typer.Option(
         "--per-run",
-        help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv or FILE.parquet.",
+        help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv, .json or .parquet.",
         metavar="FILE",
     ),
 ]

@@ -28,7 +28,7 @@ from spectral_bench.bench.cli.options import (
     show_runs,
 )
 from spectral_bench.bench.cli.output import console, on_terminal, say, show_json, tell
-from spectral_bench.bench.cli.selection import Where, chosen, parse_where, settings_of
+from spectral_bench.bench.cli.selection import Where, abandoned, chosen, parse_where, settings_of
 from spectral_bench.bench.cli.summary import counts_in_words, show_summary
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
@@ -100,7 +100,8 @@ def status(
         tracked = record_and_track(store)
         with no_collection():
             found = with_queue(runs_of_store(store, name), tracked, store)
-            found = [_noted(run) for run in chosen(found, wanted)]
+            left_over = abandoned(found)
+            found = [_noted(run, run.run_id in left_over) for run in chosen(found, wanted)]
             shown = [run for run in found if not states or run.condition.state.word in states]
             if as_json:
                 show_json([_json(run) for run in shown])
@@ -135,13 +136,14 @@ def _states(given: Sequence[str]) -> set[str]:
     return states
 
 
-def _noted(run: RunStatus) -> RunStatus:
+def _noted(run: RunStatus, is_abandoned: bool) -> RunStatus:
     """A run that was ordered and never begun says so: its job or its launcher may have ended before its turn."""
     if run.condition.state is not RunState.ORDERED:
         return run
-    return replace(
-        run, condition=replace(run.condition, reason="ordered, not begun: waits for its launcher, or for bench retry")
-    )
+    reason = "ordered, not begun: waits for its launcher, or for bench retry"
+    if is_abandoned:
+        reason = "ordered, not begun, and no grid asks for it any more: see bench prune"
+    return replace(run, condition=replace(run.condition, reason=reason))
 
 
 def _show(
@@ -168,23 +170,12 @@ def _show(
 
 def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunStatus], *, counted: bool) -> None:
     """The runs ``shown`` as a table, then the counts of all that were ``found``."""
-    columns: tuple[str, ...] = ("state", "progress", "grid", "row", "seed", "run", "note")
-    rows = [_cells(run) for run in shown]
-    if on_terminal() and len({run.grid for run in found}) == 1:
-        columns, rows = _without(columns, rows, "grid")
-    show_runs(columns, rows, store.runs(), right=("seed",))
+    columns = ("state", "progress", "grid", "row", "seed", "run", "note")
+    show_runs(columns, [_cells(run) for run in shown], store.runs(), right=("seed",), constant=("grid",))
     if counted:
         say(f"{how_many(len(found), 'run')}: {counts_in_words(found)}")
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
-
-
-def _without(
-    columns: Sequence[str], rows: Sequence[tuple[Any, ...]], name: str
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """A table without one of its columns."""
-    index = columns.index(name)
-    return (*columns[:index], *columns[index + 1 :]), [(*row[:index], *row[index + 1 :]) for row in rows]
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:

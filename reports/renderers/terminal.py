@@ -14,6 +14,9 @@ from rich.text import Text
 from spectral_bench.reports.formatting import cell_text, heading, number_format
 from spectral_bench.reports.table import Column, Table
 
+_NAMES = ("configuration", "change", "class")
+"""Keys of the columns that say what a row is, which not every table has as its first."""
+
 _BETWEEN = 2
 """Blanks between columns."""
 
@@ -62,7 +65,9 @@ def for_terminal(table: Table, width: int) -> Iterator[RenderableType]:
     if table.caption:
         yield Text(table.caption + "\n")
     if table.columns:
-        name, *others = (_shown(table, column) for column in table.columns)
+        first = next((column for column in table.columns if column.key in _NAMES), table.columns[0])
+        name = _shown(table, first)
+        others = [_shown(table, column) for column in table.columns if column is not first]
         for fitting in _blocks(name, others, width):
             yield _block(name, fitting, width)
             yield Text()

@@ -73,5 +73,5 @@ def test_what_is_written_reads_back_the_same(frame: pd.DataFrame, tmp_path: Path
 
 def test_other_suffixes_are_refused_with_those_there_are(tmp_path: Path) -> None:
     for name in ("runs.xlsx", "runs"):
-        with pytest.raises(UserError, match=r"expected one of \.csv, \.parquet"):
+        with pytest.raises(UserError, match=r"expected one of \.csv, \.json, \.parquet"):
             require_table_file(tmp_path / name)

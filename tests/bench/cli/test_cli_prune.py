@@ -190,5 +190,7 @@ def test_a_fit_that_others_start_from_is_not_abandoned(bench: Bench, lab: Lab) -
 
 def test_titles_and_seeds_of_abandoned_runs(bench: Bench, lab: Lab, shrunk: tuple[Plan, Plan]) -> None:
     found = json.loads(bench("status", "--out", lab.out, "--json").out)
-    told = [(run["title"], run["seed"], run["params"]["k"]) for run in found if run["run_id"] in dropped(shrunk)]
-    assert told == [("kmeans", 1, 8)] * 2
+    left = [run for run in found if run["run_id"] in dropped(shrunk)]
+    assert [(run["title"], run["seed"], run["params"]["k"]) for run in left] == [("kmeans", 1, 8)] * 2
+    assert {run["reason"] for run in left} == {"ordered, not begun, and no grid asks for it any more: see bench prune"}
+    assert "2 unfinished runs that no grid asks for any more" in bench("status", "--out", lab.out, "--no-list").out

@@ -188,13 +188,19 @@ def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     assert target.read_text() == bench("report", "--out", finished.out, "--format", "csv").out
 
 
-@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet"])
+@pytest.mark.parametrize("name", ["runs.csv", "runs.json", "runs.parquet"])
 def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: Lab, name: str) -> None:
     target = finished.folder / "deep" / name
     result = bench("report", "--out", finished.out, "--per-run", target, "--matching", "hungarian")
     frame = load_records(finished.out, matching="hungarian")
     assert (result.code, result.out) == (0, f"{len(frame)} rows written to {target}\n")
-    if name == "runs.parquet":
+    if name == "runs.json":
+        rows = json.loads(target.read_text())
+        assert [row["run_id"] for row in rows] == list(frame["run_id"])
+        assert [row["mIoU"] for row in rows] == list(frame["mIoU"])
+        assert {(type(row["k"]), row["energy_j"], row["uses_labels"]) for row in rows} == {(int, None, False)}
+        assert pd.Timestamp(rows[0]["finished"]) == frame["finished"][0]
+    elif name == "runs.parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(target), frame)
     else:
         assert target.read_text() == frame.to_csv(index=False)
@@ -203,8 +209,8 @@ def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: L
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["runs.xlsx"], 'runs.xlsx: unknown suffix ".xlsx"; expected one of .csv, .parquet'),
-        (["runs"], 'runs: unknown suffix ""; expected one of .csv, .parquet'),
+        (["runs.xlsx"], 'runs.xlsx: unknown suffix ".xlsx"; expected one of .csv, .json, .parquet'),
+        (["runs"], 'runs: unknown suffix ""; expected one of .csv, .json, .parquet'),
         (["r.csv", "--to", "t.md", "--resamples", "9"], "give --to and --resamples in a command of its own"),
         (["r.csv", "--format", "csv"], "give --format in a command of its own"),
         (["r.csv", "--all", "folder"], "give --all in a command of its own"),

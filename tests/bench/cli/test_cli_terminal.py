@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plan_lab import SMALL, Lab, cost, evaluation_record, failure, fit_record
 from rich.cells import cell_len
 
+from spectral_bench.bench.cli import output
 from spectral_bench.bench.cli.options import find_run, short_ids
 from spectral_bench.bench.cli.output import fitted
 from spectral_bench.bench.cli.selection import parse_where
@@ -300,3 +301,20 @@ def test_help_version_and_completion(bench: Bench, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COMP_CWORD", "1")
     result = bench()
     assert (result.code, result.out.split(), result.err) == (0, ["prune", "predict"], "")
+
+
+def test_thousands_of_rows_are_a_line_each(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    rows = [("failed", "a title of many words " * 5, number) for number in range(1001)]
+    output.show_table(("state", "row", "seed"), rows, right=("seed",))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1002
+    assert lines[1].startswith("\x1b[31mfailed\x1b[0m  a title")
+    assert max(len(re.sub(r"\x1b\[[0-9]+m", "", line)) for line in lines) <= 80
+    assert lines[-1].endswith(" 1000")
+
+
+def test_headings_that_are_empty_take_no_line(bench: Bench) -> None:
+    assert bench("list", "datasets", "camvid").out.splitlines()[0].split() == ["name", "camvid"]
+    assert bench("doctor").out.splitlines()[0].strip()
