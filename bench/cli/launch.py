@@ -265,8 +265,23 @@ class Launch:
         return sum(how == "submitted" for how in self.exits.values())
 
 
-def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, roots: Sequence[Path]) -> Launch:
+def launch(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    execution: Execution,
+    roots: Sequence[Path],
+    also: Watcher | None = None,
+) -> Launch:
     """Carry out the unfinished runs of a plan.
+
+    Args:
+        plan: the plan.
+        store: where records go.
+        executor: what carries them out.
+        execution: how.
+        roots: where data sets lie.
+        also: told of each event, too.
 
     Raises:
         StoreError: the store cannot be written.
@@ -285,11 +300,19 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
     seconds = {run.run_id: run.seconds for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
-        exits = executor.run(jobs, watch)
+        exits = executor.run(jobs, watch if also is None else _both(watch, also))
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
     failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}
     print_failures(store, failed, failures)
     return Launch(exits, failures)
+
+
+def _both(first: Watcher, second: Watcher) -> Watcher:
+    def tell(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return tell
 
 
 def write_job(order: Order, store: Store) -> Job:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from spectral_bench.bench.cli.hours import Hours, MaxHours, check_hours
 from spectral_bench.bench.cli.launch import launch, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
@@ -103,6 +105,7 @@ def run(
     dry_run: DryRun = False,
     wait: Wait = False,
     print_sbatch: PrintSbatch = False,
+    max_hours: MaxHours = None,
     debug: Debug = False,
     *,
     slurm: SlurmSettings,
@@ -113,6 +116,7 @@ def run(
     """
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
+    check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
     execution = Execution(
         device=parse_device(device),
@@ -139,8 +143,10 @@ def run(
         made = _plan(loaded, out, roots, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)
+    hours = None if max_hours is None else Hours(max_hours, made, gpus_asked_for(devices, execution.device))
     here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
-    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
+    here = here if hours is None else partial(here, hours=hours)
+    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, hours)
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, problems: Problems | None = None) -> Plan:
@@ -149,7 +155,18 @@ def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, prob
     return with_stale_anew(made) if rerun_stale else made
 
 
-def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
+def gpus_asked_for(devices: Sequence[str], device: str) -> int:
+    """How many GPUs a command line names: those of ``--gpus``, or that of ``--device``."""
+    return len(devices) or int(device.startswith("cuda"))
+
+
+def _carry_out(
+    plan: Plan,
+    execution: Execution,
+    roots: tuple[Path, ...],
+    executor: Callable[[Store], Executor],
+    hours: Hours | None = None,
+) -> int:
     for line in plan_lines(plan):
         say(line)
     store = Store.open(plan.store, create=True)
@@ -163,14 +180,18 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
-    ended = launch(plan, store, executor(store), execution, roots)
+    if hours:
+        hours.announce()
+    ended = launch(plan, store, executor(store), execution, roots, hours.watch if hours else None)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code
     print_tables(store, plan.grid.name)
+    if hours:
+        hours.say_rest(ended)
     if ended.unfinished:
         say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
-    return ended.exit_code
+    return hours.exit_code(ended) if hours else ended.exit_code
 
 
 def same_command(arguments: Sequence[str]) -> str:
@@ -187,12 +208,16 @@ def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tup
     return grid.executor.jobs
 
 
-def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> Executor:
-    """The executor that was asked for.
+def make_executor(
+    execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...], hours: Hours | None = None
+) -> Executor:
+    """The executor that was asked for, within hours if there are any.
 
     Raises:
         ConfigError: more jobs than GPUs.
     """
+    limits: dict[str, Any] = {} if hours is None else {"admits": hours.admits}
     if execution.executor == "inline":
-        return InlineExecutor(store)
-    return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads)
+        return InlineExecutor(store, **limits)
+    limits |= {} if hours is None else {"stop": hours.stop}
+    return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads, **limits)
