@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from spectral_bench.common.names import duration
 from spectral_bench.reports import build_tables, render
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
+from spectral_bench.results.specification import View
 from spectral_bench.results.store import Busy, Store
 
 # Between two looks at the progress of runs at work where there is no terminal.
@@ -302,7 +303,7 @@ def launch(
     with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
         exits = executor.run(jobs, watch if also is None else _both(watch, also))
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
-    failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}
+    failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run.run_id, run.views))}
     print_failures(store, failed, failures)
     return Launch(exits, failures)
 
@@ -328,12 +329,12 @@ def job_of(order: Order, store: Store) -> Job:
     return Job(order.spec.run_id, path, frozenset({order.requires} if order.requires else ()))
 
 
-def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:
+def failure_of_run(store: Store, run_id: str, views: Iterable[View]) -> Failure | None:
     """Why a run failed: its fit, else the first of its evaluations that did."""
-    records = [store.fit_record(run.run_id)]
+    records = [store.fit_record(run_id)]
     found = [record.failure for record in records if record is not None and record.status == "failed"]
-    for view in run.views:
-        evaluation = store.evaluation_record(run.run_id, view.view_id)
+    for view in views:
+        evaluation = store.evaluation_record(run_id, view.view_id)
         if evaluation is not None and evaluation.status == "failed":
             found.append(evaluation.failure)
     return next((failure for failure in found if failure is not None), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from spectral_bench.bench.cli.options import (
     Jobs,
     Json,
     Out,
+    Probe,
     RerunStale,
     Roots,
     Threads,
@@ -60,24 +62,43 @@ def plan(
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
+    probe: Probe = False,
+    device: Device = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Print the runs of a grid, which of them are done, and the disk and time that the others need.
+    """Print the runs of a grid, which of them are done, and the disk, time and memory that the others need.
 
-    Writes nothing, and needs no data; finished runs are held against the data that is there.
+    Writes nothing, and needs no data, unless --probe is given; finished runs are held against the data that is there.
     """
+    execution = Execution(device=parse_device(device), threads=threads, executor="local")
     with no_collection():  # what is imported stays, too
         problems = Problems()
         loaded = load_grid(grid, changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
         problems.check()
-        if as_json:
-            show_json(plan_json(made))
-        else:
-            show_plan(made)
-    return 0
+    seen_through = True
+    if probe:
+        seen_through = _probe(made, execution, data_roots(data_root, loaded.data_roots), quiet=as_json)
+        made = make_plan(loaded, find_store(out), out, data=held)
+    if as_json:
+        show_json(plan_json(made))
+    else:
+        show_plan(made)
+    return 0 if seen_through else 1
+
+
+def _probe(made: Plan, execution: Execution, roots: DataRoots, *, quiet: bool) -> bool:
+    """Check what probes need, and carry them out; JSON has standard output to itself."""
+    from spectral_bench.bench.cli.probe import probe_plan
+
+    check_plan(made, execution, roots)
+    with redirect_stdout(sys.stderr) if quiet else nullcontext():
+        if wanted := absent_weights(made, here=True):
+            fetch_weights(wanted)
+        return probe_plan(made, execution, roots.roots)
 
 
 def show_plan(made: Plan) -> None:

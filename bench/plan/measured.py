@@ -147,13 +147,19 @@ def measurements(past: Iterable[PastRun]) -> Iterator[Measurement]:
     for run in past:
         spec = _plain(run.fit.spec)
         if run.fit.status != "failed":
-            yield from _of_fit(run.fit, spec)
+            yield from of_fit(run.fit, spec)
         for record in run.evaluations.values():
             if record.status != "failed":
-                yield from _of_evaluation(record, spec, _plain(record.view))
+                yield from of_evaluation(record, spec, _plain(record.view))
 
 
-def _of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
+def of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
+    """What a fit took, the fit itself last.
+
+    Args:
+        record: of the fit.
+        spec: of it.
+    """
     images = _items(record, "fit")
     trained = is_trained(spec["params"])
     stages = _stages(record)
@@ -165,7 +171,14 @@ def _of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
     yield _measurement(record, fit_part(spec, images), stages, looks, once)
 
 
-def _of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Measurement]:
+def of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Measurement]:
+    """What an evaluation took, the evaluation itself last.
+
+    Args:
+        record: of the evaluation.
+        spec: of the fit.
+        view: what was looked at.
+    """
     part = evaluation_part(spec, view, _items(record, "evaluate"))
     stages = _stages(record)
     once = {name: stages.pop(name) for name in ("health", REST) if name in stages}

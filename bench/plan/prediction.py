@@ -17,6 +17,12 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+RUN_SPREAD = 0.2
+PROBE_SPREAD = 0.4
+SIMILAR_SPREAD = 0.5
+PER_SETTING = 0.1
+PER_FOLD = 0.1
+
 Kind = Literal["features", "fit", "evaluate"]
 Stages = Mapping[str, float]
 """Seconds by stage."""
@@ -60,6 +66,7 @@ class Measurement:
         machine: processor and threads, or GPU.
         finished: when, UTC, ISO 8601.
         probe: whether it was a probe, which is much smaller than any run.
+        drift: how much further off a prediction may be for every factor of e between its units and the measured ones.
     """
 
     part: Part
@@ -72,6 +79,7 @@ class Measurement:
     machine: str = ""
     finished: str = ""
     probe: bool = False
+    drift: float = PER_FOLD
 
 
 @dataclass(frozen=True)
@@ -187,13 +195,6 @@ def _predict_part(part: Part, measured: Measurements) -> Prediction | None:
     )
 
 
-RUN_SPREAD = 0.2
-PROBE_SPREAD = 0.4
-SIMILAR_SPREAD = 0.5
-PER_SETTING = 0.1
-PER_FOLD = 0.1
-
-
 def _spread(part: Part, one: Measurement) -> float:
     """How far the logarithm of a prediction from one measurement may be off.
 
@@ -208,7 +209,7 @@ def _spread(part: Part, one: Measurement) -> float:
     ratio = _ratio(part, one)
     if ratio is None:
         return spread + SIMILAR_SPREAD
-    return spread + (0.0 if one.probe else PER_FOLD) * abs(math.log(ratio))
+    return spread + one.drift * abs(math.log(ratio))
 
 
 def _ratio(part: Part, one: Measurement) -> float | None:
