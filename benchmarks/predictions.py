@@ -32,11 +32,11 @@ runs:
   - {method: kmeans, params: {k: 8}}
   - {method: kmeans, params: {k: 64, input: all_standardised_l2, scores: distance}}
   - {method: kmeans, params: {k: 16}, features: {mode: online}}
-  - {method: neuralef, params: {k: 16, batch_size: 4, steps: 40}}
-  - {method: neuralef, params: {k: 64, batch_size: 8, steps: 24}}
-  - {method: neuralef, params: {k: 16, batch_size: 4, epochs: 4, alpha: 0.0, depth: 1}}
-  - {method: neuralef_kmeans, params: {k: 16, batch_size: 4, steps: 40}}
-  - {method: spin, params: {k: 12, batch_size: 4, steps: 40, functions: 8}}
+  - {method: neuralef, params: {k: 16, batch_size: 2, steps: 60, depth: 1, heads: 4}}
+  - {method: neuralef, params: {k: 64, batch_size: 4, steps: 24, depth: 1, heads: 4}}
+  - {method: neuralef, params: {k: 16, batch_size: 2, epochs: 2, depth: 0, alpha: 0.0}}
+  - {method: neuralef_kmeans, params: {k: 16, batch_size: 2, steps: 60, depth: 1, heads: 4}}
+  - {method: spin, params: {k: 12, batch_size: 2, steps: 60, functions: 8}}
   - {method: nystrom, params: {k: 12, samples: 512}}
   - {method: deep_spectral, params: {k: 12}}
   - {method: linear_probe, params: {batch_size: 8, epochs: 10}}
