@@ -54,12 +54,11 @@ class Hours:
     def announce(self) -> None:
         """Say how much there is to do in how much time."""
         known = [seconds for seconds in self._takes.values() if seconds is not None]
-        unknown = len(self._takes) - len(known)
-        parts = [f"--max-hours {self._hours:g}: the plan takes {duration(sum(known))} on one worker" if known else ""]
-        if unknown:
-            what = how_many(unknown, "run")
-            parts.append(f"{what} of a kind not seen before: begun while there is time (bench plan --probe tells)")
-        say("; ".join(filter(None, parts)) if known else f"--max-hours {self._hours:g}: {parts[-1]}")
+        unknown = how_many(len(self._takes) - len(known), "run")
+        parts = [f"the plan takes {duration(sum(known))} on one worker"] * bool(known)
+        if len(known) < len(self._takes):
+            parts.append(f"{unknown} of a kind not seen before: begun while there is time (bench plan --probe tells)")
+        say(f"--max-hours {self._hours:g}: {'; '.join(parts)}")
         if self._gpus:
             on_gpu = [run.seconds for run in self._plan.unfinished if run.prediction and is_gpu(run.prediction.machine)]
             predicted = f", of which the plan takes {sum(filter(None, on_gpu)) / 3600:.2g}" if on_gpu else ""

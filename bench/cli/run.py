@@ -52,6 +52,7 @@ from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
@@ -72,6 +73,8 @@ def plan(
 
     Writes nothing, and needs no data, unless --probe is given; finished runs are held against the data that is there.
     """
+    if not probe and (device != "auto" or threads):
+        raise ConfigError("--device and --threads are for probes; give --probe too")
     execution = Execution(device=parse_device(device), threads=threads, executor="local")
     with no_collection():  # what is imported stays, too
         problems = Problems()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from cli_lab import Bench
 from plan_lab import Lab
 
 from spectral_bench.bench.run.probe import MOST_STEPS
-
-pytestmark = pytest.mark.slow
 
 GRID = """\
 name: probed
@@ -32,6 +31,36 @@ class Broken(KMeans):
 '''
 
 
+@pytest.mark.parametrize("option", [("--device", "cpu"), ("--threads", "2")])
+def test_options_of_probes_are_refused_without_any(bench: Bench, lab: Lab, option: tuple[str, str]) -> None:
+    result = bench("plan", "--grid", lab.write("runs: [{method: kmeans}]"), "--out", lab.out, *option)
+    assert (result.code, result.err) == (2, "error: --device and --threads are for probes; give --probe too\n")
+
+
+@pytest.mark.slow
+def test_data_that_is_not_there_is_said_before_anything_is_measured(bench: Bench, lab: Lab) -> None:
+    grid = lab.write("runs: [{method: kmeans, dataset: ade20k}]")
+    (lab.folder / "data").mkdir()
+    result = bench("plan", "--grid", grid, "--out", lab.out, "--probe", "--data-root", lab.folder / "data")
+    assert result.code == 2
+    assert "ade20k" in result.err
+    assert not lab.out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_measured_as_such_and_its_hours_are_told(bench: Bench, lab: Lab) -> None:
+    grid = lab.write("{defaults: {subset: 8, eval_subset: 4}, runs: [{method: kmeans, params: {k: 8}}]}")
+    result = bench("plan", "--grid", grid, "--out", lab.out, "--probe", "--device", "cuda")
+    assert result.code == 0, result.err
+    assert "GPU-hours of these: " in result.out
+    (run,) = json.loads(bench("plan", "--grid", grid, "--out", lab.out, "--json").out)["runs"]
+    assert run["machine"].startswith("GPU ")
+    assert run["device_bytes"] > 0
+
+
+@pytest.mark.slow
 def test_rows_are_measured_once_and_kept_for_later_plans(bench: Bench, lab: Lab) -> None:
     (lab.folder / "broken.py").write_text(BROKEN)
     grid = lab.write(GRID.replace("examples/none.py", "broken.py"))
