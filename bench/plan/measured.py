@@ -165,8 +165,7 @@ def of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
     stages = _stages(record)
     once = {name: stages.pop(name) for name in (BASE_STAGE, REST) if name in stages}
     if _mode(spec) == "cache":
-        extracted = stages.pop("features", None)
-        yield from _of_features(record, features_part(spec, spec["data"], _items(record, "features")), extracted)
+        yield from _of_features(record, spec, spec["data"], stages.pop("features", None))
     looks = {name: stages.pop(name) for name in list(stages) if trained and name not in _STEPPED}
     yield _measurement(record, fit_part(spec, images), stages, looks, once)
 
@@ -183,14 +182,13 @@ def of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Me
     stages = _stages(record)
     once = {name: stages.pop(name) for name in ("health", REST) if name in stages}
     if _mode(spec) == "cache":
-        extracted = stages.pop("features", None)
-        yield from _of_features(record, features_part(spec, view, _items(record, "features")), extracted)
+        yield from _of_features(record, spec, view, stages.pop("features", None))
     yield _measurement(record, part, stages, once=once)
 
 
-def _of_features(record: Recorded, part: Part, seconds: float | None) -> Iterator[Measurement]:
+def _of_features(record: Recorded, spec: Written, source: Written, seconds: float | None) -> Iterator[Measurement]:
     if seconds:
-        yield _measurement(record, part, {"features": seconds})
+        yield _measurement(record, features_part(spec, source, _items(record, "features")), {"features": seconds})
 
 
 def _measurement(
