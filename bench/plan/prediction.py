@@ -88,7 +88,7 @@ class Prediction:
 
     Attributes:
         stages: seconds by stage.
-        low, high: seconds; nine of ten runs lie between them (``benchmarks/predictions.py`` counts).
+        low, high: seconds; a rule of thumb, which ``benchmarks/predictions.py`` holds against runs.
         host: peak resident bytes; None where nobody looked.
         device: peak bytes on the CUDA device; None on a CPU.
         machine: that it holds for.
@@ -199,7 +199,7 @@ def _spread(part: Part, one: Measurement) -> float:
     """How far the logarithm of a prediction from one measurement may be off.
 
     The base is that of repeated runs, of probes, or of similar runs, to which each setting that differs adds; every
-    factor of e between the numbers of units adds more. The figures were set by what ``benchmarks/predictions.py`` saw.
+    factor of e between the numbers of units adds more. ``benchmarks/predictions.py`` counts how often the ranges hold.
     """
     spread = PROBE_SPREAD if one.probe else RUN_SPREAD
     if part.same != one.part.same:
