@@ -40,7 +40,8 @@ COMMANDS: Mapping[str, Home] = {
     ),
     "run": Home("run:run", "Carry out a grid and print its tables."),
     "plan": Home(
-        "run:plan", "Print the runs of a grid, which of them are done, and the disk and time that the others need."
+        "run:plan",
+        "Print the runs of a grid, which of them are done, and the disk, time and memory that the others need.",
     ),
     "status": Home(
         "status:status",

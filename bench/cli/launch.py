@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ from spectral_bench.results import claims
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
+from spectral_bench.results.specification import View
 from spectral_bench.results.store import Busy, Store
 
 # Between two looks at the progress of runs at work where there is no terminal.
@@ -269,8 +270,23 @@ class Launch:
         return sum(how == "submitted" for how in self.exits.values())
 
 
-def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, roots: Sequence[Path]) -> Launch:
+def launch(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    execution: Execution,
+    roots: Sequence[Path],
+    also: Watcher | None = None,
+) -> Launch:
     """Carry out the unfinished runs of a plan.
+
+    Args:
+        plan: the plan.
+        store: where records go.
+        executor: what carries them out.
+        execution: how.
+        roots: where data sets lie.
+        also: told of each event, too.
 
     Raises:
         StoreError: the store cannot be written.
@@ -290,9 +306,9 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
     seconds = {run.run_id: run.seconds for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
-        exits = executor.run(jobs, watch)
+        exits = executor.run(jobs, watch if also is None else _both(watch, also))
     failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
-    failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run))}
+    failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run.run_id, run.views))}
     print_failures(store, failed, failures)
     return Launch(exits, failures)
 
@@ -321,6 +337,14 @@ def is_launched(store: Store) -> bool:
     return any(claims.is_claimed(folder / name) for name in names_in(folder))
 
 
+def _both(first: Watcher, second: Watcher) -> Watcher:
+    def tell(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return tell
+
+
 def write_job(order: Order, store: Store) -> Job:
     """Write an order into the folder of its run."""
     job = job_of(order, store)
@@ -334,12 +358,12 @@ def job_of(order: Order, store: Store) -> Job:
     return Job(order.spec.run_id, path, frozenset({order.requires} if order.requires else ()))
 
 
-def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:
+def failure_of_run(store: Store, run_id: str, views: Iterable[View]) -> Failure | None:
     """Why a run failed: its fit, else the first of its evaluations that did."""
-    records = [store.fit_record(run.run_id)]
+    records = [store.fit_record(run_id)]
     found = [record.failure for record in records if record is not None and record.status == "failed"]
-    for view in run.views:
-        evaluation = store.evaluation_record(run.run_id, view.view_id)
+    for view in views:
+        evaluation = store.evaluation_record(run_id, view.view_id)
         if evaluation is not None and evaluation.status == "failed":
             found.append(evaluation.failure)
     return next((failure for failure in found if failure is not None), None)

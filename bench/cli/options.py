@@ -85,6 +85,14 @@ CheckpointEvery = Annotated[
 RerunStale = Annotated[
     bool, typer.Option("--rerun-stale", help="Do again what was done with code or data that has changed since.")
 ]
+Probe = Annotated[
+    bool,
+    typer.Option(
+        "--probe",
+        help="Measure first: a few steps and images a row, in processes of their own; kept in the store for plans to "
+        "come.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from spectral_bench.bench.cli.hours import Hours, MaxHours, check_hours
 from spectral_bench.bench.cli.launch import launch, launching, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
@@ -25,6 +28,7 @@ from spectral_bench.bench.cli.options import (
     Jobs,
     Json,
     Out,
+    Probe,
     RerunStale,
     Roots,
     Threads,
@@ -51,6 +55,7 @@ from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
@@ -62,24 +67,45 @@ def plan(
     out: Out = DEFAULT_OUT,
     data_root: Roots = None,
     changes: Changes = None,
+    probe: Probe = False,
+    device: Device = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Print the runs of a grid, which of them are done, and the disk and time that the others need.
+    """Print the runs of a grid, which of them are done, and the disk, time and memory that the others need.
 
-    Writes nothing, and needs no data; finished runs are held against the data that is there.
+    Writes nothing, and needs no data, unless --probe is given; finished runs are held against the data that is there.
     """
+    if not probe and (device != "auto" or threads):
+        raise ConfigError("--device and --threads are for probes; give --probe too")
+    execution = Execution(device=parse_device(device), threads=threads, executor="local")
     with no_collection():  # what is imported stays, too
         problems = Problems()
         loaded = load_grid(required_grid(grid_file, grid, "plan"), changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))
         made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
         problems.check()
-        if as_json:
-            show_json(plan_json(made))
-        else:
-            show_plan(made)
-    return 0
+    seen_through = True
+    if probe:
+        seen_through = _probe(made, execution, data_roots(data_root, loaded.data_roots), quiet=as_json)
+        made = make_plan(loaded, find_store(out), out, data=held)
+    if as_json:
+        show_json(plan_json(made))
+    else:
+        show_plan(made)
+    return 0 if seen_through else 1
+
+
+def _probe(made: Plan, execution: Execution, roots: DataRoots, *, quiet: bool) -> bool:
+    """Check what probes need, and carry them out; JSON has standard output to itself."""
+    from spectral_bench.bench.cli.probe import probe_plan
+
+    check_plan(made, execution, roots)
+    with redirect_stdout(sys.stderr) if quiet else nullcontext():
+        if wanted := absent_weights(made, here=True):
+            fetch_weights(wanted)
+        return probe_plan(made, execution, roots.roots)
 
 
 def show_plan(made: Plan) -> None:
@@ -109,6 +135,7 @@ def run(
     dry_run: DryRun = False,
     wait: Wait = False,
     print_sbatch: PrintSbatch = False,
+    max_hours: MaxHours = None,
     debug: Debug = False,
     *,
     slurm: SlurmSettings,
@@ -120,6 +147,7 @@ def run(
     path = required_grid(grid_file, grid, "run")
     devices = () if executor == "slurm" else parse_gpus(gpus)
     check_executor(executor, jobs, devices)
+    check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
     execution = Execution(
         device=parse_device(device),
@@ -146,8 +174,10 @@ def run(
         made = _plan(loaded, out, roots, rerun_stale)
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots)
+    hours = None if max_hours is None else Hours(max_hours, made, gpus_asked_for(devices, execution.device))
     here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
-    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
+    here = here if hours is None else partial(here, hours=hours)
+    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, hours)
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, problems: Problems | None = None) -> Plan:
@@ -156,7 +186,18 @@ def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, prob
     return with_stale_anew(made) if rerun_stale else made
 
 
-def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
+def gpus_asked_for(devices: Sequence[str], device: str) -> int:
+    """How many GPUs a command line names: those of ``--gpus``, or that of ``--device``."""
+    return len(devices) or int(device.startswith("cuda"))
+
+
+def _carry_out(
+    plan: Plan,
+    execution: Execution,
+    roots: tuple[Path, ...],
+    executor: Callable[[Store], Executor],
+    hours: Hours | None = None,
+) -> int:
     for line in plan_lines(plan):
         tell(line)
     store = Store.open(plan.store, create=True)
@@ -170,15 +211,19 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
+    if hours:
+        hours.announce()
     with launching(store):
-        ended = launch(plan, store, executor(store), execution, roots)
+        ended = launch(plan, store, executor(store), execution, roots, hours.watch if hours else None)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code
     print_tables(store, plan.grid.name)
+    if hours:
+        hours.say_rest(ended)
     if ended.unfinished:
         say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
-    return ended.exit_code
+    return hours.exit_code(ended) if hours else ended.exit_code
 
 
 def same_command(arguments: Sequence[str]) -> str:
@@ -195,12 +240,16 @@ def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tup
     return grid.executor.jobs
 
 
-def make_executor(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> Executor:
-    """The executor that was asked for.
+def make_executor(
+    execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...], hours: Hours | None = None
+) -> Executor:
+    """The executor that was asked for, within hours if there are any.
 
     Raises:
         ConfigError: more jobs than GPUs.
     """
+    limits: dict[str, Any] = {} if hours is None else {"admits": hours.admits}
     if execution.executor == "inline":
-        return InlineExecutor(store)
-    return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads)
+        return InlineExecutor(store, **limits)
+    limits |= {} if hours is None else {"stop": hours.stop}
+    return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads, **limits)

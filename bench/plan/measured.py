@@ -147,37 +147,48 @@ def measurements(past: Iterable[PastRun]) -> Iterator[Measurement]:
     for run in past:
         spec = _plain(run.fit.spec)
         if run.fit.status != "failed":
-            yield from _of_fit(run.fit, spec)
+            yield from of_fit(run.fit, spec)
         for record in run.evaluations.values():
             if record.status != "failed":
-                yield from _of_evaluation(record, spec, _plain(record.view))
+                yield from of_evaluation(record, spec, _plain(record.view))
 
 
-def _of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
+def of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
+    """What a fit took, the fit itself last.
+
+    Args:
+        record: of the fit.
+        spec: of it.
+    """
     images = _items(record, "fit")
     trained = is_trained(spec["params"])
     stages = _stages(record)
     once = {name: stages.pop(name) for name in (BASE_STAGE, REST) if name in stages}
     if _mode(spec) == "cache":
-        extracted = stages.pop("features", None)
-        yield from _of_features(record, features_part(spec, spec["data"], _items(record, "features")), extracted)
+        yield from _of_features(record, spec, spec["data"], stages.pop("features", None))
     looks = {name: stages.pop(name) for name in list(stages) if trained and name not in _STEPPED}
     yield _measurement(record, fit_part(spec, images), stages, looks, once)
 
 
-def _of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Measurement]:
+def of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Measurement]:
+    """What an evaluation took, the evaluation itself last.
+
+    Args:
+        record: of the evaluation.
+        spec: of the fit.
+        view: what was looked at.
+    """
     part = evaluation_part(spec, view, _items(record, "evaluate"))
     stages = _stages(record)
     once = {name: stages.pop(name) for name in ("health", REST) if name in stages}
     if _mode(spec) == "cache":
-        extracted = stages.pop("features", None)
-        yield from _of_features(record, features_part(spec, view, _items(record, "features")), extracted)
+        yield from _of_features(record, spec, view, stages.pop("features", None))
     yield _measurement(record, part, stages, once=once)
 
 
-def _of_features(record: Recorded, part: Part, seconds: float | None) -> Iterator[Measurement]:
+def _of_features(record: Recorded, spec: Written, source: Written, seconds: float | None) -> Iterator[Measurement]:
     if seconds:
-        yield _measurement(record, part, {"features": seconds})
+        yield _measurement(record, features_part(spec, source, _items(record, "features")), {"features": seconds})
 
 
 def _measurement(

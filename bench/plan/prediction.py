@@ -17,6 +17,12 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+RUN_SPREAD = 0.2
+PROBE_SPREAD = 0.4
+SIMILAR_SPREAD = 0.5
+PER_SETTING = 0.1
+PER_FOLD = 0.1
+
 Kind = Literal["features", "fit", "evaluate"]
 Stages = Mapping[str, float]
 """Seconds by stage."""
@@ -60,6 +66,7 @@ class Measurement:
         machine: processor and threads, or GPU.
         finished: when, UTC, ISO 8601.
         probe: whether it was a probe, which is much smaller than any run.
+        drift: how much further off a prediction may be for every factor of e between its units and the measured ones.
     """
 
     part: Part
@@ -72,6 +79,7 @@ class Measurement:
     machine: str = ""
     finished: str = ""
     probe: bool = False
+    drift: float = PER_FOLD
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Prediction:
 
     Attributes:
         stages: seconds by stage.
-        low, high: seconds; nine of ten runs lie between them (``benchmarks/predictions.py`` counts).
+        low, high: seconds; a rule of thumb, which ``benchmarks/predictions.py`` holds against runs.
         host: peak resident bytes; None where nobody looked.
         device: peak bytes on the CUDA device; None on a CPU.
         machine: that it holds for.
@@ -187,18 +195,11 @@ def _predict_part(part: Part, measured: Measurements) -> Prediction | None:
     )
 
 
-RUN_SPREAD = 0.2
-PROBE_SPREAD = 0.4
-SIMILAR_SPREAD = 0.5
-PER_SETTING = 0.1
-PER_FOLD = 0.1
-
-
 def _spread(part: Part, one: Measurement) -> float:
     """How far the logarithm of a prediction from one measurement may be off.
 
     The base is that of repeated runs, of probes, or of similar runs, to which each setting that differs adds; every
-    factor of e between the numbers of units adds more. The figures were set by what ``benchmarks/predictions.py`` saw.
+    factor of e between the numbers of units adds more. ``benchmarks/predictions.py`` counts how often the ranges hold.
     """
     spread = PROBE_SPREAD if one.probe else RUN_SPREAD
     if part.same != one.part.same:
@@ -208,7 +209,7 @@ def _spread(part: Part, one: Measurement) -> float:
     ratio = _ratio(part, one)
     if ratio is None:
         return spread + SIMILAR_SPREAD
-    return spread + (0.0 if one.probe else PER_FOLD) * abs(math.log(ratio))
+    return spread + one.drift * abs(math.log(ratio))
 
 
 def _ratio(part: Part, one: Measurement) -> float | None:

@@ -62,15 +62,17 @@ def _run_json(run: PlannedRun) -> dict[str, Any]:
 
 
 def _prediction_json(found: Prediction | None) -> dict[str, Any]:
-    known = found is not None
+    if found is None:
+        nothing = ("seconds_low", "seconds_high", "bytes", "device_bytes", "basis", "machine")
+        return {**dict.fromkeys(nothing), "stages": {}}
     return {
-        "seconds_low": found.low if known else None,
-        "seconds_high": found.high if known else None,
-        "bytes": found.host if known else None,
-        "device_bytes": found.device if known else None,
-        "basis": found.basis if known else None,
-        "machine": found.machine if known else None,
-        "stages": dict(found.stages) if known else {},
+        "seconds_low": found.low,
+        "seconds_high": found.high,
+        "bytes": found.host,
+        "device_bytes": found.device,
+        "basis": found.basis,
+        "machine": found.machine,
+        "stages": dict(found.stages),
     }
 
 

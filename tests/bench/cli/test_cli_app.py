@@ -94,7 +94,7 @@ def test_debug_shows_the_traceback(bench: Bench) -> None:
 
 
 def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spectral_bench.bench.cli.run.load_grid", interrupt)

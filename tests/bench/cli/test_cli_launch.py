@@ -75,7 +75,7 @@ def test_the_failure_of_a_run_is_its_fits_or_an_evaluations(lab: Lab) -> None:
     lab.store.write_fit(fit_record(one.spec, "failed", failure=failure("exception", "fit")))
     lab.finish(two.spec, ())
     lab.evaluate(two.spec, two.views[0], status="failed", failure=failure("data", "look"))
-    found = [failure_of_run(lab.store, run) for run in (one, two, three)]
+    found = [failure_of_run(lab.store, run.run_id, run.views) for run in (one, two, three)]
     assert [one.message if one else None for one in found] == ["fit", "look", None]
 
 

@@ -16,6 +16,7 @@ from local_batch import Batch, alive, wait_for
 
 from spectral_bench.bench.executors.jobs import Event, Job, JobExits
 from spectral_bench.bench.executors.local import LocalExecutor
+from spectral_bench.bench.work.process import StopFlag
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.store import Store
 
@@ -258,3 +259,15 @@ def test_failure_elsewhere_before_this_launch_does_not_count(batch: Batch) -> No
     assert batch.run() == ["failed"]
     assert JobExits(batch.store, batch.jobs).elsewhere(job) is None
     assert batch.run() == ["done"]
+
+
+def test_a_wish_to_stop_without_a_signal_saves_what_runs_and_begins_nothing(batch: Batch) -> None:
+    stop = StopFlag()
+    for seed, act in ((0, {"stage": "fit", "act": "patient"}), (1, {})):
+        batch.add(seed, **act)
+
+    def react(event: Event) -> None:
+        if event.kind == "tick" and not stop() and (batch.store.run_folder(batch.jobs[0].run_id) / "fits").exists():
+            stop.request()
+
+    assert batch.run(react, jobs=1, stop=stop) == ["interrupted", "pending"]

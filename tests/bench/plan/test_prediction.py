@@ -71,7 +71,7 @@ def test_the_same_counts_before_the_similar_and_the_like_before_the_unlike() -> 
 
 
 def test_a_run_counts_before_a_probe_unless_it_is_far_away() -> None:
-    probe = measured(replace(FIT, units=4.0), 0.8, probe=True)
+    probe = measured(replace(FIT, units=4.0), 0.8, probe=True, drift=0.0)
     found = predict([FIT], Measurements([measured(), probe]))
     assert found is not None
     assert (found.seconds, found.basis) == (10.0, "runs")

@@ -1,0 +1,248 @@
+"""``plan --probe``: which rows are measured, by which small orders, and what these tell of whole runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from spectral_bench.bench.plan.inputs import image_count
+from spectral_bench.bench.plan.measured import (
+    PROBES_FOLDER,
+    REST,
+    features_part,
+    is_trained,
+    machine_of,
+    of_evaluation,
+    of_fit,
+    steps_of,
+)
+from spectral_bench.bench.plan.prediction import Measurement
+from spectral_bench.bench.plan.rows import base_spec
+from spectral_bench.bench.plan.states import Plan, PlannedRun
+from spectral_bench.bench.run.probe import ASKED_FILE, FOUND_FILE, Asked, Pace, execute
+from spectral_bench.bench.work import worker
+from spectral_bench.bench.work.order import Execution, Order
+from spectral_bench.common.files import write_bytes
+from spectral_bench.methods.registry import method_facts
+from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
+from spectral_bench.results.runs import Run
+from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.store import Store
+
+SCRATCH_FOLDER = ".scratch"
+PROBE_STEPS = 2
+LEAST_IMAGES = 4
+EVALUATED_IMAGES = 3
+LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
+"""Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once."""
+
+LEAST_GROWTH = 4 * 2**20
+"""Bytes by which memory has to grow with images to count as growth: less is what allocators do."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is measured of a run.
+
+    Attributes:
+        run: the run.
+        orders: what is carried out for it, in a store for probes: fits that it starts from, then its own.
+        asked: what is to be timed in each of them.
+    """
+
+    run: PlannedRun
+    orders: tuple[Order, ...]
+    asked: tuple[Asked, ...]
+
+
+def runs_to_probe(plan: Plan) -> list[PlannedRun]:
+    """The unfinished runs, of each configuration the first, of which a part was never measured."""
+    found: dict[tuple[str, ...], PlannedRun] = {}
+    for run in plan.unfinished:
+        if any(not plan.measured.same(part) for part in run.parts):
+            found.setdefault(tuple(part.same for part in run.parts if part.kind != "features"), run)
+    return list(found.values())
+
+
+def scratch_store(store: Path) -> Store:
+    """An empty store for probes, inside of a store; what an earlier probe has left there is removed."""
+    folder = Store.open(store, create=True).path / PROBES_FOLDER / SCRATCH_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    return Store.open(folder, create=True)
+
+
+def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Sequence[Path]) -> Probe:
+    """The small orders that tell what a run takes.
+
+    Args:
+        run: the run.
+        scratch: where they are carried out.
+        execution: how.
+        roots: where data sets lie.
+    """
+    chain = [run.spec]
+    while (base := base_spec(chain[0])) is not None:
+        chain.insert(0, base)
+    total = image_count(run.spec.data)
+    images = max(_images(spec, total) for spec in chain)
+    few = ((view, _at_most(EVALUATED_IMAGES, view)) for view in run.condition.missing)
+    views = tuple(view.model_copy(update={"subset": count}) for view, count in few)
+    shared: dict[str, Any] = {"store": scratch.path, "data_roots": tuple(roots), "execution": execution}
+    orders: list[Order] = []
+    asked: list[Asked] = []
+    for spec in chain:
+        last = spec is run.spec
+        small = _shrunk(spec, images, PROBE_STEPS)
+        above = orders[-1].spec.run_id if orders else None
+        order = Order(spec=small, views=views if last else (), requires=above, **shared)
+        whole, larger = None, None
+        if last and is_trained(spec.params):
+            count = steps_of(spec.params, None if total is None else float(total)) or images
+            whole = order.model_copy(update={"spec": _shrunk(spec, images, count)})
+        if last and (total is None or total > images):
+            more = 2 * images if total is None else min(total, max(2 * images, 4 * LEAST_IMAGES))
+            if above is None:  # a fit that starts from another would need that on more images, too
+                larger = order.model_copy(update={"spec": _shrunk(spec, more, PROBE_STEPS), "views": ()})
+        orders.append(order)
+        asked.append(Asked(whole=whole, larger=larger))
+    return Probe(run, tuple(orders), tuple(asked))
+
+
+def _images(spec: FitSpec, total: int | None) -> int:
+    """The least images that a fit can do with, by its parameters; all where it needs them."""
+    most = total or 10**6
+    count = min(most, max(LEAST_IMAGES, int(spec.params.get("batch_size", 0))))
+    params = method_facts(spec.method).params(**spec.params)
+    # Patches of an image are not known before it is seen, in general; 100 are few for any backbone.
+    while count < most and params.misfits(count, 100 * count):
+        count = min(most, 2 * count)
+    return count
+
+
+def _at_most(count: int, view: View) -> int:
+    total = image_count(view)
+    return count if total is None else min(count, total)
+
+
+def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
+    """A fit on a few images, in a few steps."""
+    params = {**spec.params, **({"steps": steps} if is_trained(spec.params) else {})}
+    data = spec.data.model_copy(update={"subset": images})
+    return spec.model_copy(update={"data": data, "params": params})
+
+
+def orders_of(probes: Sequence[Probe], scratch: Store) -> list[Order]:
+    """The orders of all probes, each run once, and beside each what is to be timed.
+
+    A fit that one probe is about may be what another starts from: then it is carried out as the former asks.
+    """
+    own = [(probe.orders[-1], probe.asked[-1]) for probe in probes]
+    bases = [pair for probe in probes for pair in zip(probe.orders[:-1], probe.asked[:-1], strict=True)]
+    found: dict[str, Order] = {}
+    for order, asked in (*own, *bases):
+        if order.spec.run_id not in found:
+            found[order.spec.run_id] = order
+            write_bytes(scratch.run_folder(order.spec.run_id) / ASKED_FILE, asked.model_dump_json().encode())
+    return list(found.values())
+
+
+def target(path: Path, *, known_failures: int | None = None) -> int:
+    """What an executor runs in place of ``bench.work.worker.main``."""
+    return worker.main(path, known_failures=known_failures, execute=execute)
+
+
+def found_by(probe: Probe, scratch: Store) -> list[Measurement]:
+    """What a probe has measured; nothing where it failed."""
+    order, asked = probe.orders[-1], probe.asked[-1]
+    run = scratch.load_run(order.spec.run_id)
+    if run is None or run.fit.status == "failed":
+        return []
+    try:
+        pace = Pace.model_validate_json((scratch.run_folder(run.run_id) / FOUND_FILE).read_bytes())
+    except (OSError, ValidationError):  # it ended before all was timed
+        return []
+    larger = None if asked.larger is None else scratch.fit_record(asked.larger.spec.run_id)
+    found = [*_of_features(run, order, pace), _of_fit(run.fit, larger, pace)]
+    found += [_of_view(record, run.fit, pace) for record in run.evaluations.values() if record.status != "failed"]
+    return [replace(one, probe=True) for one in found]
+
+
+def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
+    written = run.fit.spec.model_dump(mode="json")
+    sources = {"": written["data"]} | {view.view_id: view.model_dump(mode="json") for view in order.views}
+    machine = machine_of(run.fit.execution, run.fit.environment)
+    for name, costs in pace.features.items():
+        cost = StageCost.model_validate(costs[0])
+        part = features_part(written, sources[name], float(cost.items or 1))
+        each = min(pace.feature_s.get(name, cost.wall_s / (cost.items or 1)) * (cost.items or 1), cost.wall_s)
+        yield Measurement(
+            part,
+            {"features": each},
+            once={"features": cost.wall_s - each},  # of which most is loading the network
+            host=cost.peak_rss,
+            device=cost.peak_device,
+            machine=machine,
+            finished=run.fit.finished,
+            drift=LINEAR_DRIFT,
+        )
+
+
+def _of_fit(record: FitRecord, larger: FitRecord | None, pace: Pace) -> Measurement:
+    *_, small = of_fit(record, record.spec.model_dump(mode="json"))
+    if larger is not None and larger.status != "failed":
+        *_, other = of_fit(larger, larger.spec.model_dump(mode="json"))
+        small = _by_two(small, other)
+    trained = is_trained(record.spec.params)
+    if trained and pace.step_s is not None:
+        small = _at_pace(small, pace.step_s * record.spec.params["steps"])
+    return replace(small, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
+
+
+def _by_two(small: Measurement, large: Measurement) -> Measurement:
+    """What of a measurement grows with images, by another of the same on more of them."""
+    few, many = small.part.images or 1.0, large.part.images or 1.0
+    if many <= few:
+        return small
+    share = few / (many - few)
+
+    def growth(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> float:
+        return min(max((other.get(name, 0.0) - one[name]) * share, 0.0), one[name])
+
+    by_units = small.part.units == small.part.images
+    one, other = (small.growing, large.growing) if by_units else (small.by_image, large.by_image)
+    grows = {name: growth(name, one, other) for name in one}
+    rest = sum(one.values()) - sum(grows.values())
+    further = large.host - small.host
+    return replace(
+        small,
+        growing=grows if by_units else small.growing,
+        by_image=small.by_image if by_units else grows,
+        once=_with_rest(small.once, rest),
+        host_per_image=further / (many - few) if further > LEAST_GROWTH else 0.0,
+    )
+
+
+def _of_view(record: EvaluationRecord, fit: FitRecord, pace: Pace) -> Measurement:
+    *_, found = of_evaluation(record, fit.spec.model_dump(mode="json"), record.view.model_dump(mode="json"))
+    each = pace.image_s.get(record.view_id)
+    if each is not None:
+        found = _at_pace(found, each * (found.part.images or 1.0))
+    return replace(found, drift=LINEAR_DRIFT)
+
+
+def _at_pace(found: Measurement, seconds: float) -> Measurement:
+    """A measurement whose growing part takes ``seconds``, and whose remainder comes once."""
+    total = sum(found.growing.values())
+    if total <= 0:
+        return found
+    growing = {name: each * seconds / total for name, each in found.growing.items()}
+    return replace(found, growing=growing, once=_with_rest(found.once, max(total - seconds, 0.0)))
+
+
+def _with_rest(once: Mapping[str, float], seconds: float) -> dict[str, float]:
+    return {**once, REST: once.get(REST, 0.0) + seconds}

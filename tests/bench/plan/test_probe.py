@@ -1,0 +1,161 @@
+"""Which rows are probed, by which orders, and what is made of what these leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plan_lab import Lab, cost, fit_record
+
+from spectral_bench.bench.plan.measured import read_probes, write_probe
+from spectral_bench.bench.plan.prediction import Measurement, Measurements, Part, predict
+from spectral_bench.bench.plan.probe import (
+    LEAST_GROWTH,
+    SCRATCH_FOLDER,
+    found_by,
+    orders_of,
+    probe_of,
+    runs_to_probe,
+    scratch_store,
+)
+from spectral_bench.bench.plan.states import PlannedRun
+from spectral_bench.bench.run.probe import FOUND_FILE, Asked, Pace
+from spectral_bench.bench.work.order import Execution
+from spectral_bench.results.record import StageCost
+from spectral_bench.results.store import Store
+
+TRAINED = "{defaults: {subset: 32}, runs: [{method: neuralef, params: {k: 8, batch_size: 4, epochs: 50}}]}"
+
+
+@pytest.fixture
+def scratch(lab: Lab) -> Store:
+    return scratch_store(lab.store.path)
+
+
+def test_of_a_configuration_one_run_is_probed_whatever_its_length(lab: Lab) -> None:
+    text = (
+        "{defaults: {seeds: [0, 1]}, runs: [{method: neuralef, params: {k: 8}, matrix: {steps: [10, 1000]}}, "
+        "{method: neuralef, params: {k: 9}}, {method: kmeans, matrix: {subset: [16, 32]}}]}"
+    )
+    titles = [(run.title, run.spec.seed) for run in runs_to_probe(lab.plan(text))]
+    assert titles == [("neuralef, k=8, steps=10", 0), ("neuralef, k=9", 0), ("kmeans, subset=16", 0)]
+
+
+def test_a_probe_is_as_small_as_the_parameters_allow(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED).unfinished
+    probe = probe_of(run, scratch, Execution(threads=3), [lab.folder])
+    (order,), (asked,) = probe.orders, probe.asked
+    assert (order.spec.data.subset, order.spec.params["steps"]) == (4, 2)
+    assert [view.subset for view in order.views] == [3]
+    assert (order.store, order.data_roots, order.execution.threads) == (scratch.path, (lab.folder,), 3)
+    assert asked.whole is not None
+    assert asked.larger is not None
+    # Of the 50 epochs of 8 batches, not of the one batch that the probe's images make: the curve follows from it.
+    assert asked.whole.spec.params["steps"] == 400
+    assert (asked.larger.spec.data.subset, asked.larger.views) == (16, ())
+    assert run.run_id not in {order.spec.run_id, asked.whole.spec.run_id, asked.larger.spec.run_id}
+
+
+def test_more_clusters_than_patches_ask_for_more_images(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan("runs: [{method: kmeans, params: {k: 1500}}]").unfinished
+    probe = probe_of(run, scratch, Execution(), [])
+    assert probe.orders[0].spec.data.subset == 16
+    assert probe.asked[0].whole is None
+
+
+def test_a_fit_that_others_start_from_is_carried_out_once_and_as_its_own_probe_asks(lab: Lab, scratch: Store) -> None:
+    text = (
+        "{defaults: {params: {k: 8, batch_size: 4, steps: 30}}, runs: [{method: neuralef_kmeans}, {method: neuralef}]}"
+    )
+    probes = [probe_of(run, scratch, Execution(), []) for run in runs_to_probe(lab.plan(text))]
+    orders = orders_of(probes, scratch)
+    methods = [(order.spec.method, len(order.views)) for order in orders]
+    assert sorted(methods) == [("neuralef", 1), ("neuralef_kmeans", 1)]
+    base, dependent = sorted(orders, key=lambda order: order.spec.method)
+    assert dependent.requires == base.spec.run_id
+    asked = Asked.model_validate_json((scratch.run_folder(base.spec.run_id) / "probe.json").read_bytes())
+    assert asked.whole is not None
+
+
+def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace) -> list[Measurement]:
+    """What is made of a probe that left these costs on 4 images, and on 16."""
+    probe = probe_of(run, scratch, Execution(), [])
+    (order,), (asked,) = probe.orders, probe.asked
+    facts = {"execution": {"device": "cpu", "threads": 1}, "environment": {"cpu": "lab"}, "code": {}}
+
+    def costs(images: int, fit: float, health: float, rss: int) -> list[StageCost]:
+        one = cost("fit", fit).model_copy(update={"items": images, "peak_rss": rss})
+        return [one, cost("graph", 1.0), cost("health", health)]
+
+    scratch.write_fit(fit_record(order.spec, costs=costs(4, 3.0, 0.5, 10**9), **facts))
+    assert asked.larger is not None
+    scratch.write_fit(fit_record(asked.larger.spec, costs=costs(16, 3.6, 2.0, 10**9 + 12 * LEAST_GROWTH), **facts))
+    lab_like = Lab(scratch.path.parent)
+    lab_like.out = scratch.path
+    evaluated = cost("evaluate", 6.0).model_copy(update={"items": 3})
+    lab_like.evaluate(order.spec, order.views[0], costs=[evaluated, cost("health", 1.0)], **facts)
+    (scratch.run_folder(order.spec.run_id) / FOUND_FILE).write_text(pace.model_dump_json())
+    return found_by(probe, scratch)
+
+
+def test_a_training_is_scaled_by_its_pace_and_the_rest_by_images_or_not_at_all(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED).unfinished
+    view = probe_of(run, scratch, Execution(), []).orders[0].views[0].view_id
+    extracted = cost("features", 5.0).model_copy(update={"items": 4})
+    evaluated = cost("features", 2.0).model_copy(update={"items": 3})
+    pace = Pace(
+        step_s=0.5,
+        image_s={view: 1.5},
+        features={"": [extracted], view: [evaluated]},
+        feature_s={"": 0.75, view: 0.5},
+    )
+    found = leave(lab, scratch, run, pace)
+    assert all(one.probe for one in found)
+    prediction = predict(run.parts, Measurements(found))
+    assert prediction is not None
+    features = 2 * (2.0 + 0.75 * 32)  # of both splits by the larger sample: loading the network, then 32 images
+    fit = 0.5 * 400
+    looks = (0.5 - 0.125 * 4) + 0.125 * 32  # of a last look at all images, by the two sizes
+    evaluation = 1.5 * 32 + 1.0
+    rest = (4.0 - 0.5 * 2) + (6.0 - 1.5 * 3)
+    assert prediction.seconds == pytest.approx(features + fit + looks + evaluation + rest)
+    assert prediction.host == pytest.approx(10**9 + LEAST_GROWTH * 28)
+    assert prediction.basis == "probes"
+
+
+def test_a_fit_of_all_patches_at_once_is_scaled_by_two_sizes_with_a_wide_range(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan("{defaults: {subset: 32}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
+    found = leave(lab, scratch, run, Pace())
+    (fit,) = [one for one in found if one.part.kind == "fit"]
+    assert fit.growing["fit"] == pytest.approx(0.2)  # of (3.6 - 3.0) / 12 images, four
+    assert fit.once["rest"] >= 2.8
+    narrow, wide = (
+        predict([part], Measurements([fit])) for part in (fit.part, replace(fit.part, units=400.0, images=400.0))
+    )
+    assert narrow is not None
+    assert wide is not None
+    assert wide.high / wide.low > narrow.high / narrow.low
+
+
+def test_a_probe_that_failed_has_measured_nothing(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED).unfinished
+    probe = probe_of(run, scratch, Execution(), [])
+    assert found_by(probe, scratch) == []
+    scratch.write_fit(fit_record(probe.orders[0].spec, "failed"))
+    assert found_by(probe, scratch) == []
+    scratch.write_fit(fit_record(probe.orders[0].spec))
+    assert found_by(probe, scratch) == []  # it ended before the pace was told
+
+
+def test_what_was_measured_comes_back_and_rubbish_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Measurement(Part("fit", "a", "b", {"k": 3, "x": [1, 2]}, 4.0, 2.0), {"fit": 1.0}, host=5, machine="m")
+    write_probe(tmp_path, [one])
+    write_probe(tmp_path, [replace(one, host=6)])
+    assert list(read_probes(tmp_path)) == [replace(one, host=6)]
+    (tmp_path / "probes" / "x.json").write_text("{")
+    (tmp_path / "probes" / SCRATCH_FOLDER).mkdir()
+    assert list(read_probes(tmp_path)) == [replace(one, host=6)]
+    assert "x.json: passed over" in caplog.text
