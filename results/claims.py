@@ -16,6 +16,7 @@ from typing import Any
 
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.locks import Taken, hold, is_held
+from spectral_bench.results.documents import names_in
 
 LOCK_FILE = "claim.lock"
 OWNER_FILE = "claim.json"
@@ -98,3 +99,28 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+LAUNCHERS_FOLDER = "launchers"
+"""In a store: a claim a launcher that has runs of it in hand."""
+
+
+@contextlib.contextmanager
+def launching(store: Path) -> Iterator[None]:
+    """Let others see, for the length of the block, that this process has runs of a store in hand (``is_launched``).
+
+    What it has ordered and not begun is claimed by nobody: without this, it would look abandoned once its grid changes.
+    """
+    folder = store / LAUNCHERS_FOLDER / f"{socket.gethostname()}-{os.getpid()}"
+    with claim(folder):
+        yield
+    with contextlib.suppress(OSError):  # another has begun meanwhile, or removed it
+        (folder / LOCK_FILE).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def is_launched(store: Path) -> bool:
+    """Whether a living process of any machine has runs of a store in hand, at work or not."""
+    folder = store / LAUNCHERS_FOLDER
+    return any(is_claimed(folder / name) for name in names_in(folder))

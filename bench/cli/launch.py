@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +35,6 @@ from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
 from spectral_bench.common.registry import is_weights_file
-from spectral_bench.results import claims
-from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import View
@@ -311,30 +307,6 @@ def launch(
     failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run.run_id, run.views))}
     print_failures(store, failed, failures)
     return Launch(exits, failures)
-
-
-LAUNCHERS_FOLDER = "launchers"
-
-
-@contextmanager
-def launching(store: Store) -> Iterator[None]:
-    """Let others see, for the length of the block, that this process has runs of a store in hand (``is_launched``).
-
-    What it has ordered and not begun is claimed by nobody: without this, it would look abandoned once its grid changes.
-    """
-    folder = store.path / LAUNCHERS_FOLDER / f"{socket.gethostname()}-{os.getpid()}"
-    with claims.claim(folder):
-        yield
-    with contextlib.suppress(OSError):  # another has begun meanwhile, or removed it
-        (folder / claims.LOCK_FILE).unlink()
-        folder.rmdir()
-        folder.parent.rmdir()
-
-
-def is_launched(store: Store) -> bool:
-    """Whether a living process of any machine has runs of a store in hand, at work or not."""
-    folder = store.path / LAUNCHERS_FOLDER
-    return any(claims.is_claimed(folder / name) for name in names_in(folder))
 
 
 def _both(first: Watcher, second: Watcher) -> Watcher:

@@ -16,7 +16,6 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.launch import is_launched
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, show_runs
 from spectral_bench.bench.cli.output import say, show_json, tell
 from spectral_bench.bench.cli.selection import OVER, abandoned
@@ -30,7 +29,7 @@ from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import store_error
 from spectral_bench.common.locks import Taken, exclusive, hold
 from spectral_bench.common.names import how_many, unknown
-from spectral_bench.results.claims import LOCK_FILE, OWNER_FILE
+from spectral_bench.results.claims import LOCK_FILE, OWNER_FILE, is_launched
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.specification import FitSpec
 from spectral_bench.results.state import RunState
@@ -131,7 +130,7 @@ def leftovers(store: Store) -> tuple[list[Item], list[str]]:
     orphans = abandoned(runs)
     once = {run.run_id: run for run in runs if run.condition.state in OVER and not run.condition.fitted}
     left = [run for run_id, run in once.items() if run_id in orphans]
-    if left and is_launched(store):
+    if left and is_launched(store.path):
         kept.append(
             f"{how_many(len(left), 'abandoned run')} left alone: bench run is at work on this store, and may have them "
             "in hand"
@@ -161,7 +160,7 @@ def _run(store: Store, run: RunStatus, kind: str, note: str) -> Item:
             with store.claim(run.run_id):
                 fit = store.fit_record(run.run_id)
                 # A grid that was launched meanwhile may ask for it.
-                if (fit is not None and fit.status != "failed") or (kind == "abandoned" and is_launched(store)):
+                if (fit is not None and fit.status != "failed") or (kind == "abandoned" and is_launched(store.path)):
                     return False
                 if kind == "abandoned":
                     _move_aside(store, folder)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.launch import Launch, launching, watching
+from spectral_bench.bench.cli.launch import Launch, watching
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -33,6 +33,7 @@ from spectral_bench.bench.plan.states import runs_of_store
 from spectral_bench.bench.work.order import Execution, Order, fit_missing, read_order
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
+from spectral_bench.results.claims import launching
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
@@ -148,6 +149,6 @@ def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: Slur
 def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]], titles: dict[str, str]) -> int:
     bases = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
     bars = False if executor.name == "inline" else None
-    with launching(store), watching(store, bases | titles, bars=bars) as watch:
+    with launching(store.path), watching(store, bases | titles, bars=bars) as watch:
         exits = executor.run([job for job, _ in chosen], watch)
     return Launch(exits, {}).exit_code

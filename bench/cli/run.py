@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_bench.bench.cli.hours import Hours, MaxHours, check_hours
-from spectral_bench.bench.cli.launch import launch, launching, print_tables
+from spectral_bench.bench.cli.launch import launch, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -58,6 +58,7 @@ from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.results.claims import launching
 from spectral_bench.results.store import Store
 
 
@@ -213,7 +214,7 @@ def _carry_out(
         return 0
     if hours:
         hours.announce()
-    with launching(store):
+    with launching(store.path):
         ended = launch(plan, store, executor(store), execution, roots, hours.watch if hours else None)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")

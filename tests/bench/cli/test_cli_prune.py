@@ -10,10 +10,11 @@ from cli_lab import Bench
 from plan_lab import SMALL, Lab, failure, fit_record
 
 from spectral_bench.bench.cli import prune as pruning
-from spectral_bench.bench.cli.launch import is_launched, launching, write_job
+from spectral_bench.bench.cli.launch import write_job
 from spectral_bench.bench.plan.states import Plan, plan_orders
 from spectral_bench.bench.work.order import Execution, order_files
 from spectral_bench.common.locks import hold
+from spectral_bench.results.claims import is_launched, launching
 
 
 def ordered(lab: Lab, text: str = SMALL, *changes: str) -> Plan:
@@ -63,12 +64,12 @@ def test_what_is_finished_or_at_work_stays(bench: Bench, lab: Lab, shrunk: tuple
 
 
 def test_orders_that_a_launcher_has_in_hand_stay(bench: Bench, lab: Lab, shrunk: tuple[Plan, Plan]) -> None:
-    with launching(lab.store):
-        assert is_launched(lab.store)
+    with launching(lab.store.path):
+        assert is_launched(lab.store.path)
         found = json.loads(bench("prune", "--out", lab.out, "--json", "--yes").out)
         assert found["items"] == []
         assert found["kept"][0].startswith("2 abandoned runs left alone: bench run is at work on this store")
-    assert not is_launched(lab.store)
+    assert not is_launched(lab.store.path)
     assert dropped(shrunk) <= set(lab.store.runs())
 
 
