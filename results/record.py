@@ -19,8 +19,8 @@ BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
 
 COHORT = "cohort"
-"""The key, in what a record says of its execution, of the ids of the runs that it was trained side by side with, its own
-among them; a record of a run that was alone has none."""
+"""The key, in what a record says of its execution, of the ids of the runs of its cohort, its own among them: those that
+one process carried out side by side. A run that was alone has none."""
 
 SITTING = "sitting"
 """The key, in what a record says of its execution, of the launch that made it; older records have none."""

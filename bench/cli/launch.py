@@ -80,6 +80,9 @@ class LineWatcher:
             self._line(f"{self._name(event)}: another launcher is at work on it")
         elif event.kind == "submitted":
             self._line(f"{self._name(event)}: submitted, {event.message}")
+        elif event.kind == "again":
+            self._begun.pop(event.run_id, None)
+            self._line(f"{self._name(event)}: {event.message}")
         elif event.kind == "started":
             self._begun[event.run_id] = time.monotonic()
             self._line(f"{self._name(event)}: started")
@@ -136,6 +139,8 @@ class BarWatcher:
         elif event.kind == "tick":
             self._look()
         else:
+            if event.kind == "again" and event.run_id in self._bars:
+                self._progress.remove_task(self._bars.pop(event.run_id))
             self._progress.console.print(Text(f"{name} {event.kind} {event.message}".strip()))
 
     def _look(self) -> None:
@@ -184,8 +189,23 @@ class Launch:
         return sum(how == "submitted" for how in self.exits.values())
 
 
-def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, roots: Sequence[Path]) -> Launch:
+def launch(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    execution: Execution,
+    roots: Sequence[Path],
+    cohorts: Mapping[str, str],
+) -> Launch:
     """Carry out the unfinished runs of a plan.
+
+    Args:
+        plan: the plan.
+        store: where it is carried out.
+        executor: how.
+        execution: of the orders.
+        roots: where data sets lie.
+        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.cohorts``.
 
     Raises:
         StoreError: the store cannot be written.
@@ -200,7 +220,7 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
             with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
     store.write_manifest(plan.manifest)
-    jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]
+    jobs = [write_job(order, store, cohorts) for order in plan_orders(plan, execution, roots)]
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None) as watch:
         exits = executor.run(jobs, watch)
@@ -210,17 +230,18 @@ def launch(plan: Plan, store: Store, executor: Executor, execution: Execution, r
     return Launch(exits, failures)
 
 
-def write_job(order: Order, store: Store) -> Job:
+def write_job(order: Order, store: Store, cohorts: Mapping[str, str]) -> Job:
     """Write an order into the folder of its run."""
-    job = job_of(order, store)
+    job = job_of(order, store, cohorts)
     write_bytes(job.order_path, (order.model_dump_json(indent=1) + "\n").encode())
     return job
 
 
-def job_of(order: Order, store: Store) -> Job:
-    """The job of an order; the same order has the same file, whoever launches it."""
+def job_of(order: Order, store: Store, cohorts: Mapping[str, str]) -> Job:
+    """The job of an order; the same order has the same file, whoever launches it, beside whatever others."""
     path = store.run_folder(order.spec.run_id) / f"{ORDER_PREFIX}{digest(order, 8)}.json"
-    return Job(order.spec.run_id, path, frozenset({order.requires} if order.requires else ()))
+    required = frozenset({order.requires} if order.requires else ())
+    return Job(order.spec.run_id, path, required, cohorts.get(order.spec.run_id, ""))
 
 
 def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from spectral_bench.bench.cli.options import (
     CacheLimit,
     Changes,
     CheckpointEvery,
+    CohortMode,
     Debug,
     Device,
     DryRun,
@@ -31,17 +32,26 @@ from spectral_bench.bench.cli.options import (
     data_roots,
     find_store,
     parse_bytes,
+    parse_cohort,
     parse_device,
     parse_gpus,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.cli.preflight import check_executor, check_plan, fetch_weights
-from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
+from spectral_bench.bench.cli.slurm import (
+    PrintSbatch,
+    SlurmLaunch,
+    Wait,
+    refuse_slurm_options,
+    slurm_launch,
+    slurm_options,
+)
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
-from spectral_bench.bench.grid.keys import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings, megabytes
 from spectral_bench.bench.grid.load import Grid as LoadedGrid
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
+from spectral_bench.bench.plan.cohorts import cohorts, free_memory
 from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
@@ -89,6 +99,7 @@ def run(
     changes: Changes = None,
     jobs: Jobs = None,
     executor: ExecutorName = "local",
+    cohort: CohortMode = "auto",
     device: Device = "auto",
     gpus: Gpus = "",
     threads: Threads = 0,
@@ -108,7 +119,7 @@ def run(
 
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
-    devices = () if executor == "slurm" else parse_gpus(gpus)
+    devices, together = () if executor == "slurm" else parse_gpus(gpus), parse_cohort(cohort)
     check_executor(executor, jobs, devices)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
     execution = Execution(
@@ -133,10 +144,21 @@ def run(
     if made.provisional:
         fetch_weights(made)
         made = _plan(loaded, out, roots, rerun_stale)
+    at_a_time = jobs_of(jobs, loaded, execution, devices)
+    formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
-        return on_slurm.show(made, execution, roots.roots)
-    here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
-    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here)
+        return on_slurm.show(made, execution, roots.roots, formed)
+    here = partial(make_executor, execution, jobs=at_a_time, gpus=devices)
+    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, formed)
+
+
+def planned_cohorts(made: Plan, executor: str, slots: int, on_slurm: SlurmLaunch | None) -> dict[str, str]:
+    """The name of the cohort of each run of a plan that is not to be alone; none for the executor ``inline``."""
+    if on_slurm is not None:
+        asked = [on_slurm.settings(run.spec.method).mem for run in made.unfinished]
+        known = [megabytes(mem) * 2**20 for mem in asked if mem is not None]
+        return cohorts(made.unfinished, memory=min(filter(None, known), default=None))
+    return {} if executor == "inline" else cohorts(made.unfinished, slots=slots, memory=free_memory(slots))
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> Plan:
@@ -144,7 +166,13 @@ def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool) -> P
     return with_stale_anew(made) if rerun_stale else made
 
 
-def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], executor: Callable[[Store], Executor]) -> int:
+def _carry_out(
+    plan: Plan,
+    execution: Execution,
+    roots: tuple[Path, ...],
+    executor: Callable[[Store], Executor],
+    formed: Mapping[str, str],
+) -> int:
     for line in plan_lines(plan):
         say(line)
     store = Store.open(plan.store, create=True)
@@ -158,7 +186,7 @@ def _carry_out(plan: Plan, execution: Execution, roots: tuple[Path, ...], execut
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
-    ended = launch(plan, store, executor(store), execution, roots)
+    ended = launch(plan, store, executor(store), execution, roots, formed)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code

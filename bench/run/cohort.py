@@ -261,7 +261,7 @@ class _Passes:
     def sample(self, n: int) -> PatchSample:
         """Patches drawn from them."""
         product = ("sample", id(self))
-        drawn, sample = self._cohort.products.recall(
+        _, sample = self._cohort.products.recall(
             product, lambda: (n, self.inner.subsample(n)), lambda held: held[0] == n
         )
         if sum(part.nbytes for part in (*sample.features, sample.pixels)) > _SAMPLE_BYTES:

@@ -211,7 +211,11 @@ class ImageFlops:
 
 
 def image_flops(
-    spec: BackboneSpec, method: Segmenter, features: Iterable[ViewItem], device: torch.device, labels: LabelSource | None
+    spec: BackboneSpec,
+    method: Segmenter,
+    features: Iterable[ViewItem],
+    device: torch.device,
+    labels: LabelSource | None,
 ) -> ImageFlops:
     """Count what the first image of a view takes. It never fails an evaluation: what cannot be counted is None.
 

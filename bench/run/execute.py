@@ -35,9 +35,7 @@ class Outcome:
     status: Literal["done", "failed", "not_converged", "interrupted"]
 
 
-def execute(
-    order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None
-) -> Outcome:
+def execute(order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None) -> Outcome:
     """Fit, evaluate and record. What is stored already is not done again. The caller owns the claim on the run.
 
     Args:

@@ -64,7 +64,9 @@ def status_of(health: Sequence[HealthCheck]) -> Status:
     return "done" if all(check.passed for check in health) else "not_converged"
 
 
-def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatures | CohortView, meter: Meter) -> list[HealthCheck]:
+def spectral_health(
+    run: Run, view: View, method: Segmenter, features: ViewFeatures | CohortView, meter: Meter
+) -> list[HealthCheck]:
     """Check the eigenfunctions of a fitted method on held-out images; nothing where the method has none.
 
     Costs are charged to a stage of its own. A check that cannot be computed, because functions or kernel are not

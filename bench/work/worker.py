@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Protocol
 from spectral_bench.bench.measure.environment import now, set_up_torch
 from spectral_bench.bench.work.failure import failure_file, failure_of, kind_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
-from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
+from spectral_bench.bench.work.process import OneOfSeveral, StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import Logs, into_log, own_output, say
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Busy, Store
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def main(
         execute: what carries it out; None: ``bench.run.execute``.
         set_up: what prepares the process for it; None: torch's threads and determinism.
         log: send the output of the process into the log of the run, or what does.
-        stop: set where one run of several in this process is asked to stop; None: the run is alone.
+        stop: set where this process is asked to stop, which carries out several runs; None: this one is alone.
 
     Returns:
         An ``ExitCode``.
@@ -94,7 +95,7 @@ def main(
     try:
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
-                stack.enter_context(store.claim(order.spec.run_id, **_owner(order)))
+                stack.enter_context(store.claim(order.spec.run_id, **_owner(order, shared=stop is not None)))
                 if known_failures is not None and len(store.attempts(order.spec.run_id)) > known_failures:
                     return ExitCode.BUSY
             if log:
@@ -113,30 +114,28 @@ IntoLog = Callable[[Path], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Together:
-    """What a launcher and a process that carries out several orders tell each other.
+class Told:
+    """What a process that carries out several orders tells its launcher.
 
     Attributes:
         begun: told of the number of the order whose turn it is.
         ended: told of the number of an order and its ``ExitCode``.
-        stops: of each order: set where that run alone is asked to stop.
     """
 
     begun: Callable[[int], None]
     ended: Callable[[int, int], None]
-    stops: Sequence[StopFlag]
 
 
-def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None], together: Together) -> int:
+def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None], told: Told) -> int:
     """Carry out orders side by side, each as ``main`` does, in a thread of its own: see ``bench.run.cohort``.
 
     Args:
         paths: the orders' JSON files; those whose graphs have the most neighbours have their turns first.
         known_failures: of each, as in ``main``.
-        together: what is told of each.
+        told: of each.
 
     Returns:
-        An ``ExitCode`` for all of them; what became of each, ``together`` has been told.
+        An ``ExitCode`` for all of them; ``told`` knows what became of each.
     """
     from spectral_bench.bench.run.cohort import Cohort
 
@@ -151,7 +150,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
 
         def begun(member: int) -> None:
             logs.turn(turns[member])
-            together.begun(turns[member])
+            told.begun(turns[member])
 
         _set_up(orders[0])  # the orders of one launch are executed alike
         ids = [orders[number].spec.run_id for number in turns]
@@ -168,10 +167,10 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
                     execute=functools.partial(_execute, cohort=run),
                     set_up=lambda order: None,
                     log=functools.partial(logs.into, number),
-                    stop=_EitherFlag(stop, together.stops[number]),
+                    stop=stop,
                 )
             finally:
-                together.ended(number, code)
+                told.ended(number, code)
                 run.leave()
 
         threads = [threading.Thread(target=carry_out, args=(member,)) for member in range(len(orders))]
@@ -182,18 +181,6 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
                 while thread.is_alive():  # signals come between two waits, should they not come at once
                     thread.join(0.2)
     return ExitCode.INTERRUPTED if stop() else ExitCode.DONE
-
-
-class _EitherFlag(StopFlag):
-    """Set as soon as one of two is."""
-
-    def __init__(self, one: StopFlag, other: StopFlag) -> None:
-        super().__init__()
-        self._flags = one, other
-
-    def __call__(self) -> bool:
-        """Whether it was asked to stop."""
-        return super().__call__() or any(flag() for flag in self._flags)
 
 
 class _Work:
@@ -218,7 +205,7 @@ class _Work:
         """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
         if self._stop is not None:
-            code = self._try(self._stop)
+            code = self._try(OneOfSeveral(self._stop, self.store.run_folder(self.order.spec.run_id)))
         else:
             stop = StopFlag()
             with stop_on_signals(stop):
@@ -259,15 +246,14 @@ def _tell(error: BaseException) -> None:
     say(f"error: {error}" if told else "".join(traceback.format_exception(error)).rstrip())
 
 
-def _owner(order: Order) -> dict[str, str]:
+def _owner(order: Order, *, shared: bool) -> dict[str, str]:
     """What the owner of a claim says of itself."""
     job = own_job()
-    return {"executor": order.execution.executor} | ({"job": job} if job else {})
+    facts = {"executor": order.execution.executor} | ({"job": job} if job else {})
+    return facts | ({COHORT: "its process carries out other runs too"} if shared else {})
 
 
-def _execute(
-    order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None
-) -> Outcome:
+def _execute(order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None) -> Outcome:
     from spectral_bench.bench.run import execute
 
     return execute(order, store=store, should_stop=should_stop, cohort=cohort)
