@@ -45,17 +45,17 @@ class Active:
         jobs: those that it carries out and that have not ended, by their numbers.
         slot: its share of the machine.
         process: it.
-        memory_kills: how often the kernel had run out of memory when it began.
         wire: where it tells the numbers of jobs and their exit codes; None: a worker of one job tells nothing.
         turn: the number of the job whose turn it is, below 0 before the first.
+        memory_kills: how often the kernel had run out of memory when it began.
     """
 
     jobs: dict[int, Job]
     slot: Slot
     process: ForkServerProcess
-    memory_kills: int
     wire: Connection | None = None
     turn: ctypes.c_int | None = None
+    memory_kills: int = 0
 
 
 Start = Callable[[list[Job], list[int], Slot], Active]
@@ -119,7 +119,9 @@ class Batch:
             for one in jobs:
                 self.schedule.begin(one)
             known = [self._job_exits.known_failures(one) for one in jobs]
+            kills = memory_kills()
             active = start(jobs, known, self._free.pop(0))
+            active.memory_kills = kills
             self._active.append(active)
             where = f" on GPU {active.slot.gpu}" if active.slot.gpu is not None else ""
             for one in jobs:

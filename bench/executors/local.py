@@ -28,7 +28,6 @@ from spectral_bench.bench.executors.jobs import (
     OnEvent,
     Schedule,
     Target,
-    memory_kills,
     require_gpu_each,
 )
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
@@ -155,16 +154,16 @@ class LocalExecutor:
         return batch.schedule.rest()
 
     def _start(self, context: ForkServerContext, jobs: list[Job], known_failures: list[int], slot: Slot) -> Active:
-        kills, paths = memory_kills(), [job.order_path for job in jobs]
+        paths = [job.order_path for job in jobs]
         if len(jobs) == 1:
             work = functools.partial(self._target, paths[0], known_failures=known_failures[0])
-            return Active(dict(enumerate(jobs)), slot, self._begin(context, work, jobs, slot), kills)
+            return Active(dict(enumerate(jobs)), slot, self._begin(context, work, jobs, slot))
         turn = context.Value("i", -1, lock=False)
         ours, theirs = context.Pipe(duplex=False)
         with theirs:
             several = functools.partial(_side_by_side, paths, known_failures, theirs, turn)
             process = self._begin(context, several, jobs, slot)
-        return Active(dict(enumerate(jobs)), slot, process, kills, ours, turn)
+        return Active(dict(enumerate(jobs)), slot, process, ours, turn)
 
     def _begin(
         self, context: ForkServerContext, work: Callable[[], int], jobs: list[Job], slot: Slot

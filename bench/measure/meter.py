@@ -214,9 +214,8 @@ class Meter:
         try:
             yield
         finally:
-            waiting, self._open = self._open, []
-            self._cut()
-            self._open = waiting
+            self._energy.spend(None, time.perf_counter() - self._wall)
+            self._restart()
 
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
@@ -247,6 +246,10 @@ class Meter:
             stage.peak_rss = max(stage.peak_rss, self._memory.read() + self._helpers)
             if self._device is not None:
                 stage.peak_device = max(stage.peak_device or 0, _device_peak(self._device))
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin a segment."""
         self._memory.restart()
         if self._device is not None:
             _restart_device_peak(self._device)

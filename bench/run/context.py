@@ -78,8 +78,11 @@ class Run:
     @cached_property
     def code(self) -> RunCode:
         """Fingerprints of the code of the fit and of its evaluations, taken when first asked for: before the work."""
-        spec, looked_at = self.spec, {view.dataset for view in self.order.views}
-        return code_of_run(spec.method, spec.data.dataset, looked_at, spec.backbone.name)
+        spec, looked_at = self.spec, tuple(sorted({view.dataset for view in self.order.views}))
+        parts = spec.method, spec.data.dataset, looked_at, spec.backbone.name
+        if self.cohort is None:
+            return code_of_run(*parts)
+        return self.cohort.shared(("code", *parts), lambda: code_of_run(*parts))  # of what the process has loaded
 
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""
