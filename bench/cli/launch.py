@@ -237,11 +237,11 @@ def write_job(order: Order, store: Store, cohorts: Mapping[str, str]) -> Job:
     return job
 
 
-def job_of(order: Order, store: Store, cohorts: Mapping[str, str]) -> Job:
+def job_of(order: Order, store: Store, cohorts: Mapping[str, str] | None = None) -> Job:
     """The job of an order; the same order has the same file, whoever launches it, beside whatever others."""
     path = store.run_folder(order.spec.run_id) / f"{ORDER_PREFIX}{digest(order, 8)}.json"
     required = frozenset({order.requires} if order.requires else ())
-    return Job(order.spec.run_id, path, required, cohorts.get(order.spec.run_id, ""))
+    return Job(order.spec.run_id, path, required, (cohorts or {}).get(order.spec.run_id, ""))
 
 
 def failure_of_run(store: Store, run: PlannedRun) -> Failure | None:

@@ -92,8 +92,8 @@ def _groups(runs: Sequence[PlannedRun]) -> list[_Group]:
         found.setdefault((seen, size), []).append(run)
     groups: dict[object, _Group] = defaultdict(list)
     for key, group in found.items():  # those without batches go with the first that have some
-        seen = key[0] if isinstance(key, tuple) and key[1] is None else None
-        groups[of_batches.get(seen, key)] += group
+        shared = key[0] if isinstance(key, tuple) and key[1] is None else None
+        groups[of_batches.get(shared, key)] += group
     return list(groups.values())
 
 

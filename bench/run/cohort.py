@@ -380,7 +380,7 @@ class Labels:
 
 
 def _synchronise() -> None:
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 
