@@ -230,7 +230,7 @@ def launch(
     return Launch(exits, failures)
 
 
-def write_job(order: Order, store: Store, cohorts: Mapping[str, str]) -> Job:
+def write_job(order: Order, store: Store, cohorts: Mapping[str, str] | None = None) -> Job:
     """Write an order into the folder of its run."""
     job = job_of(order, store, cohorts)
     write_bytes(job.order_path, (order.model_dump_json(indent=1) + "\n").encode())

@@ -136,7 +136,7 @@ def test_rows_of_cohorts_are_marked_beside_others(store: Store):
     first, second = table.rows
     for key in ("fit_fit_s", "peak_rss_bytes"):
         (mark,) = first.cells[key].marks
-        assert any(note.mark == mark and "shared a process with others" in note.text for note in table.notes)
+        assert any(note.symbol == mark and "shared a process with others" in note.text for note in table.notes)
         assert second.cells[key].marks == ()
 
 
