@@ -72,19 +72,19 @@ def main() -> None:
         for name, (checkout, options) in ways.items():
             store = given.folder.absolute() / name.replace(" ", "-")
             times[name].append(carry_out(checkout, store, [*common, *options]))
-            print(f"{name}: {times[name][-1][0]:.1f} s of CPU, {times[name][-1][1]:.1f} s", file=sys.stderr, flush=True)
+            sys.stderr.write("{}: {:.1f} s of CPU, {:.1f} s\n".format(name, *times[name][-1]))
     first = next(iter(ways))
-    print("| | CPU (s) | of the first | wall (s) |\n|---|--:|--:|--:|")
+    sys.stdout.write("| | CPU (s) | of the first | wall (s) |\n|---|--:|--:|--:|\n")
     for name, found in times.items():
         cpu, ratio = [one[0] for one in found], [b[0] / a[0] for a, b in zip(times[first], found, strict=True)]
         wall = median(one[1] for one in found)
-        print(
+        sys.stdout.write(
             f"| {name} | {median(cpu):.1f} ({min(cpu):.1f} to {max(cpu):.1f}) "
-            f"| {median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f}) | {wall:.1f} |"
+            f"| {median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f}) | {wall:.1f} |\n"
         )
         store = given.folder.absolute() / name.replace(" ", "-")
         assert not differing(given.folder.absolute() / first.replace(" ", "-"), store)
-    print("\nAll fits and counts are the same to the byte.")
+    sys.stdout.write("\nAll fits and counts are the same to the byte.\n")
 
 
 if __name__ == "__main__":
