@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -186,6 +187,9 @@ def _carry_out(
         store.write_manifest(plan.manifest)
         print_tables(store, plan.grid.name)
         return 0
+    if sizes := sorted(Counter(formed.values()).values(), reverse=True):
+        each = f"{how_many(len(sizes), 'cohort')}, of {', '.join(map(str, sizes))} runs side by side in a process"
+        say(f"{each}; --cohort off gives each run its own")
     ended = launch(plan, store, executor(store), execution, roots, formed)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
