@@ -160,12 +160,18 @@ class Member:
         passes, new = self._cohort.opened(("source", key), lambda: _Passes(make(), self._cohort))
         return Source(self, passes, reused=passes.inner.reused or not new)
 
-    def view(self, key: Hashable, make: Callable[[], ViewFeatures]) -> View:
-        """The features of a view, opened unless they are. The run's evaluations come in the order of these calls."""
+    def view(self, key: Hashable, make: Callable[[], ViewFeatures], *, in_turns: bool = True) -> View:
+        """The features of a view, opened unless they are. The run's evaluations come in the order of these calls.
+
+        Args:
+            key: names the view, and how its images are seen.
+            make: opens it.
+            in_turns: give up the turn before each image, not before the first alone.
+        """
         self._views += 1
         self._passes = 0
         held, new = self._cohort.opened(("view", key), lambda: _HeldView(make(), self._cohort))
-        return View(self, held, reused=held.inner.reused or not new)
+        return View(self, held, reused=held.inner.reused or not new, in_turns=in_turns)
 
     def labels(self, key: Hashable, loader: LabelLoader) -> Labels:
         """The labels of a view, each read once for all runs."""
@@ -329,8 +335,8 @@ class _HeldView:
 class View:
     """The features of a view as one run of a cohort sees them: see ``bench.features.ViewFeatures``."""
 
-    def __init__(self, member: Member, held: _HeldView, *, reused: bool) -> None:
-        self._member, self._held = member, held
+    def __init__(self, member: Member, held: _HeldView, *, reused: bool, in_turns: bool) -> None:
+        self._member, self._held, self._in_turns = member, held, in_turns
         self.reused = reused
 
     @property
@@ -346,7 +352,8 @@ class View:
         """Each image with its features."""
         number = self._member.next_pass()
         for index in range(len(self)):
-            self._member.wait(number, index)
+            if self._in_turns or index == 0:
+                self._member.wait(number, index)
             yield self._held.held.at(index)
 
     def at(self, index: int) -> ViewItem:

@@ -106,7 +106,8 @@ def view_features(run: Run, view: View, images: ImageLoader, meter: Meter) -> Vi
         if run.cohort is None:
             features: ViewFeatures | CohortView = opened()
         else:
-            features = run.cohort.view((view.view_id, *run.seen_as), opened)
+            # The processes of a CRF are those of one run at a time: their memory and time are its own.
+            features = run.cohort.view((view.view_id, *run.seen_as), opened, in_turns=view.crf is None)
     if features.reused:
         meter.reused("features")
     return features
