@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
 from spectral_bench.bench.run import execute
+from spectral_bench.bench.run.cohort import Turns
 from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work import process, worker
 from spectral_bench.bench.work.order import Order
@@ -22,7 +24,7 @@ from spectral_bench.bench.work.worker import ExitCode, Told
 from spectral_bench.methods.graphs import features as graphs
 from spectral_bench.methods.registry import METHODS, base_params
 from spectral_bench.results.record import COHORT
-from spectral_bench.results.specification import Features, Resize, Transform
+from spectral_bench.results.specification import Crf, Features, Resize, Transform, View
 from spectral_bench.results.store import Store
 
 NETWORK = {"epochs": 3, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
@@ -120,6 +122,36 @@ def test_fresh_crops_are_drawn_once_for_all(store, make_order, alone):
     assert set(side_by_side(orders, store).values()) == {ExitCode.DONE}
     for order in orders:
         require_same(order, store, alone(order))
+
+
+def test_a_crf_is_that_of_one_run_at_a_time(store, make_order, alone):
+    pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")
+    view = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)), crf=Crf())
+    orders = [make_order("kmeans", {"k": k, "scores": "distance"}, views=(view,)) for k in (4, 5)]
+    assert set(side_by_side(orders, store).values()) == {ExitCode.DONE}
+    for order in orders:
+        require_same(order, store, alone(order))
+
+
+def test_the_furthest_behind_has_the_turn():
+    order: list[tuple[str, int]] = []
+    turns = Turns(2, lambda member: order.append(("turn", member)))
+    steps = {0: [5, 6, 9], 1: [1, 2, 7]}
+
+    def work(member: int) -> None:
+        turns.begin(member)
+        for step in steps[member]:
+            turns.wait(member, (0, 0, step))
+            order.append(("step", step))
+        turns.leave()
+
+    threads = [threading.Thread(target=work, args=(member,)) for member in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [what for what in order if what[0] == "step"] == [("step", step) for step in (1, 2, 5, 6, 7, 9)]
+    assert [member for what, member in order if what == "turn"] == [0, 1, 0, 1, 0]  # told where it changes hands
 
 
 def test_a_graph_is_made_once_and_charged_to_all(store, make_order, monkeypatch):
