@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +18,9 @@ from spectral_bench.methods.params import Params
 
 if TYPE_CHECKING:
     from spectral_bench.methods.graphs.kernel import Kernel
+    from spectral_bench.methods.shared import Products
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class PatchBatch:
         crops: B crops: which part of its image each entry shows.
         antialiased: as ``pixels``, but shrunk with antialiasing and in 8 bits, as image libraries do; None unless the
             method's ``Params.antialiased_pixels`` asks for them.
+        products: what runs side by side have computed of this very batch; None where a run is alone.
     """
 
     features: tuple[Tensor, ...]
@@ -36,6 +42,7 @@ class PatchBatch:
     image_ids: tuple[str, ...]
     crops: tuple[Crop, ...]
     antialiased: Tensor | None = None
+    products: Products | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         """The number B of images."""
@@ -48,9 +55,24 @@ class PatchBatch:
 
     def to(self, device: torch.device | str) -> PatchBatch:
         """The same batch on another device."""
-        features = tuple(level.to(device) for level in self.features)
-        antialiased = self.of_antialiased(lambda pixels: pixels.to(device))
-        return PatchBatch(features, self.pixels.to(device), self.image_ids, self.crops, antialiased)
+
+        def moved() -> PatchBatch:
+            features = tuple(level.to(device) for level in self.features)
+            antialiased = self.of_antialiased(lambda pixels: pixels.to(device))
+            pixels = self.pixels.to(device)
+            return PatchBatch(features, pixels, self.image_ids, self.crops, antialiased, self.products)
+
+        return self.shared(("on", str(device)), moved)
+
+    def shared(self, key: Hashable, make: Callable[[], T], serves: Callable[[T], bool] = lambda value: True) -> T:
+        """What ``make`` computes of this batch; runs side by side that give the same key compute it once.
+
+        Args:
+            key: names all that the result depends on besides the batch.
+            make: computes it. The result is for several runs: none may change it.
+            serves: whether a result that is there will do.
+        """
+        return make() if self.products is None else self.products.recall(key, make, serves)
 
     def of_antialiased(self, function: Callable[[Tensor], Tensor]) -> Tensor | None:
         """``function`` of the antialiased pixels, or None where there are none."""
@@ -80,6 +102,14 @@ class Statistics:
 
     mean: tuple[Tensor, ...]
     std: tuple[Tensor, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all numbers: what is told apart by it is the same wherever its tensors lie."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (*self.mean, *self.std):
+            digest.update(part.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 class PatchSource(Protocol):

@@ -103,7 +103,7 @@ class LinearProbe:
         self._probe.load_state_dict(own, assign=True)
 
     def _step(self, batch: PatchBatch, labels: LabelSource, context: FitContext) -> Step:
-        require_finite(batch.features, images_of(batch))
+        batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         with context.stage("labels"):
             classes = batch_labels(labels, batch).flatten()
         return Step(cross_entropy(self._fitted()(batch.features).flatten(0, 2), classes), dict)

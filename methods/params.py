@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,6 +41,16 @@ class Params(BaseModel):
         if patches is not None and getattr(self, "k", 0) > patches:
             found["k"] = f"at most {patches}, the number of training patches in {images} images"
         return found
+
+    def held_bytes(self, channels: int) -> int:
+        """Memory that a fit holds between two training steps, such as weights and what their optimiser keeps.
+
+        Runs that are trained side by side hold theirs at once. 0: the fit is made in one go.
+
+        Args:
+            channels: of the features of all levels.
+        """
+        return 0
 
     def base_params(self) -> dict[str, Any]:
         """The complete parameters of the fit that a method with ``fit_from`` starts from."""
@@ -121,6 +132,9 @@ class TrainingParams(Params):
         return self
 
 
+TRAINED_BYTES = 16
+"""Bytes a parameter in training: itself, its gradient and Adam's two moments, in float32."""
+
 AngleLimit = Annotated[
     float | None,
     Field(
@@ -175,6 +189,13 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
             )
         return found
 
+    def held_bytes(self, channels: int) -> int:
+        """The network with its optimiser, and the averaged Jacobian: see ``methods.spin.memory``."""
+        seen = [channels, *[self.width] * self.depth, self.functions]
+        numbers = sum((one + 1) * other for one, other in pairwise(seen))
+        pairs = self.functions * (self.functions + 1) // 2 if self.decay else 0
+        return numbers * (TRAINED_BYTES + 4 * pairs)
+
 
 _CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"
 
@@ -187,6 +208,10 @@ class LinearProbeParams(Params):
     steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
     batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
     lr: float = Field(1e-2, gt=0, description="Adam's learning rate at the first step; 0 at the last, along a cosine")
+
+    def held_bytes(self, channels: int) -> int:
+        """The linear map with its optimiser."""
+        return TRAINED_BYTES * (channels + 1) * self.k
 
 
 class OracleParams(Params):

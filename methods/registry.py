@@ -34,6 +34,7 @@ class MethodFacts:
         fit_from: the method whose stored fit it starts from, or None.
         classes_as_clusters: whether cluster j is class j, so that K is the number of classes.
         labels_at_prediction: whether it looks at the labels of the images that are evaluated: an oracle.
+        side_by_side: whether several of its fits may go on in one process, in turns: they meet in no global state.
     """
 
     name: str
@@ -43,6 +44,7 @@ class MethodFacts:
     fit_from: str | None = None
     classes_as_clusters: bool = False
     labels_at_prediction: bool = False
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class _Entry:
 
 
 def _entry(path: str, name: str, summary: str, params: type[Params], **facts: Any) -> tuple[str, _Entry]:
-    return name, _Entry(path, MethodFacts(name, summary, params, **facts))
+    return name, _Entry(path, MethodFacts(name, summary, params, side_by_side=True, **facts))
 
 
 METHODS: Mapping[str, _Entry] = dict(
@@ -116,7 +118,8 @@ METHODS: Mapping[str, _Entry] = dict(
     )
 )
 
-_DECLARED = ("uses_labels", "fit_from", "classes_as_clusters", "labels_at_prediction")  # by class attributes
+# By class attributes:
+_DECLARED = ("uses_labels", "fit_from", "classes_as_clusters", "labels_at_prediction", "side_by_side")
 
 REGISTRY = Registry("method", {name: entry.path for name, entry in METHODS.items()}, "spectral_bench.methods")
 

@@ -9,7 +9,7 @@ from spectral_bench.reports.cells import mean_cell, peak_cell
 from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
 from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
-from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
+from spectral_bench.reports.peaks import cohort_marks, extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import BASE_STAGE, StageCost
@@ -61,9 +61,10 @@ def cost_table(entries: Sequence[ScoredRow]) -> Table:
         Column("energy_j", "energy", "joules", "lower", "std"),
     )
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    beside = cohort_marks(entries, notes)
     shared = common_settings(entries)
     rows = tuple(
-        _row(entry, shared, found, unlike.get(index, ()), extracted.get(index, ()), notes)
+        _row(entry, shared, found, (*unlike.get(index, ()), *beside.get(index, ())), extracted.get(index, ()), notes)
         for index, entry in enumerate(entries)
     )
     notes.remark(

@@ -9,7 +9,7 @@ from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
-from spectral_bench.reports.peaks import extraction_marks, peak_device, peak_rss
+from spectral_bench.reports.peaks import cohort_marks, extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.ranking import emphasise
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
@@ -52,9 +52,17 @@ def main_table(entries: Sequence[ScoredRow], intervals: Intervals | None = None)
     """
     notes, entries = NoteBook(), distinct(entries)
     unlike, extracted = unlike_marks(entries, notes), extraction_marks(entries, notes)
+    beside = cohort_marks(entries, notes)
     shared = common_settings(entries)
     rows = tuple(
-        _row(entry, shared, intervals, unlike.get(index, ()), extracted.get(index, ()), notes)
+        _row(
+            entry,
+            shared,
+            intervals,
+            (*unlike.get(index, ()), *beside.get(index, ())),
+            extracted.get(index, ()),
+            notes,
+        )
         for index, entry in enumerate(entries)
     )
     rows = emphasise(rows, entries, {key: METRICS[key][1] for key in METRICS if key not in _FOR_MACHINES}, notes)

@@ -9,11 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from spectral_bench.results.checks import CheckState
 from spectral_bench.results.specification import FitSpec, View
 
-SCHEMA_VERSION = 2
-"""2: parts of a user's own are named by content (``known_as``), and ``method_check`` tells what check-method found."""
+SCHEMA_VERSION = 3
+"""2: parts of a user's own are named by content (``known_as``), and ``method_check`` tells what check-method found.
+
+3: a stage tells its share (``share_wall_s``, ``share_cpu_s``) of what the runs of a cohort computed once.
+"""
 
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
+
+COHORT = "cohort"
+"""The key, in what a record says of its execution, of the ids of the runs of its cohort, its own among them: those that
+one process carried out side by side. A run that was alone has none."""
 
 SITTING = "sitting"
 """The key, in what a record says of its execution, of the launch that made it; older records have none."""
@@ -36,6 +43,10 @@ class StageCost(_Part):
     energy_j: float | None = Field(None, description="joules of the CUDA device's board; None where it tells none")
     items: int | None = Field(None, description="images processed, where the stage goes over images")
     reused: bool = Field(False, description="the stage's product was there already; its cost was paid by another run")
+    share_wall_s: float | None = Field(
+        None, description="of wall_s, which counts what a cohort shares as if the run were alone: with its share alone"
+    )
+    share_cpu_s: float | None = Field(None, description="likewise of cpu_s; None where nothing was shared")
 
 
 class Failure(_Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -37,19 +38,31 @@ class Hours:
     Args:
         hours: how many.
         plan: whose predictions say what fits.
+        cohorts: names of the cohorts of runs that are not alone, which take what all of their runs take.
         gpus: that were asked for, and are held for all of that time.
 
     Attributes:
         stop: set once they are up.
     """
 
-    def __init__(self, hours: float, plan: Plan, gpus: int = 0) -> None:
+    def __init__(self, hours: float, plan: Plan, cohorts: Mapping[str, str], gpus: int = 0) -> None:
         self._plan, self._hours, self._gpus = plan, hours, gpus
         self._ends = time.monotonic() + hours * 3600
         self._begun = time.monotonic()
         self._takes = {run.run_id: run.seconds for run in plan.unfinished}
+        self._together = {name: self._sum(name, cohorts) for name in self._takes}
         self._left_out: dict[str, float] = {}
         self.stop = StopFlag()
+
+    def _sum(self, run_id: str, cohorts: Mapping[str, str]) -> float | None:
+        """What a run takes with all of its cohort, which begins and goes on as one; None where not all is known."""
+        same = [
+            name
+            for name in self._takes
+            if name == run_id or (run_id in cohorts and cohorts.get(name) == cohorts[run_id])
+        ]
+        each = [self._takes[name] for name in same]
+        return None if None in each else sum(filter(None, each))
 
     def announce(self) -> None:
         """Say how much there is to do in how much time."""
@@ -67,7 +80,7 @@ class Hours:
     def admits(self, job: Job) -> bool:
         """Whether a run may begin now: there is time left, and it is not known to need more."""
         left = self._ends - time.monotonic()
-        takes = self._takes.get(job.run_id)
+        takes = self._together.get(job.run_id)
         if left > 0 and (takes is None or takes <= left):
             self._left_out.pop(job.run_id, None)
             return True
@@ -99,7 +112,7 @@ class Hours:
                 say(f"left out: {title}: {self._why(run.run_id)}")
 
     def _why(self, run_id: str) -> str:
-        left, takes = self._left_out.get(run_id), self._takes[run_id]
+        left, takes = self._left_out.get(run_id), self._together[run_id]
         if takes is not None and takes > self._hours * 3600:
             return f"takes {duration(takes)}, more than --max-hours {self._hours:g} in all"
         if left is None or left <= 0 or takes is None:

@@ -98,6 +98,9 @@ class LineWatcher:
             self._line(f"{self._name(event)}: another launcher is at work on it")
         elif event.kind == "submitted":
             self._line(f"{self._name(event)}: submitted, {event.message}")
+        elif event.kind == "again":
+            self._begun.pop(event.run_id, None)
+            self._line(f"{self._name(event)}: {event.message}")
         elif event.kind == "started":
             self._begun[event.run_id] = time.monotonic()
             self._line(f"{self._name(event)}: started")
@@ -180,6 +183,8 @@ class BarWatcher:
         elif event.kind == "tick":
             self._look()
         else:
+            if event.kind == "again" and event.run_id in self._bars:
+                self._progress.remove_task(self._bars.pop(event.run_id))
             self._progress.console.print(Text(f"{name} {event.kind} {event.message}".strip()))
 
     def _look(self) -> None:
@@ -272,6 +277,7 @@ def launch(
     executor: Executor,
     execution: Execution,
     roots: Sequence[Path],
+    cohorts: Mapping[str, str],
     also: Watcher | None = None,
 ) -> Launch:
     """Carry out the unfinished runs of a plan.
@@ -282,6 +288,7 @@ def launch(
         executor: what carries them out.
         execution: how.
         roots: where data sets lie.
+        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.cohorts``.
         also: told of each event, too.
 
     Raises:
@@ -298,7 +305,7 @@ def launch(
             with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
     store.write_manifest(plan.manifest)
-    jobs = [write_job(order, store) for order in plan_orders(plan, execution, roots)]
+    jobs = [write_job(order, store, cohorts) for order in plan_orders(plan, execution, roots)]
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}
     seconds = {run.run_id: run.seconds for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
@@ -317,17 +324,18 @@ def _both(first: Watcher, second: Watcher) -> Watcher:
     return tell
 
 
-def write_job(order: Order, store: Store) -> Job:
+def write_job(order: Order, store: Store, cohorts: Mapping[str, str] | None = None) -> Job:
     """Write an order into the folder of its run."""
-    job = job_of(order, store)
+    job = job_of(order, store, cohorts)
     write_bytes(job.order_path, (order.model_dump_json(indent=1) + "\n").encode())
     return job
 
 
-def job_of(order: Order, store: Store) -> Job:
-    """The job of an order; the same order has the same file, whoever launches it."""
+def job_of(order: Order, store: Store, cohorts: Mapping[str, str] | None = None) -> Job:
+    """The job of an order; the same order has the same file, whoever launches it, beside whatever others."""
     path = store.run_folder(order.spec.run_id) / f"{ORDER_PREFIX}{digest(order, 8)}.json"
-    return Job(order.spec.run_id, path, frozenset({order.requires} if order.requires else ()))
+    required = frozenset({order.requires} if order.requires else ())
+    return Job(order.spec.run_id, path, required, (cohorts or {}).get(order.spec.run_id, ""))
 
 
 def failure_of_run(store: Store, run_id: str, views: Iterable[View]) -> Failure | None:

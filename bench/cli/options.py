@@ -68,6 +68,15 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Runs at a time; default: the grid's executor.jobs, or one a GPU."),
 ]
+CohortMode = Annotated[
+    str,
+    typer.Option(
+        "--cohort",
+        help="auto (runs that see the same batches train side by side in one process, with the bits that each has "
+        "alone) or off.",
+        metavar="auto|off",
+    ),
+]
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="local (a process a run), slurm (a cluster's queue) or inline (this process).")
 ]
@@ -266,6 +275,17 @@ def parse_device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise ConfigError(f'--device: unknown device "{text}"; valid: auto, cpu, cuda, cuda:N')
     return text
+
+
+def parse_cohort(text: str) -> bool:
+    """Whether cohorts are formed.
+
+    Raises:
+        ConfigError: it is neither ``auto`` nor ``off``.
+    """
+    if text not in ("auto", "off"):
+        raise ConfigError(f'--cohort: expected auto or off, got "{text}"')
+    return text == "auto"
 
 
 def parse_gpus(text: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from spectral_bench.bench.cli.options import (
     CacheLimit,
     Changes,
     CheckpointEvery,
+    CohortMode,
     Debug,
     Device,
     DryRun,
@@ -36,6 +38,7 @@ from spectral_bench.bench.cli.options import (
     data_roots,
     find_store,
     parse_bytes,
+    parse_cohort,
     parse_device,
     parse_gpus,
     required_grid,
@@ -43,12 +46,20 @@ from spectral_bench.bench.cli.options import (
 )
 from spectral_bench.bench.cli.output import say, show_json, tell
 from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
-from spectral_bench.bench.cli.slurm import PrintSbatch, Wait, refuse_slurm_options, slurm_launch, slurm_options
+from spectral_bench.bench.cli.slurm import (
+    PrintSbatch,
+    SlurmLaunch,
+    Wait,
+    refuse_slurm_options,
+    slurm_launch,
+    slurm_options,
+)
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
-from spectral_bench.bench.grid.keys import SlurmSettings
+from spectral_bench.bench.grid.keys import SlurmSettings, megabytes
 from spectral_bench.bench.grid.load import Grid as LoadedGrid
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan, with_stale_anew
+from spectral_bench.bench.plan.cohorts import cohorts, free_memory
 from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
@@ -125,6 +136,7 @@ def run(
     changes: Changes = None,
     jobs: Jobs = None,
     executor: ExecutorName = "local",
+    cohort: CohortMode = "auto",
     device: Device = "auto",
     gpus: Gpus = "",
     threads: Threads = 0,
@@ -146,7 +158,7 @@ def run(
     Everything is checked before anything runs, the data too. Issued again, it resumes, retries or extends.
     """
     path = required_grid(grid_file, grid, "run")
-    devices = () if executor == "slurm" else parse_gpus(gpus)
+    devices, together = () if executor == "slurm" else parse_gpus(gpus), parse_cohort(cohort)
     check_executor(executor, jobs, devices)
     check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -173,12 +185,22 @@ def run(
     if wanted := absent_weights(made, here=on_slurm is None):
         fetch_weights(wanted)
         made = _plan(loaded, out, roots, rerun_stale)
+    at_a_time = jobs_of(jobs, loaded, execution, devices)
+    formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
-        return on_slurm.show(made, execution, roots.roots)
-    hours = None if max_hours is None else Hours(max_hours, made, gpus_asked_for(devices, execution.device))
-    here = partial(make_executor, execution, jobs=jobs_of(jobs, loaded, execution, devices), gpus=devices)
-    here = here if hours is None else partial(here, hours=hours)
-    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, hours)
+        return on_slurm.show(made, execution, roots.roots, formed)
+    hours = None if max_hours is None else Hours(max_hours, made, formed, gpus_asked_for(devices, execution.device))
+    here = partial(make_executor, execution, jobs=at_a_time, gpus=devices, hours=hours)
+    return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, formed, hours)
+
+
+def planned_cohorts(made: Plan, executor: str, slots: int, on_slurm: SlurmLaunch | None) -> dict[str, str]:
+    """The name of the cohort of each run of a plan that is not to be alone; none for the executor ``inline``."""
+    if on_slurm is not None:
+        asked = [on_slurm.settings(run.spec.method).mem for run in made.unfinished]
+        known = [megabytes(mem) * 2**20 for mem in asked if mem is not None]
+        return cohorts(made.unfinished, memory=min(filter(None, known), default=None))
+    return {} if executor == "inline" else cohorts(made.unfinished, slots=slots, memory=free_memory(slots))
 
 
 def _plan(grid: LoadedGrid, out: Path, roots: DataRoots, rerun_stale: bool, problems: Problems | None = None) -> Plan:
@@ -197,6 +219,7 @@ def _carry_out(
     execution: Execution,
     roots: tuple[Path, ...],
     executor: Callable[[Store], Executor],
+    formed: Mapping[str, str],
     hours: Hours | None = None,
 ) -> int:
     for line in plan_lines(plan):
@@ -214,8 +237,11 @@ def _carry_out(
         return 0
     if hours:
         hours.announce()
+    if sizes := sorted(Counter(formed.values()).values(), reverse=True):
+        each = f"{how_many(len(sizes), 'cohort')}, of {', '.join(map(str, sizes))} runs side by side in a process"
+        say(f"{each}; --cohort off gives each run its own")
     with launching(store.path):
-        ended = launch(plan, store, executor(store), execution, roots, hours.watch if hours else None)
+        ended = launch(plan, store, executor(store), execution, roots, formed, hours.watch if hours else None)
     if ended.submitted:
         say(f"{how_many(ended.submitted, 'run')} with Slurm; see bench status --out {shlex.quote(str(plan.store))}")
         return ended.exit_code

@@ -25,9 +25,12 @@ from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.states import Plan, plan_orders
 from spectral_bench.bench.work.order import Execution
+from spectral_bench.bench.work.process import STOP_FILE
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import unknown
 from spectral_bench.methods.registry import names
+from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store
 
 GROUP = "Slurm"
@@ -165,7 +168,7 @@ class SlurmLaunch:
             warn_of_environment()
             self.executor(Store(plan.store.absolute())).check({run.spec.method for run in plan.unfinished})
 
-    def show(self, plan: Plan, execution: Execution, roots: Sequence[Path]) -> int:
+    def show(self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""
         if not plan.unfinished:
             say("nothing to submit: all runs are done")
@@ -173,7 +176,7 @@ class SlurmLaunch:
         warn("this listing is not checked against the cluster; a run is, before anything is submitted")
         store = Store(plan.store.absolute())
         orders = plan_orders(plan, execution, roots)
-        jobs = [job_of(order, store) for order in orders]
+        jobs = [job_of(order, store, cohorts) for order in orders]
         for script in self.executor(store).scripts(jobs, {order.spec.run_id: order for order in orders}):
             say(script)
         return 0
@@ -244,6 +247,9 @@ def _stop_here(store: Store, run_id: str) -> bool:
         if owner:
             warn(f"{run_id}: at work on {owner.get('host')}; cancel it there")
         return False
+    if COHORT in owner:  # a signal would stop the others too
+        write_bytes(store.run_folder(run_id) / STOP_FILE, b"")
+        return True
     try:
         os.kill(owner["pid"], signal.SIGTERM)
     except (ProcessLookupError, PermissionError) as error:

@@ -50,11 +50,13 @@ class Job:
         run_id: the run; for an order that only prepares features, a name that no other job has.
         order_path: the JSON file of the ``bench.work.order.Order``.
         requires: jobs of the same batch that must succeed first. Names of no job in the batch count as done.
+        cohort: jobs of one name here may be carried out side by side in one process; empty: alone.
     """
 
     run_id: str
     order_path: Path
     requires: frozenset[str] = frozenset()
+    cohort: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,15 @@ class Event:
 
     Attributes:
         kind: ``submitted`` to a batch system; ``started``; ``finished`` (see ``exit``); ``elsewhere``: another
-            launcher is at work on the run, which is waited for; ``stopping``: the jobs were asked to stop; ``tick``:
+            launcher is at work on the run, which is waited for; ``again``: the process that carried it out with others
+            was cut short, and it is going to be started again; ``stopping``: the jobs were asked to stop; ``tick``:
             nothing new, time to look at the progress files.
         run_id: the job, where it is about one.
         exit: how it ended, where it has.
         message: for people, one line.
     """
 
-    kind: Literal["submitted", "started", "finished", "elsewhere", "stopping", "tick"]
+    kind: Literal["submitted", "started", "finished", "elsewhere", "again", "stopping", "tick"]
     run_id: str = ""
     exit: Exit | None = None
     message: str = ""
@@ -169,6 +172,10 @@ class Schedule:
     def deferred(self) -> list[Job]:
         """The jobs put aside."""
         return [self._jobs[name] for name in self._deferred]
+
+    def again(self, job: Job) -> None:
+        """Put a job that had begun back to the head of the queue."""
+        self._waiting.insert(0, job.run_id)
 
     def resume(self, job: Job) -> None:
         """Put a deferred job back to the head of the queue."""
@@ -293,6 +300,10 @@ class JobExits:
         last = tail(log_of(order, self._store, self._paths[required]))
         message = f"needs {required}, which did not succeed; its log ends as below"
         self._record(job, Failure(kind="dependency", message=message, log_tail=last))
+
+    def recorded(self, job: Job) -> Exit | None:
+        """How the job ended by what its worker has stored since this batch was launched; None if that says nothing."""
+        return self._ended(job.run_id, ExitCode.INTERRUPTED)
 
     def _ended(self, name: str, code: int) -> Exit | None:
         """How a worker ended that had the time to say so; None if it was cut short."""

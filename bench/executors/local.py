@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import multiprocessing.connection
@@ -14,10 +15,11 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from spectral_bench.bench.executors.batch import Active, Batch, Slot
 from spectral_bench.bench.executors.jobs import (
     Event,
     Exit,
@@ -26,13 +28,12 @@ from spectral_bench.bench.executors.jobs import (
     OnEvent,
     Schedule,
     Target,
-    memory_kills,
     require_gpu_each,
 )
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.process import SIGNALS, StopFlag, begin_sitting, stop_on_signals
-from spectral_bench.common.errors import ConfigError, StoreError
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
 
 
@@ -94,28 +95,7 @@ PRELOAD = (
 )
 """Imported once by the fork server, so that no worker pays for them."""
 
-POLL_S = 0.2
-
-ELSEWHERE_S = 1.0
-
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A share of the machine that one worker at a time may use.
-
-    Attributes:
-        threads: of its operations.
-        gpu: for ``CUDA_VISIBLE_DEVICES``; None: as it is.
-    """
-
-    threads: int
-    gpu: str | None = None
-
-
-Start = Callable[[Job, int, Slot], ForkServerProcess]
-"""Starts the worker of a job, given its known failures, on its share of the machine."""
 
 
 class LocalExecutor:
@@ -178,9 +158,22 @@ class LocalExecutor:
                 batch.end_all()
         return batch.schedule.rest()
 
-    def _start(self, context: ForkServerContext, job: Job, known_failures: int, slot: Slot) -> ForkServerProcess:
-        arguments = (self._target, job.order_path, known_failures, slot, self._grace)
-        process = context.Process(target=enter, args=arguments, name=job.run_id)
+    def _start(self, context: ForkServerContext, jobs: list[Job], known_failures: list[int], slot: Slot) -> Active:
+        paths = [job.order_path for job in jobs]
+        if len(jobs) == 1:
+            work = functools.partial(self._target, paths[0], known_failures=known_failures[0])
+            return Active(dict(enumerate(jobs)), slot, self._begin(context, work, jobs, slot))
+        turn = context.Value("i", -1, lock=False)
+        ours, theirs = context.Pipe(duplex=False)
+        with theirs:
+            several = functools.partial(_side_by_side, paths, known_failures, theirs, turn)
+            process = self._begin(context, several, jobs, slot)
+        return Active(dict(enumerate(jobs)), slot, process, ours, turn)
+
+    def _begin(
+        self, context: ForkServerContext, work: Callable[[], int], jobs: list[Job], slot: Slot
+    ) -> ForkServerProcess:
+        process = context.Process(target=enter, args=(work, slot, self._grace), name=jobs[0].run_id)
         with _nameless_main(), _signals_later():
             process.start()
         return process
@@ -213,164 +206,8 @@ def _signals_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@dataclass
-class Active:
-    """A worker at work."""
-
-    job: Job
-    slot: Slot
-    process: ForkServerProcess
-    memory_kills: int
-
-
-class Batch:
-    """The jobs of one call.
-
-    Args:
-        store: the store of all jobs.
-        jobs: in the order of preference.
-        slots: shares of the machine; as many workers run at a time.
-        grace: seconds that workers may take to stop.
-        on_event: told of all that happens.
-        admits: whether a job may begin now.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        jobs: list[Job],
-        slots: list[Slot],
-        grace: float,
-        on_event: OnEvent,
-        admits: Callable[[Job], bool] = lambda job: True,
-    ) -> None:
-        self.schedule = Schedule(jobs, admits)
-        self._job_exits = JobExits(store, jobs)
-        self._free = list(slots)
-        self._grace = grace
-        self._tell = on_event
-        self._active: list[Active] = []
-        self._trouble: StoreError | None = None
-        self._stop = StopFlag()
-        self._asked = 0
-        self._deadline = float("inf")
-        self._looked = time.monotonic()
-
-    def carry_out(self, start: Start, stop: StopFlag) -> None:
-        """Start, wait and reap until all jobs are over, or until asked to stop."""
-        self._stop = stop
-        while True:
-            if not self._asked:
-                self._look_elsewhere()
-                self._fill(start)
-            if not self._active and (self._asked or self.schedule.stuck):
-                break
-            self._wait()
-            self._heed(stop)
-        if self._trouble is not None:
-            raise self._trouble
-
-    def end_all(self) -> None:
-        """Kill what is still alive: nothing after an orderly end."""
-        for active in self._active:
-            _kill(active.process)
-            active.process.join()
-
-    def _fill(self, start: Start) -> None:
-        for job in self.schedule.ready():
-            if not self._free:
-                return
-            if (how := self._job_exits.elsewhere(job)) is not None:
-                self._finish(job, how)
-            elif self._job_exits.is_claimed(job):
-                self._defer(job)
-            else:
-                slot = self._free.pop(0)
-                self.schedule.begin(job)
-                process = start(job, self._job_exits.known_failures(job), slot)
-                self._active.append(Active(job, slot, process, memory_kills()))
-                where = f" on GPU {slot.gpu}" if slot.gpu is not None else ""
-                self._tell(Event("started", job.run_id, message=f"process {process.pid}{where}"))
-
-    def _look_elsewhere(self) -> None:
-        """From time to time: take up the runs that other launchers have let go of."""
-        if time.monotonic() - self._looked < ELSEWHERE_S:
-            return
-        self._looked = time.monotonic()
-        for job in self.schedule.deferred():
-            if not self._job_exits.is_claimed(job):
-                self.schedule.resume(job)
-
-    def _wait(self) -> None:
-        """Until a worker ends, or for a moment."""
-        sentinels = [active.process.sentinel for active in self._active]
-        multiprocessing.connection.wait(sentinels, timeout=POLL_S) if sentinels else time.sleep(POLL_S)
-        for active in [active for active in self._active if active.process.exitcode is not None]:
-            self._active.remove(active)
-            self._free.insert(0, active.slot)
-            self._reap(active)
-        self._tell(Event("tick"))
-
-    def _reap(self, active: Active) -> None:
-        _kill_helpers(active.process)
-        code = active.process.exitcode
-        kills = memory_kills() - active.memory_kills
-        try:
-            how = self._job_exits.exit_of(
-                active.job, code or 0, stopping=self._asked > 0 or self._stop(), memory_kills=kills
-            )
-        except StoreError as error:
-            self._trouble = self._trouble or error
-            how = "pending"
-        if how == "elsewhere":
-            self._defer(active.job)
-        else:
-            self._finish(active.job, how)
-
-    def _finish(self, job: Job, how: Exit) -> None:
-        lost = self.schedule.finish(job, how)
-        self._tell(Event("finished", job.run_id, how))
-        for other, lacking in lost:
-            try:
-                self._job_exits.record_dependency(other, lacking)
-            except StoreError as error:
-                self._trouble = self._trouble or error
-            self._tell(Event("finished", other.run_id, "dependency", f"needs {lacking}"))
-
-    def _defer(self, job: Job) -> None:
-        self.schedule.defer(job)
-        self._tell(Event("elsewhere", job.run_id, message="another launcher is at work on it"))
-
-    def _heed(self, stop: StopFlag) -> None:
-        """Pass a wish to stop on to the workers; insist at the second, or when they take too long."""
-        wish = stop.count if self._trouble is None else max(1, stop.count)
-        if wish and not self._asked:
-            self._deadline = time.monotonic() + self._grace
-            self._tell(Event("stopping", message="waiting for the workers to save what they have"))
-            for active in self._active:
-                active.process.terminate()
-        if self._asked < 2 and (wish > 1 or time.monotonic() > self._deadline):
-            wish = 2
-            for active in self._active:
-                _kill(active.process)
-        self._asked = max(self._asked, wish)
-
-
-def _kill(process: ForkServerProcess) -> None:
-    """End a worker and its helpers at once."""
-    process.kill()
-    _kill_helpers(process)
-
-
-def _kill_helpers(process: ForkServerProcess) -> None:
-    """End what is left of a worker's session, such as processes that loaded its images."""
-    if process.pid is not None and process.pid > 0:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def enter(target: Target, order_path: Path, known_failures: int, slot: Slot, grace: float) -> None:
-    """Carry out an order in a fresh process and leave with its exit code.
+def enter(work: Callable[[], int], slot: Slot, grace: float) -> None:
+    """Do the work of a fresh process and leave with its exit code.
 
     The process leads a session of its own: Ctrl-C on the terminal reaches the launcher only, which passes it on, and
     the launcher can end the process with all of its helpers. If the launcher dies, the process is asked to stop, and
@@ -381,7 +218,20 @@ def enter(target: Target, order_path: Path, known_failures: int, slot: Slot, gra
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
-    sys.exit(int(target(order_path, known_failures=known_failures)))
+    sys.exit(int(work()))
+
+
+def _side_by_side(paths: list[Path], known_failures: list[int], wire: Connection, turn: ctypes.c_int) -> int:
+    """Carry out several orders in this process, telling the launcher how each ends."""
+
+    def begun(number: int) -> None:
+        turn.value = number
+
+    def ended(number: int, code: int) -> None:
+        with contextlib.suppress(OSError):
+            wire.send((number, code))
+
+    return worker.main_together(paths, known_failures=known_failures, told=worker.Told(begun, ended))
 
 
 def _follow_launcher(grace: float) -> None:

@@ -80,6 +80,11 @@ class ViewFeatures:
         """Whether the features were read from a cache that was there already."""
         return self._cache is not None and self._cache.reused
 
+    @property
+    def computed(self) -> bool:
+        """Whether images are sent through the backbone as they are asked for, in order with workers ahead."""
+        return self._cache is None
+
     def __len__(self) -> int:
         """The number of images."""
         return len(self._work.ids)

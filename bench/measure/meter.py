@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import resource
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from spectral_bench.results.record import StageCost
 
 if TYPE_CHECKING:
     import torch
+
+    from spectral_bench.methods.shared import Product
 
 
 SAMPLE_S = 0.02
@@ -116,6 +119,7 @@ class _Stage:
     foreign_j: float | None = 0.0
     items: int | None = None
     reused: bool = False
+    products: list[Product] = field(default_factory=list)
 
 
 class Meter:
@@ -182,9 +186,46 @@ class Meter:
         self._cut()
         self._helpers = n_bytes
 
+    def used(self, product: Product, made: bool) -> None:
+        """Charge the innermost open stage with a product that several runs share, as if it had been made for it alone.
+
+        What it costs is measured when it is made. The share of it that falls to this run is settled when costs are
+        asked for, by how many have used it up to then.
+
+        Args:
+            product: what was asked for.
+            made: whether it was made in this stage just now, so that its time counts already, and its parts are told of
+                one by one.
+        """
+        if not self._open:
+            return
+        stage = self._open[-1]
+        for part in [product] if made else product.every():
+            part.uses += 1
+            stage.products.append(part)
+            if not made:
+                stage.wall_s += part.wall_s
+                stage.cpu_s += part.cpu_s
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Charge the block to no stage, open ones included: others are at work in this process meanwhile."""
+        self._cut()
+        try:
+            yield
+        finally:
+            self._energy.spend(None, time.perf_counter() - self._wall)
+            self._restart()
+
     def reused(self, name: str) -> None:
         """Note that the product of a stage was there already: another run paid for it."""
         self._stage(name).reused = True
+
+    def total(self) -> tuple[float, float]:
+        """Wall and CPU seconds of all stages up to now."""
+        self._cut()
+        stages = self._stages.values()
+        return sum(stage.wall_s for stage in stages), sum(stage.cpu_s for stage in stages)
 
     def costs(self) -> list[StageCost]:
         """The stages in the order in which they were first entered, open ones up to now."""
@@ -205,6 +246,10 @@ class Meter:
             stage.peak_rss = max(stage.peak_rss, self._memory.read() + self._helpers)
             if self._device is not None:
                 stage.peak_device = max(stage.peak_device or 0, _device_peak(self._device))
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin a segment."""
         self._memory.restart()
         if self._device is not None:
             _restart_device_peak(self._device)
@@ -214,9 +259,17 @@ class Meter:
         return self._stages.setdefault(name, _Stage(name))
 
     def _cost(self, stage: _Stage) -> StageCost:
-        sums = {key: value for key, value in vars(stage).items() if key not in ("name", "foreign_j")}
-        energy = _sum(self._energy.joules(stage.name), stage.foreign_j)
-        return StageCost(stage=stage.name, energy_j=energy, **sums)
+        sums = {key: value for key, value in vars(stage).items() if key not in ("name", "foreign_j", "products")}
+        if not stage.products:
+            energy = _sum(self._energy.joules(stage.name), stage.foreign_j)
+            return StageCost(stage=stage.name, energy_j=energy, **sums)
+        others = [1 - 1 / product.uses for product in stage.products]
+        wall, cpu = (
+            sum(map(operator.mul, others, map(operator.attrgetter(cost), stage.products)))
+            for cost in ("wall_s", "cpu_s")
+        )
+        share = {"share_wall_s": max(0.0, stage.wall_s - wall), "share_cpu_s": max(0.0, stage.cpu_s - cpu)}
+        return StageCost(stage=stage.name, energy_j=None, **sums, **share)  # what others made took energy, too
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -20,10 +20,11 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.methods.registry import looks_at_antialiased
-from spectral_bench.results.record import SITTING
+from spectral_bench.results.record import COHORT, SITTING
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.backbones.network import FrozenNetwork
+    from spectral_bench.bench.run.cohort import Member
     from spectral_bench.bench.work.order import Order
     from spectral_bench.results.record import MethodCheck
     from spectral_bench.results.specification import FitSpec
@@ -38,11 +39,13 @@ class Run:
         order: what was asked for.
         store: where the records go.
         should_stop: true once the run has been asked to stop.
+        cohort: the run as one of those that are carried out side by side in this process; None: it is alone.
     """
 
     order: Order
     store: Store
     should_stop: Callable[[], bool]
+    cohort: Member | None = None
 
     @property
     def spec(self) -> FitSpec:
@@ -75,8 +78,11 @@ class Run:
     @cached_property
     def code(self) -> RunCode:
         """Fingerprints of the code of the fit and of its evaluations, taken when first asked for: before the work."""
-        spec, looked_at = self.spec, {view.dataset for view in self.order.views}
-        return code_of_run(spec.method, spec.data.dataset, looked_at, spec.backbone.name)
+        spec, looked_at = self.spec, tuple(sorted({view.dataset for view in self.order.views}))
+        parts = spec.method, spec.data.dataset, looked_at, spec.backbone.name
+        if self.cohort is None:
+            return code_of_run(*parts)
+        return self.cohort.shared(("code", *parts), lambda: code_of_run(*parts))  # of what the process has loaded
 
     def open_data(self, name: str) -> DataSet:
         """A data set under the order's roots."""
@@ -84,7 +90,10 @@ class Run:
 
     def meter(self) -> Meter:
         """A fresh meter on the run's device."""
-        return Meter(self.device)
+        meter = Meter(self.device)
+        if self.cohort is not None:
+            self.cohort.meter = meter
+        return meter
 
     @cached_property
     def curve(self) -> MetricsLog:
@@ -110,19 +119,31 @@ class Run:
             "inference_batch": execution.inference_batch,
             "cache_limit": execution.cache_limit,
             "progress": self.progress(stage),
-            "should_stop": self.should_stop,
-            "antialias": looks_at_antialiased(self.spec.method, self.spec.params),
+            "should_stop": self.should_stop if self.cohort is None else self.cohort.should_stop,
+            "antialias": self.antialias,
         }
+
+    @cached_property
+    def antialias(self) -> bool:
+        """Whether the method looks at pixels that are shrunk with antialiasing."""
+        return looks_at_antialiased(self.spec.method, self.spec.params)
+
+    @cached_property
+    def seen_as(self) -> tuple[str, str, bool]:
+        """How images are seen in this run: runs of a cohort that see them alike share what they read."""
+        return self.spec.features.model_dump_json(), self.spec.backbone.model_dump_json(), self.antialias
 
     def facts(self, meter: Meter) -> dict[str, Any]:
         """What every record says of where and how it was made, and what it cost."""
         execution = self.order.execution.model_dump(mode="json")
-        here = {
+        here: dict[str, Any] = {
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "memory_source": meter.memory_source,
             SITTING: sitting(self.order.execution.executor),
         }
+        if self.cohort is not None:
+            here[COHORT] = list(self.cohort.run_ids)
         return {"costs": meter.costs(), "environment": environment(), "execution": execution | here}
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from spectral_bench.bench.features import ViewFeatures, ViewItem
     from spectral_bench.bench.measure.meter import Meter
+    from spectral_bench.bench.run.cohort import View as CohortView
     from spectral_bench.datasets.interface import ImageLoader
     from spectral_bench.methods.interface import LabelSource, Segmenter
     from spectral_bench.results.contingency import Contingency
@@ -56,6 +57,8 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     images, labels = data.images(view.split), data.labels(view.split)
     seen = images.digest(), label_files(labels)  # before anything is read: see bench.run.fit
     features = view_features(run, view, images, meter)
+    if run.cohort is not None:
+        labels = run.cohort.labels((view.dataset, view.split), labels)
     counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
     contingency = _count(run, view, method, features, counting, meter)
     health = [
@@ -92,18 +95,22 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     return record
 
 
-def view_features(run: Run, view: View, images: ImageLoader, meter: Meter) -> ViewFeatures:
+def view_features(run: Run, view: View, images: ImageLoader, meter: Meter) -> ViewFeatures | CohortView:
     """The features of a view. Those that are to be cached are extracted now, unless they are there."""
     ids = subset(images.ids, view.subset)
-    with meter.stage("features", items=len(ids)):
-        features = open_view_features(
-            view,
-            backbone_spec=run.spec.backbone,
-            features=run.spec.features,
-            images=images,
-            ids=ids,
-            **run.feature_settings("features"),
+    spec, settings = run.spec, run.feature_settings("features")
+
+    def opened() -> ViewFeatures:
+        return open_view_features(
+            view, backbone_spec=spec.backbone, features=spec.features, images=images, ids=ids, **settings
         )
+
+    with meter.stage("features", items=len(ids)):
+        if run.cohort is None:
+            features: ViewFeatures | CohortView = opened()
+        else:
+            # The processes of a CRF are those of one run at a time: their memory and time are its own.
+            features = run.cohort.view((view.view_id, *run.seen_as), opened, in_turns=view.crf is None)
     if features.reused:
         meter.reused("features")
     return features
@@ -113,7 +120,7 @@ def _count(
     run: Run,
     view: View,
     method: Segmenter,
-    features: ViewFeatures,
+    features: ViewFeatures | CohortView,
     counting: Callable[..., Contingency],
     meter: Meter,
 ) -> Contingency:
@@ -210,7 +217,7 @@ class ImageFlops:
 def image_flops(
     spec: BackboneSpec,
     method: Segmenter,
-    features: ViewFeatures,
+    features: Iterable[ViewItem],
     device: torch.device,
     labels: LabelSource | None,
     kept: Path | None = None,

@@ -16,6 +16,7 @@ from spectral_bench.methods.graphs.pixel_memory import MEMORY as PIXEL_GRAPHS
 from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
+    from spectral_bench.bench.run.cohort import Member
     from spectral_bench.bench.work.order import Order
     from spectral_bench.methods.interface import Segmenter
     from spectral_bench.results.record import EvaluationRecord, FitRecord, Status
@@ -34,16 +35,23 @@ class Outcome:
     status: Literal["done", "failed", "not_converged", "interrupted"]
 
 
-def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
+def execute(order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None) -> Outcome:
     """Fit, evaluate and record. What is stored already is not done again. The caller owns the claim on the run.
+
+    Args:
+        order: what is wanted.
+        store: where records go.
+        should_stop: true once the run has been asked to stop.
+        cohort: the run among those that are carried out side by side in this process; None: it is alone.
 
     Raises:
         UserError: the data or the backbone is not as the order needs it, or a package that it needs is missing.
         Exception: whatever the method raises. Recording a failure is the caller's.
     """
-    run = Run(order, store, should_stop)
+    run = Run(order, store, should_stop, cohort)
     require_crf(order.views)
-    PIXEL_GRAPHS.clear()  # of an earlier run of this process: each pays for its own
+    if cohort is None:
+        PIXEL_GRAPHS.clear()  # of an earlier run of this process: each pays for its own
     try:
         if order.features_only:
             _extract(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from spectral_bench.results.runs import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from spectral_bench.bench.features.source import TrainingSource
+    from spectral_bench.bench.run.cohort import Source
     from spectral_bench.datasets.interface import ImageLoader
     from spectral_bench.methods.interface import LabelSource, Segmenter
     from spectral_bench.results.specification import FitSpec
@@ -66,7 +67,8 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     source = training_patches(run, meter)
     method = build_method(run.spec)
     every = run.order.execution.checkpoint_every
-    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, f"{data_digest} {label_digest}", run.code[0])
+    seen = f"{data_digest} {label_digest}"
+    checkpoint = RunCheckpoint(run.folder / CHECKPOINT_FILE, every, seen, run.code[0], clock=meter.total)
     logger.info("fit %s on %d images, %d patches", run.spec.run_id, len(source), source.n_patches)
     context = _context(run, meter, checkpoint, labels)
     with meter.stage("fit", items=len(source)):
@@ -103,15 +105,23 @@ def training_images(run: Run) -> ImageLoader:
     return run.open_data(run.spec.data.dataset).images(run.spec.data.split)
 
 
-def training_patches(run: Run, meter: Meter) -> TrainingSource:
+def training_patches(run: Run, meter: Meter) -> TrainingSource | Source:
     """The training patches. Features that are to be cached are extracted now, unless they are there."""
     images = training_images(run)
     ids = subset(images.ids, run.spec.data.subset)
+    settings = run.feature_settings("features")
     with meter.stage("features", items=len(ids)):
-        source = open_training_source(run.spec, images=images, ids=ids, **run.feature_settings("features"))
+        source = opened_source(run, lambda: open_training_source(run.spec, images=images, ids=ids, **settings))
     if source.reused:
         meter.reused("features")
     return source
+
+
+def opened_source(run: Run, make: Callable[[], TrainingSource]) -> TrainingSource | Source:
+    """The training patches; those of a cohort are the same for all runs of one seed, and opened once."""
+    if run.cohort is None:
+        return make()
+    return run.cohort.source((run.spec.data.model_dump_json(), run.spec.seed, *run.seen_as), make)
 
 
 def _context(run: Run, meter: Meter, checkpoint: RunCheckpoint, labels: LabelSource | None) -> FitContext:
@@ -150,19 +160,28 @@ class RunCheckpoint:
         every: seconds between two saves that the fit makes of its own accord.
         data: digest of all that the fit is trained on; a state that was saved on other data is not gone on from.
         code: fingerprints of the code that fits.
+        clock: wall and CPU seconds that this run has taken up to now; None: those of the process.
 
     Attributes:
         code: fingerprints of the code that the fit was begun with: those of the saved state, once that is loaded. A
             fit that other code has ended is none of that code's.
     """
 
-    def __init__(self, path: Path, every: float, data: str = "", code: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every: float,
+        data: str = "",
+        code: Mapping[str, str] | None = None,
+        clock: Callable[[], tuple[float, float]] | None = None,
+    ) -> None:
         self.path = path
         self.every = every
         self.code = dict(code or {})
         self._data = data
-        self._wall = self._last = time.monotonic()
-        self._cpu = time.process_time()
+        self._clock = clock or (lambda: (time.monotonic(), time.process_time()))
+        self._last = time.monotonic()
+        self._begun = self._clock()
         self._before = (0.0, 0.0)
 
     def due(self) -> bool:
@@ -175,8 +194,7 @@ class RunCheckpoint:
         Raises:
             StoreError: the disk is full; the state saved before is untouched.
         """
-        wall, cpu = self._before
-        spent = [wall + time.monotonic() - self._wall, cpu + time.process_time() - self._cpu]
+        spent = [old + new - begun for old, new, begun in zip(self._before, self._clock(), self._begun, strict=True)]
         with atomic_writer(self.path) as stream:
             torch.save({"state": state, "spent": spent, "data": self._data, "code": self.code}, stream)
         self._last = time.monotonic()

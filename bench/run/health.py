@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spectral_bench.bench.features import ViewFeatures
     from spectral_bench.bench.measure.meter import Meter
+    from spectral_bench.bench.run.cohort import View as CohortView
     from spectral_bench.bench.run.context import Run
     from spectral_bench.methods.interface import PatchBatch, Segmenter
     from spectral_bench.results.record import Status
@@ -63,7 +64,9 @@ def status_of(health: Sequence[HealthCheck]) -> Status:
     return "done" if all(check.passed for check in health) else "not_converged"
 
 
-def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatures, meter: Meter) -> list[HealthCheck]:
+def spectral_health(
+    run: Run, view: View, method: Segmenter, features: ViewFeatures | CohortView, meter: Meter
+) -> list[HealthCheck]:
     """Check the eigenfunctions of a fitted method on held-out images; nothing where the method has none.
 
     Costs are charged to a stage of its own. A check that cannot be computed, because functions or kernel are not
@@ -73,9 +76,8 @@ def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatu
         return []
     with meter.stage(HEALTH_STAGE):
         fresh = _unseen(run, view, features.image_ids)
-        images = held_out_images(features, fresh or features.image_ids)
         per_image = bool(getattr(method, "per_image", False))
-        graphs = images if per_image else [concatenate(images)]
+        graphs = _graphs(run, view, features, fresh or features.image_ids, per_image=per_image)
         # One graph of all runs with its settings is kept; a file for each image of each setting would be many.
         spaces = ExactSpaces(None if per_image else run.store.eigenspaces_folder)
         try:
@@ -90,7 +92,22 @@ def spectral_health(run: Run, view: View, method: Segmenter, features: ViewFeatu
     return records
 
 
-def held_out_images(features: ViewFeatures, ids: tuple[str, ...]) -> list[PatchBatch]:
+def _graphs(
+    run: Run, view: View, features: ViewFeatures | CohortView, ids: tuple[str, ...], *, per_image: bool
+) -> list[PatchBatch]:
+    """The images that functions are checked on, as batches that are a graph each; a cohort reads them once."""
+
+    def read() -> list[PatchBatch]:
+        images = held_out_images(features, ids)
+        graphs = images if per_image else [concatenate(images)]
+        return graphs if run.cohort is None else [run.cohort.alike(graph) for graph in graphs]
+
+    if run.cohort is None:
+        return read()
+    return run.cohort.shared(("held out", view.view_id, *run.seen_as, ids, per_image), read)
+
+
+def held_out_images(features: ViewFeatures | CohortView, ids: tuple[str, ...]) -> list[PatchBatch]:
     """Images of one grid that make a graph of about ``WANTED_PATCHES`` patches, chosen by a fixed rule.
 
     Images are taken in the order of the hashes of their names, of windows the middle one. Those of another grid than

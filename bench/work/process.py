@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -42,6 +44,36 @@ class StopFlag:
     def forgive(self) -> None:
         """Forget what was asked without a signal."""
         self.count = len(self.signals)
+
+
+STOP_FILE = "stop"
+"""In the folder of a run: somebody wants this run stopped, which shares its process with others."""
+
+_LOOK_S = 0.5  # between two looks for such a file
+
+
+class OneOfSeveral(StopFlag):
+    """The flag of one run of several in a process: set with the flag of all, or where its own folder says so.
+
+    Args:
+        all_of_them: set when the process is asked to stop.
+        folder: of the run.
+    """
+
+    def __init__(self, all_of_them: StopFlag, folder: Path) -> None:
+        super().__init__()
+        self._all, self._mark = all_of_them, folder / STOP_FILE
+        self._looked = time.monotonic()
+        self._mark.unlink(missing_ok=True)  # meant an earlier attempt
+
+    def __call__(self) -> bool:
+        """Whether it was asked to stop."""
+        if not self.count and time.monotonic() - self._looked >= _LOOK_S:
+            self._looked = time.monotonic()
+            if self._mark.exists():
+                self._mark.unlink(missing_ok=True)
+                self.request()
+        return self.count > 0 or self._all()
 
 
 @contextlib.contextmanager

@@ -238,24 +238,82 @@ def into_log(path: Path) -> Iterator[None]:
     Raises:
         StoreError: the log cannot be opened.
     """
+    log = _open_log(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+        with own_output():
+            divert(log)
+            yield
+    finally:
+        os.close(log)
+
+
+@contextlib.contextmanager
+def own_output() -> Iterator[None]:
+    """For the length of the block all output, log records and warnings too, may be diverted; then it goes on as before.
+
+    Lines are passed on as they end.
+    """
     _flush()
     before = [os.dup(1), os.dup(2)]
     try:
-        os.dup2(log, 1)
-        os.dup2(log, 2)
         with _line(1) as out, _line(2) as err, redirect_stdout(out), redirect_stderr(err), _logging():
             yield
     finally:
-        _flush()
-        for target, saved in enumerate(before, start=1):
-            os.dup2(saved, target)
+        divert(*before)
+        for saved in before:
             os.close(saved)
-        os.close(log)
+
+
+def divert(out: int, err: int | None = None) -> None:
+    """Let standard output and error go to these open files from now on, to one for both where one is given."""
+    _flush()
+    os.dup2(out, 1)
+    os.dup2(out if err is None else err, 2)
+
+
+class Logs:
+    """The logs of several runs of one process, of which one at a time works; used inside of ``own_output``.
+
+    Args:
+        count: of runs, told apart by their numbers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._others = os.dup(2)
+        self._logs: list[int | None] = [None] * count
+
+    @contextlib.contextmanager
+    def into(self, number: int, path: Path) -> Iterator[None]:
+        """While it is this run's turn, all output goes to its log, for the length of the block.
+
+        Raises:
+            StoreError: the log cannot be opened.
+        """
+        log = self._logs[number] = _open_log(path)
+        try:
+            self.turn(number)
+            yield
+        finally:
+            self._logs[number] = None
+            self.turn(number)
+            os.close(log)
+
+    def turn(self, number: int) -> None:
+        """It is this run's turn."""
+        log = self._logs[number]
+        divert(self._others if log is None else log)
+
+    def close(self) -> None:
+        """No run works any more."""
+        os.close(self._others)
+
+
+def _open_log(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _line(descriptor: int) -> TextIO:

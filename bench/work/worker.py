@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import socket
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from spectral_bench.bench.measure.environment import now, set_up_torch
-from spectral_bench.bench.work.failure import failure_file, failure_of, log_of, record_failure
+from spectral_bench.bench.work.failure import failure_file, failure_of, kind_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
-from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
-from spectral_bench.bench.work.progress import into_log, say
+from spectral_bench.bench.work.process import OneOfSeveral, StopFlag, own_job, stop_on_signals
+from spectral_bench.bench.work.progress import Logs, into_log, own_output, say
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Busy, Store
 
 if TYPE_CHECKING:
     from spectral_bench.bench.run import Outcome
+    from spectral_bench.bench.run.cohort import Member
     from spectral_bench.bench.work.order import Order
 
 
@@ -45,6 +50,8 @@ class ExitCode(IntEnum):
     """Another process works on the run, or has just failed at it; nothing was done."""
     STORE = 6
     """The store cannot be written, so not even the failure could be recorded."""
+    CROWDED = 7
+    """Out of memory beside others, which says nothing of the run: it is to be carried out alone."""
 
 
 class Execute(Protocol):
@@ -61,7 +68,8 @@ def main(
     known_failures: int | None = None,
     execute: Execute | None = None,
     set_up: Callable[[Order], None] | None = None,
-    log: bool = True,
+    log: bool | IntoLog = True,
+    stop: StopFlag | None = None,
 ) -> int:
     """Claim the run of an order, carry it out, record a failure.
 
@@ -71,7 +79,8 @@ def main(
             is claimed, another launcher has just tried: the run is left alone. None: try in any case.
         execute: what carries it out; None: ``bench.run.execute``.
         set_up: what prepares the process for it; None: torch's threads and determinism.
-        log: send the output of the process into the log of the run.
+        log: send the output of the process into the log of the run, or what does.
+        stop: set where this process is asked to stop, which carries out several runs; None: this one is alone.
 
     Returns:
         An ``ExitCode``.
@@ -82,15 +91,15 @@ def main(
     except UserError as error:
         say(f"error: {error}")
         return ExitCode.BAD_ORDER
-    work = _Work(order, path, store, execute or _execute, set_up or _set_up)
+    work = _Work(order, path, store, execute or _execute, set_up or _set_up, stop)
     try:
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
-                stack.enter_context(store.claim(order.spec.run_id, **_owner(order)))
+                stack.enter_context(store.claim(order.spec.run_id, **_owner(order, shared=stop is not None)))
                 if known_failures is not None and len(store.attempts(order.spec.run_id)) > known_failures:
                     return ExitCode.BUSY
             if log:
-                stack.enter_context(into_log(work.log))
+                stack.enter_context(into_log(work.log) if log is True else log(work.log))
             return work.carry_out()
     except Busy as error:
         say(f"busy: {error}")
@@ -100,23 +109,107 @@ def main(
         return ExitCode.STORE
 
 
+IntoLog = Callable[[Path], contextlib.AbstractContextManager[None]]
+"""Sends output to a log for the length of a block."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a process that carries out several orders tells its launcher.
+
+    Attributes:
+        begun: told of the number of the order whose turn it is.
+        ended: told of the number of an order and its ``ExitCode``.
+    """
+
+    begun: Callable[[int], None]
+    ended: Callable[[int, int], None]
+
+
+def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None], told: Told) -> int:
+    """Carry out orders side by side, each as ``main`` does, in a thread of its own: see ``bench.run.cohort``.
+
+    Args:
+        paths: the orders' JSON files; those whose graphs have the most neighbours have their turns first.
+        known_failures: of each, as in ``main``.
+        told: of each.
+
+    Returns:
+        An ``ExitCode`` for all of them; ``told`` knows what became of each.
+    """
+    from spectral_bench.bench.run.cohort import Cohort
+
+    try:
+        orders = [read_order(path) for path in paths]
+    except UserError as error:
+        say(f"error: {error}")
+        return ExitCode.BAD_ORDER
+    turns = sorted(range(len(orders)), key=lambda number: -int(orders[number].spec.params.get("neighbours") or 0))
+    stop = StopFlag()
+    with own_output(), contextlib.closing(Logs(len(orders))) as logs:
+
+        def begun(member: int) -> None:
+            logs.turn(turns[member])
+            told.begun(turns[member])
+
+        _set_up(orders[0])  # the orders of one launch are executed alike
+        ids = [orders[number].spec.run_id for number in turns]
+        cohort = Cohort(ids, should_stop=stop, begun=begun)
+
+        def carry_out(member: int) -> None:
+            number, run = turns[member], cohort.members[member]
+            run.begin()
+            code = int(ExitCode.STORE)
+            try:
+                code = main(
+                    paths[number],
+                    known_failures=known_failures[number],
+                    execute=functools.partial(_execute, cohort=run),
+                    set_up=lambda order: None,
+                    log=functools.partial(logs.into, number),
+                    stop=stop,
+                )
+            finally:
+                told.ended(number, code)
+                run.leave()
+
+        threads = [threading.Thread(target=carry_out, args=(member,)) for member in range(len(orders))]
+        with stop_on_signals(stop, insist=False):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():  # signals come between two waits, should they not come at once
+                    thread.join(0.2)
+    return ExitCode.INTERRUPTED if stop() else ExitCode.DONE
+
+
 class _Work:
     """One claimed order at work."""
 
     def __init__(
-        self, order: Order, path: Path, store: Store, execute: Execute, set_up: Callable[[Order], None]
+        self,
+        order: Order,
+        path: Path,
+        store: Store,
+        execute: Execute,
+        set_up: Callable[[Order], None],
+        stop: StopFlag | None,
     ) -> None:
         self.order, self.store, self.log = order, store, log_of(order, store, path)
         self._path = path
         self._execute, self._set_up = execute, set_up
         self._started = now()
+        self._stop = stop
 
     def carry_out(self) -> ExitCode:
         """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
-        stop = StopFlag()
-        with stop_on_signals(stop):
-            code = self._try(stop)
+        if self._stop is not None:
+            code = self._try(OneOfSeveral(self._stop, self.store.run_folder(self.order.spec.run_id)))
+        else:
+            stop = StopFlag()
+            with stop_on_signals(stop):
+                code = self._try(stop)
         say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
         return code
 
@@ -134,6 +227,8 @@ class _Work:
             return self._fail(error)
 
     def _fail(self, error: BaseException) -> ExitCode:
+        if self._stop is not None and kind_of(error) == "out_of_memory":
+            return ExitCode.CROWDED
         try:
             failure = failure_of(error, self.log)
             if self.order.features_only:
@@ -151,16 +246,17 @@ def _tell(error: BaseException) -> None:
     say(f"error: {error}" if told else "".join(traceback.format_exception(error)).rstrip())
 
 
-def _owner(order: Order) -> dict[str, str]:
+def _owner(order: Order, *, shared: bool) -> dict[str, str]:
     """What the owner of a claim says of itself."""
     job = own_job()
-    return {"executor": order.execution.executor} | ({"job": job} if job else {})
+    facts = {"executor": order.execution.executor} | ({"job": job} if job else {})
+    return facts | ({COHORT: "its process carries out other runs too"} if shared else {})
 
 
-def _execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
+def _execute(order: Order, *, store: Store, should_stop: Callable[[], bool], cohort: Member | None = None) -> Outcome:
     from spectral_bench.bench.run import execute
 
-    return execute(order, store=store, should_stop=should_stop)
+    return execute(order, store=store, should_stop=should_stop, cohort=cohort)
 
 
 def _set_up(order: Order) -> None:

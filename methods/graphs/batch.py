@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.graphs import sparse
-from spectral_bench.methods.graphs.features import feature_graph
+from spectral_bench.methods.graphs.features import feature_graph, strongest_edges
 from spectral_bench.methods.graphs.full import FullKernel
-from spectral_bench.methods.graphs.kernel import Kernel, SparseKernel, combined, normalised
+from spectral_bench.methods.graphs.kernel import Kernel, SparseKernel, normalised, weighted
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.graphs.pixels import pixel_graph
 from spectral_bench.methods.interface import PatchBatch, Statistics
@@ -44,12 +45,24 @@ def batch_kernel(
         ConfigError: there is no such level.
     """
     options = options or GraphOptions()
-    features = graph_features(batch, level, statistics)
-    pixels = pixel_graph(batch.pixels, options=options) if alpha != 0 else None
-    if options.kind != "full":
-        return combined(feature_graph(features, neighbours=neighbours, options=options), pixels, alpha)
-    extra = None if pixels is None else SparseKernel(sparse.multiply(normalised(pixels), alpha))
-    return FullKernel.of(features, extra)
+    seen = (level, None if statistics is None else statistics.digest)
+    features = batch.shared(("graph features", seen), lambda: graph_features(batch, level, statistics))
+    pixels = None
+    if alpha != 0:
+        pixels = batch.shared(("pixels", options), lambda: normalised(pixel_graph(batch.pixels, options=options)))
+    if options.kind == "full":
+        return FullKernel.of(features, None if pixels is None else SparseKernel(sparse.multiply(pixels, alpha)))
+
+    def recall(k: int, find: Callable[[], Tensor]) -> Tensor:
+        """What is found for more neighbours holds what is wanted for fewer."""
+        most, edges = batch.shared(("nearest", seen), lambda: (k, find()), lambda held: held[0] >= k)
+        return strongest_edges(edges, k) if most > k else edges
+
+    def graph() -> Tensor:
+        return normalised(feature_graph(features, neighbours=neighbours, options=options, recall=recall))
+
+    matrix = batch.shared(("features", seen, neighbours, options), graph)
+    return batch.shared(("kernel", seen, neighbours, options, alpha), lambda: weighted(matrix, pixels, alpha))
 
 
 def kernel_of(batch: PatchBatch, params: GraphParams, statistics: Statistics | None) -> Kernel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,17 @@ from spectral_bench.methods.graphs.options import GraphOptions
 
 MAX_EDGES = 2**27  # about 1 GB of columns and weights
 
+Recall = Callable[[int, Callable[[], Tensor]], Tensor]
+"""Gives the edges to the k nearest, (N, N) sparse CSR, given k and what finds them."""
 
-def feature_graph(features: Tensor, *, neighbours: int, options: GraphOptions | None = None) -> Tensor:
+
+def feature_graph(
+    features: Tensor,
+    *,
+    neighbours: int,
+    options: GraphOptions | None = None,
+    recall: Recall = lambda k, find: find(),
+) -> Tensor:
     """The affinity of (N, C) features: cosine similarities, none negative, self excluded, symmetric.
 
     Deng and Luo (2023), eq. 2 and 3, for kind ``knn``: a node is joined to its ``neighbours`` nearest by cosine
@@ -27,6 +38,7 @@ def feature_graph(features: Tensor, *, neighbours: int, options: GraphOptions | 
         neighbours: k of the nearest neighbours, at least 1; clipped to N - 1. Not used by kind ``epsilon``.
         options: which pairs are joined; by default plain nearest neighbours. Kind ``full`` has no sparse form, see
             ``methods.graphs.full``.
+        recall: may know the edges to the nearest of these very features: see ``strongest_edges``.
 
     Returns:
         (N, N) sparse CSR, float32 (float64 for float64 features).
@@ -43,7 +55,8 @@ def feature_graph(features: Tensor, *, neighbours: int, options: GraphOptions | 
         return _symmetric_sum(_epsilon_edges(vectors, options.epsilon))
     if options.kind == "full":
         raise ValueError("a full graph has no sparse form; use methods.graphs.full.FullKernel")
-    nearest = _nearest_edges(vectors, min(neighbours, len(features) - 1))
+    k = min(neighbours, len(features) - 1)
+    nearest = recall(k, lambda: _nearest_edges(vectors, k))
     if options.kind == "mutual":
         backward = sparse.transpose(nearest)
         return _average(sparse.intersect(nearest, backward), sparse.intersect(backward, nearest))
@@ -53,6 +66,29 @@ def feature_graph(features: Tensor, *, neighbours: int, options: GraphOptions | 
 def _nearest_edges(vectors: Directions, k: int) -> Tensor:
     parts = [largest_entries(block, k, vectors.floor) for _, block in vectors.similarity_blocks()]
     return _stack(parts)
+
+
+def strongest_edges(edges: Tensor, k: int) -> Tensor:
+    """Of edges to more than k nearest those to the k nearest, bit for bit as if they alone had been looked for.
+
+    What is among the k nearest is among more of them, and ties go to the lowest index either way.
+
+    Args:
+        edges: (N, N) sparse CSR of positive weights.
+        k: edges that a node keeps at most, at least 1.
+    """
+    counts, columns = edges.crow_indices().diff().long(), edges.col_indices()
+    width = int(counts.max()) if counts.numel() else 0
+    if width <= k:
+        return edges
+    real = torch.arange(width, device=counts.device) < counts[:, None]
+    table = edges.values().new_full(real.shape, float("-inf"))
+    table[real] = edges.values()
+    places = torch.zeros_like(real, dtype=columns.dtype)
+    places[real] = columns
+    kept = largest_entries(table, k, float("-inf"))
+    rows = torch.arange(len(table), device=counts.device).repeat_interleave(kept.counts)
+    return sparse.from_counts(kept.counts, places[rows, kept.columns], kept.values)
 
 
 def _epsilon_edges(vectors: Directions, epsilon: float) -> Tensor:

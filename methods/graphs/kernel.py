@@ -99,7 +99,9 @@ def combined(features: Tensor, pixels: Tensor | None = None, alpha: float = 0.0)
         pixels: A~, the affinity of pixels, of the same size and dtype, or None for none.
         alpha: weight of the pixels' part.
     """
-    matrix = normalised(features)
-    if pixels is None:
-        return SparseKernel(matrix)
-    return SparseKernel(sparse.add(matrix, sparse.multiply(normalised(pixels), alpha)))
+    return weighted(normalised(features), None if pixels is None else normalised(pixels), alpha)
+
+
+def weighted(features: Tensor, pixels: Tensor | None, alpha: float) -> SparseKernel:
+    """As ``combined``, of affinities that are normalised already."""
+    return SparseKernel(features if pixels is None else sparse.add(features, sparse.multiply(pixels, alpha)))

@@ -170,14 +170,15 @@ class NeuralEF:
         return self.psi
 
     def _step(self, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
-        params = self.params
-        require_finite(batch.features, images_of(batch))
+        params, psi = self.params, self._fitted()
+        batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         with context.stage("graph"):
             kernel = self.kernel(batch)
         half = context.precision == "bfloat16"
+        standardised = self._statistics.digest if params.standardise and self._statistics is not None else None
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
-            hidden = self._fitted().hidden(batch.features)
-            logits = self._fitted().outputs(hidden)
+            hidden = psi.deep(batch.shared(("tokens", standardised), lambda: psi.tokens(batch.features)))
+            logits = psi.outputs(hidden)
         step = training_step(logits.flatten(0, 1), kernel, params, number=number, steps=steps, context=context)
         return self._completed(step, hidden, batch, context)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from spectral_bench.methods.params import AngleLimit, GraphParams, LloydParams, TrainingParams
+from spectral_bench.methods.params import TRAINED_BYTES, AngleLimit, GraphParams, LloydParams, TrainingParams
 
 
 class NeuralEFParams(GraphParams, TrainingParams):
@@ -47,6 +47,13 @@ class NeuralEFParams(GraphParams, TrainingParams):
         """The number of outputs of psi."""
         return self.k
 
+    def held_bytes(self, channels: int) -> int:
+        """Psi with its optimiser: blocks of attention and MLP with their norms, and the head."""
+        inner = self.heads * self.head_width
+        attention = channels * 4 * inner + channels
+        mlp = 2 * channels * self.mlp_width + self.mlp_width + channels
+        return TRAINED_BYTES * (self.depth * (attention + mlp + 4 * channels) + 2 * channels + channels * self.outputs)
+
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
         """``beta`` is 0.08 at the published K = 256 and inversely proportional to K elsewhere."""
@@ -73,6 +80,10 @@ class NeuralEFKMeansParams(NeuralEFParams, LloydParams):
     def outputs(self) -> int:
         """The number of outputs of psi."""
         return self.base_k or self.k
+
+    def held_bytes(self, channels: int) -> int:
+        """Nothing: it trains no network."""
+        return 0
 
     @model_validator(mode="after")
     def _fill_in_base(self) -> Self:

@@ -136,7 +136,14 @@ class Psi(nn.Module):
 
     def hidden(self, features: tuple[Tensor, ...]) -> Tensor:
         """(B, h, w, C_l) features of each level to (B, h * w, C) float32 outputs of the last block."""
-        tokens = (torch.cat([level.flatten(1, 2) for level in features], -1) - self.mean) * self.scale
+        return self.deep(self.tokens(features))
+
+    def tokens(self, features: tuple[Tensor, ...]) -> Tensor:
+        """(B, h, w, C_l) features of each level to the (B, h * w, C) float32 tokens that the first block sees."""
+        return (torch.cat([level.flatten(1, 2) for level in features], -1) - self.mean) * self.scale
+
+    def deep(self, tokens: Tensor) -> Tensor:
+        """(B, h * w, C) tokens to outputs of the last block, of the same shape."""
         for block in self.blocks:
             tokens = block(tokens)
         return tokens

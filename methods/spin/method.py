@@ -178,7 +178,7 @@ class Spin:
             network.scale.copy_(scale)
 
     def _step(self, number: int, batch: PatchBatch, trained: _Trained, context: FitContext) -> Step:
-        require_finite(batch.features, images_of(batch))
+        batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         with context.stage("graph"):
             operator = KernelOperator(self.kernel(batch))
         x = torch.cat(self._seen(batch.features), -1).flatten(0, 2)

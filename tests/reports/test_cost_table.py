@@ -124,3 +124,31 @@ def test_records_of_before_have_neither(store: Store):
     write_grid(store, add_row(store, "a", outcomes(10)))
     assert "FLOPs an image (" not in render(costs(store), "markdown")
     assert "energy" not in render(costs(store), "markdown").split("Times:")[0]
+
+
+BESIDE = {"cohort": ["a-s0-1", "b-s0-2"]}
+
+
+def test_rows_of_cohorts_are_marked_beside_others(store: Store):
+    together, alone = timed(CPU, **BESIDE), timed(CPU)
+    write_grid(store, add_row(store, "a", together), add_row(store, "b", alone))
+    table = costs(store)
+    first, second = table.rows
+    for key in ("fit_fit_s", "peak_rss_bytes"):
+        (mark,) = first.cells[key].marks
+        assert any(note.symbol == mark and "shared a process with others" in note.text for note in table.notes)
+        assert second.cells[key].marks == ()
+
+
+def test_where_all_runs_were_in_cohorts_it_is_said_once(store: Store):
+    write_grid(store, add_row(store, "a", timed(CPU, **BESIDE)), add_row(store, "b", timed(CPU, **BESIDE)))
+    table = costs(store)
+    assert all(row.cells["fit_fit_s"].marks == () for row in table.rows)
+    assert sum("All runs shared processes" in note.text for note in table.notes) == 1
+
+
+def test_peaks_are_those_of_runs_that_were_alone_where_there_are_some(store: Store):
+    seeds = {0: Outcome(10, execution=BESIDE, peak_device=900), 1: Outcome(10, peak_device=500)}
+    write_grid(store, add_row(store, "a", seeds))
+    (row,) = costs(store).rows
+    assert row.cells["peak_device_bytes"].value == 500

@@ -86,3 +86,19 @@ def test_can_be_written_to(first: Store) -> None:
     (failed,) = [run for run in first.load_all() if run.fit.status == "failed"]
     first.write_fit(failed.fit.model_copy(update={"status": "done", "failure": None}))
     assert first.state(failed.run_id) == "done"
+
+
+def test_records_of_schema_2_tell_no_shares(tmp_path: Path) -> None:
+    """Those of before runs were carried out side by side: see ``results.record.SCHEMA_VERSION``."""
+    store = Store.open(shutil.copytree(FIXTURES / "records_v2", tmp_path / "store"))
+    runs = store.load_all(verify=True)
+    assert {run.fit.schema_version for run in runs} == {2}
+    assert {run.fit.spec.seed: run.fit.status for run in runs} == {
+        0: "done",
+        1: "failed",
+        2: "not_converged",
+        3: "done",
+    }
+    costs = [cost for run in runs for record in (run.fit, *run.evaluations.values()) for cost in record.costs]
+    assert costs
+    assert {(cost.share_wall_s, cost.share_cpu_s) for cost in costs} == {(None, None)}

@@ -158,8 +158,8 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     )
     if failure.kind == "dependency" and (cause := _of_features(tracked, lacking)) is not None:
         return cause
-    at_work = trace.run_id if trace is not None else run.run_id
-    return failure if blames_all(failure) or run.run_id == at_work else None
+    at_work = trace.at_work if trace is not None else (run.run_id,)
+    return failure if blames_all(failure) or run.run_id in at_work else None
 
 
 def _was_asked_to_stop(slurm_job: SlurmJob) -> bool:

@@ -1,8 +1,8 @@
 """What a Slurm job does: ``python -m spectral_bench.bench.executors.slurm.job FOLDER``, with its index from Slurm.
 
-It carries out its runs one after the other, each in a process of its own, so that none takes another along. At USR2,
-which comes before the time limit or a preemption, the run at work saves what it has and the job is put back into the
-queue: see ``requeue``. The records in the store are the only result.
+It carries out its runs one after the other, or cohort after cohort, in processes of their own, so that none takes
+another along. At USR2, which comes before the time limit or a preemption, the runs at work save what they have and the
+job is put back into the queue: see ``requeue``. The records in the store are the only result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from spectral_bench.bench.executors.slurm.submissions import (
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.work.failure import failure_file, log_of, record_failure
 from spectral_bench.bench.work.order import Order, final_status, read_order
-from spectral_bench.bench.work.process import StopFlag, own_job, stop_on_signals
+from spectral_bench.bench.work.process import STOP_FILE, StopFlag, own_job, stop_on_signals
 from spectral_bench.bench.work.progress import say, tail
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.bench.work.worker import main as work
@@ -111,23 +111,34 @@ class _Task:
         where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
         say(f"job {own_job()}, {where}")
         exits: dict[str, Exit] = {}
-        at_work: SubmittedRun | None = None
+        at_work: list[SubmittedRun] = []
         with stop_on_signals(self._stop, insist=False):
             while left and not self._stop():
-                # Runs that another launcher has in hand come last, and are waited for.
-                run = next((one for one in left if not self._store.is_claimed(one.run_id)), left[0])
-                how = self._before(run) or self._do(run)
-                say(f"{run.run_id}: {how}")
-                if how == "interrupted" and self._is_told_too():
-                    at_work = run
-                    break
-                left.remove(run)
-                exits[run.run_id] = how
+                ended = self._next(left)
+                for run, how in ended.items():
+                    say(f"{run.run_id}: {how}")
+                at_work = [run for run, how in ended.items() if how == "interrupted"]
+                if not at_work or not self._is_told_too():
+                    at_work = []
+                for run, how in ended.items():
+                    if run not in at_work:
+                        left.remove(run)
+                        exits[run.run_id] = how
             if left:
                 return self._stopped(left, at_work)
         if "interrupted" in exits.values():  # somebody stopped the run alone: it has not failed
             return ExitCode.INTERRUPTED
         return ExitCode.DONE if all(how in SUCCESSES for how in exits.values()) else ExitCode.FAILED
+
+    def _next(self, left: Sequence[SubmittedRun]) -> dict[SubmittedRun, Exit]:
+        """Carry out the next run with those of its cohort that nobody else is at work on."""
+        # Runs that another launcher has in hand come last, and are waited for.
+        free = [run for run in left if not self._store.is_claimed(run.run_id)]
+        first = free[0] if free else left[0]
+        beside = [run for run in free if run.cohort and run.cohort == first.cohort and run != first]
+        ended = {run: how for run in (first, *beside) if (how := self._before(run)) is not None}
+        wanted = [run for run in (first, *beside) if run not in ended]
+        return ended | (self._do(wanted) if wanted else {})
 
     def _is_told_too(self) -> bool:
         """Whether the run at work was interrupted with this job, and not alone."""
@@ -144,30 +155,43 @@ class _Task:
             return None
         return final_status(self._order(run), self._store) or "failed"
 
-    def _do(self, run: SubmittedRun) -> Exit:
+    def _do(self, runs: Sequence[SubmittedRun]) -> dict[SubmittedRun, Exit]:
         folder = self._ledger.of(self._submission.name)
-        failure_file(order_path(run, self._store)).unlink(missing_ok=True)  # of an earlier attempt
-        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=run.run_id)
-        job = Job(run.run_id, order_path(run, self._store))
-        how = self._local.run([job], lambda event: self._heed(run))[run.run_id]
+        for run in runs:
+            failure_file(order_path(run, self._store)).unlink(missing_ok=True)  # of an earlier attempt
+        first, *beside = [run.run_id for run in runs]
+        write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=first, beside=beside)
+        jobs = [Job(run.run_id, order_path(run, self._store), cohort=run.cohort) for run in runs]
+        exits = self._local.run(jobs, lambda event: self._heed(runs))
+        return {run: self._ended(run, exits[run.run_id]) for run in runs}
+
+    def _ended(self, run: SubmittedRun, how: Exit) -> Exit:
         if how == "interrupted" and self._is_cancelled(run):
             self._stop.forgive()
             return self._fail(run, "cancelled", "it was cancelled by bench cancel")
         return "interrupted" if how in ("pending", "elsewhere") else how
 
-    def _heed(self, run: SubmittedRun) -> None:
-        """Stop the run at work once somebody wants it cancelled."""
-        if time.monotonic() - self._looked > LOOK_S:
-            self._looked = time.monotonic()
-            if self._is_cancelled(run) and not self._stop():
+    def _heed(self, runs: Sequence[SubmittedRun]) -> None:
+        """Stop a run at work once somebody wants it cancelled, and the others of its cohort only with it."""
+        if time.monotonic() - self._looked <= LOOK_S:
+            return
+        self._looked = time.monotonic()
+        cancelled = [run for run in runs if self._is_cancelled(run)]
+        if len(cancelled) == len(runs):
+            if not self._stop():
                 self._stop.request()
+            return
+        for run in cancelled:
+            if self._store.is_claimed(run.run_id):
+                write_bytes(self._store.run_folder(run.run_id) / STOP_FILE, b"")
 
-    def _stopped(self, left: list[SubmittedRun], at_work: SubmittedRun | None) -> int:
+    def _stopped(self, left: list[SubmittedRun], at_work: Sequence[SubmittedRun]) -> int:
         """Asked to stop with runs left: back into the queue, unless Slurm ends the job anyway."""
         if signal.SIGUSR2 not in self._stop.signals:
             return ExitCode.INTERRUPTED
-        if at_work is not None and self._gets_nowhere(at_work):
-            left.remove(at_work)
+        for run in at_work:
+            if self._gets_nowhere(run):
+                left.remove(run)
         if not left:
             return ExitCode.FAILED
         requeue(self._slurm, patience=0.2 * self._delay)

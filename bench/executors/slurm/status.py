@@ -269,7 +269,7 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
         return JobState.PENDING, f"{job} waits: {reason}" if reason not in ("", "None") else f"{job} waits"
     trace = tracked.ledger.trace(run.submission.name, run.index)
     where = job + (f" on {trace.host}" if trace and trace.host else "")
-    if trace is None or trace.run_id != run.run_id:  # it waits for its turn in the job
+    if trace is None or run.run_id not in trace.at_work:  # it waits for its turn in the job
         return JobState.PENDING, f"{where}, which carries out others first" if trace else f"{where}, starting"
     return JobState.RUNNING, where
 

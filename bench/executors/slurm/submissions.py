@@ -17,7 +17,7 @@ import json
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class SubmittedRun(_Part):
         known_failures: failures of the run that the launcher knew of; after more it is left alone.
         features_only: whether it only extracts features.
         method: of the run.
+        cohort: runs of one name here are carried out side by side; empty: alone.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class SubmittedRun(_Part):
     known_failures: int = 0
     features_only: bool = False
     method: str = ""
+    cohort: str = ""
 
 
 class Unit(_Part):
@@ -122,11 +124,17 @@ def new_submission(
 
 
 class Trace(_Part):
-    """What a job left of itself: its host, the id that Slurm gave to this very job, and the run it was at work on."""
+    """What a job left of itself: its host, the id that Slurm gave to this very job, and the runs it was at work on."""
 
     host: str = ""
     job: str = ""
     run_id: str = ""
+    beside: tuple[str, ...] = ()  # of its cohort, those that are at work too
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """The runs that it was at work on."""
+        return (self.run_id, *self.beside)
 
 
 class Ledger:
@@ -231,10 +239,11 @@ def read_submission(folder: Path) -> Submission | None:
     return read_document(folder / SUBMISSION_FILE, Submission, SUBMISSION_VERSION)
 
 
-def write_trace(folder: Path, index: int, *, host: str, job: str, run_id: str) -> None:
-    """Say where a job is and which run it is at work on.
+def write_trace(folder: Path, index: int, *, host: str, job: str, run_id: str, beside: Sequence[str] = ()) -> None:
+    """Say where a job is and which runs it is at work on.
 
     Raises:
         StoreError: the store cannot be written.
     """
-    write_json(folder / f"trace-{index}.json", json.loads(Trace(host=host, job=job, run_id=run_id).model_dump_json()))
+    trace = Trace(host=host, job=job, run_id=run_id, beside=tuple(beside))
+    write_json(folder / f"trace-{index}.json", json.loads(trace.model_dump_json()))

@@ -53,7 +53,8 @@ def pack(
     """Put jobs into arrays, so that those that others require come first.
 
     Jobs of one array ask for the same and wait for the same. A job that others require has a Slurm job of its own:
-    whether that succeeds must not depend on its neighbours.
+    whether that succeeds must not depend on its neighbours. A cohort is packed as one: into a job of its own, or, where
+    it is said how many runs a job carries out, with others up to that number.
 
     Args:
         jobs: in the order of preference.
@@ -72,9 +73,25 @@ def pack(
     arrays = []
     for (_, _, needs, alone), members in sorted(groups.items(), key=lambda item: item[0][0]):
         asked = settings(members[0])
-        units = [*_chunks(members, 1 if alone else asked.runs_per_job)]
+        units = [*_chunks(members, 1)] if alone else _units(members, asked)
         arrays += [Array(asked, needs, tuple(part)) for part in _chunks(units, longest)]
     return arrays
+
+
+def _units(jobs: Sequence[Job], asked: SlurmSettings) -> list[tuple[Job, ...]]:
+    """The jobs that one Slurm job carries out, cohorts together as far as they fit."""
+    stated = asked.runs_per_job if "runs_per_job" in asked.model_fields_set else None
+    cohorts: dict[str, list[Job]] = {}
+    for job in jobs:
+        cohorts.setdefault(job.cohort or job.run_id, []).append(job)
+    parts = [part for cohort in cohorts.values() for part in _chunks(cohort, stated or len(cohort))]
+    units: list[tuple[Job, ...]] = []
+    for part in parts:
+        if units and stated is not None and len(units[-1]) + len(part) <= stated:
+            units[-1] += part
+        else:
+            units.append(part)
+    return units
 
 
 def _depths(jobs: Iterable[Job], names: set[str]) -> dict[str, int]:
@@ -173,6 +190,7 @@ class Submitter:
             order=_relative(job.order_path, store.path),
             known_failures=failures,
             features_only=order.features_only,
+            cohort=job.cohort,
             method="" if order.features_only else order.spec.method,
         )
 

@@ -51,6 +51,7 @@ class FakeExecutor:
     endings: dict[str, Any] = field(default_factory=dict)
     carried_out: list[str] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    cohorts: dict[str, str] = field(default_factory=dict)
     name: str = "fake"
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
@@ -60,6 +61,7 @@ class FakeExecutor:
             assert order.spec.run_id == job.run_id
             assert all(name in exits or self.store.fit_record(name) for name in job.requires)
             self.orders.append(order)
+            self.cohorts[job.run_id] = job.cohort
             ending = self.endings.get(order.spec.method, "done")
             if ending == "pending":
                 exits[job.run_id] = "pending"

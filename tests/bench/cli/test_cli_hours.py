@@ -45,9 +45,17 @@ def job(plan: Plan, index: int) -> Job:
     return Job(plan.runs[index].run_id, Path("order.json"))
 
 
+def test_a_cohort_takes_what_all_of_its_runs_take(lab: Lab, clock: Clock) -> None:
+    plan = plan_of(lab, 1000.0, 3000.0, 500.0, None)
+    first, second, third, _ = (run.run_id for run in plan.runs)
+    together = Hours(1, plan, {first: "a", second: "a", third: "b"})
+    assert [together.admits(job(plan, index)) for index in range(4)] == [False, False, True, True]
+    assert all(Hours(1, plan, {}).admits(job(plan, index)) for index in range(4))
+
+
 def test_what_does_not_fit_any_more_is_not_begun(lab: Lab, clock: Clock) -> None:
     plan = plan_of(lab, 1000.0, 3000.0, 4000.0, None)
-    hours = Hours(1, plan)
+    hours = Hours(1, plan, {})
     assert [hours.admits(job(plan, index)) for index in range(4)] == [True, True, False, True]
     clock.now += 1000
     assert [hours.admits(job(plan, index)) for index in range(4)] == [True, False, False, True]
@@ -62,7 +70,7 @@ def test_what_does_not_fit_any_more_is_not_begun(lab: Lab, clock: Clock) -> None
 
 def test_the_rest_is_told_with_its_reason(lab: Lab, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(lab, 3000.0, 2000.0, 4000.0, None, machine="GPU H9")
-    hours = Hours(1, plan, gpus=2)
+    hours = Hours(1, plan, {}, gpus=2)
     hours.announce()
     clock.now += 3000
     for index in range(4):
@@ -93,7 +101,7 @@ def test_the_rest_is_told_with_its_reason(lab: Lab, clock: Clock, capsys: pytest
     ],
 )
 def test_exit_codes(lab: Lab, exits: dict[str, str], by_signal: bool, code: int) -> None:
-    hours = Hours(1, lab.plan())
+    hours = Hours(1, lab.plan(), {})
     hours.stop.request(2 if by_signal else None)
     failures = {run: Failure(kind="exception", message="m") for run, how in exits.items() if how == "failed"}
     assert hours.exit_code(Launch(exits, failures)) == code  # type: ignore[arg-type]

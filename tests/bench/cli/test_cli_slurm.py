@@ -21,7 +21,9 @@ from spectral_bench.bench.cli.slurm import stated_settings
 from spectral_bench.bench.cli.status import follow_file
 from spectral_bench.bench.executors.slurm.script import script_text
 from spectral_bench.bench.executors.slurm.submissions import Ledger, write_trace
+from spectral_bench.bench.work.process import STOP_FILE
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store
 
 ONLINE = SMALL + "executor: {runs_per_job: 2, time: 1h}\n"
@@ -273,6 +275,13 @@ class TestThisMachine:
             assert process.wait() == 0
             guard.cancel()
         assert (result.code, result.out) == (0, f"{run.run_id}: asked to stop\n")
+
+    def test_a_run_that_shares_its_process_is_stopped_without_the_others(self, bench: Bench, lab: Lab) -> None:
+        run = lab.plan().runs[0]
+        with lab.store.claim(run.run_id, **{COHORT: "others too"}):  # a signal would come to this very process
+            result = bench("cancel", run.run_id, "--out", lab.out)
+        assert (result.code, result.out) == (0, f"{run.run_id}: asked to stop\n")
+        assert (lab.store.run_folder(run.run_id) / STOP_FILE).exists()
 
     def test_a_run_that_nobody_has_in_hand(self, bench: Bench, lab: Lab) -> None:
         run = lab.plan().runs[0]

@@ -162,7 +162,7 @@ class TestCrashes:
 
     def test_out_of_memory_kill_is_named(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         kills = iter(range(100))
-        monkeypatch.setattr("spectral_bench.bench.executors.local.memory_kills", lambda: next(kills))
+        monkeypatch.setattr("spectral_bench.bench.executors.batch.memory_kills", lambda: next(kills))
         bad = batch.add(0, stage="fit", act="kill")
         assert batch.run() == ["killed"]
         assert batch.failure(bad).kind == "out_of_memory"

@@ -11,6 +11,7 @@ import torch
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work.order import Order
+from spectral_bench.bench.work.worker import ExitCode, Told, main_together
 from spectral_bench.results.store import Store
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("as_in_a_worker")]
@@ -82,3 +83,21 @@ def test_a_fit_of_the_device_is_evaluated_alike_on_the_cpu(name, make_order, sto
     on_cpu = order.model_copy(update={"execution": order.execution.model_copy(update={"device": "cpu"})})
     _, found = done(on_cpu, store)
     assert np.abs(matrix - found).sum() <= 0.001 * matrix.sum()  # pixels half-way between two one-hot scores
+
+
+def test_runs_side_by_side_have_the_bits_that_they_have_alone(make_order, store, tmp_path):
+    params = [METHODS["neuralef"], {**METHODS["neuralef"], "alpha": 1.0}, {**METHODS["neuralef"], "neighbours": 9}]
+    orders = [make_order("neuralef", one, device="cuda") for one in params]
+    other = Store.open(tmp_path / "other", create=True)
+    paths = []
+    for number, order in enumerate(orders):
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_text(order.model_copy(update={"store": other.path}).model_dump_json())
+    codes: dict[int, int] = {}
+    told = Told(lambda number: None, codes.__setitem__)
+    main_together(paths, known_failures=[None] * len(paths), told=told)
+    assert set(codes.values()) == {ExitCode.DONE}
+    for order in orders:
+        state, matrix = done(order, store)
+        assert (other.run_folder(order.spec.run_id) / STATE_FILE).read_bytes() == state
+        assert np.array_equal(other.contingency(order.spec.run_id, order.views[0].view_id).matrix(), matrix)

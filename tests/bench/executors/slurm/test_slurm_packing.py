@@ -12,8 +12,8 @@ from spectral_bench.bench.executors.slurm.submit import pack
 from spectral_bench.bench.grid.keys import SlurmSettings
 
 
-def job(name: str, *requires: str) -> Job:
-    return Job(name, Path(name), frozenset(requires))
+def job(name: str, *requires: str, cohort: str = "") -> Job:
+    return Job(name, Path(name), frozenset(requires), cohort)
 
 
 def shapes(jobs: list[Job], **settings: int) -> list[list[list[str]]]:
@@ -30,6 +30,14 @@ def test_runs_share_jobs_and_jobs_share_an_array() -> None:
 def test_who_is_required_has_a_job_of_its_own() -> None:
     jobs = [job("x"), job("base"), job("y"), job("p", "base"), job("q", "base")]
     assert shapes(jobs, runs_per_job=9) == [[["x", "y"]], [["base"]], [["p", "q"]]]
+
+
+def test_a_cohort_is_packed_as_one() -> None:
+    jobs = [job("a", cohort="x"), job("b"), job("c", cohort="x"), job("d", cohort="y"), job("e", cohort="y")]
+    assert shapes(jobs) == [[["a", "c"], ["b"], ["d", "e"]]]
+    assert shapes(jobs, runs_per_job=1) == [[["a"], ["c"], ["b"], ["d"], ["e"]]]
+    assert shapes(jobs, runs_per_job=2) == [[["a", "c"], ["b"], ["d", "e"]]]
+    assert shapes(jobs, runs_per_job=3) == [[["a", "c", "b"], ["d", "e"]]]
 
 
 def test_other_settings_are_another_array() -> None:
@@ -53,7 +61,9 @@ def test_what_is_neither_here_nor_in_the_queue_is_not_waited_for() -> None:
 def batches(draw: st.DrawFn) -> list[Job]:
     count = draw(st.integers(1, 12))
     required = [draw(st.sets(st.integers(0, number - 1), max_size=2)) if number else set() for number in range(count)]
-    return draw(st.permutations([job(str(number), *map(str, required[number])) for number in range(count)]))
+    names = st.sampled_from(["", "x", "y"])
+    jobs = [job(str(number), *map(str, required[number]), cohort=draw(names)) for number in range(count)]
+    return draw(st.permutations(jobs))
 
 
 @given(batches(), st.integers(1, 4))
