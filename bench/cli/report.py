@@ -65,6 +65,7 @@ ForGallery = Annotated[
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
+_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published")
 
 
 def report(
@@ -106,17 +107,15 @@ def report(
 ) -> int:
     """Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.
 
-    Formats that hold one table, csv and standalone, have the main table only, or with --with-published the measured
-    rows and the published ones.
+    Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows.
     """
     for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(folder)
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it: dict[str, object] = {"--format": form is not None and form != _FORM, "--to": to, "--all": everything}
-        beside_it |= {"--resamples": resamples, "--with-published": with_published, "--published": published}
-        refuse_beside_per_run(per_run, [option for option, given in beside_it.items() if given])
+        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published)
+        refuse_beside_per_run(per_run, [name for name, given in zip(_OF_TABLES, beside_it, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     store = Store.open(out)
     if nothing_to_score(store, name, as_json=as_json):

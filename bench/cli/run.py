@@ -162,15 +162,9 @@ def run(
     check_executor(executor, jobs, devices)
     check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
-    execution = Execution(
-        device=parse_device(device),
-        threads=threads,
-        workers=workers,
-        inference_batch=inference_batch,
-        cache_limit=parse_bytes(cache_limit),
-        checkpoint_every=checkpoint_every,
-        executor=executor,
-    )
+    asked = {"threads": threads, "workers": workers, "inference_batch": inference_batch, "executor": executor}
+    asked |= {"device": parse_device(device), "cache_limit": parse_bytes(cache_limit)}
+    execution = Execution(checkpoint_every=checkpoint_every, **asked)
     problems = Problems()
     loaded = load_grid(path, changes or (), problems=problems)
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait) if executor == "slurm" else None

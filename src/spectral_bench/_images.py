@@ -41,8 +41,7 @@ def cluster_images(
 ) -> ClusteredImages:
     """Segment any images without labels: fit a method on their patch features, and give the mask of each.
 
-    Clusters are shared by all images, so that cluster 3 means the same in each of them. The features of all patches
-    are held in memory.
+    Clusters are shared by all images: cluster 3 is the same in each. The features of all patches are held in memory.
 
     Args:
         images: a folder, an image, or a list of either; any sizes and formats, of different stems.
@@ -53,10 +52,8 @@ def cluster_images(
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
         seed, random_state: of the fit, by either name; 0 where it is not said.
-        device: where to compute: auto (CUDA where there is one), cpu, cuda or cuda:N.
-        precision: of the method's networks.
-        progress: called with (images that the backbone has seen, images in all).
-        fitting: called with (steps of the fit that are done, steps in all), where the method tells them.
+        device, precision: where to compute (auto: CUDA where there is one; cpu, cuda, cuda:N), and with which floats.
+        progress, fitting: called with what is done and in all: images that the backbone has seen; steps of the fit.
         params: of the method by name, as in a grid.
 
     Returns:
@@ -72,20 +69,20 @@ def cluster_images(
     """
     require_precision(precision)
     method, backbone = name_of(method), name_of(backbone, "backbone")
-    given = params if k is None else {**params, "k": k}
-    found = cluster_files(
-        find_images(_paths(images)),
-        method,
-        clustering_params(method, with_k(method, given)),
-        BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
-        size=_size(size),
-        seed=seed_of(seed, random_state),
-        device=place_of(device),
-        precision=precision,
-        progress=progress,
-        fitting=fitting,
+    return _with_warnings(
+        cluster_files(
+            find_images(_paths(images)),
+            method,
+            clustering_params(method, with_k(method, params if k is None else {**params, "k": k})),
+            BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
+            size=_size(size),
+            seed=seed_of(seed, random_state),
+            device=place_of(device),
+            precision=precision,
+            progress=progress,
+            fitting=fitting,
+        )
     )
-    return _with_warnings(found)
 
 
 def _with_warnings(found: ClusteredImages) -> ClusteredImages:
