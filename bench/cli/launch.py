@@ -277,7 +277,7 @@ def launch(
     executor: Executor,
     execution: Execution,
     roots: Sequence[Path],
-    cohorts: Mapping[str, str],
+    cohorts: Mapping[str, str] | None = None,
     also: Watcher | None = None,
 ) -> Launch:
     """Carry out the unfinished runs of a plan.
