@@ -43,8 +43,7 @@ def orthogonality_error(functions: Tensor) -> float:
 
 def eigen_residuals(functions: Tensor, kernel: Kernel) -> Matrix:
     """|kernel psi_j - r_j psi_j| / |psi_j| with the Rayleigh quotients r_j, (K,), in units of the kernel."""
-    values, image = _with_image(functions, kernel)
-    return _norms(image - values * _quotients(values, image)) / _lengths(values)
+    return _residuals(*_with_image(functions, kernel))
 
 
 def principal_angles(functions: Tensor, eigenvectors: Matrix) -> Matrix:
@@ -181,10 +180,11 @@ def _plain_figures(functions: Tensor, kernel: Kernel) -> dict[str, float]:
     alive = functions[:, (functions != 0).any(0)]
     if not alive.shape[1]:
         return dict.fromkeys(("rayleigh_mean", "orthogonality_error", "residual_largest"), math.nan)
+    values, image = _with_image(alive, kernel)
     return {
-        "rayleigh_mean": float(rayleigh_quotients(alive, kernel).mean()),
+        "rayleigh_mean": float(_quotients(values, image).mean()),
         "orthogonality_error": orthogonality_error(alive),
-        "residual_largest": float(eigen_residuals(alive, kernel).max()),
+        "residual_largest": float(_residuals(values, image).max()),
     }
 
 
@@ -263,6 +263,10 @@ def _lengths(values: Matrix) -> Matrix:
 def _quotients(values: Matrix, image: Matrix) -> Matrix:
     with np.errstate(invalid="ignore"):  # infinite functions give NaN, and the check that looks at it fails
         return np.asarray((values * image).sum(0) / _lengths(values) ** 2, dtype=np.float64)
+
+
+def _residuals(values: Matrix, image: Matrix) -> Matrix:
+    return _norms(image - values * _quotients(values, image)) / _lengths(values)
 
 
 def _unit_columns(functions: Tensor) -> Matrix:

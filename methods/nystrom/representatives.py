@@ -58,7 +58,7 @@ class Representatives:
         order = torch.argsort(groups, stable=True)  # the rows of a representative together: one product for them
         sizes = torch.bincount(groups, minlength=len(self.directions)).tolist()
         found = self.candidates.new_empty(len(features), min(count, self.candidates.shape[1]))
-        for around, members in zip(self.candidates, order.split(sizes), strict=True):
+        for around, members in zip(self.candidates, torch.split(order, sizes), strict=True):
             if len(members):
                 columns = sample[around].T
                 for rows in row_blocks(len(members), len(around), features.device):

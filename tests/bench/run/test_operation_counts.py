@@ -1,0 +1,79 @@
+"""What a run takes besides its own work, in numbers that no load of a machine changes: guards of its speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from spectral_bench.bench.run import execute
+from spectral_bench.methods import exact
+from spectral_bench.methods.exact import ExactSpace
+from spectral_bench.methods.graphs.kernel import Kernel
+
+NETWORK = {"epochs": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16, "neighbours": 8}
+WORK = """
+import json, sys
+from pathlib import Path
+from spectral_bench.bench.work import worker
+import spectral_bench.bench.run
+opened = []
+def tell(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        opened.append(arguments[0])
+sys.addaudithook(tell)
+assert worker.main(Path(sys.argv[1])) == 0
+print(json.dumps(opened))
+"""
+
+
+def opened_by(order, folder: Path) -> Counter[str]:
+    """How often a worker with this order opens each file below ``folder``, by its path from there."""
+    path = order.store / f"{order.spec.run_id}.json"
+    path.write_text(order.model_dump_json())
+    done = subprocess.run([sys.executable, "-c", WORK, str(path)], check=True, capture_output=True)
+    found = [Path(name) for name in json.loads(done.stdout.splitlines()[-1])]
+    return Counter(str(name.relative_to(folder)) for name in found if name.is_relative_to(folder) and not name.is_dir())
+
+
+@pytest.mark.slow
+def test_runs_that_share_a_graph_decompose_it_once(store, make_order, monkeypatch: pytest.MonkeyPatch):
+    decomposed: list[int] = []
+    compute = exact._computed
+
+    def counting(kernel: Kernel, count: int) -> ExactSpace:
+        decomposed.append(count)
+        return compute(kernel, count)
+
+    monkeypatch.setattr(exact, "_computed", counting)
+    for changes in ({}, {"beta": 0.5}, {"lr": 1e-4}, {"k": 3}, {"k": 3, "beta": 0.5}, {"alpha": 0.0}):
+        order = make_order("neuralef", {"k": 4, **NETWORK, **changes}, seed=len(decomposed))
+        assert execute(order, store=store, should_stop=lambda: False).status in ("done", "not_converged")
+    assert decomposed == [4, 3, 4]  # by k and by alpha; not by what trains psi
+    assert len(list(store.eigenspaces_folder.iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_a_run_reads_headers_and_labels_alone_where_features_are_kept(store, make_order, data_root: Path):
+    assert any("train" in name for name in opened_by(make_order(seed=0), data_root))
+    opened = opened_by(make_order(seed=1), data_root)
+    evaluated = {f"camvid/{folder}/val{index}.png" for folder in ("val", "valannot") for index in range(4)}
+    assert set(opened) == evaluated  # no training image, whose features are there
+    assert set(opened.values()) == {3}  # a header, its depth, and whether the file is whole
+
+
+@pytest.mark.slow
+def test_a_run_opens_few_files_of_its_store(store, make_order):
+    execute(make_order(seed=0), store=store, should_stop=lambda: False)
+    opened = opened_by(make_order(seed=1), store.path)
+    kept = {name: count for name, count in opened.items() if not name.startswith("records/")}
+    own = {name: count for name, count in opened.items() if name not in kept and "progress" not in name}
+    assert max(kept.values()) <= 2, kept  # arrays of features: by their check, and mapped
+    assert len(kept) <= 13, kept
+    assert max(own.values()) == 1, own
+    assert len(own) <= 11, own
+    assert len(list(store.flops_folder.iterdir())) == 1
