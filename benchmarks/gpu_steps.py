@@ -32,9 +32,9 @@ from torch.profiler import ProfilerActivity
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bench_graph_loss import dense_step, make_batch, sparse_step
+from spectral_bench.bench.features.batches import extract
 
 from spectral_bench.bench.features.backbones import load_backbone
-from spectral_bench.bench.features.batches import extract
 from spectral_bench.bench.measure.environment import environment, set_up_torch
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.geometry import Crop
