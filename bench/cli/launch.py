@@ -195,7 +195,7 @@ def launch(
     executor: Executor,
     execution: Execution,
     roots: Sequence[Path],
-    cohorts: Mapping[str, str],
+    cohorts: Mapping[str, str] | None = None,
 ) -> Launch:
     """Carry out the unfinished runs of a plan.
 
@@ -205,7 +205,7 @@ def launch(
         executor: how.
         execution: of the orders.
         roots: where data sets lie.
-        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.cohorts``.
+        cohorts: names of the cohorts of runs that are not alone (``bench.plan.cohorts``); None: all are.
 
     Raises:
         StoreError: the store cannot be written.
