@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -91,11 +92,7 @@ class Cohort:
     """
 
     def __init__(
-        self,
-        run_ids: Sequence[str],
-        *,
-        should_stop: Callable[[], bool] = lambda: False,
-        begun: Callable[[int], None] = lambda member: None,
+        self, run_ids: Sequence[str], *, should_stop: Callable[[], bool], begun: Callable[[int], None]
     ) -> None:
         self.run_ids = tuple(run_ids)
         self.should_stop = should_stop
@@ -184,12 +181,8 @@ class Member:
 
     def wait(self, number: int, index: int) -> None:
         """Let those that are further behind go first."""
-        position = (self._views, number, index)
-        if self.meter is None:
-            self._cohort.turns.wait(self._number, position)
-            return
-        with self.meter.suspended():
-            self._cohort.turns.wait(self._number, position)
+        with nullcontext() if self.meter is None else self.meter.suspended():
+            self._cohort.turns.wait(self._number, (self._views, number, index))
 
     def begin(self) -> None:
         """Wait for the first turn."""
@@ -244,6 +237,11 @@ class _Held(Generic[T]):
         self._items, self._next = items, index + 1
         return item
 
+    def clear(self) -> None:
+        """Hold no item."""
+        for index in [*self._held]:
+            self._forget(index)
+
     def _forget(self, index: int) -> None:
         self._held.pop(index)[0].clear()  # an item holds its products and they hold it
 
@@ -261,7 +259,7 @@ class _Passes:
             self._held[key] = _Held(self._cohort, start, _with_products, _tensors)
         self._held.move_to_end(key)
         while len(self._held) > _PASSES:
-            self._held.popitem(last=False)
+            self._held.popitem(last=False)[1].clear()
         return self._held[key].at(index)
 
     def sample(self, n: int) -> PatchSample:
@@ -337,12 +335,7 @@ class View:
 
     def __init__(self, member: Member, held: _HeldView, *, reused: bool, in_turns: bool) -> None:
         self._member, self._held, self._in_turns = member, held, in_turns
-        self.reused = reused
-
-    @property
-    def image_ids(self) -> tuple[str, ...]:
-        """The images, in order."""
-        return self._held.inner.image_ids
+        self.image_ids, self.reused = held.inner.image_ids, reused
 
     def __len__(self) -> int:
         """The number of images."""
@@ -365,13 +358,8 @@ class Labels:
     """Labels of which the last few are held: the runs of a cohort look at them one after the other."""
 
     def __init__(self, loader: LabelLoader, cohort: Cohort) -> None:
-        self._loader, self._cohort = loader, cohort
+        self._loader, self._cohort, self.ids = loader, cohort, loader.ids
         self._held: OrderedDict[str, Products] = OrderedDict()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Image ids in their fixed order."""
-        return self._loader.ids
 
     def label(self, image_id: str) -> NDArray[np.uint16]:
         """(H, W) raw label ids, read-only."""

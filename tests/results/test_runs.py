@@ -75,7 +75,7 @@ class TestFits:
         store.write_fit(fit())
         path = store.run_folder(RUN) / "fit.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99} | novelty))
-        with pytest.raises(StoreError, match=r"fit\.json: written with schema 99; this release reads up to 2"):
+        with pytest.raises(StoreError, match=r"fit\.json: written with schema 99; this release reads up to 3"):
             store.load_all()
 
     def test_what_could_not_be_read_again_is_not_written(self, store: Store) -> None:
