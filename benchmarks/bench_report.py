@@ -2,8 +2,9 @@
 
 Three commands, each in a process of its own, beside those of another checkout where ``--against`` names one. The first
 report is timed without kept scores, the second with those that it kept, and then everything with ``--all``, galleries
-included unless ``--no-gallery``. The store is as it was before, but for scores and panels. For a large store see
-``large_store.py``; for the shipped ablation run ``python -m bench run --grid ablations.yaml --out STORE``.
+included unless ``--no-gallery``: from a copy of the store, so that each makes its panels anew. The store is as it was
+before, but for its scores. For a large store see ``large_store.py``; for the shipped ablation run ``python -m bench run
+--grid ablations.yaml --out STORE``.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ def main() -> None:
     store = given.store.resolve()
     checkouts = [HERE, *([given.against.resolve()] if given.against else [])]
     shutil.rmtree(store / "scores", ignore_errors=True)
-    with tempfile.TemporaryDirectory() as folder:
-        everything = ["--all", folder, *(["--no-gallery"] if given.no_gallery else [])]
-        commands = {"first report": [], "report": [], "report --all": everything}
-        for name, arguments in commands.items():
-            for checkout in checkouts:
-                seconds, megabytes = measured(checkout, ["report", "--out", str(store), *arguments])
+    for name in ("first report", "report", "report --all"):
+        for checkout in checkouts:
+            with tempfile.TemporaryDirectory() as folder:
+                read, arguments = store, []
+                if name == "report --all":
+                    arguments = ["--all", f"{folder}/report", *(["--no-gallery"] if given.no_gallery else [])]
+                    read = store if given.no_gallery else Path(shutil.copytree(store, f"{folder}/store"))
+                seconds, megabytes = measured(checkout, ["report", "--out", str(read), *arguments])
                 where = "here" if checkout == HERE else checkout.name
                 sys.stdout.write(f"{name:<14} {where:<12} {seconds:7.1f} CPU s {megabytes:7.0f} MB\n")
                 sys.stdout.flush()
