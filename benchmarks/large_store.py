@@ -5,7 +5,7 @@ asks for all of its runs. Then, for example::
 
     time python -m bench plan   --grid FOLDER/grid.yaml --out FOLDER/store
     time python -m bench status --out FOLDER/store
-    time python -m bench report --out FOLDER/store --all FOLDER/report
+    python benchmarks/bench_report.py FOLDER/store --no-gallery
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import marshal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import few, unknown
@@ -20,7 +20,6 @@ from spectral_bench.results.specification import Protocol, View, shared
 
 _LISTED = 4
 _BY_VALUE = 2  # the version of marshal that writes equal values alike, whoever else refers to them
-_Part = TypeVar("_Part")
 
 
 class Reader:
@@ -57,9 +56,9 @@ class Reader:
             yield base
             yield from self.bases(base)
 
-    def _shared(self, part: _Part) -> _Part:
+    def _shared(self, part: dict[str, Any]) -> dict[str, Any]:
         """One object for all parts of records that are equal: two thirds of what thousands of records take."""
-        found: _Part = self._parts.setdefault(marshal.dumps(part, _BY_VALUE), part)
+        found: dict[str, Any] = self._parts.setdefault(marshal.dumps(part, _BY_VALUE), part)
         return found
 
     def _shared_classes(self, class_sets: dict[str, ClassTable]) -> dict[str, ClassTable]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 from spectral_bench.common.files import write_bytes
@@ -13,7 +14,7 @@ from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
-from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.html.page import html_parts
 from spectral_bench.reports.images import Intervals, image_intervals
 from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.macros import render_macros
@@ -70,22 +71,36 @@ def write_all(
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
 
-    @cache
-    def picture(name: str, form: str) -> bytes:
-        return rendered(figures[name], form)
+    names = list(figures)
 
-    contents = {f"figures/{label(name)}.{form}": _picture(picture, name, form) for name in figures for form in FORMATS}
+    @cache
+    def pictures(name: str) -> dict[str, bytes]:
+        figure = figures.pop(name)  # drawn once in each form, and then gone: a figure of thousands of marks is large
+        return {form: rendered(figure, form) for form in FORMATS}
+
+    def picture(name: str, form: str) -> bytes:
+        return pictures(name)[form]
+
+    contents = {f"figures/{label(name)}.{form}": _picture(picture, name, form) for name in names for form in FORMATS}
     for table in tables:
         for form, ending in FILES.items():
             contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
     contents["numbers.tex"] = lambda: render_macros(tables).encode()
-    contents["index.md"] = lambda: _index(tables, list(figures), missing).encode()
-    pictures = {name: lambda name=name: picture(name, "svg") for name in figures}
-    contents[PAGE] = lambda: render_html(entries, source, tables, pictures, missing).encode()
+    contents["index.md"] = lambda: _index(tables, names, missing).encode()
+    shown = {name: lambda name=name: picture(name, "svg") for name in names}
+    contents[PAGE] = lambda: _joined(html_parts(entries, source, tables, shown, missing))
     for number, (name, content) in enumerate(contents.items(), start=1):
         write_bytes(folder / name, content())
         progress(name, number, len(contents))
     return [folder / name for name in contents]
+
+
+def _joined(parts: Iterable[str]) -> bytes:
+    """All parts in UTF-8, never held as text: a letter beyond Latin-1 anywhere doubles what a whole text takes."""
+    stream = BytesIO()
+    for part in parts:
+        stream.write(part.encode())
+    return stream.getvalue()
 
 
 def _panels(entries: Sequence[ScoredRow], source: Source, make: PanelMaker | None) -> tuple[list[Panels], list[str]]:

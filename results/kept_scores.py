@@ -157,7 +157,7 @@ def _written(scores: Scores) -> dict[str, Any]:
 
 
 def _read(written: Mapping[str, Any], classes: ClassTable) -> Scores:
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.frombuffer(base64.b64decode(written[name]), dtype=kind).astype(kind.replace("<", "="))
         for name, kind in _ARRAYS.items()
     }

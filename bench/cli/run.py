@@ -184,7 +184,8 @@ def run(
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots, formed)
     hours = None if max_hours is None else Hours(max_hours, made, formed, gpus_asked_for(devices, execution.device))
-    here = partial(make_executor, execution, jobs=at_a_time, gpus=devices, **({"hours": hours} if hours else {}))
+    here = partial(make_executor, execution, jobs=at_a_time, gpus=devices)
+    here = here if hours is None else partial(here, hours=hours)
     return _carry_out(made, execution, roots.roots, on_slurm.executor if on_slurm else here, formed, hours)
 
 

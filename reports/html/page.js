@@ -161,7 +161,7 @@
       block(made, `view ${evaluation.view_id}`, json(evaluation.view));
     }
     if (run.grid !== undefined) block(made, "grid that asks for this run again", element("pre", gridText(run)));
-    if (run.spec) block(made, "specification", json(run.spec));
+    if (run.spec !== undefined) block(made, "specification", json({ ...data.specs[run.spec], seed: run.seed }));
     if (run.execution) block(made, "execution", json(run.execution));
     if (run.environment !== undefined) block(made, "environment", json(data.environments[run.environment]));
     if (run.log) block(made, "end of the log", element("pre", run.log));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -62,7 +62,18 @@ def render_html(
     figures: Mapping[str, Callable[[], bytes]],
     missing: Sequence[str] = (),
 ) -> str:
-    """The page. The same store gives the same bytes.
+    """The page as one text; arguments as for ``html_parts``."""
+    return "".join(html_parts(entries, source, tables, figures, missing))
+
+
+def html_parts(
+    entries: Sequence[ScoredRow],
+    source: Source,
+    tables: Sequence[Table],
+    figures: Mapping[str, Callable[[], bytes]],
+    missing: Sequence[str] = (),
+) -> Iterator[str]:
+    """The page piece by piece: of thousands of runs it is large. The same store gives the same bytes.
 
     Args:
         entries: the rows, for the runs behind them.
@@ -78,7 +89,7 @@ def render_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").generate(
         title="Segmentation benchmark",
         grids=list(dict.fromkeys(entry.grid for entry in entries)),
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),

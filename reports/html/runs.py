@@ -21,8 +21,8 @@ _PERCENT = ("miou", "accuracy", "mean_accuracy", "ari", "nmi")
 
 
 class RunBook:
-    """Numbers the runs of a page, and keeps what is told of each. What runs share is kept once: environments, and the
-    grids that reproduce them but for the seed.
+    """Numbers the runs of a page, and keeps what is told of each. What runs share is kept once: environments, and, but
+    for the seed, specifications and the grids that reproduce them.
 
     Args:
         entries: the rows whose runs are told.
@@ -33,6 +33,7 @@ class RunBook:
         self._numbers: dict[str, int] = {}
         self._runs: list[dict[str, Any]] = []
         self._environments: dict[str, int] = {}
+        self._specs: dict[str, int] = {}
         self._grids: dict[str, int] = {}
         self._fits: dict[str, tuple[FitSpec, list[Protocol]]] = {}
         for entry in entries:
@@ -58,13 +59,14 @@ class RunBook:
         self._add_grids()
         told = {
             "runs": self._runs,
+            "specs": [json.loads(text) for text in self._specs],
             "environments": [json.loads(text) for text in self._environments],
             "grids": list(self._grids),
             "places": PLACES,
             "protocols": self.protocols,
         }
-        text = json.dumps(told, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        # In ASCII it takes a byte a letter in memory too, and what could end a line of a script is escaped.
+        return json.dumps(told, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
 
     def _add(self, entry: ScoredRow, result: SeedResult, source: Source) -> None:
         if result.run_id not in self._numbers:
@@ -101,7 +103,7 @@ class RunBook:
         """Tell of each run which grid reproduces it; the seeds of a row have one in common."""
         written: dict[tuple[str, str], str] = {}
         for run_id, (spec, protocols) in self._fits.items():
-            key = (spec.model_copy(update={"seed": 0}).model_dump_json(), repr(protocols))
+            key = (_without_seed(spec), repr(protocols))
             if key not in written:
                 written[key] = grid_template(spec, protocols)
             self._runs[self._numbers[run_id]]["grid"] = self._grids.setdefault(written[key], len(self._grids))
@@ -109,7 +111,7 @@ class RunBook:
     def _fit(self, record: FitRecord) -> dict[str, Any]:
         environment = json.dumps(record.environment, ensure_ascii=False, sort_keys=True)
         return {
-            "spec": record.spec.model_dump(mode="json"),
+            "spec": self._specs.setdefault(_without_seed(record.spec), len(self._specs)),
             "environment": self._environments.setdefault(environment, len(self._environments)),
             "execution": record.execution,
             "started": record.started,
@@ -126,6 +128,10 @@ def _shared(record: FitRecord | EvaluationRecord) -> dict[str, Any]:
         "failure": None if record.failure is None else record.failure.model_dump(mode="json"),
         "warnings": record.warnings,
     }
+
+
+def _without_seed(spec: FitSpec) -> str:
+    return spec.model_copy(update={"seed": 0}).model_dump_json()
 
 
 def _scores(entry: ScoredRow, scores: Scores) -> dict[str, Any]:

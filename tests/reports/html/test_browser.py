@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import FAILED, Outcome, add_row, outcomes, write_grid
+from report_samples import FAILED, WHOLE, Outcome, add_row, outcomes, write_grid
 
 from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.html.page import render_html
+from spectral_bench.results.reproduce import grid_of
 from spectral_bench.results.store import Store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -58,6 +59,9 @@ addEventListener("load", () => {
   found.columns = visible();
   extras.click();
   found.all_columns = visible();
+  const runs = document.getElementById("table-runs");
+  found.runs_heads = [...runs.tHead.rows[0].cells].map((cell) => cell.textContent);
+  found.runs_scores = [...runs.tBodies[0].rows].map((row) => row.cells[6].textContent);
   found.run_rows = document.getElementById("table-runs").tBodies[0].rows.length;
   const picture = document.getElementById("picture");
   document.querySelector(".zoom").click();
@@ -67,6 +71,11 @@ addEventListener("load", () => {
   const panel = document.getElementById("panel");
   addEventListener("hashchange", () => {
     found.open = panel.open;
+    const texts = (row) => [...row.cells].map((cell) => cell.textContent);
+    found.seeds = [...document.querySelector("#details > table").tBodies[0].rows].map(texts);
+    const second = document.querySelectorAll("#details details")[1];
+    const told = [...second.querySelectorAll("pre")].map((one) => one.textContent);
+    found.grid = told.find((text) => text.startsWith("# Asks"));
     found.panel = document.getElementById("details").textContent;
     panel.addEventListener("close", () => {
       found.closed = !panel.open;
@@ -105,6 +114,22 @@ def test_sorting_filtering_and_the_panel_work_without_an_error(store: Store, tmp
     assert (found["open"], found["closed"], found["hash"]) == (True, True, "")
     assert "row a, seed 0" in found["panel"]
     assert "specification" in found["panel"]
+    assert found["runs_heads"] == [
+        "run",
+        "configuration",
+        "state",
+        "started",
+        "host",
+        "seed",
+        "mIoU (%)",
+        "wall clock (s)",
+    ]
+    # Seed by seed: of the first row's two seeds, of the failed run, and of the last.
+    assert found["runs_scores"] == ["53.8", "52.7", "81.8", "80.2", "–", "66.7", "98.0"]
+    assert found["seeds"] == [["row a", "0", "81.8", "done"], ["row a", "1", "80.2", "done"]]
+    fit = store.fit_record(rows[1].runs[1])
+    assert fit is not None
+    assert found["grid"] == grid_of(fit, [WHOLE])
 
 
 def look(store: Store, folder: Path) -> tuple[dict[str, Any], list[str]]:

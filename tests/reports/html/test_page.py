@@ -97,8 +97,8 @@ def test_runs_are_told_once_with_all_that_is_known(store: Store):
     first, failed = data["runs"][0], data["runs"][2]
     assert isinstance(first["evaluations"], list)
     assert len(first["evaluations"]) == 1
-    assert isinstance(first["spec"], dict)
-    assert first["spec"]["method"] == "kmeans"
+    assert [run["spec"] for run in data["runs"]] == [0, 0, 0]
+    assert data["specs"][0]["method"] == "kmeans"
     assert isinstance(failed["failure"], dict)
     assert failed["failure"]["kind"] == "out_of_memory"
     assert [run["environment"] for run in data["runs"]] == [0, 0, 1]
