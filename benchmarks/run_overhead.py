@@ -96,9 +96,8 @@ def bare(reference: Path) -> None:
     from spectral_bench.datasets.subset import subset
     from spectral_bench.methods.interface import FitContext
 
-    asked = [read_order(path) for path in orders(reference)]
+    asked, device = [read_order(path) for path in orders(reference)], torch.device("cpu")
     set_up_torch(asked[0].execution)
-    device = torch.device("cpu")
     with TemporaryDirectory() as folder:
         network = load_backbone(asked[0].spec.backbone.name, asked[0].spec.backbone.options, device)
         settings: dict[str, Any] = {

@@ -50,12 +50,10 @@ def write_all(
     Args:
         source, grid, protocol, matching, resamples, changed: as for ``build_table``.
         folder: made if it is missing.
-        published: the data sets whose published numbers stand beside measured rows, as for ``build_published_table``;
-            None: no such table.
+        published: data sets whose published numbers stand beside measured rows (``build_published_table``); None: none.
         make_panels: makes the panels of the gallery that the store lacks; None: only stored ones are shown. What is
             missing then is said in the index and on the page.
-        progress: called with what was just done, how many of its kind are done, and of how many: first for the
-            intervals over images, then for the files.
+        progress: called with what was done, how many of its kind, of how many: intervals over images, then files.
 
     Returns:
         The files, in the order in which they were written; the page comes last.
@@ -70,7 +68,6 @@ def write_all(
     tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder, panels)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
-
     names = list(figures)
 
     @cache

@@ -85,3 +85,6 @@ class FakeExecutor:
             )
             self.store.write_evaluation(record, counted())
         return "done"
+
+
+Launcher = Callable[..., tuple[Result, FakeExecutor]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))  # for plan_lab
 
-from cli_lab import Bench, Result
-from plan_lab import Lab
+from cli_lab import Bench, FakeExecutor, Launcher, Result
+from plan_lab import SMALL, Lab
+
+from spectral_bench.bench.work.order import Execution
+from spectral_bench.results.store import Store
 
 
 @pytest.fixture
@@ -55,3 +59,21 @@ def camvid(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / root
 
     return write
+
+
+@pytest.fixture
+def launch(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Launcher:
+    """Runs a grid; returns how it ended and the executor, whose list tells what was carried out."""
+
+    def call(text: str = SMALL, *options: object, **endings: Any) -> tuple[Result, FakeExecutor]:
+        made: list[FakeExecutor] = []
+
+        def make(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> FakeExecutor:
+            made.append(FakeExecutor(store, endings))
+            return made[0]
+
+        monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
+        result = bench("run", "--grid", lab.write(text), "--out", lab.out, *options)
+        return result, made[0] if made else FakeExecutor(lab.store)
+
+    return call

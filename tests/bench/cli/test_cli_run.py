@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_lab import Bench, FakeExecutor, Result
+from cli_lab import Bench, FakeExecutor, Launcher
 from plan_lab import CODE, SMALL, Lab, fit_record
 
 from spectral_bench.bench.cli.run import same_command
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.store import Store
 
-Launcher = Callable[..., tuple[Result, FakeExecutor]]
 BASES = "{name: bases, defaults: {subset: 16, params: {k: 8}}, runs: [{method: neuralef_kmeans}, {method: kmeans}]}"
-
-
-@pytest.fixture
-def launch(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Launcher:
-    """Runs a grid; returns how it ended and the executor, whose list tells what was carried out."""
-
-    def call(text: str = SMALL, *options: object, **endings: Any) -> tuple[Result, FakeExecutor]:
-        made: list[FakeExecutor] = []
-
-        def make(execution: Execution, store: Store, jobs: int | None, gpus: tuple[str, ...]) -> FakeExecutor:
-            made.append(FakeExecutor(store, endings))
-            return made[0]
-
-        monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
-        result = bench("run", "--grid", lab.write(text), "--out", lab.out, *options)
-        return result, made[0] if made else FakeExecutor(lab.store)
-
-    return call
 
 
 def test_a_grid_becomes_records_a_manifest_and_a_table(launch: Launcher, lab: Lab) -> None:
@@ -390,25 +370,3 @@ def test_a_full_disk_is_one_line(launch: Launcher, lab: Lab, monkeypatch: pytest
     assert len(result.errors) == 1
     assert "no space left" in result.err
     assert {path: path.read_bytes() for path in lab.out.rglob("*.json")} == before
-
-
-def test_runs_that_see_the_same_go_side_by_side_unless_told_otherwise(launch: Launcher, lab: Lab) -> None:
-    result, executor = launch()
-    assert "2 cohorts, of 2, 2 runs side by side in a process; --cohort off gives each run its own" in result.out
-    seeds = {run.run_id: run.spec.seed for run in lab.plan().runs}
-    assert len(set(executor.cohorts.values())) == 2
-    for name in set(executor.cohorts.values()):
-        assert len({seeds[run] for run, one in executor.cohorts.items() if one == name}) == 1
-
-
-@pytest.mark.parametrize("options", [("--cohort", "off"), ("--executor", "inline")])
-def test_runs_are_alone_where_it_is_said(launch: Launcher, options: tuple[str, str]) -> None:
-    result, executor = launch(SMALL, *options)
-    assert set(executor.cohorts.values()) == {""}
-    assert "cohort" not in result.out
-
-
-def test_a_way_of_forming_cohorts_that_is_none(launch: Launcher) -> None:
-    result, executor = launch(SMALL, "--cohort", "on")
-    assert (result.code, executor.orders) == (2, [])
-    assert '--cohort: expected auto or off, got "on"' in result.err
