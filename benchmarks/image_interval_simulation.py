@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_bench.common.seeds import SeedStreams
-from spectral_bench.results.bootstrap import bootstrap_miou
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.metrics import score
 from spectral_bench.results.record import ClassTable
+from spectral_bench.results.statistics import bootstrap_miou
 
 CLASSES, PIXELS = 11, 10_000
 POPULATION, IMAGES = 20_000, (20, 40, 60)

@@ -13,8 +13,7 @@ from spectral_bench.reports.renderers.tex_escape import label
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells, value_text
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
-from spectral_bench.results.replicates import NO_CLAIM
-from spectral_bench.results.statistics import PairedDifference
+from spectral_bench.results.statistics import NO_CLAIM, PairedDifference
 
 COMPARED = ("mIoU", "accuracy")
 

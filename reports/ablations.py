@@ -9,8 +9,7 @@ from typing import Any
 from spectral_bench.reports.cells import Metric, seed_values
 from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.settings import value_text
-from spectral_bench.results.replicates import without_claim
-from spectral_bench.results.statistics import PairedDifference, holm, paired_difference
+from spectral_bench.results.statistics import PairedDifference, holm, paired_difference, without_claim
 
 
 @dataclass(frozen=True)

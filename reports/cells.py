@@ -8,8 +8,7 @@ from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
 from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
-from spectral_bench.results.replicates import without_spread
-from spectral_bench.results.statistics import Summary, summarise
+from spectral_bench.results.statistics import Summary, summarise, without_spread
 
 _WORST_FIRST = (
     CellState.FAILED,

@@ -21,9 +21,9 @@ from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
-from spectral_bench.results.replicates import replicated
 from spectral_bench.results.specification import Matching, Protocol
 from spectral_bench.results.state import RunState, StoredRun, run_state
+from spectral_bench.results.statistics import replicated
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""

@@ -8,8 +8,7 @@ from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column
-from spectral_bench.results.bootstrap import ImageInterval, bootstrap_miou
-from spectral_bench.results.statistics import summarise
+from spectral_bench.results.statistics import ImageInterval, bootstrap_miou, summarise
 
 COLUMN = Column("mIoU_images", "mIoU, images", "percent", "higher", "interval")
 REMARK = (

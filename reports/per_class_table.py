@@ -11,8 +11,7 @@ from spectral_bench.reports.settings import SETTING_COLUMNS, common_settings, se
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.class_lists import numbered, positions
 from spectral_bench.results.metrics import Scores
-from spectral_bench.results.replicates import without_spread
-from spectral_bench.results.statistics import summarise
+from spectral_bench.results.statistics import summarise, without_spread
 
 _SCORED = ("protocol", "split", "classes", "matching", "images")
 _FACTS = ("grid", "dataset", "train_dataset", "train_images", "backbone", "weights", "k", "common_settings", *_SCORED)

@@ -22,8 +22,8 @@ from spectral_bench.reports.renderers.markdown import escape
 from spectral_bench.reports.renderers.tex_escape import label
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
-from spectral_bench.results.bootstrap import ImageInterval
 from spectral_bench.results.published import load_published
+from spectral_bench.results.statistics import ImageInterval
 
 Progress = Callable[[str, int, int], None]
 FILES = {"markdown": ".md", "latex": ".tex", "standalone": "-standalone.tex", "csv": ".csv"}

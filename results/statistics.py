@@ -1,21 +1,27 @@
-"""Statistics over seeds: mean, standard deviation, Student-t intervals, paired differences, Holm's correction.
+"""How sure a number is: over seeds, and over images.
 
-The seed is the unit of replication: these numbers speak about a method. What resampling images says about particular
-fits is in ``results.bootstrap``.
+The seed is the unit of replication: mean, standard deviation, Student-t intervals, paired differences and Holm's
+correction speak about a method. Seeds that gave one and the same result are no replicates. The bootstrap over images
+says how much a score depends on which images were evaluated, and speaks about particular fits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.results.contingency import Contingency
+from spectral_bench.results.metrics import resampled_miou
 from spectral_bench.results.pairs import holm_adjusted
+from spectral_bench.results.record import ClassTable
 
 CONFIDENCE = 0.95
 Key = TypeVar("Key", bound=Hashable)
@@ -108,3 +114,100 @@ def _paired_p(summary: Summary) -> float | None:
     if summary.std == 0:
         return 1.0 if summary.mean == 0 else 0.0
     return t_p_value(summary.mean / (summary.std / math.sqrt(summary.n)), summary.n - 1)
+
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class ImageInterval:
+    """A percentile interval of mIoU over resamples of the images. Fractions, not per cent.
+
+    Attributes:
+        low, high: the interval.
+        std: standard deviation over the resamples.
+        resamples: their number.
+    """
+
+    low: float
+    high: float
+    std: float
+    resamples: int
+
+
+def image_weights(n_images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+    """How often each image is drawn when as many images as there are are drawn with replacement.
+
+    Returns:
+        (resamples, n_images) int64; each row sums to ``n_images``. The same arguments give the same numbers.
+    """
+    generator = SeedStreams(seed).numpy("bootstrap", n_images)
+    return generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=resamples)
+
+
+def bootstrap_miou(
+    contingencies: Sequence[Contingency],
+    classes: ClassTable,
+    matching: str,
+    *,
+    fit_on: Sequence[Contingency | None] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> ImageInterval:
+    """The percentile interval of the mean mIoU of some fits evaluated on the same images.
+
+    All fits see the same resamples, and the matching of each is fitted anew in each resample (Efron and Tibshirani
+    1993, section 13.3), so that the interval holds the matching's own uncertainty.
+
+    Args:
+        contingencies: one a fit; all over the same images in the same order.
+        classes: which raw ids make up which class.
+        matching: a name that ``results.matching.match`` knows.
+        fit_on: for each fit, the contingency of another split that its matching is fitted on, once.
+        resamples: number of resamples.
+        seed: of the draws.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: there is no contingency, or they are not over the same images.
+    """
+    if not contingencies:
+        raise ValueError("nothing to resample: no contingency")
+    if any(counts.image_ids != contingencies[0].image_ids for counts in contingencies):
+        raise ValueError("the fits were not evaluated on the same images in the same order")
+    weights = image_weights(contingencies[0].n_images, resamples, seed)
+    others = fit_on or [None] * len(contingencies)
+    scores = [
+        resampled_miou(counts, classes, matching, weights, fit_on=other)
+        for counts, other in zip(contingencies, others, strict=True)
+    ]
+    means = np.mean(scores, axis=0)
+    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    low, high = np.nanpercentile(means, tails)
+    return ImageInterval(float(low), float(high), float(np.nanstd(means, ddof=1)), resamples)
+
+
+NO_CLAIM = "no claim: the seeds of a row all gave the same result, so they are no replicates"
+
+
+def replicated(contingencies: Sequence[str]) -> bool:
+    """Whether the finished seeds of a row are replicates: False where two or more all counted the same, bit for bit.
+
+    Such seeds are one result. Their spread is 0 by construction and speaks of nothing: no interval and no claim may
+    rest on it. One seed alone cannot show that its method ignores seeds.
+
+    Args:
+        contingencies: digests of what each seed counted; empty ones tell nothing.
+    """
+    return len(contingencies) < 2 or not all(contingencies) or len(set(contingencies)) > 1
+
+
+def without_spread(summary: Summary) -> Summary:
+    """The same mean of the same seeds, without the uncertainty that they do not tell of."""
+    return replace(summary, std=None, low=None, high=None)
+
+
+def without_claim(found: PairedDifference | None) -> PairedDifference | None:
+    """The same difference, without interval and p value: for rows of which one has no replicates."""
+    return None if found is None else replace(found, summary=without_spread(found.summary), p=None)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
+from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.pipeline import batch_part
 from spectral_bench.bench.features.views import fresh_features
@@ -20,7 +21,6 @@ from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.fit import load_fit
-from spectral_bench.bench.run.label_access import labels_at_prediction
 from spectral_bench.common.errors import StoreError
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import apply_crop

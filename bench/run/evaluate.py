@@ -14,13 +14,13 @@ import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count
 from spectral_bench.bench.evaluation.crf import CrfPool
+from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
-from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
@@ -67,7 +67,14 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     ]
     facts = run.facts(meter)  # before what follows, which is not to be charged
     kept = run.store.flops_folder
-    flops = image_flops(run.spec.backbone, method, features, run.device, evaluated_labels(run, view), kept)
+    flops = image_flops(
+        run.spec.backbone,
+        method,
+        features,
+        run.device,
+        labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
+        kept,
+    )
     record = EvaluationRecord(
         run_id=run.spec.run_id,
         view_id=view.view_id,
@@ -134,7 +141,7 @@ def _count(
             device=run.device,
             stage=meter.stage,
             should_stop=run.should_stop,
-            labels=evaluated_labels(run, view),
+            labels=labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
         )
         counted = partial(counting, counted=lambda done: progress(done, len(features)))
         contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)

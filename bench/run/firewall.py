@@ -26,13 +26,13 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.evaluate import scored_images, view_features
 from spectral_bench.bench.run.execute import execute
 from spectral_bench.bench.run.fit import STATE_FILE, fit, load_fit
-from spectral_bench.bench.run.label_access import evaluated_labels
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
@@ -161,7 +161,7 @@ def _scores(run: Run, methods: tuple[Segmenter, ...], view: View) -> str:
     meter, found = run.meter(), hashlib.sha256()
     features = view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
     for method in methods:
-        labels = evaluated_labels(run, view)
+        labels = labels_at_prediction(run.spec, run.open_data(view.dataset), view.split)
         for scored in scored_images(
             method, view, features, device=run.device, stage=meter.stage, should_stop=_never, labels=labels
         ):

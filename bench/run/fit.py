@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from spectral_bench.bench.evaluation.label_access import training_labels
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import health_records, status_of
-from spectral_bench.bench.run.label_access import training_labels
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import atomic_writer, write_bytes
 from spectral_bench.common.names import few
@@ -60,7 +60,8 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
     started, meter = now(), run.meter()
     run.progress("start")(0, 0)  # what an earlier attempt said is over
     check = run.method_check  # of the code that is about to work
-    labels = training_labels(run, meter)
+    execution = run.order.execution
+    labels = training_labels(run.spec, run.open_data, meter, workers=execution.workers, should_stop=run.should_stop)
     # Before anything is read: what changes from here on makes the run stale, not its record wrong.
     data_digest = training_images(run).digest()
     label_digest, labels_seen = ("", "") if labels is None else (labels.digest, labels.files)

@@ -15,8 +15,15 @@ from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
-from spectral_bench.results.replicates import NO_CLAIM, without_spread
-from spectral_bench.results.statistics import PairedDifference, Summary, holm, paired_difference, summarise
+from spectral_bench.results.statistics import (
+    NO_CLAIM,
+    PairedDifference,
+    Summary,
+    holm,
+    paired_difference,
+    summarise,
+    without_spread,
+)
 
 SCORES = ("mIoU", "accuracy")
 

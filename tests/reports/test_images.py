@@ -5,9 +5,9 @@ import pytest
 from report_samples import CLASSES, FAILED, VIEW, Outcome, add_row, contingency, miou, outcomes, write_grid
 
 from spectral_bench.reports import build_table, build_tables, render
-from spectral_bench.results.bootstrap import bootstrap_miou
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
+from spectral_bench.results.statistics import bootstrap_miou
 from spectral_bench.results.store import Store
 
 

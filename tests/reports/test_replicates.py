@@ -17,7 +17,7 @@ from spectral_bench.reports.overview_table import overview_table
 from spectral_bench.reports.renderers.macros import render_macros
 from spectral_bench.reports.table import Table, TableRow
 from spectral_bench.results.contingency import Contingency
-from spectral_bench.results.replicates import NO_CLAIM, replicated
+from spectral_bench.results.statistics import NO_CLAIM, replicated
 from spectral_bench.results.store import Store
 
 SAME, VARIED, BETTER = (10,) * 5, (20, 21, 22, 20, 21), (1, 2, 3, 1, 2)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectral_bench.results.bootstrap import bootstrap_miou, image_weights
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.metrics import score
 from spectral_bench.results.record import ClassTable
+from spectral_bench.results.statistics import bootstrap_miou, image_weights
 
 CLASSES = ClassTable(classes=["a", "b", "c"], raw_ids=[[0], [1], [2]])
 
