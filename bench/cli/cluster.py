@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from spectral_bench.bench.cli.check import plain_parameters
 from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, require_folder
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
 from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn
-from spectral_bench.bench.predict.files import find_images, require_targets
+from spectral_bench.bench.predict.files import find_images, nearest_folder, require_targets
 from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.names import few, how_many
@@ -104,11 +105,13 @@ def _json(found: ClusteredImages, written: Sequence[Path]) -> dict[str, Any]:
 
 
 def require_empty(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds files, which would lie among those of this command.
+    """Refuse a folder that holds files, which would lie among those of this command, or where none may be written.
 
     Raises:
-        StoreError: it does.
+        StoreError: it is one of them.
     """
+    if not os.access(place := nearest_folder(folder), os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: cannot be written ({place} may not be written to)")
     there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     if there and not overwrite:
         raise StoreError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -35,7 +34,7 @@ from spectral_bench.bench.run.in_memory import (
 )
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
-from spectral_bench.common.missing import no_such
+from spectral_bench.common.missing import no_such, shown
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
 from spectral_bench.methods.threads import one_thread
@@ -142,7 +141,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         masks = ((name, partial(self._mask, name)) for name in self)
         with reproducible(), one_thread():  # two images at a time instead of many small products cut in two
             written = write_masks(masks, self._files, folder, cluster_key(self.n_clusters), wanted, progress=progress)
-        images = {name: os.fsdecode(os.fsencode(path.absolute())) for name, path in self.paths.items()}
+        images = {shown(name): shown(path.absolute()) for name, path in self.paths.items()}
         write_json(folder / SETTINGS, {**self.settings, "images": images})
         return [*written, folder / SETTINGS]
 

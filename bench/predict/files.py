@@ -39,11 +39,16 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
             continue
         listing = list_folder(path, IMAGE_SUFFIXES)
+        problems = listing.problems
         if not listing.files:
-            raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}){_below(path)}")
-        for problem in listing.problems:
+            none = f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}){_below(path)}"
+            problems = (*problems[1:], none)  # the first says that there is no file; others why one is not taken
+        for problem in problems:
             raise DataError(f"{problem}, so both would have one mask" if "same stem" in problem else problem)
-        found += listing.files.values()
+        for file in listing.files.values():
+            if not file.is_file():  # a pipe would be waited for
+                raise DataError(f"{file}: no regular file, so no image")
+            found.append(file)
     once: dict[str, Path] = {}
     for path in found:  # an image that is named beside its folder is one
         once.setdefault(os.path.abspath(path), path)  # noqa: PTH100  # links keep their own names

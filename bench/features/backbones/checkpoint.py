@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
     network.load_state_dict({key: value for key, value in state.items() if key in shapes})
 
 
+_NO_PICKLE = (LookupError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
+"""What torch's unpickler (2.14) raises besides its own error at bytes that are no pickle."""
+
+
 def read_weights(path: Path, told: str) -> Any:
     """What a file holds; no code in it is carried out.
 
@@ -70,7 +75,7 @@ def read_weights(path: Path, told: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"{told}: no such file") from error
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, *_NO_PICKLE) as error:
         raise DataError(
             f"{told}: it is damaged, or holds Python objects other than tensors, which are not loaded; save its "
             "state_dict alone, best as safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,34 @@ def test_a_method_of_ones_own_without_k_needs_none(bench: Bench, photos: Path) -
     result = bench("cluster", photos, "--to", "masks", "--method", own, "--size", 64)
     assert result.code == 0, result.err
     assert "random_directions.py:RandomDirections: 8 clusters, " in result.out
+
+
+def test_names_that_are_no_utf8(bench: Bench, photos: Path) -> None:
+    folder = photos.parent / "foreign"
+    folder.mkdir()
+    odd = folder / os.fsdecode(b"\xff.png")
+    odd.write_bytes((photos / "p0.png").read_bytes())
+    refused = bench("cluster", folder, "--to", "masks")
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "this name is no UTF-8; rename the file" in refused.err
+    named = bench("cluster", odd, "--to", "masks", "--k", 2, "--size", 64)
+    assert named.code == 0, named.err
+    settings = json.loads((photos.parent / "masks" / "settings.json").read_text())
+    assert list(settings["images"]) == ["\\udcff"]
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(bench: Bench, photos: Path) -> None:
+    os.mkfifo(photos / "pipe.png")
+    refused = bench("cluster", photos, "--to", "masks")
+    assert refused.code == 2
+    assert "pipe.png: no regular file, so no image" in refused.err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_fit(
+    bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spectral_bench.bench.predict.cluster.fresh_features", None)
+    monkeypatch.setattr("spectral_bench.bench.cli.cluster.os.access", lambda path, mode: not mode & os.W_OK)  # root may
+    refused = bench("cluster", photos, "--to", photos.parent / "masks")
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert f"masks: cannot be written ({photos.parent} may not be written to)" in refused.err

@@ -148,3 +148,12 @@ def test_a_grid_names_the_line_of_weights_that_are_not_there(tmp_path: Path) -> 
         ConfigError, match=r"g\.yaml:\d+: runs\[0\]\.backbone_options.*: weights lost\.pth: no such file"
     ):
         planned(tmp_path, tmp_path / "store", weights="lost.pth")
+
+
+@pytest.mark.parametrize(
+    "content", [b"junk\n", b"hello world", b"<html></html>", b"version https://git-lfs", b"\0" * 9]
+)
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (path := tmp_path / "own.pth").write_bytes(content)
+    with pytest.raises(DataError, match=r"own\.pth: (it is damaged|cannot be read)"):
+        loaded(path)
