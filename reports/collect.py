@@ -143,7 +143,7 @@ class ScoredRow:
 
     @cached_property
     def replicated(self) -> bool:
-        """Whether its finished seeds are replicates; see ``results.replicates``."""
+        """Whether its finished seeds are replicates; see ``results.statistics.replicated``."""
         return replicated([result.evaluation.contingency_sha256 for result in self.done if result.evaluation])
 
     @property
