@@ -13,7 +13,7 @@ import typer
 from spectral_bench.bench.cli.check import plain_parameters
 from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, require_folder
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
-from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn
+from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn, tell_passed_over
 from spectral_bench.bench.predict.files import find_images, require_targets
 from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
@@ -77,6 +77,7 @@ def cluster(
     files = find_images(images)
     require_targets(files, to, overlays=overlays)
     require_empty(to, overwrite=overwrite)
+    tell_passed_over(images, to)
     # Loads torch, which a wrong path shall not wait for.
     from spectral_bench.bench.features.backbones import complete_options
     from spectral_bench.bench.predict.cluster import cluster_files, clustering_params
