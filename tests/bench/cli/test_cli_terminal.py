@@ -81,6 +81,11 @@ def test_status_sums_up_first(terminal: Bench, mixed: Lab) -> None:
     assert "it broke it broke" in text
 
 
+def test_status_says_where_no_run_fits(terminal: Bench, mixed: Lab) -> None:
+    text = terminal("status", "--out", mixed.out, "--where", "k=99").out
+    assert " ".join(text.split()) == f"{mixed.out}: none of its runs fits"
+
+
 def test_many_runs_are_listed_on_request(terminal: Bench, lab: Lab) -> None:
     plan = lab.plan(SMALL, f"seeds={list(range(15))}")
     lab.store.write_manifest(plan.manifest)
