@@ -19,7 +19,7 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, tell, warn
 from spectral_bench.bench.code.fingerprint import is_own_file
 from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
 from spectral_bench.bench.predict.files import find_images, passed_over, require_targets
@@ -93,7 +93,7 @@ def predict(
         return 0
     for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
         if line:
-            say(line)
+            tell(line)
     say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
