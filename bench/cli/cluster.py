@@ -13,8 +13,8 @@ import typer
 
 from spectral_bench.bench.cli.check import plain_parameters
 from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, require_folder
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
-from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn
+from spectral_bench.bench.cli.output import progress_bar, show_json, tell, warn
+from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn, tell_passed_over
 from spectral_bench.bench.predict.files import find_images, nearest_folder, require_targets
 from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
@@ -78,6 +78,7 @@ def cluster(
     files = find_images(images)
     require_targets(files, to, overlays=overlays)
     require_empty(to, overwrite=overwrite)
+    tell_passed_over(images, to)
     # Loads torch, which a wrong path shall not wait for.
     from spectral_bench.bench.features.backbones import complete_options
     from spectral_bench.bench.predict.cluster import cluster_files, clustering_params
@@ -96,7 +97,7 @@ def cluster(
             fitting=bar(f"fitting {short_name(method)}"),
         )
         written = found.save(to, overlays=overlays, contours=contours, progress=bar("writing masks"))
-    show_json(_json(found, written)) if as_json else say("\n".join(lines(found, to, overlays=overlays)))
+    show_json(_json(found, written)) if as_json else tell("\n".join(lines(found, to, overlays=overlays)))
     return 0
 
 

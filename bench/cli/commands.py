@@ -125,6 +125,12 @@ class NearestGroup(TyperGroup):
         """The commands in the order in which they were added, most used first."""
         return list(self.commands)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands with the first paragraph of their help, wrapped: typer would cut it to one line."""
+        rows = [(name, _first_paragraph(self.commands[name].help)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 class LazyGroup(NearestGroup):
     """Knows names and help of ``COMMANDS``, and loads the one that is called.
@@ -153,6 +159,10 @@ class LazyGroup(NearestGroup):
         """
         name, found, rest = super().resolve_command(ctx, args)
         return name, found if name is None else load_command(name), rest
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").strip().partition("\n\n")[0].split())
 
 
 def _options() -> list[Any]:

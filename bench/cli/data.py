@@ -11,7 +11,7 @@ import typer
 
 from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table, tell
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.prepare import prepare as prepare_data
 from spectral_bench.datasets.registry import FOLDER, open_data
@@ -62,7 +62,7 @@ def _show_made(made: Proposal, following: str) -> None:
     say(f"{made.path} is written" + (f", with {', '.join(made.lists)} beside it" if made.lists else ""))
     for title, lines in (("found", made.found), ("not decided", made.undecided), ("wrong", made.problems)):
         for line in lines[:MOST_LINES]:
-            say(f"{title}: {line}")
+            tell(f"{title}: {line}")
         if len(lines) > MOST_LINES:
             say(f"{title}: {len(lines) - MOST_LINES} more")
     say(f"next: {following}")

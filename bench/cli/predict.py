@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +19,10 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     require_folder,
 )
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, warn
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, tell, warn
 from spectral_bench.bench.code.fingerprint import is_own_file
 from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
-from spectral_bench.bench.predict.files import find_images, require_targets
+from spectral_bench.bench.predict.files import find_images, passed_over, require_targets
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import few, how_many
 from spectral_bench.results.record import FitRecord
@@ -74,6 +75,7 @@ def predict(
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays, scores=scores)
+    tell_passed_over(images, to)
     # These load torch, which a wrong path shall not wait for.
     from spectral_bench.bench.predict.classes import class_key
     from spectral_bench.bench.predict.images import Wanted
@@ -91,7 +93,7 @@ def predict(
         return 0
     for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
         if line:
-            say(line)
+            tell(line)
     say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
@@ -100,6 +102,12 @@ def require_drawn(*, overlays: bool, contours: bool) -> None:
     """Refuse contours without overlays. Raises ``ConfigError``."""
     if contours and not overlays:
         raise ConfigError("--contours: borders are drawn on overlays, which --no-overlays leaves out")
+
+
+def tell_passed_over(images: Sequence[Path], to: Path) -> None:
+    """Name the folders with images that lie in the folders that were given, and get no masks."""
+    if found := passed_over(images, to):
+        warn(f"folders in folders are not looked into, give them by name: {few(list(map(str, found)))}")
 
 
 def warn_of_edits(record: FitRecord | None) -> None:

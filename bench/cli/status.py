@@ -158,6 +158,9 @@ def _show(
         few: whether to list them on a terminal where nothing was said.
     """
     summed = listed is False or on_terminal()
+    if summed and not found:
+        tell(f"{store.path}: " + ("none of its runs fits" if store.runs() or store.manifests() else "holds no run"))
+        return
     if summed:
         show_summary(store, found)
     if listed if listed is not None else few or not on_terminal():

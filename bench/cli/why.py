@@ -185,6 +185,11 @@ def _advice(found: Explanation) -> str:
         return "bench run --rerun-stale does it again as things are today; without it, the records stay as they are"
     if found.condition.state in _GOES_ON:
         return "bench run with the same grid goes on with it"
+    if found.condition.state is RunState.DONE:
+        return (
+            f"to repeat it: bench why {found.run_id} --grid prints its grid\n"
+            "its scores, with those of all others: bench report --per-run FILE.csv"
+        )
     return ""
 
 

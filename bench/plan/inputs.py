@@ -94,7 +94,7 @@ def check_classes(
             problems.add(
                 ("params", "k"),
                 f"k is {params['k']}, but the clusters of {facts.name} are the {n_classes} classes of {info.name} "
-                f'(class set "{info.default_classes}"): set k: {n_classes}',
+                f'(class set "{info.default_classes}"): set k: {n_classes} in its row',
             )
 
 

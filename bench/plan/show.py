@@ -116,7 +116,10 @@ def plan_lines(plan: Plan) -> list[str]:
         size = "size unknown until the images are seen" if cache.bytes is None else gigabytes(cache.bytes)
         lines.append(f"features of {cache.title}: {size}{', there already' if cache.present else ''}")
     if plan.caches:
-        lines.append(f"feature caches to write: {gigabytes(plan.cache_bytes)}; free on disk: {gigabytes(plan.free)}")
+        unknown = any(cache.bytes is None and not cache.present for cache in plan.caches)
+        to_write = "size unknown" if unknown and not plan.cache_bytes else gigabytes(plan.cache_bytes)
+        more = " and what is of unknown size" if unknown and plan.cache_bytes else ""
+        lines.append(f"feature caches to write: {to_write}{more}; free on disk: {gigabytes(plan.free)}")
     if plan.cache_bytes > min(plan.free, DEFAULT_CACHE_LIMIT):
         lines.append(
             f"run refuses caches beyond --cache-limit ({gigabytes(DEFAULT_CACHE_LIMIT)} by default) or the free disk; "
@@ -126,12 +129,46 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"time left on one worker, from {_bases(plan)}: {_total_text(plan)}")
     if (hours := gpu_hours(plan)) is not None:
         lines.append(f"GPU-hours of these: {hours:.2g}")
+    lines += _fits_of_their_own(plan)
     if plan.provisional:
         names = ", ".join(plan.provisional)
         lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
     if any(_uses_labels(run) for run in plan.runs):
         lines.append(LABELS_NOTE)
     return lines + unproven(plan.store, [run.spec.method for run in plan.runs])
+
+
+def _fits_of_their_own(plan: Plan) -> list[str]:
+    """Where a fit serves another run alone though a row of the grid nearly asks for it: one line a method."""
+    rows: dict[tuple[str, ...], list[PlannedRun]] = {}
+    for run in plan.runs:
+        if run.asked_for:
+            rows.setdefault(_trained_on(run), []).append(run)
+    users = {run.requires: run for run in plan.runs}
+    lines: dict[str, str] = {}
+    for extra in plan.unfinished:
+        user = users.get(extra.run_id)
+        if extra.asked_for or user is None or user.spec.method in lines or _trained_on(extra) not in rows:
+            continue
+        near = min(rows[_trained_on(extra)], key=lambda run: len(_different(run, extra)))
+        lines[user.spec.method] = (
+            f'{user.title}: starts from a fit of its own, as row "{near.title}" differs in '
+            f"{', '.join(_different(near, extra))}; with these alike in both, one fit serves both "
+            f"(bench list methods {user.spec.method} has their names)"
+        )
+    return list(lines.values())
+
+
+def _trained_on(run: PlannedRun) -> tuple[str, ...]:
+    """What two fits have in common that differ in settings alone."""
+    spec = run.spec
+    return spec.method, str(spec.seed), spec.data.model_dump_json(), spec.backbone.model_dump_json()
+
+
+def _different(run: PlannedRun, other: PlannedRun) -> list[str]:
+    """The parameters and other keys in which two fits differ."""
+    ours, theirs = ({**one.spec.params, **dict(one.spec), "params": None} for one in (run, other))
+    return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
 
 
 def total_seconds(plan: Plan) -> float | None:

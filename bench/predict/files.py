@@ -56,9 +56,31 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(once.values())
 
 
+def passed_over(paths: Sequence[Path], to: Path) -> list[Path]:
+    """The folders with images that lie in the folders among ``paths``, and are not looked into.
+
+    Args:
+        paths: images and folders of them.
+        to: folder of masks, which is none of these.
+    """
+    named = {path.resolve() for path in (*paths, to)}
+    below = [entry for path in paths if path.is_dir() for entry in _folders(path) if entry.resolve() not in named]
+    return [folder for folder in below if _holds_image(folder)]
+
+
+def _holds_image(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK) and any(
+        entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") for entry in folder.iterdir()
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
 def _below(folder: Path) -> str:
     """Where images may be instead, to go behind a message: the folders in a folder."""
-    below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    below = _folders(folder)
     return f"; folders in it are not looked into, give them by name: {few(list(map(str, below)))}" if below else ""
 
 

@@ -32,6 +32,18 @@ def test_the_front_page_lists_every_command(bench: Bench) -> None:
         assert all(f"  {command} " in result.out for command in COMMANDS)
 
 
+@pytest.mark.parametrize("group", [[], ["data"]], ids=["bench", "data"])
+def test_lists_of_commands_have_whole_sentences_in_80_columns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, group: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = bench(*group, "--help").out
+    assert "..." not in out.partition("Commands:")[2]
+    assert max(map(len, out.splitlines())) <= 80
+    if not group:
+        assert all(home.help in " ".join(out.split()) for home in COMMANDS.values())
+
+
 @pytest.mark.parametrize("command", LEAVES, ids=" ".join)
 def test_every_command_explains_itself(bench: Bench, command: list[str]) -> None:
     result = bench(*command, "--help")

@@ -13,6 +13,7 @@ from cli_lab import Bench
 from PIL import Image
 
 import spectral_bench as sb
+from spectral_bench.bench.predict.files import passed_over
 
 
 @pytest.fixture
@@ -77,6 +78,14 @@ def test_a_folder_with_files_is_left_alone_unless_told_otherwise(bench: Bench, p
     ]
     assert found["settings"]["params"]["k"] == 2
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_folders_in_folders_with_images_are_named(photos: Path) -> None:
+    for name in ("trip", "masks", "named", "texts", ".hidden"):
+        (photos / name).mkdir()
+        (photos / name / ("p.txt" if name == "texts" else "p.JPG")).touch()
+    given = [photos, photos / "named", photos / "p0.png"]
+    assert passed_over(given, photos / "masks") == [photos / "trip"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from cli_lab import TABLE, Bench, Result, counted
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from plan_lab import SMALL, Lab, cost, evaluation_record, failure, fit_record
 from rich.cells import cell_len
 
@@ -72,6 +73,18 @@ def test_no_line_is_wider_than_the_terminal(terminal: Bench, mixed: Lab, command
     assert len(result.out.splitlines()) > 3
 
 
+def test_what_data_init_could_not_decide_is_broken_between_words(
+    terminal: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for index, size in enumerate(((8, 16), (16, 8))):
+        Image.new("RGB", size).save(tmp_path / "photos" / f"{index}.png")
+    result = terminal("data", "init", "photos")
+    assert "not decided: without labels nothing can be scored" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
 def test_status_sums_up_first(terminal: Bench, mixed: Lab) -> None:
     text = terminal("status", "--out", mixed.out).out
     assert text.startswith("4 runs of small: ")
@@ -79,6 +92,11 @@ def test_status_sums_up_first(terminal: Bench, mixed: Lab) -> None:
     assert "did not end well" in text
     assert text.index("did not end well") < text.index("kmeans, input=last_l2")  # few runs are listed, too
     assert "it broke it broke" in text
+
+
+def test_status_says_where_no_run_fits(terminal: Bench, mixed: Lab) -> None:
+    text = terminal("status", "--out", mixed.out, "--where", "k=99").out
+    assert " ".join(text.split()) == f"{mixed.out}: none of its runs fits"
 
 
 def test_many_runs_are_listed_on_request(terminal: Bench, lab: Lab) -> None:

@@ -54,6 +54,7 @@ def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
     assert "commit 0123456789ab with local changes" in text
     assert "code: as it is today" in text
     assert "bench run" not in text
+    assert text.splitlines()[-2] == f"to repeat it: bench why {run.run_id} --grid prints its grid"
 
 
 def test_modules_that_have_changed_appeared_and_gone(bench: Bench, lab: Lab) -> None:

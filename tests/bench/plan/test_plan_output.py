@@ -148,6 +148,27 @@ def test_a_note_names_the_fit_that_a_run_starts_from(lab: Lab) -> None:
     assert dependent[-1] == f"starts from {base[6]}"
 
 
+def test_a_fit_that_a_row_nearly_asks_for_is_told_with_what_differs(lab: Lab) -> None:
+    row = "{method: neuralef, params: {k: 4, steps: 3}}"
+    other = "{method: neuralef_kmeans, params: {base_k: 4}}"
+    lines = plan_lines(lab.plan(f"{{defaults: {{seeds: [0, 1]}}, runs: [{row}, {other}]}}"))
+    told = [line for line in lines if "a fit of its own" in line]
+    assert len(told) == 1
+    assert told[0].startswith('neuralef_kmeans: starts from a fit of its own, as row "neuralef" differs in steps; with')
+    shared = "{method: neuralef_kmeans, params: {base_k: 4, steps: 3}}"
+    assert not any("a fit of its own" in line for line in plan_lines(lab.plan(f"{{runs: [{row}, {shared}]}}")))
+
+
+def test_caches_of_unknown_size_are_not_counted_as_nothing(lab: Lab) -> None:
+    plan = lab.plan()
+    unknown = replace(plan.caches[0], bytes=None, present=False)
+    lines = plan_lines(replace(plan, caches=(unknown,)))
+    assert any(line.startswith("feature caches to write: size unknown; free") for line in lines)
+    known = replace(plan.caches[0], bytes=10**6, present=False)
+    lines = plan_lines(replace(plan, caches=(unknown, known)))
+    assert any("to write: 1 MB and what is of unknown size; free" in line for line in lines)
+
+
 def test_lines_say_what_to_mind(lab: Lab) -> None:
     plan = lab.plan()
     assert not any("time left" in line for line in plan_lines(plan))
