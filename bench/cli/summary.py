@@ -83,4 +83,4 @@ def _left(store: Store, runs: Sequence[RunStatus], at_work: int) -> str:
     unknown = len(left) - len(known)
     without = f", without {how_many(unknown, 'run')} of a kind not seen before" if unknown else ""
     shared = f", or {duration(sum(known) / at_work)} with {at_work} at a time as now" if at_work > 1 else ""
-    return f"time left, by past records: {duration(sum(known))} on one worker{shared}{without}"
+    return f"time left, as plan predicts: {duration(sum(known))} on one worker{shared}{without}"

@@ -111,7 +111,7 @@ def test_time_left_is_what_plan_predicts(bench: Bench, mixed: Lab) -> None:
     predicted = json.loads(bench("plan", "g.yaml", "--out", mixed.out, "--json").out)["seconds"]
     assert predicted == 3 * (60 + 30) + 20 + 10  # three runs, the first of which extracts features
     text = bench("status", "--out", mixed.out, "--no-list").out
-    assert f"time left, by past records: {duration(predicted)} on one worker\n" in text
+    assert f"time left, as plan predicts: {duration(predicted)} on one worker\n" in text
 
 
 def test_time_left_of_a_run_at_work_is_that_of_its_remaining_steps(bench: Bench, mixed: Lab) -> None:
@@ -120,7 +120,7 @@ def test_time_left_of_a_run_at_work_is_that_of_its_remaining_steps(bench: Bench,
     write_bytes(mixed.store.run_folder(left[0].run_id) / "progress.json", said.encode())
     with mixed.store.claim(left[0].run_id):
         text = bench("status", "--out", mixed.out, "--no-list", "--where", "input=last").out
-    assert f"time left, by past records: {15 + 30 + 20 + 10} s on one worker\n" in text
+    assert f"time left, as plan predicts: {15 + 30 + 20 + 10} s on one worker\n" in text
 
 
 def test_time_left_leaves_out_runs_of_which_nothing_is_known(bench: Bench, lab: Lab, mixed: Lab) -> None:
