@@ -59,6 +59,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except SystemExit as left:
         if _COMPLETION in os.environ:  # typer has answered the shell
             return int(left.code or 0)
+        if isinstance(left.__context__, BrokenPipeError):  # which typer has met before us
+            return _reader_is_gone()
         # Of a user's own file: no command of ours leaves so.
         message = f"a file that was loaded called sys.exit({left.code!r})"
         if "--debug" in arguments:
@@ -68,9 +70,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
         sys.stderr.write("interrupted; the store is valid, and the same command goes on where this one stopped\n")
         return 1
     except BrokenPipeError:
-        # The reader of our output has left. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _reader_is_gone()
+
+
+def _reader_is_gone() -> int:
+    """Write the rest of our output to nowhere: Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def complain(error: object) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spectral_bench.bench.cli.launch import Launch
+from spectral_bench.bench.cli.options import find_store
 from spectral_bench.bench.cli.output import say
 from spectral_bench.bench.executors.jobs import FAILURES, Event, Job
 from spectral_bench.bench.plan.measured import is_gpu
@@ -48,7 +49,7 @@ class Hours:
     def __init__(self, hours: float, plan: Plan, cohorts: Mapping[str, str], gpus: int = 0) -> None:
         self._plan, self._hours, self._gpus = plan, hours, gpus
         self._ends = time.monotonic() + hours * 3600
-        self._begun = time.monotonic()
+        self._begun = self._seen = time.monotonic()
         self._takes = {run.run_id: run.seconds for run in plan.unfinished}
         self._together = {name: self._sum(name, cohorts) for name in self._takes}
         self._left_out: dict[str, float] = {}
@@ -89,6 +90,7 @@ class Hours:
 
     def watch(self, event: Event) -> None:
         """Ask what runs to stop once the time is up."""
+        self._seen = time.monotonic()
         if event.kind == "tick" and time.monotonic() >= self._ends and not self.stop():
             self.stop.request()
 
@@ -100,16 +102,21 @@ class Hours:
 
     def say_rest(self, ended: Launch) -> None:
         """Say which runs were left out or stopped, and why."""
-        spent = time.monotonic() - self._begun
+        spent = self._seen - self._begun  # until the last run was over: tables are printed since
         if self._gpus:
             say(f"GPU-hours spent: {spent * self._gpus / 3600:.2g}")
         for run in self._plan.unfinished:
             how = ended.exits.get(run.run_id)
             title = f"{marked_title(run)}, seed {run.spec.seed}"
             if how == "interrupted":
-                say(f"stopped after {duration(spent)}: {title}: goes on from what it has saved")
+                say(f"stopped after {duration(spent)}: {title}: {self._then(run.run_id)}")
             elif how == "pending":
                 say(f"left out: {title}: {self._why(run.run_id)}")
+
+    def _then(self, run_id: str) -> str:
+        store = find_store(self._plan.store)
+        saved = store is not None and (store.has_checkpoint(run_id) or store.fit_record(run_id) is not None)
+        return "goes on from what it has saved" if saved else "begins anew, since it had saved nothing"
 
     def _why(self, run_id: str) -> str:
         left, takes = self._left_out.get(run_id), self._together[run_id]

@@ -26,22 +26,23 @@ _BATCH_PATCHES = 3000
 _IMAGES, _EVALUATED, _BATCH = 64, 32, 4
 """At most, in a grid that takes minutes."""
 
-_GRID = """\
+_HEAD = """\
 # A first grid. What it takes:  bench plan {file}
 #               Carry it out:   bench run {file}
 # It takes about {minutes} minutes on two cores, and is small on purpose: few images and steps, a small
-# network. It shows how an ablation is run and read, not how methods compare.
+# network. It shows how {shows}, not how methods compare.
 name: {name}
-protocols: [whole]               # what is scored, and how: bench list protocols
+"""
+
+_DATA = """\
 defaults:                        # hold for every run
   dataset: {dataset}
 {splits}\
   backbone: efficientnet_lite0   # needs no hub: bench list backbones
 {subsets}\
-  seeds: [0, 1, 2]               # one run a seed; a claim in a table needs five
-executor: {{jobs: 2}}              # runs at a time
-ablate:                          # a baseline, then one change at a time
-  base:
+"""
+
+_METHOD = """\
     method: neuralef             # its parameters: bench list methods neuralef
     params:
       k: {k}                      # clusters{classes}
@@ -52,12 +53,37 @@ ablate:                          # a baseline, then one change at a time
       depth: 1
       heads: 2
       mlp_width: 128
+"""
+
+_KMEANS = "  - {{method: kmeans, params: {{k: {k}, input: last_l2, scores: distance}}}}\n"
+
+_SCORED = f"""\
+{_HEAD}\
+protocols: [whole]               # what is scored, and how: bench list protocols
+{_DATA}\
+  seeds: [0, 1, 2]               # one run a seed; a claim in a table needs five
+executor: {{{{jobs: 2}}}}              # runs at a time
+ablate:                          # a baseline, then one change at a time
+  base:
+{_METHOD}\
   vary:
-    k: [{fewer}, {k}, {more}]
+    k: [{{fewer}}, {{k}}, {{more}}]
     alpha: [0.0, 0.3, 1.0]
 runs:                            # plain rows, beside the ablation
-  - {{method: kmeans, params: {{k: {k}, input: last_l2, scores: distance}}}}
-"""
+{_KMEANS}"""
+
+_FIT_ONLY = f"""\
+{_HEAD}\
+protocols: []                    # no labels, so nothing to score: fit only
+{_DATA}\
+  seeds: [0]                     # one run a seed
+executor: {{{{jobs: 2}}}}              # runs at a time
+runs:                            # masks of a run: bench predict RUN IMAGES --to masks
+  - name: neuralef
+{_METHOD}\
+{_KMEANS}"""
+
+_RUNS = {_SCORED: 18, _FIT_ONLY: 2}
 
 _LEAST_CLUSTERS = 8
 _UNKNOWN_SIDE = 512
@@ -94,7 +120,8 @@ def init(
 ) -> int:
     """Write a first grid for a data set, with comments; as it is, it runs in a few minutes on two cores.
 
-    Where the data set is not on this machine, it is written all the same, and what is needed is told.
+    Images without labels get one that fits only (protocols: []); bench cluster cuts such images without a grid. Where
+    the data set is not on this machine, it is written all the same, and what is needed is told.
     """
     if to.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--to {to}: expected the name of a YAML file, such as grid.yaml")
@@ -103,11 +130,6 @@ def init(
     require_folder(to.parent)
     place = absolute_data(_named(dataset), Path())
     info, roots = data_info(place), data_roots(data_root)
-    if not info.class_sets:
-        raise ConfigError(
-            f"{dataset}: has no labels, so nothing can be scored; bench cluster cuts images without a grid, and a grid "
-            "with labels to be evaluated on may be trained on these, as train_dataset"
-        )
     splits = find_splits(info, place, roots)
     write_bytes(to, grid_text(info, _from(place, to), splits, to).encode())
     if splits.sides is None:
@@ -127,7 +149,7 @@ def _named(dataset: str) -> str:
     if Path(dataset).is_dir():
         raise ConfigError(
             f"{dataset}: is a folder; a data set of your own is named by a YAML file that describes it, as "
-            "folder:PATH.yaml (docs/data.md)"
+            f"folder:PATH.yaml; bench data init {dataset} writes one"
         )
     return FOLDER + dataset if dataset.endswith((".yaml", ".yml")) and not dataset.startswith(FOLDER) else dataset
 
@@ -174,12 +196,13 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
     height, width = info.evaluation_size or splits.sides or (side, 2 * side)
     patches = -(-height // _STRIDE) * -(-width // _STRIDE)
     batch = max(1, min(_BATCH, _BATCH_PATCHES // patches, splits.n_train or _BATCH))
-    classes = len(info.class_sets[info.default_classes].classes)
+    form = _SCORED if info.class_sets else _FIT_ONLY
+    classes = len(info.class_sets[info.default_classes].classes) if info.class_sets else 0
     k = max(_LEAST_CLUSTERS, 2 * classes)
     lines = [
         f"  {key}: {name}\n"
         for key, name, usual in (("train_split", splits.train, "train"), ("split", splits.val, "val"))
-        if name != usual
+        if name != usual and (key == "train_split" or form is _SCORED)
     ]
     subsets = [
         f"{f'  {key}: {most}':<33}# {what} images of {total}; without this line: all\n"
@@ -187,11 +210,12 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
             ("subset", _IMAGES, splits.n_train, "training"),
             ("eval_subset", _EVALUATED, splits.n_val, "evaluated"),
         )
-        if total is not None and total > most
+        if total is not None and total > most and (key == "subset" or form is _SCORED)
     ]
-    return _GRID.format(
+    return form.format(
         file=to.name,
-        minutes=_minutes(patches * batch),
+        minutes=_minutes(patches * batch, _RUNS[form]),
+        shows="an ablation is run and read" if form is _SCORED else "images are cut into clusters",
         name=f"first-{_plain(info.name)}",
         dataset=dataset,
         splits="".join(lines),
@@ -199,18 +223,15 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
         k=k,
         fewer=max(2, k // 2),
         more=2 * k,
-        classes=f"; the data set has {classes} classes",
+        classes=f"; the data set has {classes} classes" if classes else ", as many as you like",
         batch=batch,
     )
 
 
-def _minutes(patches: int) -> int:
-    """What the grid takes on two cores, as measured with 768 and 2640 patches a step (65 and 220 CPU seconds)."""
+def _minutes(patches: int, runs: int) -> int:
+    """What runs take on two cores, as measured with 768 and 2640 patches a step (65 and 220 CPU seconds)."""
     share = patches / 2640
-    return max(2, math.ceil(_RUNS * (1.5 + 6 * share + 5 * share**2) * 1.5 / 120))
-
-
-_RUNS = 18
+    return max(2, math.ceil(runs * (1.5 + 6 * share + 5 * share**2) * 1.5 / 120))
 
 
 def _plain(name: str) -> str:

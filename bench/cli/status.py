@@ -176,7 +176,7 @@ def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunSta
     columns = ("state", "progress", "grid", "row", "seed", "run", "note")
     show_runs(columns, [_cells(run) for run in shown], store.runs(), right=("seed",), constant=("grid",))
     if counted:
-        say(f"{how_many(len(found), 'run')}: {counts_in_words(found)}")
+        say(": ".join(filter(None, (how_many(len(found), "run"), counts_in_words(found)))))
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from statistics import median
-from typing import Any
 
 from spectral_bench.bench.cli.options import show_runs
 from spectral_bench.bench.cli.output import say, tell
 from spectral_bench.bench.cli.selection import abandoned
+from spectral_bench.bench.plan.left import elapsed, seconds_left
 from spectral_bench.bench.plan.states import RunStatus
 from spectral_bench.bench.plan.titles import marked
-from spectral_bench.common.names import few, how_many
+from spectral_bench.common.names import duration, few, how_many
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
-from spectral_bench.results.summaries import CostSummary
 
 _FAILED = (RunState.FAILED, RunState.CANCELLED, RunState.NOT_CONVERGED)
 _MOST = 10
@@ -74,75 +70,17 @@ def _more(count: int) -> None:
 
 def _since(store: Store, run_id: str) -> str:
     """How long a run has been at work this time; empty where its owner does not say."""
-    seconds = _elapsed(store.owner(run_id))
-    return "" if seconds is None else _duration(seconds)
-
-
-def _elapsed(owner: dict[str, Any]) -> float | None:
-    try:
-        return max(0.0, time.time() - datetime.fromisoformat(str(owner.get("since"))).timestamp())
-    except ValueError:
-        return None
+    seconds = elapsed(store.owner(run_id))
+    return "" if seconds is None else duration(seconds)
 
 
 def _left(store: Store, runs: Sequence[RunStatus], at_work: int) -> str:
-    """How long the unfinished runs take, by past records, in words; empty where nothing is left, or nothing known."""
-    unfinished = [run for run in runs if run.grid and not run.condition.finished]
-    if not unfinished:
-        return ""
-    past = _Past(store, runs)
-    known = [seconds for run in unfinished if (seconds := past.left(run)) is not None]
+    """How long the unfinished runs take, as plan predicts, in words; empty where nothing is left, or nothing known."""
+    left = seconds_left(store, runs)
+    known = [seconds for seconds in left.values() if seconds is not None]
     if not known:
         return ""
-    unknown = len(unfinished) - len(known)
+    unknown = len(left) - len(known)
     without = f", without {how_many(unknown, 'run')} of a kind not seen before" if unknown else ""
-    shared = f", or {_duration(sum(known) / at_work)} with {at_work} at a time as now" if at_work > 1 else ""
-    return f"time left, by past records: {_duration(sum(known))} on one worker{shared}{without}"
-
-
-class _Past:
-    """What finished runs took: of the same row, else of the same method in this store.
-
-    Args:
-        store: the store.
-        runs: all that are asked about, finished and not.
-    """
-
-    def __init__(self, store: Store, runs: Sequence[RunStatus]) -> None:
-        self._store = store
-        rows = {run.run_id: self._row(run) for run in runs}
-        self._took: dict[object, list[tuple[float, float]]] = defaultdict(list)
-        for past in store.summaries():
-            done = [one for one in past.evaluations.values() if one.status != "failed"]
-            if past.fit.status == "failed" or not done:
-                continue
-            took = _wall(past.fit.costs), sum(_wall(one.costs) for one in done) / len(done)
-            for kind in {rows.get(past.run_id), past.fit.method}:
-                self._took[kind].append(took)
-
-    def left(self, run: RunStatus) -> float | None:
-        """Seconds that a run has left on the wall clock; None where nothing like it was seen."""
-        method = run.spec.get("method") or (run.row.method if run.row is not None else None)
-        took = self._took.get(self._row(run)) or self._took.get(method)
-        if not took:
-            return None
-        fit, evaluation = median(one[0] for one in took), median(one[1] for one in took)
-        whole = evaluation * max(1, len(run.condition.missing)) + (0.0 if run.condition.fitted else fit)
-        at_work = run.condition.state is RunState.RUNNING
-        return max(0.0, whole - (_elapsed(self._store.owner(run.run_id)) or 0.0 if at_work else 0.0))
-
-    @staticmethod
-    def _row(run: RunStatus) -> object:
-        return run.grid, run.title
-
-
-def _wall(costs: Iterable[CostSummary]) -> float:
-    """Wall seconds; what another run had paid for is left out."""
-    return sum(cost.wall_s for cost in costs if not cost.reused)
-
-
-def _duration(seconds: float) -> str:
-    """``12 s``, ``3 min``, ``2.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    shared = f", or {duration(sum(known) / at_work)} with {at_work} at a time as now" if at_work > 1 else ""
+    return f"time left, as plan predicts: {duration(sum(known))} on one worker{shared}{without}"

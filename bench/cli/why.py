@@ -147,7 +147,7 @@ def lines(found: Explanation) -> Iterator[str]:
 def _identity(found: Explanation) -> Iterator[str]:
     """What the id is a hash of, one line a part."""
     if found.spec is None:
-        yield "\nno record of its fit yet, so the store does not say what its id is made of"
+        yield "\nno record of its fit yet; bench why RUN --grid prints what it is, if it was ever ordered"
         return
     yield "\nidentity, a hash of:"
     told = found.spec.model_dump(mode="json", exclude_none=True)

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from survey_lab import Made, Make
 
+from spectral_bench.datasets.description import read_description
 from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.survey.proposal import propose
+from spectral_bench.datasets.verify import verify
 
 
 @pytest.fixture
@@ -61,3 +66,21 @@ def camvid_data() -> DataRoots:
     if not any((root / "camvid").is_dir() for root in roots.roots):
         pytest.skip(f"needs the CamVid images below $BENCH_DATA or {default}")
     return roots
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Describes ``tmp_path/own`` and demands that the description finds nothing wrong, and all images."""
+
+    def describe(n_images: int, numbers_to: Path | None = None) -> Made:
+        path = tmp_path / "own.yaml"
+        proposal = propose(tmp_path / "own", path, numbers_to=numbers_to)
+        proposal.write()
+        assert proposal.problems == []
+        reports = verify(open_data(f"folder:{path}", DataRoots()), sample=None)
+        assert [line for report in reports for line in report.problems] == []
+        assert all(report.sound for report in reports)
+        assert sum(report.found for report in reports) == n_images
+        return Made(proposal, read_description(path).content)
+
+    return describe

@@ -1,80 +1,17 @@
-"""Descriptions that are made of folders: right at once, and nothing is claimed that was not seen."""
+"""Descriptions that are made of folders: images, labels and splits are found wherever they usually lie."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from survey_lab import Make, numbers, photo
 
 from spectral_bench.common.errors import DataError
-from spectral_bench.datasets.description import Description, read_description
+from spectral_bench.datasets.description import read_description
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.datasets.registry import open_data
-from spectral_bench.datasets.survey.proposal import Proposal, propose
-from spectral_bench.datasets.verify import verify
-
-SIZE = (20, 24)
-COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
-
-
-def photo(path: Path, size: tuple[int, int] = SIZE) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(str(path))).integers(0, 256, (*size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def numbers(path: Path, values: tuple[int, ...] = (0, 1, 2), size: tuple[int, int] = SIZE, kind: str = "grey") -> None:
-    """A label whose pixels are ``values`` in turn: grey, with a palette, or as colours."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.resize(np.array(values, np.uint16 if max(values) > 255 else np.uint8), size)
-    if kind == "colours":
-        pixels = np.array(COLOURS, np.uint8)[pixels]
-    image = Image.fromarray(pixels)
-    if kind == "palette":
-        image.putpalette([part for colour in COLOURS for part in colour])
-    image.save(path)
-
-
-@dataclass
-class Made:
-    """A description that was made and written, and the data set that it describes."""
-
-    proposal: Proposal
-    content: Description
-
-    @property
-    def splits(self) -> dict[str, tuple[str, str | None, str | None]]:
-        """Images, labels and ids of each split, as texts."""
-        found = self.content.splits
-        return {
-            name: (str(one.images), str(one.labels) if one.labels else None, str(one.ids) if one.ids else None)
-            for name, one in found.items()
-        }
-
-
-Make = Callable[..., Made]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Describes ``tmp_path/own`` and demands that the description finds nothing wrong, and all images."""
-
-    def describe(n_images: int, numbers_to: Path | None = None) -> Made:
-        path = tmp_path / "own.yaml"
-        proposal = propose(tmp_path / "own", path, numbers_to=numbers_to)
-        proposal.write()
-        assert proposal.problems == []
-        reports = verify(open_data(f"folder:{path}", DataRoots()), sample=None)
-        assert [line for report in reports for line in report.problems] == []
-        assert all(report.sound for report in reports)
-        assert sum(report.found for report in reports) == n_images
-        return Made(proposal, read_description(path).content)
-
-    return describe
+from spectral_bench.datasets.survey.proposal import propose
 
 
 @pytest.mark.parametrize(
@@ -252,119 +189,6 @@ def test_labels_that_fit_no_image_are_left_out_and_both_names_are_given(make: Ma
     made = make(2)
     assert made.splits == {"train": ("own/photos", None, None)}
     assert "has the name of an image (image a.jpg, label x.png)" in made.proposal.undecided[0]
-
-
-def test_the_values_of_labels_become_classes_and_255_void(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    numbers(tmp_path / "own/masks/a.png", (3, 7, 255))
-    made = make(2)
-    assert [(entry.name, entry.ids) for entry in made.content.classes] == [("class_3", (3,)), ("class_7", (7,))]
-    assert made.content.ignore == (255,)
-    assert "labels: values 3, 7, 255" in made.proposal.found
-    assert "label value 255 was taken to be void, as is usual: see ignore" in made.proposal.undecided
-    assert "33 % of the pixels, in 1 of 1 labels" in made.proposal.text
-
-
-def test_masks_of_black_and_white_are_two_classes(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    numbers(tmp_path / "own/masks/a.png", (0, 255))
-    made = make(2)
-    assert [entry.ids for entry in made.content.classes] == [(0,), (255,)]
-    assert made.content.ignore == ()
-
-
-def test_a_mask_of_one_bit_is_read_as_stored(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    (tmp_path / "own/masks").mkdir()
-    Image.fromarray(np.resize(np.array([False, True]), SIZE)).save(tmp_path / "own/masks/a.png")
-    assert [entry.ids for entry in make(2).content.classes] == [(0,), (1,)]
-
-
-def test_a_palette_gives_classes_their_colours(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    numbers(tmp_path / "own/masks/a.png", kind="palette")
-    made = make(2)
-    assert [(entry.ids, entry.colour) for entry in made.content.classes] == [
-        ((number,), colour) for number, colour in enumerate(COLOURS)
-    ]
-    assert "labels: values 0 to 2, a palette of colours" in made.proposal.found
-
-
-def test_labels_of_sixteen_bits(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    numbers(tmp_path / "own/masks/a.png", (0, 1000, 65535))
-    made = make(2)
-    assert [entry.ids for entry in made.content.classes] == [(0,), (1000,)]
-    assert made.content.ignore == (65535,)
-
-
-def test_colour_coded_labels_are_left_out_or_written_as_numbers(make: Make, tmp_path: Path) -> None:
-    for stem in ("x/a", "y/a"):
-        photo(tmp_path / f"own/photos/{stem}.jpg")
-        numbers(tmp_path / f"own/masks/{stem}.png", kind="colours")
-    made = make(2)
-    assert made.splits == {"train": ("own/photos/*/*.jpg", None, None)}
-    (line,) = (line for line in made.proposal.undecided if "colour" in line)
-    assert "colour-coded (3 colours), and labels are read as numbers of one channel" in line
-    assert "--numbers-to FOLDER" in line
-    (tmp_path / "own.yaml").unlink()
-    made = make(4, numbers_to=tmp_path / "numbers")
-    assert made.splits["val"][1] == "numbers/**/*.png"
-    assert [entry.colour for entry in made.content.classes] == sorted(COLOURS)
-    written, colours = (np.array(Image.open(tmp_path / name / "y/a.png")) for name in ("numbers", "own/masks"))
-    np.testing.assert_array_equal(np.array(sorted(COLOURS), np.uint8)[written], colours)
-
-
-def test_black_and_white_stored_as_colours_keeps_its_greys(make: Make, tmp_path: Path) -> None:
-    photo(tmp_path / "own/photos/a.jpg")
-    (tmp_path / "own/masks").mkdir()
-    Image.fromarray(np.resize(np.array([0, 255], np.uint8), SIZE)).convert("RGB").save(tmp_path / "own/masks/a.png")
-    made = make(2, numbers_to=tmp_path / "numbers")
-    assert [entry.ids for entry in made.content.classes] == [(0,), (255,)]
-    assert made.splits["val"][1] == "numbers"
-
-
-@pytest.mark.parametrize("kind", ["photographs", "lossy", "instances", "mixed"])
-def test_labels_that_are_none_are_left_out_with_the_reason(make: Make, tmp_path: Path, kind: str) -> None:
-    for stem in "ab":
-        photo(tmp_path / f"own/photos/{stem}.jpg")
-        if kind == "photographs":
-            photo(tmp_path / f"own/masks/{stem}.png", (80, 80))
-        elif kind == "lossy":
-            photo(tmp_path / f"own/masks/{stem}.jpg")
-            (tmp_path / f"own/masks/{stem}.jpg").rename(tmp_path / f"own/masks/{stem}.png")
-        elif kind == "instances":
-            numbers(tmp_path / f"own/masks/{stem}.png", tuple(range(300)))
-        else:
-            numbers(tmp_path / f"own/masks/{stem}.png", kind="colours" if stem == "a" else "grey")
-    proposal = propose(tmp_path / "own", tmp_path / "own.yaml")
-    proposal.write()
-    assert read_description(tmp_path / "own.yaml").content.classes == ()
-    (line,) = (line for line in proposal.undecided if line.startswith("labels are left out"))
-    reasons = {
-        "photographs": "colour-coded (",
-        "lossy": "of a format that does not keep numbers",
-        "instances": "of 300 values, as those of instances are",
-        "mixed": "of several kinds: 1 colours, 1 numbers",
-    }
-    assert reasons[kind] in line
-
-
-def test_images_of_several_sizes_get_one_to_be_evaluated_at(make: Make, tmp_path: Path) -> None:
-    for name, size in (("a", (960, 1280)), ("b", (960, 1280)), ("c", (1280, 960))):
-        photo(tmp_path / f"own/{name}.jpg", size)
-    made = make(3)
-    assert made.content.evaluation_size == (480, 640)
-    assert "images: 960 x 1280 to 1280 x 960 pixels (height x width)" in made.proposal.found
-
-
-def test_what_is_wrong_with_files_is_told(tmp_path: Path) -> None:
-    for stem in "abc":
-        photo(tmp_path / f"own/photos/{stem}.jpg")
-        numbers(tmp_path / f"own/masks/{stem}.png", size=(4, 4) if stem == "b" else SIZE)
-    (tmp_path / "own/photos/a.jpg").write_bytes(b"no image")
-    proposal = propose(tmp_path / "own", tmp_path / "own.yaml")
-    assert ["a.jpg" in proposal.problems[0], "label of 4 x 4" in proposal.problems[1]] == [True, True]
 
 
 @pytest.mark.parametrize(

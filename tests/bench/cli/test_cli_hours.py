@@ -17,7 +17,9 @@ from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.plan.prediction import Prediction
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.common.files import write_bytes
 from spectral_bench.results.record import Failure
+from spectral_bench.results.runs import CHECKPOINT_FILE
 
 
 class Clock:
@@ -75,7 +77,10 @@ def test_the_rest_is_told_with_its_reason(lab: Lab, clock: Clock, capsys: pytest
     clock.now += 3000
     for index in range(4):
         hours.admits(job(plan, index))
+    hours.watch(Event("tick"))
+    clock.now += 60  # in which tables are printed
     exits = dict(zip([run.run_id for run in plan.runs], ("interrupted", "pending", "pending", "pending"), strict=True))
+    write_bytes(lab.store.run_folder(plan.runs[0].run_id) / CHECKPOINT_FILE, b"x")
     hours.say_rest(Launch(exits, {}))
     told = capsys.readouterr().out.splitlines()
     assert told == [
@@ -88,6 +93,12 @@ def test_the_rest_is_told_with_its_reason(lab: Lab, clock: Clock, capsys: pytest
         "left out: kmeans, input=last, seed 1: takes 67 min, more than --max-hours 1 in all",
         "left out: kmeans, input=last_l2, seed 1: the hours were up before its turn",
     ]
+
+
+def test_what_had_saved_nothing_begins_anew(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(lab, 3000.0, 2000.0, 4000.0, None)
+    Hours(1, plan).say_rest(Launch({plan.runs[0].run_id: "interrupted"}, {}))
+    assert capsys.readouterr().out.endswith(": kmeans, input=last, seed 0: begins anew, since it had saved nothing\n")
 
 
 @pytest.mark.parametrize(

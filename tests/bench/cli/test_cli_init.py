@@ -93,13 +93,34 @@ def test_it_runs_as_it_is(bench: Bench, leaves: Path) -> None:
     assert "neuralef" in result.out
 
 
+def test_images_without_labels_get_a_grid_that_fits_only(bench: Bench, leaves: Path) -> None:
+    leaves.write_text("{title: Leaves, splits: {photos: {images: pictures}}}")
+    assert bench("init", leaves).err == ""
+    text = Path("grid.yaml").read_text()
+    grid = yaml.safe_load(text)
+    assert grid["protocols"] == []
+    assert (grid["defaults"]["train_split"], grid["defaults"].get("split")) == ("photos", None)
+    assert [row.settings.method for row in load_grid(Path("grid.yaml")).rows] == ["neuralef", "kmeans"]
+    assert max(map(len, text.splitlines())) <= 100
+    result = bench("run", "grid.yaml", "--set", "steps=2", "--set", "k=4", "--executor", "inline", "--device", "cpu")
+    assert (result.code, result.err) == (0, "")
+    assert "first-leaves: 2 rows fit only (protocols: []), so there is nothing to score" in result.out
+
+
+def test_images_without_labels_that_are_not_here(bench: Bench) -> None:
+    result = bench("init", "imagenet")
+    assert (result.code, "warning: imagenet is not on this machine" in result.err) == (0, True)
+    plan = bench("plan", "grid.yaml")
+    assert (plan.code, plan.out.count("fit only")) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["camvd"], 'unknown data set "camvd"; did you mean "camvid"?'),
         (["pictures"], "pictures: is a folder; a data set of your own is named by a YAML file that describes it"),
+        (["pictures"], "bench data init pictures writes one"),
         (["gone.yaml"], "gone.yaml: no such file"),
-        (["imagenet"], "imagenet: has no labels, so nothing can be scored"),
         (["--to", "grid.txt"], "--to grid.txt: expected the name of a YAML file, such as grid.yaml"),
         (["--to", "file/grid.yaml"], "file: expected a folder, found a file"),
     ],

@@ -63,6 +63,18 @@ def test_json_loses_nothing(monkeypatch: pytest.MonkeyPatch, encoding: str) -> N
     assert json.loads(written(out).decode(encoding)) == value
 
 
+def test_a_reader_that_leaves_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``bench list methods | head -1``: nothing is said of it, and the exit code tells."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    errors = stream("utf-8")
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", errors)
+        assert run_command_line(["list", "methods"]) == 1
+    assert written(errors) == b""
+
+
 def test_errors_and_failures_to_encode_are_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
     _, errors = streams(monkeypatch, "ascii")
     assert run_command_line(["list", "mëthods"]) == 2

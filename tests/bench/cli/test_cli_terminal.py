@@ -19,6 +19,8 @@ from spectral_bench.bench.cli.options import find_run, short_ids
 from spectral_bench.bench.cli.output import fitted
 from spectral_bench.bench.cli.selection import parse_where
 from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.files import write_bytes
+from spectral_bench.common.names import duration
 
 
 @pytest.fixture
@@ -42,11 +44,14 @@ def mixed(lab: Lab) -> Lab:
     plan = lab.plan()
     lab.store.write_manifest(plan.manifest)
     done, failed = plan.runs[0], plan.runs[1]
-    lab.store.write_fit(fit_record(done.spec, code={}, costs=[cost("fit", 60)]))
+    fitted_in = cost("fit", 60).model_copy(update={"items": 8})
+    lab.store.write_fit(fit_record(done.spec, code={}, costs=[cost("features", 20), fitted_in]))
     record = evaluation_record(
         done.spec, done.views[0], code={}, n_raw_labels=2, class_sets={"2": TABLE}, default_classes="2"
     )
-    lab.store.write_evaluation(record.model_copy(update={"costs": [cost("evaluate", 30)]}), counted())
+    lab.store.write_evaluation(
+        record.model_copy(update={"costs": [cost("features", 10), cost("evaluate", 30)]}), counted()
+    )
     lab.store.write_fit(fit_record(failed.spec, "failed", failure=failure(message="it broke " * 30)))
     return lab
 
@@ -117,11 +122,31 @@ def test_elsewhere_status_prints_the_list_alone(bench: Bench, mixed: Lab) -> Non
     assert lines[0].split() == ["state", "progress", "grid", "row", "seed", "run", "note"]
     assert lines[-1].startswith("4 runs: 1 done")
     assert bench("status", "--out", mixed.out, "--no-list").out.startswith("4 runs of small: 1 done")
+    assert bench("status", "--out", mixed.out, "--where", "k=9").out.splitlines()[-1] == "0 runs"
 
 
-def test_time_left_is_that_of_runs_like_those_before(bench: Bench, mixed: Lab) -> None:
+def test_time_left_is_what_plan_predicts(bench: Bench, mixed: Lab) -> None:
+    predicted = json.loads(bench("plan", "g.yaml", "--out", mixed.out, "--json").out)["seconds"]
+    assert predicted == 3 * (60 + 30) + 20 + 10  # three runs, the first of which extracts features
     text = bench("status", "--out", mixed.out, "--no-list").out
-    assert "time left, by past records: 4 min on one worker\n" in text  # three runs of 60 and 30 seconds
+    assert f"time left, as plan predicts: {duration(predicted)} on one worker\n" in text
+
+
+def test_time_left_of_a_run_at_work_is_that_of_its_remaining_steps(bench: Bench, mixed: Lab) -> None:
+    left = mixed.plan().runs[2:]
+    said = json.dumps({"stage": "fit", "done": 30, "total": 40, "updated": 0.0})
+    write_bytes(mixed.store.run_folder(left[0].run_id) / "progress.json", said.encode())
+    with mixed.store.claim(left[0].run_id):
+        text = bench("status", "--out", mixed.out, "--no-list", "--where", "input=last").out
+    assert f"time left, as plan predicts: {15 + 30 + 20 + 10} s on one worker\n" in text
+
+
+def test_time_left_leaves_out_runs_of_which_nothing_is_known(bench: Bench, lab: Lab, mixed: Lab) -> None:
+    other = lab.plan("{name: other, runs: [{method: kmeans, dataset: camvid}]}")
+    lab.store.write_manifest(other.manifest)
+    text = bench("status", "--out", lab.out, "--no-list").out
+    assert "5 min on one worker, without 1 run of a kind not seen before\n" in text
+    assert "time left" not in bench("status", "--out", lab.out, "--no-list", "--grid", "other").out
 
 
 def test_short_ids_are_taken_by_commands(terminal: Bench, bench: Bench, mixed: Lab) -> None:
@@ -311,7 +336,7 @@ def test_help_version_and_completion(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert bench("status", "-h").out == bench("status", "--help").out
     assert bench("--version").out == bench("version").out
     assert "--install-completion" in bench("--help").out
-    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))  # there need be none
     shown = bench("--show-completion")
     assert shown.code == 0
     monkeypatch.setenv("_BENCH_COMPLETE", "complete_bash")

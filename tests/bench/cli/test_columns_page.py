@@ -123,7 +123,9 @@ def test_json_of_status_and_plan(bench: Bench, lab: Lab) -> None:
 def test_json_of_a_report_has_the_columns_of_main(bench: Bench, tmp_path: Path, tables: dict[str, list[str]]) -> None:
     report = json.loads(bench("report", "--out", tmp_path / "store", "--json").out)
     images = [name for name in tables["main"] if name.startswith("mIoU_images")]
-    assert list(report[0]) == [name for name in [*tables["main"], *END] if name not in images]
+    assert list(report[0]) == [name for name in [*tables["main"], *END, "params"] if name not in images]
+    front = PAGE.read_text(encoding="utf-8").partition("## Settings")[0]
+    assert "last comes `params`" in front
 
 
 @pytest.mark.parametrize(
