@@ -88,7 +88,7 @@ def cluster(
         found = cluster_files(
             files,
             method,
-            clustering_params(method, stated),
+            clustering_params(method, stated, len(files)),
             BackboneSpec(name=backbone, options=complete_options(backbone, options)),
             size=seen,
             seed=seed,

@@ -146,13 +146,18 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         return [*written, folder / SETTINGS]
 
 
-def clustering_params(method: str, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The complete parameters of a method that clusters photographs: 8 clusters unless another K is stated.
+def clustering_params(method: str, stated: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The complete parameters of a method that clusters photographs.
+
+    Unless others are stated, there are 8 clusters, and a batch holds at most all ``images``.
 
     Raises:
         ConfigError: as ``methods.registry.complete_params``.
     """
-    usual = {"k": CLUSTERS} if "k" in method_facts(method).params.model_fields else {}
+    fields = method_facts(method).params.model_fields
+    usual = {"k": CLUSTERS} if "k" in fields else {}
+    if "batch_size" in fields and isinstance(default := fields["batch_size"].default, int):
+        usual["batch_size"] = min(default, images)
     return complete_params(method, {**usual, **stated})
 
 

@@ -68,12 +68,12 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     require_precision(precision)
-    method, backbone = name_of(method), name_of(backbone, "backbone")
+    method, backbone, files = name_of(method), name_of(backbone, "backbone"), find_images(_paths(images))
     return _with_warnings(
         cluster_files(
-            find_images(_paths(images)),
+            files,
             method,
-            clustering_params(method, with_k(method, params if k is None else {**params, "k": k})),
+            clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
             BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
             size=_size(size),
             seed=seed_of(seed, random_state),

@@ -170,7 +170,7 @@ def test_strips_want_both_sides_stated() -> None:
         ({"segment": 3}, 'did you mean "segments"'),
         ({"method": "kmeans", "k": 65}, "k = 65: expected at most 64, the number of training patches in 4 images"),
         ({"k": 3, "n_clusters": 3}, "give one of them"),
-        ({"method": "neuralef"}, "batch_size = 16: expected at most the 4 training images"),
+        ({"method": "neuralef", "batch_size": 16}, "batch_size = 16: expected at most the 4 training images"),
         ({"method": "oracle"}, "is fitted with labels"),
         ({"size": 8}, "size: 8; expected the short side"),
         ({"size": (64,)}, r"size: \(64,\); expected the short side"),

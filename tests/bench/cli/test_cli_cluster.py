@@ -161,3 +161,12 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_fit(
     refused = bench("cluster", photos, "--to", photos.parent / "masks")
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert f"masks: cannot be written ({photos.parent} may not be written to)" in refused.err
+
+
+def test_a_batch_holds_no_more_images_than_there_are() -> None:
+    from spectral_bench.bench.predict.cluster import clustering_params
+
+    assert clustering_params("spin", {}, 7)["batch_size"] == 7
+    assert clustering_params("spin", {}, 700)["batch_size"] == 16
+    assert clustering_params("spin", {"batch_size": 9}, 7)["batch_size"] == 9  # as stated: refused by the method
+    assert "batch_size" not in clustering_params("kmeans", {}, 7)
