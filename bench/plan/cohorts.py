@@ -33,16 +33,16 @@ def cohorts(runs: Sequence[PlannedRun], *, slots: int = 1, memory: int | None = 
 
     Args:
         runs: unfinished ones, in the order of execution.
-        slots: processes at a time. Where the cohorts that are left are fewer, they are cut into parts for all.
+        slots: processes at a time. Where the cohorts that are left are fewer, they are cut into parts for all; those
+            that wait for others' fits are counted apart.
         memory: bytes that a process may take; None: any. A cohort that would take more is cut into parts.
     """
-    fitting = [part for group in _groups(runs) for part in _within(group, memory)]
-    return {
-        run.run_id: digest([one.run_id for one in part], 8)
-        for part in _for_all(fitting, slots)
-        for run in part
-        if len(part) > 1
-    }
+    waiting = {run.run_id: run.requires for run in runs}
+    at_once: dict[int, list[_Group]] = defaultdict(list)
+    for group in _groups(runs):
+        at_once[_depth(group[0].run_id, waiting)] += _within(group, memory)
+    parts = [part for groups in at_once.values() for part in _for_all(groups, slots)]
+    return {run.run_id: digest([one.run_id for one in part], 8) for part in parts for run in part if len(part) > 1}
 
 
 def free_memory(slots: int) -> int:

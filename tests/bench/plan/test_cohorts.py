@@ -53,6 +53,13 @@ def test_a_fit_that_others_start_from_is_not_among_them(tmp_path: Path) -> None:
     assert formed(planned(tmp_path, row)) == [["neuralef 0"], ["neuralef_kmeans 0", "neuralef_kmeans 0"]]
 
 
+def test_runs_that_wait_for_a_fit_keep_no_process_busy_meanwhile(tmp_path: Path) -> None:
+    after = "{method: neuralef_kmeans, params: {neighbours: 20, steps: 4, base_k: 4}, matrix: {k: [4, 8]}, seeds: [0]}"
+    runs = planned(tmp_path, f"{EF}matrix: {{k: [4, 8, 16, 32]}}, seeds: [0]}}, {after}")
+    first = [group for group in formed(runs, slots=2) if group[0].startswith("neuralef ")]
+    assert [len(group) for group in first] == [2, 2]
+
+
 def test_a_method_of_ones_own_is_alone_unless_it_says_otherwise(tmp_path: Path) -> None:
     path = ROOT / "examples" / "random_directions.py"
     row = "{{method: {}:RandomDirections, matrix: {{k: [4, 8]}}, seeds: [0]}}"
