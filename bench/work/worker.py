@@ -19,7 +19,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.measure.environment import now, set_up_torch
+from spectral_bench.bench.measure.environment import now, set_up_thread, set_up_torch
 from spectral_bench.bench.work.failure import failure_file, failure_of, kind_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.process import OneOfSeveral, StopFlag, own_job, stop_on_signals
@@ -161,6 +161,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
             run.begin()
             code = int(ExitCode.STORE)
             try:
+                set_up_thread()
                 code = main(
                     paths[number],
                     known_failures=known_failures[number],

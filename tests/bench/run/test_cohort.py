@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
+from spectral_bench.bench.measure.environment import THREADS_VARIABLE
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.cohort import Turns
 from spectral_bench.bench.run.fit import STATE_FILE
@@ -21,6 +24,7 @@ from spectral_bench.bench.work.order import Order
 from spectral_bench.bench.work.process import STOP_FILE
 from spectral_bench.bench.work.progress import LOG_FILE, METRICS_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.bench.work.worker import ExitCode, Told
+from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs import features as graphs
 from spectral_bench.methods.registry import METHODS, base_params
 from spectral_bench.results.record import COHORT
@@ -206,6 +210,26 @@ def test_memory_that_runs_out_beside_others_says_nothing_of_a_run(store, make_or
     codes = side_by_side(orders, store)
     assert list(codes.values()) == [ExitCode.DONE, ExitCode.CROWDED]
     assert store.fit_record(orders[1].spec.run_id) is None
+
+
+def test_each_thread_computes_with_the_threads_of_the_order(store, make_order, monkeypatch):
+    """A fresh thread has OpenMP's own number, whatever torch was told before: a product's bits could be others."""
+    seen: list[int] = []
+
+    def look(*_: Any, **how: Any) -> Any:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        raise RunInterrupted
+
+    monkeypatch.setenv(THREADS_VARIABLE, "1")  # set by the order, for this test alone
+    monkeypatch.setattr(worker, "_execute", look)
+    before = torch.get_num_threads()
+    try:
+        with threadpool_limits():
+            side_by_side([make_order("kmeans", {"k": k}, threads=3) for k in (4, 5)], store)
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert set(seen) == {3}
 
 
 @pytest.mark.parametrize("together", [True, False])
