@@ -206,13 +206,17 @@ class _Work:
         """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
         if self._stop is not None:
-            code = self._try(OneOfSeveral(self._stop, self.store.run_folder(self.order.spec.run_id)))
+            code = self._try(self._own(self._stop))
         else:
             stop = StopFlag()
             with stop_on_signals(stop):
-                code = self._try(stop)
+                code = self._try(stop if self.order.features_only else self._own(stop))
         say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
         return code
+
+    def _own(self, stop: StopFlag) -> OneOfSeveral:
+        """The flag of the run. One that goes on alone is one of several for who launched them: see ``STOP_FILE``."""
+        return OneOfSeveral(stop, self.store.run_folder(self.order.spec.run_id))
 
     def _try(self, stop: StopFlag) -> ExitCode:
         try:
