@@ -17,7 +17,7 @@ from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.cohort import Turns
+from spectral_bench.bench.run.cohort import Turns, _Passes
 from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work import process, worker
 from spectral_bench.bench.work.order import Order
@@ -176,6 +176,22 @@ def test_a_graph_is_made_once_and_charged_to_all(store, make_order, monkeypatch)
     shares = sum(stage["graph"].share_cpu_s for stage in stages)
     assert 0 < shares < sum(spent)
     assert all(stage["health"].share_cpu_s is None or stage["health"].share_cpu_s > 0 for stage in stages)
+
+
+def test_no_batch_of_an_earlier_epoch_is_held(store, make_order, monkeypatch):
+    """Each holds the graphs of all runs: of N patches, some hundred megabytes."""
+    held: list[int] = []
+    batch = _Passes.batch
+
+    def look(passes: _Passes, *asked: Any) -> Any:
+        item = batch(passes, *asked)
+        held.append(sum(len(one._held) for one in passes._held.values()))
+        return item
+
+    monkeypatch.setattr(_Passes, "batch", look)
+    orders = [make_order("neuralef", {**NETWORK, **one, "epochs": 6}, views=()) for one in EF[:2]]
+    assert set(side_by_side(orders, store).values()) == {ExitCode.DONE}
+    assert max(held) == 2
 
 
 def test_a_run_alone_has_no_shares(store, make_order, alone):
