@@ -26,6 +26,7 @@ from spectral_bench.bench.work.progress import LOG_FILE, METRICS_FILE, PROGRESS_
 from spectral_bench.bench.work.worker import ExitCode, Told
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs import features as graphs
+from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import METHODS, base_params
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.specification import Crf, Features, Resize, Transform, View
@@ -192,6 +193,24 @@ def test_no_batch_of_an_earlier_epoch_is_held(store, make_order, monkeypatch):
     orders = [make_order("neuralef", {**NETWORK, **one, "epochs": 6}, views=()) for one in EF[:2]]
     assert set(side_by_side(orders, store).values()) == {ExitCode.DONE}
     assert max(held) == 2
+
+
+def test_operations_that_another_run_has_done_are_counted(store, make_order, alone, monkeypatch):
+    from spectral_bench.methods.kmeans import KMeans
+
+    predict = KMeans.predict
+
+    def sharing(self: KMeans, batch: PatchBatch) -> Any:
+        last = batch.features[-1]
+        batch.shared("products", lambda: last @ last.mT)
+        return predict(self, batch)
+
+    monkeypatch.setattr(KMeans, "predict", sharing)
+    orders = [make_order("kmeans", {"k": k}) for k in (4, 5)]
+    side_by_side(orders, store)
+    for order in orders:
+        one, other = (where.load_run(order.spec.run_id).evaluations.values() for where in (store, alone(order)))
+        assert [record.flops_predict for record in one] == [record.flops_predict for record in other]
 
 
 def test_a_run_alone_has_no_shares(store, make_order, alone):
