@@ -226,6 +226,17 @@ def set_up_torch(execution: Execution) -> None:
     _be_deterministic()
 
 
+def set_up_thread() -> None:
+    """Make a further thread of this process use the threads that ``set_up_torch`` has set.
+
+    OpenMP and MKL keep their numbers for each thread. Torch hands its own on as soon as it is asked for it; until then,
+    matrix products of a fresh thread take all processors.
+    """
+    import torch
+
+    torch.get_num_threads()
+
+
 @contextmanager
 def reproducible() -> Iterator[None]:
     """Inside of it torch computes as in a run, at the threads that it has; afterwards its settings are as before."""

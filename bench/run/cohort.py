@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -250,11 +251,14 @@ class _Passes:
     """The training patches of a cohort, pass by pass."""
 
     def __init__(self, inner: TrainingSource, cohort: Cohort) -> None:
-        self.inner, self._cohort = inner, cohort
+        self.inner, self._cohort, self._number = inner, cohort, 0
         self._held: OrderedDict[Hashable, _Held[PatchBatch]] = OrderedDict()
 
-    def batch(self, key: Hashable, start: Callable[[int], Iterator[PatchBatch]], index: int) -> PatchBatch:
-        """Batch ``index`` of a pass."""
+    def batch(self, key: Hashable, start: Callable[[int], Iterator[PatchBatch]], number: int, index: int) -> PatchBatch:
+        """Batch ``index`` of a pass. Those of lower numbers are over for all runs, and nothing of them is held."""
+        while number != self._number and self._held:
+            self._held.popitem()[1].clear()
+        self._number = number
         if key not in self._held:
             self._held[key] = _Held(self._cohort, start, _with_products, _tensors)
         self._held.move_to_end(key)
@@ -299,14 +303,15 @@ class Source:
         number = self._member.next_pass(epoch + 1)  # that of a run that was resumed, too
         for index in range(start, self.n_batches(size)):
             self._member.wait(number, index)
-            yield self._passes.batch((epoch, size), lambda first: self._inner.batches(epoch, size, first), index)
+            start_at = partial(self._inner.batches, epoch, size)
+            yield self._passes.batch((epoch, size), start_at, number, index)
 
     def images(self) -> Iterator[PatchBatch]:
         """One ordered pass, one image a batch."""
         number = self._member.next_pass()
         for index in range(len(self)):
             self._member.wait(number, index)
-            yield self._passes.batch("images", lambda first: _from(self._inner.images(), first), index)
+            yield self._passes.batch("images", lambda first: _from(self._inner.images(), first), number, index)
 
     def subsample(self, n: int) -> PatchSample:
         """``n`` patches drawn without replacement: the same ones for every run of a cohort."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -240,7 +240,8 @@ def image_flops(
         kept: folder where counts of backbones are kept; None: nowhere.
     """
     item = next(iter(features))
-    crops, patches = item.patches.crops, item.patches.to(device)
+    crops = item.patches.crops
+    patches = replace(item.patches, products=None).to(device)  # what others have computed of it is to be counted too
     size = len(crops), crops[0].height, crops[0].width
     warnings: list[str] = []
 

@@ -47,13 +47,13 @@ class StopFlag:
 
 
 STOP_FILE = "stop"
-"""In the folder of a run: somebody wants this run stopped, which shares its process with others."""
+"""In the folder of a run: somebody wants this run stopped, which shares its process with others, or did."""
 
 _LOOK_S = 0.5  # between two looks for such a file
 
 
 class OneOfSeveral(StopFlag):
-    """The flag of one run of several in a process: set with the flag of all, or where its own folder says so.
+    """The flag of one run of several: set with that of their process, or where the folder of the run says so.
 
     Args:
         all_of_them: set when the process is asked to stop.

@@ -19,7 +19,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.measure.environment import now, set_up_torch
+from spectral_bench.bench.measure.environment import now, set_up_thread, set_up_torch
 from spectral_bench.bench.work.failure import failure_file, failure_of, kind_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.process import OneOfSeveral, StopFlag, own_job, stop_on_signals
@@ -161,6 +161,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
             run.begin()
             code = int(ExitCode.STORE)
             try:
+                set_up_thread()
                 code = main(
                     paths[number],
                     known_failures=known_failures[number],
@@ -205,13 +206,17 @@ class _Work:
         """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
         if self._stop is not None:
-            code = self._try(OneOfSeveral(self._stop, self.store.run_folder(self.order.spec.run_id)))
+            code = self._try(self._own(self._stop))
         else:
             stop = StopFlag()
             with stop_on_signals(stop):
-                code = self._try(stop)
+                code = self._try(stop if self.order.features_only else self._own(stop))
         say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
         return code
+
+    def _own(self, stop: StopFlag) -> OneOfSeveral:
+        """The flag of the run. One that goes on alone is one of several for who launched them: see ``STOP_FILE``."""
+        return OneOfSeveral(stop, self.store.run_folder(self.order.spec.run_id))
 
     def _try(self, stop: StopFlag) -> ExitCode:
         try:

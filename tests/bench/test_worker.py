@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,8 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
+from spectral_bench.bench.work import process
+from spectral_bench.bench.work.process import STOP_FILE
 from spectral_bench.bench.work.worker import ExitCode, main
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.results.store import Store
@@ -32,6 +35,23 @@ def test_leaves_records_and_nothing_else_tells_the_result(store: Store, make_ord
     assert run.fit.status == "done"
     assert set(run.evaluations) == {view.view_id for view in VIEWS}
     assert store.state(run.run_id) == "done"
+
+
+def test_one_that_goes_on_alone_is_still_stopped_by_its_file(
+    store: Store, make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Slurm job asks one run of a cohort to stop so, and need not know that it was given a process of its own."""
+    monkeypatch.setattr(process, "_LOOK_S", 0.0)
+    mark = store.run_folder(spec_of().run_id) / STOP_FILE
+
+    def long(order: Any, *, should_stop: Callable[[], bool], **rest: Any) -> Any:
+        assert not should_stop()
+        mark.write_bytes(b"")
+        assert should_stop()
+        raise RunInterrupted
+
+    assert main(make_order(), execute=long, set_up=lambda order: None) == ExitCode.INTERRUPTED
+    assert not mark.exists()
 
 
 def test_same_order_again_does_nothing_twice(store: Store, make_order: MakeOrder) -> None:

@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.executors.local import LocalExecutor
+from spectral_bench.bench.measure.environment import THREADS_VARIABLE
 from spectral_bench.bench.run import execute
-from spectral_bench.bench.run.cohort import Turns
+from spectral_bench.bench.run.cohort import Turns, _Passes
 from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.bench.work import process, worker
 from spectral_bench.bench.work.order import Order
 from spectral_bench.bench.work.process import STOP_FILE
 from spectral_bench.bench.work.progress import LOG_FILE, METRICS_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.bench.work.worker import ExitCode, Told
+from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs import features as graphs
+from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import METHODS, base_params
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.specification import Crf, Features, Resize, Transform, View
@@ -174,6 +179,40 @@ def test_a_graph_is_made_once_and_charged_to_all(store, make_order, monkeypatch)
     assert all(stage["health"].share_cpu_s is None or stage["health"].share_cpu_s > 0 for stage in stages)
 
 
+def test_no_batch_of_an_earlier_epoch_is_held(store, make_order, monkeypatch):
+    """Each holds the graphs of all runs: of N patches, some hundred megabytes."""
+    held: list[int] = []
+    batch = _Passes.batch
+
+    def look(passes: _Passes, *asked: Any) -> Any:
+        item = batch(passes, *asked)
+        held.append(sum(len(one._held) for one in passes._held.values()))
+        return item
+
+    monkeypatch.setattr(_Passes, "batch", look)
+    orders = [make_order("neuralef", {**NETWORK, **one, "epochs": 6}, views=()) for one in EF[:2]]
+    assert set(side_by_side(orders, store).values()) == {ExitCode.DONE}
+    assert max(held) == 2
+
+
+def test_operations_that_another_run_has_done_are_counted(store, make_order, alone, monkeypatch):
+    from spectral_bench.methods.kmeans import KMeans
+
+    predict = KMeans.predict
+
+    def sharing(self: KMeans, batch: PatchBatch) -> Any:
+        last = batch.features[-1]
+        batch.shared("products", lambda: last @ last.mT)
+        return predict(self, batch)
+
+    monkeypatch.setattr(KMeans, "predict", sharing)
+    orders = [make_order("kmeans", {"k": k}) for k in (4, 5)]
+    side_by_side(orders, store)
+    for order in orders:
+        one, other = (where.load_run(order.spec.run_id).evaluations.values() for where in (store, alone(order)))
+        assert [record.flops_predict for record in one] == [record.flops_predict for record in other]
+
+
 def test_a_run_alone_has_no_shares(store, make_order, alone):
     order = make_order("neuralef", {**NETWORK, **EF[0]})
     record = alone(order).fit_record(order.spec.run_id)
@@ -206,6 +245,26 @@ def test_memory_that_runs_out_beside_others_says_nothing_of_a_run(store, make_or
     codes = side_by_side(orders, store)
     assert list(codes.values()) == [ExitCode.DONE, ExitCode.CROWDED]
     assert store.fit_record(orders[1].spec.run_id) is None
+
+
+def test_each_thread_computes_with_the_threads_of_the_order(store, make_order, monkeypatch):
+    """A fresh thread has OpenMP's own number, whatever torch was told before: a product's bits could be others."""
+    seen: list[int] = []
+
+    def look(*_: Any, **how: Any) -> Any:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        raise RunInterrupted
+
+    monkeypatch.setenv(THREADS_VARIABLE, "1")  # set by the order, for this test alone
+    monkeypatch.setattr(worker, "_execute", look)
+    before = torch.get_num_threads()
+    try:
+        with threadpool_limits():
+            side_by_side([make_order("kmeans", {"k": k}, threads=3) for k in (4, 5)], store)
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert set(seen) == {3}
 
 
 @pytest.mark.parametrize("together", [True, False])
