@@ -194,17 +194,23 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
 
 def _of_fit(record: FitRecord, larger: FitRecord | None, pace: Pace) -> Measurement:
     *_, small = of_fit(record, record.spec.model_dump(mode="json"))
+    trained = is_trained(record.spec.params)
     if larger is not None and larger.status != "failed":
         *_, other = of_fit(larger, larger.spec.model_dump(mode="json"))
-        small = _by_two(small, other)
-    trained = is_trained(record.spec.params)
+        small = _by_two(small, other, by_units=not trained)
     if trained and pace.step_s is not None:
         small = _at_pace(small, pace.step_s * record.spec.params["steps"])
     return replace(small, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
 
 
-def _by_two(small: Measurement, large: Measurement) -> Measurement:
-    """What of a measurement grows with images, by another of the same on more of them."""
+def _by_two(small: Measurement, large: Measurement, *, by_units: bool) -> Measurement:
+    """What of a measurement grows with images, by another of the same on more of them.
+
+    Args:
+        small: the measurement.
+        large: the other.
+        by_units: all of it may; else what looks at each image once, apart from the steps of a training.
+    """
     few, many = small.part.images or 1.0, large.part.images or 1.0
     if many <= few:
         return small
@@ -213,7 +219,6 @@ def _by_two(small: Measurement, large: Measurement) -> Measurement:
     def growth(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> float:
         return min(max((other.get(name, 0.0) - one[name]) * share, 0.0), one[name])
 
-    by_units = small.part.units == small.part.images
     one, other = (small.growing, large.growing) if by_units else (small.by_image, large.by_image)
     grows = {name: growth(name, one, other) for name in one}
     rest = sum(one.values()) - sum(grows.values())

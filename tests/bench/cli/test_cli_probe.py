@@ -73,7 +73,7 @@ def test_rows_are_measured_once_and_kept_for_later_plans(bench: Bench, lab: Lab)
     first, second = runs["neuralef", 0], runs["neuralef", 1]
     # 2000 steps were not made, and are predicted from those that were.
     assert first["basis"] == "probes"
-    assert first["stages"]["fit"] + first["stages"]["graph"] > first["stages"]["evaluate"]
+    assert min(first["stages"][stage] for stage in ("fit", "graph", "evaluate")) > 0
     assert first["seconds_low"] < first["seconds"] < first["seconds_high"]
     assert first["bytes"] > 10**8
     assert "features" not in second["stages"]

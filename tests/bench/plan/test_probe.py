@@ -124,6 +124,15 @@ def test_a_training_is_scaled_by_its_pace_and_the_rest_by_images_or_not_at_all(l
     assert prediction.basis == "probes"
 
 
+def test_steps_that_see_as_many_images_as_there_are_do_not_grow_with_these(lab: Lab, scratch: Store) -> None:
+    """Two steps of two images are no look at all four: a larger probe that was no slower would make a step cost 0."""
+    (run,) = lab.plan(TRAINED.replace("batch_size: 4", "batch_size: 2")).unfinished
+    (fit,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
+    assert fit.part.units == fit.part.images == 4
+    assert sum(fit.growing.values()) == pytest.approx(0.5 * 2)
+    assert fit.once["rest"] == pytest.approx(4.0 - 0.5 * 2)
+
+
 def test_a_fit_of_all_patches_at_once_is_scaled_by_two_sizes_with_a_wide_range(lab: Lab, scratch: Store) -> None:
     (run,) = lab.plan("{defaults: {subset: 32}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
     found = leave(lab, scratch, run, Pace())
