@@ -97,7 +97,7 @@ def test_the_rest_is_told_with_its_reason(lab: Lab, clock: Clock, capsys: pytest
 
 def test_what_had_saved_nothing_begins_anew(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(lab, 3000.0, 2000.0, 4000.0, None)
-    Hours(1, plan).say_rest(Launch({plan.runs[0].run_id: "interrupted"}, {}))
+    Hours(1, plan, {}).say_rest(Launch({plan.runs[0].run_id: "interrupted"}, {}))
     assert capsys.readouterr().out.endswith(": kmeans, input=last, seed 0: begins anew, since it had saved nothing\n")
 
 
