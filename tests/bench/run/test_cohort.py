@@ -129,6 +129,7 @@ def test_fresh_crops_are_drawn_once_for_all(store, make_order, alone):
         require_same(order, store, alone(order))
 
 
+@pytest.mark.slow
 def test_a_crf_is_that_of_one_run_at_a_time(store, make_order, alone):
     pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")
     view = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)), crf=Crf())
