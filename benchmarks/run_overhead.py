@@ -22,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,14 +86,11 @@ def bare(reference: Path) -> None:
     from spectral_bench.bench.features.backbones import load_backbone
     from spectral_bench.bench.measure.environment import set_up_torch
     from spectral_bench.bench.run.evaluate import scored_images
-    from spectral_bench.bench.run.fit import build_method
-    from spectral_bench.bench.run.in_memory import _NoCheckpoint
+    from spectral_bench.bench.run.in_memory import fit_in_memory
     from spectral_bench.bench.work.order import read_order
-    from spectral_bench.common.seeds import SeedStreams
     from spectral_bench.datasets.interface import DataRoots
     from spectral_bench.datasets.registry import open_data
     from spectral_bench.datasets.subset import subset
-    from spectral_bench.methods.interface import FitContext
 
     asked, device = [read_order(path) for path in orders(reference)], torch.device("cpu")
     set_up_torch(asked[0].execution)
@@ -116,19 +112,9 @@ def bare(reference: Path) -> None:
             data = open_data(spec.data.dataset, DataRoots(()))
             images = data.images(spec.data.split)
             source = open_training_source(spec, images=images, ids=subset(images.ids, spec.data.subset), **settings)
-            context = FitContext(
-                seeds=SeedStreams(spec.seed),
-                device=device,
-                precision=spec.precision,
-                progress=lambda done, total: None,
-                log=lambda step, values: None,
-                checkpoint=_NoCheckpoint(),
-                should_stop=lambda: False,
-                stage=lambda name: nullcontext(),
-                base=None,
-                labels=None,
+            method = fit_in_memory(
+                spec.method, spec.params, source, seed=spec.seed, device=device, precision=spec.precision
             )
-            method = build_method(spec).fit(source, context=context)
             images, labels = data.images(view.split), data.labels(view.split)
             ids = subset(images.ids, view.subset)
             features = open_view_features(
