@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -51,19 +52,14 @@ class Hours:
         self._ends = time.monotonic() + hours * 3600
         self._begun = self._seen = time.monotonic()
         self._takes = {run.run_id: run.seconds for run in plan.unfinished}
-        self._together = {name: self._sum(name, cohorts) for name in self._takes}
+        # A cohort begins and goes on as one; what it takes is not known where that of one run is not.
+        each: dict[str, list[float | None]] = defaultdict(list)
+        for name, seconds in self._takes.items():
+            each[cohorts.get(name, name)].append(seconds)
+        whole = {name: None if None in parts else sum(filter(None, parts)) for name, parts in each.items()}
+        self._together = {name: whole[cohorts.get(name, name)] for name in self._takes}
         self._left_out: dict[str, float] = {}
         self.stop = StopFlag()
-
-    def _sum(self, run_id: str, cohorts: Mapping[str, str]) -> float | None:
-        """What a run takes with all of its cohort, which begins and goes on as one; None where not all is known."""
-        same = [
-            name
-            for name in self._takes
-            if name == run_id or (run_id in cohorts and cohorts.get(name) == cohorts[run_id])
-        ]
-        each = [self._takes[name] for name in same]
-        return None if None in each else sum(filter(None, each))
 
     def announce(self) -> None:
         """Say how much there is to do in how much time."""
