@@ -24,7 +24,7 @@ from spectral_bench.bench.cli.options import (
     parse_device,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.code.dependencies import own_code
+from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.cache.meta import gigabytes

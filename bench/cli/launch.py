@@ -288,7 +288,7 @@ def launch(
         executor: what carries them out.
         execution: how.
         roots: where data sets lie.
-        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.cohorts``.
+        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.build.cohorts``.
         also: told of each event, too.
 
     Raises:

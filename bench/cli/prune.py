@@ -18,7 +18,7 @@ import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, show_runs
 from spectral_bench.bench.cli.output import say, show_json, tell
-from spectral_bench.bench.cli.selection import OVER, abandoned
+from spectral_bench.bench.cli.runs import OVER, abandoned
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes

@@ -21,7 +21,7 @@ from spectral_bench.bench.cli.options import (
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
 from spectral_bench.bench.cli.run import make_executor
-from spectral_bench.bench.cli.selection import abandoned
+from spectral_bench.bench.cli.runs import abandoned
 from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
 from spectral_bench.bench.executors.jobs import Executor, Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track

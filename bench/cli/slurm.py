@@ -24,8 +24,7 @@ from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.states import Plan, plan_orders
-from spectral_bench.bench.work.order import Execution
-from spectral_bench.bench.work.process import STOP_FILE
+from spectral_bench.bench.work.order import STOP_FILE, Execution
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import unknown

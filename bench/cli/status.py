@@ -28,8 +28,15 @@ from spectral_bench.bench.cli.options import (
     show_runs,
 )
 from spectral_bench.bench.cli.output import console, on_terminal, say, show_json, tell
-from spectral_bench.bench.cli.selection import Where, abandoned, chosen, parse_where, settings_of
-from spectral_bench.bench.cli.summary import counts_in_words, show_summary
+from spectral_bench.bench.cli.runs import (
+    Where,
+    abandoned,
+    chosen,
+    counts_in_words,
+    parse_where,
+    settings_of,
+    show_summary,
+)
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import Ledger

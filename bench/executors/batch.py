@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent, Schedule, memory_kills
-from spectral_bench.bench.work.process import StopFlag
+from spectral_bench.bench.work.order import StopFlag
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.store import Store

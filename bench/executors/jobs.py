@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import log_of, record_failure
 from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, log_of, record_failure
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many

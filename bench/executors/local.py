@@ -32,7 +32,7 @@ from spectral_bench.bench.executors.jobs import (
 )
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
-from spectral_bench.bench.work.process import SIGNALS, StopFlag, begin_sitting, stop_on_signals
+from spectral_bench.bench.work.order import SIGNALS, StopFlag, begin_sitting, stop_on_signals
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
 

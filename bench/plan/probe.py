@@ -22,7 +22,7 @@ from spectral_bench.bench.plan.measured import (
     steps_of,
 )
 from spectral_bench.bench.plan.prediction import Measurement
-from spectral_bench.bench.plan.rows import base_spec
+from spectral_bench.bench.plan.run_ids import base_spec
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.run.probe import ASKED_FILE, FOUND_FILE, Asked, Pace, execute
 from spectral_bench.bench.work import worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spectral_bench.bench.code.dependencies import unproven
+from spectral_bench.bench.code.records import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
 from spectral_bench.bench.plan.measured import is_gpu
 from spectral_bench.bench.plan.prediction import Prediction

@@ -12,7 +12,7 @@ from typing import Any
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.prediction import Measurements, Part, Prediction
 from spectral_bench.bench.plan.records import Recorded, Snapshot
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
 from spectral_bench.bench.work.order import Execution, Order, newest_order
 from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress

@@ -15,7 +15,7 @@ from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.inputs import facts_of
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.registry import is_weights_file, short_name
 from spectral_bench.methods.params import Params

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
-from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
-from spectral_bench.bench.code.equivalent import in_todays_words
 from spectral_bench.bench.code.fingerprint import changed
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own
+from spectral_bench.bench.code.records import evaluation_code, fit_code, in_todays_words
 from spectral_bench.bench.plan.records import Recorded, RecordedEvaluation, RecordedFit
 from spectral_bench.common.digests import apart, tells_contents
 from spectral_bench.common.errors import ConfigError

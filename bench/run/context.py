@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spectral_bench.bench.code.dependencies import RunCode, code_of_run, method_check
+from spectral_bench.bench.code.records import RunCode, code_of_run, method_check
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.measure.meter import Meter
-from spectral_bench.bench.work.process import sitting
+from spectral_bench.bench.work.order import sitting
 from spectral_bench.bench.work.progress import METRICS_FILE, PROGRESS_FILE, MetricsLog, ProgressFile
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet

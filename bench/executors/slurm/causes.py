@@ -24,10 +24,9 @@ from spectral_bench.bench.executors.slurm.status import (
     track_runs,
 )
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
-from spectral_bench.bench.work.failure import extraction_failure, record_failure
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress, tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, extraction_failure, record_failure
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_json
 from spectral_bench.results.record import Failure

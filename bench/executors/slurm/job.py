@@ -31,11 +31,17 @@ from spectral_bench.bench.executors.slurm.submissions import (
     write_trace,
 )
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import failure_file, log_of, record_failure
-from spectral_bench.bench.work.order import Order, final_status, read_order
-from spectral_bench.bench.work.process import STOP_FILE, StopFlag, own_job, stop_on_signals
+from spectral_bench.bench.work.order import (
+    STOP_FILE,
+    Order,
+    StopFlag,
+    final_status,
+    own_job,
+    read_order,
+    stop_on_signals,
+)
 from spectral_bench.bench.work.progress import say, tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, failure_file, log_of, record_failure
 from spectral_bench.bench.work.worker import main as work
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes

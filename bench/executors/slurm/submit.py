@@ -21,8 +21,8 @@ from spectral_bench.bench.executors.slurm.submissions import (
 )
 from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import record_failure
 from spectral_bench.bench.work.order import Order
+from spectral_bench.bench.work.worker import record_failure
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy
 

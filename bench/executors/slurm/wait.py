@@ -12,7 +12,7 @@ from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.work.process import StopFlag, stop_on_signals
+from spectral_bench.bench.work.order import StopFlag, stop_on_signals
 from spectral_bench.results.state import JobState
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]

@@ -1,4 +1,13 @@
-"""Rows of a grid resolved into fits and protocols, every name and value checked.
+"""How a row of a grid becomes the ids of its runs, every name and value checked on the way.
+
+1. The row, as ``bench.grid.load`` read it, is resolved (``_resolve``): paths of a user's own are made absolute,
+   defaults filled in, data set, method and backbone looked up, the backbone's weights named by their digest.
+2. Of that comes one ``FitSpec`` a seed: all that can change the result of a fit, and nothing of how it is executed; and
+   one ``Protocol``, with its ``View``, for each that the row names.
+3. The id is ``FitSpec.run_id`` of ``results.specification``, here by ``run_ids`` for all seeds at once: the method, the
+   seed, and a hash of the specification as canonical JSON, such as ``kmeans-s0-1bd8d68cbe29``.
+4. Where parts are a user's own (a method's file, a folder of images), ``make_plan`` has ``bench.plan.own_names`` put
+   their content in the place of their path; then step 3 is done again.
 
 What is wrong is noted by key path; what many rows have in common is worked out once.
 """
@@ -9,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_bench.bench.code.dependencies import require_own_imports
+from spectral_bench.bench.code.records import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
 from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve
@@ -103,7 +112,7 @@ class SharedParts:
         """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
 
         Raises:
-            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.dependencies.require_own_imports``.
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.records.require_own_imports``.
         """
         if name not in self._methods:
             require_own_imports(name)
@@ -119,7 +128,7 @@ class SharedParts:
             settings: the run; its split and number of images are those of the protocol unless that states its own.
 
         Raises:
-            ConfigError: as ``protocols.definition.load`` and ``protocols.resolve.resolve`` of ``bench.grid``.
+            ConfigError: as ``load`` and ``resolve`` of ``bench.grid.protocol``.
         """
         key = (repr(reference.value), info.name, settings.split, settings.eval_subset)
         if key not in self._protocols:

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own_code
 from spectral_bench.bench.features.backbones.registry import content_name
 from spectral_bench.bench.plan.records import RecordedEvaluation, Snapshot
-from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
+from spectral_bench.bench.plan.run_ids import ResolvedRow, base_spec
 from spectral_bench.bench.plan.today import Code, Data, same_files
 from spectral_bench.bench.work.order import order_files, read_order
 from spectral_bench.common.errors import ConfigError
