@@ -1,9 +1,6 @@
 """The cluster: how it is asked, what its refusals mean, and what it says of its limits.
 
-What is around the launcher must change neither jobs nor answers. Slurm takes an option from the command line first,
-then from a variable of the environment, then from the script. The variables of a profile (``SBATCH_TIMELIMIT``,
-``SQUEUE_STATES``) or of a surrounding job (``SLURM_MEM_PER_NODE``) would outrank what a submission says and hide jobs
-from who asks for them, so commands get an environment without them.
+What is around the launcher must change neither jobs nor answers: see ``command_environment``.
 """
 
 from __future__ import annotations
@@ -34,6 +31,7 @@ _PREFIXES = (
 _WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}
 """Without it the indices of an array are cut off after 64 characters."""
 
+# Parts of what Slurm's commands say where nobody answers, in small letters; all other failures are refusals.
 _SILENT = (
     "unable to contact slurm controller",
     "unable to establish controller machine",
@@ -164,6 +162,9 @@ def run_command(command: Sequence[str], /) -> Answer:
 
 def command_environment(command: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that one of Slurm's commands gets; what sbatch gets is the environment of the jobs too."""
+    # Slurm takes an option from the command line first, then from a variable of the environment, then from the script.
+    # Variables of a profile (SBATCH_TIMELIMIT, SQUEUE_STATES) or of a surrounding job (SLURM_MEM_PER_NODE) would
+    # outrank what a submission says, and hide jobs from who asks for them.
     kept = {name: value for name, value in environ.items() if name in KEPT or not name.startswith(_PREFIXES)}
     return kept if command == "sbatch" else kept | _WHOLE_LISTS
 

@@ -59,6 +59,7 @@ def check_cluster(slurm: Slurm) -> Cluster:
         ConfigError: accounting is off, arrays are not allowed, or the environment names several clusters.
     """
     chosen_cluster(os.environ)  # for its checks
+    # A cheap question each: what is missing is named before anything is written.
     for needed in ("sbatch", "squeue", "scancel"):
         slurm.ask(needed, "--version")
     cluster = read_cluster(slurm)
@@ -66,6 +67,7 @@ def check_cluster(slurm: Slurm) -> Cluster:
     if kind in ("", "(null)", "accounting_storage/none"):
         raise ConfigError(NO_ACCOUNTING.format(why=f"AccountingStorageType is {kind or 'not set'}"))
     try:
+        # Of a job that need not exist: what matters is that the accounts answer.
         slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-X", "-o", "JobID", "-j", "1")
     except SlurmRefused as error:
         raise ConfigError(NO_ACCOUNTING.format(why=str(error))) from error
@@ -167,6 +169,7 @@ def run_sbatch(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
         StoreError: the store cannot be written.
     """
     path = folder / SCRIPT_FILE
+    # In the store, where it can be read, and tried by hand, after the fact.
     write_bytes(path, script.encode())
     answer = slurm.answer("sbatch", "--parsable", *options_in(script), str(path))
     job_id, _, cluster = answer.out.strip().partition(";")
@@ -197,6 +200,7 @@ def script_text(submission: Submission, settings: SlurmSettings, folder: Path, j
     writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
     command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.job", str(folder)])
     python = settings.python or shlex.quote(sys.executable)
+    # Private, since submitit has no public way to the text of a script.
     text = str(writer._make_submission_file_text(f"{python} {command}", "0"))
     return text.replace(_PERCENT, "%%")  # which Slurm reads as one sign that stands for nothing
 
@@ -236,6 +240,7 @@ def _parameters(
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own would be refused where such keys are enforced
     }
+    # Whatever the site has as default. Without the second, a job whose dependency failed would wait for ever.
     always = {"requeue": True, "kill-on-invalid-dep": "yes", "comment": f"store {folder.parent.parent}"}
     chosen = {name: value for name, value in stated.items() if value is not None}
     return fixed | chosen | {"additional_parameters": always | settings.sbatch}

@@ -71,8 +71,10 @@ def pack(
         key = (depths[job.run_id], settings(job).model_dump_json(), needs, job.run_id in required)
         groups.setdefault(key, []).append(job)
     arrays = []
+    # Those that others require come first: sbatch wants the ids of jobs that are to be waited for.
     for (_, _, needs, alone), members in sorted(groups.items(), key=lambda item: item[0][0]):
         asked = settings(members[0])
+        # Whether a job that others require succeeds must not depend on its neighbours.
         units = [*_chunks(members, 1)] if alone else _units(members, asked)
         arrays += [Array(asked, needs, tuple(part)) for part in _chunks(units, longest)]
     return arrays
@@ -184,6 +186,7 @@ class Submitter:
 
     def _submitted(self, job: Job) -> SubmittedRun:
         store, order = self.ledger.store, self.orders[job.run_id]
+        # More than these when the job begins: somebody has tried the run since, and it is left alone.
         failures = 0 if order.features_only else len(store.attempts(job.run_id))
         return SubmittedRun(
             run_id=job.run_id,
@@ -197,6 +200,7 @@ class Submitter:
     def _reject(self, array: Array, kind: str, why: str) -> None:
         for job in _all(array.units):
             self.rejected[job.run_id] = why
+            # An extraction has no record: the runs that wait for it tell why it failed.
             order = self.orders[job.run_id]
             if not order.features_only:
                 with contextlib.suppress(Busy), self.ledger.store.claim(job.run_id):

@@ -99,6 +99,7 @@ class _Watch:
         self._look_at_store()
         if time.monotonic() >= self._next and self.left:
             self._look_at_slurm()
+            # Its controller serves many users, so it is asked less and less often.
             self._pause = min(self._pause * 1.5, SLURM_S[1])
             self._next = time.monotonic() + self._pause
         self._tell(Event("tick"))
@@ -111,6 +112,7 @@ class _Watch:
 
     def _look_at_slurm(self) -> None:
         tracked = track_runs(self._ledger, self._slurm)
+        # First, so that the store tells these failures in the look that follows.
         record_ended(tracked)
         release_held(tracked, self._slurm, self._released)
         self._look_at_store()
@@ -126,6 +128,7 @@ class _Watch:
             elif run is not None and run.state is JobState.ENDED:
                 lost.append(job)  # for no fault of its own, else its failure would be in the store
             else:
+                # Unknown to Slurm: a job that was requeued just now is missing for a moment, so one look says nothing.
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
                 lost += [job] if self._missed[job.run_id] >= PATIENCE else []
         if lost and not tracked.report.queue_error:
