@@ -150,6 +150,7 @@ class LocalExecutor:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
         batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event, self._admits)
+        # `insist` is off: the second Ctrl-C is the batch's to count, which passes it on to the workers.
         stop = self._stop or StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
@@ -163,8 +164,10 @@ class LocalExecutor:
         if len(jobs) == 1:
             work = functools.partial(self._target, paths[0], known_failures=known_failures[0])
             return Active(dict(enumerate(jobs)), slot, self._begin(context, work, jobs, slot))
+        # Shared memory and not the pipe: it is read after the worker's death, by whatever that came.
         turn = context.Value("i", -1, lock=False)
         ours, theirs = context.Pipe(duplex=False)
+        # Our copy of their end is closed at once, else the pipe would not end with the worker.
         with theirs:
             several = functools.partial(_side_by_side, paths, known_failures, theirs, turn)
             process = self._begin(context, several, jobs, slot)
@@ -213,8 +216,9 @@ def enter(work: Callable[[], int], slot: Slot, grace: float) -> None:
     the launcher can end the process with all of its helpers. If the launcher dies, the process is asked to stop, and
     ended after ``grace`` seconds. Signals that ask to stop are held back until the work listens to them.
     """
-    os.setsid()
+    os.setsid()  # first of all: until then Ctrl-C on the terminal hits this process too
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
+    # `set_up_torch` asks here for the threads. CUDA reads its variable at its first call, which the server never made.
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
@@ -242,4 +246,5 @@ def _follow_launcher(grace: float) -> None:
     launcher.join()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace)
+    # The session, this process included: helpers that load images would otherwise live on.
     os.killpg(os.getpid(), signal.SIGKILL)

@@ -69,10 +69,8 @@ class Run:
 
     @cached_property
     def method_check(self) -> MethodCheck | None:
-        """What the store knew of the method's own code when it was first asked, before the code goes to work.
-
-        An edit while it works changes neither this nor, if it is no valid Python, the outcome. None: the method ships.
-        """
+        """What the store knew of the method's own code, before that goes to work. None: the method ships."""
+        # Asked once, as an edit while the method works, valid Python or not, must not change what is recorded of it.
         return method_check(self.store.path, self.spec.method)
 
     @cached_property
@@ -119,6 +117,7 @@ class Run:
             "inference_batch": execution.inference_batch,
             "cache_limit": execution.cache_limit,
             "progress": self.progress(stage),
+            # One run's wish to stop must not end what is being read for all of them.
             "should_stop": self.should_stop if self.cohort is None else self.cohort.should_stop,
             "antialias": self.antialias,
         }

@@ -44,6 +44,7 @@ def order_files(folder: Path) -> list[Path]:
 
 def newest_order(folder: Path) -> Path | None:
     """The file of the order that was last written into the folder of a run; None where none was."""
+    # By time, since names are hashes. An order that is given again is written again, and so is the newest.
     return max(order_files(folder), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
@@ -202,6 +203,7 @@ def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
+        # Before the request, which sets the flag.
         again = flag()
         flag.request(number)
         if insist and again and number == signal.SIGINT:
@@ -239,6 +241,7 @@ def sitting(executor: str) -> str:
     if job:
         restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
         return f"slurm job {job}" + (f", restart {restarts}" if restarts != "0" else "")
+    # Inherited from the launcher by way of the fork server: a worker that is started by hand is its own sitting.
     return os.environ.get(VARIABLE) or _this_process()
 
 

@@ -106,6 +106,7 @@ def main(
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
                 stack.enter_context(store.claim(order.spec.run_id, **_owner(order, shared=stop is not None)))
+                # Counted under the claim, when nobody else can be about to add one.
                 if known_failures is not None and len(store.attempts(order.spec.run_id)) > known_failures:
                     return ExitCode.BUSY
             if log:
@@ -154,6 +155,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
     except UserError as error:
         say(f"error: {error}")
         return ExitCode.BAD_ORDER
+    # The largest graph is built first, and smaller ones are cut out of it (`methods.shared`).
     turns = sorted(range(len(orders)), key=lambda number: -int(orders[number].spec.params.get("neighbours") or 0))
     stop = StopFlag()
     with own_output(), contextlib.closing(Logs(len(orders))) as logs:
@@ -169,7 +171,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
         def carry_out(member: int) -> None:
             number, run = turns[member], cohort.members[member]
             run.begin()
-            code = int(ExitCode.STORE)
+            code = int(ExitCode.STORE)  # should `main` itself raise: the launcher is told something in any case
             try:
                 set_up_thread()
                 code = main(
@@ -213,7 +215,6 @@ class _Work:
         self._stop = stop
 
     def carry_out(self) -> ExitCode:
-        """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
         if self._stop is not None:
             code = self._try(self._own(self._stop))
@@ -235,7 +236,7 @@ class _Work:
             return ExitCode[outcome.status.upper()]
         except (RunInterrupted, KeyboardInterrupt):
             return ExitCode.INTERRUPTED
-        except BaseException as error:
+        except BaseException as error:  # SystemExit too: a method's own file may call sys.exit
             _tell(error)
             if stop():  # helpers that the same signal has ended make the strangest errors: no verdict on the method
                 return ExitCode.INTERRUPTED
@@ -309,7 +310,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Torch's own class cannot be named here without importing torch; its CPU allocator raises a RuntimeError."""
+    # Torch's own class cannot be named without importing torch; its CPU allocator raises a plain RuntimeError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -353,6 +354,7 @@ def record_failure(order: Order, store: Store, failure: Failure, *, started: str
         "environment": environment(),
         "execution": order.execution.model_dump(mode="json"),
     }
+    # To the first part that is missing: all that comes after it has not been tried.
     if fit_missing(order, store):
         store.write_fit(FitRecord.model_validate(facts | {"spec": spec}))
         return
