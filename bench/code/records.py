@@ -88,7 +88,7 @@ def require_own_imports(method: str) -> None:
         ConfigError: it does; the message names files, lines and modules.
     """
     if is_own(method):
-        require_imports(method)
+        require_imports(method)  # before `own_methods`, which imports it
     for name in own_methods(method):
         require_imports(name)
 
@@ -176,6 +176,7 @@ def code_of_run(method: str, trained_on: str, evaluated_on: Iterable[str], backb
     for name in {name for code in (fit, *evaluations.values()) for name in code if not is_own_file(name)}:
         with contextlib.suppress(Exception):  # of a package that is not installed; who needs it says so
             importlib.import_module(f"{PACKAGE}.{name}")
+    # Once more: what was just imported is hashed as it was loaded, should it have changed on disk in between.
     return _loaded_code(method, trained_on, datasets, backbone)
 
 

@@ -121,6 +121,7 @@ def load_grid(
         found = "is empty" if document.value in (None, {}) else f"is {describe(document.value)}"
         problems.add((), f"the grid {found}; it must be a mapping with the keys runs or ablate")
         problems.check()
+    # Before the rows are made, so that a change of an axis changes how many there are.
     document, for_rows = _apply(document, _overrides(changes, problems), problems)
     problems = problems.of(document.places)
     keys = validate(_GridKeys, document.value, problems, _hints())
@@ -185,7 +186,7 @@ def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) 
     run, place = unchecked.values, unchecked.values.place
     settings = validate(RunSettings, run.value, problems.of(run.places))
     faulty: frozenset[str] = frozenset()
-    if settings is None:
+    if settings is None:  # with what is sound of it, planning finds the faults of the other keys in the same go
         settings, faulty = _sound_part(run.value)
     listed = run if run.states(("protocols",)) else document
     if listed.states(("protocols",)):

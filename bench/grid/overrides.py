@@ -54,6 +54,7 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
     changed = grid
     while steps:
         value, place = changed.get(path), changed.places[path]
+        # Before single steps: a key of an axis may itself have dots.
         if isinstance(value, dict) and (dotted := _dotted(steps, value)):
             steps = steps[dotted.count(".") + 1 :]
             path = (*path, dotted)
@@ -70,7 +71,7 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
             fault = f"{place.path} holds a single value; nothing can be set below it"
             problems.add_at(override.part.place, fault)
             return grid
-        if value is None:
+        if value is None:  # a key without a value in the file
             changed = changed.with_part(path, standing_at(place, {}))
         path = (*path, str(step))
         if isinstance(step, int) or not changed.states(path):

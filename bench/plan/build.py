@@ -66,16 +66,19 @@ def make_plan(
         StoreError: the store cannot be read.
     """
     rows = resolve_rows(grid, store.weights_lock() if store else {}, problems)
+    # Before parts of a user's own get their names: a title is made of what the grid says.
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
     names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
+    # From here on parts of a user's own are called by their content, or as the store calls them, in ids too.
     rows = [names.named(row) for row in rows]
     with nullcontext() if problems is None else problems.gathering():
         refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
     measured = Measurements(())
+    # Where nothing is left to do, nobody asks how long it takes, and thousands of records need not be gone through.
     if any(run.condition.changed or not run.condition.finished for run in runs):
         measured = Measurements(chain(measurements(snapshot.past), read_probes(folder)))
         runs = with_predictions(runs, measured, folder)
@@ -158,7 +161,7 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
 def _merged(known: PlannedRun | None, run: PlannedRun) -> PlannedRun:
     if known is None:
         return run
-    if not known.asked_for:
+    if not known.asked_for:  # it was there as a base of another; now a row asks for it under its own title
         return run
     return replace(known, views=unique_views((*known.views, *run.views)))
 
@@ -273,6 +276,7 @@ def _groups(runs: Sequence[PlannedRun]) -> list[_Group]:
             found[run.run_id] = [run]
             continue
         seen = run.features, run.spec.seed, _depth(run.run_id, waiting)
+        # A fit that starts from another one goes through no batches, whatever its parameters say.
         size = run.spec.params.get("batch_size") if run.requires is None else None
         if size is not None:
             of_batches.setdefault(seen, (seen, size))
@@ -302,7 +306,7 @@ def _within(group: _Group, memory: int | None) -> list[_Group]:
 
 
 def _for_all(groups: list[_Group], slots: int) -> list[_Group]:
-    """The groups, of which the last are cut so that no process has nothing to do while another has a whole group."""
+    # Only the last round of groups is cut: before it, every process has one of its own.
     last = len(groups) % slots
     if last == 0:
         return groups

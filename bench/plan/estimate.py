@@ -71,6 +71,7 @@ def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCach
             continue
         kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
         if kind not in alike:
+            # Seeds and parameters change no cache: a grid of thousands of runs has a handful of kinds.
             alike[kind] = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
         for wanted in alike[kind]:
             if wanted.key not in found:
@@ -156,6 +157,7 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
             kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
             if kind not in alike:
                 alike[kind] = _absent_features(run, store)
+            # Counted for the first run that needs them, which is going to wait for them.
             parts += [part for key, part in alike[kind] if key not in extracted]
             extracted.update(key for key, _ in alike[kind])
             parts += _own_parts(run, store)
@@ -180,6 +182,7 @@ def _own_parts(run: PlannedRun, store: Path) -> list[Part]:
     parts = []
     if not run.condition.fitted:
         part = fit_part(written, _images(run.spec.data))
+        # A checkpoint is never older than what a fit last said by more than its interval: near enough here.
         if run.condition.state is RunState.INTERRUPTED and part.units is not None:
             part = replace(part, units=part.units * _share_left(store, run.run_id))
         parts.append(part)
@@ -253,7 +256,8 @@ def _in_steps(run: RunStatus) -> bool:
 
 
 def _rest(store: Store, run: RunStatus, seconds: float | None) -> float | None:
-    """What of a prediction is left of a run at work; a fit that tells its steps, or is stored, was counted in it."""
+    """What of a prediction is left of a run at work."""
+    # A fit that is stored, or tells its steps, was left out of the prediction, or counted by what is left of it.
     if seconds is None or run.condition.state is not RunState.RUNNING or run.condition.fitted or _in_steps(run):
         return seconds
     return max(0.0, seconds - (elapsed(store.owner(run.run_id)) or 0.0))

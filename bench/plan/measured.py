@@ -62,6 +62,7 @@ def fit_part(written: Written, images: float | None) -> Part:
     if is_trained(params):
         steps = steps_of(params, images)
         units = None if steps is None else float(steps * params["batch_size"])
+        # Fits that differ in length alone take the same time a step.
         params = {name: value for name, value in params.items() if name not in _LENGTH}
     backbone = _network(form["backbone"])
     stated = {name: form.get(name) for name in ("features", "precision")}
@@ -115,7 +116,7 @@ def features_part(written: Written, source: Written, images: float | None) -> Pa
 
 
 def _network(backbone: Written) -> dict[str, Any]:
-    """A backbone without the digest of its weights, which takes no time and may not be known yet."""
+    # Without the digest of the weights: other weights take the same time, and they may not be known yet.
     return {"name": own_name(str(backbone["name"])), "options": backbone.get("options", {})}
 
 
@@ -138,7 +139,7 @@ def _area(backbone: Written, geometry: Written, shots: int) -> float | None:
         native = backbone_info(str(backbone["name"]), backbone.get("options", {})).native
     except ConfigError:  # of a user's own, and gone
         return None
-    height, width = native or sides
+    height, width = native or sides  # a backbone with a resolution of its own resizes whatever it is given
     return float(height * width * shots)
 
 
@@ -194,6 +195,7 @@ def _of_features(record: Recorded, spec: Written, source: Written, seconds: floa
 def _measurement(
     record: Recorded, part: Part, growing: Stages, by_image: Stages | None = None, once: Stages | None = None
 ) -> Measurement:
+    # Features have a measurement of their own, and their memory is that of the backbone.
     costs = [cost for cost in record.costs if (cost.stage == "features") == (part.kind == "features")]
     devices = [cost.peak_device for cost in costs if cost.peak_device is not None]
     return Measurement(
@@ -258,6 +260,7 @@ def write_probe(store: Path, found: list[Measurement]) -> None:
     Raises:
         StoreError: it cannot be written.
     """
+    # The same configuration on the same kind of machine gives the same file: a later probe takes its place.
     key = digest([sorted(one.part.same for one in found), found[0].machine], 16)
     write_bytes(store / PROBES_FOLDER / f"{key}.json", _PROBES.dump_json(found, indent=1))
 

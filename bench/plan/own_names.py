@@ -82,6 +82,7 @@ class OwnNames:
         if base is not None:  # whose stored fit is to be found under the name that it has
             stored = self._fit(base, method_facts(base.method).uses_labels)
             fresh = fresh.model_copy(update={"data": stored.data, "backbone": stored.backbone})
+        # What the store has under the name of this content is another run, edited since: its records stay.
         return next(one for one in _fresh_fits(fresh) if one.run_id not in self._snapshot.known)
 
     def _recorded(self, fresh: FitSpec, today: list[OwnPart]) -> PastOwnRun | None:
@@ -92,10 +93,11 @@ class OwnNames:
             kind = relation(run.parts(), today)
             if kind == "same" or (kind == "edited" and not (self._anew and run.status in _ENDED)):
                 found[kind].append(run)
-        best = found["same"] or found["edited"]
+        best = found["same"] or found["edited"]  # content before place
         if not best:
             self.alike |= {fresh.run_id: alike[-1].run_id} if alike else {}
             return None
+        # Results first; of several, the one whose id needs no further name, then the newest.
         return max(best, key=lambda run: (run.status in _ENDED, run.run_id == fresh.run_id, run.finished))
 
     @cached_property

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+# Of the logarithm of a prediction: see `_spread`. Found by holding predictions against runs, as the benchmark does.
 RUN_SPREAD = 0.2
 PROBE_SPREAD = 0.4
 SIMILAR_SPREAD = 0.5
@@ -134,6 +135,7 @@ class Measurements:
     def _newest(self, what: str, among: Mapping[Hashable, list[Measurement]], key: Hashable) -> list[Measurement]:
         if (what, key) not in self._trimmed:
             found = sorted(among.get(key, ()), key=lambda one: one.finished, reverse=True)
+            # Times of two machines have no median that would hold for either.
             found = [one for one in found if one.machine == found[0].machine]
             self._trimmed[what, key] = found[:MOST_SIMILAR]
         return self._trimmed[what, key]
@@ -174,6 +176,7 @@ def _predict_part(part: Part, measured: Measurements) -> Prediction | None:
     if not rated:
         return None
     least = min(spread for spread, _ in rated)
+    # Several may be as near as the nearest: repeats of one configuration, say.
     best = [one for spread, one in rated if spread <= least + 1e-9]
     scaled = [_scaled(part, one) for one in best]
     names = dict.fromkeys(stage for stages in scaled for stage in stages)
@@ -208,7 +211,7 @@ def _spread(part: Part, one: Measurement) -> float:
         spread = max(spread, SIMILAR_SPREAD) + PER_SETTING * differing
     ratio = _ratio(part, one)
     if ratio is None:
-        return spread + SIMILAR_SPREAD
+        return spread + SIMILAR_SPREAD  # nothing to scale by
     return spread + one.drift * abs(math.log(ratio))
 
 
@@ -235,4 +238,5 @@ def _scaled(part: Part, one: Measurement) -> dict[str, float]:
 
 def _host(part: Part, one: Measurement) -> int:
     further = max((part.images or 0) - (one.part.images or 0), 0.0)
+    # Never less: memory that was once taken does not shrink with fewer images.
     return one.host + int(one.host_per_image * further)

@@ -35,9 +35,9 @@ from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store
 
 SCRATCH_FOLDER = ".scratch"
-PROBE_STEPS = 2
+PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
-EVALUATED_IMAGES = 3
+EVALUATED_IMAGES = 3  # the first pays for what comes once, and two tell the pace
 LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
 """Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once."""
 
@@ -97,6 +97,7 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
     asked: list[Asked] = []
     for spec in chain:
         last = spec is run.spec
+        # The whole chain in one size: a fit starts from another of the same data.
         small = _shrunk(spec, images, PROBE_STEPS)
         above = orders[-1].spec.run_id if orders else None
         order = Order(spec=small, views=views if last else (), requires=above, **shared)
@@ -137,10 +138,8 @@ def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
 
 
 def orders_of(probes: Sequence[Probe], scratch: Store) -> list[Order]:
-    """The orders of all probes, each run once, and beside each what is to be timed.
-
-    A fit that one probe is about may be what another starts from: then it is carried out as the former asks.
-    """
+    """The orders of all probes, each run once, and beside each what is to be timed."""
+    # First what probes are about: as mere bases of others, the same fits would be carried out without being timed.
     own = [(probe.orders[-1], probe.asked[-1]) for probe in probes]
     bases = [pair for probe in probes for pair in zip(probe.orders[:-1], probe.asked[:-1], strict=True)]
     found: dict[str, Order] = {}

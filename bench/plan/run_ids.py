@@ -75,6 +75,7 @@ def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | No
     found = Problems() if problems is None else problems
     parts = SharedParts(grid.path.parent, weights)
     resolved = [one for row in grid.rows if (one := _resolve(row, parts, found))]
+    # Only now: whether a variation is the baseline shows when defaults are filled in.
     rows = _without_repeated_baselines(resolved)
     _refuse_duplicates(rows, found)
     if problems is None:
@@ -115,7 +116,7 @@ class SharedParts:
             ConfigError: as ``methods.registry.method_facts`` and ``bench.code.records.require_own_imports``.
         """
         if name not in self._methods:
-            require_own_imports(name)
+            require_own_imports(name)  # reads the file; the next line executes it
             self._methods[name] = method_facts(name)
         return self._methods[name]
 
@@ -201,7 +202,7 @@ def _located(
         named = getattr(settings, key)
         if named is None or key in faulty:
             continue
-        lost.add(key)
+        lost.add(key)  # until it is found: `at` notes an error and goes on behind its block
         with problems.at(key):
             found[key] = locate(named, folder)
             lost.remove(key)

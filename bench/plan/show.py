@@ -144,6 +144,7 @@ def _fits_of_their_own(plan: Plan) -> list[str]:
     for run in plan.runs:
         if run.asked_for:
             rows.setdefault(_trained_on(run), []).append(run)
+    # Such a fit costs as much as the row that it nearly is, and mostly nobody meant it.
     users = {run.requires: run for run in plan.runs}
     lines: dict[str, str] = {}
     for extra in plan.unfinished:

@@ -210,6 +210,7 @@ def condition(
     past, stored = snapshot.run(run_id), snapshot.stored(run_id, wanted)
     missing = tuple(wanted[view_id] for view_id in stored.missing)
     state = snapshot.state(run_id, stored)
+    # To compare reads files of data and code, which is worth it only where something stored could be stale.
     if past is None or state not in _COMPARED:
         return Condition(state, missing, stored.fitted, _reason(state, stored))
     evaluations = [past.evaluations[view_id] for view_id in wanted if view_id in past.evaluations]
@@ -343,6 +344,7 @@ class _Reader:
         spec: Mapping[str, Any] = {}
         if (past := self._snapshot.run(run_id)) is not None:
             spec = past.fit.spec if isinstance(past.fit.spec, Mapping) else past.fit.spec.model_dump(mode="json")
+            # It has what it started from: nobody needs to look for the order.
             if past.fit.status != "failed":
                 return spec, None
         file = newest_order(self._store.run_folder(run_id)) if run_id in self._snapshot.known else None

@@ -42,6 +42,7 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
     settings = [stated_settings(row) for row in rows]
     for title in sorted({title for title in titles if titles.count(title) > 1}):
         alike = [index for index, other in enumerate(titles) if other == title]
+        # Only what tells these rows apart: a title with all settings would be read by nobody.
         keys = _telling_keys([settings[index] for index in alike])
         for index in alike:
             told = [f"{key}={show_value(settings[index][key])}" for key in keys if key in settings[index]]

@@ -30,11 +30,9 @@ class Code(Protocol):
 
     def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What a fit on a data set depends on."""
-        ...
 
     def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What an evaluation on a data set depends on besides its fit."""
-        ...
 
 
 class Data(Protocol):
@@ -42,11 +40,9 @@ class Data(Protocol):
 
     def images(self, dataset: str, split: str) -> str | None:
         """Of the images of a split."""
-        ...
 
     def labels(self, dataset: str, split: str) -> str | None:
         """Of the labels of a split."""
-        ...
 
 
 class CurrentCode:
