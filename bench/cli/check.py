@@ -77,6 +77,7 @@ def check_method(
     code, promises = own_code(method), (*CHECKS, *DISK_CHECKS)
     store = Store.open(out, create=True) if code else None
     found = judged(disk_violations(method, params) | violations(Subject(method, params, str(place))))
+    # The result is kept for this very code, which tables then vouch for.
     if store is not None and own_code(method) != code:
         raise ConfigError(f"{method}: its code was changed while it was checked; check it again")
     if as_json:

@@ -189,7 +189,6 @@ def _then_leave(callback: Any) -> Any:
     """The callback of an option that does something of its own in place of a command."""
 
     def called(context: Any, option: Any, given: Any) -> None:
-        """Do it if the option was given, and leave with exit code 0."""
         try:
             callback(context, option, given)
         except SystemExit as left:  # typer's own leave so, which here stands for the mistake of a user's own file
@@ -250,12 +249,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """
     set_up_streams()
     try:
+        # standalone_mode=False: errors come to us, and none of them ends the process.
         code = int(app(args=list(arguments) or ["--help"], prog_name="bench", standalone_mode=False) or 0)
         if code != _INTERRUPTED:
             return code
         raise KeyboardInterrupt
     except UserError as error:
-        if "--debug" in arguments:
+        if "--debug" in arguments:  # read here, as the error may be one of the options themselves
             raise
         return complain(error)
     except _UsageError as error:
@@ -286,7 +286,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 
 def _reader_is_gone() -> int:
-    """Write the rest of our output to nowhere: Python would complain again when it flushes at exit."""
+    # The rest of our output goes nowhere: Python would complain again when it flushes at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 

@@ -142,6 +142,7 @@ def prepare(
 
 
 _STRIDE = 16  # of the embedded default, efficientnet_lite0
+_IMAGES, _EVALUATED, _BATCH = 64, 32, 4  # at most, in a grid that takes minutes
 
 _BATCH_PATCHES = 3000
 """Of a training step, about; the graph of a step grows with the square of it."""
@@ -350,7 +351,7 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
 
 
 def _minutes(patches: int, runs: int) -> int:
-    """What runs take on two cores, as measured with 768 and 2640 patches a step (65 and 220 CPU seconds)."""
+    # As measured on two cores, with 768 and 2640 patches a step: 65 and 220 CPU seconds a run.
     share = patches / 2640
     return max(2, math.ceil(runs * (1.5 + 6 * share + 5 * share**2) * 1.5 / 120))
 
@@ -359,7 +360,3 @@ def _plain(name: str) -> str:
     """A data set's name in letters that a grid's name may have."""
     stem = Path(name.removeprefix(FOLDER)).stem if name.startswith(FOLDER) else name
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "-" for sign in stem)[:80]
-
-
-_IMAGES, _EVALUATED, _BATCH = 64, 32, 4
-"""At most, in a grid that takes minutes."""

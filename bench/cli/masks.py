@@ -18,6 +18,7 @@ from spectral_bench.bench.cli.options import (
     Device,
     Json,
     Out,
+    Reference,
     Roots,
     find_run,
     parse_device,
@@ -57,7 +58,7 @@ Scores = Annotated[bool, typer.Option("--scores", help="Write the scores of all 
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")],
+    run: Reference,
     images: Annotated[
         list[Path],
         typer.Argument(help="Images, or folders of them (hidden and other files are passed over).", metavar="IMAGE..."),
@@ -86,6 +87,7 @@ def predict(
         raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
     store = Store.open(out)
     run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
+    # All that can be wrong with paths is told before torch is loaded and before the first mask is written.
     files = find_images(images)
     device = parse_device(device)
     require_targets(files, to, overlays=overlays, scores=scores)
@@ -287,7 +289,6 @@ def lines(found: ClusteredImages, to: Path, *, overlays: bool) -> Iterator[str]:
 
 
 def _in_use(folder: Path) -> int:
-    """How many clusters occur in the masks of a folder, by its legend."""
     with (folder / LEGEND).open(newline="") as file:
         return sum(row["images"] != "0" for row in csv.DictReader(file))
 

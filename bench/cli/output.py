@@ -159,7 +159,7 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
 def _show_cut(
     columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[str]
 ) -> None:
-    """A line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds."""
+    # By hand, a line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds.
     for row in [columns, *rows]:
         cells = [set_cell_size(text, min(width, _width(text))) for text, width in zip(row, widths, strict=True)]
         line = "  ".join(_cells(cells, widths, columns, right)).rstrip()
@@ -192,6 +192,7 @@ def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         index = max(range(len(widths)), key=lambda index: (widths[index] > _LEAST and index > 0, widths[index]))
         widths[index] -= 1
     left = max(0, room - sum(widths))
+    # Those that need least first: what they leave goes to the others.
     waiting = sorted(range(len(full)), key=lambda index: full[index] - widths[index])
     for number, index in enumerate(waiting):
         more = min(full[index] - widths[index], left // (len(waiting) - number))
@@ -223,7 +224,7 @@ def _cells(row: Sequence[str], widths: Sequence[int], columns: Sequence[str], ri
 
 
 def _width(text: str) -> int:
-    """Columns that a text takes on a terminal."""
+    # Signs of East Asian scripts take two columns, combining ones none.
     return len(text) if text.isascii() else cell_len(text)
 
 
@@ -245,7 +246,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         task = progress.add_task(title, total=None)
 
         def update(done: int, total: int) -> None:
-            """Move the bar."""
             progress.update(task, completed=done, total=total)
 
         yield update

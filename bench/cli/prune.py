@@ -116,6 +116,7 @@ def removed(store: Store, items: Sequence[Item]) -> list[Item]:
     Raises:
         StoreError: another process removes something now, or the store cannot be written.
     """
+    # One at a time: both would empty the same folder of what is aside.
     with exclusive(store.path / "prune.lock", wait=_WAIT_S):
         gone = [item for item in items if item.remove()]
         shutil.rmtree(store.path / ASIDE, ignore_errors=True)
@@ -146,6 +147,7 @@ def leftovers(store: Store) -> tuple[list[Item], list[str]]:
         kept.append(
             f"all feature caches left alone: which ones runs read cannot be told ({str(error).splitlines()[0]})"
         )
+    # Runs that are still to come share them; to compute them again takes long.
     if all(run.condition.finished or run.run_id in orphans for run in runs):
         found += _eigenspaces(store)
     return found, kept
@@ -194,7 +196,6 @@ def _keys(run: RunStatus) -> Iterator[str]:
 
 
 def _features(store: Store, used: Iterable[str]) -> list[Item]:
-    """The feature caches that no run reads."""
     root, known = store.features_folder, frozenset(used)
 
     def item(key: str) -> Item:

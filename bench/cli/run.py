@@ -9,9 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from spectral_bench.bench.cli.launch import Launch, launch, print_tables
 from spectral_bench.bench.cli.options import (
@@ -29,6 +27,7 @@ from spectral_bench.bench.cli.options import (
     GridFile,
     InferenceBatch,
     Jobs,
+    MaxHours,
     Out,
     RerunStale,
     Roots,
@@ -71,16 +70,6 @@ from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.claims import launching
 from spectral_bench.results.store import Store
 
-MaxHours = Annotated[
-    float | None,
-    typer.Option(
-        "--max-hours",
-        help="Stop in order after so many hours: begin nothing that would not fit, by what plan predicts, and let what "
-        "runs then save itself. Exit code 3 where that leaves runs over and none has failed.",
-        metavar="H",
-    ),
-]
-
 
 @slurm_options
 def run(
@@ -114,6 +103,7 @@ def run(
     """
     path = required_grid(grid_file, grid, "run")
     devices, together = () if executor == "slurm" else parse_gpus(gpus), parse_cohort(cohort)
+    # What the command line alone says wrong comes first, before a file is read.
     check_executor(executor, jobs, devices)
     check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -133,7 +123,7 @@ def run(
         on_slurm.check(made, show_only=print_sbatch)
     if wanted := absent_weights(made, here=on_slurm is None):
         fetch_weights(wanted)
-        made = _plan(loaded, out, roots, rerun_stale)
+        made = _plan(loaded, out, roots, rerun_stale)  # anew: ids hold the digest of the weights
     at_a_time = jobs_of(jobs, loaded, execution, devices)
     formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
@@ -182,7 +172,9 @@ def _carry_out(
     if failed := plan.counts().get("failed"):
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
-        store.write_manifest(plan.manifest)
+        store.write_manifest(
+            plan.manifest
+        )  # titles, protocols or class lists may be other ones than at the last launch
         print_tables(store, plan.grid.name)
         return 0
     if hours:
@@ -281,7 +273,7 @@ class Hours:
 
     def admits(self, job: Job) -> bool:
         """Whether a run may begin now: there is time left, and it is not known to need more."""
-        left = self._ends - time.monotonic()
+        left = self._ends - time.monotonic()  # a clock that does not jump with the time of day
         takes = self._together.get(job.run_id)
         if left > 0 and (takes is None or takes <= left):
             self._left_out.pop(job.run_id, None)
@@ -297,7 +289,7 @@ class Hours:
 
     def exit_code(self, ended: Launch) -> int:
         """That of the launch, or ``TIME_UP`` where it only ran out of hours."""
-        asked = bool(self.stop.signals)  # by Ctrl-C
+        asked = bool(self.stop.signals)  # by Ctrl-C: then the hours are not what ended it
         failed = any(how in FAILURES for how in ended.exits.values())
         return TIME_UP if ended.unfinished and not failed and not asked else ended.exit_code
 

@@ -59,7 +59,6 @@ def slurm_options(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        """The command, with the options gathered into one value."""
         stated = {parameter.name: given.pop(parameter.name) for parameter in added}
         return command(**given, slurm=stated_settings(stated))
 
@@ -227,6 +226,7 @@ def cancel(
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")
     store = Store.open(out)
     chosen = chosen_runs(store, runs)
+    # Slurm first: what it carries out has an owner on another machine, which no signal from here reaches.
     cancelled = cancel_jobs(store, chosen)
     stopped = [run_id for run_id in chosen or store.runs() if run_id not in cancelled and _stop_here(store, run_id)]
     for run_id in [*cancelled, *stopped]:

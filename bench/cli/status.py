@@ -65,6 +65,7 @@ class Watchable(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options off ``args``."""
+        # click has no option whose value may be left out; a number behind it is taken for the seconds.
         for index in [index for index, text in enumerate(args) if text == "--watch"]:
             following = args[index + 1] if index + 1 < len(args) else ""
             if not re.fullmatch(r"\d+(\.\d+)?", following):
@@ -103,9 +104,8 @@ def status(
     store = Store.open(out)
 
     def look() -> None:
-        """Read the store, and print."""
         tracked = record_and_track(store)
-        with no_collection():
+        with no_collection():  # thousands of records are made at once, and the collector would go through them all
             found = with_queue(runs_of_store(store, name), tracked, store)
             left_over = abandoned(found)
             found = [_noted(run, run.run_id in left_over) for run in chosen(found, wanted)]
@@ -243,7 +243,7 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
     """Copy a file to standard output as it grows, from its beginning, until ``at_work`` says that nothing will come."""
     position = 0
     while True:
-        going = at_work()
+        going = at_work()  # asked before reading: what was written last is read when nothing comes any more
         if path.exists():
             with path.open("rb") as file:
                 file.seek(position)

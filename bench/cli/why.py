@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run, last_order
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Json,
+    Out,
+    Reference,
+    Roots,
+    data_roots,
+    find_run,
+    last_order,
+)
 from spectral_bench.bench.cli.output import aligned, say, show_json, tell
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import Condition, condition
@@ -111,7 +121,7 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
         used = (past.fit.method, past.fit.dataset, backbone)
         parts.append(_part("fit", past.fit, None, today.fit(*used), used, data))
         for view_id, record in past.evaluations.items():
-            views.setdefault(view_id, record.view)
+            views.setdefault(view_id, record.view)  # of an evaluation that no grid asks for any more
             used = (past.fit.method, record.dataset, backbone)
             parts.append(_part(f"evaluation {view_id}", record, record.view, today.evaluation(*used), used, data))
     return Explanation(
@@ -191,8 +201,6 @@ _DATA_WORDS = {
     "not at hand": "not at hand",
 }
 
-Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
-
 
 def why(
     run: Reference,
@@ -212,6 +220,7 @@ def why(
             raise ConfigError("--grid prints YAML; give --json or --grid")
         say(grid_text(store, run_id).rstrip())
         return 0
+    # Where the data lay when the run was ordered: a grid's own roots are written nowhere else.
     data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
     found = explain(store, run_id, data)
     if as_json:

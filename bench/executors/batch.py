@@ -139,7 +139,6 @@ class Batch:
                 self._tell(Event("started", one.run_id, message=f"process {active.process.pid}{where}"))
 
     def _beside(self, job: Job) -> list[Job]:
-        """The jobs that are carried out with one in its process."""
         if not job.cohort or job.run_id in self._suspects:
             return []
         # What was suspected of having broken a process runs alone until its verdict is there.
@@ -267,7 +266,6 @@ class Batch:
 
 
 def _kill(process: ForkServerProcess) -> None:
-    """End a worker and its helpers at once."""
     process.kill()
     _kill_helpers(process)
 

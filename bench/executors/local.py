@@ -184,7 +184,7 @@ class LocalExecutor:
 
 @contextlib.contextmanager
 def _nameless_main() -> Iterator[None]:
-    """Keep multiprocessing from running the launcher's main script again in each worker: workers import by name."""
+    # multiprocessing runs the launcher's main script again in each worker, which imports all that it needs by name.
     before = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -239,10 +239,10 @@ def _side_by_side(paths: list[Path], known_failures: list[int], wire: Connection
 
 
 def _follow_launcher(grace: float) -> None:
-    """Wait, without polling, until the launcher is gone: then its end of a pipe is closed, however it died."""
     launcher = multiprocessing.parent_process()
     if launcher is None:
         return
+    # Without polling: its end of a pipe is closed however it dies.
     launcher.join()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace)

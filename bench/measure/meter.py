@@ -250,7 +250,6 @@ class Meter:
         self._restart()
 
     def _restart(self) -> None:
-        """Begin a segment."""
         self._memory.restart()
         if self._device is not None:
             _restart_device_peak(self._device)

@@ -384,8 +384,8 @@ def _ordered(store: Store, run_id: str) -> PastOwnRun | None:
 
 
 def _portable(code: Mapping[str, str] | None, written: Mapping[str, Any]) -> object:
-    """The own files of a fingerprint. Earlier releases knew the method file alone, by its path as the grid had it."""
     if code is None:
         return None
     own = own_code(code)
+    # Earlier releases knew the method file alone, by its path as the grid had it.
     return own if written.get("known_as") else {PurePath(name).name: hashed for name, hashed in own.items()}

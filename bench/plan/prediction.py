@@ -226,7 +226,6 @@ def _ratio(part: Part, one: Measurement) -> float | None:
 
 
 def _scaled(part: Part, one: Measurement) -> dict[str, float]:
-    """Seconds by stage of a part, by one measurement."""
     ratio = _ratio(part, one) or 1.0
     images = part.images / one.part.images if part.images and one.part.images else 1.0
     stages: dict[str, float] = defaultdict(float)

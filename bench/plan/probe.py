@@ -131,7 +131,6 @@ def _at_most(count: int, view: View) -> int:
 
 
 def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
-    """A fit on a few images, in a few steps."""
     params = {**spec.params, **({"steps": steps} if is_trained(spec.params) else {})}
     data = spec.data.model_copy(update={"subset": images})
     return spec.model_copy(update={"data": data, "params": params})

@@ -167,7 +167,6 @@ def _trained_on(run: PlannedRun) -> tuple[str, ...]:
 
 
 def _different(run: PlannedRun, other: PlannedRun) -> list[str]:
-    """The parameters and other keys in which two fits differ."""
     ours, theirs = ({**one.spec.params, **dict(one.spec), "params": None} for one in (run, other))
     return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
 
@@ -186,7 +185,6 @@ def gpu_hours(plan: Plan) -> float | None:
 
 
 def _bases(plan: Plan) -> str:
-    """What the predictions of a plan rest on."""
     probes = any(run.prediction.basis == "probes" for run in plan.unfinished if run.prediction is not None)
     records = any(run.prediction.basis != "probes" for run in plan.unfinished if run.prediction is not None)
     return " and ".join(["past records"] * records + ["probes"] * probes)

@@ -172,7 +172,7 @@ def _usual_options(backbone: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=256)
 def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
-    """The defaults of a method at a number of clusters. A grid has thousands of rows of a few methods."""
+    # Kept, as a grid has thousands of rows of a few methods. At the row's K, since other defaults may follow from it.
     try:
         return _parameters(model, {} if k is None else {"k": k})
     except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields

@@ -231,7 +231,6 @@ def _features(
     antialias: bool,
     progress: Callable[[int, int], None],
 ) -> list[ViewItem]:
-    """Each image with its features, on the CPU."""
     features = fresh_features(
         view,
         backbone,

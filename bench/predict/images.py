@@ -193,7 +193,8 @@ def _require_room(out: Path, sizes: Sequence[tuple[int, int]], n_clusters: int) 
 
 
 def _write_scores(image: ScoredImage, path: Path) -> Path:
-    """(H, W, K) float32, written band by band: those of a large photograph fill the memory."""
+    """(H, W, K) float32."""
+    # Band by band: scores of a large photograph would fill the memory.
     shape = (*image.layout.target, image.scores.shape[1])
     with atomic_writer(path) as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}

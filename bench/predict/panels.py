@@ -95,7 +95,6 @@ class _Maker:
         self._last: tuple[object, list[ViewItem]] | None = None
 
     def make(self, run_id: str, view: View, image_ids: tuple[str, ...]) -> None:
-        """Make and store the panels of one fit."""
         fit, record = self._records(run_id, view)
         method, items = load_fit(self._store, run_id, self._device), self._items(fit, view, image_ids)
         scored = scored_images(

@@ -300,7 +300,7 @@ def _fitting(text: str, width: int) -> str:
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
-    """The font of matplotlib, which has the letters of most alphabets; Pillow's own has those of English."""
+    # That of matplotlib, which has the letters of most alphabets; Pillow's own has those of English.
     found = find_spec("matplotlib")  # not imported: that takes a fifth of a second
     assert found is not None
     assert found.origin is not None

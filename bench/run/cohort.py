@@ -243,7 +243,6 @@ class _Held(Generic[T]):
         return item
 
     def clear(self) -> None:
-        """Hold no item."""
         for index in [*self._held]:
             self._forget(index)
 
@@ -271,7 +270,6 @@ class _Passes:
         return self._held[key].at(index)
 
     def sample(self, n: int) -> PatchSample:
-        """Patches drawn from them."""
         product = ("sample", id(self))
         _, sample = self._cohort.products.recall(
             product, lambda: (n, self.inner.subsample(n)), lambda held: held[0] == n

@@ -70,7 +70,6 @@ class _Timed(Run):
     ticks: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
-        """Notes the time."""
         return lambda done, total: self.ticks[stage].append((time.perf_counter(), done))
 
     def each(self, stage: str) -> float | None:

@@ -320,7 +320,7 @@ def _open_log(path: Path) -> int:
 
 
 def _line(descriptor: int) -> TextIO:
-    """A text stream that passes on each line at once, so that a killed worker has said what it did."""
+    # By lines, so that a killed worker has said what it did.
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 

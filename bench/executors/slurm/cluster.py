@@ -249,9 +249,9 @@ def read_cluster(slurm: Slurm) -> Cluster:
 
 
 def _longest_array(config: dict[str, str]) -> int:
-    """Indices end one below ``MaxArraySize``; ``max_array_tasks`` counts the jobs, whatever their indices."""
     scheduler = config.get("SchedulerParameters", "")
     stated = [config.get("MaxArraySize", ""), *re.findall(r"(?:^|,)max_array_tasks=(\d+)", scheduler)]
+    # Indices end one below MaxArraySize, and begin with 0; max_array_tasks counts the jobs, whatever their indices.
     return min([LONGEST_ARRAY, *(int(limit) for limit in stated if limit.isdecimal())])
 
 

@@ -130,7 +130,6 @@ class SlurmExecutor:
         return settings
 
     def _in_queue(self, tracked: TrackedRuns, jobs: Sequence[Job]) -> set[str]:
-        """The jobs whose order waits or runs already."""
         paths = {job.run_id: job.order_path.absolute() for job in jobs}
         return {
             run.run_id

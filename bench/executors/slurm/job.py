@@ -159,7 +159,6 @@ class _Task:
         return self._stop()
 
     def _before(self, run: SubmittedRun) -> Exit | None:
-        """How a run ended that is not to be begun."""
         if self._is_cancelled(run):
             return self._fail(run, "cancelled", "it was cancelled by bench cancel")
         # An extraction has no record. It is begun in any case, and finds what is there.

@@ -148,7 +148,7 @@ def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _of(arrays: Mapping[str, str | None], told: ParsedJobs) -> dict[JobKey, SlurmJob]:
-    """Those that were asked about: another job may have an id that a fresh cluster has given again."""
+    # Name and id: a fresh cluster gives ids again, and then another job has one that was asked about.
     return {
         (name, index): job
         for (name, index), job in told.jobs.items()

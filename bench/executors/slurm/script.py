@@ -216,7 +216,6 @@ class _Writer(SubmititExecutor):
 def _parameters(
     submission: Submission, settings: SlurmSettings, job_ids: dict[str, str], folder: Path
 ) -> dict[str, Any]:
-    """The settings in submitit's words."""
     stated = {
         "partition": settings.partition,
         "account": settings.account,

@@ -213,5 +213,5 @@ def _all(units: Sequence[Sequence[Job]]) -> Iterator[Job]:
 
 
 def _relative(path: Path, store: Path) -> str:
-    """Where an order lies in its store, which another machine may see elsewhere."""
+    # Another machine may see the store elsewhere.
     return str(path.absolute().relative_to(store.absolute()))

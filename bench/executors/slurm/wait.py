@@ -91,11 +91,9 @@ class _Watch:
 
     @property
     def left(self) -> list[Job]:
-        """The runs that have not ended."""
         return [job for name, job in self._jobs.items() if self.exits[name] == "submitted"]
 
     def step(self) -> None:
-        """Look at the store, and at Slurm where it is time to."""
         self._look_at_store()
         if time.monotonic() >= self._next and self.left:
             self._look_at_slurm()
