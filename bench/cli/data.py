@@ -144,8 +144,7 @@ def prepare(
 _STRIDE = 16  # of the embedded default, efficientnet_lite0
 _IMAGES, _EVALUATED, _BATCH = 64, 32, 4  # at most, in a grid that takes minutes
 
-_BATCH_PATCHES = 3000
-"""Of a training step, about; the graph of a step grows with the square of it."""
+_BATCH_PATCHES = 3000  # of a training step, about; the graph of a step grows with the square of it
 
 _HEAD = """\
 # A first grid. What it takes:  bench plan {file}
@@ -208,8 +207,7 @@ _RUNS = {_SCORED: 18, _FIT_ONLY: 2}
 
 _LEAST_CLUSTERS = 8
 
-_UNKNOWN_SIDE = 512
-"""Pixels of the short side of images that are not here, where the data set does not tell."""
+_UNKNOWN_SIDE = 512  # pixels of the short side of images that are not here, where the data set does not tell
 
 
 @dataclass(frozen=True)

@@ -212,8 +212,7 @@ def find_run(store: Store, reference: str, *, among: Callable[[str], bool] | Non
     return matching[0]
 
 
-SHORTEST = 4
-"""Digits of a run's hash that name it, unless several runs begin so."""
+SHORTEST = 4  # digits of a run's hash that name it, unless several runs begin so
 
 
 def hash_of(run_id: str) -> str:

@@ -126,8 +126,7 @@ def tell(text: str) -> None:
         say(textwrap.fill(line, width, subsequent_indent=" " * hang, break_on_hyphens=False) if line.strip() else "")
 
 
-NARROW = 18
-"""A column up to this width is never broken into lines."""
+NARROW = 18  # a column up to this width is never broken into lines
 
 
 def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -171,11 +170,9 @@ def _show_cut(
 
 _MANY = 1000
 
-_BETWEEN = 2
-"""Blanks between columns on a terminal."""
+_BETWEEN = 2  # blanks between columns on a terminal
 
-_LEAST = 8
-"""What a column is not made narrower than to make room."""
+_LEAST = 8  # what a column is not made narrower than to make room
 
 
 def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:

@@ -36,8 +36,7 @@ from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Busy, Store
 
 KINDS = ("abandoned", "failed", "features", "eigenspaces", "leftovers")
-ASIDE = "pruned"
-"""The folder of a store where what is being removed lies; a kill may leave some of it."""
+ASIDE = "pruned"  # the folder of a store where what is being removed lies; a kill may leave some of it
 
 _WAIT_S = 0.1
 

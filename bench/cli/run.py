@@ -227,8 +227,7 @@ def make_executor(
 # ``--max-hours``: what is begun, when it stops, and what is said of the rest.
 
 
-TIME_UP = 3
-"""The exit code of a launch that left runs over because its hours were up, and in which nothing failed."""
+TIME_UP = 3  # the exit code of a launch that left runs over because its hours were up, and in which nothing failed
 
 
 class Hours:

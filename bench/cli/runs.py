@@ -34,8 +34,7 @@ Where = Annotated[
     ),
 ]
 
-_BETWEEN = re.compile(r",(?![^\[{]*[\]}])")
-"""A comma that stands in no list and no mapping."""
+_BETWEEN = re.compile(r",(?![^\[{]*[\]}])")  # a comma that stands in no list and no mapping
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ def settings_of(run: RunStatus) -> dict[str, Any]:
     }
 
 
+# The states in which nobody has a run in hand, and nothing of it is finished unless it is fitted.
 OVER = (RunState.NEW, RunState.ORDERED, RunState.INTERRUPTED, RunState.FAILED, RunState.CANCELLED)
-"""The states in which nobody has a run in hand, and nothing of it is finished unless it is fitted."""
 
 
 def abandoned(runs: Iterable[RunStatus]) -> set[str]:
@@ -163,8 +162,7 @@ def abandoned(runs: Iterable[RunStatus]) -> set[str]:
 
 _FAILED = (RunState.FAILED, RunState.CANCELLED, RunState.NOT_CONVERGED)
 
-_MOST = 10
-"""Rows of a part of the summary."""
+_MOST = 10  # rows of a part of the summary
 
 
 def counts_in_words(runs: Iterable[RunStatus]) -> str:

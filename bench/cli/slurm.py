@@ -33,8 +33,7 @@ from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store
 
 GROUP = "Slurm"
-_ELSEWHERE = ("gpus",)
-"""Fields whose option the command has already, for other executors."""
+_ELSEWHERE = ("gpus",)  # fields whose option the command has already, for other executors
 
 Wait = Annotated[bool, typer.Option("--wait", help="Come back only when all runs have ended.", rich_help_panel=GROUP)]
 PrintSbatch = Annotated[

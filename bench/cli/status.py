@@ -51,8 +51,7 @@ from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 WATCH_S = 5
-FEW = 20
-"""As many runs are listed on a terminal unasked."""
+FEW = 20  # as many runs are listed on a terminal unasked
 
 StateFilter = Annotated[
     list[str] | None,

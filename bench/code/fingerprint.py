@@ -16,12 +16,13 @@ from pathlib import Path
 from spectral_bench.common.imports import OwnFile, imported_names, own_file, own_imports, own_module, with_parents
 from spectral_bench.common.loaded import PACKAGE, ROOT, loaded_source, remember
 
+# Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies.
 _PREFIX = f"{PACKAGE}."
-"""Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
 
+# Imports of these packages and modules are followed; what lies elsewhere cannot change a result.
 FOLLOWED = ("bench.run", "bench.features", "bench.evaluation", "methods", "datasets", "common", "results.contingency")
-"""Imports of these packages and modules are followed; what lies elsewhere cannot change a result."""
 
+# Modules that do not count although they are imported.
 PASSED_OVER = frozenset(
     {
         # They say which parts there are, and change with every part that is added. What they lead to is a root.
@@ -40,7 +41,6 @@ PASSED_OVER = frozenset(
         "common.names",
     }
 )
-"""Modules that do not count although they are imported."""
 
 
 def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False) -> dict[str, str]:

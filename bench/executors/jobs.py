@@ -34,11 +34,10 @@ Exit = Literal[
 ]
 """How a job ended, as far as the launcher can tell."""
 
+# Exits that leave a fit behind, which other runs can start from.
 SUCCESSES: frozenset[Exit] = frozenset({"done", "not_converged"})
-"""Exits that leave a fit behind, which other runs can start from."""
 
-FAILURES: frozenset[Exit] = frozenset({"failed", "killed", "dependency"})
-"""Exits with a failure in the store."""
+FAILURES: frozenset[Exit] = frozenset({"failed", "killed", "dependency"})  # exits with a failure in the store
 
 
 @dataclass(frozen=True)

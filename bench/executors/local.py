@@ -84,6 +84,7 @@ class InlineExecutor:
         return job_exits.exit_of(job, code, stopping=False, memory_kills=0)
 
 
+# Imported once by the fork server, so that no worker pays for them.
 PRELOAD = (
     "torch",
     "timm",
@@ -93,7 +94,6 @@ PRELOAD = (
     "spectral_bench.bench.executors.local",
     "spectral_bench.bench.executors.warm",
 )
-"""Imported once by the fork server, so that no worker pays for them."""
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

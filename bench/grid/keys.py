@@ -106,12 +106,12 @@ _OWN_OPTIONS = (
     *("array", "clusters", "comment", "dependency", "error", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"),
     *("ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap"),
 )
+# Options of sbatch that a setting stands for.
 _SETTINGS = {
     **{name: name for name in ("partition", "account", "qos", "constraint", "exclude", "mem", "time")},
     **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "gpus"),
     **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "cpus"),
 }
-"""Options of sbatch that a setting stands for."""
 
 
 def minutes(text: str) -> int:

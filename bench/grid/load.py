@@ -20,8 +20,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)
-LONGEST_NAME = 100
-"""Letters of a grid's name, of which the store makes file names."""
+LONGEST_NAME = 100  # letters of a grid's name, of which the store makes file names
 
 
 class _GridKeys(BaseModel):

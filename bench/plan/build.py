@@ -203,8 +203,7 @@ class _Turn:
 # Cohorts: runs that see the same batches are carried out side by side in one process.
 
 
-PROCESS_BYTES = 10**9
-"""Of a process with its libraries, before anything is trained."""
+PROCESS_BYTES = 10**9  # of a process with its libraries, before anything is trained
 
 _PATCH_BYTES = 160  # a channel and patch of a step: features, and what a block of psi keeps for the backward pass
 

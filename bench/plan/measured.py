@@ -23,15 +23,12 @@ from spectral_bench.results.specification import identity_form, own_name, view_f
 
 logger = logging.getLogger(__name__)
 
-PROBES_FOLDER = "probes"
-"""In the store: what ``plan --probe`` measured, a file a configuration and machine."""
+PROBES_FOLDER = "probes"  # in the store: what `plan --probe` measured, a file a configuration and machine
 
-REST = "rest"
-"""The stage of what no stage was charged with: opening data, writing records."""
+REST = "rest"  # the stage of what no stage was charged with: opening data, writing records
 
 _LENGTH = ("steps", "epochs")
-_STEPPED = ("fit", "graph")
-"""Stages of a training that grow with its steps; others of a fit look at all images once."""
+_STEPPED = ("fit", "graph")  # stages of a training that grow with its steps; others of a fit look at all images once
 
 Written = Mapping[str, Any]
 """A specification as plain values."""

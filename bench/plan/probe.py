@@ -38,11 +38,10 @@ SCRATCH_FOLDER = ".scratch"
 PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
 EVALUATED_IMAGES = 3  # the first pays for what comes once, and two tell the pace
+# Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once.
 LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
-"""Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once."""
 
-LEAST_GROWTH = 4 * 2**20
-"""Bytes by which memory has to grow with images to count as growth: less is what allocators do."""
+LEAST_GROWTH = 4 * 2**20  # bytes by which memory has to grow with images to count as growth: less is what allocators do
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,8 @@ def unique_views(views: Iterable[View]) -> tuple[View, ...]:
     return tuple({view.view_id: view for view in views}.values())
 
 
+# The states in which it matters whether code and data are as they were; to find out takes time.
 _COMPARED = (RunState.PARTIAL, RunState.NOT_CONVERGED, RunState.DONE)
-"""The states in which it matters whether code and data are as they were; to find out takes time."""
 
 _AT_WORK = (RunState.RUNNING, RunState.INTERRUPTED)
 

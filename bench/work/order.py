@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from spectral_bench.results.store import Store
 
 
-ORDER_PREFIX = "order-"
-"""What the names of the files of orders begin with, in the folder of their run."""
+ORDER_PREFIX = "order-"  # what the names of the files of orders begin with, in the folder of their run
 
 _ORDER_FILE = re.compile(rf"{ORDER_PREFIX}[0-9a-f]{{8}}\.json")
 
@@ -126,8 +125,8 @@ def final_status(order: Order, store: Store) -> Literal["done", "not_converged"]
 # The wish to stop, as it reaches a process or one run of several.
 
 
+# Asked by an executor or a batch system; by Ctrl-C; by Slurm before preemption or the time limit.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-"""Asked by an executor or a batch system; by Ctrl-C; by Slurm before preemption or the time limit."""
 
 
 class StopFlag:
@@ -157,8 +156,8 @@ class StopFlag:
         self.count = len(self.signals)
 
 
+# In the folder of a run: somebody wants this run stopped, which shares its process with others, or did.
 STOP_FILE = "stop"
-"""In the folder of a run: somebody wants this run stopped, which shares its process with others, or did."""
 
 _LOOK_S = 0.5  # between two looks for such a file
 
@@ -221,8 +220,7 @@ def stop_on_signals(flag: StopFlag, *, insist: bool = True) -> Iterator[None]:
 # Which sitting, and which job of Slurm, this process is part of.
 
 
-VARIABLE = "SPECTRAL_BENCH_SITTING"
-"""How a launcher tells the workers that it starts on its own machine."""
+VARIABLE = "SPECTRAL_BENCH_SITTING"  # how a launcher tells the workers that it starts on its own machine
 
 
 def begin_sitting() -> None:

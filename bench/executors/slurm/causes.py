@@ -38,19 +38,15 @@ LOST_STATE = "CANCELLED"
 
 _MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out of memory", "out_of_memory")
 
-_NO_OUTPUT = 53
-"""Slurm's code for a job whose output files it could not open on the node."""
+_NO_OUTPUT = 53  # Slurm's code for a job whose output files it could not open on the node
 
-NOT_FOUND = (126, 127)
-"""Exit codes of a shell that could not start a program."""
+NOT_FOUND = (126, 127)  # exit codes of a shell that could not start a program
 
-_NO_PROGRAM = "execve()"
-"""What srun says of a program that it could not start; it leaves with 2 then."""
+_NO_PROGRAM = "execve()"  # what srun says of a program that it could not start; it leaves with 2 then
 
 _NEVER = plain_reason("DependencyNeverSatisfied")
 
-NOT_SEEN = "this node does not see the store"
-"""What a task says that does not find its submission."""
+NOT_SEEN = "this node does not see the store"  # what a job says that does not find its submission
 
 
 def record_and_track(store: Store, slurm: Slurm | None = None) -> TrackedRuns | None:

@@ -17,19 +17,17 @@ from spectral_bench.common.errors import ConfigError, UserError
 
 TIMEOUT_S = 60.0
 
-LONGEST_ARRAY = 1000
-"""Slurm's own default limit of an array is 1001; a site may have set less."""
+LONGEST_ARRAY = 1000  # Slurm's own default limit of an array is 1001; a site may have set less
 
+# What it takes to reach the cluster: its configuration, a token, and which cluster of several is meant.
 KEPT = ("SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS")
-"""What it takes to reach the cluster: its configuration, a token, and which cluster of several is meant."""
 
 _PREFIXES = (
     *("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_", "SINFO_", "SCANCEL_"),
     *("SCONTROL_", "SPRIO_", "SSHARE_", "SSTAT_", "SREPORT_", "SATTACH_", "SBCAST_", "SCRUN_", "STRIGGER_", "SDIAG_"),
 )
 
-_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}
-"""Without it the indices of an array are cut off after 64 characters."""
+_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}  # without it the indices of an array are cut off after 64 characters
 
 # Parts of what Slurm's commands say where nobody answers, in small letters; all other failures are refusals.
 _SILENT = (

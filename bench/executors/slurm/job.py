@@ -52,11 +52,9 @@ from spectral_bench.results.store import Busy, Store
 # Between two looks for the marks of bench cancel: files of a shared file system, which many jobs look at.
 LOOK_S = 2.0
 
-LAG_S = 5.0
-"""Slurm signals the processes of a job one after the other: a worker may have left before this one is told."""
+LAG_S = 5.0  # Slurm signals the processes of a job one after the other: a worker may have left before this one is told
 
-SLACK_S = 90.0
-"""Slurm looks at time limits every half minute, and starts the clock before the job."""
+SLACK_S = 90.0  # Slurm looks at time limits every half minute, and starts the clock before the job
 
 AGAIN_S = 2.0  # between two requests to a Slurm that does not answer
 

@@ -18,8 +18,8 @@ _QUEUE_FORMAT = "%F|%K|%j|%T|%r|%N"
 _ACCOUNT_FIELDS = "JobID,JobName,State,ExitCode,NodeList,Reason"
 # Names or ids a question: command lines have a limit, and stores can have thousands of submissions.
 _CHUNK = 200
+# Of a job or, with a dot behind it, of a step: `7`, `7_3`, `7_[0-8:2,11%4]`, `7_3.batch`, `7.0`.
 _ID = re.compile(r"(\d+)(?:\+\d+|_(\d+|\[.*))?(\.[^,\]]+)?")
-"""Of a job or, with a dot behind it, of a step: ``7``, ``7_3``, ``7_[0-8:2,11%4]``, ``7_3.batch``, ``7.0``."""
 _EXIT = re.compile(r"(\d+):(\d+)")
 _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 

@@ -41,11 +41,10 @@ NO_ACCOUNTING = (
 
 _OPTION = "#SBATCH "
 
-_PERCENT = "\0"
-"""Stands for a percent sign of the store's path while submitit writes its own; no path holds it."""
+_PERCENT = "\0"  # stands for a percent sign of the store's path while submitit writes its own; no path holds it
 
+# What Slurm calls limits of jobs in the queue, as in `QOSMaxSubmitJobPerUserLimit`.
 _TOO_MANY = ("submitlimit", "maxsubmit")
-"""What Slurm calls limits of jobs in the queue, as in ``QOSMaxSubmitJobPerUserLimit``."""
 
 
 def check_cluster(slurm: Slurm) -> Cluster:

@@ -280,8 +280,7 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
     return JobState.RUNNING, where
 
 
-HELD_REASON = plain_reason("launch failed requeued held")
-"""Other releases write underscores."""
+HELD_REASON = plain_reason("launch failed requeued held")  # other releases write underscores
 
 MOST_RELEASES = 3
 

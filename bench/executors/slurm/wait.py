@@ -19,12 +19,9 @@ Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""
 
 STORE_S = 0.5
-SLURM_S = (2.0, 30.0)
-"""Seconds between two questions to Slurm, at first and at most."""
-PATIENCE = 3
-"""Looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again."""
-ROUNDS = 3
-"""Times that a run may be submitted again because its job went away through no fault of the run."""
+SLURM_S = (2.0, 30.0)  # seconds between two questions to Slurm, at first and at most
+PATIENCE = 3  # looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again
+ROUNDS = 3  # times that a run may be submitted again because its job went away through no fault of the run
 
 
 def wait_for(
