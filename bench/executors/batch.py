@@ -238,7 +238,7 @@ class Batch:
     def _finish(self, job: Job, how: Exit) -> None:
         lost = self.schedule.finish(job, how)
         self._tell(Event("finished", job.run_id, how))
-        for other, lacking in lost:
+        for other, lacking in lost:  # a record each, so that nobody has to guess from an exit why they never began
             try:
                 self._job_exits.record_dependency(other, lacking)
             except StoreError as error:

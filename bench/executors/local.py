@@ -63,7 +63,7 @@ class InlineExecutor:
         jobs = list(jobs)
         schedule, job_exits = Schedule(jobs, self._admits), JobExits(self._store, jobs)
         while ready := schedule.ready():
-            job = ready[0]
+            job = ready[0]  # one at a time: what ends may set others free, and comes first in the order of preference
             how = job_exits.elsewhere(job) or self._do(job, job_exits, on_event)
             if how == "elsewhere":
                 schedule.defer(job)
@@ -138,7 +138,7 @@ class LocalExecutor:
         count = jobs if jobs is not None else max(1, len(gpus))
         if count < 1:
             raise ConfigError(f"--jobs {count}: expected at least 1")
-        require_gpu_each(count, gpus)
+        require_gpu_each(count, gpus)  # two processes on one device would fight for its memory
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)
@@ -232,7 +232,7 @@ def _side_by_side(paths: list[Path], known_failures: list[int], wire: Connection
         turn.value = number
 
     def ended(number: int, code: int) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the launcher is gone: the store tells who comes next
             wire.send((number, code))
 
     return worker.main_together(paths, known_failures=known_failures, told=worker.Told(begun, ended))

@@ -78,7 +78,7 @@ def _defaults(grid: Document, problems: Problems) -> Document:
 
 def _plain_rows(entry: Document, defaults: Document, problems: Problems) -> Iterator[UncheckedRow]:
     own = _known_keys(entry, (*RUN_KEYS, *EXPANSION_KEYS), problems)
-    if not isinstance(entry.value, dict):
+    if not isinstance(entry.value, dict):  # noted by `_known_keys`
         return
     for key in EXPANSION_KEYS:
         own = own.without(key)
@@ -117,12 +117,13 @@ def _variations(baseline: UncheckedRow, factor: str, axis: Document, problems: P
             wanted = f"expected a list of {len(keys)} values, one for each of {', '.join(keys)}"
             problems.add_at(element.place, wanted)
             continue
+        # As stated; where the baseline has the value as a default, planning drops the row: see `bench.plan.run_ids`.
         if all(_has_value(baseline.values, key, part.value) for key, part in zip(keys, parts, strict=True)):
             continue
         values = baseline.values
         for key, part in zip(keys, parts, strict=True):
             values = put(values, key, part)
-        if "name" not in keys:
+        if "name" not in keys:  # else a variation would bear the baseline's name
             values = values.without("name")
         values = values.moved(element.place)
         yield replace(baseline, values=values, role="variation", factor=", ".join(keys), value=element.value)
@@ -163,6 +164,7 @@ def combinations(entry: Document, problems: Problems) -> list[Combination]:
     steps = [[{key: element} for element in axis.elements] for key, axis in matrix.items()]
     if zipped:
         steps.append([dict(zip(zipped, row, strict=True)) for row in _zipped_rows(zipped)])
+    # product turns its last axis fastest, so rows come as the file reads.
     found = [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*steps)]
     return _without_excluded(entry, {**matrix, **zipped}, found, problems)
 

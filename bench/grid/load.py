@@ -170,6 +170,7 @@ def _apply(document: Document, overrides: Sequence[Override], problems: Problems
         if override.key.replace("[", ".").partition(".")[0] in GRID_KEYS:
             document = set_in_document(document, override, problems)
             continue
+        # Axes first: a value set in the rows alone would be varied all the same.
         document, finished = set_axes(document, override, problems)
         if not finished:
             for_rows.append(override)

@@ -92,6 +92,7 @@ def set_axes(grid: Document, override: Override, problems: Problems) -> tuple[Do
     Returns:
         The changed document, and whether nothing is left to do: the value is a list that replaced such lists.
     """
+    # A list takes the place of lists; a single value ends the variation, and goes on to the rows.
     is_list = isinstance(override.part.value, list)
     changed: dict[KeyPath, Document] = {}
     for name in ("ablate", "runs"):
@@ -139,6 +140,7 @@ def _within(entry: Document, key: str, override: Override, is_list: bool, proble
     """
     path, names = ("vary", key), _paths(key)
     axis, wanted = entry.part(path), _paths(override.key)
+    # A list for one of several keys says nothing of the values that the others are to have beside it.
     if is_list or len(wanted) > 1:
         where = override.part.place.where
         problems.add_line(

@@ -51,7 +51,7 @@ def environment() -> dict[str, Any]:
     Sizes are in bytes. Never initialises CUDA: device facts come from the driver's management library.
     """
     return {
-        "git": dict(_git()),
+        "git": dict(_git()),  # copies: what is cached must not be changed by who is handed it
         "packages": dict(_packages()),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -288,7 +288,7 @@ def require_crf(views: Iterable[View]) -> None:
     """
     if all(view.crf is None for view in views):
         return
-    try:
+    try:  # by importing it: installed for another numpy, it fails only then
         importlib.import_module("pydensecrf.densecrf")
     except ImportError as error:
         raise ConfigError(

@@ -156,14 +156,14 @@ class Meter:
             items: images that the block goes over, added to those of earlier blocks.
         """
         stage = self._stage(name)
-        self._cut()
+        self._cut()  # what came before belongs to the stage around this one
         self._open.append(stage)
         try:
             yield
             if items is not None:
                 stage.items = (stage.items or 0) + items
         finally:
-            self._cut()
+            self._cut()  # for a stage that raises, too: what follows is none of its cost
             self._open.pop()
 
     def charge(self, cost: StageCost) -> None:
@@ -198,7 +198,7 @@ class Meter:
             made: whether it was made in this stage just now, so that its time counts already, and its parts are told of
                 one by one.
         """
-        if not self._open:
+        if not self._open:  # outside of all stages time is charged to none
             return
         stage = self._open[-1]
         for part in [product] if made else product.every():

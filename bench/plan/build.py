@@ -143,7 +143,7 @@ def planned_runs(rows: Sequence[ResolvedRow], titles: Sequence[str]) -> list[Pla
     of any, so that a table has all of its rows early; a fit that others start from comes right before the first.
     """
     runs: dict[str, PlannedRun] = {}
-    turns: dict[str, _Turn] = {}
+    turns: dict[str, _Turn] = {}  # of runs that a row asks for; bases come where the first that needs them has its turn
     groups: dict[str, int] = {}
     for index, (row, title) in enumerate(zip(rows, titles, strict=True)):
         features, views = features_key(row.specs[0]), views_of(row.protocols)

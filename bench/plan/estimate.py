@@ -87,6 +87,7 @@ def require_space(plan: Plan, limit: int) -> None:
         StoreError: the caches take more than ``limit`` bytes or more than what is free on the disk.
     """
     needed = plan.cache_bytes
+    # What is there already counts for the limit, which is about the store, and not for the free space.
     taken = needed + sum(cache.bytes or 0 for cache in plan.caches if cache.present)
     if taken > limit:
         raise StoreError(

@@ -91,7 +91,7 @@ def check_classes(
             problems.add(
                 "method", f"{facts.name} is fitted with labels, and split {data.split} of {info.name} has none"
             )
-        elif facts.classes_as_clusters and params["k"] != n_classes:
+        elif facts.classes_as_clusters and params["k"] != n_classes:  # stated, or it would have been filled in
             problems.add(
                 ("params", "k"),
                 f"k is {params['k']}, but the clusters of {facts.name} are the {n_classes} classes of {info.name} "
@@ -158,7 +158,7 @@ def _resized(resize: Resize) -> tuple[int, int] | None:
     return resize.size if resize.mode == "exact" else None
 
 
-PAPER_SCALE = (0.5, 2.0)
+PAPER_SCALE = (0.5, 2.0)  # times the short side, drawn for each crop
 
 
 def training_data(settings: RunSettings, problems: Problems) -> TrainingData | None:
@@ -233,6 +233,7 @@ def _split_is_valid(settings: RunSettings, info: DataInfo, problems: Problems) -
 
 def _features_are_valid(settings: RunSettings, transform: Transform, problems: Problems) -> bool:
     features = settings.features
+    # Several views are several draws of the transform, to be kept: online, or without chance, there is one kind only.
     why = ""
     if features.mode == "online":
         why = "online features are drawn anew each epoch"

@@ -75,6 +75,7 @@ def fit_part(written: Written, images: float | None) -> Part:
 
 def evaluation_part(written: Written, view: Written, images: float | None) -> Part:
     """The evaluation of a fit under a view; arguments as for ``fit_part``, the images those of the view."""
+    # Without the number of images, which is what the time is scaled by.
     form, look = identity_form(written), {**view_form(view), "subset": None}
     params = {name: value for name, value in form["params"].items() if name not in _LENGTH}
     backbone = _network(form["backbone"])
@@ -100,6 +101,7 @@ def features_part(written: Written, source: Written, images: float | None) -> Pa
     backbone = _network(identity_form(written)["backbone"])
     transform = source.get("transform") or source
     shots = written["features"].get("views", 1) if "transform" in source else 1
+    # Only what decides how many pixels the network sees: labels, CRF and the like come later.
     geometry = {name: transform.get(name) for name in ("resize", "scale", "crop", "centre_crop", "window", "stride")}
     dataset = source.get("known_as") or source["dataset"]
     return Part(

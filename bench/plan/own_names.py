@@ -59,6 +59,7 @@ class OwnNames:
     def named(self, row: ResolvedRow) -> ResolvedRow:
         """A row whose own parts are called as the store calls them, else by their content."""
         views = [view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None]
+        # Most rows: seeds differ in nothing that could be a user's own, so the first tells for all.
         if not has_own(as_written(row.specs[0])) and not any(is_own_data(view.dataset) for view in views):
             return row
         specs = tuple(self._fit(spec, row.facts.uses_labels) for spec in row.specs)
@@ -116,7 +117,7 @@ class OwnNames:
         found: dict[Relation, list[RecordedEvaluation]] = defaultdict(list)
         for record in past:
             written = as_written(record.view)
-            if not is_own_data(record.dataset) or view_kind(written) != kind:
+            if not is_own_data(record.dataset) or view_kind(written) != kind:  # another way of looking
                 continue
             seen = Content(None, record.data_digest or None, record.label_files)
             how = relation([view_part(written, seen)], today)
@@ -366,6 +367,7 @@ def past_own_runs(snapshot: Snapshot) -> Iterator[PastOwnRun]:
             yield PastOwnRun(past.run_id, written, fit.status, fit.finished, content, evaluations)
     if snapshot.store is None:
         return
+    # Ordered runs too: between order and record, a second launch must find the same ids.
     for run_id in sorted(snapshot.known):
         if snapshot.run(run_id) is None and (found := _ordered(snapshot.store, run_id)) is not None:
             yield found

@@ -150,7 +150,7 @@ def predict(parts: Sequence[Part], measured: Measurements) -> Prediction | None:
     """
     found = [_predict_part(part, measured) for part in parts]
     known = [one for one in found if one is not None]
-    if len(known) < len(found):
+    if len(known) < len(found):  # the sum of what is known would pass for the whole
         return None
     if not known:
         return Prediction({}, 0.0, 0.0, None, None, "", "runs")
@@ -163,6 +163,7 @@ def predict(parts: Sequence[Part], measured: Measurements) -> Prediction | None:
         stages=dict(stages),
         low=sum(one.low for one in known),
         high=sum(one.high for one in known),
+        # Parts follow each other in one process, so memory is the most that any of them takes.
         host=max((one.host for one in known if one.host is not None), default=None),
         device=max((one.device for one in known if one.device is not None), default=None),
         machine=known[0].machine,

@@ -190,6 +190,7 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
 
 
 def _of_fit(record: FitRecord, larger: FitRecord | None, pace: Pace) -> Measurement:
+    # What comes before it are features, which were measured source by source.
     *_, small = of_fit(record, record.spec.model_dump(mode="json"))
     trained = is_trained(record.spec.params)
     if larger is not None and larger.status != "failed":
@@ -213,6 +214,7 @@ def _by_two(small: Measurement, large: Measurement, *, by_units: bool) -> Measur
         return small
     share = few / (many - few)
 
+    # Two points give a slope and a rest. Noise may tip either below 0, or the slope above all that was measured.
     def growth(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> float:
         return min(max((other.get(name, 0.0) - one[name]) * share, 0.0), one[name])
 

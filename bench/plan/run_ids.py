@@ -148,6 +148,7 @@ class SharedParts:
 
 
 def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
+    # Each step needs what others have made sure of; those that can be taken are, so that one go tells all faults.
     problems = problems.of(row.places)
     settings, lost = _located(row.settings, parts.folder, row.faulty, problems)
     facts, params, info, data = None, None, None, None
@@ -169,7 +170,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
     clusters = params.get("k") if params else None
-    looked_at = info if "split" not in lost else None
+    looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
@@ -264,6 +265,7 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
 
 
 def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
+    # The same fit under another protocol is no repetition: it is fitted once and looked at twice.
     seen: dict[tuple[str, str], ResolvedRow] = {}
     for row in rows:
         protocols = [(protocol.name, protocol.model_dump_json()) for protocol in row.protocols] or [("none", "")]
@@ -274,5 +276,5 @@ def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
                     other = seen[key].grid_row.place
                     seed = f"method {spec.method}, seed {spec.seed}, protocol {name}"
                     problems.add_at(row.grid_row.place, f"the same run as {other.path} on {other.where} ({seed})")
-                    return
+                    return  # the first: two equal rows of many seeds would fill the screen
                 seen[key] = row

@@ -191,6 +191,7 @@ def _bases(plan: Plan) -> str:
 
 
 def _total_text(plan: Plan) -> str:
+    # Never left out in silence: a total of half of the runs reads like that of all.
     unknown = sum(run.seconds is None for run in plan.unfinished)
     known = [run.prediction for run in plan.unfinished if run.prediction is not None]
     low, high = duration(sum(one.low for one in known)), duration(sum(one.high for one in known))

@@ -164,7 +164,7 @@ def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list
             views=run.views,
             requires=run.requires,
             store=plan.store.absolute(),
-            data_roots=tuple(root.absolute() for root in roots),
+            data_roots=tuple(root.absolute() for root in roots),  # a worker may start in another folder
             execution=execution,
         )
         for run in plan.unfinished
@@ -293,7 +293,7 @@ def runs_of_store(store: Store, grid: str | None = None, code: Code | None = Non
         if grid not in names:
             raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
         manifests = [manifest for manifest in manifests if manifest.name == grid]
-    reader = _Reader(store, code or CurrentCode())
+    reader = _Reader(store, code or CurrentCode())  # which reads the records once, for all grids
     found = [reader.status(*wanted) for wanted in _wanted(manifests)]
     if grid is None:
         found += reader.others({run.run_id for run in found})

@@ -70,7 +70,7 @@ class CurrentCode:
         if key not in self._known:
             try:
                 self._known[key] = read(*names)
-            except ConfigError:
+            except ConfigError:  # a part that is not here: see the class
                 self._known[key] = {}
         return self._known[key]
 

@@ -137,7 +137,7 @@ class Run:
         execution = self.order.execution.model_dump(mode="json")
         here: dict[str, Any] = {
             "device": str(self.device),
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(),  # as they were, not as they were asked for: rounding depends on them
             "memory_source": meter.memory_source,
             SITTING: sitting(self.order.execution.executor),
         }
@@ -158,6 +158,7 @@ def resolve_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda") or not (number.isdecimal() or (number == "" and ":" not in name)):
         raise ConfigError(f'unknown device "{name}"; valid: auto, cpu, cuda, cuda:N')
     device = torch.device(name)
+    # Here, as torch accepts any number and fails at the first tensor.
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f'device "{name}": this machine has {torch.cuda.device_count()} CUDA devices')
     return device

@@ -171,7 +171,7 @@ def _scores(run: Run, methods: tuple[Segmenter, ...], view: View) -> str:
 
 
 def _order(method: str, params: Mapping[str, Any], description: Path, store: Store, base: Order | None = None) -> Order:
-    options = {"weights": "random", "seed": 0}
+    options = {"weights": "random", "seed": 0}  # nothing to download, and labels leak no less
     spec = FitSpec(
         data=TrainingData(dataset=f"folder:{description}"),
         backbone=BackboneSpec(name=BACKBONE, options=options, weights=weights_digest(BACKBONE, options) or ""),
@@ -306,6 +306,7 @@ def disk_violations(method: str, params: Mapping[str, Any]) -> dict[str, str]:
     """
     with TemporaryDirectory(prefix="bench-check-") as root:
         trials = _Trials(partial(trial, Path(root), method, params))
+        # The intact labels come last: see `_VARIANTS`.
         found = {name: trials(on_disk) for name, on_disk in _VARIANTS.items()}
         trials.kept = trials(LabelsOnDisk())
         if isinstance(trials.kept, Failed):

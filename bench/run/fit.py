@@ -306,6 +306,7 @@ def load_fit(store: Store, run_id: str, device: torch.device | str = "cpu", spec
         raise StoreError(
             f"{path}: the stored fit cannot be read ({error}); remove the run's folder and run again"
         ) from error
+    # By the class of today: state is plain tensors, and no pickle that would bring its own.
     method = build_method(spec or record.spec)
     method.load_state_dict(state)
     return method

@@ -124,7 +124,7 @@ def _time_features(run: _Timed, pace: Pace) -> None:
 
 
 def _note_features(run: _Timed, source: str, costs: list[StageCost], pace: Pace) -> None:
-    if any(cost.reused for cost in costs):
+    if any(cost.reused for cost in costs):  # extracted for another probe: the time was that of a look
         return
     pace.features[source] = costs
     if (each := run.each("features")) is not None:

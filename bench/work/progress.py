@@ -151,7 +151,7 @@ def read_progress(path: Path) -> Progress | None:
             float(value["updated"]),
             None if left is None else float(left),
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or of another release
         return None
 
 
@@ -195,7 +195,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             steps[int(row["step"])] = row
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError):  # torn by a kill; what a resumed run added stands in lines of its own
             continue
     return [steps[step] for step in sorted(steps)]
 
@@ -330,8 +330,9 @@ def _logging() -> Iterator[None]:
     handler.setFormatter(_InUtc("%(asctime)s %(levelname)s %(name)s: %(message)s", _STAMP))
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.INFO)  # where a run is, is told at this level
     logging.captureWarnings(True)
+    # For a crash in C, which leaves no other word; pytest has it on already, with a file of its own.
     watched = faulthandler.is_enabled()
     if not watched:
         faulthandler.enable(2)

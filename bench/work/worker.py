@@ -220,6 +220,7 @@ class _Work:
             code = self._try(self._own(self._stop))
         else:
             stop = StopFlag()
+            # insist: user code that never looks at its flag is left by a second Ctrl-C.
             with stop_on_signals(stop):
                 code = self._try(stop if self.order.features_only else self._own(stop))
         say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
@@ -243,6 +244,7 @@ class _Work:
             return self._fail(error)
 
     def _fail(self, error: BaseException) -> ExitCode:
+        # Beside others, which took their share: no verdict on the run, and nothing is recorded.
         if self._stop is not None and kind_of(error) == "out_of_memory":
             return ExitCode.CROWDED
         try:

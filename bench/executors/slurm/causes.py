@@ -180,6 +180,7 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
             slurm_job = tracked.report.jobs.get((name, index))
             over = slurm_job is not None and not slurm_job.live
             succeeded = slurm_job is not None and slurm_job.state == "COMPLETED"
+            # Not over by what Slurm says: its accounts may be behind, while it has given up who waited for it.
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [
@@ -267,6 +268,7 @@ def _why(job: EndedJob, said: str, name: str) -> tuple[str, str]:
 
 def _broke_off(job: EndedJob, said: str, name: str) -> tuple[str, str]:
     slurm_job = job.slurm_job
+    # A job that has left a trace saw the store and had its Python: only what it did can be at fault.
     if not job.began and NOT_SEEN in said:
         return "store", f"{name} could not see {job.store}; put --out on a file system that all nodes share"
     if not job.began and (slurm_job.exit_code in NOT_FOUND or _NO_PROGRAM in said):

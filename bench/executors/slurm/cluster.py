@@ -128,6 +128,7 @@ class Slurm:
             ) from error
         except TimeoutError as error:
             raise SlurmUnreachable(f"{error}: Slurm is not reachable; try again later") from error
+        # A refusal and silence have one exit code: what was said tells them apart.
         if answer.code != 0 and any(word in answer.err.lower() for word in _SILENT):
             raise SlurmUnreachable(f"{command[0]}: {said(answer)}: Slurm is not reachable; try again later")
         return answer
@@ -282,7 +283,7 @@ def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:
     default = None
     for line in text.splitlines():
         cells = line.strip().split("|")
-        if len(cells) != 4:
+        if len(cells) != 4:  # a heading, or a warning of a plugin
             continue
         name = cells[0].rstrip("*")
         default = name if cells[0].endswith("*") else default

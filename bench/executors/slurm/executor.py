@@ -139,6 +139,7 @@ class SlurmExecutor:
         }
 
     def _submitter(self, tracked: TrackedRuns, orders: dict[str, Order]) -> Submitter:
+        # Those whose state nobody knows are not among them: a job that waited for one might never start.
         live = [run for run in tracked.runs if run.state in (JobState.PENDING, JobState.RUNNING)]
         return Submitter(
             self._ledger,

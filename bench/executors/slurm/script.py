@@ -96,6 +96,7 @@ def _check(settings: SlurmSettings, partitions: dict[str, Partition], default: s
             raise ConfigError(f"--partition: {unknown('partition', name, partitions)}")
     if not names:
         raise ConfigError(f"--partition: this cluster has no default; name one of {', '.join(sorted(partitions))}")
+    # Of several partitions Slurm takes the one that can start the job first, so one that is large enough will do.
     found = [partitions[name] for name in names]
     where = ", ".join(names)
     memory = megabytes(settings.mem) if settings.mem else 0
@@ -139,6 +140,7 @@ def refuse_unless_taken(slurm: Slurm, settings: SlurmSettings) -> None:
         SlurmMissing, SlurmUnreachable: as said.
         ConfigError: it would not, and why.
     """
+    # Only sbatch knows all rules of a site (limits of accounts, QOS, plugins): it is asked with a script like the real.
     trial = new_submission((Unit(entries=()),), after={}, settings={}, cluster=Cluster())
     with TemporaryDirectory() as folder:
         path = Path(folder) / SCRIPT_FILE

@@ -214,6 +214,7 @@ def why_not_seen(submission: Submission, cluster: Cluster | None, user: User) ->
         cluster: the one that was asked; None where that is not known.
         user: who asked.
     """
+    # By number where it is known: two machines may give one name to two users.
     theirs = submission.user if submission.uid is None else str(submission.uid)
     if theirs != (user.name if submission.uid is None else str(user.uid)):
         them, me = _who(submission.user, submission.uid, user.name), _who(user.name, user.uid, submission.user)

@@ -82,6 +82,7 @@ def pack(
 
 def _units(jobs: Sequence[Job], asked: SlurmSettings) -> list[tuple[Job, ...]]:
     """The jobs that one Slurm job carries out, cohorts together as far as they fit."""
+    # The default of one run a job is no wish to tear cohorts apart; a number that was stated is.
     stated = asked.runs_per_job if "runs_per_job" in asked.model_fields_set else None
     cohorts: dict[str, list[Job]] = {}
     for job in jobs:
@@ -180,6 +181,7 @@ class Submitter:
             after[name] = tuple(sorted({*after.get(name, ()), index}))
         settings = array.settings.model_dump(mode="json") | {"minutes": array.settings.minutes}
         submission = new_submission(units, after=after, settings=settings, cluster=self.cluster)
+        # At once, so that arrays which are submitted next can wait for these.
         for index, unit in enumerate(array.units):
             self.positions |= {job.run_id: (submission.name, index) for job in unit}
         return submission

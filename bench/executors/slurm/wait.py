@@ -157,6 +157,6 @@ class _Watch:
         else:
             why = next(unseen, "")
             message = f"waiting for a run of which Slurm says nothing here: {why}"
-        if why and why != self._complaint:
+        if why and why != self._complaint:  # once: Slurm may be silent for hours
             self._tell(Event("stopping", message=message))
         self._complaint = why
