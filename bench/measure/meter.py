@@ -89,8 +89,7 @@ def _resident() -> int:
 
 
 def _restart_mark() -> bool:
-    """Set the kernel's high-water mark to the present size; whether that is possible here (see proc(5))."""
-    try:
+    try:  # see proc(5); not possible in every container
         # 5: the mark alone, and not the bits of pages that were looked at (1 to 4).
         _CLEAR.write_text("5")
     except OSError:

@@ -251,8 +251,6 @@ class _Held(Generic[T]):
 
 
 class _Passes:
-    """The training patches of a cohort, pass by pass."""
-
     def __init__(self, inner: TrainingSource, cohort: Cohort) -> None:
         self.inner, self._cohort, self._number = inner, cohort, 0
         self._held: OrderedDict[Hashable, _Held[PatchBatch]] = OrderedDict()
@@ -279,7 +277,6 @@ class _Passes:
         return sample
 
     def statistics(self) -> Statistics:
-        """Of all of them."""
         return self._cohort.products.recall(("statistics", id(self)), self.inner.statistics)
 
 
@@ -325,8 +322,6 @@ class Source:
 
 
 class _HeldView:
-    """The features of a view, image by image."""
-
     def __init__(self, inner: ViewFeatures, cohort: Cohort) -> None:
         self.inner = inner
         self.held: _Held[ViewItem] = _Held(
@@ -398,7 +393,6 @@ def _tensors(batch: PatchBatch) -> list[Tensor]:
 
 
 def _from(items: Iterator[T], first: int) -> Iterator[T]:
-    """The items from number ``first`` on."""
     for _ in range(first):
         next(items)
     return items
