@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +38,6 @@ from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
 from spectral_bench.results.specification import Protocol, View
 from spectral_bench.results.store import Store
-
-if TYPE_CHECKING:
-    from spectral_bench.results.store import Store
-
 
 _THREADS = 2  # that draw: PNG and JPEG are encoded without the interpreter's lock
 
@@ -104,6 +99,7 @@ def predict(
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
     spec, chosen = run.fit.spec, resolve_device(device)
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
+    # Windows and resizing as the scores were made with; a subset, a crop or a CRF was the protocol's own.
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
     require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
@@ -137,6 +133,7 @@ def _assigned(scored: Iterable[ScoredImage], scores: Path | None, said: list[Pat
     for image in scored:
         if scores is not None:
             said.append(_write_scores(image, scores_file(scores, image.image_id)))
+        # Two bytes a pixel while they wait to be drawn: indices of 8 would be four times as large.
         small = assign(image).cpu().numpy().astype(np.uint16)
         yield image.image_id, partial(small.astype, np.int64)
 
@@ -172,6 +169,7 @@ def write_masks(
         return draw(name, clusters(), image, key, targets, contours=wanted.contours, tile=name in shown_ones)
 
     found: list[Drawn] = []
+    # In order, as what is written is listed so; the backbone works on while two threads encode.
     for one in ordered_map(drawn, assigned, workers=_THREADS, ahead=_THREADS):
         found.append(one)
         progress(len(found), len(files.ids))

@@ -122,7 +122,7 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._last is None or self._last[0] != key:
+        if self._last is None or self._last[0] != key:  # the fits of one backbone follow each other
             features = fresh_features(
                 view,
                 spec.backbone,
@@ -164,6 +164,7 @@ class _Maker:
         builder = ContingencyBuilder(stored.n_clusters, stored.n_labels)
         builder.add(image_id, panel.clusters, panel.truth)
         scored = stored.matrix([stored.image_ids.index(image_id)])
+        # A pixel that moves is missing in one cell and too many in another.
         moved = int(np.abs(builder.build().matrix() - scored).sum()) / 2
         if moved > TOLERANCE * panel.truth.size:
             share = 100 * moved / panel.truth.size
