@@ -22,13 +22,13 @@ from spectral_bench.bench.cli.options import (
     data_roots,
     find_store,
     parse_device,
+    plain_parameters,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
 from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.cache.meta import gigabytes
-from spectral_bench.bench.grid.overrides import parse_override
 from spectral_bench.bench.measure.environment import DISTRIBUTION, set_up_torch, software_bfloat16, usable_cpus
 from spectral_bench.bench.plan.build import free_bytes
 from spectral_bench.bench.work.order import Execution
@@ -112,21 +112,6 @@ def _summary(method: str, found: Mapping[str, str], promises: int, place: str) -
 
 def _is_unjudged(text: str) -> bool:
     return text.startswith("cannot be judged")
-
-
-def plain_parameters(texts: list[str]) -> dict[str, object]:
-    """The parameters in ``key=value`` texts; values are YAML.
-
-    Raises:
-        ConfigError: a text has no ``=``.
-    """
-    found: dict[str, object] = {}
-    for text in texts:
-        override = parse_override(text)
-        if override.key in found:
-            raise ConfigError(f"--set {text}: {override.key} is set twice")
-        found[override.key] = override.part.value
-    return found
 
 
 def _row(name: str, violation: str | None) -> tuple[str, str, str]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.check import plain_parameters
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -22,6 +21,7 @@ from spectral_bench.bench.cli.options import (
     Roots,
     find_run,
     parse_device,
+    plain_parameters,
     require_folder,
 )
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, tell, warn

@@ -109,7 +109,7 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectral_bench.bench.cli.run.load_grid", interrupt)
+    monkeypatch.setattr("spectral_bench.bench.cli.plan.load_grid", interrupt)
     result = bench("plan", "--grid", "g.yaml")
     assert result.code == 1
     assert "the same command goes on" in result.err
@@ -132,7 +132,7 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> 
 
 @pytest.mark.parametrize(
     ("command", "loaded"),
-    [("", ""), ("list", "listing"), ("predict", "predict"), ("run", "run slurm"), ("plan", "run slurm")],
+    [("", ""), ("list", "listing"), ("predict", "masks"), ("run", "plan run slurm"), ("plan", "plan")],
 )
 def test_only_the_module_of_the_command_is_imported(command: str, loaded: str) -> None:
     modules = sorted({home.place.partition(":")[0] for home in COMMANDS.values()})
