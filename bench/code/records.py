@@ -131,7 +131,6 @@ def fit_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) 
         backbone: likewise.
         loaded: of the code that this process has loaded, where it has; else of what lies on disk today.
     """
-    # How labels become those of patches changes the fits of these methods alone.
     labels = [_LABELS] if method_facts(method).uses_labels else []
     return fingerprint(
         [

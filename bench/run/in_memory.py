@@ -118,7 +118,6 @@ def fit_in_memory(
     if facts.fit_from is not None:
         first = base_params(method, params)
         settings: dict[str, Any] = {"seed": seed, "device": device, "precision": precision, "progress": progress}
-        # With the same seed, as a grid orders it: so both give the same bits.
         base = fit_in_memory(facts.fit_from, first, source, **settings)
     context = FitContext(
         seeds=SeedStreams(seed),
