@@ -13,7 +13,7 @@ def main() -> None:
     from spectral_bench.common.collection import no_collection
 
     with no_collection():  # what is imported stays
-        from spectral_bench.bench.cli.app import run_command_line
+        from spectral_bench.bench.cli.commands import run_command_line
 
     sys.exit(run_command_line(sys.argv[1:]))
 

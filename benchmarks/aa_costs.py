@@ -30,8 +30,7 @@ from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work import worker
-from spectral_bench.bench.work.order import Execution
-from spectral_bench.bench.work.process import begin_sitting
+from spectral_bench.bench.work.order import Execution, begin_sitting
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.compare import compare_entries

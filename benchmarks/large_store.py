@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
+from spectral_bench.bench.code.records import evaluation_code, fit_code
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.plan.build import make_plan

@@ -43,7 +43,7 @@ PARTS = {
             "bench/plan/states.py",
             "bench/plan/build.py",
             "bench/plan/today.py",
-            "bench/plan/identity.py",
+            "bench/plan/own_names.py",
             "bench/plan/records.py",
         ),
         ("tests/bench/plan/test_*.py", "tests/bench/test_order_missing.py", "tests/results/test_run_state.py"),

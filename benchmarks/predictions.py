@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_bench.bench.cli.app import run_command_line
+from spectral_bench.bench.cli.commands import run_command_line
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.measured import measurements

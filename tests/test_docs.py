@@ -13,10 +13,10 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from spectral_bench.bench.cli.app import app
+from spectral_bench.bench.cli.commands import app
 from spectral_bench.bench.grid.keys import RunSettings, SlurmSettings
 from spectral_bench.bench.grid.load import load_grid
-from spectral_bench.bench.plan.rows import resolve_rows
+from spectral_bench.bench.plan.run_ids import resolve_rows
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.registry import names
 from spectral_bench.results.specification import Matching

@@ -22,13 +22,13 @@ from spectral_bench.bench.cli.options import (
     data_roots,
     find_store,
     parse_device,
+    plain_parameters,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
-from spectral_bench.bench.code.dependencies import own_code
+from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.cache.meta import gigabytes
-from spectral_bench.bench.grid.overrides import parse_override
 from spectral_bench.bench.measure.environment import DISTRIBUTION, set_up_torch, software_bfloat16, usable_cpus
 from spectral_bench.bench.plan.build import free_bytes
 from spectral_bench.bench.work.order import Execution
@@ -77,6 +77,7 @@ def check_method(
     code, promises = own_code(method), (*CHECKS, *DISK_CHECKS)
     store = Store.open(out, create=True) if code else None
     found = judged(disk_violations(method, params) | violations(Subject(method, params, str(place))))
+    # The result is kept for this very code, which tables then vouch for.
     if store is not None and own_code(method) != code:
         raise ConfigError(f"{method}: its code was changed while it was checked; check it again")
     if as_json:
@@ -111,21 +112,6 @@ def _summary(method: str, found: Mapping[str, str], promises: int, place: str) -
 
 def _is_unjudged(text: str) -> bool:
     return text.startswith("cannot be judged")
-
-
-def plain_parameters(texts: list[str]) -> dict[str, object]:
-    """The parameters in ``key=value`` texts; values are YAML.
-
-    Raises:
-        ConfigError: a text has no ``=``.
-    """
-    found: dict[str, object] = {}
-    for text in texts:
-        override = parse_override(text)
-        if override.key in found:
-            raise ConfigError(f"--set {text}: {override.key} is set twice")
-        found[override.key] = override.part.value
-    return found
 
 
 def _row(name: str, violation: str | None) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Every command of ``bench`` by name, and the group that imports the module of the one that is called, and no other.
+"""``bench``: every command by name, loaded when it is called, run, and its errors turned into lines and exit codes.
 
 Modules of commands import what they need at their top, but for what loads torch: that takes seconds, which neither
 ``--help`` nor a wrong option shall wait for.
@@ -7,15 +7,18 @@ Modules of commands import what they need at their top, but for what loads torch
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from spectral_bench.bench.cli.output import set_up_streams
 from spectral_bench.common.collection import no_collection
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import unknown
 
 
@@ -35,12 +38,12 @@ class Home(NamedTuple):
 
 COMMANDS: Mapping[str, Home] = {
     "init": Home(
-        "init:init",
+        "data:init",
         "Write a first grid for a data set, with comments; as it is, it runs in a few minutes on two cores.",
     ),
     "run": Home("run:run", "Carry out a grid and print its tables."),
     "plan": Home(
-        "run:plan",
+        "plan:plan",
         "Print the runs of a grid, which of them are done, and the disk, time and memory that the others need.",
     ),
     "status": Home(
@@ -74,11 +77,11 @@ COMMANDS: Mapping[str, Home] = {
         "Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since.",
     ),
     "predict": Home(
-        "predict:predict",
+        "masks:predict",
         "Segment images by a stored fit: a palette PNG of cluster indices each, a colour overlay, and a legend.",
     ),
     "cluster": Home(
-        "cluster:cluster",
+        "masks:cluster",
         "Cluster images: fit a method on them and write masks, overlays, a contact sheet and a legend.",
     ),
     "check-method": Home(
@@ -186,7 +189,6 @@ def _then_leave(callback: Any) -> Any:
     """The callback of an option that does something of its own in place of a command."""
 
     def called(context: Any, option: Any, given: Any) -> None:
-        """Do it if the option was given, and leave with exit code 0."""
         try:
             callback(context, option, given)
         except SystemExit as left:  # typer's own leave so, which here stands for the mistake of a user's own file
@@ -216,3 +218,81 @@ def load_command(name: str) -> Any:
         alone.command(name, cls=_load(parser) if parser else None)(found)
         found = alone
     return get_command(found)
+
+
+# The command line itself: one command, its errors, its exit code.
+
+
+# Typer brings its own copy of click in newer releases, so its errors are found through what it exports.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+# What typer makes of Ctrl-C.
+_INTERRUPTED = 130
+
+# Set where a shell asks typer to complete a command line.
+_COMPLETION = "_BENCH_COMPLETE"
+
+app = LazyGroup(
+    name="bench",
+    help="Benchmark and ablation harness for spectral methods in unsupervised semantic segmentation.",
+)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows ``python -m bench``.
+
+    Returns:
+        0 if everything asked for is done, 1 if something failed or is unfinished, 2 for bad input.
+    """
+    set_up_streams()
+    try:
+        # standalone_mode=False: errors come to us, and none of them ends the process.
+        code = int(app(args=list(arguments) or ["--help"], prog_name="bench", standalone_mode=False) or 0)
+        if code != _INTERRUPTED:
+            return code
+        raise KeyboardInterrupt
+    except UserError as error:
+        if "--debug" in arguments:  # read here, as the error may be one of the options themselves
+            raise
+        return complain(error)
+    except _UsageError as error:
+        message: Any = error
+        return complain(message.format_message())
+    except UnicodeEncodeError as error:
+        if "--debug" in arguments or error.encoding.replace("_", "-").lower().startswith("utf"):
+            raise
+        return complain(
+            f"{error.object!r} cannot be written in {error.encoding}, the encoding of this locale; set PYTHONUTF8=1 or"
+            " LC_ALL=C.UTF-8"
+        )
+    except SystemExit as left:
+        if _COMPLETION in os.environ:  # typer has answered the shell
+            return int(left.code or 0)
+        if isinstance(left.__context__, BrokenPipeError):  # which typer has met before us
+            return _reader_is_gone()
+        # Of a user's own file: no command of ours leaves so.
+        message = f"a file that was loaded called sys.exit({left.code!r})"
+        if "--debug" in arguments:
+            raise RuntimeError(message) from left
+        return complain(f"{message}; --debug shows where")
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted; the store is valid, and the same command goes on where this one stopped\n")
+        return 1
+    except BrokenPipeError:
+        return _reader_is_gone()
+
+
+def _reader_is_gone() -> int:
+    # The rest of our output goes nowhere: Python would complain again when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def complain(error: object) -> int:
+    """Print each line of an error to standard error, and return the exit code of bad input."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"error: {line}\n")
+    return 2

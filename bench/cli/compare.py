@@ -59,7 +59,7 @@ def compare(
     """
     rows = collect_together([_resolve(reference, out) for reference in (a, b)], protocol=protocol, matching=matching)
     found = compare_entries(*rows, costs=costs, tolerance=tolerance, cost_tolerance=cost_tolerance, same_code=same_code)
-    if not found.pairs:
+    if not found.pairs:  # else "nothing changed" would be said of two stores that share nothing
         raise UserError(f"{a} and {b} have no row in common (same title, data set, backbone and protocol)")
     changed = changes(found, exact=exact, strict=strict)
     if as_json:

@@ -220,6 +220,7 @@ class TimeLeft:
     def begin(self, run_id: str) -> None:
         """Note that a run has begun."""
         self._working[run_id] = self._waiting.pop(run_id, None), time.monotonic()
+        # As seen, not as asked for: Slurm, cohorts and dependencies all have a say in it.
         self._abreast = max(self._abreast, len(self._working))
 
     def end(self, run_id: str) -> None:
@@ -288,12 +289,13 @@ def launch(
         executor: what carries them out.
         execution: how.
         roots: where data sets lie.
-        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.cohorts``.
+        cohorts: names of the cohorts of runs that are not alone: see ``bench.plan.build.cohorts``.
         also: told of each event, too.
 
     Raises:
         StoreError: the store cannot be written.
     """
+    # First of all: from here on, a machine without the weights plans the same ids.
     for run in plan.unfinished:
         backbone = run.spec.backbone
         weights = backbone.options.get("weights")
@@ -304,6 +306,7 @@ def launch(
             # Busy: another launcher is at work on it, and it is for that one to do.
             with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
+    # Before the orders: a run that is found is found as one of a grid.
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store, cohorts) for order in plan_orders(plan, execution, roots)]
     titles = {run.run_id: f"{marked_title(run)}, seed {run.spec.seed}" for run in plan.unfinished}

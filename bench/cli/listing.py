@@ -275,9 +275,8 @@ def _show_backbones(facts: Sequence[dict[str, Any]]) -> None:
 
 
 def _fetched(full: str) -> bool:
-    """Whether the weights of a transformer lie in the cache of the hub or of torch. Where both are empty, timm is not
-    asked, which takes seconds to load."""
-    if not _any_fetched():
+    """Whether the weights of a transformer lie in the cache of the hub or of torch."""
+    if not _any_fetched():  # spares timm, which takes seconds to load
         return False
     from spectral_bench.bench.features.backbones.timm_vit import hub_file
 

@@ -14,6 +14,7 @@ import typer
 from spectral_bench.bench.cli.launch import job_of
 from spectral_bench.bench.cli.output import on_terminal, show_table
 from spectral_bench.bench.executors.jobs import Job
+from spectral_bench.bench.grid.overrides import parse_override
 from spectral_bench.bench.work.order import newest_order, read_order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown
@@ -102,6 +103,15 @@ Probe = Annotated[
         "come.",
     ),
 ]
+MaxHours = Annotated[
+    float | None,
+    typer.Option(
+        "--max-hours",
+        help="Stop in order after so many hours: begin nothing that would not fit, by what plan predicts, and let what "
+        "runs then save itself. Exit code 3 where that leaves runs over and none has failed.",
+        metavar="H",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -118,6 +128,7 @@ def data_roots(given: Sequence[Path] | None, of_grid: Sequence[Path] = ()) -> Da
             raise DataError(f"--data-root {shown(str(root))}: this path is no UTF-8, as records are; rename the folder")
         if not root.is_dir():
             raise DataError(f"--data-root {root}: no such folder")
+    # Folders of the variable and of a grid need not exist: they may be meant for another machine.
     variable = os.environ.get(DATA_VARIABLE, "")
     of_variable = [Path(part) for part in variable.split(os.pathsep) if part]
     return DataRoots((*(given or ()), *of_variable, *of_grid))
@@ -168,6 +179,7 @@ def find_store(out: Path) -> Store | None:
     if not _is_text(out):
         raise StoreError(f"--out {shown(str(out))}: this path is no UTF-8, as records are; choose another folder")
     require_folder(out.parent)
+    # An empty folder is as good as none: mkdir before the first run is no mistake.
     nothing = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     return None if nothing else Store.open(out)
 
@@ -201,8 +213,7 @@ def find_run(store: Store, reference: str, *, among: Callable[[str], bool] | Non
     return matching[0]
 
 
-SHORTEST = 4
-"""Digits of a run's hash that name it, unless several runs begin so."""
+SHORTEST = 4  # digits of a run's hash that name it, unless several runs begin so
 
 
 def hash_of(run_id: str) -> str:
@@ -216,6 +227,7 @@ def short_ids(run_ids: Iterable[str]) -> dict[str, str]:
     names = {run_id.partition("-")[0] for run_id in ids}
     for length in range(6, 12):
         short = {run_id: hash_of(run_id)[:length] for run_id in ids}
+        # A beginning that is also one of a method's name would be read as that.
         is_name = any(name.startswith(begin) for name in names for begin in short.values())
         if len(set(short.values())) == len(ids) and not is_name:
             return short
@@ -288,6 +300,21 @@ def parse_cohort(text: str) -> bool:
     return text == "auto"
 
 
+def plain_parameters(texts: list[str]) -> dict[str, object]:
+    """The parameters in ``key=value`` texts; values are YAML.
+
+    Raises:
+        ConfigError: a text has no ``=``.
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        override = parse_override(text)
+        if override.key in found:
+            raise ConfigError(f"--set {text}: {override.key} is set twice")
+        found[override.key] = override.part.value
+    return found
+
+
 def parse_gpus(text: str) -> tuple[str, ...]:
     """The devices of ``--gpus 0,1``, as in ``CUDA_VISIBLE_DEVICES``; empty for none.
 
@@ -301,7 +328,7 @@ def parse_gpus(text: str) -> tuple[str, ...]:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether records and orders, which are UTF-8, can hold a path; the system takes any bytes."""
+    # The system takes any bytes in a path; records and orders, which are to hold it, are UTF-8.
     return not any("\ud800" <= sign <= "\udfff" for sign in str(path.absolute()))
 
 
@@ -309,6 +336,7 @@ RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="RUN")
 ]
 RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
+Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
 
 
 def newest_job(store: Store, run_id: str) -> Job | None:

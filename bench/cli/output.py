@@ -126,8 +126,7 @@ def tell(text: str) -> None:
         say(textwrap.fill(line, width, subsequent_indent=" " * hang, break_on_hyphens=False) if line.strip() else "")
 
 
-NARROW = 18
-"""A column up to this width is never broken into lines."""
+NARROW = 18  # a column up to this width is never broken into lines
 
 
 def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -159,7 +158,7 @@ def show_fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
 def _show_cut(
     columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[str]
 ) -> None:
-    """A line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds."""
+    # By hand, a line a row, with cells cut off where they are too wide: of thousands of rows rich would take seconds.
     for row in [columns, *rows]:
         cells = [set_cell_size(text, min(width, _width(text))) for text, width in zip(row, widths, strict=True)]
         line = "  ".join(_cells(cells, widths, columns, right)).rstrip()
@@ -171,11 +170,9 @@ def _show_cut(
 
 _MANY = 1000
 
-_BETWEEN = 2
-"""Blanks between columns on a terminal."""
+_BETWEEN = 2  # blanks between columns on a terminal
 
-_LEAST = 8
-"""What a column is not made narrower than to make room."""
+_LEAST = 8  # what a column is not made narrower than to make room
 
 
 def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:
@@ -192,6 +189,7 @@ def fitted(full: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         index = max(range(len(widths)), key=lambda index: (widths[index] > _LEAST and index > 0, widths[index]))
         widths[index] -= 1
     left = max(0, room - sum(widths))
+    # Those that need least first: what they leave goes to the others.
     waiting = sorted(range(len(full)), key=lambda index: full[index] - widths[index])
     for number, index in enumerate(waiting):
         more = min(full[index] - widths[index], left // (len(waiting) - number))
@@ -223,7 +221,7 @@ def _cells(row: Sequence[str], widths: Sequence[int], columns: Sequence[str], ri
 
 
 def _width(text: str) -> int:
-    """Columns that a text takes on a terminal."""
+    # Signs of East Asian scripts take two columns, combining ones none.
     return len(text) if text.isascii() else cell_len(text)
 
 
@@ -245,7 +243,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         task = progress.add_task(title, total=None)
 
         def update(done: int, total: int) -> None:
-            """Move the bar."""
             progress.update(task, completed=done, total=total)
 
         yield update

@@ -35,6 +35,7 @@ def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
             used[trained_on] = used.get(trained_on, False) or method_facts(run.spec.method).uses_labels
         for view in run.condition.missing:
             used[view.dataset, view.split] = True
+    # Rows with a fault of their own are not in the plan; what is wrong with their data is told in the same go.
     return used | dict.fromkeys(plan.further_data, True)
 
 
@@ -100,6 +101,7 @@ def check_plan(
     Raises:
         ConfigError, DataError, StoreError: something is missing, wrong, or does not fit.
     """
+    # Each check in a block of its own, so that one go tells all that is wrong.
     problems = Problems() if problems is None else problems
     with problems.gathering():
         require_space(plan, execution.cache_limit)
@@ -190,6 +192,7 @@ def shared_gpu(devices: Iterable[str], jobs: int | None) -> str | None:
         return None
     here = environment()
     count = len(here["gpus"])
+    # A CPU build of torch sees none of them.
     if count < 2 or str(here["packages"].get("torch")).endswith("+cpu"):
         return None
     return f"{at_once} runs at a time share the first of {count} GPUs; --gpus hands out one a run, at most one job each"

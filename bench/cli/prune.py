@@ -18,7 +18,7 @@ import typer
 
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, show_runs
 from spectral_bench.bench.cli.output import say, show_json, tell
-from spectral_bench.bench.cli.selection import OVER, abandoned
+from spectral_bench.bench.cli.runs import OVER, abandoned
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.features.cache.meta import META_FILE, gigabytes
@@ -36,8 +36,7 @@ from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Busy, Store
 
 KINDS = ("abandoned", "failed", "features", "eigenspaces", "leftovers")
-ASIDE = "pruned"
-"""The folder of a store where what is being removed lies; a kill may leave some of it."""
+ASIDE = "pruned"  # the folder of a store where what is being removed lies; a kill may leave some of it
 
 _WAIT_S = 0.1
 
@@ -116,6 +115,7 @@ def removed(store: Store, items: Sequence[Item]) -> list[Item]:
     Raises:
         StoreError: another process removes something now, or the store cannot be written.
     """
+    # One at a time: both would empty the same folder of what is aside.
     with exclusive(store.path / "prune.lock", wait=_WAIT_S):
         gone = [item for item in items if item.remove()]
         shutil.rmtree(store.path / ASIDE, ignore_errors=True)
@@ -146,6 +146,7 @@ def leftovers(store: Store) -> tuple[list[Item], list[str]]:
         kept.append(
             f"all feature caches left alone: which ones runs read cannot be told ({str(error).splitlines()[0]})"
         )
+    # Runs that are still to come share them; to compute them again takes long.
     if all(run.condition.finished or run.run_id in orphans for run in runs):
         found += _eigenspaces(store)
     return found, kept
@@ -194,7 +195,6 @@ def _keys(run: RunStatus) -> Iterator[str]:
 
 
 def _features(store: Store, used: Iterable[str]) -> list[Item]:
-    """The feature caches that no run reads."""
     root, known = store.features_folder, frozenset(used)
 
     def item(key: str) -> Item:

@@ -21,7 +21,7 @@ from spectral_bench.bench.cli.options import (
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.preflight import check_executor, check_gpus, shared_gpu
 from spectral_bench.bench.cli.run import make_executor
-from spectral_bench.bench.cli.selection import abandoned
+from spectral_bench.bench.cli.runs import abandoned
 from spectral_bench.bench.cli.slurm import Wait, refuse_slurm_options, slurm_launch, slurm_options, warn_of_environment
 from spectral_bench.bench.executors.jobs import Executor, Job
 from spectral_bench.bench.executors.slurm.causes import record_and_track
@@ -106,6 +106,7 @@ def _wanted(store: Store, named: list[str] | None, grid: str | None, and_abandon
     """The runs to try again, with titles: those named, else all of grids that did not end well or were never begun."""
     tracked = record_and_track(store)
     found = with_queue(runs_of_store(store, grid_name(grid) if grid is not None else None), tracked, store)
+    # While Slurm is silent, a run whose job is unknown may well be at work.
     silent = tracked is not None and bool(tracked.report.queue_error)
     retried = [state for state in RETRIED if not (silent and state is RunState.UNKNOWN)]
     states = {run.run_id: run.condition.state for run in found}
@@ -134,6 +135,7 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
         order = read_order(job.order_path)
         found[run_id] = (job, order)
         if order.requires is not None and order.requires not in found:
+            # A base that has vanished since has to be fitted again, or the run would wait for what nobody makes.
             base = newest_job(store, order.requires)
             left += [order.requires] if base is not None and fit_missing(read_order(base.order_path), store) else []
     return found
@@ -148,7 +150,7 @@ def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: Slur
 
 def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]], titles: dict[str, str]) -> int:
     bases = {job.run_id: f"{order.spec.method}, seed {order.spec.seed}" for job, order in chosen}
-    bars = False if executor.name == "inline" else None
+    bars = False if executor.name == "inline" else None  # its runs write to this very terminal
     with launching(store.path), watching(store, bases | titles, bars=bars) as watch:
         exits = executor.run([job for job, _ in chosen], watch)
     return Launch(exits, {}).exit_code

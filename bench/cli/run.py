@@ -1,18 +1,17 @@
-"""``bench plan`` and ``bench run``: what a grid asks for, and from the grid to its tables."""
+"""``bench run``: from a grid to its tables, within ``--max-hours`` if they are given."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spectral_bench.bench.cli.hours import Hours, MaxHours, check_hours
-from spectral_bench.bench.cli.launch import launch, print_tables
+from spectral_bench.bench.cli.launch import Launch, launch, print_tables
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     CacheLimit,
@@ -28,9 +27,8 @@ from spectral_bench.bench.cli.options import (
     GridFile,
     InferenceBatch,
     Jobs,
-    Json,
+    MaxHours,
     Out,
-    Probe,
     RerunStale,
     Roots,
     Threads,
@@ -42,9 +40,9 @@ from spectral_bench.bench.cli.options import (
     parse_device,
     parse_gpus,
     required_grid,
-    show_runs,
 )
-from spectral_bench.bench.cli.output import say, show_json, tell
+from spectral_bench.bench.cli.output import say, tell
+from spectral_bench.bench.cli.plan import show_plan
 from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import (
     PrintSbatch,
@@ -55,76 +53,22 @@ from spectral_bench.bench.cli.slurm import (
     slurm_options,
 )
 from spectral_bench.bench.executors import Executor, InlineExecutor, LocalExecutor
+from spectral_bench.bench.executors.jobs import FAILURES, Event, Job
 from spectral_bench.bench.grid.keys import SlurmSettings, megabytes
 from spectral_bench.bench.grid.load import Grid as LoadedGrid
 from spectral_bench.bench.grid.load import load_grid
-from spectral_bench.bench.plan.build import make_plan, with_stale_anew
-from spectral_bench.bench.plan.cohorts import cohorts, free_memory
-from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows
+from spectral_bench.bench.plan.build import cohorts, free_memory, make_plan, with_stale_anew
+from spectral_bench.bench.plan.measured import is_gpu
+from spectral_bench.bench.plan.show import marked_title, plan_lines
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
-from spectral_bench.bench.work.order import Execution
-from spectral_bench.common.collection import no_collection
+from spectral_bench.bench.work.order import Execution, StopFlag
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import duration, how_many
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.claims import launching
 from spectral_bench.results.store import Store
-
-
-def plan(
-    grid_file: GridFile = None,
-    grid: Grid = None,
-    out: Out = DEFAULT_OUT,
-    data_root: Roots = None,
-    changes: Changes = None,
-    probe: Probe = False,
-    device: Device = "auto",
-    threads: Threads = 0,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """Print the runs of a grid, which of them are done, and the disk, time and memory that the others need.
-
-    Writes nothing, and needs no data, unless --probe is given; finished runs are held against the data that is there.
-    """
-    if not probe and (device != "auto" or threads):
-        raise ConfigError("--device and --threads are for probes; give --probe too")
-    execution = Execution(device=parse_device(device), threads=threads, executor="local")
-    with no_collection():  # what is imported stays, too
-        problems = Problems()
-        loaded = load_grid(required_grid(grid_file, grid, "plan"), changes or (), problems=problems)
-        held = CurrentData(data_roots(data_root, loaded.data_roots))
-        made = make_plan(loaded, find_store(out), out, data=held, problems=problems)
-        problems.check()
-    seen_through = True
-    if probe:
-        seen_through = _probe(made, execution, data_roots(data_root, loaded.data_roots), quiet=as_json)
-        made = make_plan(loaded, find_store(out), out, data=held)
-    if as_json:
-        show_json(plan_json(made))
-    else:
-        show_plan(made)
-    return 0 if seen_through else 1
-
-
-def _probe(made: Plan, execution: Execution, roots: DataRoots, *, quiet: bool) -> bool:
-    """Check what probes need, and carry them out; JSON has standard output to itself."""
-    from spectral_bench.bench.cli.probe import probe_plan
-
-    check_plan(made, execution, roots)
-    with redirect_stdout(sys.stderr) if quiet else nullcontext():
-        if wanted := absent_weights(made, here=True):
-            fetch_weights(wanted)
-        return probe_plan(made, execution, roots.roots)
-
-
-def show_plan(made: Plan) -> None:
-    """Print the runs of a plan in the order of execution, what they need, and totals."""
-    store = find_store(made.store)
-    show_runs(PLAN_COLUMNS, plan_rows(made), store.runs() if store else (), right=("seed", "evaluated", "time"))
-    tell("\n" + "\n".join(plan_lines(made)))
 
 
 @slurm_options
@@ -159,6 +103,7 @@ def run(
     """
     path = required_grid(grid_file, grid, "run")
     devices, together = () if executor == "slurm" else parse_gpus(gpus), parse_cohort(cohort)
+    # What the command line alone says wrong comes first, before a file is read.
     check_executor(executor, jobs, devices)
     check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
@@ -178,7 +123,7 @@ def run(
         on_slurm.check(made, show_only=print_sbatch)
     if wanted := absent_weights(made, here=on_slurm is None):
         fetch_weights(wanted)
-        made = _plan(loaded, out, roots, rerun_stale)
+        made = _plan(loaded, out, roots, rerun_stale)  # anew: ids hold the digest of the weights
     at_a_time = jobs_of(jobs, loaded, execution, devices)
     formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
@@ -227,7 +172,9 @@ def _carry_out(
     if failed := plan.counts().get("failed"):
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
-        store.write_manifest(plan.manifest)
+        store.write_manifest(
+            plan.manifest
+        )  # titles, protocols or class lists may be other ones than at the last launch
         print_tables(store, plan.grid.name)
         return 0
     if hours:
@@ -275,3 +222,112 @@ def make_executor(
         return InlineExecutor(store, **limits)
     limits |= {} if hours is None else {"stop": hours.stop}
     return LocalExecutor(store, jobs=jobs, gpus=gpus, threads=execution.threads, **limits)
+
+
+# ``--max-hours``: what is begun, when it stops, and what is said of the rest.
+
+
+TIME_UP = 3  # the exit code of a launch that left runs over because its hours were up, and in which nothing failed
+
+
+class Hours:
+    """The hours of a launch, from now on.
+
+    Args:
+        hours: how many.
+        plan: whose predictions say what fits.
+        cohorts: names of the cohorts of runs that are not alone, which take what all of their runs take.
+        gpus: that were asked for, and are held for all of that time.
+
+    Attributes:
+        stop: set once they are up.
+    """
+
+    def __init__(self, hours: float, plan: Plan, cohorts: Mapping[str, str], gpus: int = 0) -> None:
+        self._plan, self._hours, self._gpus = plan, hours, gpus
+        self._ends = time.monotonic() + hours * 3600
+        self._begun = self._seen = time.monotonic()
+        self._takes = {run.run_id: run.seconds for run in plan.unfinished}
+        # A cohort begins and goes on as one; what it takes is not known where that of one run is not.
+        each: dict[str, list[float | None]] = defaultdict(list)
+        for name, seconds in self._takes.items():
+            each[cohorts.get(name, name)].append(seconds)
+        whole = {name: None if None in parts else sum(filter(None, parts)) for name, parts in each.items()}
+        self._together = {name: whole[cohorts.get(name, name)] for name in self._takes}
+        self._left_out: dict[str, float] = {}
+        self.stop = StopFlag()
+
+    def announce(self) -> None:
+        """Say how much there is to do in how much time."""
+        known = [seconds for seconds in self._takes.values() if seconds is not None]
+        unknown = how_many(len(self._takes) - len(known), "run")
+        parts = [f"the plan takes {duration(sum(known))} on one worker"] * bool(known)
+        if len(known) < len(self._takes):
+            parts.append(f"{unknown} of a kind not seen before: begun while there is time (bench plan --probe tells)")
+        say(f"--max-hours {self._hours:g}: {'; '.join(parts)}")
+        if self._gpus:
+            on_gpu = [run.seconds for run in self._plan.unfinished if run.prediction and is_gpu(run.prediction.machine)]
+            predicted = f", of which the plan takes {sum(filter(None, on_gpu)) / 3600:.2g}" if on_gpu else ""
+            say(f"GPU-hours: at most {self._hours * self._gpus:.3g}{predicted}")
+
+    def admits(self, job: Job) -> bool:
+        """Whether a run may begin now: there is time left, and it is not known to need more."""
+        left = self._ends - time.monotonic()  # a clock that does not jump with the time of day
+        takes = self._together.get(job.run_id)
+        if left > 0 and (takes is None or takes <= left):
+            self._left_out.pop(job.run_id, None)
+            return True
+        self._left_out.setdefault(job.run_id, left)
+        return False
+
+    def watch(self, event: Event) -> None:
+        """Ask what runs to stop once the time is up."""
+        self._seen = time.monotonic()
+        if event.kind == "tick" and time.monotonic() >= self._ends and not self.stop():
+            self.stop.request()
+
+    def exit_code(self, ended: Launch) -> int:
+        """That of the launch, or ``TIME_UP`` where it only ran out of hours."""
+        asked = bool(self.stop.signals)  # by Ctrl-C: then the hours are not what ended it
+        failed = any(how in FAILURES for how in ended.exits.values())
+        return TIME_UP if ended.unfinished and not failed and not asked else ended.exit_code
+
+    def say_rest(self, ended: Launch) -> None:
+        """Say which runs were left out or stopped, and why."""
+        spent = self._seen - self._begun  # until the last run was over: tables are printed since
+        if self._gpus:
+            say(f"GPU-hours spent: {spent * self._gpus / 3600:.2g}")
+        for run in self._plan.unfinished:
+            how = ended.exits.get(run.run_id)
+            title = f"{marked_title(run)}, seed {run.spec.seed}"
+            if how == "interrupted":
+                say(f"stopped after {duration(spent)}: {title}: {self._then(run.run_id)}")
+            elif how == "pending":
+                say(f"left out: {title}: {self._why(run.run_id)}")
+
+    def _then(self, run_id: str) -> str:
+        store = find_store(self._plan.store)
+        saved = store is not None and (store.has_checkpoint(run_id) or store.fit_record(run_id) is not None)
+        return "goes on from what it has saved" if saved else "begins anew, since it had saved nothing"
+
+    def _why(self, run_id: str) -> str:
+        left, takes = self._left_out.get(run_id), self._together[run_id]
+        if takes is not None and takes > self._hours * 3600:
+            return f"takes {duration(takes)}, more than --max-hours {self._hours:g} in all"
+        if left is None or left <= 0 or takes is None:
+            return "the hours were up before its turn"
+        return f"takes {duration(takes)}, and {duration(left)} were left"
+
+
+def check_hours(hours: float | None, executor: str) -> None:
+    """Refuse hours that are none, and those of a Slurm job, which have an option of their own.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if hours is None:
+        return
+    if not 0 < hours < float("inf"):
+        raise ConfigError(f"--max-hours {hours:g}: expected a number above 0")
+    if executor == "slurm":
+        raise ConfigError(f"--max-hours {hours:g}: with Slurm, --time says how long a job takes")

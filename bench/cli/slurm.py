@@ -24,8 +24,7 @@ from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.states import Plan, plan_orders
-from spectral_bench.bench.work.order import Execution
-from spectral_bench.bench.work.process import STOP_FILE
+from spectral_bench.bench.work.order import STOP_FILE, Execution
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import unknown
@@ -34,8 +33,7 @@ from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store
 
 GROUP = "Slurm"
-_ELSEWHERE = ("gpus",)
-"""Fields whose option the command has already, for other executors."""
+_ELSEWHERE = ("gpus",)  # fields whose option the command has already, for other executors
 
 Wait = Annotated[bool, typer.Option("--wait", help="Come back only when all runs have ended.", rich_help_panel=GROUP)]
 PrintSbatch = Annotated[
@@ -60,7 +58,6 @@ def slurm_options(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> int:
-        """The command, with the options gathered into one value."""
         stated = {parameter.name: given.pop(parameter.name) for parameter in added}
         return command(**given, slurm=stated_settings(stated))
 
@@ -228,6 +225,7 @@ def cancel(
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")
     store = Store.open(out)
     chosen = chosen_runs(store, runs)
+    # Slurm first: what it carries out has an owner on another machine, which no signal from here reaches.
     cancelled = cancel_jobs(store, chosen)
     stopped = [run_id for run_id in chosen or store.runs() if run_id not in cancelled and _stop_here(store, run_id)]
     for run_id in [*cancelled, *stopped]:

@@ -28,8 +28,15 @@ from spectral_bench.bench.cli.options import (
     show_runs,
 )
 from spectral_bench.bench.cli.output import console, on_terminal, say, show_json, tell
-from spectral_bench.bench.cli.selection import Where, abandoned, chosen, parse_where, settings_of
-from spectral_bench.bench.cli.summary import counts_in_words, show_summary
+from spectral_bench.bench.cli.runs import (
+    Where,
+    abandoned,
+    chosen,
+    counts_in_words,
+    parse_where,
+    settings_of,
+    show_summary,
+)
 from spectral_bench.bench.executors.slurm.causes import record_and_track
 from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import Ledger
@@ -44,8 +51,7 @@ from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 WATCH_S = 5
-FEW = 20
-"""As many runs are listed on a terminal unasked."""
+FEW = 20  # as many runs are listed on a terminal unasked
 
 StateFilter = Annotated[
     list[str] | None,
@@ -58,6 +64,7 @@ class Watchable(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options off ``args``."""
+        # click has no option whose value may be left out; a number behind it is taken for the seconds.
         for index in [index for index, text in enumerate(args) if text == "--watch"]:
             following = args[index + 1] if index + 1 < len(args) else ""
             if not re.fullmatch(r"\d+(\.\d+)?", following):
@@ -96,9 +103,8 @@ def status(
     store = Store.open(out)
 
     def look() -> None:
-        """Read the store, and print."""
         tracked = record_and_track(store)
-        with no_collection():
+        with no_collection():  # thousands of records are made at once, and the collector would go through them all
             found = with_queue(runs_of_store(store, name), tracked, store)
             left_over = abandoned(found)
             found = [_noted(run, run.run_id in left_over) for run in chosen(found, wanted)]
@@ -236,7 +242,7 @@ def follow_file(path: Path, at_work: Callable[[], bool]) -> None:
     """Copy a file to standard output as it grows, from its beginning, until ``at_work`` says that nothing will come."""
     position = 0
     while True:
-        going = at_work()
+        going = at_work()  # asked before reading: what was written last is read when nothing comes any more
         if path.exists():
             with path.open("rb") as file:
                 file.seek(position)

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, find_run, last_order
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Json,
+    Out,
+    Reference,
+    Roots,
+    data_roots,
+    find_run,
+    last_order,
+)
 from spectral_bench.bench.cli.output import aligned, say, show_json, tell
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.plan.why import Explanation, Part, explain
@@ -38,8 +48,6 @@ _DATA_WORDS = {
     "not at hand": "not at hand",
 }
 
-Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
-
 
 def why(
     run: Reference,
@@ -59,6 +67,7 @@ def why(
             raise ConfigError("--grid prints YAML; give --json or --grid")
         say(grid_text(store, run_id).rstrip())
         return 0
+    # Where the data lay when the run was ordered: a grid's own roots are written nowhere else.
     data = CurrentData(data_roots(data_root, _roots_of_last_order(store, run_id)))
     found = explain(store, run_id, data)
     if as_json:

@@ -16,12 +16,13 @@ from pathlib import Path
 from spectral_bench.common.imports import OwnFile, imported_names, own_file, own_imports, own_module, with_parents
 from spectral_bench.common.loaded import PACKAGE, ROOT, loaded_source, remember
 
+# Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies.
 _PREFIX = f"{PACKAGE}."
-"""Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies."""
 
+# Imports of these packages and modules are followed; what lies elsewhere cannot change a result.
 FOLLOWED = ("bench.run", "bench.features", "bench.evaluation", "methods", "datasets", "common", "results.contingency")
-"""Imports of these packages and modules are followed; what lies elsewhere cannot change a result."""
 
+# Modules that do not count although they are imported.
 PASSED_OVER = frozenset(
     {
         # They say which parts there are, and change with every part that is added. What they lead to is a root.
@@ -40,7 +41,6 @@ PASSED_OVER = frozenset(
         "common.names",
     }
 )
-"""Modules that do not count although they are imported."""
 
 
 def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False) -> dict[str, str]:
@@ -64,6 +64,7 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
     packaged = (with_parents(name) for name in modules if not (root / name.partition(".")[0]).is_dir())
     files += [own for names in packaged for name in names if (own := own_module(name)) is not None]
     found, imported = _own(files, loaded)
+    # A parent's __init__ runs before the module that is imported, so it counts like one.
     modules += [name for name in imported if _counts(name)]
     waiting = [*modules, *(parent for name in modules for parent in with_parents(name)[:-1] if _counts(parent))]
     seen: set[str] = set()
@@ -179,7 +180,7 @@ def _source(path: Path, loaded: bool) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def _on_disk(path: Path, mtime_ns: int, size: int) -> bytes:
-    """The content of a file. Time and size are there so that a changed file is read anew."""
+    # Time and size are there so that a changed file is read anew.
     return path.read_bytes()
 
 
@@ -214,16 +215,14 @@ def _only_for_checkers(test: ast.expr) -> bool:
 
 
 def _write(node: ast.AST, parts: list[str]) -> None:
-    """Append the names and values of a tree in one order, the same whatever the version of Python.
-
-    Left out are positions, docstrings, and fields that are empty (new versions of Python add such fields).
-    """
+    """Append the names and values of a tree in one order, without positions and docstrings."""
     parts.append(type(node).__name__)
     for name in node._fields:
         value = getattr(node, name, None)
+        # Empty fields are left out, since new versions of Python add some: hashes outlive the version.
         if value is None or value == [] or name in ("ctx", "type_comment", "kind", "type_ignores"):
             if name == "value" and isinstance(node, ast.Constant):
-                parts.append("None")
+                parts.append("None")  # the constant None, which is not an empty field
             continue
         parts.append(name)
         if isinstance(value, ast.AST):

@@ -14,14 +14,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent, Schedule, memory_kills
-from spectral_bench.bench.work.process import StopFlag
+from spectral_bench.bench.work.order import StopFlag
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.errors import StoreError
 from spectral_bench.results.store import Store
 
 POLL_S = 0.2
-
-ELSEWHERE_S = 1.0
+ELSEWHERE_S = 1.0  # between two looks for runs that other launchers have let go of: locks of a shared file system
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,8 @@ class Batch:
             if not self._asked:
                 self._look_elsewhere()
                 self._fill(start)
+            # `stuck` also where jobs wait for ever, as those whose base was merely interrupted: a later launch takes
+            # them up.
             if not self._active and (self._asked or self.schedule.stuck):
                 break
             self._wait()
@@ -128,6 +129,7 @@ class Batch:
             for one in jobs:
                 self.schedule.begin(one)
             known = [self._job_exits.known_failures(one) for one in jobs]
+            # Before the start, so that none that hits the worker is missed.
             kills = memory_kills()
             active = start(jobs, known, self._free.pop(0))
             active.memory_kills = kills
@@ -137,9 +139,9 @@ class Batch:
                 self._tell(Event("started", one.run_id, message=f"process {active.process.pid}{where}"))
 
     def _beside(self, job: Job) -> list[Job]:
-        """The jobs that are carried out with one in its process."""
         if not job.cohort or job.run_id in self._suspects:
             return []
+        # What was suspected of having broken a process runs alone until its verdict is there.
         others = (other for other in self.schedule.ready() if other != job and other.cohort == job.cohort)
         return [other for other in others if other.run_id not in self._suspects and self._is_free(other)]
 
@@ -154,7 +156,6 @@ class Batch:
         return False
 
     def _look_elsewhere(self) -> None:
-        """From time to time: take up the runs that other launchers have let go of."""
         if time.monotonic() - self._looked < ELSEWHERE_S:
             return
         self._looked = time.monotonic()
@@ -163,15 +164,16 @@ class Batch:
                 self.schedule.resume(job)
 
     def _wait(self) -> None:
-        """Until a worker ends, or for a moment."""
         sentinels = [active.process.sentinel for active in self._active]
         wires = [active.wire for active in self._active if active.wire is not None]
+        # With a timeout: signals, deferred jobs and the hours of a launch are looked at in between.
         multiprocessing.connection.wait([*sentinels, *wires], timeout=POLL_S) if sentinels else time.sleep(POLL_S)
         for active in [*self._active]:
             over = active.process.exitcode is not None  # asked first: what it has told before is there then
             self._hear(active)
             if over:
                 self._active.remove(active)
+                # To the front: jobs that come one after the other stay on one GPU.
                 self._free.insert(0, active.slot)
                 self._reap(active)
         self._tell(Event("tick"))
@@ -187,12 +189,13 @@ class Batch:
                     self._again(job, "out of memory beside others, goes on alone")
                 else:
                     self._ended(active, job, code)
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the worker is gone; its exit code says the rest
             active.wire = None
 
     def _reap(self, active: Active) -> None:
         _kill_helpers(active.process)
         code = active.process.exitcode or 0
+        # Not when it was asked to stop: then its jobs are interrupted, and none of them is suspected.
         if active.turn is not None and not self._asked and not self._stop():
             self._cut_short(active)
         for job in active.jobs.values():
@@ -205,6 +208,7 @@ class Batch:
         """
         turn = active.turn.value if active.turn is not None else -1
         left, active.jobs = active.jobs, {}
+        # Backwards, as each goes to the head of the queue.
         for number, job in reversed(left.items()):
             if (how := self._job_exits.recorded(job)) is not None:
                 self._finish(job, how)
@@ -223,7 +227,7 @@ class Batch:
         stopping = self._asked > 0 or self._stop()
         try:
             how = self._job_exits.exit_of(job, code, stopping=stopping, memory_kills=kills)
-        except StoreError as error:
+        except StoreError as error:  # raised once all workers have stopped: see `_heed`
             self._trouble = self._trouble or error
             how = "pending"
         if how == "elsewhere":
@@ -234,7 +238,7 @@ class Batch:
     def _finish(self, job: Job, how: Exit) -> None:
         lost = self.schedule.finish(job, how)
         self._tell(Event("finished", job.run_id, how))
-        for other, lacking in lost:
+        for other, lacking in lost:  # a record each, so that nobody has to guess from an exit why they never began
             try:
                 self._job_exits.record_dependency(other, lacking)
             except StoreError as error:
@@ -247,6 +251,7 @@ class Batch:
 
     def _heed(self, stop: StopFlag) -> None:
         """Pass a wish to stop on to the workers; insist at the second, or when they take too long."""
+        # A store that cannot be written is as good as a wish: nothing that is begun now could be kept.
         wish = stop.count if self._trouble is None else max(1, stop.count)
         if wish and not self._asked:
             self._deadline = time.monotonic() + self._grace
@@ -261,7 +266,6 @@ class Batch:
 
 
 def _kill(process: ForkServerProcess) -> None:
-    """End a worker and its helpers at once."""
     process.kill()
     _kill_helpers(process)
 

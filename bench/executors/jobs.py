@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import log_of, record_failure
 from spectral_bench.bench.work.order import Order, final_status, read_order
 from spectral_bench.bench.work.progress import tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, log_of, record_failure
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
@@ -35,11 +34,10 @@ Exit = Literal[
 ]
 """How a job ended, as far as the launcher can tell."""
 
+# Exits that leave a fit behind, which other runs can start from.
 SUCCESSES: frozenset[Exit] = frozenset({"done", "not_converged"})
-"""Exits that leave a fit behind, which other runs can start from."""
 
-FAILURES: frozenset[Exit] = frozenset({"failed", "killed", "dependency"})
-"""Exits with a failure in the store."""
+FAILURES: frozenset[Exit] = frozenset({"failed", "killed", "dependency"})  # exits with a failure in the store
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ class Schedule:
     def _give_up(self, lacking: str) -> list[tuple[Job, str]]:
         lost: list[tuple[Job, str]] = []
         for name in [name for name in (*self._waiting, *self._deferred) if lacking in self._required(name)]:
-            if name not in self.exits:
+            if name not in self.exits:  # it may lack several, and is given up with the first
                 lost.append((self._jobs[name], lacking))
                 lost += self.finish(self._jobs[name], "dependency")
         return lost
@@ -240,6 +238,7 @@ class JobExits:
         self._store = store
         self._paths = {job.run_id: job.order_path for job in jobs}
         self._orders = {name: read_order(path) for name, path in self._paths.items()}
+        # How things stand now: only what comes on top of it is of this batch.
         self._attempts = {name: self._attempts_of(name) for name in self._orders}
         self._stored = {name: self._final_status(name) is not None for name in self._orders}
         self._started = now()
@@ -250,6 +249,7 @@ class JobExits:
 
     def elsewhere(self, job: Job) -> Exit | None:
         """How the job ended with another launcher since this one was launched; None if it has not, or not yet."""
+        # Asked first: what the owner is about to write is not there yet.
         if self.is_claimed(job):
             return None
         status = self._final_status(job.run_id)
@@ -286,6 +286,7 @@ class JobExits:
             return how
         if code == ExitCode.STORE:
             self._complain(job)
+        # A worker that was asked to stop and then killed has lost nothing but its last steps.
         if stopping and code < 0:
             return "interrupted"
         return self._cut_short(job, code, memory_kills)
@@ -316,6 +317,7 @@ class JobExits:
 
     def _cut_short(self, job: Job, code: int, memory_kills: int) -> Exit:
         failure = Failure(kind="killed", message=_words(code), log_tail=tail(self.log(job)))
+        # The kernel names no victim: its counter rose while the worker was at work, and SIGKILL is what it sends.
         if code == -signal.SIGKILL and memory_kills:
             message = f"{failure.message}, very likely by the kernel, which ran out of memory meanwhile"
             failure = failure.model_copy(update={"kind": "out_of_memory", "message": message})
@@ -327,10 +329,12 @@ class JobExits:
         if order.features_only:
             return True
         try:
+            # Under a claim: between the worker's end and this, another launcher may have begun the run anew.
             with self._store.claim(order.spec.run_id):
                 record_failure(order, self._store, failure, started=self._started)
         except Busy:
             return False
+        # This failure is known from here on, or a second try of this batch would take it for another's.
         self._attempts[job.run_id] = self._attempts_of(job.run_id)
         return True
 

@@ -32,7 +32,7 @@ from spectral_bench.bench.executors.jobs import (
 )
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
-from spectral_bench.bench.work.process import SIGNALS, StopFlag, begin_sitting, stop_on_signals
+from spectral_bench.bench.work.order import SIGNALS, StopFlag, begin_sitting, stop_on_signals
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.store import Store
 
@@ -63,7 +63,7 @@ class InlineExecutor:
         jobs = list(jobs)
         schedule, job_exits = Schedule(jobs, self._admits), JobExits(self._store, jobs)
         while ready := schedule.ready():
-            job = ready[0]
+            job = ready[0]  # one at a time: what ends may set others free, and comes first in the order of preference
             how = job_exits.elsewhere(job) or self._do(job, job_exits, on_event)
             if how == "elsewhere":
                 schedule.defer(job)
@@ -84,6 +84,7 @@ class InlineExecutor:
         return job_exits.exit_of(job, code, stopping=False, memory_kills=0)
 
 
+# Imported once by the fork server, so that no worker pays for them.
 PRELOAD = (
     "torch",
     "timm",
@@ -93,7 +94,6 @@ PRELOAD = (
     "spectral_bench.bench.executors.local",
     "spectral_bench.bench.executors.warm",
 )
-"""Imported once by the fork server, so that no worker pays for them."""
 
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -138,7 +138,7 @@ class LocalExecutor:
         count = jobs if jobs is not None else max(1, len(gpus))
         if count < 1:
             raise ConfigError(f"--jobs {count}: expected at least 1")
-        require_gpu_each(count, gpus)
+        require_gpu_each(count, gpus)  # two processes on one device would fight for its memory
         share = threads or max(1, usable_cpus() // count)
         self._slots = [Slot(share, gpus[index] if gpus else None) for index in range(count)]
         self._store, self._grace, self._target, self._preload = store, grace, target, list(preload)
@@ -150,6 +150,7 @@ class LocalExecutor:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
         batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event, self._admits)
+        # `insist` is off: the second Ctrl-C is the batch's to count, which passes it on to the workers.
         stop = self._stop or StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
@@ -163,8 +164,10 @@ class LocalExecutor:
         if len(jobs) == 1:
             work = functools.partial(self._target, paths[0], known_failures=known_failures[0])
             return Active(dict(enumerate(jobs)), slot, self._begin(context, work, jobs, slot))
+        # Shared memory and not the pipe: it is read after the worker's death, by whatever that came.
         turn = context.Value("i", -1, lock=False)
         ours, theirs = context.Pipe(duplex=False)
+        # Our copy of their end is closed at once, else the pipe would not end with the worker.
         with theirs:
             several = functools.partial(_side_by_side, paths, known_failures, theirs, turn)
             process = self._begin(context, several, jobs, slot)
@@ -181,7 +184,7 @@ class LocalExecutor:
 
 @contextlib.contextmanager
 def _nameless_main() -> Iterator[None]:
-    """Keep multiprocessing from running the launcher's main script again in each worker: workers import by name."""
+    # multiprocessing runs the launcher's main script again in each worker, which imports all that it needs by name.
     before = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -213,8 +216,9 @@ def enter(work: Callable[[], int], slot: Slot, grace: float) -> None:
     the launcher can end the process with all of its helpers. If the launcher dies, the process is asked to stop, and
     ended after ``grace`` seconds. Signals that ask to stop are held back until the work listens to them.
     """
-    os.setsid()
+    os.setsid()  # first of all: until then Ctrl-C on the terminal hits this process too
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
+    # `set_up_torch` asks here for the threads. CUDA reads its variable at its first call, which the server never made.
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))
     if slot.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
@@ -228,18 +232,19 @@ def _side_by_side(paths: list[Path], known_failures: list[int], wire: Connection
         turn.value = number
 
     def ended(number: int, code: int) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the launcher is gone: the store tells who comes next
             wire.send((number, code))
 
     return worker.main_together(paths, known_failures=known_failures, told=worker.Told(begun, ended))
 
 
 def _follow_launcher(grace: float) -> None:
-    """Wait, without polling, until the launcher is gone: then its end of a pipe is closed, however it died."""
     launcher = multiprocessing.parent_process()
     if launcher is None:
         return
+    # Without polling: its end of a pipe is closed however it dies.
     launcher.join()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace)
+    # The session, this process included: helpers that load images would otherwise live on.
     os.killpg(os.getpid(), signal.SIGKILL)

@@ -64,7 +64,7 @@ def unchecked_rows(grid: Document, problems: Problems) -> list[UncheckedRow]:
 def _with_doubt(rows: Iterator[UncheckedRow], problems: Problems, sound: bool) -> list[UncheckedRow]:
     """The rows of an entry, all of them not sound where problems are noted on the way, or were before."""
     before = len(problems)
-    found = list(rows)
+    found = list(rows)  # a generator: what is wrong with the entry is noted while it runs
     return found if sound and len(problems) == before else [replace(row, sound=False) for row in found]
 
 
@@ -78,7 +78,7 @@ def _defaults(grid: Document, problems: Problems) -> Document:
 
 def _plain_rows(entry: Document, defaults: Document, problems: Problems) -> Iterator[UncheckedRow]:
     own = _known_keys(entry, (*RUN_KEYS, *EXPANSION_KEYS), problems)
-    if not isinstance(entry.value, dict):
+    if not isinstance(entry.value, dict):  # noted by `_known_keys`
         return
     for key in EXPANSION_KEYS:
         own = own.without(key)
@@ -95,6 +95,7 @@ def _ablation(block: Document, defaults: Document, problems: Problems) -> Iterat
     for key, part in block.items.items():
         if key not in ("base", "vary"):
             problems.add_at(part.place, unknown("key", key, ("base", "vary")))
+    # A list that was emptied by --set leaves the baseline alone, as was asked; an empty one in the file is a slip.
     emptied = vary is not None and vary.value == {} and vary.place.where.startswith("--set")
     if base is None or vary is None or not (vary.items or emptied):
         wanted = "expected a mapping with the keys base (one run) and vary (lists of values by key)"
@@ -116,12 +117,13 @@ def _variations(baseline: UncheckedRow, factor: str, axis: Document, problems: P
             wanted = f"expected a list of {len(keys)} values, one for each of {', '.join(keys)}"
             problems.add_at(element.place, wanted)
             continue
+        # As stated; where the baseline has the value as a default, planning drops the row: see `bench.plan.run_ids`.
         if all(_has_value(baseline.values, key, part.value) for key, part in zip(keys, parts, strict=True)):
             continue
         values = baseline.values
         for key, part in zip(keys, parts, strict=True):
             values = put(values, key, part)
-        if "name" not in keys:
+        if "name" not in keys:  # else a variation would bear the baseline's name
             values = values.without("name")
         values = values.moved(element.place)
         yield replace(baseline, values=values, role="variation", factor=", ".join(keys), value=element.value)
@@ -162,6 +164,7 @@ def combinations(entry: Document, problems: Problems) -> list[Combination]:
     steps = [[{key: element} for element in axis.elements] for key, axis in matrix.items()]
     if zipped:
         steps.append([dict(zip(zipped, row, strict=True)) for row in _zipped_rows(zipped)])
+    # product turns its last axis fastest, so rows come as the file reads.
     found = [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*steps)]
     return _without_excluded(entry, {**matrix, **zipped}, found, problems)
 
@@ -221,6 +224,7 @@ def _check_lengths(entry: Document, zipped: Mapping[str, Document], problems: Pr
 
 
 def _zipped_rows(zipped: Mapping[str, Document]) -> Sequence[tuple[Document, ...]]:
+    # Lists of unlike length have been noted; rows are made all the same, so that what is wrong with those is told too.
     shortest = min(len(axis.elements) for axis in zipped.values())
     return list(zip(*(axis.elements[:shortest] for axis in zipped.values()), strict=True))
 
@@ -236,7 +240,7 @@ def _without_excluded(
         return found
     rules = [rule.value for rule in exclude.elements if _rule_is_valid(rule, axes, problems)]
     kept = [combination for combination in found if not any(_excludes(rule, combination) for rule in rules)]
-    if found and not kept:
+    if found and not kept:  # without this, a rule too wide would make the entry vanish in silence
         problems.add_at(exclude.place, "every combination is excluded; no run is left")
     return kept
 

@@ -94,22 +94,24 @@ def over_defaults(defaults: Document, own: Document) -> Document:
     return defaults.overlaid(own, merges=lambda path: path in ((), ("params",)))
 
 
+# Minutes, as sbatch takes a bare number; its own words for units are clocks only.
 _TIME_UNITS = {"": 1.0, "m": 1.0, "min": 1.0, "h": 60.0, "d": 1440.0}
 _CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?")
 _LEAST_MB = 100  # Python does not start in less: a slip of the unit
 _MEMORY_MB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
 
 
+# Jobs are found, told apart and put back by these; set otherwise, they would be lost.
 _OWN_OPTIONS = (
     *("array", "clusters", "comment", "dependency", "error", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"),
     *("ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap"),
 )
+# Options of sbatch that a setting stands for.
 _SETTINGS = {
     **{name: name for name in ("partition", "account", "qos", "constraint", "exclude", "mem", "time")},
     **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "gpus"),
     **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "cpus"),
 }
-"""Options of sbatch that a setting stands for."""
 
 
 def minutes(text: str) -> int:
@@ -129,7 +131,7 @@ def minutes(text: str) -> int:
         found = 0.0
     if found <= 0:
         raise ValueError(f'expected a time such as 90m, 8h, 2d or 1-12:00:00, got "{text}"')
-    return int(-(-found // 1))
+    return int(-(-found // 1))  # up: a job that is cut off costs more than a minute
 
 
 def megabytes(text: str) -> int:
@@ -157,7 +159,7 @@ def _gpus(value: int | str) -> int | str:
 
 
 def _text(value: object) -> object:
-    """A number that YAML reads as one, as in ``mem: 4000``."""
+    # YAML reads `mem: 4000` as a number, and true is one to Python.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -20,8 +20,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import absolute_name
 
 DEFAULT_PROTOCOLS = ("whole",)
-LONGEST_NAME = 100
-"""Letters of a grid's name, of which the store makes file names."""
+LONGEST_NAME = 100  # letters of a grid's name, of which the store makes file names
 
 
 class _GridKeys(BaseModel):
@@ -121,6 +120,7 @@ def load_grid(
         found = "is empty" if document.value in (None, {}) else f"is {describe(document.value)}"
         problems.add((), f"the grid {found}; it must be a mapping with the keys runs or ablate")
         problems.check()
+    # Before the rows are made, so that a change of an axis changes how many there are.
     document, for_rows = _apply(document, _overrides(changes, problems), problems)
     problems = problems.of(document.places)
     keys = validate(_GridKeys, document.value, problems, _hints())
@@ -170,6 +170,7 @@ def _apply(document: Document, overrides: Sequence[Override], problems: Problems
         if override.key.replace("[", ".").partition(".")[0] in GRID_KEYS:
             document = set_in_document(document, override, problems)
             continue
+        # Axes first: a value set in the rows alone would be varied all the same.
         document, finished = set_axes(document, override, problems)
         if not finished:
             for_rows.append(override)
@@ -185,7 +186,7 @@ def _check_row(unchecked: UncheckedRow, document: Document, problems: Problems) 
     run, place = unchecked.values, unchecked.values.place
     settings = validate(RunSettings, run.value, problems.of(run.places))
     faulty: frozenset[str] = frozenset()
-    if settings is None:
+    if settings is None:  # with what is sound of it, planning finds the faults of the other keys in the same go
         settings, faulty = _sound_part(run.value)
     listed = run if run.states(("protocols",)) else document
     if listed.states(("protocols",)):

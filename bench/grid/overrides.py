@@ -54,6 +54,7 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
     changed = grid
     while steps:
         value, place = changed.get(path), changed.places[path]
+        # Before single steps: a key of an axis may itself have dots.
         if isinstance(value, dict) and (dotted := _dotted(steps, value)):
             steps = steps[dotted.count(".") + 1 :]
             path = (*path, dotted)
@@ -70,7 +71,7 @@ def set_in_document(grid: Document, override: Override, problems: Problems) -> D
             fault = f"{place.path} holds a single value; nothing can be set below it"
             problems.add_at(override.part.place, fault)
             return grid
-        if value is None:
+        if value is None:  # a key without a value in the file
             changed = changed.with_part(path, standing_at(place, {}))
         path = (*path, str(step))
         if isinstance(step, int) or not changed.states(path):
@@ -91,6 +92,7 @@ def set_axes(grid: Document, override: Override, problems: Problems) -> tuple[Do
     Returns:
         The changed document, and whether nothing is left to do: the value is a list that replaced such lists.
     """
+    # A list takes the place of lists; a single value ends the variation, and goes on to the rows.
     is_list = isinstance(override.part.value, list)
     changed: dict[KeyPath, Document] = {}
     for name in ("ablate", "runs"):
@@ -138,6 +140,7 @@ def _within(entry: Document, key: str, override: Override, is_list: bool, proble
     """
     path, names = ("vary", key), _paths(key)
     axis, wanted = entry.part(path), _paths(override.key)
+    # A list for one of several keys says nothing of the values that the others are to have beside it.
     if is_list or len(wanted) > 1:
         where = override.part.place.where
         problems.add_line(

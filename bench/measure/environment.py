@@ -51,7 +51,7 @@ def environment() -> dict[str, Any]:
     Sizes are in bytes. Never initialises CUDA: device facts come from the driver's management library.
     """
     return {
-        "git": dict(_git()),
+        "git": dict(_git()),  # copies: what is cached must not be changed by who is handed it
         "packages": dict(_packages()),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -88,10 +88,8 @@ def usable_cpus() -> int:
 
 
 def usable_gpus(gpus: Sequence[str]) -> int:
-    """How many of ``gpus``, from the first on, torch can use if ``CUDA_VISIBLE_DEVICES`` names them.
-
-    Looks from a process of its own: a process can see no other devices than those of its first look.
-    """
+    """How many of ``gpus``, from the first on, torch can use if ``CUDA_VISIBLE_DEVICES`` names them."""
+    # In a process of its own: none can see other devices than those of its first look.
     ask = "import torch; print(torch.cuda.device_count())"
     visible = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     told = subprocess.run([sys.executable, "-c", ask], env=visible, capture_output=True, text=True, check=False)
@@ -109,6 +107,7 @@ def _git() -> tuple[tuple[str, Any], ...]:
 
 
 def _ask_git(*arguments: str) -> str | None:
+    # Without locks: a look at the tree must not get in the way of a commit that the user makes.
     command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     try:
         answer = subprocess.run(
@@ -128,6 +127,7 @@ def _packages() -> tuple[tuple[str, str | None], ...]:
 def _requirements() -> Iterator[str]:
     with contextlib.suppress(metadata.PackageNotFoundError):
         for line in metadata.requires(DISTRIBUTION) or []:
+            # Of the extras, only the one that can change a result.
             if "extra" not in line or 'extra == "crf"' in line:
                 yield re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
 
@@ -157,6 +157,7 @@ def _threads() -> int | None:
 @functools.cache
 def _gpus(visible: str | None) -> tuple[dict[str, Any], ...]:
     """Name, memory and driver of each NVIDIA device that ``CUDA_VISIBLE_DEVICES`` lets through, in its order."""
+    # By the driver's library and not by torch, which would initialise CUDA: no fork of this process could use it then.
     try:
         import pynvml
 
@@ -211,10 +212,7 @@ def thread_count(execution: Execution) -> int:
 def set_up_torch(execution: Execution) -> None:
     """Make torch (and BLAS, and OpenMP) use the order's threads and compute the same bits each time.
 
-    Deterministic algorithms are used wherever torch has them and a warning goes to the log where it has none;
-    convolutions do not pick their algorithm by timing; float32 means float32 (no TF32), so that devices agree to 1e-4;
-    cuBLAS gets a fixed workspace, which is what makes it deterministic. Fresh memory is not filled: no code here reads
-    it. On one device with one number of threads, the same order then gives the same bits.
+    On one device with one number of threads, the same order then gives the same bits.
     """
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -227,13 +225,11 @@ def set_up_torch(execution: Execution) -> None:
 
 
 def set_up_thread() -> None:
-    """Make a further thread of this process use the threads that ``set_up_torch`` has set.
-
-    OpenMP and MKL keep their numbers for each thread. Torch hands its own on as soon as it is asked for it; until then,
-    matrix products of a fresh thread take all processors.
-    """
+    """Make a further thread of this process use the threads that ``set_up_torch`` has set."""
     import torch
 
+    # OpenMP and MKL keep their numbers for each thread. Torch hands its own on as soon as it is asked for it; until
+    # then, matrix products of a fresh thread take all processors.
     torch.get_num_threads()
 
 
@@ -257,10 +253,15 @@ def reproducible() -> Iterator[None]:
 def _be_deterministic() -> None:
     import torch
 
+    # A fixed workspace is what makes cuBLAS deterministic; read when it is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # A warning, in the log, where torch has no deterministic algorithm: the method is to say so, not to fail.
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # On by default in that mode; no code here reads memory that it has not written, and filling it takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Else convolutions pick their algorithm by timing, which is never the same twice.
     torch.backends.cudnn.benchmark = False
+    # float32 means float32, so that devices agree to 1e-4.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     # torch 2.11 says so although each matrix is made with the checks turned off
@@ -287,7 +288,7 @@ def require_crf(views: Iterable[View]) -> None:
     """
     if all(view.crf is None for view in views):
         return
-    try:
+    try:  # by importing it: installed for another numpy, it fails only then
         importlib.import_module("pydensecrf.densecrf")
     except ImportError as error:
         raise ConfigError(

@@ -32,9 +32,9 @@ _STATUS = Path("/proc/self/status")
 def resident_peak() -> int:
     """The most resident memory of this process since its start (or since a ``ResidentPeak`` restarted), in bytes.
 
-    Where there is no ``VmHWM`` (outside of Linux) the present size. The ``ru_maxrss`` of getrusage(2) would not do:
-    Linux hands that of the process that started this one down to it, through fork and exec.
+    Where there is no ``VmHWM`` (outside of Linux) the present size.
     """
+    # Not ru_maxrss of getrusage(2): Linux hands down that of the process that started this one, through fork and exec.
     try:
         return _mark()
     except OSError:
@@ -52,7 +52,7 @@ class ResidentPeak:
         self.source = "VmHWM" if _restart_mark() else "sampled"
         self._sampler = None if self.source == "VmHWM" else _Sampler()
         if self._sampler is not None:
-            weakref.finalize(self, self._sampler.stop)
+            weakref.finalize(self, self._sampler.stop)  # the thread holds the sampler, and would outlive this
 
     def restart(self) -> None:
         """Forget what was before."""
@@ -64,7 +64,7 @@ class ResidentPeak:
     def read(self) -> int:
         """The peak so far, in bytes."""
         if self._sampler is not None:
-            return max(self._sampler.peak, _resident())
+            return max(self._sampler.peak, _resident())  # a block may be shorter than the sampler's step
         return _mark()
 
 
@@ -89,8 +89,8 @@ def _resident() -> int:
 
 
 def _restart_mark() -> bool:
-    """Set the kernel's high-water mark to the present size; whether that is possible here (see proc(5))."""
-    try:
+    try:  # see proc(5); not possible in every container
+        # 5: the mark alone, and not the bits of pages that were looked at (1 to 4).
         _CLEAR.write_text("5")
     except OSError:
         return False
@@ -155,14 +155,14 @@ class Meter:
             items: images that the block goes over, added to those of earlier blocks.
         """
         stage = self._stage(name)
-        self._cut()
+        self._cut()  # what came before belongs to the stage around this one
         self._open.append(stage)
         try:
             yield
             if items is not None:
                 stage.items = (stage.items or 0) + items
         finally:
-            self._cut()
+            self._cut()  # for a stage that raises, too: what follows is none of its cost
             self._open.pop()
 
     def charge(self, cost: StageCost) -> None:
@@ -197,7 +197,7 @@ class Meter:
             made: whether it was made in this stage just now, so that its time counts already, and its parts are told of
                 one by one.
         """
-        if not self._open:
+        if not self._open:  # outside of all stages time is charged to none
             return
         stage = self._open[-1]
         for part in [product] if made else product.every():
@@ -236,7 +236,7 @@ class Meter:
     def _cut(self) -> None:
         """End a segment, charge it to the innermost open stage, begin the next."""
         if self._device is not None:
-            _synchronise(self._device)
+            _synchronise(self._device)  # kernels run on after the call that started them has returned
         wall, cpu = time.perf_counter(), _cpu_seconds()
         self._energy.spend(self._open[-1].name if self._open else None, wall - self._wall)
         if self._open:
@@ -249,7 +249,6 @@ class Meter:
         self._restart()
 
     def _restart(self) -> None:
-        """Begin a segment."""
         self._memory.restart()
         if self._device is not None:
             _restart_device_peak(self._device)
@@ -263,6 +262,7 @@ class Meter:
         if not stage.products:
             energy = _sum(self._energy.joules(stage.name), stage.foreign_j)
             return StageCost(stage=stage.name, energy_j=energy, **sums)
+        # What a product costs is shared by all that have used it by now, so the sum over runs is what was spent.
         others = [1 - 1 / product.uses for product in stage.products]
         wall, cpu = (
             sum(map(operator.mul, others, map(operator.attrgetter(cost), stage.products)))
@@ -279,6 +279,7 @@ def _sum(one: float | None, other: float | None) -> float | None:
 
 def _cpu_seconds() -> float:
     """CPU seconds of this process, all threads, and of its children that have ended."""
+    # Those that still run are not known to the kernel's sum: they count when they are waited for.
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -382,7 +383,7 @@ def _open(device: torch.device | None) -> tuple[Any, Any]:
         return None, None
     try:
         handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(device))
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)  # as a trial: boards before Volta have no such counter
     except pynvml.NVMLError:
         pynvml.nvmlShutdown()
         return None, None
@@ -390,7 +391,7 @@ def _open(device: torch.device | None) -> tuple[Any, Any]:
 
 
 def _uuid(device: torch.device) -> str:
-    """The device's own name: indices of torch and of the management library may differ."""
+    # By name, as torch and the management library may number devices differently (CUDA_VISIBLE_DEVICES, PCI order).
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"

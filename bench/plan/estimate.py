@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.cache.meta import (
@@ -17,13 +24,15 @@ from spectral_bench.bench.features.cache.meta import (
 )
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
 from spectral_bench.bench.plan.inputs import image_count, training_sides, view_sides
-from spectral_bench.bench.plan.measured import evaluation_part, features_part, fit_part
+from spectral_bench.bench.plan.measured import evaluation_part, features_part, fit_part, measurements, read_probes
 from spectral_bench.bench.plan.prediction import Measurements, Part, predict
-from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun
+from spectral_bench.bench.plan.records import Snapshot
+from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun, RunStatus, views_of
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
-from spectral_bench.common.errors import StoreError
+from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.registry import short_name
-from spectral_bench.results.specification import FitSpec, TrainingData, View
+from spectral_bench.results.identity import digest
+from spectral_bench.results.specification import FitSpec, TrainingData, View, identity_form
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
@@ -47,6 +56,12 @@ class WantedCache:
     bytes: int | None
 
 
+def features_key(spec: FitSpec) -> str:
+    """What the fits that share patch features have in common."""
+    data = identity_form(spec.model_dump(mode="json"))["data"]
+    return digest([data, spec.features.model_dump(), spec.backbone.model_dump()])
+
+
 def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCache, ...]:
     """The feature caches that the unfinished among ``runs`` need, each once, in the order of their use."""
     found: dict[str, PlannedCache] = {}
@@ -56,6 +71,7 @@ def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCach
             continue
         kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
         if kind not in alike:
+            # Seeds and parameters change no cache: a grid of thousands of runs has a handful of kinds.
             alike[kind] = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
         for wanted in alike[kind]:
             if wanted.key not in found:
@@ -71,6 +87,7 @@ def require_space(plan: Plan, limit: int) -> None:
         StoreError: the caches take more than ``limit`` bytes or more than what is free on the disk.
     """
     needed = plan.cache_bytes
+    # What is there already counts for the limit, which is about the store, and not for the free space.
     taken = needed + sum(cache.bytes or 0 for cache in plan.caches if cache.present)
     if taken > limit:
         raise StoreError(
@@ -141,6 +158,7 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
             kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
             if kind not in alike:
                 alike[kind] = _absent_features(run, store)
+            # Counted for the first run that needs them, which is going to wait for them.
             parts += [part for key, part in alike[kind] if key not in extracted]
             extracted.update(key for key, _ in alike[kind])
             parts += _own_parts(run, store)
@@ -165,6 +183,7 @@ def _own_parts(run: PlannedRun, store: Path) -> list[Part]:
     parts = []
     if not run.condition.fitted:
         part = fit_part(written, _images(run.spec.data))
+        # A checkpoint is never older than what a fit last said by more than its interval: near enough here.
         if run.condition.state is RunState.INTERRUPTED and part.units is not None:
             part = replace(part, units=part.units * _share_left(store, run.run_id))
         parts.append(part)
@@ -184,3 +203,70 @@ def _share_left(store: Path, run_id: str) -> float:
     if told is None or told.stage != "fit" or not 0 < told.done < told.total:
         return 1.0
     return 1.0 - told.done / told.total
+
+
+def seconds_left(store: Store, runs: Sequence[RunStatus]) -> dict[str, float | None]:
+    """Seconds on the wall clock that unfinished runs have left; None for those of which nothing is known.
+
+    Args:
+        store: the store.
+        runs: all that are asked about; finished ones, and those that no grid asks for, are passed over.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    unfinished = [run for run in runs if run.grid and not run.condition.finished]
+    if not unfinished:
+        return {}
+    measured = Measurements(chain(measurements(Snapshot(store).past), read_probes(store.path)))
+    planned = list(_planned(unfinished, runs))
+    try:
+        predicted = with_predictions(planned, measured, store.path)
+    except UserError:  # a file of the user's own is gone, and only the runs that need it shall miss it
+        predicted = [one for run in planned for one in _alone(run, measured, store)]
+    took = {run.run_id: run.seconds for run in predicted}
+    return {run.run_id: _rest(store, run, took.get(run.run_id)) for run in unfinished}
+
+
+def _planned(unfinished: Sequence[RunStatus], runs: Sequence[RunStatus]) -> Iterator[PlannedRun]:
+    """The runs as a plan has them; one that has neither a record nor an order by another seed of its row."""
+    of_row: dict[object, Mapping[str, Any]] = {}
+    for run in runs:
+        if run.spec:
+            of_row.setdefault((run.grid, run.title), run.spec)
+    for run in unfinished:
+        written = run.spec or of_row.get((run.grid, run.title))
+        if not written:
+            continue
+        with suppress(ValidationError):  # of another release
+            spec = FitSpec.model_validate({**written, "seed": run.seed})
+            views = views_of(run.row.protocols) if run.row is not None else ()
+            state = RunState.INTERRUPTED if _in_steps(run) else run.condition.state
+            how_far = replace(run.condition, state=state)
+            yield PlannedRun(run.run_id, spec, features_key(spec), views, run.requires, run.title, condition=how_far)
+
+
+def _alone(run: PlannedRun, measured: Measurements, store: Store) -> Iterator[PlannedRun]:
+    with suppress(UserError):
+        yield from with_predictions([run], measured, store.path)
+
+
+def _in_steps(run: RunStatus) -> bool:
+    """Whether a run is at work on a fit whose progress tells which share of it is left, as after an interruption."""
+    return run.condition.state is RunState.RUNNING and run.progress is not None and run.progress.stage == "fit"
+
+
+def _rest(store: Store, run: RunStatus, seconds: float | None) -> float | None:
+    """What of a prediction is left of a run at work."""
+    # A fit that is stored, or tells its steps, was left out of the prediction, or counted by what is left of it.
+    if seconds is None or run.condition.state is not RunState.RUNNING or run.condition.fitted or _in_steps(run):
+        return seconds
+    return max(0.0, seconds - (elapsed(store.owner(run.run_id)) or 0.0))
+
+
+def elapsed(owner: Mapping[str, Any]) -> float | None:
+    """Seconds since the owner of a run took it in hand; None where it does not say."""
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(str(owner.get("since"))).timestamp())
+    except ValueError:
+        return None

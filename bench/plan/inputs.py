@@ -41,6 +41,7 @@ def checked_params(facts: MethodFacts, stated: Mapping[str, Any], problems: Prob
     try:
         return complete_params(facts.name, stated)
     except ConfigError as error:
+        # Each by itself, so that every wrong value is told at once, at its own place in the file.
         alone = {key: fault for key in stated if (fault := _fault(facts.name, {key: stated[key]}))}
         for key, fault in alone.items():
             problems.add(("params", key), fault)
@@ -90,7 +91,7 @@ def check_classes(
             problems.add(
                 "method", f"{facts.name} is fitted with labels, and split {data.split} of {info.name} has none"
             )
-        elif facts.classes_as_clusters and params["k"] != n_classes:
+        elif facts.classes_as_clusters and params["k"] != n_classes:  # stated, or it would have been filled in
             problems.add(
                 ("params", "k"),
                 f"k is {params['k']}, but the clusters of {facts.name} are the {n_classes} classes of {info.name} "
@@ -112,8 +113,6 @@ def check_sizes(
 ) -> None:
     """Note parameters that ask for more training images or patches than there are.
 
-    Where their number depends on files that are not seen yet, the fit says it.
-
     Args:
         facts: of the method.
         params: its complete parameters.
@@ -122,6 +121,7 @@ def check_sizes(
         problems: where to note, by the keys of the run.
     """
     images, sides = image_count(data), training_sides(data)
+    # A data set of which nobody has counted the files yet: the fit itself says it.
     if images is None:
         return
     patches = None
@@ -158,7 +158,7 @@ def _resized(resize: Resize) -> tuple[int, int] | None:
     return resize.size if resize.mode == "exact" else None
 
 
-PAPER_SCALE = (0.5, 2.0)
+PAPER_SCALE = (0.5, 2.0)  # times the short side, drawn for each crop
 
 
 def training_data(settings: RunSettings, problems: Problems) -> TrainingData | None:
@@ -233,6 +233,7 @@ def _split_is_valid(settings: RunSettings, info: DataInfo, problems: Problems) -
 
 def _features_are_valid(settings: RunSettings, transform: Transform, problems: Problems) -> bool:
     features = settings.features
+    # Several views are several draws of the transform, to be kept: online, or without chance, there is one kind only.
     why = ""
     if features.mode == "online":
         why = "online features are drawn anew each epoch"
@@ -268,6 +269,7 @@ def backbone_spec(settings: RunSettings, weights: Mapping[str, str], problems: P
     digest: str | None = None
     with problems.at("backbone"):
         if options is not None:
+            # Without the weights: what the store has locked keeps the identity of runs that were made elsewhere.
             digest = weights_digest(settings.backbone, options) or weights.get(settings.backbone, "")
     if options is None or digest is None:
         return None

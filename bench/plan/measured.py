@@ -23,15 +23,12 @@ from spectral_bench.results.specification import identity_form, own_name, view_f
 
 logger = logging.getLogger(__name__)
 
-PROBES_FOLDER = "probes"
-"""In the store: what ``plan --probe`` measured, a file a configuration and machine."""
+PROBES_FOLDER = "probes"  # in the store: what `plan --probe` measured, a file a configuration and machine
 
-REST = "rest"
-"""The stage of what no stage was charged with: opening data, writing records."""
+REST = "rest"  # the stage of what no stage was charged with: opening data, writing records
 
 _LENGTH = ("steps", "epochs")
-_STEPPED = ("fit", "graph")
-"""Stages of a training that grow with its steps; others of a fit look at all images once."""
+_STEPPED = ("fit", "graph")  # stages of a training that grow with its steps; others of a fit look at all images once
 
 Written = Mapping[str, Any]
 """A specification as plain values."""
@@ -62,6 +59,7 @@ def fit_part(written: Written, images: float | None) -> Part:
     if is_trained(params):
         steps = steps_of(params, images)
         units = None if steps is None else float(steps * params["batch_size"])
+        # Fits that differ in length alone take the same time a step.
         params = {name: value for name, value in params.items() if name not in _LENGTH}
     backbone = _network(form["backbone"])
     stated = {name: form.get(name) for name in ("features", "precision")}
@@ -77,6 +75,7 @@ def fit_part(written: Written, images: float | None) -> Part:
 
 def evaluation_part(written: Written, view: Written, images: float | None) -> Part:
     """The evaluation of a fit under a view; arguments as for ``fit_part``, the images those of the view."""
+    # Without the number of images, which is what the time is scaled by.
     form, look = identity_form(written), {**view_form(view), "subset": None}
     params = {name: value for name, value in form["params"].items() if name not in _LENGTH}
     backbone = _network(form["backbone"])
@@ -115,7 +114,7 @@ def features_part(written: Written, source: Written, images: float | None) -> Pa
 
 
 def _network(backbone: Written) -> dict[str, Any]:
-    """A backbone without the digest of its weights, which takes no time and may not be known yet."""
+    # Without the digest of the weights: other weights take the same time, and they may not be known yet.
     return {"name": own_name(str(backbone["name"])), "options": backbone.get("options", {})}
 
 
@@ -138,7 +137,7 @@ def _area(backbone: Written, geometry: Written, shots: int) -> float | None:
         native = backbone_info(str(backbone["name"]), backbone.get("options", {})).native
     except ConfigError:  # of a user's own, and gone
         return None
-    height, width = native or sides
+    height, width = native or sides  # a backbone with a resolution of its own resizes whatever it is given
     return float(height * width * shots)
 
 
@@ -194,6 +193,7 @@ def _of_features(record: Recorded, spec: Written, source: Written, seconds: floa
 def _measurement(
     record: Recorded, part: Part, growing: Stages, by_image: Stages | None = None, once: Stages | None = None
 ) -> Measurement:
+    # Features have a measurement of their own, and their memory is that of the backbone.
     costs = [cost for cost in record.costs if (cost.stage == "features") == (part.kind == "features")]
     devices = [cost.peak_device for cost in costs if cost.peak_device is not None]
     return Measurement(
@@ -258,6 +258,7 @@ def write_probe(store: Path, found: list[Measurement]) -> None:
     Raises:
         StoreError: it cannot be written.
     """
+    # The same configuration on the same kind of machine gives the same file: a later probe takes its place.
     key = digest([sorted(one.part.same for one in found), found[0].machine], 16)
     write_bytes(store / PROBES_FOLDER / f"{key}.json", _PROBES.dump_json(found, indent=1))
 

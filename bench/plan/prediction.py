@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+# Of the logarithm of a prediction: see `_spread`. Found by holding predictions against runs, as the benchmark does.
 RUN_SPREAD = 0.2
 PROBE_SPREAD = 0.4
 SIMILAR_SPREAD = 0.5
@@ -134,6 +135,7 @@ class Measurements:
     def _newest(self, what: str, among: Mapping[Hashable, list[Measurement]], key: Hashable) -> list[Measurement]:
         if (what, key) not in self._trimmed:
             found = sorted(among.get(key, ()), key=lambda one: one.finished, reverse=True)
+            # Times of two machines have no median that would hold for either.
             found = [one for one in found if one.machine == found[0].machine]
             self._trimmed[what, key] = found[:MOST_SIMILAR]
         return self._trimmed[what, key]
@@ -148,7 +150,7 @@ def predict(parts: Sequence[Part], measured: Measurements) -> Prediction | None:
     """
     found = [_predict_part(part, measured) for part in parts]
     known = [one for one in found if one is not None]
-    if len(known) < len(found):
+    if len(known) < len(found):  # the sum of what is known would pass for the whole
         return None
     if not known:
         return Prediction({}, 0.0, 0.0, None, None, "", "runs")
@@ -161,6 +163,7 @@ def predict(parts: Sequence[Part], measured: Measurements) -> Prediction | None:
         stages=dict(stages),
         low=sum(one.low for one in known),
         high=sum(one.high for one in known),
+        # Parts follow each other in one process, so memory is the most that any of them takes.
         host=max((one.host for one in known if one.host is not None), default=None),
         device=max((one.device for one in known if one.device is not None), default=None),
         machine=known[0].machine,
@@ -174,6 +177,7 @@ def _predict_part(part: Part, measured: Measurements) -> Prediction | None:
     if not rated:
         return None
     least = min(spread for spread, _ in rated)
+    # Several may be as near as the nearest: repeats of one configuration, say.
     best = [one for spread, one in rated if spread <= least + 1e-9]
     scaled = [_scaled(part, one) for one in best]
     names = dict.fromkeys(stage for stages in scaled for stage in stages)
@@ -208,7 +212,7 @@ def _spread(part: Part, one: Measurement) -> float:
         spread = max(spread, SIMILAR_SPREAD) + PER_SETTING * differing
     ratio = _ratio(part, one)
     if ratio is None:
-        return spread + SIMILAR_SPREAD
+        return spread + SIMILAR_SPREAD  # nothing to scale by
     return spread + one.drift * abs(math.log(ratio))
 
 
@@ -223,7 +227,6 @@ def _ratio(part: Part, one: Measurement) -> float | None:
 
 
 def _scaled(part: Part, one: Measurement) -> dict[str, float]:
-    """Seconds by stage of a part, by one measurement."""
     ratio = _ratio(part, one) or 1.0
     images = part.images / one.part.images if part.images and one.part.images else 1.0
     stages: dict[str, float] = defaultdict(float)
@@ -235,4 +238,5 @@ def _scaled(part: Part, one: Measurement) -> dict[str, float]:
 
 def _host(part: Part, one: Measurement) -> int:
     further = max((part.images or 0) - (one.part.images or 0), 0.0)
+    # Never less: memory that was once taken does not shrink with fewer images.
     return one.host + int(one.host_per_image * further)

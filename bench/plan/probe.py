@@ -22,7 +22,7 @@ from spectral_bench.bench.plan.measured import (
     steps_of,
 )
 from spectral_bench.bench.plan.prediction import Measurement
-from spectral_bench.bench.plan.rows import base_spec
+from spectral_bench.bench.plan.run_ids import base_spec
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.run.probe import ASKED_FILE, FOUND_FILE, Asked, Pace, execute
 from spectral_bench.bench.work import worker
@@ -35,14 +35,13 @@ from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store
 
 SCRATCH_FOLDER = ".scratch"
-PROBE_STEPS = 2
+PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
-EVALUATED_IMAGES = 3
+EVALUATED_IMAGES = 3  # the first pays for what comes once, and two tell the pace
+# Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once.
 LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
-"""Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once."""
 
-LEAST_GROWTH = 4 * 2**20
-"""Bytes by which memory has to grow with images to count as growth: less is what allocators do."""
+LEAST_GROWTH = 4 * 2**20  # bytes by which memory has to grow with images to count as growth: less is what allocators do
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
     asked: list[Asked] = []
     for spec in chain:
         last = spec is run.spec
+        # The whole chain in one size: a fit starts from another of the same data.
         small = _shrunk(spec, images, PROBE_STEPS)
         above = orders[-1].spec.run_id if orders else None
         order = Order(spec=small, views=views if last else (), requires=above, **shared)
@@ -130,17 +130,14 @@ def _at_most(count: int, view: View) -> int:
 
 
 def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
-    """A fit on a few images, in a few steps."""
     params = {**spec.params, **({"steps": steps} if is_trained(spec.params) else {})}
     data = spec.data.model_copy(update={"subset": images})
     return spec.model_copy(update={"data": data, "params": params})
 
 
 def orders_of(probes: Sequence[Probe], scratch: Store) -> list[Order]:
-    """The orders of all probes, each run once, and beside each what is to be timed.
-
-    A fit that one probe is about may be what another starts from: then it is carried out as the former asks.
-    """
+    """The orders of all probes, each run once, and beside each what is to be timed."""
+    # First what probes are about: as mere bases of others, the same fits would be carried out without being timed.
     own = [(probe.orders[-1], probe.asked[-1]) for probe in probes]
     bases = [pair for probe in probes for pair in zip(probe.orders[:-1], probe.asked[:-1], strict=True)]
     found: dict[str, Order] = {}
@@ -193,6 +190,7 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
 
 
 def _of_fit(record: FitRecord, larger: FitRecord | None, pace: Pace) -> Measurement:
+    # What comes before it are features, which were measured source by source.
     *_, small = of_fit(record, record.spec.model_dump(mode="json"))
     trained = is_trained(record.spec.params)
     if larger is not None and larger.status != "failed":
@@ -216,6 +214,7 @@ def _by_two(small: Measurement, large: Measurement, *, by_units: bool) -> Measur
         return small
     share = few / (many - few)
 
+    # Two points give a slope and a rest. Noise may tip either below 0, or the slope above all that was measured.
     def growth(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> float:
         return min(max((other.get(name, 0.0) - one[name]) * share, 0.0), one[name])
 

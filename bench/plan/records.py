@@ -17,57 +17,46 @@ class Recorded(SawFiles, Protocol):
     @property
     def status(self) -> Status:
         """How it ended."""
-        ...
 
     @property
     def failure(self) -> Failure | None:
         """Why it did not end well."""
-        ...
 
     @property
     def health(self) -> list[HealthCheck]:
         """Its numerical health."""
-        ...
 
     @property
     def code(self) -> dict[str, str]:
         """Module -> fingerprint of what it was made with."""
-        ...
 
     @property
     def costs(self) -> Sequence[Cost]:
         """What its stages took."""
-        ...
 
     @property
     def started(self) -> str:
         """When it began, UTC, ISO 8601."""
-        ...
 
     @property
     def finished(self) -> str:
         """When it ended, UTC, ISO 8601."""
-        ...
 
     @property
     def execution(self) -> dict[str, Any]:
         """How it was executed: device, threads, ..."""
-        ...
 
     @property
     def environment(self) -> dict[str, Any]:
         """Where."""
-        ...
 
     @property
     def dataset(self) -> str:
         """What it looked at."""
-        ...
 
     @property
     def split(self) -> str:
         """Which part of it."""
-        ...
 
 
 class Cost(Protocol):
@@ -76,32 +65,26 @@ class Cost(Protocol):
     @property
     def stage(self) -> str:
         """Its name."""
-        ...
 
     @property
     def wall_s(self) -> float:
         """Seconds on the wall clock."""
-        ...
 
     @property
     def reused(self) -> bool:
         """Whether another run had paid for it."""
-        ...
 
     @property
     def peak_rss(self) -> int:
         """Peak resident bytes; 0 where nobody looked."""
-        ...
 
     @property
     def peak_device(self) -> int | None:
         """Peak bytes on the CUDA device; None on a CPU."""
-        ...
 
     @property
     def items(self) -> int | None:
         """The images that it went over."""
-        ...
 
 
 class RecordedEvaluation(Recorded, Protocol):
@@ -110,12 +93,10 @@ class RecordedEvaluation(Recorded, Protocol):
     @property
     def view_id(self) -> str:
         """The identity of the view."""
-        ...
 
     @property
     def view(self) -> Any:
         """What it looked at: a ``View``, or the same as plain values."""
-        ...
 
 
 class RecordedFit(Recorded, Protocol):
@@ -124,32 +105,26 @@ class RecordedFit(Recorded, Protocol):
     @property
     def spec(self) -> Any:
         """What was fitted: a ``FitSpec``, or the same as plain values."""
-        ...
 
     @property
     def method(self) -> str:
         """The method."""
-        ...
 
     @property
     def seed(self) -> int:
         """The seed."""
-        ...
 
     @property
     def uses_labels(self) -> bool:
         """Whether the method saw labels."""
-        ...
 
     @property
     def configuration_id(self) -> str:
         """The hash of the specification without its seed."""
-        ...
 
     @property
     def family(self) -> tuple[Any, ...]:
         """What fits that cost about the same have in common."""
-        ...
 
 
 class PastRun(Protocol):
@@ -158,17 +133,14 @@ class PastRun(Protocol):
     @property
     def run_id(self) -> str:
         """The run's identity."""
-        ...
 
     @property
     def fit(self) -> RecordedFit:
         """The record of the fit."""
-        ...
 
     @property
     def evaluations(self) -> Mapping[str, RecordedEvaluation]:
         """View id -> record."""
-        ...
 
 
 class Snapshot:
@@ -223,6 +195,7 @@ class Snapshot:
         """
         if self._store is None or run_id not in self._known:
             return run_state(stored)
+        # Neither checkpoint nor orders matter beside a record, and to look for them takes time in a large store.
         if run_id in self._past:
             return run_state(stored, claimed=self._store.is_claimed(run_id))
         return run_state(
@@ -237,4 +210,5 @@ def _past(store: Store, verify: bool, only: str | None) -> Sequence[PastRun]:
     if only is not None:
         run = store.load_run(only, verify=verify)
         return [] if run is None else [run]
+    # Summaries are a fraction of the records: a store of thousands is read in a moment.
     return store.load_all(verify=True) if verify else store.summaries()

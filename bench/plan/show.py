@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spectral_bench.bench.code.dependencies import unproven
+from spectral_bench.bench.code.records import unproven
 from spectral_bench.bench.features.cache.meta import gigabytes
 from spectral_bench.bench.plan.measured import is_gpu
 from spectral_bench.bench.plan.prediction import Prediction
@@ -144,6 +144,7 @@ def _fits_of_their_own(plan: Plan) -> list[str]:
     for run in plan.runs:
         if run.asked_for:
             rows.setdefault(_trained_on(run), []).append(run)
+    # Such a fit costs as much as the row that it nearly is, and mostly nobody meant it.
     users = {run.requires: run for run in plan.runs}
     lines: dict[str, str] = {}
     for extra in plan.unfinished:
@@ -166,7 +167,6 @@ def _trained_on(run: PlannedRun) -> tuple[str, ...]:
 
 
 def _different(run: PlannedRun, other: PlannedRun) -> list[str]:
-    """The parameters and other keys in which two fits differ."""
     ours, theirs = ({**one.spec.params, **dict(one.spec), "params": None} for one in (run, other))
     return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
 
@@ -185,13 +185,13 @@ def gpu_hours(plan: Plan) -> float | None:
 
 
 def _bases(plan: Plan) -> str:
-    """What the predictions of a plan rest on."""
     probes = any(run.prediction.basis == "probes" for run in plan.unfinished if run.prediction is not None)
     records = any(run.prediction.basis != "probes" for run in plan.unfinished if run.prediction is not None)
     return " and ".join(["past records"] * records + ["probes"] * probes)
 
 
 def _total_text(plan: Plan) -> str:
+    # Never left out in silence: a total of half of the runs reads like that of all.
     unknown = sum(run.seconds is None for run in plan.unfinished)
     known = [run.prediction for run in plan.unfinished if run.prediction is not None]
     low, high = duration(sum(one.low for one in known)), duration(sum(one.high for one in known))

@@ -12,7 +12,7 @@ from typing import Any
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.prediction import Measurements, Part, Prediction
 from spectral_bench.bench.plan.records import Recorded, Snapshot
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, Places, changes_in_words
 from spectral_bench.bench.work.order import Execution, Order, newest_order
 from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_progress
@@ -164,7 +164,7 @@ def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list
             views=run.views,
             requires=run.requires,
             store=plan.store.absolute(),
-            data_roots=tuple(root.absolute() for root in roots),
+            data_roots=tuple(root.absolute() for root in roots),  # a worker may start in another folder
             execution=execution,
         )
         for run in plan.unfinished
@@ -182,8 +182,8 @@ def unique_views(views: Iterable[View]) -> tuple[View, ...]:
     return tuple({view.view_id: view for view in views}.values())
 
 
+# The states in which it matters whether code and data are as they were; to find out takes time.
 _COMPARED = (RunState.PARTIAL, RunState.NOT_CONVERGED, RunState.DONE)
-"""The states in which it matters whether code and data are as they were; to find out takes time."""
 
 _AT_WORK = (RunState.RUNNING, RunState.INTERRUPTED)
 
@@ -210,6 +210,7 @@ def condition(
     past, stored = snapshot.run(run_id), snapshot.stored(run_id, wanted)
     missing = tuple(wanted[view_id] for view_id in stored.missing)
     state = snapshot.state(run_id, stored)
+    # To compare reads files of data and code, which is worth it only where something stored could be stale.
     if past is None or state not in _COMPARED:
         return Condition(state, missing, stored.fitted, _reason(state, stored))
     evaluations = [past.evaluations[view_id] for view_id in wanted if view_id in past.evaluations]
@@ -292,7 +293,7 @@ def runs_of_store(store: Store, grid: str | None = None, code: Code | None = Non
         if grid not in names:
             raise StoreError(f"{store.path}: {unknown('grid', grid, names)}")
         manifests = [manifest for manifest in manifests if manifest.name == grid]
-    reader = _Reader(store, code or CurrentCode())
+    reader = _Reader(store, code or CurrentCode())  # which reads the records once, for all grids
     found = [reader.status(*wanted) for wanted in _wanted(manifests)]
     if grid is None:
         found += reader.others({run.run_id for run in found})
@@ -343,6 +344,7 @@ class _Reader:
         spec: Mapping[str, Any] = {}
         if (past := self._snapshot.run(run_id)) is not None:
             spec = past.fit.spec if isinstance(past.fit.spec, Mapping) else past.fit.spec.model_dump(mode="json")
+            # It has what it started from: nobody needs to look for the order.
             if past.fit.status != "failed":
                 return spec, None
         file = newest_order(self._store.run_folder(run_id)) if run_id in self._snapshot.known else None

@@ -15,7 +15,7 @@ from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.inputs import facts_of
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.registry import is_weights_file, short_name
 from spectral_bench.methods.params import Params
@@ -42,6 +42,7 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
     settings = [stated_settings(row) for row in rows]
     for title in sorted({title for title in titles if titles.count(title) > 1}):
         alike = [index for index, other in enumerate(titles) if other == title]
+        # Only what tells these rows apart: a title with all settings would be read by nobody.
         keys = _telling_keys([settings[index] for index in alike])
         for index in alike:
             told = [f"{key}={show_value(settings[index][key])}" for key in keys if key in settings[index]]
@@ -171,7 +172,7 @@ def _usual_options(backbone: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=256)
 def _usual_parameters(model: type[Params], k: int | None) -> Mapping[str, Any]:
-    """The defaults of a method at a number of clusters. A grid has thousands of rows of a few methods."""
+    # Kept, as a grid has thousands of rows of a few methods. At the row's K, since other defaults may follow from it.
     try:
         return _parameters(model, {} if k is None else {"k": k})
     except ValueError:  # a method of others may have a parameter that must be stated: its defaults stand in the fields

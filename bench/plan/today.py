@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
-from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
-from spectral_bench.bench.code.equivalent import in_todays_words
 from spectral_bench.bench.code.fingerprint import changed
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own
+from spectral_bench.bench.code.records import evaluation_code, fit_code, in_todays_words
 from spectral_bench.bench.plan.records import Recorded, RecordedEvaluation, RecordedFit
 from spectral_bench.common.digests import apart, tells_contents
 from spectral_bench.common.errors import ConfigError
@@ -31,11 +30,9 @@ class Code(Protocol):
 
     def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What a fit on a data set depends on."""
-        ...
 
     def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What an evaluation on a data set depends on besides its fit."""
-        ...
 
 
 class Data(Protocol):
@@ -43,11 +40,9 @@ class Data(Protocol):
 
     def images(self, dataset: str, split: str) -> str | None:
         """Of the images of a split."""
-        ...
 
     def labels(self, dataset: str, split: str) -> str | None:
         """Of the labels of a split."""
-        ...
 
 
 class CurrentCode:
@@ -75,7 +70,7 @@ class CurrentCode:
         if key not in self._known:
             try:
                 self._known[key] = read(*names)
-            except ConfigError:
+            except ConfigError:  # a part that is not here: see the class
                 self._known[key] = {}
         return self._known[key]
 

@@ -100,7 +100,7 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
         used = (past.fit.method, past.fit.dataset, backbone)
         parts.append(_part("fit", past.fit, None, today.fit(*used), used, data))
         for view_id, record in past.evaluations.items():
-            views.setdefault(view_id, record.view)
+            views.setdefault(view_id, record.view)  # of an evaluation that no grid asks for any more
             used = (past.fit.method, record.dataset, backbone)
             parts.append(_part(f"evaluation {view_id}", record, record.view, today.evaluation(*used), used, data))
     return Explanation(

@@ -216,7 +216,7 @@ def cluster_files(
         scored = scored_images(
             fitted, view, items, device=device, stage=lambda name: nullcontext(), should_stop=lambda: False
         )
-        kept = [replace(one, scores=one.scores.cpu()) for one in scored]
+        kept = [replace(one, scores=one.scores.cpu()) for one in scored]  # of patches: masks are made when asked for
     used = {"name": backbone.name, "options": backbone.options}
     settings = {"method": method, "params": params, "backbone": used, "seed": seed, "precision": precision}
     settings["device"] = str(device)
@@ -231,7 +231,6 @@ def _features(
     antialias: bool,
     progress: Callable[[int, int], None],
 ) -> list[ViewItem]:
-    """Each image with its features, on the CPU."""
     features = fresh_features(
         view,
         backbone,
@@ -244,7 +243,7 @@ def _features(
     )
     items = []
     for done, item in enumerate(features, start=1):
-        items.append(replace(item, patches=item.patches.to("cpu")))
+        items.append(replace(item, patches=item.patches.to("cpu")))  # all of them at once would not fit a GPU
         progress(done, len(features))
     return items
 
@@ -261,6 +260,7 @@ def common_size(sizes: Sequence[tuple[int, int]], short_side: int) -> tuple[int,
     """
     if short_side < _SMALLEST:
         raise ConfigError(f"size: {short_side}; expected at least {_SMALLEST} pixels")
+    # In logarithms, so that 3:4 and 4:3 are as far from a square.
     shape = math.exp(median(math.log(width / height) for height, width in sizes))
     if max(shape, 1 / shape) > _LONGEST:
         raise ConfigError(

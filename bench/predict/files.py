@@ -122,6 +122,7 @@ def require_targets(images: Sequence[Path], out: Path, *, overlays: bool, scores
     """
     advice = f"give a folder of their own, such as --to {out / 'masks'}"
     require_stems(images, folded=folds_names(out))
+    # A file is written under a longer name first, and renamed when it is whole.
     longest = os.pathconf(nearest_folder(out), "PC_NAME_MAX") - _TEMPORARY
     known = {_identity(path): path for path in images}
     for path in images:
@@ -137,6 +138,7 @@ def require_targets(images: Sequence[Path], out: Path, *, overlays: bool, scores
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    # By device and inode: two paths may lead to one file, and one path be spelt in two ways.
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -148,6 +150,7 @@ def nearest_folder(folder: Path) -> Path:
 
 def folds_names(folder: Path) -> bool:
     """Whether the file system of a folder, which need not exist yet, takes names that differ in case alone for one."""
+    # Asked of a folder that exists: whether it is also there under its name in the other case.
     there = nearest_folder(folder)
     for place in (there, *there.parents):
         other = place.parent / place.name.swapcase()

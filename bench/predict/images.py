@@ -1,4 +1,4 @@
-"""Segment any images by a stored fit."""
+"""Segment any images by a stored fit, in masks of clusters or of classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +22,22 @@ from spectral_bench.bench.predict.pictures import (
     cluster_key,
     draw,
     on_sheet,
+    palette,
     write_legend,
     write_sheet,
 )
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.fit import load_fit
-from spectral_bench.common.errors import StoreError
+from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.files import atomic_writer
-from spectral_bench.common.names import how_many
+from spectral_bench.common.names import how_many, unknown
+from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
-from spectral_bench.results.specification import View
-
-if TYPE_CHECKING:
-    from spectral_bench.results.store import Store
-
+from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
+from spectral_bench.results.specification import Protocol, View
+from spectral_bench.results.store import Store
 
 _THREADS = 2  # that draw: PNG and JPEG are encoded without the interpreter's lock
 
@@ -100,6 +99,7 @@ def predict(
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
     spec, chosen = run.fit.spec, resolve_device(device)
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
+    # Windows and resizing as the scores were made with; a subset, a crop or a CRF was the protocol's own.
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
     require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
@@ -133,6 +133,7 @@ def _assigned(scored: Iterable[ScoredImage], scores: Path | None, said: list[Pat
     for image in scored:
         if scores is not None:
             said.append(_write_scores(image, scores_file(scores, image.image_id)))
+        # Two bytes a pixel while they wait to be drawn: indices of 8 would be four times as large.
         small = assign(image).cpu().numpy().astype(np.uint16)
         yield image.image_id, partial(small.astype, np.int64)
 
@@ -168,6 +169,7 @@ def write_masks(
         return draw(name, clusters(), image, key, targets, contours=wanted.contours, tile=name in shown_ones)
 
     found: list[Drawn] = []
+    # In order, as what is written is listed so; the backbone works on while two threads encode.
     for one in ordered_map(drawn, assigned, workers=_THREADS, ahead=_THREADS):
         found.append(one)
         progress(len(found), len(files.ids))
@@ -189,7 +191,8 @@ def _require_room(out: Path, sizes: Sequence[tuple[int, int]], n_clusters: int) 
 
 
 def _write_scores(image: ScoredImage, path: Path) -> Path:
-    """(H, W, K) float32, written band by band: those of a large photograph fill the memory."""
+    """(H, W, K) float32."""
+    # Band by band: scores of a large photograph would fill the memory.
     shape = (*image.layout.target, image.scores.shape[1])
     with atomic_writer(path) as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -202,3 +205,65 @@ def _write_scores(image: ScoredImage, path: Path) -> Path:
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
+
+
+# Names for clusters, by the run's own matching, which uses the labels of its evaluation.
+
+
+def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
+    """What masks of classes hold: the class of each cluster of a run, by the matching of one of its protocols.
+
+    Args:
+        store: the store of the run.
+        run_id: a finished run.
+        protocol: its name; None: the first under which a grid asks for the run.
+
+    Raises:
+        ConfigError: no grid asks for the run under a protocol, or under none of this name, or it is not evaluated
+            under it.
+        UserError: the classes of its data set are not known, or no pixel that it was evaluated on has one.
+    """
+    chosen = _chosen(store, run_id, protocol)
+    record = store.evaluation_record(run_id, chosen.view.view_id)
+    if record is None or record.status != "done":
+        how = "not evaluated" if record is None else record.status.replace("_", " ")
+        raise ConfigError(f"run {run_id}: {how} under protocol {chosen.name}, so nothing tells classes of its clusters")
+    reader = Reader(store)
+    lists = todays_lists([reader])
+    classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
+    scores = run_scores(reader, run_id, chosen, classes, lists)
+    matched = np.asarray(scores.matching)
+    named, used = len(set(matched[matched >= 0].tolist())), len(scores.classes)
+    view = chosen.fit_view or chosen.view
+    labels = f"labels of {short_name(view.dataset)} {view.split}"
+    told = (
+        f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), which uses the {labels}: "
+        f"{named} of {used} classes for {how_many(len(matched), 'cluster')}"
+    )
+    return Key(
+        _colours(classes.table.palette if classes is not None else [], used),
+        scores.classes,
+        matched,
+        told,
+        f"{labels}, protocol {chosen.name} ({chosen.scoring.matching})",
+    )
+
+
+def _chosen(store: Store, run_id: str, name: str | None) -> Protocol:
+    rows = [row for manifest in store.manifests() for row in manifest.rows if run_id in row.runs.values()]
+    protocols = {protocol.name: protocol for row in reversed(rows) for protocol in reversed(row.protocols)}
+    if not protocols:
+        raise ConfigError(
+            f"run {run_id}: no grid of the store asks for it under a protocol, so nothing tells classes of its "
+            "clusters; run a grid with protocols, which evaluates the stored fit"
+        )
+    if name is None:
+        return next(reversed(protocols.values()))
+    if name not in protocols:
+        raise ConfigError(unknown(f"protocol of run {run_id}", name, protocols))
+    return protocols[name]
+
+
+def _colours(stated: list[list[int]], n_classes: int) -> NDArray[np.uint8]:
+    """(C, 3) colours of the data set; those of clusters where it states none."""
+    return np.array(stated, np.uint8) if len(stated) == n_classes else palette(n_classes)

@@ -95,7 +95,6 @@ class _Maker:
         self._last: tuple[object, list[ViewItem]] | None = None
 
     def make(self, run_id: str, view: View, image_ids: tuple[str, ...]) -> None:
-        """Make and store the panels of one fit."""
         fit, record = self._records(run_id, view)
         method, items = load_fit(self._store, run_id, self._device), self._items(fit, view, image_ids)
         scored = scored_images(
@@ -123,7 +122,7 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._last is None or self._last[0] != key:
+        if self._last is None or self._last[0] != key:  # the fits of one backbone follow each other
             features = fresh_features(
                 view,
                 spec.backbone,
@@ -165,6 +164,7 @@ class _Maker:
         builder = ContingencyBuilder(stored.n_clusters, stored.n_labels)
         builder.add(image_id, panel.clusters, panel.truth)
         scored = stored.matrix([stored.image_ids.index(image_id)])
+        # A pixel that moves is missing in one cell and too many in another.
         moved = int(np.abs(builder.build().matrix() - scored).sum()) / 2
         if moved > TOLERANCE * panel.truth.size:
             share = 100 * moved / panel.truth.size

@@ -248,6 +248,7 @@ _Entry = tuple[str | None, str]  # the colour of a swatch, and what is said besi
 def _legend_lines(rows: Sequence[LegendRow], key: Key, width: int) -> list[list[_Entry]]:
     """The legend of a sheet: what occurs, as many entries a line as fit."""
     used = [row for row in rows if row.images]
+    # The largest ones, listed in the order of their values.
     kept = sorted(sorted(used, key=lambda row: -row.share)[:_ON_LEGEND], key=lambda row: row.value)
     entries: list[_Entry] = [
         (row.colour, f"{row.name or f'cluster {row.value}'}  {100 * row.share:.1f} %") for row in kept
@@ -281,6 +282,7 @@ def _tile(
     factor = min(_TILE[0] / image.width, _TILE[1] / image.height)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     small = image.resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR)
+    # The nearest value, as values between two clusters would be a third one.
     mask = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
     tile = Image.new("RGB", (2 * _TILE[0] + _GAP // 2, _TILE[1]), (235, 235, 235))
     place = ((_TILE[0] - size[0]) // 2, (_TILE[1] - size[1]) // 2)
@@ -300,7 +302,7 @@ def _fitting(text: str, width: int) -> str:
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
-    """The font of matplotlib, which has the letters of most alphabets; Pillow's own has those of English."""
+    # That of matplotlib, which has the letters of most alphabets; Pillow's own has those of English.
     found = find_spec("matplotlib")  # not imported: that takes a fifth of a second
     assert found is not None
     assert found.origin is not None
@@ -308,6 +310,7 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def _save(image: Image.Image, path: Path, kind: str) -> None:
+    # Through memory, as `write_bytes` replaces a file in one step: a kill leaves no half of a picture.
     buffer = BytesIO()
     image.save(buffer, format=kind, **({"quality": 90} if kind == "JPEG" else {}))
     write_bytes(path, buffer.getvalue())

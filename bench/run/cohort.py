@@ -67,6 +67,7 @@ class Turns:
         self._waiting[member] = position
         following = self._pass_on()
         self._wakes[member].acquire()
+        # Told only when the turn has changed hands: each time, the log would be switched for nothing.
         if following != member:
             self._begun(member)
 
@@ -75,7 +76,8 @@ class Turns:
         self._pass_on()
 
     def _pass_on(self) -> int | None:
-        """Only who has the turn calls this, so no two threads are here at once."""
+        # No lock: only who has the turn comes here. Ties by number, so that the order of turns, and with it that of all
+        # output, is the same each time.
         following = min(self._waiting, key=lambda member: (self._waiting[member], member), default=None)
         if following is not None:
             del self._waiting[following]
@@ -220,6 +222,7 @@ class _Held(Generic[T]):
         """The item of an index; each run that asks is charged with reading it."""
         products, versions = self._held.get(index) or (self._cohort.fresh(), [])
         item = products.recall("item", lambda: self._attached(self._read(index), products))
+        # torch counts changes in place: a method that makes some must not pass them on to the next run.
         now = [tensor._version for tensor in self._tensors(item)]
         if versions and now != versions:
             self._forget(index)
@@ -231,6 +234,7 @@ class _Held(Generic[T]):
         return item
 
     def _read(self, index: int) -> T:
+        # One step ahead is the rule; a run that was resumed begins in the middle.
         if self._items is None or index != self._next:
             self._items = self._start(index)
         items, self._items = self._items, None  # one that raises is not gone on with
@@ -239,7 +243,6 @@ class _Held(Generic[T]):
         return item
 
     def clear(self) -> None:
-        """Hold no item."""
         for index in [*self._held]:
             self._forget(index)
 
@@ -248,8 +251,6 @@ class _Held(Generic[T]):
 
 
 class _Passes:
-    """The training patches of a cohort, pass by pass."""
-
     def __init__(self, inner: TrainingSource, cohort: Cohort) -> None:
         self.inner, self._cohort, self._number = inner, cohort, 0
         self._held: OrderedDict[Hashable, _Held[PatchBatch]] = OrderedDict()
@@ -267,7 +268,6 @@ class _Passes:
         return self._held[key].at(index)
 
     def sample(self, n: int) -> PatchSample:
-        """Patches drawn from them."""
         product = ("sample", id(self))
         _, sample = self._cohort.products.recall(
             product, lambda: (n, self.inner.subsample(n)), lambda held: held[0] == n
@@ -277,7 +277,6 @@ class _Passes:
         return sample
 
     def statistics(self) -> Statistics:
-        """Of all of them."""
         return self._cohort.products.recall(("statistics", id(self)), self.inner.statistics)
 
 
@@ -323,8 +322,6 @@ class Source:
 
 
 class _HeldView:
-    """The features of a view, image by image."""
-
     def __init__(self, inner: ViewFeatures, cohort: Cohort) -> None:
         self.inner = inner
         self.held: _Held[ViewItem] = _Held(
@@ -375,11 +372,12 @@ class Labels:
 
     def _read(self, image_id: str) -> NDArray[np.uint16]:
         label = self._loader.label(image_id)
-        label.flags.writeable = False
+        label.flags.writeable = False  # the runs that follow look at this very array
         return label
 
 
 def _synchronise() -> None:
+    # Not before CUDA is in use: to ask would initialise it, and take memory on a device that nobody wants.
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
@@ -390,11 +388,11 @@ def _with_products(batch: PatchBatch, products: Products) -> PatchBatch:
 
 def _tensors(batch: PatchBatch) -> list[Tensor]:
     held = [*batch.features, batch.pixels, batch.antialiased]
+    # Tensors made in inference mode keep no version; nor can they be changed in place outside of it.
     return [tensor for tensor in held if tensor is not None and not tensor.is_inference()]
 
 
 def _from(items: Iterator[T], first: int) -> Iterator[T]:
-    """The items from number ``first`` on."""
     for _ in range(first):
         next(items)
     return items

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spectral_bench.bench.code.dependencies import RunCode, code_of_run, method_check
+from spectral_bench.bench.code.records import RunCode, code_of_run, method_check
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure.environment import environment
 from spectral_bench.bench.measure.meter import Meter
-from spectral_bench.bench.work.process import sitting
+from spectral_bench.bench.work.order import sitting
 from spectral_bench.bench.work.progress import METRICS_FILE, PROGRESS_FILE, MetricsLog, ProgressFile
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
@@ -69,10 +69,8 @@ class Run:
 
     @cached_property
     def method_check(self) -> MethodCheck | None:
-        """What the store knew of the method's own code when it was first asked, before the code goes to work.
-
-        An edit while it works changes neither this nor, if it is no valid Python, the outcome. None: the method ships.
-        """
+        """What the store knew of the method's own code, before that goes to work. None: the method ships."""
+        # Asked once, as an edit while the method works, valid Python or not, must not change what is recorded of it.
         return method_check(self.store.path, self.spec.method)
 
     @cached_property
@@ -119,6 +117,7 @@ class Run:
             "inference_batch": execution.inference_batch,
             "cache_limit": execution.cache_limit,
             "progress": self.progress(stage),
+            # One run's wish to stop must not end what is being read for all of them.
             "should_stop": self.should_stop if self.cohort is None else self.cohort.should_stop,
             "antialias": self.antialias,
         }
@@ -138,7 +137,7 @@ class Run:
         execution = self.order.execution.model_dump(mode="json")
         here: dict[str, Any] = {
             "device": str(self.device),
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(),  # as they were, not as they were asked for: rounding depends on them
             "memory_source": meter.memory_source,
             SITTING: sitting(self.order.execution.executor),
         }
@@ -159,6 +158,7 @@ def resolve_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda") or not (number.isdecimal() or (number == "" and ":" not in name)):
         raise ConfigError(f'unknown device "{name}"; valid: auto, cpu, cuda, cuda:N')
     device = torch.device(name)
+    # Here, as torch accepts any number and fails at the first tensor.
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f'device "{name}": this machine has {torch.cuda.device_count()} CUDA devices')
     return device

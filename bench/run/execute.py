@@ -49,6 +49,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool], coho
         Exception: whatever the method raises. Recording a failure is the caller's.
     """
     run = Run(order, store, should_stop, cohort)
+    # Before the fit, which may take hours: the package is needed after it.
     require_crf(order.views)
     if cohort is None:
         PIXEL_GRAPHS.clear()  # of an earlier run of this process: each pays for its own
@@ -61,6 +62,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool], coho
         statuses = [record.status, *(_evaluated(run, view, method).status for view in order.views)]
     except RunInterrupted:
         return Outcome("interrupted")
+    # The worst of them, so that one failed evaluation of many is told.
     return Outcome(max(statuses, key=_BY_MERIT.index))
 
 
@@ -71,6 +73,7 @@ def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
         record, method = fit(run)
         return record, lambda: method
     (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # a kill may have come between record and removal
+    # Read when a view is missing, and not for the answer that all is there.
     return record, lambda: load_fit(run.store, run.spec.run_id, run.device, run.spec)
 
 

@@ -100,10 +100,10 @@ def trial(
     arguments = (sender, dict(os.environ), root, classes, method, dict(params), on_disk, number)
     process = context.Process(target=_enter, args=arguments, name="check-method", daemon=True)
     process.start()
-    sender.close()
+    sender.close()  # else a child that dies would leave us waiting for what it never sends
     try:
         found: Learnt | Failed = receiver.recv()
-    except EOFError:
+    except EOFError:  # killed, or it left by os._exit
         process.join()
         found = Failed(f"its process ended with exit code {process.exitcode}")
     process.join()
@@ -115,7 +115,7 @@ def _enter(sender: Connection, environment: Mapping[str, str], *arguments: Any) 
     os.environ.update(environment)
     try:
         found: Learnt | Failed = learn(*arguments)
-    except BaseException as error:
+    except BaseException as error:  # whatever a method does without its labels, sys.exit too, is an answer
         found = Failed(f"{type(error).__name__}: {error}", isinstance(error, UserError))
     sender.send(found)
     sender.close()
@@ -136,6 +136,7 @@ def learn(
     facts, complete, base = method_facts(method), complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
+        # Features are those of the images, which all trials share: the first pays for them.
         shared = root / store.features_folder.name
         shared.mkdir(exist_ok=True)
         store.features_folder.symlink_to(shared)
@@ -170,7 +171,7 @@ def _scores(run: Run, methods: tuple[Segmenter, ...], view: View) -> str:
 
 
 def _order(method: str, params: Mapping[str, Any], description: Path, store: Store, base: Order | None = None) -> Order:
-    options = {"weights": "random", "seed": 0}
+    options = {"weights": "random", "seed": 0}  # nothing to download, and labels leak no less
     spec = FitSpec(
         data=TrainingData(dataset=f"folder:{description}"),
         backbone=BackboneSpec(name=BACKBONE, options=options, weights=weights_digest(BACKBONE, options) or ""),
@@ -223,10 +224,10 @@ def write_tree(root: Path, classes: int, on_disk: LabelsOnDisk = LabelsOnDisk())
 def _write_split(folder: Path, split: str, colours: NDArray[Any], labels: Labels, seed: int) -> None:
     rng, shuffle = np.random.default_rng([1, seed]), np.random.default_rng([2, seed])
     kind = np.uint16 if len(colours) > 256 else np.uint8
-    shutil.rmtree(folder / f"{split}annot", ignore_errors=True)
+    shutil.rmtree(folder / f"{split}annot", ignore_errors=True)  # of the trial before
     for index in range(IMAGES):
         truth = np.kron(rng.integers(0, len(colours), GRID), np.ones((PATCH, PATCH), np.int64))
-        noise = rng.integers(0, 60, (*truth.shape, 3))
+        noise = rng.integers(0, 60, (*truth.shape, 3))  # drawn in any case, or the next image would be another
         if not (path := folder / split / f"{split}{index}.png").exists():
             _write(path, (colours[truth] + noise).astype(np.uint8))
         if labels == "permuted":
@@ -305,6 +306,7 @@ def disk_violations(method: str, params: Mapping[str, Any]) -> dict[str, str]:
     """
     with TemporaryDirectory(prefix="bench-check-") as root:
         trials = _Trials(partial(trial, Path(root), method, params))
+        # The intact labels come last: see `_VARIANTS`.
         found = {name: trials(on_disk) for name, on_disk in _VARIANTS.items()}
         trials.kept = trials(LabelsOnDisk())
         if isinstance(trials.kept, Failed):
@@ -357,7 +359,7 @@ def _unused(found: Learnt | Failed, kept: Learnt | Failed, labels: Labels, which
 
 def _read(found: Learnt | Failed, kept: Learnt | Failed, what: str) -> str:
     """How labels that a method does not declare are read."""
-    assert isinstance(kept, Learnt)
+    assert isinstance(kept, Learnt)  # else nothing is judged: see `disk_violations`
     if isinstance(found, Failed):
         return f"with {what} it fails: it reads them ({found.reason})"
     if found.state != kept.state:

@@ -76,6 +76,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         method.fit(source, context=context)
     checkpoint.charge(meter)
     n_numbers = save_state(run.folder, method)
+    # Now, with the checkpoint still there: found out at an evaluation, the fit would be lost.
     require_loadable(run.folder, run.spec, method)
     health = health_records(method)
     record = FitRecord(
@@ -96,6 +97,7 @@ def fit(run: Run) -> tuple[FitRecord, Segmenter]:
         label_files=labels_seen,
         **run.facts(meter),
     )
+    # The record after the state that it vouches for, and the checkpoint last: a kill between two of them costs nothing.
     run.store.write_fit(record)
     checkpoint.remove()
     return record, method
@@ -153,9 +155,6 @@ def _base(run: Run, meter: Meter) -> Segmenter | None:
 class RunCheckpoint:
     """The checkpoint of one run: a single file, replaced atomically.
 
-    It also keeps the time that the fit had taken when it was saved, so that the cost of a resumed fit is that of the
-    whole of it.
-
     Args:
         path: the file.
         every: seconds between two saves that the fit makes of its own accord.
@@ -195,6 +194,7 @@ class RunCheckpoint:
         Raises:
             StoreError: the disk is full; the state saved before is untouched.
         """
+        # With what earlier attempts took: the cost of a resumed fit is that of the whole of it.
         spent = [old + new - begun for old, new, begun in zip(self._before, self._clock(), self._begun, strict=True)]
         with atomic_writer(self.path) as stream:
             torch.save({"state": state, "spent": spent, "data": self._data, "code": self.code}, stream)
@@ -203,20 +203,18 @@ class RunCheckpoint:
     def load(self) -> dict[str, Any] | None:
         """The saved state with its tensors on the CPU, or None where there is none, or one of other data.
 
-        Only tensors and plain values are read: a checkpoint cannot run code. Tensors are mapped from the file, so that
-        what copies them never holds them twice in memory.
-
         Raises:
             StoreError: the file is there but cannot be read.
         """
         if not self.path.exists():
             return None
+        # weights_only: a checkpoint cannot run code. mmap: who copies its tensors never holds them twice in memory.
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
             wall, cpu = saved["spent"]
             state, data = dict(saved["state"]), str(saved.get("data", ""))
             code = dict(saved.get("code", self.code))
-        except Exception as error:
+        except Exception as error:  # of pickle, zip or torch, by what is damaged
             raise StoreError(
                 f"{self.path}: the checkpoint cannot be read ({error}); remove it to start over"
             ) from error
@@ -248,6 +246,7 @@ def build_method(spec: FitSpec) -> Segmenter:
 
 def save_state(folder: Path, method: Segmenter) -> int:
     """Write what ``method`` learnt into a run's folder, atomically. Returns how many numbers that is."""
+    # On the CPU: a fit made on a GPU is read where there is none.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()}
     write_bytes(folder / STATE_FILE, save(state))
     return sum(tensor.numel() for tensor in state.values())
@@ -280,6 +279,7 @@ def require_loadable(folder: Path, spec: FitSpec, fitted: Segmenter) -> None:
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
+    # As bytes, so that NaN equals NaN, and 0 is not -0.
     same = one.dtype == other.dtype and one.shape == other.shape
     return same and torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
 
@@ -306,6 +306,7 @@ def load_fit(store: Store, run_id: str, device: torch.device | str = "cpu", spec
         raise StoreError(
             f"{path}: the stored fit cannot be read ({error}); remove the run's folder and run again"
         ) from error
+    # By the class of today: state is plain tensors, and no pickle that would bring its own.
     method = build_method(spec or record.spec)
     method.load_state_dict(state)
     return method

@@ -29,6 +29,7 @@ class MemorySource(TrainingSource):
     def __init__(self, patches: PatchBatch, seed: int) -> None:
         self._patches = patches
         channels = tuple(int(level.shape[-1]) for level in patches.features)
+        # reused: nothing is extracted, so nothing is charged.
         super().__init__(patches.image_ids, channels, patches.grid, seed, reused=True)
 
     def images(self) -> Iterator[PatchBatch]:

@@ -28,7 +28,7 @@ from spectral_bench.results.record import StageCost
 from spectral_bench.results.store import Store
 
 ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
-LEAST_STEPS, MOST_STEPS = 6, 12
+LEAST_STEPS, MOST_STEPS = 6, 12  # timed: at least so many, and more until one of them has written the curve
 
 
 class Asked(BaseModel):
@@ -70,7 +70,6 @@ class _Timed(Run):
     ticks: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
-        """Notes the time."""
         return lambda done, total: self.ticks[stage].append((time.perf_counter(), done))
 
     def each(self, stage: str) -> float | None:
@@ -89,7 +88,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     """
     folder = store.run_folder(order.spec.run_id)
     asked = Asked.model_validate_json((folder / ASKED_FILE).read_bytes())
-    PIXEL_GRAPHS.clear()
+    PIXEL_GRAPHS.clear()  # as a run does: each pays for its own
     pace = Pace()
     try:
         _time_features(_Timed(order, store, should_stop), pace)
@@ -125,7 +124,7 @@ def _time_features(run: _Timed, pace: Pace) -> None:
 
 
 def _note_features(run: _Timed, source: str, costs: list[StageCost], pace: Pace) -> None:
-    if any(cost.reused for cost in costs):
+    if any(cost.reused for cost in costs):  # extracted for another probe: the time was that of a look
         return
     pace.features[source] = costs
     if (each := run.each("features")) is not None:
@@ -137,7 +136,7 @@ def _time_steps(order: Order, store: Store, should_stop: Callable[[], bool]) -> 
     run = _Counted(order, store, should_stop)
     try:
         fit(run)
-    except RunInterrupted:
+    except RunInterrupted:  # by itself, as soon as enough steps are timed; or by somebody else after all
         if should_stop():
             raise
     return run.mean()
@@ -155,6 +154,7 @@ class _Counted(_Timed):
 
     def __post_init__(self) -> None:
         asked = self.should_stop
+        # The class is frozen, as `Run` is.
         object.__setattr__(self, "should_stop", lambda: asked() or self.enough)
 
     def _written(self) -> list[int]:
@@ -170,5 +170,6 @@ class _Counted(_Timed):
         plain = [seconds for step, seconds in took.items() if step not in self._written()]
         if not plain or not written:
             return fmean(took.values()) if took else None
+        # Of `every` steps one writes the curve, which costs more: both kinds by their shares.
         every = self._written()[0]
         return (fmean(written) + (every - 1) * fmean(plain)) / every

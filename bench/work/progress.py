@@ -66,6 +66,7 @@ class Pace:
 
     def note(self, stage: str, done: int) -> None:
         """Note how far a stage is; one that goes back, as a second start of k-means does, begins anew."""
+        # A resumed fit begins at a step above 0, which took this process no time.
         if stage != self._stage or done < self._last:
             self._stage, self._first, self._began = stage, done, time.monotonic()
         self._last = done
@@ -85,9 +86,7 @@ class Pace:
 class ProgressFile:
     """Tells watchers how far a run is: at once when its stage changes or ends, else at most every half second.
 
-    The file is replaced atomically but not synced: it is worth nothing after a power cut. A disk without space is no
-    reason to stop a run here, so such errors are swallowed; the next record will report them. Every ``LOG_EVERY``
-    seconds of a stage the log is told the same, with the last values of the training curve.
+    Every ``LOG_EVERY`` seconds of a stage the log is told the same, with the last values of the training curve.
 
     Args:
         path: the file.
@@ -113,6 +112,7 @@ class ProgressFile:
         elif now - self._logged >= LOG_EVERY:
             self._logged = now
             logger.info("%s", self._line(stage, done, total))
+        # Stages that begin or end are told at once: a short one would never be seen.
         if stage == self._stage and done != total and now - self._last < self._every:
             return
         self._stage, self._last = stage, now
@@ -120,8 +120,9 @@ class ProgressFile:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             told = Progress(stage, done, total, time.time(), self._pace.left(total))
             self._temporary.write_text(json.dumps(asdict(told)))
+            # Not synced, unlike records: what a power cut loses here is of no use after it.
             self._temporary.replace(self._path)
-        except OSError:
+        except OSError:  # a full disk is no reason to stop a run here: the next record reports it
             self._temporary.unlink(missing_ok=True)
 
     def _line(self, stage: str, done: int, total: int) -> str:
@@ -150,7 +151,7 @@ def read_progress(path: Path) -> Progress | None:
             float(value["updated"]),
             None if left is None else float(left),
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or of another release
         return None
 
 
@@ -178,6 +179,7 @@ class MetricsLog:
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"step": step} | finite) + "\n"
         with self._path.open("a", encoding="utf-8") as file:
+            # Of an earlier attempt that was killed within a line: what follows must not be lost with it.
             file.write(("\n" if self._torn else "") + line)
         self._torn = False
 
@@ -193,7 +195,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             steps[int(row["step"])] = row
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError):  # torn by a kill; what a resumed run added stands in lines of its own
             continue
     return [steps[step] for step in sorted(steps)]
 
@@ -267,6 +269,7 @@ def own_output() -> Iterator[None]:
 def divert(out: int, err: int | None = None) -> None:
     """Let standard output and error go to these open files from now on, to one for both where one is given."""
     _flush()
+    # The descriptors, not sys.stdout: libraries in C, and processes that are started from here, write to these.
     os.dup2(out, 1)
     os.dup2(out if err is None else err, 2)
 
@@ -317,7 +320,7 @@ def _open_log(path: Path) -> int:
 
 
 def _line(descriptor: int) -> TextIO:
-    """A text stream that passes on each line at once, so that a killed worker has said what it did."""
+    # By lines, so that a killed worker has said what it did.
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 
@@ -327,8 +330,9 @@ def _logging() -> Iterator[None]:
     handler.setFormatter(_InUtc("%(asctime)s %(levelname)s %(name)s: %(message)s", _STAMP))
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.INFO)  # where a run is, is told at this level
     logging.captureWarnings(True)
+    # For a crash in C, which leaves no other word; pytest has it on already, with a file of its own.
     watched = faulthandler.is_enabled()
     if not watched:
         faulthandler.enable(2)

@@ -1,12 +1,14 @@
 """Carry out one order in this process: ``python -m spectral_bench.bench.work.worker ORDER.json``.
 
-The records in the store are the only result. The exit code says, for those who wait, how it ended: see ``ExitCode``.
+The records in the store are the only result, of failures too. The exit code says, for those who wait, how it ended: see
+``ExitCode``.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import socket
@@ -19,14 +21,22 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from spectral_bench.bench.measure.environment import now, set_up_thread, set_up_torch
-from spectral_bench.bench.work.failure import failure_file, failure_of, kind_of, log_of, record_failure
-from spectral_bench.bench.work.order import read_order
-from spectral_bench.bench.work.process import OneOfSeveral, StopFlag, own_job, stop_on_signals
-from spectral_bench.bench.work.progress import Logs, into_log, own_output, say
+from pydantic import ValidationError
+
+from spectral_bench.bench.measure.environment import environment, now, set_up_thread, set_up_torch
+from spectral_bench.bench.work.order import (
+    OneOfSeveral,
+    StopFlag,
+    fit_missing,
+    missing_views,
+    own_job,
+    read_order,
+    stop_on_signals,
+)
+from spectral_bench.bench.work.progress import LOG_FILE, Logs, into_log, own_output, say, tail
 from spectral_bench.common.errors import RunInterrupted, StoreError, UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.results.record import COHORT
+from spectral_bench.results.record import COHORT, EvaluationRecord, Failure, FitRecord
 from spectral_bench.results.store import Busy, Store
 
 if TYPE_CHECKING:
@@ -96,6 +106,7 @@ def main(
         with contextlib.ExitStack() as stack:
             if not order.features_only:  # features have a lock of their own, and belong to no run
                 stack.enter_context(store.claim(order.spec.run_id, **_owner(order, shared=stop is not None)))
+                # Counted under the claim, when nobody else can be about to add one.
                 if known_failures is not None and len(store.attempts(order.spec.run_id)) > known_failures:
                     return ExitCode.BUSY
             if log:
@@ -144,6 +155,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
     except UserError as error:
         say(f"error: {error}")
         return ExitCode.BAD_ORDER
+    # The largest graph is built first, and smaller ones are cut out of it (`methods.shared`).
     turns = sorted(range(len(orders)), key=lambda number: -int(orders[number].spec.params.get("neighbours") or 0))
     stop = StopFlag()
     with own_output(), contextlib.closing(Logs(len(orders))) as logs:
@@ -159,7 +171,7 @@ def main_together(paths: Sequence[Path], *, known_failures: Sequence[int | None]
         def carry_out(member: int) -> None:
             number, run = turns[member], cohort.members[member]
             run.begin()
-            code = int(ExitCode.STORE)
+            code = int(ExitCode.STORE)  # should `main` itself raise: the launcher is told something in any case
             try:
                 set_up_thread()
                 code = main(
@@ -203,12 +215,12 @@ class _Work:
         self._stop = stop
 
     def carry_out(self) -> ExitCode:
-        """Do it, and say so in the log."""
         say(f"{self.order.spec.run_id}: begun by process {os.getpid()} on {socket.gethostname()}")
         if self._stop is not None:
             code = self._try(self._own(self._stop))
         else:
             stop = StopFlag()
+            # insist: user code that never looks at its flag is left by a second Ctrl-C.
             with stop_on_signals(stop):
                 code = self._try(stop if self.order.features_only else self._own(stop))
         say(f"{self.order.spec.run_id}: {code.name.lower().replace('_', ' ')}")
@@ -225,13 +237,14 @@ class _Work:
             return ExitCode[outcome.status.upper()]
         except (RunInterrupted, KeyboardInterrupt):
             return ExitCode.INTERRUPTED
-        except BaseException as error:
+        except BaseException as error:  # SystemExit too: a method's own file may call sys.exit
             _tell(error)
             if stop():  # helpers that the same signal has ended make the strangest errors: no verdict on the method
                 return ExitCode.INTERRUPTED
             return self._fail(error)
 
     def _fail(self, error: BaseException) -> ExitCode:
+        # Beside others, which took their share: no verdict on the run, and nothing is recorded.
         if self._stop is not None and kind_of(error) == "out_of_memory":
             return ExitCode.CROWDED
         try:
@@ -276,6 +289,98 @@ def _command_line() -> int:
     parser.add_argument("--known-failures", type=int, help="leave the run alone if it has failed more often than this")
     given = parser.parse_args()
     return main(given.order, known_failures=given.known_failures)
+
+
+# Failures as data: what went wrong, in words that tell the method's faults from others.
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of failure an exception is.
+
+    Returns:
+        ``out_of_memory`` (host or device), ``store`` (a disk or the store, not the method, is at fault), ``data``
+        (something the user can mend) or ``exception``.
+    """
+    if _out_of_memory(error):
+        return "out_of_memory"
+    if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in _NO_SPACE):
+        return "store"
+    return "data" if isinstance(error, UserError) else "exception"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # Torch's own class cannot be named without importing torch; its CPU allocator raises a plain RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def failure_of(error: BaseException, log: Path | None = None) -> Failure:
+    """An exception as a part of a record.
+
+    Args:
+        error: what was raised. Errors for users carry no traceback: their message says all.
+        log: the run's log, whose end is kept.
+    """
+    told = isinstance(error, UserError)
+    message = str(error) if told else f"{type(error).__name__}: {error}"
+    trace = "" if told else "".join(traceback.format_exception(error))
+    return Failure(kind=kind_of(error), message=message, traceback=trace, log_tail=tail(log) if log else "")
+
+
+def record_failure(order: Order, store: Store, failure: Failure, *, started: str) -> None:
+    """Store a failure with the part of the order it struck: the fit, or the first evaluation that is missing.
+
+    Nothing is stored where nothing is missing. The caller owns the claim on the run.
+
+    Args:
+        order: what was asked for.
+        store: where the record goes.
+        failure: what went wrong.
+        started: when the attempt began, UTC, ISO 8601.
+
+    Raises:
+        StoreError: the record cannot be written.
+    """
+    spec = order.spec
+    facts = {
+        "run_id": spec.run_id,
+        "status": "failed",
+        "started": started,
+        "finished": now(),
+        "failure": failure,
+        "environment": environment(),
+        "execution": order.execution.model_dump(mode="json"),
+    }
+    # To the first part that is missing: all that comes after it has not been tried.
+    if fit_missing(order, store):
+        store.write_fit(FitRecord.model_validate(facts | {"spec": spec}))
+        return
+    for view in missing_views(order, store)[:1]:
+        store.write_evaluation(EvaluationRecord.model_validate(facts | {"view": view, "view_id": view.view_id}))
+
+
+def log_of(order: Order, store: Store, order_path: Path) -> Path:
+    """Where a worker's output goes: the log of the run, or beside the order where it only prepares features."""
+    if order.features_only:
+        return order_path.with_suffix(".log")
+    return store.run_folder(order.spec.run_id) / LOG_FILE
+
+
+def failure_file(order_path: Path) -> Path:
+    """Where the failure of an extraction of features is kept, which has no record: beside its order."""
+    return order_path.with_suffix(".failure")
+
+
+def extraction_failure(order_path: Path) -> Failure | None:
+    """Why an extraction of features failed by its own word; None where it left none."""
+    with contextlib.suppress(OSError, ValidationError):
+        return Failure.model_validate_json(failure_file(order_path).read_bytes())
+    return None
 
 
 if __name__ == "__main__":

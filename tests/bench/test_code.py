@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
+from spectral_bench.bench.code.records import evaluation_code, fit_code
 
 LITE = "efficientnet_lite0"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.code import equivalent
-from spectral_bench.bench.code.equivalent import Step, in_todays_words, new_step, steps
+from spectral_bench.bench.code import records
 from spectral_bench.bench.code.fingerprint import module_hashes
+from spectral_bench.bench.code.records import Step, in_todays_words, new_step, steps
 
 BEFORE = {"m.loss": "l1", "m.psi": "p1", "f.read": "r1", "f.write": "w1", "f.other": "o1"}
 AFTER = {"m.net": "n2", "f.files": "f2", "f.other": "o1", "f.help": "h2"}
@@ -78,9 +78,9 @@ def test_a_step_names_every_module_and_says_where_each_went(tmp_path: Path, monk
         new_step(old, new, {"methods.loss": ("methods.net",), "methods.psi": ("methods.nets",)})
     file = tmp_path / "steps.json"
     file.write_text("[]")
-    monkeypatch.setattr(equivalent, "FILE", file)
-    monkeypatch.setattr(equivalent, "ROOT", new)
-    equivalent.main([str(old), "--moved", "methods.loss=methods.net", "methods.psi=methods.net"])
+    monkeypatch.setattr(records, "FILE", file)
+    monkeypatch.setattr(records, "ROOT", new)
+    records.main([str(old), "--moved", "methods.loss=methods.net", "methods.psi=methods.net"])
     (step,) = json.loads(file.read_text())
     assert step["before"] == module_hashes(old)
     assert step["after"] == module_hashes(new)

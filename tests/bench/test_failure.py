@@ -7,8 +7,8 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from spectral_bench.bench.work.failure import failure_of, kind_of, log_of, record_failure
 from spectral_bench.bench.work.order import read_order
+from spectral_bench.bench.work.worker import failure_of, kind_of, log_of, record_failure
 from spectral_bench.common.errors import ConfigError, DataError, StoreError, UserError
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Store

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.code.dependencies import code_of_run, fit_code
 from spectral_bench.bench.code.fingerprint import changed, fingerprint
+from spectral_bench.bench.code.records import code_of_run, fit_code
 from spectral_bench.common.registry import Registry
 
 REGISTRY = Registry("part", {}, "no.such.group")

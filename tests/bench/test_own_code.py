@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.code.dependencies import method_check, own_code, require_own_imports, unproven
+from spectral_bench.bench.code.records import method_check, own_code, require_own_imports, unproven
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.checks import CHECKS_VERSION, CheckResult, write_check
 

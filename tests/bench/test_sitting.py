@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.bench.executors import InlineExecutor, LocalExecutor
-from spectral_bench.bench.work.process import VARIABLE, begin_sitting, sitting
+from spectral_bench.bench.work.order import VARIABLE, begin_sitting, sitting
 from spectral_bench.results.store import Store
 
-ASK = "from spectral_bench.bench.work.process import sitting; print(sitting('local'))"
+ASK = "from spectral_bench.bench.work.order import sitting; print(sitting('local'))"
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spectral_bench.bench.work.process import own_job
+from spectral_bench.bench.work.order import own_job
 
 
 @pytest.mark.parametrize(

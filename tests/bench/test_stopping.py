@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from spectral_bench.bench.work.process import SIGNALS, StopFlag, stop_on_signals
+from spectral_bench.bench.work.order import SIGNALS, StopFlag, stop_on_signals
 
 
 @pytest.mark.parametrize("number", SIGNALS)

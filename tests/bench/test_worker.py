@@ -15,8 +15,8 @@ import fake_work
 import pytest
 from fake_work import VIEWS, MakeOrder, spec_of
 
-from spectral_bench.bench.work import process
-from spectral_bench.bench.work.process import STOP_FILE
+from spectral_bench.bench.work import order as process
+from spectral_bench.bench.work.order import STOP_FILE
 from spectral_bench.bench.work.worker import ExitCode, main
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.results.store import Store

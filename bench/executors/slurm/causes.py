@@ -24,10 +24,9 @@ from spectral_bench.bench.executors.slurm.status import (
     track_runs,
 )
 from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
-from spectral_bench.bench.work.failure import extraction_failure, record_failure
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress, tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, extraction_failure, record_failure
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_json
 from spectral_bench.results.record import Failure
@@ -39,32 +38,25 @@ LOST_STATE = "CANCELLED"
 
 _MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "out of memory", "out_of_memory")
 
-_NO_OUTPUT = 53
-"""Slurm's code for a job whose output files it could not open on the node."""
+_NO_OUTPUT = 53  # Slurm's code for a job whose output files it could not open on the node
 
-NOT_FOUND = (126, 127)
-"""Exit codes of a shell that could not start a program."""
+NOT_FOUND = (126, 127)  # exit codes of a shell that could not start a program
 
-_NO_PROGRAM = "execve()"
-"""What srun says of a program that it could not start; it leaves with 2 then."""
+_NO_PROGRAM = "execve()"  # what srun says of a program that it could not start; it leaves with 2 then
 
 _NEVER = plain_reason("DependencyNeverSatisfied")
 
-NOT_SEEN = "this node does not see the store"
-"""What a task says that does not find its submission."""
+NOT_SEEN = "this node does not see the store"  # what a job says that does not find its submission
 
 
 def record_and_track(store: Store, slurm: Slurm | None = None) -> TrackedRuns | None:
-    """Record the failures of jobs that are over, and say how the others stand; None where nothing was submitted.
-
-    A store that cannot be written, because it is another user's or its disk is full, is looked at all the same.
-    """
+    """Record the failures of jobs that are over, and say how the others stand; None where nothing was submitted."""
     tracked = track_runs(Ledger(store), slurm or Slurm())
     if not tracked.submissions:
         return None
     try:
         return record_ended(tracked)
-    except StoreError:
+    except StoreError:  # another user's store, or a full disk: it can be looked at all the same
         return tracked
 
 
@@ -90,6 +82,7 @@ def record_ended(tracked: TrackedRuns, *, give_up_lost: bool = False) -> Tracked
         for run in runs:
             if run.state is JobState.ENDED:
                 _record(tracked, run)
+        # None: the result is in the store.
         over = {None, JobState.ENDED} | ({JobState.LOST} if give_up_lost else set())
         if all(run.state in over for run in runs) and not _at_work(tracked, submission):
             with contextlib.suppress(OSError):  # another process has just closed it
@@ -134,8 +127,10 @@ def _with_id(tracked: TrackedRuns, submission: Submission) -> Submission:
 def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     """Why a run whose job is over has no record; None where its job ended for a reason that is not the run's."""
     ledger, submission, index = tracked.ledger, run.submission, run.index
+    # Of a job that is cancelled while its array waits, Slurm keeps nothing.
     slurm_job = run.slurm_job or SlurmJob(submission.job_id or submission.name, LOST_STATE, by_user=True)
     trace = ledger.trace(submission.name, index)
+    # It saved and left, and was not started again. Nothing is wrong with the run: bench retry goes on with it.
     if slurm_job.state == "FAILED" and _was_asked_to_stop(slurm_job):
         return None
     told = (
@@ -143,6 +138,7 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     )
     if told is not None:
         return told
+    # Given up before it began: Slurm does so where a job that had to come first has failed.
     lacking = _lacking(tracked, submission, sure=slurm_job.given_up and trace is None)
     failure = failure_of_job(
         EndedJob(
@@ -158,12 +154,14 @@ def failure_of(tracked: TrackedRuns, run: TrackedRun) -> Failure | None:
     )
     if failure.kind == "dependency" and (cause := _of_features(tracked, lacking)) is not None:
         return cause
+    # Those that had not had their turn, or had it before, are not to blame for the end of their job.
     at_work = trace.at_work if trace is not None else (run.run_id,)
     return failure if blames_all(failure) or run.run_id in at_work else None
 
 
 def _was_asked_to_stop(slurm_job: SlurmJob) -> bool:
     """Whether a job saved what it had and left, or was asked to before it could listen."""
+    # Before its handlers are set, USR2 kills a process; a shell around it adds 128.
     early = (signal.SIGUSR2, 128 + signal.SIGUSR2)
     return slurm_job.exit_code in (ExitCode.INTERRUPTED, *early) or slurm_job.signal == signal.SIGUSR2
 
@@ -182,6 +180,7 @@ def _lacking(tracked: TrackedRuns, submission: Submission, *, sure: bool) -> lis
             slurm_job = tracked.report.jobs.get((name, index))
             over = slurm_job is not None and not slurm_job.live
             succeeded = slurm_job is not None and slurm_job.state == "COMPLETED"
+            # Not over by what Slurm says: its accounts may be behind, while it has given up who waited for it.
             if (over and not succeeded) or (sure and not over):
                 entries = other.units[index].entries
                 lacking += [
@@ -248,6 +247,7 @@ def blames_all(failure: Failure) -> bool:
 def _why(job: EndedJob, said: str, name: str) -> tuple[str, str]:
     slurm_job = job.slurm_job
     state = slurm_job.state
+    # From the surest to the vaguest: our own mark; memory, whose kills Slurm files under several states; its word.
     if job.cancelled:
         return "cancelled", f"{name} was cancelled by bench cancel"
     if slurm_job.memory_killed or state == "OUT_OF_MEMORY" or (state != "COMPLETED" and _told_of_memory(said)):
@@ -268,6 +268,7 @@ def _why(job: EndedJob, said: str, name: str) -> tuple[str, str]:
 
 def _broke_off(job: EndedJob, said: str, name: str) -> tuple[str, str]:
     slurm_job = job.slurm_job
+    # A job that has left a trace saw the store and had its Python: only what it did can be at fault.
     if not job.began and NOT_SEEN in said:
         return "store", f"{name} could not see {job.store}; put --out on a file system that all nodes share"
     if not job.began and (slurm_job.exit_code in NOT_FOUND or _NO_PROGRAM in said):
@@ -317,6 +318,7 @@ class TimeLimits:
         known = self._read()
         before = known.get(run_id, {"mark": [0, 0], "count": 0})
         mark = list(mark_of(order, store))
+        # In a file, since each restart of the job is a process of its own.
         count = 0 if mark > before["mark"] else before["count"] + 1
         write_json(self._path, known | {run_id: {"mark": max(mark, before["mark"]), "count": count}})
         return int(count)
@@ -324,7 +326,7 @@ class TimeLimits:
     def _read(self) -> dict[str, Any]:
         try:
             return dict(json.loads(self._path.read_bytes()))
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # none yet, or damaged: counting starts over, so that no run fails too early
             return {}
 
 
@@ -336,5 +338,6 @@ def mark_of(order: Order, store: Store) -> Mark:
     fitted = not fit_missing(order, store)
     records = int(fitted) + len(order.views) - len(missing_views(order, store))
     progress = read_progress(folder / PROGRESS_FILE)
+    # Steps count once they are in a checkpoint: all others are lost with the process.
     saved = progress is not None and progress.stage == "fit" and (folder / CHECKPOINT_FILE).exists()
     return records, progress.done if saved and progress is not None else 0

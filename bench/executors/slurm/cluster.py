@@ -1,9 +1,6 @@
 """The cluster: how it is asked, what its refusals mean, and what it says of its limits.
 
-What is around the launcher must change neither jobs nor answers. Slurm takes an option from the command line first,
-then from a variable of the environment, then from the script. The variables of a profile (``SBATCH_TIMELIMIT``,
-``SQUEUE_STATES``) or of a surrounding job (``SLURM_MEM_PER_NODE``) would outrank what a submission says and hide jobs
-from who asks for them, so commands get an environment without them.
+What is around the launcher must change neither jobs nor answers: see ``command_environment``.
 """
 
 from __future__ import annotations
@@ -20,20 +17,19 @@ from spectral_bench.common.errors import ConfigError, UserError
 
 TIMEOUT_S = 60.0
 
-LONGEST_ARRAY = 1000
-"""Slurm's own default limit of an array is 1001; a site may have set less."""
+LONGEST_ARRAY = 1000  # Slurm's own default limit of an array is 1001; a site may have set less
 
+# What it takes to reach the cluster: its configuration, a token, and which cluster of several is meant.
 KEPT = ("SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS")
-"""What it takes to reach the cluster: its configuration, a token, and which cluster of several is meant."""
 
 _PREFIXES = (
     *("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_", "SINFO_", "SCANCEL_"),
     *("SCONTROL_", "SPRIO_", "SSHARE_", "SSTAT_", "SREPORT_", "SATTACH_", "SBCAST_", "SCRUN_", "STRIGGER_", "SDIAG_"),
 )
 
-_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}
-"""Without it the indices of an array are cut off after 64 characters."""
+_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}  # without it the indices of an array are cut off after 64 characters
 
+# Parts of what Slurm's commands say where nobody answers, in small letters; all other failures are refusals.
 _SILENT = (
     "unable to contact slurm controller",
     "unable to establish controller machine",
@@ -132,6 +128,7 @@ class Slurm:
             ) from error
         except TimeoutError as error:
             raise SlurmUnreachable(f"{error}: Slurm is not reachable; try again later") from error
+        # A refusal and silence have one exit code: what was said tells them apart.
         if answer.code != 0 and any(word in answer.err.lower() for word in _SILENT):
             raise SlurmUnreachable(f"{command[0]}: {said(answer)}: Slurm is not reachable; try again later")
         return answer
@@ -164,6 +161,9 @@ def run_command(command: Sequence[str], /) -> Answer:
 
 def command_environment(command: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that one of Slurm's commands gets; what sbatch gets is the environment of the jobs too."""
+    # Slurm takes an option from the command line first, then from a variable of the environment, then from the script.
+    # Variables of a profile (SBATCH_TIMELIMIT, SQUEUE_STATES) or of a surrounding job (SLURM_MEM_PER_NODE) would
+    # outrank what a submission says, and hide jobs from who asks for them.
     kept = {name: value for name, value in environ.items() if name in KEPT or not name.startswith(_PREFIXES)}
     return kept if command == "sbatch" else kept | _WHOLE_LISTS
 
@@ -248,9 +248,9 @@ def read_cluster(slurm: Slurm) -> Cluster:
 
 
 def _longest_array(config: dict[str, str]) -> int:
-    """Indices end one below ``MaxArraySize``; ``max_array_tasks`` counts the jobs, whatever their indices."""
     scheduler = config.get("SchedulerParameters", "")
     stated = [config.get("MaxArraySize", ""), *re.findall(r"(?:^|,)max_array_tasks=(\d+)", scheduler)]
+    # Indices end one below MaxArraySize, and begin with 0; max_array_tasks counts the jobs, whatever their indices.
     return min([LONGEST_ARRAY, *(int(limit) for limit in stated if limit.isdecimal())])
 
 
@@ -283,7 +283,7 @@ def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:
     default = None
     for line in text.splitlines():
         cells = line.strip().split("|")
-        if len(cells) != 4:
+        if len(cells) != 4:  # a heading, or a warning of a plugin
             continue
         name = cells[0].rstrip("*")
         default = name if cells[0].endswith("*") else default

@@ -76,6 +76,7 @@ class SlurmExecutor:
         jobs = list(jobs)
         Schedule(jobs)  # for its checks
         job_exits = JobExits(self._store, jobs)
+        # After `job_exits`, which counts failures: a run may fail while others are still submitted.
         exits = self.submit(jobs, on_event)
         if not self._wait:
             return exits
@@ -93,8 +94,11 @@ class SlurmExecutor:
         exits: dict[str, Exit] = {
             job.run_id: how for job in jobs if (how := final_status(orders[job.run_id], self._store)) is not None
         }
+        # From the look at the queue to the last sbatch: between the two, another launcher would submit the same runs.
         with self._ledger.locked():
+            # What Slurm does not know is lost for good: nobody else can be about to submit it, the lock is ours.
             tracked = record_ended(track_runs(self._ledger, self._slurm), give_up_lost=True)
+            # What is in the queue is not known then, and to submit it again would carry it out twice.
             if tracked.report.queue_error:
                 raise SlurmUnreachable(tracked.report.queue_error)
             release_held(tracked, self._slurm, Counter())
@@ -120,22 +124,22 @@ class SlurmExecutor:
 
     def _of(self, orders: dict[str, Order]) -> Callable[[Job], SlurmSettings]:
         def settings(job: Job) -> SlurmSettings:
-            """What the job's method, or its features, ask for."""
             order = orders[job.run_id]
             return self._settings(None if order.features_only else order.spec.method)
 
         return settings
 
     def _in_queue(self, tracked: TrackedRuns, jobs: Sequence[Job]) -> set[str]:
-        """The jobs whose order waits or runs already."""
         paths = {job.run_id: job.order_path.absolute() for job in jobs}
         return {
             run.run_id
             for run in tracked.runs
+            # By its order and not by its run: a job that waits with fewer views does not do.
             if run.live and paths.get(run.run_id) == order_path(run.submitted, self._store).absolute()
         }
 
     def _submitter(self, tracked: TrackedRuns, orders: dict[str, Order]) -> Submitter:
+        # Those whose state nobody knows are not among them: a job that waited for one might never start.
         live = [run for run in tracked.runs if run.state in (JobState.PENDING, JobState.RUNNING)]
         return Submitter(
             self._ledger,
@@ -167,7 +171,6 @@ class _Caches:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Keys of all caches, of training and of views."""
         return self.training | self.views.keys()
 
 
@@ -263,8 +266,10 @@ def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = No
         if chosen and tracked.report.queue_error:
             raise SlurmUnreachable(f"nothing was cancelled: {tracked.report.queue_error}")
         for run in chosen:
+            # The marks come first: a job that starts before scancel reaches it passes over its runs.
             ledger.mark_cancelled(run.submission.name, run.run_id)
         _cancel_jobs(slurm, tracked, chosen, everything=run_ids is None)
+        # Those that only waited are over by now; without a record they would look as if they were lost.
         record_ended(track_runs(ledger, slurm))
     return sorted({run.run_id for run in chosen if not run.submitted.features_only})
 

@@ -31,11 +31,17 @@ from spectral_bench.bench.executors.slurm.submissions import (
     write_trace,
 )
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import failure_file, log_of, record_failure
-from spectral_bench.bench.work.order import Order, final_status, read_order
-from spectral_bench.bench.work.process import STOP_FILE, StopFlag, own_job, stop_on_signals
+from spectral_bench.bench.work.order import (
+    STOP_FILE,
+    Order,
+    StopFlag,
+    final_status,
+    own_job,
+    read_order,
+    stop_on_signals,
+)
 from spectral_bench.bench.work.progress import say, tail
-from spectral_bench.bench.work.worker import ExitCode
+from spectral_bench.bench.work.worker import ExitCode, failure_file, log_of, record_failure
 from spectral_bench.bench.work.worker import main as work
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
@@ -43,15 +49,14 @@ from spectral_bench.common.names import how_many
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy, Store
 
+# Between two looks for the marks of bench cancel: files of a shared file system, which many jobs look at.
 LOOK_S = 2.0
 
-LAG_S = 5.0
-"""Slurm signals the processes of a job one after the other: a worker may have left before this one is told."""
+LAG_S = 5.0  # Slurm signals the processes of a job one after the other: a worker may have left before this one is told
 
-SLACK_S = 90.0
-"""Slurm looks at time limits every half minute, and starts the clock before the job."""
+SLACK_S = 90.0  # Slurm looks at time limits every half minute, and starts the clock before the job
 
-AGAIN_S = 2.0
+AGAIN_S = 2.0  # between two requests to a Slurm that does not answer
 
 NOWHERE = (
     "no progress in {count} time limits of {minutes} min in a row; ask for more with --time, or save more often with "
@@ -74,8 +79,10 @@ def main(folder: Path, index: int, target: Target = work, preload: Sequence[str]
     try:
         submission = read_submission(folder)
         if submission is None:
+            # Into the job's output, as this node can write nowhere else: `causes` looks for these very words.
             say(f"error: {folder} on {socket.gethostname()}: no submission here; {NOT_SEEN}")
             return ExitCode.BAD_ORDER
+        # <store>/slurm/<name>: as this node sees it, wherever the launcher saw it.
         store = Store.open(folder.parent.parent)
         return _Task(submission, index, store, target, preload).carry_out()
     except UserError as error:
@@ -96,6 +103,7 @@ class _Task:
         cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
         self._local = LocalExecutor(
             store,
+            # One run or cohort at a time: that is what the job has asked memory and processors for.
             jobs=1,
             threads=int(cpus) if cpus.isdecimal() else 0,
             grace=max(1.0, 0.7 * self._delay),  # what is left of the delay is for Slurm
@@ -106,7 +114,6 @@ class _Task:
         self._begun = self._looked = time.monotonic()
 
     def carry_out(self) -> int:
-        """Carry out the runs; see ``main``."""
         left = list(self._submission.units[self._index].entries)
         where = f"{self._submission.name} {self._index}: {how_many(len(left), 'run')} on {socket.gethostname()}"
         say(f"job {own_job()}, {where}")
@@ -118,6 +125,8 @@ class _Task:
                 for run, how in ended.items():
                     say(f"{run.run_id}: {how}")
                 at_work = [run for run, how in ended.items() if how == "interrupted"]
+                # Interrupted while this job was not asked to stop: somebody stopped the run alone, and the others go
+                # on.
                 if not at_work or not self._is_told_too():
                     at_work = []
                 for run, how in ended.items():
@@ -148,9 +157,9 @@ class _Task:
         return self._stop()
 
     def _before(self, run: SubmittedRun) -> Exit | None:
-        """How a run ended that is not to be begun. An extraction is begun in any case, and finds what is there."""
         if self._is_cancelled(run):
             return self._fail(run, "cancelled", "it was cancelled by bench cancel")
+        # An extraction has no record. It is begun in any case, and finds what is there.
         if run.features_only or not has_result(run, self._store):
             return None
         return final_status(self._order(run), self._store) or "failed"
@@ -160,6 +169,7 @@ class _Task:
         for run in runs:
             failure_file(order_path(run, self._store)).unlink(missing_ok=True)  # of an earlier attempt
         first, *beside = [run.run_id for run in runs]
+        # Before the work: of a job that is killed, only the runs that it was at work on are to blame.
         write_trace(folder, self._index, host=socket.gethostname(), job=own_job(), run_id=first, beside=beside)
         jobs = [Job(run.run_id, order_path(run, self._store), cohort=run.cohort) for run in runs]
         exits = self._local.run(jobs, lambda event: self._heed(runs))
@@ -167,8 +177,10 @@ class _Task:
 
     def _ended(self, run: SubmittedRun, how: Exit) -> Exit:
         if how == "interrupted" and self._is_cancelled(run):
+            # `_heed` has asked, for this run's sake: the job has others to carry out.
             self._stop.forgive()
             return self._fail(run, "cancelled", "it was cancelled by bench cancel")
+        # Not begun here, or in the hands of another launcher: this job has no say in how it ended.
         return "interrupted" if how in ("pending", "elsewhere") else how
 
     def _heed(self, runs: Sequence[SubmittedRun]) -> None:
@@ -177,6 +189,7 @@ class _Task:
             return
         self._looked = time.monotonic()
         cancelled = [run for run in runs if self._is_cancelled(run)]
+        # All of the process at once. A signal would reach each run of a cohort, so one of several is told by a file.
         if len(cancelled) == len(runs):
             if not self._stop():
                 self._stop.request()
@@ -187,6 +200,7 @@ class _Task:
 
     def _stopped(self, left: list[SubmittedRun], at_work: Sequence[SubmittedRun]) -> int:
         """Asked to stop with runs left: back into the queue, unless Slurm ends the job anyway."""
+        # A plain SIGTERM: Slurm is about to end the job, and puts a preempted one back by itself.
         if signal.SIGUSR2 not in self._stop.signals:
             return ExitCode.INTERRUPTED
         for run in at_work:
@@ -194,6 +208,7 @@ class _Task:
                 left.remove(run)
         if not left:
             return ExitCode.FAILED
+        # Saving had 0.7 of the time until Slurm kills; a tenth is left for Slurm to act on this.
         requeue(self._slurm, patience=0.2 * self._delay)
         return ExitCode.INTERRUPTED
 
@@ -201,6 +216,7 @@ class _Task:
         """Whether the run at work has met its last time limit; its failure is recorded then."""
         minutes, requeues = (self._submission.settings.get(key, 0) for key in ("minutes", "requeues"))
         elapsed = time.monotonic() - self._begun
+        # Preempted: that is not the run's doing, and counts nowhere.
         if not ran_out_of_time(self._slurm, elapsed, self._delay, 60.0 * minutes):
             return False
         count = TimeLimits(self._ledger.of(self._submission.name), self._index).met(self._order(run), self._store)
@@ -241,7 +257,8 @@ def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) ->
     try:
         told = slurm.ask("squeue", "-h", "-j", own_job(), "-O", "TimeLimit:40,PreemptTime:40").split()
     except (SlurmUnreachable, SlurmRefused):
-        told = []
+        told = []  # the limit that was asked for has to do
+    # A time of preemption is set: another job wants the node, however much time this one had left.
     if len(told) == 2 and told[1] not in ("N/A", "Unknown", "NONE"):
         return False
     found = seconds_of(told[0]) if told else limit
@@ -272,7 +289,7 @@ def requeue(slurm: Slurm, patience: float) -> bool:
                 say(f"not put back into the queue: {error}")
                 return False
             time.sleep(AGAIN_S)
-        except SlurmRefused as error:
+        except SlurmRefused as error:  # it would refuse again
             say(f"not put back into the queue: {error}")
             return False
         else:

@@ -13,11 +13,13 @@ from spectral_bench.common.errors import UserError
 
 _OVER = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY")
 _GONE = ("PREEMPTED", "REVOKED", "TIMEOUT")
+# Id of the array, index, name, state, reason, nodes: what `read_queue` takes apart.
 _QUEUE_FORMAT = "%F|%K|%j|%T|%r|%N"
 _ACCOUNT_FIELDS = "JobID,JobName,State,ExitCode,NodeList,Reason"
+# Names or ids a question: command lines have a limit, and stores can have thousands of submissions.
 _CHUNK = 200
+# Of a job or, with a dot behind it, of a step: `7`, `7_3`, `7_[0-8:2,11%4]`, `7_3.batch`, `7.0`.
 _ID = re.compile(r"(\d+)(?:\+\d+|_(\d+|\[.*))?(\.[^,\]]+)?")
-"""Of a job or, with a dot behind it, of a step: ``7``, ``7_3``, ``7_[0-8:2,11%4]``, ``7_3.batch``, ``7.0``."""
 _EXIT = re.compile(r"(\d+):(\d+)")
 _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
@@ -90,9 +92,6 @@ class QueueReport:
 def ask(slurm: Slurm, arrays: Mapping[str, str | None]) -> QueueReport:
     """What Slurm knows of some job arrays. Never raises for a Slurm that is absent or does not answer.
 
-    Jobs are asked for by their names, which no two submissions share: ids start anew with a fresh cluster, and squeue
-    passes over users that this machine does not know, by number too, with exit code 0.
-
     Args:
         slurm: whom to ask.
         arrays: name -> job id; None where a launcher died before it learnt the id.
@@ -118,6 +117,8 @@ def ask(slurm: Slurm, arrays: Mapping[str, str | None]) -> QueueReport:
 def _queued(slurm: Slurm, arrays: Mapping[str, str | None]) -> dict[JobKey, SlurmJob]:
     found: dict[JobKey, SlurmJob] = {}
     for names in _chunks(list(arrays)):
+        # By name, which no two submissions share: ids start anew with a fresh cluster, and asked by user squeue passes
+        # over those that this machine does not know, with exit code 0. -r: a line a job; -a: hidden partitions too.
         told = read_queue(slurm.ask("squeue", "-h", "-a", "-r", f"--name={','.join(names)}", "-o", _QUEUE_FORMAT))
         if told.unread:
             raise SlurmRefused(_cannot_read("squeue", told))
@@ -147,7 +148,7 @@ def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _of(arrays: Mapping[str, str | None], told: ParsedJobs) -> dict[JobKey, SlurmJob]:
-    """Those that were asked about: another job may have an id that a fresh cluster has given again."""
+    # Name and id: a fresh cluster gives ids again, and then another job has one that was asked about.
     return {
         (name, index): job
         for (name, index), job in told.jobs.items()
@@ -190,6 +191,7 @@ def read_accounts(text: str) -> ParsedJobs:
             continue
         listed, whole = indices(match[2] or "")
         unread += [] if whole else [line]
+        # A step. Its death for want of memory is told of it alone: the job's own state may be another.
         if match[3]:
             if state == "OUT_OF_MEMORY":
                 found |= _without_memory(found, match[1], listed)
@@ -206,6 +208,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _job(job_id: str, state: str, code: re.Match[str], nodes: str, reason: str) -> SlurmJob:
+    # Such as "CANCELLED by 1000".
     word, _, more = state.partition(" ")
     return SlurmJob(
         job_id=job_id,

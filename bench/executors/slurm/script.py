@@ -41,11 +41,10 @@ NO_ACCOUNTING = (
 
 _OPTION = "#SBATCH "
 
-_PERCENT = "\0"
-"""Stands for a percent sign of the store's path while submitit writes its own; no path holds it."""
+_PERCENT = "\0"  # stands for a percent sign of the store's path while submitit writes its own; no path holds it
 
+# What Slurm calls limits of jobs in the queue, as in `QOSMaxSubmitJobPerUserLimit`.
 _TOO_MANY = ("submitlimit", "maxsubmit")
-"""What Slurm calls limits of jobs in the queue, as in ``QOSMaxSubmitJobPerUserLimit``."""
 
 
 def check_cluster(slurm: Slurm) -> Cluster:
@@ -59,6 +58,7 @@ def check_cluster(slurm: Slurm) -> Cluster:
         ConfigError: accounting is off, arrays are not allowed, or the environment names several clusters.
     """
     chosen_cluster(os.environ)  # for its checks
+    # A cheap question each: what is missing is named before anything is written.
     for needed in ("sbatch", "squeue", "scancel"):
         slurm.ask(needed, "--version")
     cluster = read_cluster(slurm)
@@ -66,6 +66,7 @@ def check_cluster(slurm: Slurm) -> Cluster:
     if kind in ("", "(null)", "accounting_storage/none"):
         raise ConfigError(NO_ACCOUNTING.format(why=f"AccountingStorageType is {kind or 'not set'}"))
     try:
+        # Of a job that need not exist: what matters is that the accounts answer.
         slurm.ask("sacct", *accounts_of(os.environ), "-n", "-P", "-X", "-o", "JobID", "-j", "1")
     except SlurmRefused as error:
         raise ConfigError(NO_ACCOUNTING.format(why=str(error))) from error
@@ -95,6 +96,7 @@ def _check(settings: SlurmSettings, partitions: dict[str, Partition], default: s
             raise ConfigError(f"--partition: {unknown('partition', name, partitions)}")
     if not names:
         raise ConfigError(f"--partition: this cluster has no default; name one of {', '.join(sorted(partitions))}")
+    # Of several partitions Slurm takes the one that can start the job first, so one that is large enough will do.
     found = [partitions[name] for name in names]
     where = ", ".join(names)
     memory = megabytes(settings.mem) if settings.mem else 0
@@ -138,6 +140,7 @@ def refuse_unless_taken(slurm: Slurm, settings: SlurmSettings) -> None:
         SlurmMissing, SlurmUnreachable: as said.
         ConfigError: it would not, and why.
     """
+    # Only sbatch knows all rules of a site (limits of accounts, QOS, plugins): it is asked with a script like the real.
     trial = new_submission((Unit(entries=()),), after={}, settings={}, cluster=Cluster())
     with TemporaryDirectory() as folder:
         path = Path(folder) / SCRIPT_FILE
@@ -167,6 +170,7 @@ def run_sbatch(slurm: Slurm, script: str, folder: Path) -> tuple[str, str]:
         StoreError: the store cannot be written.
     """
     path = folder / SCRIPT_FILE
+    # In the store, where it can be read, and tried by hand, after the fact.
     write_bytes(path, script.encode())
     answer = slurm.answer("sbatch", "--parsable", *options_in(script), str(path))
     job_id, _, cluster = answer.out.strip().partition(";")
@@ -197,6 +201,7 @@ def script_text(submission: Submission, settings: SlurmSettings, folder: Path, j
     writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
     command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.job", str(folder)])
     python = settings.python or shlex.quote(sys.executable)
+    # Private, since submitit has no public way to the text of a script.
     text = str(writer._make_submission_file_text(f"{python} {command}", "0"))
     return text.replace(_PERCENT, "%%")  # which Slurm reads as one sign that stands for nothing
 
@@ -212,7 +217,6 @@ class _Writer(SubmititExecutor):
 def _parameters(
     submission: Submission, settings: SlurmSettings, job_ids: dict[str, str], folder: Path
 ) -> dict[str, Any]:
-    """The settings in submitit's words."""
     stated = {
         "partition": settings.partition,
         "account": settings.account,
@@ -236,6 +240,7 @@ def _parameters(
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own would be refused where such keys are enforced
     }
+    # Whatever the site has as default. Without the second, a job whose dependency failed would wait for ever.
     always = {"requeue": True, "kill-on-invalid-dep": "yes", "comment": f"store {folder.parent.parent}"}
     chosen = {name: value for name, value in stated.items() if value is not None}
     return fixed | chosen | {"additional_parameters": always | settings.sbatch}

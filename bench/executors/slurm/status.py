@@ -102,6 +102,7 @@ class TrackedRuns:
     def only(self, submissions: Sequence[Submission]) -> TrackedRuns:
         """The same moment with some of the submissions only, which may know more of themselves by now."""
         tracked = replace(self, submissions=tuple(submissions))
+        # Where cached_property keeps it: it is the same moment, at which nothing shall be looked up again.
         tracked.__dict__["_by_name"] = {one.name: self._by_name[one.name] for one in submissions}
         return tracked
 
@@ -130,6 +131,8 @@ class TrackedRuns:
         if slurm_job is not None and slurm_job.live:
             return JobState.PENDING if slurm_job.state == "PENDING" else JobState.RUNNING
         if slurm_job is not None:
+            # Slurm gives up what can never start a moment before the job that it waited for is over: its cause comes
+            # then.
             return JobState.PENDING if slurm_job.given_up and self._tidies_up(submission) else JobState.ENDED
         if self.report.error:
             return JobState.UNKNOWN
@@ -157,12 +160,14 @@ def track_runs(ledger: Ledger, slurm: Slurm) -> TrackedRuns:
         StoreError: the store cannot be read.
     """
     submissions = tuple(ledger.open())
+    # Those too that open ones wait for: whether they succeeded decides what became of these.
     asked = {name: other for one in submissions for name in one.after if (other := ledger.read(name)) is not None}
     asked |= {one.name: one for one in submissions}
     arrays = {name: submission.job_id for name, submission in asked.items()}
     report = ask(slurm, arrays)
     every = {(one.name, index) for one in submissions for index in range(len(one.units))}
     cluster = None
+    # Which cluster has answered matters only where it was silent about a job: a question that is mostly spared.
     if not report.error and every - report.jobs.keys():
         with contextlib.suppress(UserError):  # nothing is lost then
             cluster = read_cluster(slurm)
@@ -209,6 +214,7 @@ def why_not_seen(submission: Submission, cluster: Cluster | None, user: User) ->
         cluster: the one that was asked; None where that is not known.
         user: who asked.
     """
+    # By number where it is known: two machines may give one name to two users.
     theirs = submission.user if submission.uid is None else str(submission.uid)
     if theirs != (user.name if submission.uid is None else str(user.uid)):
         them, me = _who(submission.user, submission.uid, user.name), _who(user.name, user.uid, submission.user)
@@ -245,6 +251,7 @@ def _with_queue(status: RunStatus, run: TrackedRun, tracked: TrackedRuns, store:
     if condition.finished or run.state in (None, JobState.ENDED):
         return status
     stored = condition.state
+    # Its claim is held, so it is at work, whatever Slurm's books say by now.
     if stored is RunState.RUNNING:
         known = f"job {run.job}" if run.state is JobState.RUNNING else condition.reason
         return replace(status, condition=replace(condition, reason=known))
@@ -274,8 +281,7 @@ def _told(run: TrackedRun, tracked: TrackedRuns) -> tuple[JobState, str]:
     return JobState.RUNNING, where
 
 
-HELD_REASON = plain_reason("launch failed requeued held")
-"""Other releases write underscores."""
+HELD_REASON = plain_reason("launch failed requeued held")  # other releases write underscores
 
 MOST_RELEASES = 3
 

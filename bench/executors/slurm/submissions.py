@@ -110,6 +110,7 @@ def new_submission(
     """A submission under a name of its own, made here and now."""
     user = this_user()
     return Submission(
+        # By this its jobs are found, on any cluster and by anybody: ids are given again when a cluster is set up anew.
         name=_PREFIX + secrets.token_hex(8),
         units=units,
         after=after,
@@ -164,6 +165,7 @@ class Ledger:
 
     def of(self, name: str) -> Path:
         """The folder of a submission, which need not exist."""
+        # A job, or who looks at one, may outlive the closing of its submission by another process.
         closed = self.folder / CLOSED / require_file_name(name)
         return closed if closed.exists() else self.folder / name
 

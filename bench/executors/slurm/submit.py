@@ -21,8 +21,8 @@ from spectral_bench.bench.executors.slurm.submissions import (
 )
 from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.failure import record_failure
 from spectral_bench.bench.work.order import Order
+from spectral_bench.bench.work.worker import record_failure
 from spectral_bench.results.record import Failure
 from spectral_bench.results.store import Busy
 
@@ -71,8 +71,10 @@ def pack(
         key = (depths[job.run_id], settings(job).model_dump_json(), needs, job.run_id in required)
         groups.setdefault(key, []).append(job)
     arrays = []
+    # Those that others require come first: sbatch wants the ids of jobs that are to be waited for.
     for (_, _, needs, alone), members in sorted(groups.items(), key=lambda item: item[0][0]):
         asked = settings(members[0])
+        # Whether a job that others require succeeds must not depend on its neighbours.
         units = [*_chunks(members, 1)] if alone else _units(members, asked)
         arrays += [Array(asked, needs, tuple(part)) for part in _chunks(units, longest)]
     return arrays
@@ -80,6 +82,7 @@ def pack(
 
 def _units(jobs: Sequence[Job], asked: SlurmSettings) -> list[tuple[Job, ...]]:
     """The jobs that one Slurm job carries out, cohorts together as far as they fit."""
+    # The default of one run a job is no wish to tear cohorts apart; a number that was stated is.
     stated = asked.runs_per_job if "runs_per_job" in asked.model_fields_set else None
     cohorts: dict[str, list[Job]] = {}
     for job in jobs:
@@ -178,12 +181,14 @@ class Submitter:
             after[name] = tuple(sorted({*after.get(name, ()), index}))
         settings = array.settings.model_dump(mode="json") | {"minutes": array.settings.minutes}
         submission = new_submission(units, after=after, settings=settings, cluster=self.cluster)
+        # At once, so that arrays which are submitted next can wait for these.
         for index, unit in enumerate(array.units):
             self.positions |= {job.run_id: (submission.name, index) for job in unit}
         return submission
 
     def _submitted(self, job: Job) -> SubmittedRun:
         store, order = self.ledger.store, self.orders[job.run_id]
+        # More than these when the job begins: somebody has tried the run since, and it is left alone.
         failures = 0 if order.features_only else len(store.attempts(job.run_id))
         return SubmittedRun(
             run_id=job.run_id,
@@ -197,6 +202,7 @@ class Submitter:
     def _reject(self, array: Array, kind: str, why: str) -> None:
         for job in _all(array.units):
             self.rejected[job.run_id] = why
+            # An extraction has no record: the runs that wait for it tell why it failed.
             order = self.orders[job.run_id]
             if not order.features_only:
                 with contextlib.suppress(Busy), self.ledger.store.claim(job.run_id):
@@ -209,5 +215,5 @@ def _all(units: Sequence[Sequence[Job]]) -> Iterator[Job]:
 
 
 def _relative(path: Path, store: Path) -> str:
-    """Where an order lies in its store, which another machine may see elsewhere."""
+    # Another machine may see the store elsewhere.
     return str(path.absolute().relative_to(store.absolute()))

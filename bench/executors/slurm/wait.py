@@ -12,19 +12,16 @@ from spectral_bench.bench.executors.slurm.causes import record_ended
 from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmUnreachable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.work.process import StopFlag, stop_on_signals
+from spectral_bench.bench.work.order import StopFlag, stop_on_signals
 from spectral_bench.results.state import JobState
 
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""
 
 STORE_S = 0.5
-SLURM_S = (2.0, 30.0)
-"""Seconds between two questions to Slurm, at first and at most."""
-PATIENCE = 3
-"""Looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again."""
-ROUNDS = 3
-"""Times that a run may be submitted again because its job went away through no fault of the run."""
+SLURM_S = (2.0, 30.0)  # seconds between two questions to Slurm, at first and at most
+PATIENCE = 3  # looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again
+ROUNDS = 3  # times that a run may be submitted again because its job went away through no fault of the run
 
 
 def wait_for(
@@ -91,14 +88,13 @@ class _Watch:
 
     @property
     def left(self) -> list[Job]:
-        """The runs that have not ended."""
         return [job for name, job in self._jobs.items() if self.exits[name] == "submitted"]
 
     def step(self) -> None:
-        """Look at the store, and at Slurm where it is time to."""
         self._look_at_store()
         if time.monotonic() >= self._next and self.left:
             self._look_at_slurm()
+            # Its controller serves many users, so it is asked less and less often.
             self._pause = min(self._pause * 1.5, SLURM_S[1])
             self._next = time.monotonic() + self._pause
         self._tell(Event("tick"))
@@ -111,6 +107,7 @@ class _Watch:
 
     def _look_at_slurm(self) -> None:
         tracked = track_runs(self._ledger, self._slurm)
+        # First, so that the store tells these failures in the look that follows.
         record_ended(tracked)
         release_held(tracked, self._slurm, self._released)
         self._look_at_store()
@@ -126,6 +123,7 @@ class _Watch:
             elif run is not None and run.state is JobState.ENDED:
                 lost.append(job)  # for no fault of its own, else its failure would be in the store
             else:
+                # Unknown to Slurm: a job that was requeued just now is missing for a moment, so one look says nothing.
                 self._missed[job.run_id] = self._missed.get(job.run_id, 0) + 1
                 lost += [job] if self._missed[job.run_id] >= PATIENCE else []
         if lost and not tracked.report.queue_error:
@@ -159,6 +157,6 @@ class _Watch:
         else:
             why = next(unseen, "")
             message = f"waiting for a run of which Slurm says nothing here: {why}"
-        if why and why != self._complaint:
+        if why and why != self._complaint:  # once: Slurm may be silent for hours
             self._tell(Event("stopping", message=message))
         self._complaint = why

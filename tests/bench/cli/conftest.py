@@ -26,7 +26,7 @@ def lab(tmp_path: Path) -> Lab:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
     """Runs one command in this process, in an empty folder."""
-    from spectral_bench.bench.cli.app import run_command_line
+    from spectral_bench.bench.cli.commands import run_command_line
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)

@@ -109,7 +109,7 @@ def test_ctrl_c_outside_of_the_runs_is_no_traceback(bench: Bench, monkeypatch: p
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectral_bench.bench.cli.run.load_grid", interrupt)
+    monkeypatch.setattr("spectral_bench.bench.cli.plan.load_grid", interrupt)
     result = bench("plan", "--grid", "g.yaml")
     assert result.code == 1
     assert "the same command goes on" in result.err
@@ -132,12 +132,12 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> 
 
 @pytest.mark.parametrize(
     ("command", "loaded"),
-    [("", ""), ("list", "listing"), ("predict", "predict"), ("run", "run slurm"), ("plan", "run slurm")],
+    [("", ""), ("list", "listing"), ("predict", "masks"), ("run", "plan run slurm"), ("plan", "plan")],
 )
 def test_only_the_module_of_the_command_is_imported(command: str, loaded: str) -> None:
     modules = sorted({home.place.partition(":")[0] for home in COMMANDS.values()})
     code = (
-        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
+        "import sys; from spectral_bench.bench.cli.commands import run_command_line as run; "
         f"run('{command} --help'.split()); names = {modules}; "
         "sys.stderr.write(' '.join(m for m in names if f'spectral_bench.bench.cli.{m}' in sys.modules))"
     )
@@ -146,7 +146,7 @@ def test_only_the_module_of_the_command_is_imported(command: str, loaded: str) -
 
 def test_no_help_imports_torch() -> None:
     code = (
-        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
+        "import sys; from spectral_bench.bench.cli.commands import run_command_line as run; "
         f"[run([name, '--help']) for name in {list(COMMANDS)}]; "
         "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
     )
@@ -155,7 +155,7 @@ def test_no_help_imports_torch() -> None:
 
 def test_plan_and_list_import_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; "
+        "import sys; from spectral_bench.bench.cli.commands import run_command_line as run; "
         f"run(['plan', '--grid', 'ablations.yaml', '--out', {str(tmp_path / 'o')!r}]); "
         "run(['list', 'methods']); "
         "sys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
@@ -166,7 +166,7 @@ def test_plan_and_list_import_no_torch(tmp_path: Path) -> None:
 def test_the_list_of_commands_loads_no_executor_and_no_arrays() -> None:
     heavy = ("numpy", "pydantic", "spectral_bench.bench.executors", "spectral_bench.bench.plan")
     code = (
-        "import sys; from spectral_bench.bench.cli.app import run_command_line as run; run(['--help']); "
+        "import sys; from spectral_bench.bench.cli.commands import run_command_line as run; run(['--help']); "
         f"sys.stderr.write(' '.join(name for name in {heavy} if name in sys.modules))"
     )
     assert python("-c", code).stderr == ""

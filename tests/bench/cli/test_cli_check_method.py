@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_lab import Bench
 
-from spectral_bench.bench.cli.check import plain_parameters
+from spectral_bench.bench.cli.options import plain_parameters
 from spectral_bench.common.errors import ConfigError
 
 BROKEN = '''

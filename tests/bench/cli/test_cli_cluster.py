@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_fit(
     bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spectral_bench.bench.predict.cluster.fresh_features", None)
-    monkeypatch.setattr("spectral_bench.bench.cli.cluster.os.access", lambda path, mode: not mode & os.W_OK)  # root may
+    monkeypatch.setattr("spectral_bench.bench.cli.masks.os.access", lambda path, mode: not mode & os.W_OK)  # root may
     refused = bench("cluster", photos, "--to", photos.parent / "masks")
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert f"masks: cannot be written ({photos.parent} may not be written to)" in refused.err

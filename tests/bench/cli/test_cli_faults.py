@@ -10,7 +10,7 @@ import pytest
 from cli_lab import Bench
 from plan_lab import Lab
 
-from spectral_bench.bench.plan.rows import resolve_rows
+from spectral_bench.bench.plan.run_ids import resolve_rows
 from spectral_bench.common.documents.problems import InvalidDocument, Problems
 from spectral_bench.common.errors import DataError
 

@@ -9,9 +9,9 @@ import pytest
 from cli_lab import Bench
 from plan_lab import Lab
 
-from spectral_bench.bench.cli import hours as module
-from spectral_bench.bench.cli.hours import TIME_UP, Hours
+from spectral_bench.bench.cli import run as module
 from spectral_bench.bench.cli.launch import Launch
+from spectral_bench.bench.cli.run import TIME_UP, Hours
 from spectral_bench.bench.executors import InlineExecutor
 from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.plan.prediction import Prediction

@@ -21,7 +21,7 @@ from spectral_bench.bench.cli.slurm import stated_settings
 from spectral_bench.bench.cli.status import follow_file
 from spectral_bench.bench.executors.slurm.script import script_text
 from spectral_bench.bench.executors.slurm.submissions import Ledger, write_trace
-from spectral_bench.bench.work.process import STOP_FILE
+from spectral_bench.bench.work.order import STOP_FILE
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.cli.app import run_command_line
+from spectral_bench.bench.cli.commands import run_command_line
 from spectral_bench.bench.cli.output import set_up_streams, show_json, show_table
 from spectral_bench.common.errors import ConfigError
 
@@ -84,7 +84,7 @@ def test_errors_and_failures_to_encode_are_said_in_plain_words(monkeypatch: pyte
         raise ConfigError("no ± here") if name == "config" else UnicodeEncodeError("ascii", "bä", 1, 2, "no such sign")
 
     for name, says in {"config": b"error: no +- here", "file": b"cannot be written in ascii, the encoding of"}.items():
-        monkeypatch.setattr("spectral_bench.bench.cli.app.app", lambda name=name, **_: fails(name))
+        monkeypatch.setattr("spectral_bench.bench.cli.commands.app", lambda name=name, **_: fails(name))
         assert run_command_line(["status"]) == 2
         assert says in written(errors)
         assert b"Traceback" not in written(errors)
@@ -99,7 +99,7 @@ def plain_locale(encoding: str) -> dict[str, str]:
 # Every help page and every command that needs no store, one after another in one process: imports take seconds.
 EVERY_COMMAND = """
 import sys
-from spectral_bench.bench.cli.app import app, run_command_line
+from spectral_bench.bench.cli.commands import app, run_command_line
 from spectral_bench.bench.cli.commands import load_command
 def every(group, path):
     yield [*path, "--help"]

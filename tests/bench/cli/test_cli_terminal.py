@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from spectral_bench.bench.cli import output
 from spectral_bench.bench.cli.options import find_run, short_ids
 from spectral_bench.bench.cli.output import fitted
-from spectral_bench.bench.cli.selection import parse_where
+from spectral_bench.bench.cli.runs import parse_where
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration

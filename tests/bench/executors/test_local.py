@@ -16,7 +16,7 @@ from local_batch import Batch, alive, wait_for
 
 from spectral_bench.bench.executors.jobs import Event, Job, JobExits
 from spectral_bench.bench.executors.local import LocalExecutor
-from spectral_bench.bench.work.process import StopFlag
+from spectral_bench.bench.work.order import StopFlag
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.results.store import Store
 

@@ -13,7 +13,7 @@ import importlib, json, gc
 for name in {preload!r}:
     importlib.import_module(name)
 from spectral_bench.bench.code import fingerprint
-from spectral_bench.bench.code.dependencies import code_of_run
+from spectral_bench.bench.code.records import code_of_run
 from spectral_bench.bench.measure import environment
 parsed = []
 parse = fingerprint.ast.parse

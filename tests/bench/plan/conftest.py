@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from plan_lab import Lab
 
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 
 
 @pytest.fixture

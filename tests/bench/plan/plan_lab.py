@@ -7,7 +7,7 @@ from typing import Any
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.rows import ResolvedRow, resolve_rows
+from spectral_bench.bench.plan.run_ids import ResolvedRow, resolve_rows
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import Data
 from spectral_bench.results.contingency import ContingencyBuilder

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.bench.grid.load import load_grid
-from spectral_bench.bench.plan.build import make_plan
-from spectral_bench.bench.plan.cohorts import PROCESS_BYTES, cohorts, free_memory, predicted_bytes
+from spectral_bench.bench.plan.build import PROCESS_BYTES, cohorts, free_memory, make_plan, predicted_bytes
 from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.params import LinearProbeParams, SpinParams

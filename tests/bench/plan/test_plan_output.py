@@ -12,7 +12,7 @@ import pytest
 from plan_lab import CODE, Lab, cost, failure, fit_record
 
 from spectral_bench.bench.plan.prediction import Prediction
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.bench.plan.show import PLAN_COLUMNS, plan_json, plan_lines, plan_rows, total_seconds
 from spectral_bench.bench.plan.states import plan_orders
 from spectral_bench.bench.plan.titles import row_titles, show_value, stated_settings

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
+from spectral_bench.bench.plan.run_ids import ResolvedRow, base_spec
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.specification import Resize, Transform
 

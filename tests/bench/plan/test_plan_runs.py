@@ -7,8 +7,9 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_bench.bench.plan.build import features_key, planned_runs
-from spectral_bench.bench.plan.rows import ResolvedRow
+from spectral_bench.bench.plan.build import planned_runs
+from spectral_bench.bench.plan.estimate import features_key
+from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.bench.plan.titles import row_titles
 
@@ -88,7 +89,7 @@ def test_a_base_always_comes_first_and_no_run_twice(
     tmp_path_factory: object, methods: list[str], ks: list[int], seeds: list[int]
 ) -> None:
     from spectral_bench.bench.grid.load import load_grid
-    from spectral_bench.bench.plan.rows import resolve_rows
+    from spectral_bench.bench.plan.run_ids import resolve_rows
 
     path = tmp_path_factory.mktemp("g") / "g.yaml"  # type: ignore[attr-defined]
     entries = ", ".join(f"{{method: {method}, matrix: {{k: {ks}}}}}" for method in methods)

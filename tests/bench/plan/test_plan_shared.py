@@ -6,9 +6,9 @@ import pytest
 from plan_lab import Lab
 
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.plan import rows as planned
+from spectral_bench.bench.plan import run_ids as planned
 from spectral_bench.bench.plan.inputs import facts_of
-from spectral_bench.bench.plan.rows import SharedParts
+from spectral_bench.bench.plan.run_ids import SharedParts
 from spectral_bench.common.documents.document import Place, standing_at
 from spectral_bench.common.documents.problems import InvalidDocument, Problems
 from spectral_bench.common.errors import ConfigError

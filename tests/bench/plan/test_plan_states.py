@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from plan_lab import CODE, SMALL, Lab, failure, fit_record, unhealthy
 
-from spectral_bench.bench.code.equivalent import steps
+from spectral_bench.bench.code.records import steps
 from spectral_bench.bench.plan.states import Condition, Plan
 from spectral_bench.bench.plan.today import CurrentCode, changed_modules
 

@@ -19,9 +19,9 @@ from spectral_bench.bench.measure.environment import THREADS_VARIABLE
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.cohort import Turns, _Passes
 from spectral_bench.bench.run.fit import STATE_FILE
-from spectral_bench.bench.work import process, worker
-from spectral_bench.bench.work.order import Order
-from spectral_bench.bench.work.process import STOP_FILE
+from spectral_bench.bench.work import order as process
+from spectral_bench.bench.work import worker
+from spectral_bench.bench.work.order import STOP_FILE, Order
 from spectral_bench.bench.work.progress import LOG_FILE, METRICS_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.bench.work.worker import ExitCode, Told
 from spectral_bench.common.errors import RunInterrupted

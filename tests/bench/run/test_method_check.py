@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.code.dependencies import own_code
+from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.run.context import Run
 from spectral_bench.results.checks import CheckResult, write_check

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from spectral_bench.bench.code.dependencies import evaluation_code, fit_code
+from spectral_bench.bench.code.records import evaluation_code, fit_code
 from spectral_bench.bench.features.backbones import (
     backbone_info,
     backbone_names,

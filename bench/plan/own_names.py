@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own_code
 from spectral_bench.bench.features.backbones.registry import content_name
 from spectral_bench.bench.plan.records import RecordedEvaluation, Snapshot
-from spectral_bench.bench.plan.rows import ResolvedRow, base_spec
+from spectral_bench.bench.plan.run_ids import ResolvedRow, base_spec
 from spectral_bench.bench.plan.today import Code, Data, same_files
 from spectral_bench.bench.work.order import order_files, read_order
 from spectral_bench.common.errors import ConfigError
@@ -59,6 +59,7 @@ class OwnNames:
     def named(self, row: ResolvedRow) -> ResolvedRow:
         """A row whose own parts are called as the store calls them, else by their content."""
         views = [view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None]
+        # Most rows: seeds differ in nothing that could be a user's own, so the first tells for all.
         if not has_own(as_written(row.specs[0])) and not any(is_own_data(view.dataset) for view in views):
             return row
         specs = tuple(self._fit(spec, row.facts.uses_labels) for spec in row.specs)
@@ -82,6 +83,7 @@ class OwnNames:
         if base is not None:  # whose stored fit is to be found under the name that it has
             stored = self._fit(base, method_facts(base.method).uses_labels)
             fresh = fresh.model_copy(update={"data": stored.data, "backbone": stored.backbone})
+        # What the store has under the name of this content is another run, edited since: its records stay.
         return next(one for one in _fresh_fits(fresh) if one.run_id not in self._snapshot.known)
 
     def _recorded(self, fresh: FitSpec, today: list[OwnPart]) -> PastOwnRun | None:
@@ -92,10 +94,11 @@ class OwnNames:
             kind = relation(run.parts(), today)
             if kind == "same" or (kind == "edited" and not (self._anew and run.status in _ENDED)):
                 found[kind].append(run)
-        best = found["same"] or found["edited"]
+        best = found["same"] or found["edited"]  # content before place
         if not best:
             self.alike |= {fresh.run_id: alike[-1].run_id} if alike else {}
             return None
+        # Results first; of several, the one whose id needs no further name, then the newest.
         return max(best, key=lambda run: (run.status in _ENDED, run.run_id == fresh.run_id, run.finished))
 
     @cached_property
@@ -114,7 +117,7 @@ class OwnNames:
         found: dict[Relation, list[RecordedEvaluation]] = defaultdict(list)
         for record in past:
             written = as_written(record.view)
-            if not is_own_data(record.dataset) or view_kind(written) != kind:
+            if not is_own_data(record.dataset) or view_kind(written) != kind:  # another way of looking
                 continue
             seen = Content(None, record.data_digest or None, record.label_files)
             how = relation([view_part(written, seen)], today)
@@ -364,6 +367,7 @@ def past_own_runs(snapshot: Snapshot) -> Iterator[PastOwnRun]:
             yield PastOwnRun(past.run_id, written, fit.status, fit.finished, content, evaluations)
     if snapshot.store is None:
         return
+    # Ordered runs too: between order and record, a second launch must find the same ids.
     for run_id in sorted(snapshot.known):
         if snapshot.run(run_id) is None and (found := _ordered(snapshot.store, run_id)) is not None:
             yield found
@@ -382,8 +386,8 @@ def _ordered(store: Store, run_id: str) -> PastOwnRun | None:
 
 
 def _portable(code: Mapping[str, str] | None, written: Mapping[str, Any]) -> object:
-    """The own files of a fingerprint. Earlier releases knew the method file alone, by its path as the grid had it."""
     if code is None:
         return None
     own = own_code(code)
+    # Earlier releases knew the method file alone, by its path as the grid had it.
     return own if written.get("known_as") else {PurePath(name).name: hashed for name, hashed in own.items()}

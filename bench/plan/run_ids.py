@@ -1,4 +1,13 @@
-"""Rows of a grid resolved into fits and protocols, every name and value checked.
+"""How a row of a grid becomes the ids of its runs, every name and value checked on the way.
+
+1. The row, as ``bench.grid.load`` read it, is resolved (``_resolve``): paths of a user's own are made absolute,
+   defaults filled in, data set, method and backbone looked up, the backbone's weights named by their digest.
+2. Of that comes one ``FitSpec`` a seed: all that can change the result of a fit, and nothing of how it is executed; and
+   one ``Protocol``, with its ``View``, for each that the row names.
+3. The id is ``FitSpec.run_id`` of ``results.specification``, here by ``run_ids`` for all seeds at once: the method, the
+   seed, and a hash of the specification as canonical JSON, such as ``kmeans-s0-1bd8d68cbe29``.
+4. Where parts are a user's own (a method's file, a folder of images), ``make_plan`` has ``bench.plan.own_names`` put
+   their content in the place of their path; then step 3 is done again.
 
 What is wrong is noted by key path; what many rows have in common is worked out once.
 """
@@ -9,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectral_bench.bench.code.dependencies import require_own_imports
+from spectral_bench.bench.code.records import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
 from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve
@@ -66,6 +75,7 @@ def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | No
     found = Problems() if problems is None else problems
     parts = SharedParts(grid.path.parent, weights)
     resolved = [one for row in grid.rows if (one := _resolve(row, parts, found))]
+    # Only now: whether a variation is the baseline shows when defaults are filled in.
     rows = _without_repeated_baselines(resolved)
     _refuse_duplicates(rows, found)
     if problems is None:
@@ -103,10 +113,10 @@ class SharedParts:
         """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
 
         Raises:
-            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.dependencies.require_own_imports``.
+            ConfigError: as ``methods.registry.method_facts`` and ``bench.code.records.require_own_imports``.
         """
         if name not in self._methods:
-            require_own_imports(name)
+            require_own_imports(name)  # reads the file; the next line executes it
             self._methods[name] = method_facts(name)
         return self._methods[name]
 
@@ -119,7 +129,7 @@ class SharedParts:
             settings: the run; its split and number of images are those of the protocol unless that states its own.
 
         Raises:
-            ConfigError: as ``protocols.definition.load`` and ``protocols.resolve.resolve`` of ``bench.grid``.
+            ConfigError: as ``load`` and ``resolve`` of ``bench.grid.protocol``.
         """
         key = (repr(reference.value), info.name, settings.split, settings.eval_subset)
         if key not in self._protocols:
@@ -138,6 +148,7 @@ class SharedParts:
 
 
 def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
+    # Each step needs what others have made sure of; those that can be taken are, so that one go tells all faults.
     problems = problems.of(row.places)
     settings, lost = _located(row.settings, parts.folder, row.faulty, problems)
     facts, params, info, data = None, None, None, None
@@ -159,7 +170,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
     clusters = params.get("k") if params else None
-    looked_at = info if "split" not in lost else None
+    looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
@@ -192,7 +203,7 @@ def _located(
         named = getattr(settings, key)
         if named is None or key in faulty:
             continue
-        lost.add(key)
+        lost.add(key)  # until it is found: `at` notes an error and goes on behind its block
         with problems.at(key):
             found[key] = locate(named, folder)
             lost.remove(key)
@@ -254,6 +265,7 @@ def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:
 
 
 def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
+    # The same fit under another protocol is no repetition: it is fitted once and looked at twice.
     seen: dict[tuple[str, str], ResolvedRow] = {}
     for row in rows:
         protocols = [(protocol.name, protocol.model_dump_json()) for protocol in row.protocols] or [("none", "")]
@@ -264,5 +276,5 @@ def _refuse_duplicates(rows: list[ResolvedRow], problems: Problems) -> None:
                     other = seen[key].grid_row.place
                     seed = f"method {spec.method}, seed {spec.seed}, protocol {name}"
                     problems.add_at(row.grid_row.place, f"the same run as {other.path} on {other.where} ({seed})")
-                    return
+                    return  # the first: two equal rows of many seeds would fill the screen
                 seen[key] = row

@@ -1,4 +1,4 @@
-"""``bench cluster``: masks of any images, with no labels, no grid and no store."""
+"""``bench predict`` and ``bench cluster``: masks of any images, from a stored fit or from one made of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,144 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.check import plain_parameters
-from spectral_bench.bench.cli.options import Debug, Device, Json, parse_device, require_folder
-from spectral_bench.bench.cli.output import progress_bar, show_json, tell, warn
-from spectral_bench.bench.cli.predict import Contours, Overlays, require_drawn, tell_passed_over
-from spectral_bench.bench.predict.files import find_images, nearest_folder, require_targets
+from spectral_bench.bench.cli.options import (
+    DEFAULT_OUT,
+    Debug,
+    Device,
+    Json,
+    Out,
+    Reference,
+    Roots,
+    find_run,
+    parse_device,
+    plain_parameters,
+    require_folder,
+)
+from spectral_bench.bench.cli.output import progress_bar, say, show_json, tell, warn
+from spectral_bench.bench.code.fingerprint import is_own_file
+from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
+from spectral_bench.bench.predict.files import find_images, nearest_folder, passed_over, require_targets
 from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.names import few, how_many
 from spectral_bench.common.registry import short_name
+from spectral_bench.results.record import FitRecord
 from spectral_bench.results.specification import BackboneSpec
+from spectral_bench.results.state import StoredRun
+from spectral_bench.results.store import Store
 
 if TYPE_CHECKING:
     from spectral_bench.bench.predict.cluster import ClusteredImages
+
+
+Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")]
+
+Contours = Annotated[bool, typer.Option("--contours", help="Draw the borders of masks on overlays, in white.")]
+
+Classes = Annotated[
+    bool,
+    typer.Option("--classes", help="Masks of classes: each cluster's by the run's own matching, which uses labels."),
+]
+
+Whose = Annotated[
+    str | None, typer.Option("--protocol", help="With --classes: whose matching; default: the run's first.")
+]
+
+Scores = Annotated[bool, typer.Option("--scores", help="Write the scores of all clusters too: NAME_scores.npy.")]
+
+
+def predict(
+    run: Reference,
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, or folders of them (hidden and other files are passed over).", metavar="IMAGE..."),
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="Folder for the masks and overlays, not that of the images.", metavar="DIR")
+    ],
+    out: Out = DEFAULT_OUT,
+    overlays: Overlays = True,
+    contours: Contours = False,
+    classes: Classes = False,
+    protocol: Whose = None,
+    scores: Scores = False,
+    device: Device = "auto",
+    data_root: Roots = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Segment images by a stored fit: a palette PNG of cluster indices each, a colour overlay, and a legend.
+
+    Images are turned upright as their camera's orientation tag says, and so are masks and overlays.
+    """
+    require_folder(to)
+    require_drawn(overlays=overlays, contours=contours)
+    if protocol is not None and not classes:
+        raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
+    store = Store.open(out)
+    run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
+    # All that can be wrong with paths is told before torch is loaded and before the first mask is written.
+    files = find_images(images)
+    device = parse_device(device)
+    require_targets(files, to, overlays=overlays, scores=scores)
+    tell_passed_over(images, to)
+    # These load torch, which a wrong path shall not wait for.
+    from spectral_bench.bench.predict.images import Wanted, class_key
+    from spectral_bench.bench.predict.images import predict as predict_images
+
+    key = class_key(store, run_id, protocol) if classes else None
+    record = store.fit_record(run_id)
+    warn_of_edits(record)
+    wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
+    with progress_bar("predicting") as progress:
+        options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
+        written = predict_images(store, run_id, files, to, **options)
+    if as_json:
+        show_json([str(path) for path in written])
+        return 0
+    for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
+        if line:
+            tell(line)
+    say(f"{how_many(len(written), 'file')} written to {to}")
+    return 0
+
+
+def require_drawn(*, overlays: bool, contours: bool) -> None:
+    """Refuse contours without overlays. Raises ``ConfigError``."""
+    if contours and not overlays:
+        raise ConfigError("--contours: borders are drawn on overlays, which --no-overlays leaves out")
+
+
+def tell_passed_over(images: Sequence[Path], to: Path) -> None:
+    """Name the folders with images that lie in the folders that were given, and get no masks."""
+    if found := passed_over(images, to):
+        warn(f"folders in folders are not looked into, give them by name: {few(list(map(str, found)))}")
+
+
+def warn_of_edits(record: FitRecord | None) -> None:
+    """Name the files of a user's own, its method's and its backbone's, that are not as they were when it was fitted."""
+    if record is None:
+        return
+    spec = record.spec
+    places = Places(spec.method, "synthetic", spec.backbone.name)  # a prediction looks at no data set
+    edited = [name for name in changed_since(record, (), CurrentCode(), places) if is_own_file(name)]
+    if edited:
+        warn(f"edited since {record.run_id} was fitted: {few(edited)}; these masks are of the code as it is now")
+
+
+def scores_in_words(record: FitRecord) -> str:
+    """What the files of ``--scores`` hold, in a line."""
+    kinds = {"one_hot": "1 for its cluster and 0 for others", "distance": "minus the squared distance to each centre"}
+    method = record.spec.method.rsplit(":", 1)[-1]
+    kind = kinds.get(str(record.spec.params.get("scores")), f"what {method} gives")
+    return (
+        f"scores: float32, height x width x {record.n_clusters}, the largest being the pixel's cluster; "
+        f"a patch has {kind}, pixels lie bilinearly between patches"
+    )
+
+
+# ``bench cluster``: no labels, no grid, no store.
+
 
 _OPTIONS = "backbone_options."
 _METHOD, _BACKBONE = "deep_spectral", "efficientnet_lite0"
@@ -164,7 +289,6 @@ def lines(found: ClusteredImages, to: Path, *, overlays: bool) -> Iterator[str]:
 
 
 def _in_use(folder: Path) -> int:
-    """How many clusters occur in the masks of a folder, by its legend."""
     with (folder / LEGEND).open(newline="") as file:
         return sum(row["images"] != "0" for row in csv.DictReader(file))
 
