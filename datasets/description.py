@@ -98,11 +98,14 @@ def read_description(path: Path) -> Described:
     if path.is_dir():
         line = f"{path}: is a folder; expected the YAML file that describes it, which bench data init {path} writes"
         raise InvalidDescription((line,))
+    repeated: list[str] = []
     try:
-        stated = read_document(path)
+        stated = read_document(path, repeated)
     except ConfigError as error:
         raise InvalidDescription((str(error),)) from error
     problems = Problems(stated.places)
+    for line in repeated:
+        problems.add_line(line)
     root = _written_out(stated, problems)
     description = validate(Description, root.value, problems.of(root.places), _BELONGS)
     _note_repeated(root, problems)
