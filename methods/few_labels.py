@@ -1,4 +1,4 @@
-"""Training on the labels of a few images: which ones a budget takes, and batches of their patches alone."""
+"""Training on the labels of a few images: batches of their patches alone."""
 
 from __future__ import annotations
 
@@ -9,24 +9,9 @@ from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.common.geometry import Crop
-from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.common.seeds import SeedStreams, labelled_images
 from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
 from spectral_bench.methods.labels import VOID, batch_labels
-
-
-def labelled_images(count: int, budget: int, seeds: SeedStreams) -> tuple[int, ...]:
-    """The positions of the images whose labels a budget takes, drawn uniformly and in order.
-
-    At one seed a larger budget takes the images of a smaller one and more, so that a curve over budgets compares sets
-    that hold each other.
-
-    Args:
-        count: images there are.
-        budget: images whose labels are seen.
-        seeds: of the run.
-    """
-    order = torch.randperm(count, generator=seeds.torch("label_budget"))
-    return tuple(sorted(order[:budget].tolist()))
 
 
 class FewLabelled:

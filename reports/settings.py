@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_bench.common.names import few
+from spectral_bench.common.names import few, how_many
 from spectral_bench.reports.cells import label_marks, per_image_marks, setting_cell, stale_marks
 from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.table import Cell, Column, NoteBook
@@ -169,8 +169,15 @@ def training_words(entry: ScoredRow) -> str:
 
 def matching_words(protocol: Protocol) -> str:
     """The matching in words, with the split that it is fitted on where that is another than the scored one."""
-    words = MATCHING_WORDS[protocol.scoring.matching]
-    return words if protocol.fit_view is None else f"{words}, fitted on {protocol.fit_view.split}"
+    return MATCHING_WORDS[protocol.scoring.matching] + fitted_words(protocol)
+
+
+def fitted_words(protocol: Protocol) -> str:
+    """Where the matching is fitted, to go behind its name; empty where that is what is scored."""
+    if protocol.fit_view is None:
+        return ""
+    budget, split = protocol.scoring.label_budget, protocol.fit_view.split
+    return f", fitted on {split}" if budget is None else f", fitted on {how_many(budget, 'image')} of {split}"
 
 
 def split_words(protocol: Protocol) -> str:

@@ -273,11 +273,20 @@ class Scoring(Spec):
     classes: str = Field("", description="class set of the data set; empty: its default")
     matching: Matching = "iou"
     fit_split: str | None = Field(None, description="split that the matching is fitted on; None: the evaluated one")
+    label_budget: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,  # what is stored says nothing of it where it is not asked for
+        description="images of fit_split whose labels the matching sees, drawn by the seed of the run, a larger number "
+        "holding a smaller one; None: all",
+    )
 
     @model_validator(mode="after")
     def _fitted_somewhere(self) -> Self:
         if self.fit_split is not None and self.matching in PER_IMAGE:
             raise ValueError(f"fit_split: {self.fit_split}, but {self.matching} is fitted in each image by itself")
+        if self.label_budget is not None and self.fit_split is None:
+            raise ValueError("label_budget: it counts images of another split, which fit_split names, such as train")
         return self
 
 

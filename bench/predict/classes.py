@@ -44,7 +44,9 @@ def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
     matched = np.asarray(scores.matching)
     named, used = len(set(matched[matched >= 0].tolist())), len(scores.classes)
     view = chosen.fit_view or chosen.view
-    labels = f"labels of {short_name(view.dataset)} {view.split}"
+    budget = chosen.scoring.label_budget
+    few = "" if budget is None else f" ({how_many(budget, 'image')})"
+    labels = f"labels of {short_name(view.dataset)} {view.split}{few}"
     told = (
         f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), which uses the {labels}: "
         f"{named} of {used} classes for {how_many(len(matched), 'cluster')}"

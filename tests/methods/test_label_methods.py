@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
-from spectral_bench.common.seeds import SeedStreams
-from spectral_bench.methods.few_labels import labelled_images
+from spectral_bench.common.seeds import SeedStreams, labelled_images
 from spectral_bench.methods.labels import batch_labels, cross_entropy, predict_scores
 from spectral_bench.methods.linear_probe import LinearProbe
 from spectral_bench.methods.neuralef.label_leak import NeuralEFLabelLeak
