@@ -38,3 +38,17 @@ class SeedStreams:
         import torch as _torch
 
         return _torch.Generator(device=device).manual_seed(self.integer(name, *keys))
+
+
+def labelled_images(count: int, budget: int, seeds: SeedStreams) -> tuple[int, ...]:
+    """The positions of the images whose labels a budget takes, drawn uniformly and in order.
+
+    At one seed a larger budget takes the images of a smaller one and more, so that a curve over budgets compares sets
+    that hold each other.
+
+    Args:
+        count: images there are.
+        budget: images whose labels are seen.
+        seeds: of the run.
+    """
+    return tuple(sorted(seeds.numpy("label_budget").permutation(count)[:budget].tolist()))

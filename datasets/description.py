@@ -95,11 +95,17 @@ def read_description(path: Path) -> Described:
         InvalidDescription: the file is missing or no YAML, has an unknown key or a wrong value, names a label value
             twice, or describes labels without classes; says all of it, with file, line and key.
     """
+    if path.is_dir():
+        line = f"{path}: is a folder; expected the YAML file that describes it, which bench data init {path} writes"
+        raise InvalidDescription((line,))
+    repeated: list[str] = []
     try:
-        stated = read_document(path)
+        stated = read_document(path, repeated)
     except ConfigError as error:
         raise InvalidDescription((str(error),)) from error
     problems = Problems(stated.places)
+    for line in repeated:
+        problems.add_line(line)
     root = _written_out(stated, problems)
     description = validate(Description, root.value, problems.of(root.places), _BELONGS)
     _note_repeated(root, problems)
@@ -117,6 +123,9 @@ def _written_out(root: Document, problems: Problems) -> Document:
         parts["ignore",] = _listed(ignore)
     if classes is not None and isinstance(classes.value, dict):
         parts["classes",] = _class_entries(classes, problems)
+    elif classes is not None and any(isinstance(entry.value, str) for entry in classes.elements):
+        problems.add_at(classes.place, _bare_names(classes))
+        parts["classes",] = Document([], {(): classes.place})
     for name, split in splits.items.items() if splits is not None else ():
         if isinstance(split.value, str):
             example = f"{{images: {split.value}}}"
@@ -155,6 +164,14 @@ def _class_entries(classes: Document, problems: Problems) -> Document:
             places.setdefault(path, named.place)
         places[index, "ids", position] = named.place
     return Document(list(entries.values()), places)
+
+
+def _bare_names(classes: Document) -> str:
+    """What is wrong with a list of names that says nothing of label values."""
+    names = [entry.value for entry in classes.elements if isinstance(entry.value, str)]
+    example = ", ".join(f"{value}: {name}" for value, name in enumerate(names[:2]))
+    got = documents.describe(names[0])
+    return f"expected label values and their names, such as {{{example}}}; got a list with {got} and no label value"
 
 
 def _number(text: str) -> int | None:

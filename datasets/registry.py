@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import Registry, absolute_name, absolute_path, is_path
 from spectral_bench.datasets.interface import DataInfo, DataRoots, DataSet
 
@@ -14,9 +15,23 @@ FOLDER = "folder:"
 class DataRegistry(Registry):
     """The registry of data sets, which knows ``folder:PATH.yaml`` too."""
 
+    def load(self, name: str) -> Any:
+        """The class of a data set, as ``Registry.load``; a plain path is told how a data set of one's own is named."""
+        if not is_path(name) and name not in self.names() and looks_like_path(name):
+            raise ConfigError(
+                f'unknown data set "{name}"; your own is named by the YAML file that describes it, as '
+                f"{FOLDER}FILE.yaml, which bench data init FOLDER writes"
+            )
+        return super().load(name)
+
     def module(self, name: str) -> str:
         """The module that holds a data set; that of ``folder`` for a user's own, whatever its path."""
         return super().module(FOLDER.removesuffix(":") if name.startswith(FOLDER) else name)
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name that no data set has is that of a file or folder."""
+    return "/" in name or name.lower().endswith((".yaml", ".yml")) or Path(name).exists()
 
 
 REGISTRY = DataRegistry(

@@ -19,6 +19,7 @@ from spectral_bench.methods.imports import WHY, forbidden_imports
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
 from spectral_bench.methods.registry import (
+    base_method,
     base_params,
     complete_params,
     load_method,
@@ -222,7 +223,7 @@ def state(subject: Subject) -> None:
 def too_many_clusters(subject: Subject) -> None:
     """More clusters than training patches are refused with an error for users."""
     tiny = replace(subject, params={**subject.params, "k": 8 * 2 * 2 + 1})
-    base = None if method_facts(subject.name).fit_from is None else _base(subject)
+    base = _base(subject)
     with _expected(UserError, "33 clusters of 32 patches must be refused"):
         tiny.fit(scenes(8, (2, 2))[0], base=base)
 
@@ -235,7 +236,7 @@ def not_finite(subject: Subject) -> None:
     if method_facts(subject.name).labels_at_prediction:
         return
     method, source = subject.fit(), scenes()[0]
-    base = None if method_facts(subject.name).fit_from is None else _base(subject)
+    base = _base(subject)
     source.features[-1][:, 2, 2] = float("nan")
     with _expected((NumericalError, UserError), "a fit on features that hold NaN must be refused"):
         subject.fit(source, base=base)
@@ -317,10 +318,10 @@ def _expected(kind: type[Exception] | tuple[type[Exception], ...], violation: st
     raise ContractViolation(violation)
 
 
-def _base(subject: Subject) -> Segmenter:
-    """The fit that the subject starts from, made on sound patches."""
-    name = method_facts(subject.name).fit_from
-    assert name is not None
+def _base(subject: Subject) -> Segmenter | None:
+    """The fit that the subject starts from, made on sound patches; None where it starts from none."""
+    if (name := base_method(subject.name, subject.params)) is None:
+        return None
     params = base_params(subject.name, subject.params)
     return fit(name, params, scenes()[0], labels=subject.labels, device=subject.device)
 

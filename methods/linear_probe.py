@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from spectral_bench.methods.few_labels import FewLabelled
 from spectral_bench.methods.health import HEALTH_STAGE, Check, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, require_finite, require_patches, standardisation
 from spectral_bench.methods.interface import FitContext, LabelSource, PatchBatch, PatchSource
@@ -54,6 +56,9 @@ class LinearProbe:
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Train on batches of whole images, by cross-entropy with the class of most of a patch's pixels.
 
+        With a label budget, batches hold the images whose labels it takes and no others; features are standardised by
+        all training images, which takes no label.
+
         Raises:
             ConfigError: no labels, K is not the number of classes, more clusters than patches, or fewer images than a
                 batch holds.
@@ -66,13 +71,18 @@ class LinearProbe:
             classifier(sum(patches.channels), self.params.k, context),
             *(part.to(context.device) for part in standardisation(patches.statistics())),
         )
+        params, few = self.params, None
+        budget = Budget(params.batch_size, params.epochs, params.steps)
+        if params.label_budget is not None:
+            few = FewLabelled.of(patches, labels, params.label_budget, context)
+            budget = replace(budget, steps=budget.total(patches))
         train(
             self._probe,
-            lambda number, steps, batch: self._step(batch, labels, context),
-            patches,
+            lambda number, steps, batch: self._step(batch, None if few else labels, context),
+            few or patches,
             context=context,
-            budget=Budget(self.params.batch_size, self.params.epochs, self.params.steps),
-            rate=Cosine(self.params.lr, 0.0),
+            budget=budget,
+            rate=Cosine(params.lr, 0.0),
         )
         with context.stage(HEALTH_STAGE):
             scores = training_scores(self.predict, patches, self.params.batch_size, context.device)
@@ -102,11 +112,17 @@ class LinearProbe:
         self._probe = _Probe(linear, own["mean"], own["scale"])
         self._probe.load_state_dict(own, assign=True)
 
-    def _step(self, batch: PatchBatch, labels: LabelSource, context: FitContext) -> Step:
+    def _step(self, batch: PatchBatch, labels: LabelSource | None, context: FitContext) -> Step:
+        """The loss of a batch; without ``labels`` its last level is the classes (``FewLabelled``)."""
         batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
+        levels = batch.features
         with context.stage("labels"):
-            classes = batch_labels(labels, batch).flatten()
-        return Step(cross_entropy(self._fitted()(batch.features).flatten(0, 2), classes), dict)
+            if labels is None:
+                *parts, last = batch.features
+                levels, classes = tuple(parts), last.flatten().long()
+            else:
+                classes = batch_labels(labels, batch).flatten()
+        return Step(cross_entropy(self._fitted()(levels).flatten(0, 2), classes), dict)
 
     def _fitted(self) -> _Probe:
         if self._probe is None:

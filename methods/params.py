@@ -208,6 +208,20 @@ class LinearProbeParams(Params):
     steps: int | None = Field(None, ge=1, description="optimiser steps, in place of epochs")
     batch_size: int = Field(16, ge=1, description="images a step; an incomplete last batch is dropped")
     lr: float = Field(1e-2, gt=0, description="Adam's learning rate at the first step; 0 at the last, along a cosine")
+    label_budget: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,  # identities are those of before there was a choice
+        description="training images whose labels are seen, drawn by the seed, a larger number holding a smaller one; "
+        "there are as many steps as with all; null: all",
+    )
+
+    def misfits(self, images: int, patches: int | None) -> dict[str, str]:
+        """As for every method, and no more labelled images than there are."""
+        found = super().misfits(images, patches)
+        if self.label_budget is not None and self.label_budget > images:
+            found["label_budget"] = f"at most the {images} training images"
+        return found
 
     def held_bytes(self, channels: int) -> int:
         """The linear map with its optimiser."""

@@ -17,9 +17,14 @@ from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.params import Params
+from spectral_bench.methods.self_training.params import SelfTrainingParams
 
 if TYPE_CHECKING:
     from spectral_bench.methods.interface import Segmenter
+
+
+ANY = "any"
+"""``fit_from`` of a method that starts from any other without labels: the one that its parameter ``start`` names."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class MethodFacts:
         summary: one line.
         params: its parameter model.
         uses_labels: whether its fit is handed labels; such a method is marked and kept out of rankings.
-        fit_from: the method whose stored fit it starts from, or None.
+        fit_from: the method whose stored fit it starts from, ``ANY``, or None.
         classes_as_clusters: whether cluster j is class j, so that K is the number of classes.
         labels_at_prediction: whether it looks at the labels of the images that are evaluated: an oracle.
         side_by_side: whether several of its fits may go on in one process, in turns: they meet in no global state.
@@ -90,6 +95,13 @@ METHODS: Mapping[str, _Entry] = dict(
             "spin",
             "a network trained to be the ordered eigenfunctions of a patch kernel (SpIN), and k-means on them",
             _params.SpinParams,
+        ),
+        _entry(
+            "spectral_bench.methods.self_training.method:SelfTraining",
+            "self_training",
+            "a student learns the clusters of any stored fit, then those of its own averaged teacher",
+            SelfTrainingParams,
+            fit_from=ANY,
         ),
         _entry(
             "spectral_bench.methods.neuralef.label_leak:NeuralEFLabelLeak",
@@ -164,7 +176,7 @@ def _facts(name: str, through: tuple[str, ...]) -> MethodFacts:
     method = load_method(name)
     summary = (method.__doc__ or "").strip().split("\n")[0]
     declared = {key: getattr(method, key) for key in _DECLARED if hasattr(method, key)}
-    if declared.get("fit_from") and is_path(name):  # beside the file that names it
+    if declared.get("fit_from") not in (None, ANY) and is_path(name):  # beside the file that names it
         declared["fit_from"] = absolute_name(declared["fit_from"], Path(name.partition(":")[0]).parent)
     facts = MethodFacts(name, summary, method.Params, **declared)
     _require_declared_labels(facts, (*through, name))
@@ -196,18 +208,28 @@ def looks_at_antialiased(name: str, params: Mapping[str, Any]) -> bool:
     return bool(getattr(params_model(name).model_validate(dict(params)), "antialiased_pixels", False))
 
 
+def base_method(name: str, params: Mapping[str, Any]) -> str | None:
+    """The method whose stored fit a method with these parameters starts from; None for one that starts from none.
+
+    Raises:
+        ConfigError: the method is unknown, or ``params`` are not valid.
+    """
+    found = method_facts(name).fit_from
+    return str(complete_params(name, params)["start"]) if found == ANY else found
+
+
 def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The complete parameters of the fit that a method with ``fit_from`` starts from.
 
     Raises:
         ConfigError: the method starts from no other fit, or ``params`` are not valid.
     """
-    facts = method_facts(name)
-    if facts.fit_from is None:
+    facts, start = method_facts(name), base_method(name, params)
+    if start is None:
         raise ConfigError(f'method "{name}" starts from no other fit')
     complete = facts.params(**complete_params(name, params))
     base = complete.base_params() if name in METHODS else cast(Any, load_method(name)).base_params(complete)
-    return complete_params(facts.fit_from, base)
+    return complete_params(start, base)
 
 
 def _require_declared_labels(facts: MethodFacts, through: tuple[str, ...]) -> None:
@@ -216,7 +238,7 @@ def _require_declared_labels(facts: MethodFacts, through: tuple[str, ...]) -> No
         return
     if facts.labels_at_prediction:
         raise ConfigError(f'method "{facts.name}": labels_at_prediction needs uses_labels = True, so that it is marked')
-    if facts.fit_from is not None and _facts(facts.fit_from, through).uses_labels:
+    if facts.fit_from not in (None, ANY) and _facts(facts.fit_from, through).uses_labels:
         raise ConfigError(
             f'method "{facts.name}" starts from {facts.fit_from}, which uses labels: it must declare uses_labels = True'
         )

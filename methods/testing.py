@@ -26,7 +26,7 @@ from spectral_bench.methods.interface import (
     Segmenter,
     Statistics,
 )
-from spectral_bench.methods.registry import base_params, complete_params, load_method, method_facts
+from spectral_bench.methods.registry import base_method, base_params, complete_params, load_method, method_facts
 
 
 class MemorySource:
@@ -289,10 +289,10 @@ def fit(
         base: a fit to start from, where one is there already.
         context: further arguments of ``fit_context``.
     """
-    facts = method_facts(name)
-    if facts.fit_from is not None and base is None:
+    start = base_method(name, params)
+    if start is not None and base is None:
         shared = {key: context[key] for key in ("labels", "device", "precision") if key in context}
-        base = fit(facts.fit_from, base_params(name, params), source, seed, **shared)
+        base = fit(start, base_params(name, params), source, seed, **shared)
     return build(name, params).fit(source, context=fit_context(seed, base=base, **context))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.interface import FitContext, PatchBatch
 
 CURVE_POINTS = 200  # of a training curve
 
@@ -28,6 +29,22 @@ class Cosine:
         """The value at ``step`` of ``steps``, counted from 0."""
         done = step / max(steps - 1, 1)
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * done)) / 2
+
+
+class Batches(Protocol):
+    """What training takes of a ``PatchSource``: batches, of which the same (epoch, size) gives the same ones."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def n_batches(self, size: int) -> int:
+        """Batches of ``size`` images an epoch."""
+        ...
+
+    def batches(self, epoch: int, size: int, start: int = 0) -> Iterator[PatchBatch]:
+        """The shuffled batches of an epoch, from batch ``start`` on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Budget:
     epochs: int
     steps: int | None = None
 
-    def total(self, patches: PatchSource) -> int:
+    def total(self, patches: Batches) -> int:
         """Optimiser steps: schedules count full batches.
 
         Raises:
@@ -72,7 +89,7 @@ class Budget:
 def train(
     network: nn.Module,
     step: Callable[[int, int, PatchBatch], Step],
-    patches: PatchSource,
+    patches: Batches,
     *,
     context: FitContext,
     budget: Budget,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spectral_bench.reports.collect import ScoredRow
-from spectral_bench.reports.scoring import counts_over
+from spectral_bench.reports.scoring import counts_over, matched_on
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column
 from spectral_bench.results.statistics import ImageInterval, bootstrap_miou, summarise
@@ -26,8 +26,7 @@ def image_intervals(source: Source, resamples: int) -> Intervals:
         if table is None or not entry.done:
             return None
         counts = [counts_over(source, run_id, protocol.view, table) for run_id in entry.runs]
-        view = protocol.fit_view
-        fit_on = [counts_over(source, run_id, view, table) for run_id in entry.runs] if view is not None else []
+        fit_on = [matched_on(source, run_id, protocol, table) for run_id in entry.runs]
         return bootstrap_miou(counts, table, protocol.scoring.matching, fit_on=fit_on, resamples=resamples)
 
     return interval

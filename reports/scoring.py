@@ -10,13 +10,14 @@ from typing import Any
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import few, unknown
+from spectral_bench.common.seeds import SeedStreams, labelled_images
 from spectral_bench.reports.source import Source
 from spectral_bench.results.class_lists import ClassList, ClassLists, same_classes, uncounted
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.kept_scores import KeptScores, ScoreKey
 from spectral_bench.results.metrics import Scores, score
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
-from spectral_bench.results.specification import Protocol, View, shared
+from spectral_bench.results.specification import Protocol, View, named_in, shared
 
 _LISTED = 4
 _BY_VALUE = 2  # the version of marshal that writes equal values alike, whoever else refers to them
@@ -98,10 +99,12 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if fit_view is not None and fitted is None:
         raise UserError(f"the split that the matching is fitted on ({fit_view.split}) is not evaluated")
     digests = [record.contingency_sha256 for record in (counted, fitted) if record is not None]
-    key = ScoreKey(tuple(digests), classes.table, protocol.scoring.matching) if all(digests) else None
+    budget = protocol.scoring.label_budget
+    draw = [] if budget is None else [f"labels of {budget} images, seed {_seed(run_id)}"]
+    key = ScoreKey((*digests, *draw), classes.table, protocol.scoring.matching) if all(digests) else None
     scores = reader.kept.find(key) if key else None
     if scores is None:
-        fit_on = None if fit_view is None else counts_over(reader.source, run_id, fit_view, classes.table)
+        fit_on = matched_on(reader.source, run_id, protocol, classes.table)
         counts = counts_over(reader.source, run_id, protocol.view, classes.table)
         scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on)
         if key:
@@ -109,6 +112,28 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if not scores.n_pixels:
         raise UserError("no pixel of the evaluated images belongs to a class")
     return scores
+
+
+def matched_on(source: Source, run_id: str, protocol: Protocol, table: ClassTable) -> Contingency | None:
+    """The counts that the matching is fitted on, those of the images of a label budget alone; None: the scored ones.
+
+    Raises:
+        UserError: the budget exceeds the images of that split.
+    """
+    if protocol.fit_view is None:
+        return None
+    counts = counts_over(source, run_id, protocol.fit_view, table)
+    budget = protocol.scoring.label_budget
+    if budget is None:
+        return counts
+    if budget > counts.n_images:
+        split = protocol.fit_view.split
+        raise UserError(f"label_budget = {budget}: expected at most the {counts.n_images} images of {split}")
+    return counts.chosen(labelled_images(counts.n_images, budget, SeedStreams(_seed(run_id))))
+
+
+def _seed(run_id: str) -> int:
+    return named_in(run_id)[1]
 
 
 def counted_otherwise(record: EvaluationRecord, protocol: Protocol, classes: ClassList) -> bool:

@@ -121,6 +121,23 @@ class Contingency:
             sums[start : start + _CHUNK, used] = (per_image @ part).T
         return sums.reshape(len(times), self.n_clusters, self.n_labels)
 
+    def chosen(self, images: ArrayLike) -> Contingency:
+        """The counts of some images alone, in their order here.
+
+        Args:
+            images: as for ``positions``, each once.
+
+        Raises:
+            IndexError: a position is outside of ``image_ids``.
+        """
+        kept = np.zeros(self.n_images, dtype=bool)
+        kept[self.positions(images)] = True
+        of_kept = kept[self.image]
+        ids = tuple(name for name, keep in zip(self.image_ids, kept, strict=True) if keep)
+        image = (np.cumsum(kept) - 1)[self.image[of_kept]]
+        rest = (array[of_kept] for array in (self.cluster, self.label, self.count))
+        return _contingency(ids, self.n_clusters, self.n_labels, image, *rest)
+
     def relabel(self, mapping: ArrayLike, n_labels: int) -> Contingency:
         """The same counts with label ids replaced, for example raw ids by class indices.
 

@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -205,6 +206,9 @@ class Crf(Spec):
     black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
 
 
+Flip = Literal["features", "scores"]
+
+
 class View(NamedData):
     """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
@@ -218,7 +222,18 @@ class View(NamedData):
     label_resize: bool = Field(False, description="labels are resized (nearest) with the image; else full resolution")
     window: int | None = Field(None, ge=16, description="side of sliding windows in pixels; None: the whole image")
     stride: int | None = Field(None, ge=1, description="of the windows in pixels; the last window touches the border")
+    flip: Flip | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # identities are those of before there was a choice
+        description="what of the mirrored image is averaged in: features (STEGO) or scores (CAUSE); None: nothing",
+    )
     crf: Crf | None = None
+
+    @field_validator("flip", mode="before")
+    @classmethod
+    def _flip_by_switch(cls, value: object) -> object:
+        """``false`` is none; ``true`` is what the first to report numbers with a mirrored image did, STEGO."""
+        return {True: "features", False: None}[value] if isinstance(value, bool) else value
 
     @property
     def view_id(self) -> str:
@@ -238,7 +253,18 @@ def shared(view: View) -> View:
     return view
 
 
-Matching = Literal["majority", "iou", "hungarian", "hungarian_iou", "hungarian_present", "hungarian_iou_present"]
+Matching = Literal[
+    "majority",
+    "iou",
+    "hungarian",
+    "hungarian_iou",
+    "hungarian_present",
+    "hungarian_iou_present",
+    "per_image_hungarian",
+    "per_image_hungarian_mean",
+]
+PER_IMAGE: frozenset[Matching] = frozenset({"per_image_hungarian", "per_image_hungarian_mean"})
+"""Matchings of clusters to classes anew in each image; their scores compare with those of no other."""
 
 
 class Scoring(Spec):
@@ -247,6 +273,21 @@ class Scoring(Spec):
     classes: str = Field("", description="class set of the data set; empty: its default")
     matching: Matching = "iou"
     fit_split: str | None = Field(None, description="split that the matching is fitted on; None: the evaluated one")
+    label_budget: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,  # what is stored says nothing of it where it is not asked for
+        description="images of fit_split whose labels the matching sees, drawn by the seed of the run, a larger number "
+        "holding a smaller one; None: all",
+    )
+
+    @model_validator(mode="after")
+    def _fitted_somewhere(self) -> Self:
+        if self.fit_split is not None and self.matching in PER_IMAGE:
+            raise ValueError(f"fit_split: {self.fit_split}, but {self.matching} is fitted in each image by itself")
+        if self.label_budget is not None and self.fit_split is None:
+            raise ValueError("label_budget: it counts images of another split, which fit_split names, such as train")
+        return self
 
 
 class Protocol(Spec):

@@ -32,7 +32,7 @@ from spectral_bench.datasets import registry as data_registry
 from spectral_bench.datasets.registry import data_info, open_data
 from spectral_bench.datasets.verify import splits_on_disk
 from spectral_bench.methods import registry as method_registry
-from spectral_bench.methods.registry import method_facts
+from spectral_bench.methods.registry import ANY, method_facts
 
 app = typer.Typer(
     help="List methods, data sets, backbones or protocols.",
@@ -77,7 +77,9 @@ def _method(name: str, as_json: bool) -> int:
         notes.append("Reads the labels of the very images that are evaluated.")
     if facts.classes_as_clusters:
         notes.append("Its clusters are the classes: a grid that leaves out k gets their number.")
-    if facts.fit_from:
+    if facts.fit_from == ANY:
+        notes.append("Starts from the stored fit of the method that start names.")
+    elif facts.fit_from:
         notes.append(f"Starts from the stored fit of {facts.fit_from} with the same parameters.")
     tell("\n".join(notes) + "\n")
     if not on_terminal():

@@ -140,6 +140,7 @@ def lines(found: Explanation) -> Iterator[str]:
     for one in found.asked:
         under = f"under {', '.join(one.protocols)}" if one.protocols else "fit only"
         yield f"asked for by grid {one.grid}, row {one.title}, {under}"
+        yield from (f"  {name}: mIoU {100 * miou:.2f} %" for name, miou in one.miou.items())
     if not found.asked:
         yield "asked for by no grid of the store"
     for view in found.condition.missing:

@@ -28,8 +28,8 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.common.loaded import PACKAGE, ROOT
 from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
 from spectral_bench.methods.imports import is_own, own_files, require_imports
+from spectral_bench.methods.registry import ANY, load_method, method_facts
 from spectral_bench.methods.registry import REGISTRY as METHODS
-from spectral_bench.methods.registry import load_method, method_facts
 from spectral_bench.results.checks import check_state
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import MethodCheck
@@ -46,6 +46,7 @@ def own_methods(method: str) -> list[str]:
     while following is not None:
         names.append(following)
         following = method_facts(following).fit_from
+        following = None if following == ANY else following  # which is no path: its parameters refuse one
     return [name for name in names if is_own(name)]
 
 
@@ -131,10 +132,14 @@ def fit_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) 
         backbone: likewise.
         loaded: of the code that this process has loaded, where it has; else of what lies on disk today.
     """
-    labels = [_LABELS] if method_facts(method).uses_labels else []
+    facts = method_facts(method)
+    labels = [_LABELS] if facts.uses_labels else []
+    # What it starts from is a parameter, which code does not depend on: any of those that may be.
+    starts = [name for name in METHODS.names() if not method_facts(name).uses_labels] if facts.fit_from == ANY else []
     return fingerprint(
         [
             METHODS.module(method),
+            *(METHODS.module(name) for name in starts),
             DATA_SETS.module(dataset),
             module_of_backbone(backbone),
             _NETWORK,

@@ -114,8 +114,11 @@ def load_grid(
         ConfigError: the grid is not valid; one line a problem, with file, line and key path. The file is no YAML, or
             holds no mapping.
     """
-    document = read_document(path)
+    repeated: list[str] = []
+    document = read_document(path, repeated)
     held, problems = problems is not None, (Problems() if problems is None else problems).of(document.places)
+    for line in repeated:
+        problems.add_line(line)
     if not document.items:
         found = "is empty" if document.value in (None, {}) else f"is {describe(document.value)}"
         problems.add((), f"the grid {found}; it must be a mapping with the keys runs or ablate")

@@ -156,7 +156,7 @@ def resolve(definition: Definition, info: DataInfo, *, split: str, subset: int |
     """
     problems = Problems(definition.document.places)
     view = _view(definition, info, split, subset, problems)
-    scoring = _scoring(definition, info, problems)
+    scoring = _scoring(definition, info, split if view is None else view.split, problems)
     problems.check()
     assert view is not None
     assert scoring is not None
@@ -234,7 +234,7 @@ def _check_view(view: View, info: DataInfo, problems: Problems) -> None:
         problems.add("window", "window and centre_crop exclude each other")
 
 
-def _scoring(definition: Definition, info: DataInfo, problems: Problems) -> Scoring | None:
+def _scoring(definition: Definition, info: DataInfo, split: str, problems: Problems) -> Scoring | None:
     written = definition.part("scoring", info.name)
     problems = problems.of(written.places)
     scoring = validate(Scoring, written.value, problems)
@@ -250,6 +250,8 @@ def _scoring(definition: Definition, info: DataInfo, problems: Problems) -> Scor
         problems.add("fit_split", unknown(f"split of {info.name}", scoring.fit_split, info.splits))
     elif scoring.fit_split is not None and scoring.fit_split in info.unlabelled:
         problems.add("fit_split", info.without_labels(scoring.fit_split))
+    if scoring.label_budget is not None and scoring.fit_split == split:
+        problems.add("label_budget", f"fit_split: {split} is the split that is scored; name another, such as train")
     return scoring
 
 

@@ -37,7 +37,7 @@ from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import absolute_name, absolute_path, is_path, is_weights_file
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import absolute_data
-from spectral_bench.methods.registry import MethodFacts, base_params, method_facts
+from spectral_bench.methods.registry import MethodFacts, base_method, base_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, own_name, run_ids
 
 
@@ -85,13 +85,13 @@ def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | No
 
 def base_spec(spec: FitSpec) -> FitSpec | None:
     """The fit that a fit starts from (``fit_from``): the same data, backbone and seed; None where it needs none."""
-    facts = method_facts(spec.method)
-    if facts.fit_from is None:
+    start = base_method(spec.method, spec.params)
+    if start is None:
         return None
     # Of a user's own, the base stands and falls with the method that starts from it.
-    known_as = f"{own_name(facts.fit_from)} for {spec.known_as}" if is_path(facts.fit_from) else ""
+    known_as = f"{own_name(start)} for {spec.known_as}" if is_path(start) else ""
     params = base_params(spec.method, spec.params)
-    return spec.model_copy(update={"method": facts.fit_from, "known_as": known_as, "params": params})
+    return spec.model_copy(update={"method": start, "known_as": known_as, "params": params})
 
 
 class SharedParts:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import Condition, condition
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, comparable, data_states
+from spectral_bench.common.errors import UserError
+from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
+from spectral_bench.results.class_lists import ClassLists
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck
-from spectral_bench.results.specification import FitSpec, View
+from spectral_bench.results.specification import FitSpec, Protocol, View
 from spectral_bench.results.store import Store
 
 Change = Literal["changed", "new", "gone"]
@@ -18,11 +22,16 @@ Change = Literal["changed", "new", "gone"]
 
 @dataclass(frozen=True)
 class Asked:
-    """A row of a grid that asks for the run."""
+    """A row of a grid that asks for the run.
+
+    Attributes:
+        miou: its mIoU, of 1, under those of the row's protocols whose evaluation is finished.
+    """
 
     grid: str
     title: str
     protocols: tuple[str, ...]
+    miou: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,13 +136,29 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
     """The rows that ask for a run, and the views that they want of it."""
     asked: list[Asked] = []
     views: dict[str, View] = {}
+    reader = Reader(store)
+    lists = todays_lists([reader])
     for manifest in store.manifests():
         for row in manifest.rows:
             if run_id in row.runs.values():
-                asked.append(Asked(manifest.name, row.title, tuple(protocol.name for protocol in row.protocols)))
+                names = tuple(protocol.name for protocol in row.protocols)
+                asked.append(Asked(manifest.name, row.title, names, _scored(reader, run_id, row.protocols, lists)))
                 wanted = (view for p in row.protocols for view in (p.view, p.fit_view) if view is not None)
                 views |= {view.view_id: view for view in wanted}
     return tuple(asked), views
+
+
+def _scored(reader: Reader, run_id: str, protocols: Iterable[Protocol], lists: ClassLists) -> dict[str, float]:
+    """mIoU by the name of the protocol, where reports have one too; what keeps others from one, reports say."""
+    found: dict[str, float] = {}
+    for protocol in protocols:
+        record = reader.evaluation(run_id, protocol.view.view_id)
+        if record is None or record.status == "failed":
+            continue
+        classes = lists.find(protocol.view.data_name, protocol.scoring.classes)
+        with suppress(UserError):
+            found[protocol.name] = run_scores(reader, run_id, protocol, classes, lists).miou
+    return found
 
 
 def _part(

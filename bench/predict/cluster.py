@@ -35,8 +35,11 @@ from spectral_bench.bench.run.in_memory import (
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such, shown
+from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import is_path
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
+from spectral_bench.methods.registry import names as method_names
 from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.specification import BackboneSpec, Resize, View
 
@@ -154,6 +157,9 @@ def clustering_params(method: str, stated: Mapping[str, Any], images: int) -> di
     Raises:
         ConfigError: as ``methods.registry.complete_params``.
     """
+    if not is_path(method) and method not in method_names():
+        free = [name for name in method_names() if not method_facts(name).uses_labels]
+        raise ConfigError(unknown("method", method, free))
     fields = method_facts(method).params.model_fields
     usual = {"k": CLUSTERS} if "k" in fields else {}
     if "batch_size" in fields and isinstance(default := fields["batch_size"].default, int):

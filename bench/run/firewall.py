@@ -37,7 +37,7 @@ from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.errors import UserError
 from spectral_bench.methods.contract import NONDETERMINISTIC, NOT_JUDGED
 from spectral_bench.methods.interface import Segmenter
-from spectral_bench.methods.registry import base_params, complete_params, method_facts
+from spectral_bench.methods.registry import base_method, base_params, complete_params, method_facts
 from spectral_bench.results.specification import BackboneSpec, FitSpec, TrainingData, View
 from spectral_bench.results.store import Store
 
@@ -133,15 +133,15 @@ def learn(
     _seed_global_generators(number)
     os.environ["BENCH_DATA"] = str(root)  # a method that looks for labels there finds these
     description = write_tree(root, classes, on_disk)  # before the method's file is imported
-    facts, complete, base = method_facts(method), complete_params(method, params), None
+    complete, base = complete_params(method, params), None
     with TemporaryDirectory(prefix="store-", dir=root) as name:
         store = Store.open(name, create=True)
         # Features are those of the images, which all trials share: the first pays for them.
         shared = root / store.features_folder.name
         shared.mkdir(exist_ok=True)
         store.features_folder.symlink_to(shared)
-        if facts.fit_from is not None:
-            base = _order(facts.fit_from, base_params(method, params), description, store)
+        if (start := base_method(method, params)) is not None:
+            base = _order(start, base_params(method, params), description, store)
         return _learnt(_order(method, complete, description, store, base), base, store)
 
 

@@ -15,7 +15,7 @@ from spectral_bench.bench.features.source import TrainingSource
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.interface import FitContext, PatchBatch, Segmenter
-from spectral_bench.methods.registry import base_params, load_method, method_facts
+from spectral_bench.methods.registry import base_method, base_params, load_method, method_facts
 
 
 class MemorySource(TrainingSource):
@@ -113,12 +113,11 @@ def fit_in_memory(
     Raises:
         NumericalError: the method cannot be fitted on these numbers.
     """
-    facts = method_facts(method)
-    base = None
-    if facts.fit_from is not None:
+    start, base = base_method(method, params), None
+    if start is not None:
         first = base_params(method, params)
         settings: dict[str, Any] = {"seed": seed, "device": device, "precision": precision, "progress": progress}
-        base = fit_in_memory(facts.fit_from, first, source, **settings)
+        base = fit_in_memory(start, first, source, **settings)
     context = FitContext(
         seeds=SeedStreams(seed),
         device=device,
@@ -131,7 +130,7 @@ def fit_in_memory(
         base=base,
         labels=None,
     )
-    unfitted = cast(Any, load_method(method))(facts.params(**params))
+    unfitted = cast(Any, load_method(method))(method_facts(method).params(**params))
     fitted: Segmenter = unfitted.fit(source, context=context)
     return fitted
 

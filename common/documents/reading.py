@@ -46,8 +46,12 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, repeated: list[str] | None = None) -> Document:
     """Read a YAML file.
+
+    Args:
+        path: the file.
+        repeated: as for ``parse_document``.
 
     Raises:
         ConfigError: the file is missing, unreadable or no valid YAML, or a mapping has a key twice; with its line.
@@ -60,11 +64,17 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{path}: expected text in UTF-8 ({error})") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a text file ({error})") from None
-    return parse_document(text, str(path))
+    return parse_document(text, str(path), repeated)
 
 
-def parse_document(text: str, name: str) -> Document:
-    """Parse YAML text; ``name`` stands for the file in positions.
+def parse_document(text: str, name: str, repeated: list[str] | None = None) -> Document:
+    """Parse YAML text.
+
+    Args:
+        text: the text.
+        name: stands for the file in positions.
+        repeated: where to note keys that stand twice, a line each, for a caller who goes on to find what else is wrong
+            and then raises all of it; the first of them counts. None: raised here.
 
     Raises:
         ConfigError: the text is no valid YAML, or a mapping has a key twice; with its line.
@@ -74,7 +84,7 @@ def parse_document(text: str, name: str) -> Document:
         root = loader.get_single_node()
         if root is None:
             return Document(None, {(): Place(f"{name}:1")})
-        converter = _Converter(loader, name)
+        converter = _Converter(loader, name, repeated)
         return Document(converter.convert(root, (), ""), converter.places)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -101,10 +111,11 @@ class _Converter:
     ``places`` tells where the values stand that have been converted so far.
     """
 
-    def __init__(self, loader: _Loader, name: str) -> None:
+    def __init__(self, loader: _Loader, name: str, repeated: list[str] | None) -> None:
         self.places: dict[KeyPath, Place] = {}
         self._loader = loader
         self._name = name
+        self._repeated = repeated
         self._open: set[int] = set()
 
     def convert(self, node: yaml.Node, path: KeyPath, shown: str) -> Any:
@@ -144,7 +155,10 @@ class _Converter:
             if key == "<<":
                 raise ConfigError(f"{where}: {shown or 'top'}: merge keys (<<) are not supported; write the keys out")
             if key in found:
-                first = self.places[below].where
-                raise ConfigError(f"{where}: {name}: the key stands here twice, first on {first}")
+                line = f"{where}: {name}: the key stands here twice, first on {self.places[below].where}"
+                if self._repeated is None:
+                    raise ConfigError(line)
+                self._repeated.append(line)
+                continue
             found[key] = self.convert(value_node, below, name)
         return found

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spectral_bench.reports.collect import ScoredRow
-from spectral_bench.reports.settings import MATCHING_WORDS
+from spectral_bench.reports.settings import MATCHING_WORDS, fitted_words
 from spectral_bench.results.published import Look, PublishedRow
 from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View
 
@@ -151,7 +151,7 @@ def _matching(protocol: Protocol) -> FieldValue:
     matching = protocol.scoring.matching
     if protocol.fit_view is None:
         return _value(matching, _MATCHINGS)
-    return FieldValue(f"{_MATCHINGS[matching]}, fitted on {protocol.fit_view.split}")
+    return FieldValue(_MATCHINGS[matching] + fitted_words(protocol))
 
 
 def _images(entry: ScoredRow) -> FieldValue:

@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "neuralef_label_leak": {"k": 4, **NETWORK},
     "linear_probe": {"k": 4, "epochs": 2, "batch_size": 2},
     "oracle": {"k": 4},
+    "self_training": {"k": 4, "epochs": 2, "batch_size": 2, "heads": 2, "head_width": 4, "mlp_width": 8},
     "spin": {"k": 4, "functions": 3, "scores": "distance", "decay": 0.5, **SPIN},
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.description import InvalidDescription, read_description
 from spectral_bench.datasets.registry import data_info
 
@@ -39,6 +40,10 @@ def test_the_short_forms_are_the_long_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        (
+            "classes: [sky, road]",
+            "3: classes: expected label values and their names, such as {0: sky, 1: road}; got a list with the text",
+        ),
         (
             "classes: {sky: 10}",
             "3: classes.sky: expected a label value, then its name, such as 10: sky; got sky: 10",
@@ -113,3 +118,10 @@ def test_home_is_where_a_tilde_leads(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = written(tmp_path, "title: T\nsplits: {train: {images: ~/photos}}\n")
     (line,) = open_data(f"folder:{path}", DataRoots()).problems("train")
     assert f"{tmp_path}/home/photos: no such folder" in line
+
+
+def test_a_folder_is_pointed_to_the_command_that_describes_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDescription, match=r"is a folder; expected the YAML file .* bench data init "):
+        read_description(tmp_path)
+    with pytest.raises(ConfigError, match=r"your own is named by .* folder:FILE\.yaml, which bench data init"):
+        data_info(str(tmp_path))

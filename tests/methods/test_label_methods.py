@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.common.seeds import SeedStreams, labelled_images
 from spectral_bench.methods.labels import batch_labels, cross_entropy, predict_scores
 from spectral_bench.methods.linear_probe import LinearProbe
 from spectral_bench.methods.neuralef.label_leak import NeuralEFLabelLeak
 from spectral_bench.methods.oracle import Oracle
-from spectral_bench.methods.testing import MemoryLabels, Recorder, build, fit, scenes
+from spectral_bench.methods.testing import (
+    MemoryCheckpoint,
+    MemoryLabels,
+    Recorder,
+    build,
+    fit,
+    same_state,
+    scenes,
+    stop_after,
+)
 
 NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 PSI = {"k": 4, **NETWORK}
@@ -101,6 +113,57 @@ def test_a_linear_probe_reaches_the_minimum_of_its_convex_loss() -> None:
     best = float(loss(weight, bias).detach())
     reached = float(loss(state["linear.weight"].double(), state["linear.bias"].double()))
     assert reached == pytest.approx(best, abs=1e-4)
+
+
+BUDGET = {"k": 5, "epochs": 10, "batch_size": 2, "lr": 0.05}
+
+
+def test_a_label_budget_is_the_fit_on_these_images_alone_but_for_the_standardisation() -> None:
+    chosen = labelled_images(len(SOURCE), 3, SeedStreams(4))
+    hidden = TRUTH.clone()
+    hidden[[index for index in range(len(SOURCE)) if index not in chosen]] = (
+        TRUTH[[index for index in range(len(SOURCE)) if index not in chosen]] + 1
+    ) % 5
+    with_budget = fit("linear_probe", {**BUDGET, "label_budget": 3}, SOURCE, 4, labels=LABELS)
+    assert same_state(
+        with_budget, fit("linear_probe", {**BUDGET, "label_budget": 3}, SOURCE, 4, labels=MemoryLabels(hidden, 5))
+    )
+    other = hidden.clone()
+    other[chosen[0]] = (TRUTH[chosen[0]] + 1) % 5
+    assert not same_state(
+        with_budget, fit("linear_probe", {**BUDGET, "label_budget": 3}, SOURCE, 4, labels=MemoryLabels(other, 5))
+    )
+
+
+def test_a_larger_budget_takes_the_images_of_a_smaller_one() -> None:
+    taken = [set(labelled_images(20, budget, SeedStreams(1))) for budget in (1, 2, 5, 10, 20)]
+    assert [len(one) for one in taken] == [1, 2, 5, 10, 20]
+    assert all(small < large for small, large in pairwise(taken))
+    assert taken[2] != set(labelled_images(20, 5, SeedStreams(2)))
+
+
+def test_a_budget_of_one_image_learns_it_in_as_many_steps_as_all_images_take() -> None:
+    recorder = Recorder()
+    method = fit("linear_probe", {**BUDGET, "label_budget": 1}, SOURCE, labels=LABELS, recorder=recorder)
+    assert recorder.progress[-1] == (40, 40)
+    (chosen,) = labelled_images(len(SOURCE), 1, SeedStreams(0))
+    assert (method.predict(SOURCE.batch([chosen])).argmax(1)[0] == TRUTH[chosen]).float().mean() > 0.99
+
+
+def test_a_budget_goes_on_from_its_checkpoint_bit_for_bit() -> None:
+    params, checkpoint = {**BUDGET, "label_budget": 3}, MemoryCheckpoint()
+    with pytest.raises(RunInterrupted):
+        fit("linear_probe", params, SOURCE, labels=LABELS, checkpoint=checkpoint, should_stop=stop_after(21))
+    resumed = fit("linear_probe", params, SOURCE, labels=LABELS, checkpoint=checkpoint)
+    assert same_state(resumed, fit("linear_probe", params, SOURCE, labels=LABELS))
+
+
+def test_budgets_that_cannot_be_spent_are_refused() -> None:
+    with pytest.raises(ConfigError, match="label_budget = 9: expected at most the 8 training images"):
+        fit("linear_probe", {**BUDGET, "label_budget": 9}, SOURCE, labels=LABELS)
+    void = MemoryLabels(torch.full_like(TRUTH, -1), 5)
+    with pytest.raises(ConfigError, match="label_budget = 1: no patch of the images drawn has a class: image"):
+        fit("linear_probe", {**BUDGET, "label_budget": 1}, SOURCE, labels=void)
 
 
 def generator() -> torch.Generator:

@@ -91,7 +91,10 @@ def test_folders_in_folders_with_images_are_named(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--method", "kmean"], 'unknown method "kmean"; did you mean "kmeans"?'),
+        (
+            ["--method", "kmean"],
+            'unknown method "kmean"; did you mean "kmeans"? valid: deep_spectral, kmeans, neuralef',  # no oracle
+        ),
         (["--method", "oracle"], "is fitted with labels"),
         (["--backbone", "efficientnet_lite"], 'did you mean "efficientnet_lite0"?'),
         (["--k", "99999"], "k = 99999: expected at most 1200, the number of training patches in 3 images"),

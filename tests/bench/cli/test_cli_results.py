@@ -49,6 +49,14 @@ def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     assert target.read_text() == bench("report", "--out", finished.out, "--format", "csv").out
 
 
+def test_why_tells_the_scores_that_reports_print(bench: Bench, finished: Lab) -> None:
+    frame = load_records(finished.out)
+    run_id, miou = frame["run_id"][0], frame["mIoU"][0]
+    told = json.loads(bench("why", run_id, "--out", finished.out, "--json").out)
+    assert [one["miou"] for one in told["asked_for_by"]] == [{"whole": pytest.approx(miou, abs=1e-12)}]
+    assert f"\n  whole: mIoU {100 * miou:.2f} %\n" in bench("why", run_id, "--out", finished.out).out
+
+
 @pytest.mark.parametrize("name", ["runs.csv", "runs.json", "runs.parquet"])
 def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: Lab, name: str) -> None:
     target = finished.folder / "deep" / name

@@ -45,7 +45,8 @@ def test_a_run_of_today(bench: Bench, lab: Lab) -> None:
     told = why(bench, lab, found.run_id)
     assert (told["state"], told["missing"], told["attempts"]) == ("done", [], [])
     assert told["identity"] == json.loads(run.spec.model_dump_json())
-    assert told["asked_for_by"] == [{"grid": "small", "title": run.title, "protocols": ["whole"]}]
+    asked = {"grid": "small", "title": run.title, "protocols": ["whole"]}
+    assert told["asked_for_by"] == [{**asked, "miou": {}}]  # its counts hold no pixel
     assert [part["name"] for part in told["parts"]] == ["fit", f"evaluation {run.views[0].view_id}"]
     assert all(part["changes"] == {} for part in told["parts"])
     text = bench("why", found.run_id, "--out", lab.out).out

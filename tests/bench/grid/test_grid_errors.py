@@ -96,9 +96,10 @@ def test_a_fault_is_one_line(tmp_path: Path, text: str, says: str) -> None:
 
 def test_independent_faults_are_said_together_in_the_order_of_the_file(tmp_path: Path) -> None:
     lines = faults(
-        tmp_path, "name: a b\nruns:\n  - {method: 3}\n  - {method: m, sed: [0]}\n  - {subset: 0, method: m}\n"
+        tmp_path, "name: a b\nruns:\n  - {method: 3}\n  - {method: m, sed: [0]}\n  - {subset: 0, method: m}\nname: c\n"
     )
-    assert [line.split(": ")[0] for line in lines] == ["g:1", "g:3", "g:4", "g:5"]
+    assert [line.split(": ")[0] for line in lines] == ["g:1", "g:3", "g:4", "g:5", "g:6"]
+    assert "the key stands here twice" in lines[-1]
 
 
 def test_a_fault_in_the_defaults_is_said_once_for_all_rows(tmp_path: Path) -> None:

@@ -118,6 +118,12 @@ def test_an_empty_crf_has_the_papers_settings() -> None:
         ),
         ({"scoring": {"matching": "hungarain"}}, SMALL, 'unknown value "hungarain"; did you mean "hungarian"?'),
         ({"scoring": {"classes": "4"}}, SMALL, 'scoring.classes: unknown class set of small "4"; valid: 3'),
+        ({"scoring": {"label_budget": 5}}, SMALL, "label_budget: it counts images of another split, which fit_split"),
+        (
+            {"scoring": {"label_budget": 5, "fit_split": "val"}},
+            SMALL,
+            "scoring.label_budget: fit_split: val is the split that is scored; name another, such as train",
+        ),
         ({"scoring": {"fit_split": "trian"}}, SMALL, 'unknown split of small "trian"; did you mean "train"?'),
     ],
 )

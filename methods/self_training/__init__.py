@@ -1,0 +1,1 @@
+"""Self-training on the clusters of a stored fit."""
