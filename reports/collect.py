@@ -355,7 +355,7 @@ def _matching(name: str) -> Matching | None:
     for matching in MATCHINGS:
         if matching == name:
             return matching
-    raise UserError(unknown("matching", name, MATCHINGS))
+    raise UserError(unknown("matching", name, [*MATCHINGS, OWN_MATCHING]))
 
 
 def _rows(

@@ -110,6 +110,11 @@ def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     )
 
 
+def middle_window(batch: PatchBatch) -> int:
+    """The position of the middle one of an image's windows that are not mirrored; mirrored ones stand last."""
+    return sum(not crop.flip for crop in batch.crops) // 2
+
+
 def mirrored_in(batch: PatchBatch, cover: int) -> PatchBatch:
     """The first half of a batch, with the features of the second half, its crops mirrored, averaged in.
 

@@ -15,7 +15,7 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_l
 from spectral_bench.bench.evaluation.crf import crf_image, refine
 from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features import ViewItem
-from spectral_bench.bench.features.pipeline import batch_part
+from spectral_bench.bench.features.pipeline import batch_part, middle_window
 from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
@@ -142,8 +142,7 @@ class _Maker:
         images = data.images(record.view.split)
         image = images.image(item.image_id)
         truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.layout)
-        windows = sum(not crop.flip for crop in item.patches.crops)  # mirrored ones stand last
-        middle = windows // 2
+        middle = middle_window(item.patches)  # of several windows the one in the middle
         functions = _eigenfunctions(method, batch_part(item.patches, middle, middle + 1).to(self._device))
         window = item.patches.crops[middle]
         return Panel(
