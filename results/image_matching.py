@@ -70,19 +70,27 @@ def matched_images(counts: Contingency, mapping: NDArray[np.int64], n_classes: i
     if how not in _MEAN:
         raise ConfigError(unknown("matching of one image", how, _MEAN))
     by_class = counts.relabel(mapping, n_classes)
-    widths = np.full(counts.n_images, n_classes, dtype=np.int64)
-    np.maximum.at(widths, counts.image, counts.cluster + 1)  # of all pixels, ignored ones too, as the codes have it
+    # Each image's clusters are numbered afresh, as its segments are in the released codes: with columns for clusters of
+    # other images, these would take the classes that are left over. On ignored pixels clusters occur, too.
+    occurring = np.unique(_codes(counts))
+    first = np.searchsorted(occurring, np.arange(counts.n_images + 1, dtype=np.int64) * counts.n_clusters)
+    own = np.searchsorted(occurring, _codes(by_class))
     ends = np.cumsum(np.bincount(by_class.image, minlength=counts.n_images))
     hits, predicted, present = np.zeros((3, counts.n_images, n_classes), dtype=np.int64)
     for image, (start, end) in enumerate(zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)):
-        table = np.zeros((n_classes, int(widths[image])), dtype=np.int64)
-        table[by_class.label[start:end], by_class.cluster[start:end]] = by_class.count[start:end]
+        table = np.zeros((n_classes, max(n_classes, int(first[image + 1] - first[image]))), dtype=np.int64)
+        table[by_class.label[start:end], own[start:end] - first[image]] = by_class.count[start:end]
         assigned = match_image(table, how)
         named = np.flatnonzero(assigned != NO_CLASS)
         hits[image, assigned[named]] = table[assigned[named], named]
         predicted[image, assigned[named]] = table[:, named].sum(axis=0)
         present[image] = table.sum(axis=1)
     return ImageCounts(hits, predicted, present, _MEAN[how])
+
+
+def _codes(counts: Contingency) -> NDArray[np.int64]:
+    """(nnz,) int64 numbers that tell each cluster of each image from any other, ascending by image, then cluster."""
+    return counts.image.astype(np.int64) * counts.n_clusters + counts.cluster
 
 
 def match_image(table: NDArray[np.int64], how: str) -> NDArray[np.int64]:

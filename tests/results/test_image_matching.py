@@ -73,9 +73,10 @@ def test_no_naming_of_an_image_gets_more_pixels_right(case, how: str) -> None:
 
 
 def released(images: list[Image], n_classes: int) -> tuple[float, float]:
-    """Accuracy and mIoU as DiffSeg's and DiffCut's evaluations compute them, in float64."""
+    """Accuracy and mIoU as DiffSeg's and DiffCut's evaluations compute them, in float64, of segments from 0 on."""
     hits, wrong, missed, pixels = np.zeros(n_classes), np.zeros(n_classes), np.zeros(n_classes), 0.0
-    for clusters, labels in images:
+    for numbers, labels in images:
+        clusters = np.unique(numbers, return_inverse=True)[1]
         width = max(n_classes, int(clusters.max()) + 1)
         counts = np.zeros((n_classes, width))
         for cluster, label in zip(clusters, labels, strict=True):
@@ -99,6 +100,20 @@ def test_sums_over_images_are_those_of_the_released_codes(case) -> None:
     accuracy, miou = released(images, n_classes)
     np.testing.assert_allclose([scores.accuracy, scores.miou], [accuracy, miou], rtol=1e-12)
     assert scores.matching is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([SUMS, MEAN]), st.integers(0, 2**31 - 1))
+def test_clusters_that_do_not_occur_in_an_image_change_nothing(how: str, seed: int) -> None:
+    """Columns of their own would take the classes that a left-over cluster predicts: a larger K would score higher."""
+    rng = np.random.default_rng(seed)
+    n_clusters, n_classes, step = rng.integers([2, 2, 2], [7, 7, 20])
+    images = [(rng.integers(0, n_clusters, 30), rng.integers(0, 3, 30)) for _ in range(2)]
+    few = score(counted(images, n_clusters, n_classes), table(n_classes), how)
+    spread = [(clusters * step, labels) for clusters, labels in images]
+    many = score(counted(spread, n_clusters * step, n_classes), table(n_classes), how)
+    np.testing.assert_array_equal(few.iou, many.iou)
+    assert (few.miou, few.accuracy) == (many.miou, many.accuracy)
 
 
 def image_mean(clusters: NDArray[np.int64], labels: NDArray[np.int64], naming: dict[int, int]) -> float:
@@ -200,3 +215,8 @@ def test_it_cannot_be_fitted_on_another_split() -> None:
         resampled_miou(counts, table(1), MEAN, [[1]], fit_on=counts)
     with pytest.raises(ValueError, match="per_image_hungarian is fitted in each image by itself"):
         Scoring(matching=SUMS, fit_split="train")
+
+
+def test_a_left_over_cluster_predicts_an_absent_class_whatever_the_numbers_of_clusters() -> None:
+    counts = counted([(np.array([0, 0, 9]), np.array([1, 1, 1]))], 10, 2)
+    assert score(counts, table(2), SUMS).iou.tolist() == [pytest.approx(2 / 3), 0.0]
