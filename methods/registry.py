@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ANY = "any"
-"""``fit_from`` of a method that starts from any other without labels: the one that its parameter ``start`` names."""
+"""``fit_from`` of a method that starts from any other: the one that its parameter ``start`` names, of ``starts``."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +208,29 @@ def looks_at_antialiased(name: str, params: Mapping[str, Any]) -> bool:
     return bool(getattr(params_model(name).model_validate(dict(params)), "antialiased_pixels", False))
 
 
+def starts(uses_labels: bool = False) -> tuple[str, ...]:
+    """The methods that one with ``fit_from`` ``ANY`` may start from: of those that ship, none of a user's own.
+
+    Args:
+        uses_labels: whether that one uses labels; if not, none of these does.
+    """
+    return tuple(name for name, entry in METHODS.items() if uses_labels or not entry.facts.uses_labels)
+
+
 def base_method(name: str, params: Mapping[str, Any]) -> str | None:
     """The method whose stored fit a method with these parameters starts from; None for one that starts from none.
 
     Raises:
-        ConfigError: the method is unknown, or ``params`` are not valid.
+        ConfigError: the method is unknown, ``params`` are not valid, or ``start`` is none of ``starts``.
     """
-    found = method_facts(name).fit_from
-    return str(complete_params(name, params)["start"]) if found == ANY else found
+    facts = method_facts(name)
+    if facts.fit_from != ANY:
+        return facts.fit_from
+    start, known = complete_params(name, params).get("start"), starts(facts.uses_labels)
+    if start not in known:
+        which = "that ships" if facts.uses_labels else "that ships and uses no labels, as this one declares none"
+        raise ConfigError(f'method "{name}": start = {start}: expected a method {which}: {", ".join(known)}')
+    return str(start)
 
 
 def base_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

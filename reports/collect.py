@@ -152,8 +152,9 @@ class ScoredRow:
 
     @property
     def uses_labels(self) -> bool:
-        """Whether the method sees labels, by the grid or by any record."""
-        return self.row.uses_labels or any(result.fit is not None and result.fit.uses_labels for result in self.seeds)
+        """Whether the method sees labels, by the grid or by a record, be it of a fit that it starts from."""
+        fits = (fit for result in self.seeds for fit in (result.fit, *result.bases))
+        return self.row.uses_labels or any(fit is not None and fit.uses_labels for fit in fits)
 
     @property
     def versions(self) -> frozenset[Version]:

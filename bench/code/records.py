@@ -28,7 +28,7 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.common.loaded import PACKAGE, ROOT
 from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
 from spectral_bench.methods.imports import is_own, own_files, require_imports
-from spectral_bench.methods.registry import ANY, load_method, method_facts
+from spectral_bench.methods.registry import ANY, load_method, method_facts, starts
 from spectral_bench.methods.registry import REGISTRY as METHODS
 from spectral_bench.results.checks import check_state
 from spectral_bench.results.identity import digest
@@ -46,7 +46,7 @@ def own_methods(method: str) -> list[str]:
     while following is not None:
         names.append(following)
         following = method_facts(following).fit_from
-        following = None if following == ANY else following  # which is no path: its parameters refuse one
+        following = None if following == ANY else following  # which ships: see methods.registry.starts
     return [name for name in names if is_own(name)]
 
 
@@ -135,11 +135,11 @@ def fit_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) 
     facts = method_facts(method)
     labels = [_LABELS] if facts.uses_labels else []
     # What it starts from is a parameter, which code does not depend on: any of those that may be.
-    starts = [name for name in METHODS.names() if not method_facts(name).uses_labels] if facts.fit_from == ANY else []
+    any_start = starts(facts.uses_labels) if facts.fit_from == ANY else ()
     return fingerprint(
         [
             METHODS.module(method),
-            *(METHODS.module(name) for name in starts),
+            *(METHODS.module(name) for name in any_start),
             DATA_SETS.module(dataset),
             module_of_backbone(backbone),
             _NETWORK,

@@ -7,7 +7,6 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.common.registry import is_path
 from spectral_bench.methods.params import TRAINED_BYTES, TrainingParams
 
 _TEACHER_BYTES = 4  # a parameter of the averaged teacher, in float32
@@ -17,7 +16,9 @@ class SelfTrainingParams(TrainingParams):
     """A student that learns the clusters of a stored fit, and then those of its own averaged teacher."""
 
     k: int = Field(64, ge=2, description="number of clusters: those of the fit that it starts from")
-    start: str = Field("kmeans", description="method whose stored fit is the first teacher: any that uses no labels")
+    start: str = Field(
+        "kmeans", description="method whose stored fit is the first teacher: any that ships and uses no labels"
+    )
     start_params: dict[str, Any] = Field({}, description="its parameters besides k, as in a row of its own")
 
     epochs: int = Field(8, ge=1, description="passes over the training images")
@@ -47,13 +48,13 @@ class SelfTrainingParams(TrainingParams):
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
         """The parameters of the start complete, so that an identity says all of them."""
-        from spectral_bench.methods.registry import complete_params, method_facts, names  # which loads this file
+        from spectral_bench.methods.registry import METHODS, complete_params, starts  # which loads this file
 
-        if is_path(self.start) or self.start not in names():
-            free = ", ".join(name for name in names() if not method_facts(name).uses_labels)
-            raise ValueError(f'start = "{self.start}": expected the name of a method that uses no labels: {free}')
-        if method_facts(self.start).uses_labels:
+        if self.start in METHODS and METHODS[self.start].facts.uses_labels:
             raise ValueError(f"start = {self.start}: it uses labels, which would reach the student")
+        if self.start not in starts():
+            free = ", ".join(starts())
+            raise ValueError(f'start = "{self.start}": expected the name of a method that uses no labels: {free}')
         if self.start_params.get("k", self.k) != self.k:
             raise ValueError(f"start_params.k = {self.start_params['k']}: the clusters are those of k = {self.k}")
         if not self.depth and self.patch_drop:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 from spectral_bench.bench.code.records import fit_code
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.neuralef.psi import Psi
-from spectral_bench.methods.registry import base_method, base_params, complete_params
+from spectral_bench.methods.registry import REGISTRY, base_method, base_params, complete_params
 from spectral_bench.methods.self_training.method import SelfTraining, _Pair
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.testing import MemoryCheckpoint, Recorder, fit, fit_context, same_state, scenes, stop_after
@@ -25,6 +27,56 @@ def test_it_starts_from_the_fit_of_any_method_without_labels() -> None:
     assert base_method("self_training", params) == "nystrom"
     assert base_params("self_training", params) == complete_params("nystrom", {"k": 5, "samples": 100, "neighbours": 8})
     assert complete_params("self_training", params)["start_params"]["extension"] == "nearest"
+
+
+OWN = """
+from typing import Any
+from spectral_bench.methods.kmeans import KMeans
+from spectral_bench.methods.params import Params
+
+
+class OwnParams(Params):
+    k: int = 5
+    start: str = "kmeans"
+
+
+class Own(KMeans):
+    Params, fit_from, uses_labels = OwnParams, "any", False
+
+    @staticmethod
+    def base_params(params: OwnParams) -> dict[str, Any]:
+        return {"k": params.k}
+
+
+class Marked(Own):
+    uses_labels = True
+"""
+
+
+def test_a_method_of_ones_own_that_starts_from_any_gets_no_fit_with_labels_and_no_other_code(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    own, marked = (f"{tmp_path}/own.py:{name}" for name in ("Own", "Marked"))
+    assert (base_method(own, {}), base_method(own, {"start": "spin"})) == ("kmeans", "spin")
+    for start in ("linear_probe", "oracle", "neuralef_label_leak", own):
+        with pytest.raises(ConfigError, match=f"start = {start}: expected a method that ships and uses no labels"):
+            base_params(own, {"start": start})
+    assert base_method(marked, {"start": "linear_probe"}) == "linear_probe"
+    with pytest.raises(ConfigError, match="expected a method that ships: kmeans"):
+        base_method(marked, {"start": own})
+    assert "methods.linear_probe" not in fit_code(own, "synthetic", "efficientnet_lite0")
+    assert "methods.linear_probe" in fit_code(marked, "synthetic", "efficientnet_lite0")
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_methods_of_other_packages_are_no_start(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    """Their code is not among that of self_training: whether they are there, or broken, changes no fit of it."""
+    usual = fit_code("self_training", "synthetic", "efficientnet_lite0")
+    value = "no.such:Thing" if broken else "random:Random"
+    point = EntryPoint("theirs", value, REGISTRY.group)
+    monkeypatch.setattr(REGISTRY, "_entry_points", lambda: {"theirs": point})
+    assert fit_code("self_training", "synthetic", "efficientnet_lite0") == usual
+    with pytest.raises(ConfigError, match='start = "theirs": expected the name of a method that uses no labels'):
+        complete_params("self_training", {"k": 5, "start": "theirs"})
 
 
 @pytest.mark.parametrize(

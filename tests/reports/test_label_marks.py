@@ -96,3 +96,13 @@ def test_a_record_that_used_labels_marks_a_row_whose_grid_does_not_say_so(store:
     store.write_fit(record.model_copy(update={"uses_labels": True}))
     (entry,) = collect(write_grid(store, row))
     assert entry.marked_title == "a †"
+
+
+def test_a_row_that_starts_from_a_fit_that_used_labels_is_marked(store: Store) -> None:
+    base = add_row(store, "base", {0: Outcome(1)})
+    record = store.fit_record(base.runs[0])
+    assert record is not None
+    store.write_fit(record.model_copy(update={"uses_labels": True}))
+    row = add_row(store, "a", {0: Outcome(2, base=base.runs[0])})
+    (entry,) = collect(write_grid(store, row))
+    assert entry.marked_title == "a †"
