@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.methods.params import TRAINED_BYTES, TrainingParams
+from spectral_bench.methods.params import TRAINED_BYTES, Params, TrainingParams
 
 _TEACHER_BYTES = 4  # a parameter of the averaged teacher, in float32
 
@@ -71,19 +71,29 @@ class SelfTrainingParams(TrainingParams):
         """The complete parameters of the fit that is the first teacher."""
         return {**self.start_params, "k": self.k}
 
+    @property
+    def antialiased_pixels(self) -> bool:
+        """Whether the first teacher looks at them; the student does not."""
+        return self._start().antialiased_pixels
+
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and what the start cannot do with."""
-        from spectral_bench.methods.registry import params_model
-
         found = super().misfits(images, patches)
-        start = params_model(self.start).model_validate(self.base_params()).misfits(images, patches)
+        start = self._start().misfits(images, patches)
         wrong = [f"{name} = {self.start_params[name]} is to be {said}" for name, said in start.items() if name != "k"]
         if wrong:
             found["start_params"] = "; ".join(wrong)
         return found
 
     def held_bytes(self, channels: int) -> int:
-        """Student, optimiser and averaged teacher."""
+        """Student, optimiser and averaged teacher, and the weights of the fit that is the first teacher."""
         inner = self.heads * self.head_width
         block = channels * 4 * inner + channels + 2 * channels * self.mlp_width + self.mlp_width + 5 * channels
-        return (TRAINED_BYTES + _TEACHER_BYTES) * (self.depth * block + 2 * channels + channels * self.k)
+        student = (TRAINED_BYTES + _TEACHER_BYTES) * (self.depth * block + 2 * channels + channels * self.k)
+        return student + self._start().held_bytes(channels) * _TEACHER_BYTES // TRAINED_BYTES
+
+    def _start(self) -> Params:
+        """The parameters of the fit that is the first teacher."""
+        from spectral_bench.methods.registry import params_model
+
+        return params_model(self.start).model_validate(self.base_params())

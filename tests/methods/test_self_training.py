@@ -12,8 +12,9 @@ from torch import nn
 
 from spectral_bench.bench.code.records import fit_code
 from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.neuralef.psi import Psi
-from spectral_bench.methods.registry import REGISTRY, base_method, base_params, complete_params
+from spectral_bench.methods.registry import REGISTRY, base_method, base_params, complete_params, looks_at_antialiased
 from spectral_bench.methods.self_training.method import SelfTraining, _Pair
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.testing import MemoryCheckpoint, Recorder, fit, fit_context, same_state, scenes, stop_after
@@ -166,6 +167,20 @@ def test_memory_is_that_of_student_optimiser_and_teacher() -> None:
     params = SelfTrainingParams(k=7, depth=2, heads=3, head_width=4, mlp_width=5)
     network = Psi((8, 6), 7, depth=2, heads=3, head_width=4, mlp_width=5, constrained=False)
     assert params.held_bytes(14) == 20 * sum(one.numel() for one in network.parameters())
+    start = {"start": "neuralef", "start_params": {"heads": 2, "head_width": 3, "mlp_width": 4}}
+    psi = NeuralEFParams(k=7, **start["start_params"]).held_bytes(14)
+    assert psi > 0
+    stronger = SelfTrainingParams(**{**params.model_dump(), **start})
+    assert stronger.held_bytes(14) == params.held_bytes(14) + psi // 4  # its weights, without their optimiser
+
+
+def test_it_asks_for_the_pixels_that_its_start_looks_at() -> None:
+    start = {"published": True, "segments": 4}
+    params = {**SMALL, "epochs": 1, "start": "deep_spectral", "start_params": start}
+    assert looks_at_antialiased("self_training", params)
+    assert not looks_at_antialiased("self_training", SMALL)
+    base = fit("deep_spectral", {"k": 5, **start}, SOURCE)
+    fit("self_training", params, SOURCE.asked(looks_at_antialiased("self_training", params)), base=base)
 
 
 def test_its_code_is_that_of_all_that_it_may_start_from() -> None:
