@@ -151,9 +151,10 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
 def _scored(reader: Reader, run_id: str, protocols: Iterable[Protocol], lists: ClassLists) -> dict[str, float]:
     """mIoU by the name of the protocol, where reports have one too; what keeps others from one, reports say."""
     found: dict[str, float] = {}
+    fit = reader.fit(run_id)
     for protocol in protocols:
-        record = reader.evaluation(run_id, protocol.view.view_id)
-        if record is None or record.status == "failed":
+        records = fit, reader.evaluation(run_id, protocol.view.view_id)
+        if any(record is None or record.status != "done" for record in records):  # not converged is no plain number
             continue
         classes = lists.find(protocol.view.data_name, protocol.scoring.classes)
         with suppress(UserError):

@@ -69,6 +69,19 @@ def test_why_tells_the_scores_that_reports_print(bench: Bench, finished: Lab) ->
     assert f"\n  whole: mIoU {100 * miou:.2f} %\n" in bench("why", run_id, "--out", finished.out).out
 
 
+@pytest.mark.parametrize("part", ["fit", "evaluation"])
+def test_why_tells_no_score_of_what_did_not_converge(bench: Bench, finished: Lab, part: str) -> None:
+    run = finished.plan().runs[0]
+    if part == "fit":
+        finished.store.write_fit(fit_record(run.spec, code={}, status="not_converged"))
+    else:
+        tables = {"n_raw_labels": 2, "class_sets": {"2": TABLE}, "default_classes": "2"}
+        record = evaluation_record(run.spec, run.views[0], code={}, status="not_converged", **tables)
+        finished.store.write_evaluation(record, counted())
+    told = json.loads(bench("why", run.run_id, "--out", finished.out, "--json").out)
+    assert [one["miou"] for one in told["asked_for_by"]] == [{}]
+
+
 @pytest.mark.parametrize("name", ["runs.csv", "runs.json", "runs.parquet"])
 def test_report_per_run_writes_what_load_records_gives(bench: Bench, finished: Lab, name: str) -> None:
     target = finished.folder / "deep" / name
