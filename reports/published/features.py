@@ -8,9 +8,16 @@ from typing import Any
 
 from spectral_bench.results.specification import BackboneSpec, FitSpec
 
-_TRANSFORMERS = ("vit", "deit", "beit", "eva", "cait", "xcit")
+_TRANSFORMERS = ("vit_", "test_vit", "flexivit_", "deit", "beit", "eva", "aimv2_")
+"""How the names of timm's networks begin that keep one token a patch; others with these letters have feature maps."""
 _LAST_BLOCK = {"tiny": 11, "small": 11, "base": 11, "large": 23}
-_LAST_INPUTS = ("last", "last_l2")
+_UNUSUAL_DEPTH = re.compile(r"_\d+x\d|_xsmall_|_pe_lang_")
+_LEVELS = {
+    "input": {"last": True, "last_l2": True, "all_standardised_l2": False},
+    "level": {"-1": True, "0": False, "1": False, "2": False, "all_standardised": False},
+    "features": {"last": True, "all": False},
+}
+"""Parameters that choose levels -> whether a value is the last level alone; other values choose none."""
 
 
 def facet(spec: FitSpec) -> str | None:
@@ -22,7 +29,7 @@ def facet(spec: FitSpec) -> str | None:
     name = spec.backbone.name
     if not _ships(spec):
         return None
-    if not any(part in name.lower() for part in _TRANSFORMERS):
+    if not name.lower().startswith(_TRANSFORMERS):
         return "feature maps"
     stated = str(spec.backbone.options.get("facet", "last_keys" if "dino" in name.lower() else "tokens"))
     return "keys" if stated == "last_keys" else stated
@@ -50,10 +57,13 @@ def _ships(spec: FitSpec) -> bool:
 
 
 def _looks_at_last(params: Mapping[str, Any]) -> bool:
-    return params.get("input") in _LAST_INPUTS or params.get("level") == -1 or params.get("features") == "last"
+    """Whether all parameters that choose levels choose the last one; a method without any sees the usual levels."""
+    stated = {key: str(params.get(key)) for key in _LEVELS}
+    chosen = [values[stated[key]] for key, values in _LEVELS.items() if stated[key] in values]
+    return bool(chosen) and all(chosen)
 
 
 def _last_block(backbone: BackboneSpec) -> int | None:
     """The number of the last block of a transformer whose size is one of the usual ones; None where it is not."""
     size = re.search("|".join(_LAST_BLOCK), backbone.name)
-    return None if size is None else _LAST_BLOCK[size[0]]
+    return None if size is None or _UNUSUAL_DEPTH.search(backbone.name) else _LAST_BLOCK[size[0]]

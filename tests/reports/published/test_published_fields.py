@@ -210,6 +210,15 @@ def fit_of(name: str, options: dict[str, Any], params: dict[str, Any], mode: str
         ("vit_giant_patch14_dinov2", {"layers": [39]}, {"level": -1}, "keys", "block 39"),
         ("efficientnet_lite0", {}, {"features": "last"}, "feature maps", "last"),
         ("own.py:Mine", {}, {"input": "last"}, None, None),
+        # Deep Spectral compares levels, and describes its segments by levels; SpIN clusters none.
+        ("efficientnet_lite0", {}, {"level": -1, "input": "last"}, "feature maps", "last"),
+        ("efficientnet_lite0", {}, {"level": "all_standardised", "input": "last"}, "feature maps", "all"),
+        ("efficientnet_lite0", {}, {"level": -1, "input": "all_standardised_l2"}, "feature maps", "all"),
+        ("efficientnet_lite0", {}, {"features": "last", "input": "eigenfunctions_l2"}, "feature maps", "last"),
+        ("efficientnet_lite0", {}, {"input": ["last"]}, "feature maps", "all"),
+        ("aimv2_large_patch14_224", {}, {"input": "last"}, "tokens", "last"),
+        ("efficientvit_b0", {}, {"input": "last"}, "feature maps", "last"),
+        ("vit_small_patch16_36x1_224", {"layers": [11]}, {"input": "last"}, "tokens", "block 11"),
     ],
 )
 def test_features_of_measured_rows(
