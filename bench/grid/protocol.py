@@ -250,8 +250,11 @@ def _scoring(definition: Definition, info: DataInfo, split: str, problems: Probl
         problems.add("fit_split", unknown(f"split of {info.name}", scoring.fit_split, info.splits))
     elif scoring.fit_split is not None and scoring.fit_split in info.unlabelled:
         problems.add("fit_split", info.without_labels(scoring.fit_split))
-    if scoring.label_budget is not None and scoring.fit_split == split:
+    budget, size = scoring.label_budget, info.splits.get(scoring.fit_split or "")
+    if budget is not None and scoring.fit_split == split:
         problems.add("label_budget", f"fit_split: {split} is the split that is scored; name another, such as train")
+    elif budget is not None and size is not None and budget > size:
+        problems.add("label_budget", f"{budget} images are more than the {size} of {info.name} {scoring.fit_split}")
     return scoring
 
 

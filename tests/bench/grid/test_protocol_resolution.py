@@ -124,6 +124,11 @@ def test_an_empty_crf_has_the_papers_settings() -> None:
             SMALL,
             "scoring.label_budget: fit_split: val is the split that is scored; name another, such as train",
         ),
+        (
+            {"scoring": {"label_budget": 500, "fit_split": "train"}},
+            SMALL,
+            "scoring.label_budget: 500 images are more than the 8 of small train",
+        ),
         ({"scoring": {"fit_split": "trian"}}, SMALL, 'unknown split of small "trian"; did you mean "train"?'),
     ],
 )
