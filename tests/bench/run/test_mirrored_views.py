@@ -102,3 +102,13 @@ def test_panels_show_what_was_scored(store, make_order, data_root, flip: str) ->
     execute(order, store=store, should_stop=lambda: False)
     wanted = [WantedPanel(order.spec.run_id, view, "val2")]
     assert make_panels(store, wanted, DataRoots((data_root,)), device="cpu") == []
+
+
+@pytest.mark.parametrize("flip", ["features", "scores"])
+def test_an_oracle_sees_the_labels_of_mirrored_windows(store, make_order, flip: str) -> None:
+    """Of whole patches both looks have the same shares, so the mean of them gives the same clusters."""
+    plain = View.model_validate({**PLAIN.model_dump(), "resize": {"mode": "exact", "size": [64, 96]}})
+    order = make_order(method="oracle", params={"k": 11}, views=(plain, flipped(flip, plain)))
+    assert execute(order, store=store, should_stop=lambda: False).status == "done"
+    one, other = (store.contingency(order.spec.run_id, view.view_id) for view in order.views)
+    assert one == other
