@@ -108,17 +108,19 @@ def _draw(lines: NDArray[np.object_], panels: Panels, number: int, classes: _Cla
 
 
 def _named(fit: ShownFit, panel: Panel, classes: _Classes) -> NDArray[np.int64]:
-    """(K,) class of each cluster, -1 for none: by the matching of all images, or of this one where each has its own."""
+    """Class of each cluster, -1 for none: by the matching of all images, or of this one where each has its own."""
     scores = fit.result.scores
     assert scores is not None  # only finished seeds are chosen
     if scores.matching is not None:
         return scores.matching
     labels = classes.of_label[panel.truth]
     n_classes, seen = len(classes.names), labels >= 0
-    width = max(n_classes, int(panel.clusters.max()) + 1)
-    table = np.zeros((n_classes, width), dtype=np.int64)
-    np.add.at(table, (labels[seen], panel.clusters[seen]), 1)
-    return match_image(table, fit.entry.protocol.scoring.matching)
+    occurring, own = np.unique(panel.clusters, return_inverse=True)  # numbered afresh, as scores have it
+    table = np.zeros((n_classes, max(n_classes, len(occurring))), dtype=np.int64)
+    np.add.at(table, (labels[seen], own.reshape(labels.shape)[seen]), 1)
+    named = np.full(int(occurring[-1]) + 1, -1, dtype=np.int64)
+    named[occurring] = match_image(table, fit.entry.protocol.scoring.matching)[: len(occurring)]
+    return named
 
 
 def _legend(panels: Panels, classes: _Classes) -> list[Patch]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ from report_samples import Outcome, add_row, contingency, write_grid
 
 from spectral_bench.reports import write_all
 from spectral_bench.reports.collect import collect
+from spectral_bench.reports.figures import qualitative
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.qualitative import RIGHT, VOID, WRONG, class_colours, errors, qualitative_figure
 from spectral_bench.reports.figures.style import rendered
@@ -91,6 +93,17 @@ def test_clusters_matched_in_each_image_are_painted_by_its_own_labels(filled: St
     shown = visible(qualitative_figure(found))
     assert shown[2].get_title() == "oracle † ¶"
     assert (np.asarray(shown[4].images[0].get_array()) == RIGHT).all()  # where one matching for all is all wrong
+
+
+def test_left_over_clusters_are_painted_as_they_are_scored():
+    """As a class that is not in the image, whatever their numbers."""
+    classes = qualitative._Classes(np.array([0, 1]), ["sky", "sea"], np.zeros((2, 3), np.uint8))
+    scoring = SimpleNamespace(matching="per_image_hungarian")
+    entry = SimpleNamespace(protocol=SimpleNamespace(scoring=scoring))
+    fit = SimpleNamespace(entry=entry, result=SimpleNamespace(scores=SimpleNamespace(matching=None)))
+    panel = SimpleNamespace(clusters=np.array([[0, 0, 9]]), truth=np.array([[0, 0, 0]]))
+    named = qualitative._named(fit, panel, classes)  # type: ignore[arg-type]
+    assert named[panel.clusters].tolist() == [[0, 0, 1]]
 
 
 def test_errors_are_told_from_right_and_void():
