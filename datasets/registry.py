@@ -63,11 +63,16 @@ def absolute_data(name: str, folder: Path) -> str:
     """The name of a data set, of a user's own with its path made absolute: from ``folder`` where it is relative.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is a folder.
     """
-    if name.startswith(FOLDER):
-        return f"{FOLDER}{absolute_path(name.removeprefix(FOLDER), folder, name)}"
-    return absolute_name(name, folder)
+    if not name.startswith(FOLDER):
+        return absolute_name(name, folder)
+    stated = name.removeprefix(FOLDER)
+    if stated and (place := folder / Path(stated).expanduser()).is_dir():
+        raise ConfigError(
+            f"{name}: is a folder; expected the YAML file that describes it, which bench data init {place} writes"
+        )
+    return f"{FOLDER}{absolute_path(stated, folder, name)}"
 
 
 def data_info(name: str) -> DataInfo:

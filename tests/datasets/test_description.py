@@ -8,7 +8,7 @@ import pytest
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.description import InvalidDescription, read_description
-from spectral_bench.datasets.registry import data_info
+from spectral_bench.datasets.registry import absolute_data, data_info
 
 HEAD = "title: T\nsplits: {val: {images: i, labels: l}}\n"
 
@@ -125,3 +125,6 @@ def test_a_folder_is_pointed_to_the_command_that_describes_it(tmp_path: Path) ->
         read_description(tmp_path)
     with pytest.raises(ConfigError, match=r"your own is named by .* folder:FILE\.yaml, which bench data init"):
         data_info(str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ConfigError, match=r"^folder:photos: is a folder; expected .* data init .*/photos writes$"):
+        absolute_data("folder:photos", tmp_path)  # as grids name them
