@@ -164,7 +164,11 @@ class ScoredRow:
     @cached_property
     def replicated(self) -> bool:
         """Whether its finished seeds are replicates; see ``results.statistics.replicated``."""
-        return replicated([result.evaluation.contingency_sha256 for result in self.done if result.evaluation])
+        told = [(one.evaluation.contingency_sha256, one.scores) for one in self.done if one.evaluation]
+        if self.protocol.scoring.label_budget is None:
+            return replicated([digest for digest, _ in told])
+        # Each seed draws labelled images of its own: equal counts give other scores.
+        return replicated([digest and f"{digest} {scores and scores.miou}" for digest, scores in told])
 
     @property
     def own_code(self) -> OwnCode:

@@ -45,6 +45,8 @@ def test_a_label_budget_names_clusters_by_as_many_images_of_the_own_draw(store: 
         assert result.scores is not None
         assert result.scores.miou == expected.miou
     assert len({result.scores.miou for result in entry.done if result.scores is not None}) > 1
+    assert entry.replicated  # in their draws, for all counted the same
+    assert not collect(store, protocol="train")[0].replicated
     assert "fitted on 1 image of train" in render(build_table(store, protocol="few"), "markdown")
 
 
