@@ -50,8 +50,7 @@ class Potsdam3(FileDataSet):
         folder="potsdam",
         licence=(
             "Get IIC's Potsdam.tar.gz as https://github.com/xu-ji/IIC (datasets/README.txt) says, or cut the tiles of "
-            "https://www.isprs.org/education/benchmarks/UrbanSemLab/ with its potsdam_prepare.py "
-            "(research; images by BSF Swissphoto)"
+            "https://www.isprs.org/education/benchmarks/UrbanSemLab/ with its potsdam_prepare.py (research)"
         ),
         raw_names=tuple(row.name for row in _ROWS),
         unlabelled=("unlabelled_train",),
