@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -205,6 +206,9 @@ class Crf(Spec):
     black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
 
 
+Flip = Literal["features", "scores"]
+
+
 class View(NamedData):
     """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
@@ -218,7 +222,18 @@ class View(NamedData):
     label_resize: bool = Field(False, description="labels are resized (nearest) with the image; else full resolution")
     window: int | None = Field(None, ge=16, description="side of sliding windows in pixels; None: the whole image")
     stride: int | None = Field(None, ge=1, description="of the windows in pixels; the last window touches the border")
+    flip: Flip | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # identities are those of before there was a choice
+        description="what of the mirrored image is averaged in: features (STEGO) or scores (CAUSE); None: nothing",
+    )
     crf: Crf | None = None
+
+    @field_validator("flip", mode="before")
+    @classmethod
+    def _flip_by_switch(cls, value: object) -> object:
+        """``false`` is none; ``true`` is what the first to report numbers with a mirrored image did, STEGO."""
+        return {True: "features", False: None}[value] if isinstance(value, bool) else value
 
     @property
     def view_id(self) -> str:

@@ -110,6 +110,33 @@ def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     )
 
 
+def mirrored_in(batch: PatchBatch, cover: int) -> PatchBatch:
+    """The first half of a batch, with the features of the second half, its crops mirrored, averaged in.
+
+    Mirrored features are turned back and interpolated linearly at the centres of the patches. Where a crop is whole
+    patches wide, that is the patch at the mirrored place, to the bit; where it was padded at the right, mirrored
+    patches lie elsewhere on the image. Pixels are those of the crops as they are.
+
+    Args:
+        batch: crops of one size, and after them the same ones mirrored.
+        cover: pixels that a row of patches spans.
+    """
+    half, patches = len(batch) // 2, batch.grid[1]
+    plain = batch_part(batch, 0, half)
+    # Of patch i its centre, seen from the other side and counted in patches: (width - x) / p - 1/2 at x = (i + 1/2) p.
+    places = torch.arange(patches, dtype=torch.float64).neg() + (patches * batch.crops[0].width / cover - 1)
+    places = places.clamp(0, patches - 1)
+    low = places.floor().long()
+    high, share = (low + 1).clamp(max=patches - 1), (places - low).float()[:, None]
+
+    def merged(level: Tensor) -> Tensor:
+        left, right, shares = (part.to(level.device) for part in (low, high, share))
+        other = level[half:]
+        return (level[:half] + (other[:, :, left] * (1 - shares) + other[:, :, right] * shares)) / 2
+
+    return replace(plain, features=tuple(map(merged, batch.features)))
+
+
 def central(batch: PatchBatch, cover: tuple[int, int], most: int) -> PatchBatch:
     """The central part of the patch grid with at most ``most`` patches an entry; the batch itself where it has no more.
 

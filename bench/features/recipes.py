@@ -5,7 +5,7 @@ A recipe is a function of an image's position and size alone; it sees neither pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -113,6 +113,22 @@ class WindowRecipe:
 
 
 @dataclass(frozen=True)
+class MirroredRecipe:
+    """The shots of another recipe, and after them each of them mirrored left to right."""
+
+    plain: Recipe
+
+    def shots(self, index: int, height: int, width: int) -> tuple[Shot, ...]:
+        """Twice as many shots: mirroring the box mirrors padding too."""
+        shots = self.plain.shots(index, height, width)
+        return (*shots, *(replace(shot, crop=replace(shot.crop, flip=not shot.crop.flip)) for shot in shots))
+
+    def material(self) -> dict[str, Any]:
+        """That of the other recipe, and that its shots are mirrored."""
+        return {**self.plain.material(), "mirrored": True}
+
+
+@dataclass(frozen=True)
 class DrawnRecipe:
     """Random shots.
 
@@ -170,11 +186,16 @@ def epoch_recipe(transform: Transform, seed: int, epoch: int) -> Recipe:
 
 
 def view_recipe(view: View) -> Recipe:
-    """What is looked at in an evaluation.
+    """What is looked at in an evaluation; features and scores of mirrored shots are averaged of the same ones.
 
     Raises:
         ConfigError: both a centre crop and windows, or a window without a stride.
     """
+    recipe = _plain_recipe(view)
+    return recipe if view.flip is None else MirroredRecipe(recipe)
+
+
+def _plain_recipe(view: View) -> Recipe:
     if view.window is None:
         return WholeRecipe(view.resize) if view.centre_crop is None else CentreRecipe(view.resize, view.centre_crop)
     if view.centre_crop is not None:

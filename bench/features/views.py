@@ -21,7 +21,7 @@ from spectral_bench.bench.features.cache.meta import (
     require_unchanged,
     used_weights,
 )
-from spectral_bench.bench.features.pipeline import Extraction
+from spectral_bench.bench.features.pipeline import Extraction, mirrored_in
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.interface import PatchBatch
@@ -44,7 +44,8 @@ class ViewItem:
         frame: its (height, width) in pixels after resizing; the crops of ``patches`` are boxes in this frame.
         cover: (height, width) in pixels, from a crop's upper left corner, that the patch grid spans. It exceeds a crop
             that was padded to whole patches: scores beyond the crop are to be cut off.
-        patches: the features of all W windows; W = 1 for the whole image or a centre crop.
+        patches: the features of all W windows; W = 1 for the whole image or a centre crop. Where the view averages
+            scores of mirrored windows, these follow in the same order, so that there are 2 W.
     """
 
     image_id: str
@@ -62,13 +63,17 @@ class ViewFeatures:
         recipe: the shots of each image.
         info: of the backbone.
         cache: where features are read from; None: they are computed.
+        merged: whether the second half of the shots is the first half mirrored, whose features are averaged in.
     """
 
-    def __init__(self, work: Extraction, recipe: Recipe, info: BackboneInfo, cache: FeatureCache | None) -> None:
+    def __init__(
+        self, work: Extraction, recipe: Recipe, info: BackboneInfo, cache: FeatureCache | None, *, merged: bool = False
+    ) -> None:
         self._work = work
         self._recipe = recipe
         self._info = info
         self._cache = cache
+        self._merged = merged
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -108,6 +113,7 @@ class ViewFeatures:
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
         crop = batch.crops[0]
         cover = self._info.cover(crop.height, crop.width)
+        batch = mirrored_in(batch, cover[1]) if self._merged else batch
         return ViewItem(batch.image_ids[0], original, crop.resized, cover, batch)
 
 
@@ -149,12 +155,12 @@ def open_view_features(
         StoreError: the cache is larger than its limit or the disk, or cannot be written.
         RunInterrupted: the run was asked to stop; the unfinished cache is removed.
     """
-    recipe = view_recipe(view)
+    recipe, merged = view_recipe(view), view.flip == "features"
     info = backbone_info(backbone_spec.name, backbone_spec.options)
     work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, antialias)
     if features.mode == "online":
         used_weights(backbone_spec, work)
-        return ViewFeatures(work, recipe, info, None)
+        return ViewFeatures(work, recipe, info, None, merged=merged)
     request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
@@ -166,7 +172,7 @@ def open_view_features(
         return planned_by_first(work, recipe, backbone_spec, features.dtype)
 
     cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
-    return ViewFeatures(work, recipe, info, cache)
+    return ViewFeatures(work, recipe, info, cache, merged=merged)
 
 
 def fresh_features(

@@ -93,8 +93,12 @@ def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> li
         recipe = cached_recipe(spec.data.transform, spec.features)
         wanted.append(_cache(spec, spec.data, recipe, training_sides(spec.data), spec.features.views))
     for view in missing:
-        wanted.append(_cache(spec, view, view_recipe(view), view_sides(view), 1))
-    return wanted
+        wanted.append(_cache(spec, view, view_recipe(view), view_sides(view), 1 if view.flip is None else 2))
+    # Views that differ in what follows on features (labels, a CRF, which mirrored thing is averaged) read one cache.
+    unique: dict[str, WantedCache] = {}
+    for cache in wanted:
+        unique.setdefault(cache.key, cache)
+    return list(unique.values())
 
 
 def has_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> bool:
@@ -118,7 +122,8 @@ def _cache(
         size = planned_bytes(images, shots, *sides, info, spec.features.dtype)
     material = cache_material(images_of(source), recipe, spec.backbone, spec.backbone.weights, spec.features.dtype)
     subset = f" ({source.subset} images)" if source.subset else ""
-    title = f"{short_name(source.dataset)} {source.split}{subset}, {short_name(spec.backbone.name)}"
+    mirrored = ", mirrored too" if isinstance(source, View) and source.flip is not None else ""
+    title = f"{short_name(source.dataset)} {source.split}{subset}, {short_name(spec.backbone.name)}{mirrored}"
     return WantedCache(cache_key(material), source, title, size)
 
 

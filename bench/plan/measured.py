@@ -101,7 +101,7 @@ def features_part(written: Written, source: Written, images: float | None) -> Pa
     """
     backbone = _network(identity_form(written)["backbone"])
     transform = source.get("transform") or source
-    shots = written["features"].get("views", 1) if "transform" in source else 1
+    shots = written["features"].get("views", 1) if "transform" in source else 1 if source.get("flip") is None else 2
     geometry = {name: transform.get(name) for name in ("resize", "scale", "crop", "centre_crop", "window", "stride")}
     dataset = source.get("known_as") or source["dataset"]
     return Part(

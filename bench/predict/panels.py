@@ -143,7 +143,8 @@ class _Maker:
         images = data.images(record.view.split)
         image = images.image(item.image_id)
         truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.layout)
-        middle = len(item.patches) // 2  # of several windows the one in the middle
+        windows = sum(not crop.flip for crop in item.patches.crops)  # mirrored ones stand last
+        middle = windows // 2
         functions = _eigenfunctions(method, batch_part(item.patches, middle, middle + 1).to(self._device))
         window = item.patches.crops[middle]
         return Panel(

@@ -74,6 +74,7 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
         run.device,
         labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
         kept,
+        looks=2 if view.flip == "features" else 1,
     )
     record = EvaluationRecord(
         run_id=run.spec.run_id,
@@ -228,6 +229,8 @@ def image_flops(
     device: torch.device,
     labels: LabelSource | None,
     kept: Path | None = None,
+    *,
+    looks: int = 1,
 ) -> ImageFlops:
     """Count what the first image of a view takes. It never fails an evaluation: what cannot be counted is None.
 
@@ -238,11 +241,12 @@ def image_flops(
         device: where to predict.
         labels: as for ``scored_images``.
         kept: folder where counts of backbones are kept; None: nowhere.
+        looks: how often the backbone sees a window of which the method gets one set of features.
     """
     item = next(iter(features))
     crops = item.patches.crops
     patches = replace(item.patches, products=None).to(device)  # what others have computed of it is to be counted too
-    size = len(crops), crops[0].height, crops[0].width
+    size = looks * len(crops), crops[0].height, crops[0].width
     warnings: list[str] = []
 
     def counted(what: str, count: Callable[[], int]) -> int | None:

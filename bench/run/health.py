@@ -121,7 +121,8 @@ def held_out_images(features: ViewFeatures | CohortView, ids: tuple[str, ...]) -
     place = {image_id: index for index, image_id in enumerate(features.image_ids)}
     for image_id in in_drawing_order(ids)[:MOST_READ]:
         item = features.at(place[image_id])
-        middle = len(item.patches) // 2
+        windows = sum(not crop.flip for crop in item.patches.crops)  # mirrored ones stand last
+        middle = windows // 2
         image = central(batch_part(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
         nodes = math.prod(image.grid)
         if chosen and (len(chosen) + 1) * nodes > WANTED_PATCHES:

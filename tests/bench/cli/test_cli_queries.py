@@ -105,7 +105,7 @@ def test_backbones(bench: Bench) -> None:
 
 def test_protocols(bench: Bench) -> None:
     found = json.loads(bench("list", "protocols", "--json").out)
-    assert [one["name"] for one in found] == ["centre320", "hungarian", "sliding", "whole"]
+    assert [one["name"] for one in found] == ["centre320", "hungarian", "sliding", "stego", "whole"]
     assert "matching: iou" in bench("list", "protocols", "whole").out
     assert "many-to-one by IoU" in bench("list", "protocols").out
 

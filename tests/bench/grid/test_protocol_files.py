@@ -15,7 +15,7 @@ def inline(value: Any, folder: Path = FOLDER) -> Definition:
 
 
 def test_the_protocols_that_ship() -> None:
-    assert names() == ("centre320", "hungarian", "sliding", "whole")
+    assert names() == ("centre320", "hungarian", "sliding", "stego", "whole")
     for name in names():
         definition = find(name, FOLDER)
         assert definition.name == name
@@ -27,6 +27,15 @@ def test_hungarian_looks_as_centre320_does_and_wants_k_classes() -> None:
     assert hungarian.part("view", "camvid").value == centre.part("view", "camvid").value
     assert hungarian.part("scoring", "cityscapes").value == {"matching": "hungarian", "classes": "27"}
     assert (hungarian.clusters, centre.clusters) == ("classes", "any")
+
+
+def test_stego_is_hungarian_with_a_mirrored_image_and_a_crf() -> None:
+    stego, hungarian = find("stego", FOLDER), find("hungarian", FOLDER)
+    view = {**hungarian.part("view", "camvid").value, "flip": "features", "crf": {}}
+    assert stego.part("view", "camvid").value == view
+    assert stego.part("scoring", "cityscapes").value == hungarian.part("scoring", "cityscapes").value
+    assert stego.part("scoring", "coco_stuff").value == {"matching": "hungarian", "classes": "27"}
+    assert stego.clusters == "classes"
 
 
 def test_values_of_a_data_set_replace_the_common_ones_key_by_key() -> None:

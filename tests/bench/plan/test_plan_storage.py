@@ -37,6 +37,14 @@ def test_views_and_precision_multiply(lab: Lab) -> None:
     assert plan.caches[0].bytes == 8 * 3 * 4 * 4 * (64 + 192 + 320 + 3) * 4
 
 
+def test_mirrored_images_are_cached_too(lab: Lab) -> None:
+    exact = "resize: {mode: exact, size: [192, 256]}"
+    flips = ", ".join(f"{{name: {flip}, view: {{{exact}, flip: {flip}}}}}" for flip in ("features", "scores"))
+    plan = lab.plan(f"{{protocols: [whole, {flips}], runs: [{{method: kmeans, eval_subset: 4}}]}}")
+    title = "synthetic val (4 images), efficientnet_lite0"
+    assert sizes(plan)[1:] == [(title, 4 * IMAGE, 1), (f"{title}, mirrored too", 8 * IMAGE, 1)]
+
+
 def test_online_features_take_no_disk(lab: Lab) -> None:
     assert lab.plan("{defaults: {features: {mode: online}}, runs: [{method: kmeans}]}").caches == ()
 
