@@ -96,7 +96,7 @@ def test_the_benchmarks_of_the_field_are_looked_at_as_there(name: str, tmp_path:
     plan = planned(ROOT / "grids/paper" / f"{name}.yaml", tmp_path)
     for row in plan.rows:
         spec, patch = row.specs[0], 14 if "patch14" in row.grid_row.settings.backbone else 8
-        assert spec.backbone.options == {"facet": "tokens", "layers": [11], "norm": True, "weights": "hub"}
+        assert spec.backbone.options == {"facet": "tokens", "layers": [11], "weights": "hub"}
         assert spec.params.get("input") in ("last_l2", "hidden_norm", None)
         assert spec.params["k"] == {"potsdam3": 3}.get(spec.data.dataset, 27)
         side = {8: 320, 14: 322}[patch]
