@@ -63,9 +63,9 @@ def _difference(entry: ScoredRow, baseline: ScoredRow, metric: Metric) -> Paired
 
 
 def _pairs(block: Sequence[ScoredRow]) -> Iterator[tuple[ScoredRow, ScoredRow]]:
-    baselines = {entry.protocol.name: entry for entry in block if entry.row.role == "baseline"}
-    for name, baseline in baselines.items():
-        yield from ((baseline, entry) for entry in block if entry.protocol.name == name)
+    baselines = {entry.scored_as: entry for entry in block if entry.row.role == "baseline"}
+    for scored_as, baseline in baselines.items():
+        yield from ((baseline, entry) for entry in block if entry.scored_as == scored_as)
 
 
 def baseline_value(baseline: ScoredRow, factor: str, variations: Sequence[ScoredRow] = ()) -> Any:

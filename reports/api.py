@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.reports.ablation_table import ablation_tables
-from spectral_bench.reports.collect import Changed, ScoredRow, collect
+from spectral_bench.reports.collect import Changed, Matchings, ScoredRow, collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.health_table import health_table
 from spectral_bench.reports.images import Intervals, image_intervals
@@ -35,7 +35,7 @@ def build_table(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     resamples: int = 0,
     changed: Changed | None = None,
 ) -> Table:
@@ -45,7 +45,8 @@ def build_table(
         source: a ``results.store.Store``, or anything that reads like one.
         grid: the name of a grid; None: all grids.
         protocol: the name of a protocol; None: all that the grids ask for.
-        matching: score with this matching in place of each protocol's own.
+        matching: score with this matching in place of each protocol's own, or with each of several, a row each; ``own``
+            among them is the protocol's own.
         resamples: of the images, for a column with the interval of mIoU over images; 0: no such column.
         changed: names what has changed since records were made, for notes on stale rows; None: no such notes.
 
@@ -62,7 +63,7 @@ def build_tables(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     resamples: int = 0,
     changed: Changed | None = None,
 ) -> list[Table]:
@@ -78,7 +79,7 @@ def build_published_table(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     changed: Changed | None = None,
 ) -> Table:
     """Published numbers beside the measured rows of a store.
@@ -120,12 +121,14 @@ def fit_only(source: Source, grid: str | None = None) -> tuple[list[str], bool]:
 
 def all_tables(entries: Sequence[ScoredRow], intervals: Intervals | None = None) -> list[Table]:
     """Every table of some entries: main results (with ``intervals`` over images), overview, ablations, costs, ..."""
-    health, overview = health_table(entries), overview_table(entries)
+    # What was trained and what it cost is the same under each matching that was asked for.
+    fits = [entry for entry in entries if entry.asked == entries[0].asked]
+    health, overview = health_table(fits), overview_table(entries)
     return [
         main_table(entries, intervals),
         *([overview] if overview is not None else []),
         *ablation_tables(entries),
-        cost_table(entries),
+        cost_table(fits),
         *per_class_tables(entries),
         *([health] if health is not None else []),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow, SeedResult
+from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
 from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
@@ -20,6 +20,11 @@ _WORST_FIRST = (
 )
 _REASON_LENGTH = 160
 _MODULES = 3
+
+PER_IMAGE_NOTE = (
+    "Clusters are matched to classes anew in each image, by its own labels: not comparable with scores under one "
+    "matching for all images."
+)
 
 Measure = Callable[[SeedResult], float | None]
 Metric = Callable[[Scores], float]
@@ -98,6 +103,11 @@ def label_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
         symbol = SYMBOLS[entry.own_code]
         marks.append(notes.mark(NOTES[symbol], symbol))
     return tuple(marks)
+
+
+def per_image_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
+    """The mark of a row whose clusters are matched to classes in each image by itself."""
+    return (notes.mark(PER_IMAGE_NOTE, PER_IMAGE_SYMBOL),) if entry.per_image else ()
 
 
 def stale_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:

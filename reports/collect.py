@@ -21,12 +21,18 @@ from spectral_bench.results.class_lists import ClassList, ClassLists
 from spectral_bench.results.manifest import Manifest, ManifestRow
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
-from spectral_bench.results.specification import Matching, Protocol
+from spectral_bench.results.specification import PER_IMAGE, Matching, Protocol
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.statistics import replicated
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""
+
+PER_IMAGE_SYMBOL = "¶"
+"""The mark of rows whose clusters are matched to classes in each image by itself."""
+
+OWN_MATCHING = "own"
+"""The word that asks for each protocol's own matching, beside others."""
 
 Changed = Callable[[FitRecord, Sequence[EvaluationRecord]], Sequence[str]]
 """Names the modules whose code has changed since a fit and its evaluations were recorded."""
@@ -48,6 +54,7 @@ _UNRECORDED = {
 """State of a run of which no record says how it ended -> why it has no scores."""
 
 MATCHINGS: tuple[Matching, ...] = get_args(Matching)
+Matchings = str | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class ScoredRow:
         seeds: what became of each seed.
         classes: the class list that all seeds are scored over: today's; None where nothing tells of it.
         titles: what identities call a data set of the user's own -> what tables call it.
+        asked: the matching that was asked for in place of the protocol's own; empty: its own.
     """
 
     grid: str
@@ -105,6 +113,17 @@ class ScoredRow:
     seeds: tuple[SeedResult, ...]
     classes: ClassList | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
+    asked: str = ""
+
+    @property
+    def scored_as(self) -> tuple[str, str]:
+        """The name of the protocol and the matching asked for in its place: the same for all rows of an ablation."""
+        return self.protocol.name, self.asked
+
+    @property
+    def per_image(self) -> bool:
+        """Whether clusters are matched to classes in each image by itself: not comparable with any other matching."""
+        return self.protocol.scoring.matching in PER_IMAGE
 
     @property
     def data_title(self) -> str:
@@ -161,9 +180,10 @@ class ScoredRow:
 
     @property
     def marked_title(self) -> str:
-        """The title of the row for lists and figures, marked where labels reach the method or might."""
+        """The title of the row for lists and figures, marked where labels reach the method or might, or each image."""
         marks = [LABELS_SYMBOL] if self.uses_labels else []
         marks += [SYMBOLS[self.own_code]] if self.own_code in SYMBOLS else []
+        marks += [PER_IMAGE_SYMBOL] if self.per_image else []
         return " ".join([self.row.title, *marks])
 
     @property
@@ -188,20 +208,21 @@ def collect(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     changed: Changed | None = None,
 ) -> list[ScoredRow]:
-    """All entries of a store, or those of one grid and one protocol, optionally scored with another matching.
+    """All entries of a store, or those of one grid and one protocol, optionally scored with other matchings.
 
     Args:
         source: the store.
         grid, protocol: names; None: all.
-        matching: score with this matching in place of each protocol's own.
+        matching: score with this matching in place of each protocol's own, or with each of several, an entry each;
+            ``own`` among them is the protocol's own.
         changed: names what has changed since records were made; None: nobody asks.
 
     Raises:
         StoreError: the store holds no grid.
-        UserError: the grid, the protocol or the matching is unknown.
+        UserError: the grid, the protocol or a matching is unknown.
     """
     return collect_together([(source, grid)], protocol=protocol, matching=matching, changed=changed)[0]
 
@@ -210,7 +231,7 @@ def collect_together(
     wanted: Sequence[tuple[Source, str | None]],
     *,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     changed: Changed | None = None,
 ) -> list[list[ScoredRow]]:
     """The entries of several stores, or grids of stores, all scored over the same class lists: fit to be compared.
@@ -226,8 +247,8 @@ def collect_together(
         if protocol is not None and protocol not in known:
             raise UserError(unknown("protocol", protocol, known))
     lists = todays_lists(readers)
-    found = [list(_rows(manifests, protocol, _matching(matching))) for manifests in chosen]
-    titles = _titles([row for rows in found for _, row, _ in rows], lists)
+    found = [list(_rows(manifests, protocol, _matchings(matching))) for manifests in chosen]
+    titles = _titles([row for rows in found for _, row, *_ in rows], lists)
     try:
         with no_collection():
             return [_entries(reader, rows, lists, titles, changed) for reader, rows in zip(readers, found, strict=True)]
@@ -238,14 +259,14 @@ def collect_together(
 
 def _entries(
     reader: Reader,
-    rows: Sequence[tuple[Manifest, ManifestRow, Protocol]],
+    rows: Sequence[tuple[Manifest, ManifestRow, Protocol, str]],
     lists: ClassLists,
     titles: Mapping[str, str],
     changed: Changed | None,
 ) -> list[ScoredRow]:
     known: dict[tuple[str, str], SeedResult] = {}
     entries = []
-    for manifest, row, chosen in rows:
+    for manifest, row, chosen, asked in rows:
         scored_as = chosen.model_dump_json()
         for seed, run_id in row.runs.items():
             if (run_id, scored_as) not in known:
@@ -253,7 +274,7 @@ def _entries(
                 known[run_id, scored_as] = _with_changes(found, reader.source, changed)
         seeds = tuple(known[run_id, scored_as] for _, run_id in sorted(row.runs.items()))
         classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
-        entries.append(ScoredRow(manifest.name, manifest.note, row, chosen, seeds, classes, titles))
+        entries.append(ScoredRow(manifest.name, manifest.note, row, chosen, seeds, classes, titles, asked))
     return _with_versions(entries)
 
 
@@ -322,23 +343,29 @@ def _chosen(manifests: Sequence[Manifest], grid: str | None) -> list[Manifest]:
     return [manifest for manifest in manifests if grid in (None, manifest.name)]
 
 
-def _matching(name: str | None) -> Matching | None:
-    if name is None:
+def _matchings(names: Matchings) -> tuple[Matching | None, ...]:
+    """The matchings that were asked for, each once; None is each protocol's own."""
+    given = [names] if isinstance(names, str) else names
+    return tuple(dict.fromkeys(map(_matching, given or [OWN_MATCHING])))
+
+
+def _matching(name: str) -> Matching | None:
+    if name == OWN_MATCHING:
         return None
     for matching in MATCHINGS:
         if matching == name:
             return matching
-    raise UserError(unknown("matching", name, MATCHINGS))
+    raise UserError(unknown("matching", name, [*MATCHINGS, OWN_MATCHING]))
 
 
 def _rows(
-    manifests: Sequence[Manifest], protocol: str | None, matching: Matching | None
-) -> Iterator[tuple[Manifest, ManifestRow, Protocol]]:
+    manifests: Sequence[Manifest], protocol: str | None, matchings: Sequence[Matching | None]
+) -> Iterator[tuple[Manifest, ManifestRow, Protocol, str]]:
     for manifest in manifests:
         for row in manifest.rows:
             for chosen in row.protocols:
                 if protocol in (None, chosen.name):
-                    yield manifest, row, _rescored(chosen, matching)
+                    yield from ((manifest, row, _rescored(chosen, how), how or "") for how in matchings)
 
 
 def _rescored(protocol: Protocol, matching: Matching | None) -> Protocol:

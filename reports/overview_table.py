@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spectral_bench.reports.cells import label_marks, score_cell, stale_marks
-from spectral_bench.reports.collect import ScoredRow, alike, distinct
+from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow, alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
 from spectral_bench.reports.settings import matching_marks, matching_words, split_words, told_once, value_text
@@ -111,8 +111,9 @@ def _row(line: _Line, cells: dict[str, Cell], own: Sequence[ScoredRow], notes: N
 
 
 def _columns(number: int, entry: ScoredRow) -> list[Column]:
+    mark = f" {PER_IMAGE_SYMBOL}" if entry.per_image else ""
     return [
-        Column(f"{key}_{number}", f"{entry.data_title} {METRICS[key][0]} ({number})", "percent", "higher", "std")
+        Column(f"{key}_{number}", f"{entry.data_title} {METRICS[key][0]} ({number}){mark}", "percent", "higher", "std")
         for key in SHOWN
     ]
 

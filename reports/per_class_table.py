@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from spectral_bench.reports.cells import label_marks, stale_marks, worst_state
+from spectral_bench.reports.cells import label_marks, per_image_marks, stale_marks, worst_state
 from spectral_bench.reports.collect import ScoredRow, alike, distinct
 from spectral_bench.reports.settings import SETTING_COLUMNS, common_settings, setting_cells, titles_with_clusters
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
@@ -59,7 +59,8 @@ def _table(entries: Sequence[ScoredRow], number: int) -> Table:
 
 
 def _column(index: int, entry: ScoredRow, title: str, notes: NoteBook) -> Column:
-    marks = (*label_marks(entry, notes), *(f"[{mark}]" for mark in stale_marks(entry, notes)))
+    symbols = (*label_marks(entry, notes), *per_image_marks(entry, notes))
+    marks = (*symbols, *(f"[{mark}]" for mark in stale_marks(entry, notes)))
     return Column(f"{index + 1}: {entry.row.title}", " ".join([title, *marks]), "percent", "higher", "std")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from spectral_bench.common.names import few
-from spectral_bench.reports.cells import label_marks, setting_cell, stale_marks
-from spectral_bench.reports.collect import ScoredRow
+from spectral_bench.reports.cells import label_marks, per_image_marks, setting_cell, stale_marks
+from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.table import Cell, Column, NoteBook
 from spectral_bench.results.matching import is_one_to_one
 from spectral_bench.results.specification import Matching, Protocol, own_name
@@ -23,6 +23,8 @@ MATCHING_WORDS: dict[Matching, str] = {
     "hungarian_iou": "Hungarian on IoU, one-to-one",
     "hungarian_present": "Hungarian on counts, one-to-one, without absent classes",
     "hungarian_iou_present": "Hungarian on IoU, one-to-one, without absent classes",
+    "per_image_hungarian": f"{PER_IMAGE_SYMBOL} Hungarian on counts anew in each image, sums over images",
+    "per_image_hungarian_mean": f"{PER_IMAGE_SYMBOL} Hungarian on counts anew in each image, mean of images",
 }
 
 _NAMED = 6
@@ -238,14 +240,14 @@ def _setting_marks(entry: ScoredRow, shared: CommonSettings, notes: NoteBook) ->
 
 
 def matching_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
-    """The marks of what a one-to-one matching leaves over, or counts though it does not occur."""
-    return (*_surplus_marks(entry, notes), *_absent_marks(entry, notes))
+    """The marks of a matching in each image by itself, and of what a one-to-one matching leaves over or adds."""
+    return (*per_image_marks(entry, notes), *_surplus_marks(entry, notes), *_absent_marks(entry, notes))
 
 
 def _surplus_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """A mark where a one-to-one matching leaves clusters or classes over."""
     table = entry.class_table
-    if table is None or not is_one_to_one(entry.protocol.scoring.matching):
+    if table is None or entry.per_image or not is_one_to_one(entry.protocol.scoring.matching):
         return ()
     counts = {result.evaluation.n_clusters for result in entry.done if result.evaluation is not None}
     if counts == {len(table.classes)}:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spectral_bench.common.files import write_bytes
 from spectral_bench.reports.api import RENDERERS, all_tables
-from spectral_bench.reports.collect import Changed, ScoredRow, collect, distinct
+from spectral_bench.reports.collect import Changed, Matchings, ScoredRow, collect, distinct
 from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
@@ -36,7 +36,7 @@ def write_all(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
     resamples: int = 0,
     published: Sequence[str] | None = None,
     changed: Changed | None = None,
@@ -83,7 +83,7 @@ def write_all(
         for form, ending in FILES.items():
             contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
     contents["numbers.tex"] = lambda: render_macros(tables).encode()
-    contents["index.md"] = lambda: _index(tables, names, missing).encode()
+    contents["index.md"] = lambda: _index(tables, names, missing, entries).encode()
     shown = {name: lambda name=name: picture(name, "svg") for name in names}
     contents[PAGE] = lambda: _joined(html_parts(entries, source, tables, shown, missing))
     for number, (name, content) in enumerate(contents.items(), start=1):
@@ -135,7 +135,9 @@ def _picture(picture: Callable[[str, str], bytes], name: str, form: str) -> Call
     return lambda: picture(name, form)
 
 
-def _index(tables: Sequence[Table], figures: Sequence[str], missing: Sequence[str]) -> str:
+def _index(
+    tables: Sequence[Table], figures: Sequence[str], missing: Sequence[str], entries: Sequence[ScoredRow]
+) -> str:
     lines = [
         "# Report",
         "",
@@ -148,6 +150,6 @@ def _index(tables: Sequence[Table], figures: Sequence[str], missing: Sequence[st
         lines.append(f"* {stem}: {links}. {escape(table.caption)}")
     for name in figures:
         links = ", ".join(f"[{form}](figures/{label(name)}.{form})" for form in FORMATS)
-        lines.append(f"* figure {name}: {links}. {caption(name)}")
+        lines.append(f"* figure {name}: {links}. {caption(name, entries)}")
     lines += [f"* {escape(sentence)}" for sentence in missing]
     return "\n".join(lines) + "\n"

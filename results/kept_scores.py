@@ -28,7 +28,7 @@ import scipy
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.loaded import loaded_source
-from spectral_bench.results import agreement, contingency, matching, metrics, npz
+from spectral_bench.results import agreement, contingency, image_matching, matching, metrics, npz
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable
@@ -48,7 +48,8 @@ def _sha(content: bytes) -> str:
 
 def _code() -> str:
     """The digest of all code between stored counts and scores that are read here, as this process has loaded it."""
-    files = [__file__, *(str(module.__file__) for module in (agreement, contingency, matching, metrics, npz))]
+    modules = agreement, contingency, image_matching, matching, metrics, npz
+    files = [__file__, *(str(module.__file__) for module in modules)]
     sources = [hashlib.sha256(loaded_source(file) or Path(file).read_bytes()).hexdigest() for file in files]
     return _sha(json.dumps([*sources, np.__version__, scipy.__version__]).encode())
 
@@ -151,7 +152,8 @@ def _write(folder: Path, scores: Mapping[str, Any]) -> str:
 
 def _written(scores: Scores) -> dict[str, Any]:
     """Scores as JSON values, bit for bit; the names of the classes are part of what was asked."""
-    arrays = {name: getattr(scores, name).astype(kind).tobytes() for name, kind in _ARRAYS.items()}
+    found = {name: getattr(scores, name) for name in _ARRAYS}
+    arrays = {name: array.astype(_ARRAYS[name]).tobytes() for name, array in found.items() if array is not None}
     texts = {name: base64.b64encode(content).decode() for name, content in arrays.items()}
     return {**texts, "numbers": [getattr(scores, name) for name in _NUMBERS]}
 
@@ -160,5 +162,7 @@ def _read(written: Mapping[str, Any], classes: ClassTable) -> Scores:
     arrays: dict[str, Any] = {
         name: np.frombuffer(base64.b64decode(written[name]), dtype=kind).astype(kind.replace("<", "="))
         for name, kind in _ARRAYS.items()
+        if name in written
     }
+    arrays.setdefault("matching", None)  # of which each image has its own
     return Scores(classes=tuple(classes.classes), **arrays, **dict(zip(_NUMBERS, written["numbers"], strict=True)))

@@ -1,15 +1,21 @@
-"""Metrics from contingency: exact integers until the final division, sums over images and never a mean of scores."""
+"""Metrics from contingency: exact integers until the final division, and sums over images.
+
+Means of scores are taken under one matching alone, whose name says so (``results.image_matching``).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.agreement import adjusted_rand_index, normalised_mutual_information
 from spectral_bench.results.contingency import Contingency, outside
+from spectral_bench.results.image_matching import ImageCounts, is_per_image, matched_images
 from spectral_bench.results.matching import match
 from spectral_bench.results.record import ClassTable
 
@@ -19,6 +25,9 @@ _BATCH = 64  # resamples at a time: their matrices of 256 clusters and 60 classe
 @dataclass(frozen=True)
 class Scores:
     """What one contingency is worth under one class set and one matching. Fractions, not per cent.
+
+    Under a mean of images (``per_image_hungarian_mean``) each score is the mean over the images that have it, so that
+    ``miou`` is not the mean of ``iou``.
 
     Attributes:
         classes: C class names.
@@ -31,7 +40,7 @@ class Scores:
         nmi: normalised mutual information of the same, by the arithmetic mean of the entropies.
         clusters_in_use: clusters with at least one pixel, of whatever label.
         classes_present: classes with at least one pixel.
-        matching: (K,) int64 class index of each cluster, -1 for none.
+        matching: (K,) int64 class index of each cluster, -1 for none; None where each image has its own.
         n_images: images summed over.
         n_pixels: valid pixels: those whose raw label id belongs to a class.
     """
@@ -46,7 +55,7 @@ class Scores:
     nmi: float
     clusters_in_use: int
     classes_present: int
-    matching: NDArray[np.int64]
+    matching: NDArray[np.int64] | None
     n_images: int
     n_pixels: int
 
@@ -64,37 +73,82 @@ def score(
     Args:
         contingency: counts over raw label ids.
         classes: which raw ids make up which class; pixels of any other raw id are ignored.
-        matching: a name that ``results.matching.match`` knows.
+        matching: a name that ``results.matching.match`` or ``results.image_matching`` knows.
         fit_on: contingency of another split to fit the matching on; None: the scored counts themselves.
         images: positions or mask of the images to score, as for ``Contingency.positions``; None: all.
 
     Raises:
-        ConfigError: the matching is unknown.
+        ConfigError: the matching is unknown, or one of each image and is to be fitted elsewhere.
         ValueError: the class table does not fit the contingency, or ``fit_on`` has another number of clusters.
     """
+    _require_own_fit(matching, fit_on)
     if fit_on is not None and fit_on.n_clusters != contingency.n_clusters:
         raise ValueError(f"matching fitted on {fit_on.n_clusters} clusters, scored on {contingency.n_clusters}")
     raw = contingency.matrix(images)
     matrix = class_matrix(raw, classes)
-    assigned = match(matrix if fit_on is None else class_matrix(fit_on.matrix(), classes), matching)
-    hits, predicted, present = _class_counts(matrix, assigned)
-    ious, accuracies = _ratio(hits, predicted + present - hits), _ratio(hits, present)
-    n_pixels = int(matrix.sum())
+    positions = contingency.positions(images)
+    if is_per_image(matching):
+        assigned, found = None, _of_images(_in_each(contingency, classes, matching).chosen(positions))
+    else:
+        assigned = match(matrix if fit_on is None else class_matrix(fit_on.matrix(), classes), matching)
+        found = _of_sums(*_class_counts(matrix, assigned))
     return Scores(
         classes=tuple(classes.classes),
-        iou=ious,
-        class_accuracy=accuracies,
-        miou=float(_mean_of_known(ious)),
-        accuracy=int(hits.sum()) / n_pixels if n_pixels else math.nan,
-        mean_accuracy=float(_mean_of_known(accuracies)),
+        iou=found.iou,
+        class_accuracy=found.class_accuracy,
+        miou=found.miou,
+        accuracy=found.accuracy,
+        mean_accuracy=found.mean_accuracy,
         ari=adjusted_rand_index(matrix),
         nmi=normalised_mutual_information(matrix),
         clusters_in_use=int(np.count_nonzero(raw.sum(axis=1))),
-        classes_present=int(np.count_nonzero(present)),
+        classes_present=int(np.count_nonzero(matrix.sum(axis=0))),
         matching=assigned,
-        n_images=len(contingency.positions(images)),
-        n_pixels=n_pixels,
+        n_images=len(positions),
+        n_pixels=int(matrix.sum()),
     )
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """The scores that depend on a matching; see ``Scores``."""
+
+    iou: NDArray[np.float64]
+    class_accuracy: NDArray[np.float64]
+    miou: float
+    accuracy: float
+    mean_accuracy: float
+
+
+def _of_sums(hits: NDArray[np.int64], predicted: NDArray[np.int64], present: NDArray[np.int64]) -> _Matched:
+    """Scores of the pixels a class over all images, three (C,) arrays."""
+    ious, accuracies = _ratio(hits, predicted + present - hits), _ratio(hits, present)
+    n_pixels = int(present.sum())
+    accuracy = int(hits.sum()) / n_pixels if n_pixels else math.nan
+    return _Matched(ious, accuracies, float(_mean_of_known(ious)), accuracy, float(_mean_of_known(accuracies)))
+
+
+def _of_images(counts: ImageCounts) -> _Matched:
+    """Scores of images of which each has its own matching: of sums over them, or their means."""
+    if not counts.mean:
+        return _of_sums(*(part.sum(axis=0) for part in (counts.hits, counts.predicted, counts.present)))
+    ious, accuracies = _ratio(counts.hits, counts.union), _ratio(counts.hits, counts.present)
+    right = _ratio(counts.hits.sum(axis=1), counts.present.sum(axis=1))
+    means = (float(_mean_of_known(values)) for values in (_mean_of_known(ious), right, _mean_of_known(accuracies)))
+    return _Matched(_mean_of_known(ious.T), _mean_of_known(accuracies.T), *means)
+
+
+def _in_each(contingency: Contingency, classes: ClassTable, matching: str) -> ImageCounts:
+    mapping = class_of_label(classes, contingency.n_labels)
+    return matched_images(contingency, mapping, len(classes.classes), matching)
+
+
+def _require_own_fit(matching: str, fit_on: Contingency | None) -> None:
+    if fit_on is not None and is_per_image(matching):
+        raise ConfigError(
+            f"matching {matching}: clusters are matched in each image by its own labels, and the protocol asks for a "
+            "matching that is fitted on another split (fit_split)"
+        )
 
 
 def score_matrices(
@@ -125,10 +179,12 @@ def resampled_miou(
 ) -> NDArray[np.float64]:
     """mIoU of resamples of the images, the matching fitted anew on each (on ``fit_on``, where given, once).
 
+    A matching of each image by itself is the same in each resample.
+
     Args:
         contingency: counts over raw label ids of M images.
         classes: which raw ids make up which class.
-        matching: a name that ``results.matching.match`` knows.
+        matching: as for ``score``, whose errors it raises too.
         weights: (R, M) non-negative integers: how often each image counts in each resample.
         fit_on: contingency of another split to fit the matching on.
 
@@ -136,6 +192,9 @@ def resampled_miou(
         (R,) float64.
     """
     times = np.asarray(weights)
+    _require_own_fit(matching, fit_on)
+    if is_per_image(matching):
+        return _resampled_images(_in_each(contingency, classes, matching), times)
     by_class = contingency.relabel(class_of_label(classes, contingency.n_labels), len(classes.classes))
     assigned = None if fit_on is None else match(class_matrix(fit_on.matrix(), classes), matching)
     out = np.empty(len(times), dtype=np.float64)
@@ -143,6 +202,17 @@ def resampled_miou(
         part = slice(start, start + _BATCH)
         out[part] = score_matrices(by_class.resample(times[part]), matching, assigned=assigned)
     return out
+
+
+def _resampled_images(counts: ImageCounts, times: NDArray[Any]) -> NDArray[np.float64]:
+    """(R,) mIoU of (R, M) multiplicities of images that have a matching of their own each."""
+    if counts.mean:
+        found = _mean_of_known(_ratio(counts.hits, counts.union))
+        known = times * ~np.isnan(found)
+        n = known.sum(axis=1)
+        return np.where(n > 0, known @ np.nan_to_num(found) / np.maximum(n, 1), np.nan)
+    hits, union = times @ counts.hits, times @ counts.union
+    return _mean_of_known(_ratio(hits, union))
 
 
 def class_of_label(classes: ClassTable, n_labels: int) -> NDArray[np.int64]:

@@ -253,7 +253,18 @@ def shared(view: View) -> View:
     return view
 
 
-Matching = Literal["majority", "iou", "hungarian", "hungarian_iou", "hungarian_present", "hungarian_iou_present"]
+Matching = Literal[
+    "majority",
+    "iou",
+    "hungarian",
+    "hungarian_iou",
+    "hungarian_present",
+    "hungarian_iou_present",
+    "per_image_hungarian",
+    "per_image_hungarian_mean",
+]
+PER_IMAGE: frozenset[Matching] = frozenset({"per_image_hungarian", "per_image_hungarian_mean"})
+"""Matchings of clusters to classes anew in each image; their scores compare with those of no other."""
 
 
 class Scoring(Spec):
@@ -262,6 +273,12 @@ class Scoring(Spec):
     classes: str = Field("", description="class set of the data set; empty: its default")
     matching: Matching = "iou"
     fit_split: str | None = Field(None, description="split that the matching is fitted on; None: the evaluated one")
+
+    @model_validator(mode="after")
+    def _fitted_somewhere(self) -> Self:
+        if self.fit_split is not None and self.matching in PER_IMAGE:
+            raise ValueError(f"fit_split: {self.fit_split}, but {self.matching} is fitted in each image by itself")
+        return self
 
 
 class Protocol(Spec):

@@ -15,7 +15,8 @@ from spectral_bench.bench.cli.output import say, show_json, show_table, tell
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many
-from spectral_bench.reports.collect import ScoredRow, collect_together
+from spectral_bench.reports.cells import PER_IMAGE_NOTE
+from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow, collect_together
 from spectral_bench.reports.compare import Comparison, Difference, Pair, compare_entries
 from spectral_bench.results.statistics import Summary
 from spectral_bench.results.store import Store
@@ -120,7 +121,7 @@ def _cells(pair: Pair, difference: Difference) -> tuple[str, ...]:
         change += f" [{_number(moved.low, difference)}, {_number(moved.high, difference)}]"
     return (
         difference.word,
-        pair.a.row.title,
+        f"{pair.a.row.title} {PER_IMAGE_SYMBOL}" if pair.a.per_image else pair.a.row.title,
         pair.a.protocol.name,
         _label(difference),
         _mean(difference.a, difference),
@@ -157,6 +158,8 @@ def _lines(found: Comparison) -> Iterator[str]:
     for pair in found.pairs:
         for remark in pair.remarks:
             about.setdefault(remark, []).append(f"{pair.a.row.title} ({pair.a.protocol.name})")
+    if any(pair.a.per_image for pair in found.pairs):
+        yield f"{PER_IMAGE_SYMBOL} {PER_IMAGE_NOTE}"
     for remark, names in about.items():
         which = "all rows" if len(names) == len(found.pairs) else "; ".join(names)
         yield f"{remark}: {which}"
@@ -177,5 +180,6 @@ def _row_json(entry: ScoredRow) -> dict[str, Any]:
         "dataset": row.dataset,
         "backbone": row.backbone,
         "protocol": entry.protocol.name,
+        "matching": entry.protocol.scoring.matching,
         "grid": entry.grid,
     }

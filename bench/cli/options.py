@@ -54,12 +54,15 @@ Changes = Annotated[
     ),
 ]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="One protocol; default: all that the grids ask for.")]
-Matching = Annotated[
-    str | None,
+_MATCHINGS = (
+    "Score with majority, iou, hungarian, hungarian_iou, hungarian_present, hungarian_iou_present, per_image_hungarian "
+    "or per_image_hungarian_mean instead of the own."
+)
+Matching = Annotated[str | None, typer.Option("--matching", help=_MATCHINGS)]
+SeveralMatchings = Annotated[
+    list[str] | None,
     typer.Option(
-        "--matching",
-        help="Score with majority, iou, hungarian, hungarian_iou, hungarian_present or hungarian_iou_present instead "
-        "of the own.",
+        "--matching", help=f"{_MATCHINGS} May be given several times, for a row each; own is each protocol's own."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

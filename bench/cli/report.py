@@ -15,10 +15,10 @@ from spectral_bench.bench.cli.options import (
     GridName,
     GridOption,
     Json,
-    Matching,
     Out,
     Protocol,
     Roots,
+    SeveralMatchings,
     data_roots,
     one_grid,
     parse_device,
@@ -82,7 +82,7 @@ def report(
         ),
     ] = None,
     protocol: Protocol = None,
-    matching: Matching = None,
+    matching: SeveralMatchings = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,

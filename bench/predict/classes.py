@@ -24,7 +24,7 @@ def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
 
     Raises:
         ConfigError: no grid asks for the run under a protocol, or under none of this name, or it is not evaluated
-            under it.
+            under it, or its clusters are matched to classes in each image by itself.
         UserError: the classes of its data set are not known, or no pixel that it was evaluated on has one.
     """
     chosen = _chosen(store, run_id, protocol)
@@ -36,6 +36,11 @@ def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
     lists = todays_lists([reader])
     classes = lists.find(chosen.view.data_name, chosen.scoring.classes)
     scores = run_scores(reader, run_id, chosen, classes, lists)
+    if scores.matching is None:
+        raise ConfigError(
+            f"protocol {chosen.name}: {chosen.scoring.matching} gives a cluster another class in each image, by labels "
+            "that these images do not have; name a protocol of another matching"
+        )
     matched = np.asarray(scores.matching)
     named, used = len(set(matched[matched >= 0].tolist())), len(scores.classes)
     view = chosen.fit_view or chosen.view

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import LABELS_SYMBOL, ScoredRow, alike, distinct
+from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -41,13 +41,15 @@ CAPTIONS = {
     "score (of several windows the one in the middle). Each is divided by its value of the largest magnitude, which "
     "fixes its sign; white is 0.",
 }
+_PER_IMAGE = f"{PER_IMAGE_SYMBOL}: clusters matched to classes anew in each image; not comparable with other rows."
 Found = list[tuple[str, Figure | None]]
 
 
-def caption(name: str) -> str:
-    """What a figure of ``all_figures`` shows, by its name."""
+def caption(name: str, entries: Sequence[ScoredRow] = ()) -> str:
+    """What a figure of ``all_figures`` shows, by its name; of ``entries``, whose marks it explains."""
     text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
-    return f"{text} {LEGEND}" if LABELS_SYMBOL in text else text
+    legend = f"{LEGEND} {_PER_IMAGE}" if any(entry.per_image for entry in entries) else LEGEND
+    return f"{text} {legend}" if LABELS_SYMBOL in text else text
 
 
 def all_figures(

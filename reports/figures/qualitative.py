@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from spectral_bench.reports.figures.maps import heading, picture, thinned, tighten
 from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, shorten, style
+from spectral_bench.reports.gallery.choice import ShownFit
 from spectral_bench.reports.gallery.panels import Panels
+from spectral_bench.results.image_matching import match_image
 from spectral_bench.results.metrics import class_of_label
+from spectral_bench.results.panels import Panel
 from spectral_bench.results.record import ClassTable
 
 MOST_CLASSES = 24  # in the legend, those with the most pixels
@@ -41,7 +44,8 @@ class _Classes:
 def qualitative_figure(panels: Panels) -> Figure | None:
     """Two lines an image: image, and each fit's classes; truth, and each fit's errors. None without a class set.
 
-    Classes are those of each fit's own matching, fitted on all images. White: void. Black: a cluster of no class.
+    Classes are those of each fit's own matching, fitted on all images or, where it is one of each image, on this one.
+    White: void. Black: a cluster of no class.
     """
     entry = panels.fits[0][0].entry
     table, record = entry.class_table, panels.fits[0][0].result.evaluation
@@ -92,15 +96,29 @@ def _draw(lines: NDArray[np.object_], panels: Panels, number: int, classes: _Cla
     below[0].set_ylabel("truth", fontsize=6)
     below[0].set_xlabel(shorten(image.image_id, int(14 * across)), fontsize=5)
     for index, (fit, own) in enumerate(panels.fits, start=1):
-        scores, panel = fit.result.scores, own[number]
-        assert scores is not None  # only finished seeds are chosen
-        predicted, truth = scores.matching[thinned(panel.clusters)], classes.of_label[thinned(panel.truth)]
+        panel = own[number]
+        predicted = _named(fit, panel, classes)[thinned(panel.clusters)]
+        truth = classes.of_label[thinned(panel.truth)]
         picture(above[index], classes.paint(predicted, NO_CLASS))
         picture(below[index], errors(predicted, truth))
         of_image = image.scores[panels.gallery.fits.index(fit)]
         below[index].set_xlabel(f"IoU {100 * of_image:.0f}", fontsize=6, labelpad=2)
         if number == 0:
             above[index].set_title(heading(fit.entry.marked_title, across), fontsize=6)
+
+
+def _named(fit: ShownFit, panel: Panel, classes: _Classes) -> NDArray[np.int64]:
+    """(K,) class of each cluster, -1 for none: by the matching of all images, or of this one where each has its own."""
+    scores = fit.result.scores
+    assert scores is not None  # only finished seeds are chosen
+    if scores.matching is not None:
+        return scores.matching
+    labels = classes.of_label[panel.truth]
+    n_classes, seen = len(classes.names), labels >= 0
+    width = max(n_classes, int(panel.clusters.max()) + 1)
+    table = np.zeros((n_classes, width), dtype=np.int64)
+    np.add.at(table, (labels[seen], panel.clusters[seen]), 1)
+    return match_image(table, fit.entry.protocol.scoring.matching)
 
 
 def _legend(panels: Panels, classes: _Classes) -> list[Patch]:
@@ -110,7 +128,7 @@ def _legend(panels: Panels, classes: _Classes) -> list[Patch]:
         for panel in own:
             pixels += _counted(classes.of_label[panel.truth], len(pixels))
             if fit.result.scores is not None:
-                pixels += _counted(fit.result.scores.matching[panel.clusters], len(pixels))
+                pixels += _counted(_named(fit, panel, classes)[panel.clusters], len(pixels))
     most = sorted(np.flatnonzero(pixels).tolist(), key=lambda index: (-pixels[index], index))[:MOST_CLASSES]
     shown = [(classes.names[index], classes.colours[index]) for index in sorted(most)]
     shown += [("right", RIGHT), ("wrong", WRONG)]

@@ -125,7 +125,7 @@ def _gallery(group: Sequence[ScoredRow], source: Source) -> Gallery:
         result, classes = median_seed(entry), entry.class_table
         if result.scores is not None and classes is not None:
             counts = counts_over(source, result.run_id, entry.protocol.view, classes)
-            scores = image_scores(counts, classes, result.scores.matching)
+            scores = image_scores(counts, classes, result.scores.matching, entry.protocol.scoring.matching)
             found.append((ShownFit(entry, result), counts.image_ids, scores))
     ids = found[0][1]
     alike_images = [(fit, scores) for fit, others, scores in found if others == ids]

@@ -95,7 +95,7 @@ def html_parts(
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),
         states=_states(book),
         facts=facts(entries),
-        sections=_sections(tables, figures, missing, book),
+        sections=_sections(tables, figures, missing, book, entries),
         payload=book.payload(),
         protocols=book.protocols,
         style=_file("page.css"),
@@ -104,14 +104,23 @@ def html_parts(
 
 
 def _sections(
-    tables: Sequence[Table], figures: Mapping[str, Callable[[], bytes]], missing: Sequence[str], book: RunBook
+    tables: Sequence[Table],
+    figures: Mapping[str, Callable[[], bytes]],
+    missing: Sequence[str],
+    book: RunBook,
+    entries: Sequence[ScoredRow],
 ) -> list[Section]:
     found = [
         Section(
             key,
             title,
             [table_view(table, book) for start in starts for table in tables if table.name.startswith(start)],
-            [_figure(name, svg()) for start in starts for name, svg in figures.items() if name.startswith(start)],
+            [
+                _figure(caption(name, entries), svg())
+                for start in starts
+                for name, svg in figures.items()
+                if name.startswith(start)
+            ],
             list(missing) if key == GALLERY else [],
         )
         for key, title, starts in _SECTIONS
@@ -119,10 +128,10 @@ def _sections(
     return [section for section in found if section.tables or section.figures or section.remarks]
 
 
-def _figure(name: str, svg: bytes) -> FigureView:
+def _figure(told: str, svg: bytes) -> FigureView:
     width = _WIDTH.search(svg)
     address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return FigureView(caption(name), address, width is not None and float(width[1]) > _WIDE)
+    return FigureView(told, address, width is not None and float(width[1]) > _WIDE)
 
 
 def _states(book: RunBook) -> list[tuple[str, int]]:

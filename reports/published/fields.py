@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spectral_bench.reports.collect import ScoredRow
+from spectral_bench.reports.published import features
 from spectral_bench.reports.settings import MATCHING_WORDS
 from spectral_bench.results.published import Look, PublishedRow
 from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View
@@ -16,10 +17,13 @@ NOT_FINISHED = "not finished"
 FIELDS = {
     "dataset": "data set",
     "backbone": "backbone",
+    "facet": "features",
+    "layer": "layer",
     "classes": "classes",
     "split": "split",
     "images": "images",
     "view": "view",
+    "flip": "mirrored image",
     "matching": "matching",
     "crf": "CRF",
     "k": "K",
@@ -31,11 +35,16 @@ FIELDS = {
 _MATCHINGS: dict[Hashable, str] = {
     **{str(name): words for name, words in MATCHING_WORDS.items()},
     "hungarian_rest_first": "Hungarian on counts, one-to-one, left-over clusters as the first class",
-    "per_image_hungarian": "Hungarian in each image by itself",
     "text": "classes named by text",
     "linear_probe": "linear probe",
 }
 _YES_OR_NO: dict[Hashable, str] = {True: "yes", False: "no"}
+_FLIP_WORDS: dict[Hashable, str] = {
+    "none": "not looked at",
+    "features": "its features averaged in",
+    "scores": "its scores averaged in",
+}
+_LAYER_WORDS: dict[Hashable, str] = {"all": "several levels"}
 _CRF_WORDS: dict[Hashable, str] = {"none": "no", "dense": "yes", "black_image": "yes, on a black image"}
 
 
@@ -59,10 +68,13 @@ def published_fields(row: PublishedRow) -> dict[str, FieldValue]:
     return {
         "dataset": _value(protocol.dataset),
         "backbone": FieldValue(row.backbone or row.timm or NOT_STATED, _keys(row.timm)),
+        "facet": _value(protocol.facet),
+        "layer": _layer(protocol.layer),
         "classes": _value(protocol.classes),
         "split": _value(protocol.split),
         "images": _value(protocol.images),
         "view": FieldValue(look_words(view), frozenset({view})) if isinstance(view, Look) else _value(view),
+        "flip": _value(protocol.flip, _FLIP_WORDS),
         "matching": _value(protocol.matching, _MATCHINGS),
         "crf": _value(protocol.crf, _CRF_WORDS),
         "k": _value(protocol.k),
@@ -80,10 +92,12 @@ def measured_fields(entry: ScoredRow) -> dict[str, FieldValue]:
     return {
         "dataset": FieldValue(entry.data_title, frozenset({view.dataset})),
         "backbone": _backbone(entry),
+        **_features(entry),
         "classes": _finished([] if table is None else [len(table.classes)]),
         "split": _value(view.split),
         "images": _images(entry),
         "view": FieldValue(look_words(look), frozenset({look})),
+        "flip": _value(view.flip or "none", _FLIP_WORDS),
         "matching": _matching(protocol),
         "crf": _value(_crf(view), _CRF_WORDS),
         "k": _finished([evaluation.n_clusters for evaluation in evaluations]),
@@ -160,6 +174,18 @@ def _images(entry: ScoredRow) -> FieldValue:
     words = " or ".join(map(str, entry.n_images))
     is_all = entry.protocol.view.subset is None
     return FieldValue(f"all {words}" if is_all else words, frozenset({*entry.n_images, *(["all"] if is_all else [])}))
+
+
+def _features(entry: ScoredRow) -> dict[str, FieldValue]:
+    """Facet and layer: one of each for all seeds, whose fits differ in the seed alone."""
+    specs = [result.fit.spec for result in entry.seeds if result.fit is not None]
+    if not specs:
+        return dict.fromkeys(("facet", "layer"), FieldValue(NOT_FINISHED))
+    return {"facet": _value(features.facet(specs[0])), "layer": _layer(features.layer(specs[0]))}
+
+
+def _layer(layer: str | None) -> FieldValue:
+    return FieldValue(NOT_STATED) if layer is None else FieldValue(str(_LAYER_WORDS.get(layer, layer)), _keys(layer))
 
 
 def _backbone(entry: ScoredRow) -> FieldValue:

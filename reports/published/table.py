@@ -16,6 +16,7 @@ from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.published import Published, PublishedRow
 
 EVERY = "all"
+QUOTED = "Quoted by the source: not read in the method's own paper, code or log."
 _SHARED = ("mIoU", "accuracy")
 _ELSEWHERE = ("CorLoc", "PQ")
 
@@ -155,7 +156,8 @@ def _measured(entry: ScoredRow, fields: dict[str, FieldValue], block: _Block, no
 def _published(row: PublishedRow, block: _Block, notes: _Notes, group: str, *, several: bool) -> TableRow:
     fields = published_fields(row)
     daggers = {key: notes.dagger(_difference(key, fields, block, several)) for key in differing(fields, block.fields)}
-    caveats = tuple(notes.book.mark(caveat.text) for caveat in row.caveats)
+    told = [caveat.text for caveat in row.caveats]
+    caveats = tuple(notes.book.mark(text) for text in [*told, *([QUOTED] if row.confidence == "read-2nd" else [])])
     title = f"{row.method}, {row.setting}" if row.setting else row.method
     cells = {
         "configuration": Cell(value=title, marks=caveats),

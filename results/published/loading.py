@@ -65,6 +65,9 @@ class _Names:
             caveats = {key: Caveat(key=key, **entry.model_dump()) for key, entry in file.caveats.items()}
             _add(self.caveats, caveats, name)
             _add(self.protocols, file.protocols, name)
+        self.features = [entry for file in files.values() for entry in file.features]
+        for entry in self.features:
+            _known(self.sources, "source", entry.source, "features")
 
     def row(self, name: str, number: int, entry: RowEntry) -> PublishedRow:
         """An entry with its names resolved."""
@@ -72,8 +75,11 @@ class _Names:
         base = _known(self.protocols, "protocol", entry.protocol, place)
         for field in entry.differs:
             _known(PublishedProtocol.model_fields, "field of a protocol", field, place)
+        stated: dict[str, str] = {}
+        for features in self.features:
+            stated |= features.stated if features.tells_of(entry) else {}
         try:
-            protocol = PublishedProtocol.model_validate(base.model_dump() | entry.differs)
+            protocol = PublishedProtocol.model_validate(base.model_dump() | stated | entry.differs)
             return PublishedRow(
                 **entry.model_dump(exclude={"protocol", "differs", "source", "caveats"}),
                 protocol=protocol,

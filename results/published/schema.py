@@ -1,7 +1,7 @@
 """The form of published numbers. None always means: the source does not say.
 
-The files lie beside this module. Each may hold ``sources``, ``caveats`` and ``facts``, and ``protocols`` that its
-``rows`` name; see ``results.published.loading``.
+The files lie beside this module. Each may hold ``sources``, ``caveats``, ``facts``, ``features``, and ``protocols``
+that its ``rows`` name; see ``results.published.loading``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ PublishedMatching = Literal[
     "linear_probe",
 ]
 CrfUse = Literal["none", "dense", "black_image"]
+PublishedFacet = Literal["tokens", "keys", "queries", "values", "feature maps"]
+Mirrored = Literal["none", "features", "scores"]
+Confidence = Literal["read", "read-2nd"]
+"""Whether a number was read in its own paper, code or log, or in a source that quotes it."""
 
 
 class _Part(BaseModel):
@@ -54,6 +58,9 @@ class PublishedProtocol(_Part):
     seeds: int | None = Field(ge=1, description="runs behind the number")
     selection: Literal["mean", "best"] | None = Field(description="the mean of the runs, or the best of them")
     uses_labels: bool | None = Field(description="whether labels of the data set reached the fit")
+    facet: PublishedFacet | None = Field(None, description="what of the backbone's last layer that is used is taken")
+    layer: str | None = Field(None, description="`last`, `all` of several levels, or blocks by number")
+    flip: Mirrored | None = Field(None, description="what of the mirrored image is averaged in when it is scored")
 
 
 class Source(_Part):
@@ -92,6 +99,7 @@ class PublishedRow(_Part):
     where: str = Field(min_length=1, description="table, figure or log within the source")
     caveats: tuple[Caveat, ...] = ()
     note: str = ""
+    confidence: Confidence = "read"
     file: str = Field(description="the file that holds it, without its ending")
 
 
@@ -109,6 +117,30 @@ class RowEntry(_Part):
     where: str
     caveats: tuple[str, ...] = ()
     note: str = ""
+    confidence: Confidence = "read"
+
+
+class FeatureEntry(_Part):
+    """What a source's code says of the features of its rows, told once for all of them."""
+
+    source: str = Field(description="of the rows")
+    methods: tuple[str, ...] = Field(min_length=1, description="whose rows")
+    backbones: tuple[str, ...] = Field(min_length=1, description="how the names of their backbones begin")
+    facet: PublishedFacet | None = None
+    layer: str | None = None
+    flip: Mirrored | None = None
+    evidence: str = Field(min_length=1, description="where it was read")
+
+    def tells_of(self, row: RowEntry) -> bool:
+        """Whether a row is one of these."""
+        named = row.source == self.source and row.method in self.methods
+        return named and (row.backbone or "").startswith(self.backbones)
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The fields of a protocol that it states."""
+        found = {"facet": self.facet, "layer": self.layer, "flip": self.flip}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 class CaveatEntry(_Part):
@@ -133,6 +165,7 @@ class PublishedFile(_Part):
     caveats: dict[str, CaveatEntry] = {}
     facts: list[FactEntry] = []
     protocols: dict[str, PublishedProtocol] = {}
+    features: list[FeatureEntry] = []
     rows: list[RowEntry] = []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectral_bench.reports.collect import collect
+from spectral_bench.reports.collect import Matchings, collect
 from spectral_bench.reports.per_run import per_run
 from spectral_bench.results.store import Store
 
@@ -16,7 +16,7 @@ def load_records(
     *,
     grid: str | None = None,
     protocol: str | None = None,
-    matching: str | None = None,
+    matching: Matchings = None,
 ) -> pd.DataFrame:
     """What a store holds: one row a run and protocol, finished or not.
 
@@ -24,7 +24,8 @@ def load_records(
         store: the folder of the store.
         grid: the rows of this grid alone; None: all.
         protocol: this protocol alone; None: all.
-        matching: score with this matching in place of each protocol's own.
+        matching: score with this matching in place of each protocol's own, or with each of several, a row each; ``own``
+            among them is the protocol's own.
 
     Returns:
         What ``bench report --per-run`` writes: a frame of real types with the columns ``grid``, ``title``,

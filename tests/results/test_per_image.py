@@ -32,3 +32,14 @@ def test_an_image_of_void_only_has_no_score():
     found = image_scores(builder.build(), CLASSES, np.array([1, -1]))
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(1.0)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["per_image_hungarian", "per_image_hungarian_mean"]))
+def test_equals_the_score_of_each_image_alone_under_its_own_matching(seed: int, how: str):
+    rng = np.random.default_rng(seed)
+    builder = ContingencyBuilder(4, 5)
+    for index in range(4):
+        builder.add(f"image{index}", rng.integers(0, 4, (3, 4)), rng.integers(0, 5, (3, 4)))
+    counts = builder.build()
+    expected = [score(counts, CLASSES, how, images=[index]).miou for index in range(4)]
+    np.testing.assert_allclose(image_scores(counts, CLASSES, None, how), expected, rtol=1e-12)

@@ -30,7 +30,10 @@ ignore: [0]
 """
 GRID = """
 name: walls
-protocols: [whole, {name: onetoone, extends: whole, scoring: {matching: hungarian_present}}]
+protocols:
+  - whole
+  - {name: onetoone, extends: whole, scoring: {matching: hungarian_present}}
+  - {name: apiece, extends: whole, scoring: {matching: per_image_hungarian}}
 defaults: {dataset: "folder:data.yaml", transform: {resize: {mode: exact, size: [96, 96]}}}
 runs: [{method: kmeans, params: {k: 3, scores: distance}}]
 """
@@ -126,6 +129,8 @@ def test_the_matching_of_another_protocol(predict: Predict) -> None:
     assert "protocol onetoone (hungarian_present)" in result.out
     result = predict("--classes", "--protocol", "onetwo")
     assert (result.code, 'did you mean "onetoone"?' in result.err) == (2, True)
+    result = predict("--classes", "--protocol", "apiece")
+    assert (result.code, "per_image_hungarian gives a cluster another class in each image" in result.err) == (2, True)
     result = predict("--protocol", "whole")
     assert (result.code, "chooses the matching of --classes" in result.err) == (2, True)
 

@@ -42,6 +42,18 @@ def test_report_in_every_format(bench: Bench, finished: Lab) -> None:
     assert all(row["seeds"] == 2.0 for row in rows)
 
 
+def test_report_scores_with_several_matchings_side_by_side(bench: Bench, finished: Lab) -> None:
+    given = ["--out", finished.out, "--matching", "own", "--matching", "per_image_hungarian"]
+    rows = json.loads(bench("report", *given, "--json").out)
+    assert ["¶" in row["matching"] for row in rows] == [False, True] * 2
+    assert ["not comparable" in row["notes"] for row in rows] == [False, True] * 2
+    assert all(row["seeds"] == 2.0 for row in rows)
+    result = bench("compare", finished.out, finished.out, "--matching", "per_image_hungarian_mean")
+    assert (result.code, "¶ Clusters are matched" in result.out + result.err) == (0, True)
+    told = json.loads(bench("compare", finished.out, finished.out, "--matching", "iou", "--json").out)
+    assert {cell["matching"] for cell in told["cells"]} == {"iou"}
+
+
 def test_report_to_a_file(bench: Bench, finished: Lab) -> None:
     target = finished.folder / "tables" / "t.csv"
     result = bench("report", "--out", finished.out, "--format", "csv", "--to", target)

@@ -107,3 +107,16 @@ def test_caches_beyond_the_limit_or_the_disk_are_refused(lab: Lab) -> None:
 def test_free_bytes_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "a" / "b") > 0
     assert not (tmp_path / "a").exists()
+
+
+def test_mirrored_images_take_features_twice_as_long(lab: Lab) -> None:
+    from spectral_bench.bench.plan.measured import features_part
+
+    run = lab.plan("{runs: [{method: kmeans}]}").runs[0]
+    spec, view = run.spec.model_dump(mode="json"), run.views[0]
+    plain, features, scores = (
+        features_part(spec, view.model_copy(update={"flip": flip}).model_dump(mode="json"), 4.0)
+        for flip in (None, "features", "scores")
+    )
+    assert features.area == scores.area == 2 * (plain.area or 0)
+    assert features.same == scores.same != plain.same

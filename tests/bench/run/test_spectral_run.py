@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,8 @@ def test_a_stored_fit_is_as_healthy_as_the_fresh_one(store, make_order):
 class Shown:
     """Features of a view whose images have these grids and numbers of windows."""
 
-    def __init__(self, grids: dict[str, tuple[int, int]], windows: int = 1) -> None:
-        self.grids, self.windows = grids, windows
+    def __init__(self, grids: dict[str, tuple[int, int]], windows: int = 1, mirrored: int = 0) -> None:
+        self.grids, self.windows, self.mirrored = grids, windows, mirrored
         self.image_ids = tuple(grids)
         self.read: list[str] = []
 
@@ -208,7 +209,9 @@ class Shown:
         height, width = self.grids[name]
         self.read.append(name)
         values = torch.arange(self.windows).view(-1, 1, 1, 1).expand(-1, height, width, 2).float()
-        crops = (Crop.whole(16 * height, 16 * width),) * self.windows
+        crop = Crop.whole(16 * height, 16 * width)
+        plain = self.windows - self.mirrored
+        crops = (*[crop] * plain, *[replace(crop, flip=True)] * self.mirrored)
         batch = PatchBatch((values,), values[..., :1].expand(-1, -1, -1, 3), (name,) * self.windows, crops)
         return type("Item", (), {"patches": batch, "cover": (16 * height, 16 * width)})
 
@@ -231,6 +234,12 @@ def test_held_out_images_have_one_grid_and_of_windows_the_middle_one():
     assert {batch.grid for batch in chosen} == {(5, 4)}
     assert (len(chosen), len(shown.read)) == (8, 16)
     assert all((batch.features[0] == 2).all() and len(batch) == 1 for batch in chosen)
+
+
+def test_held_out_windows_are_not_mirrored():
+    (image,) = held_out_images(Shown({"a": (4, 4)}, windows=6, mirrored=3), ("a",))
+    assert (image.features[0] == 1).all()
+    assert not image.crops[0].flip
 
 
 def test_a_large_image_is_cut_to_what_can_be_decomposed():

@@ -83,6 +83,16 @@ def test_two_lines_an_image_with_every_fit(filled: Store):
     assert (every == WRONG).all()  # the truth of these panels is what the clusters are not
 
 
+def test_clusters_matched_in_each_image_are_painted_by_its_own_labels(filled: Store):
+    (gallery,) = galleries(collect(filled, matching="per_image_hungarian"), filled)
+    fill(filled, wanted_panels([gallery], filled), {})
+    found = read_panels(gallery, filled)
+    assert found is not None
+    shown = visible(qualitative_figure(found))
+    assert shown[2].get_title() == "oracle † ¶"
+    assert (np.asarray(shown[4].images[0].get_array()) == RIGHT).all()  # where one matching for all is all wrong
+
+
 def test_errors_are_told_from_right_and_void():
     predicted, truth = np.array([[0, 1, -1, 1]]), np.array([[0, 0, 0, -1]])
     assert errors(predicted, truth)[0].tolist() == [RIGHT.tolist(), WRONG.tolist(), WRONG.tolist(), VOID.tolist()]

@@ -9,12 +9,23 @@ import pytest
 from report_samples import add_row, outcomes, write_grid
 
 from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.published import features
 from spectral_bench.reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
-from spectral_bench.reports.published.table import published_table
+from spectral_bench.reports.published.table import QUOTED, published_table
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import Look, Published, PublishedProtocol, PublishedRow
 from spectral_bench.results.published.schema import Source
-from spectral_bench.results.specification import Crf, Protocol, Resize, Scoring, View
+from spectral_bench.results.specification import (
+    BackboneSpec,
+    Crf,
+    Features,
+    FitSpec,
+    Protocol,
+    Resize,
+    Scoring,
+    TrainingData,
+    View,
+)
 from spectral_bench.results.store import Store
 
 VIEW = View(
@@ -33,6 +44,9 @@ SAME: dict[str, Any] = {
     "seeds": 3,
     "selection": "mean",
     "uses_labels": False,
+    "facet": "feature maps",
+    "layer": "all",
+    "flip": "none",
 }
 CHANGES = [
     ("dataset", {"dataset": "ade20k"}, "data set: ade20k; measured rows: cityscapes."),
@@ -53,6 +67,14 @@ CHANGES = [
     ("runs", {"seeds": 1}, "runs: 1; measured rows: mean of 3."),
     ("runs", {"selection": "best"}, "runs: best of 3; measured rows: mean of 3."),
     ("uses_labels", {"uses_labels": True}, "uses labels: yes; measured rows: no."),
+    ("facet", {"facet": "keys"}, "features: keys; measured rows: feature maps."),
+    ("layer", {"layer": "last"}, "layer: last; measured rows: several levels."),
+    ("layer", {"layer": "block 8"}, "layer: block 8; measured rows: several levels."),
+    (
+        "flip",
+        {"flip": "scores"},
+        "mirrored image: its scores averaged in; measured rows: not looked at.",
+    ),
 ]
 
 
@@ -164,3 +186,68 @@ def test_a_matching_fitted_on_another_split_is_another(store: Store):
 )
 def test_views_in_words(look: Look, words: str):
     assert look_words(look) == words
+
+
+def fit_of(name: str, options: dict[str, Any], params: dict[str, Any], mode: str = "cache") -> FitSpec:
+    return FitSpec(
+        data=TrainingData(dataset="cityscapes"),
+        features=Features(mode=mode),
+        backbone=BackboneSpec(name=name, options=options),
+        method="kmeans",
+        params=params,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "params", "facet", "layer"),
+    [
+        ("vit_small_patch8_224.dino", {}, {"input": "last"}, "keys", "last"),
+        ("vit_small_patch8_224.dino", {"facet": "tokens"}, {"input": "last_l2"}, "tokens", "last"),
+        ("vit_small_patch16_384", {}, {}, "tokens", "all"),
+        ("vit_base_patch14_dinov2.lvd142m", {"layers": [8, 11]}, {"input": "last"}, "keys", "last"),
+        ("vit_large_patch14_dinov2.lvd142m", {"layers": [8, 11]}, {"input": "last"}, "keys", "block 11"),
+        ("vit_small_patch16_384", {"layers": [8, 11], "facet": "values"}, {"level": 0}, "values", "blocks 8, 11"),
+        ("vit_giant_patch14_dinov2", {"layers": [39]}, {"level": -1}, "keys", "block 39"),
+        ("efficientnet_lite0", {}, {"features": "last"}, "feature maps", "last"),
+        ("own.py:Mine", {}, {"input": "last"}, None, None),
+    ],
+)
+def test_features_of_measured_rows(
+    name: str, options: dict[str, Any], params: dict[str, Any], facet: str | None, layer: str | None
+):
+    spec = fit_of(name, options, params)
+    assert (features.facet(spec), features.layer(spec)) == (facet, layer)
+
+
+def test_features_of_fits_by_their_names_are_those_of_the_backbones():
+    """The rule that reports have for records whose options name no facet is that of the backbones."""
+    from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer
+
+    names = ("vit_small_patch8_224.dino", "vit_base_patch14_dinov2", "vit_small_patch16_384", "deit_small_patch16_224")
+    for name in names:
+        backbone = TimmTransformer(name, {})
+        found = features.facet(fit_of(name, {}, {"input": "last"}))
+        assert {"last_keys": "keys"}.get(backbone.facet, backbone.facet) == found
+        assert features.layer(fit_of(name, {"layers": [8, backbone.layers[-1]]}, {"input": "last"})) == "last"
+
+
+def test_a_mirrored_image_agrees_with_one_averaged_alike(store: Store):
+    mirrored = MEASURED.model_copy(update={"view": VIEW.model_copy(update={"flip": "features"})})
+    write_grid(store, add_row(store, "ours", outcomes(1, 2, 3), protocols=[mirrored], dataset="cityscapes"))
+    assert daggers(table(collect(store), published_row(flip="features"))) == []
+    (text,) = daggers(table(collect(store), published_row(flip="scores")))
+    assert text == "mirrored image: its scores averaged in; measured rows: its features averaged in."
+
+
+def test_numbers_that_are_quoted_say_so(entries: list[ScoredRow]):
+    quoted = published_row().model_copy(update={"confidence": "read-2nd"})
+    made = table(entries, quoted, published_row(matching="text"))
+    marks = [[note.text for note in made.notes if note.symbol in row.cells["configuration"].marks] for row in made.rows]
+    assert marks == [[], [QUOTED], []]
+
+
+def test_a_published_matching_in_each_image_is_that_of_the_same_name(entries: list[ScoredRow], store: Store):
+    (text,) = daggers(table(entries, published_row(matching="per_image_hungarian")))
+    assert "anew in each image, sums over images; measured rows: IoU" in text
+    ours = collect(store, matching="per_image_hungarian")
+    assert daggers(table(ours, published_row(matching="per_image_hungarian"))) == []

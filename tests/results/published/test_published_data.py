@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from spectral_bench.datasets.registry import names
-from spectral_bench.results.published import Published, PublishedRow, load_published
+from spectral_bench.results.published import Look, Published, PublishedRow, load_published
 from spectral_bench.results.specification import Resize
 
 READ = {
@@ -47,6 +47,9 @@ READ = {
     ("object_discovery", "lost"): 9,
     ("object_discovery", "tokencut"): 9,
     ("object_discovery", "found"): 3,
+    # Ten methods and backbones on five data sets and class sets.
+    ("training_free", "trident"): 9 * 5,
+    ("training_free", "naclip"): 5,
 }
 
 
@@ -169,3 +172,34 @@ def test_unstated_is_not_a_default(published: Published):
     (row,) = find(published, method="ReCLIP++", dataset="cityscapes")
     assert (row.protocol.classes, row.protocol.seeds) == (None, None)
     assert Resize() not in {getattr(row.protocol.view, "resize", None) for row in published.rows}
+
+
+def test_features_are_stated_of_the_rows_whose_code_was_read_and_of_no_other(published: Published):
+    told = {row.source.key for row in published.rows if row.protocol.facet is not None}
+    assert told == {"primaps", "cause", "dsm_issues"}
+    for row in published.rows:
+        protocol, own = row.protocol, (row.protocol.facet, row.protocol.layer, row.protocol.flip)
+        if row.source.key == "primaps":
+            alone = row.method in ("k-means", "PriMaPs-EM")
+            assert own == (("tokens", "last", None) if alone else (None, None, None))
+        elif row.source.key == "cause":
+            dino = (row.backbone or "").startswith("DINO")
+            assert own == (("tokens", "last", "scores") if dino else (None, None, None))
+        elif row.source.key == "dsm_issues":
+            assert own == ("keys", "last", None)
+        else:
+            assert (protocol.facet, protocol.layer, protocol.flip) == (None, None, None)
+
+
+def test_training_free_rows_are_told_with_how_they_were_read(published: Published):
+    rows = find(published, file="training_free")
+    assert len(rows) == 50
+    quoted = {row.method for row in rows if row.confidence == "read-2nd"}
+    assert quoted == {"CLIP", "MaskCLIP", "ReCo", "SCLIP", "NACLIP", "ProxyCLIP"}
+    assert all(row.confidence == "read" for row in published.rows if row.file != "training_free")
+    (best,) = find(published, method="Trident", backbone="CLIP ViT-H/14", dataset="cityscapes")
+    assert best.metrics == {"mIoU": 47.6}
+    assert best.protocol.view == Look(resize=Resize(mode="short_side", short_side=560), window=224, stride=112)
+    assert {caveat.key for caveat in best.caveats} == {"text_prompts", "sam_refined"}
+    (pamr,) = find(published, method="NACLIP + PAMR", dataset="ade20k")
+    assert (pamr.metrics, pamr.protocol.crf, pamr.protocol.uses_labels) == ({"mIoU": 19.05}, "none", False)
