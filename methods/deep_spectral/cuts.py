@@ -106,13 +106,14 @@ class Tally:
 
     def checks(self, params: DeepSpectralParams) -> tuple[Check, ...]:
         """The figures as a record keeps them; means are over images."""
-        images, checks = max(self.images, 1), []
+        checks = []
         if self.residual is not None:
             limit = tolerance(getattr(torch, params.dtype))
             passed = self.residual <= limit
             checks.append(Check("decomposition_residual", self.residual, limit, passed=passed))
-        checks.append(Check("segments_mean", self.segments / images, None, passed=True))
-        checks.append(Check("normalised_cut_mean", self.cut / images, None, passed=True))
+        if self.images:
+            checks.append(Check("segments_mean", self.segments / self.images, None, passed=True))
+            checks.append(Check("normalised_cut_mean", self.cut / self.images, None, passed=True))
         if self.largest is not None:
             checks.append(Check("bipartition_cut_largest", self.largest, params.tau, passed=self.largest < params.tau))
         if params.cut == "kway":
