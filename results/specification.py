@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -205,6 +206,19 @@ class Crf(Spec):
     black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
 
 
+class Pamr(Spec):
+    """Pixel-adaptive mask refinement of scores (Araslanov and Roth, CVPR 2020); distances in pixels of the label."""
+
+    name: Literal["pamr"] = "pamr"
+    iterations: int = Field(10, ge=1)
+    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8, 12, 24), min_length=1, description="distances of neighbours, in eight directions each"
+    )
+    contrast: float = Field(
+        0.1, gt=0, description="of colours, in local standard deviations: smaller weighs edges more"
+    )
+
+
 class View(NamedData):
     """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
@@ -219,6 +233,18 @@ class View(NamedData):
     window: int | None = Field(None, ge=16, description="side of sliding windows in pixels; None: the whole image")
     stride: int | None = Field(None, ge=1, description="of the windows in pixels; the last window touches the border")
     crf: Crf | None = None
+    refine: Pamr | None = Field(None, exclude_if=lambda value: value is None, description="pamr: before the argmax")
+
+    @field_validator("refine", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _refined_once(self) -> Self:
+        if self.refine is not None and self.crf is not None:
+            raise ValueError("refine and crf both take the place of the argmax: expected one of them")
+        return self
 
     @property
     def view_id(self) -> str:

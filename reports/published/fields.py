@@ -36,7 +36,12 @@ _MATCHINGS: dict[Hashable, str] = {
     "linear_probe": "linear probe",
 }
 _YES_OR_NO: dict[Hashable, str] = {True: "yes", False: "no"}
-_CRF_WORDS: dict[Hashable, str] = {"none": "no", "dense": "yes", "black_image": "yes, on a black image"}
+_CRF_WORDS: dict[Hashable, str] = {
+    "none": "no",
+    "dense": "yes",
+    "black_image": "yes, on a black image",
+    "pamr": "no, PAMR",
+}
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ def _look(view: View) -> Look:
 
 
 def _crf(view: View) -> str:
+    if view.refine is not None:
+        return "pamr"
     if view.crf is None:
         return "none"
     return "black_image" if view.crf.black_image else "dense"
