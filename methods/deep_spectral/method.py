@@ -81,7 +81,8 @@ class DeepSpectral:
         self._seed = context.seeds.integer("segments")
         with context.stage("decomposition"):
             descriptors, tally = self._training_segments(patches, context)
-        _require_segments(len(descriptors), self.params.k, "have")
+        at = f"have at tau = {self.params.tau}" if self.params.cut == "recursive" else "have"
+        _require_segments(len(descriptors), self.params.k, at)
         self._centres, checks = fit_centres(descriptors, params=self.params, k=self.params.k, context=context)
         self.checks = (*checks, *tally.checks(self.params))
         return self

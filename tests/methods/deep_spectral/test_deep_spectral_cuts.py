@@ -129,6 +129,11 @@ def test_fewer_patches_than_segments(cut: str) -> None:
     assert 1 <= (checks(method)["segments_mean"].value or 0) <= 6
 
 
+def test_too_few_segments_for_the_clusters_name_what_decides_on_them() -> None:
+    with pytest.raises(ConfigError, match=r"k = 20: expected at most \d+, the .* images have at tau = 0.01"):
+        fitted(scenes(2, noise=1.0)[0], k=20, cut="recursive", tau=0.01)
+
+
 @pytest.mark.parametrize("cut", ["recursive", "kway"])
 def test_a_graph_of_equal_weights_is_one_segment_and_loops_count(cut: str) -> None:
     params = DeepSpectralParams(cut=cut)
