@@ -157,7 +157,8 @@ class _State:
     def _with(cls, affinity: Any, degrees: Any, labels: Labels, reach: NDArray[np.float64]) -> _State:
         segments = reach.shape[1]
         own = reach[np.arange(len(labels)), labels]
-        volumes, within = (np.bincount(labels, weights, segments) for weights in (degrees, own))
+        volumes: Any = np.bincount(labels, degrees, segments)
+        within: Any = np.bincount(labels, own, segments)
         return cls(affinity, degrees, labels, reach, volumes, within, np.bincount(labels, minlength=segments))
 
     @property

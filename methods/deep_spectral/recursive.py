@@ -131,7 +131,7 @@ def bipartition(
     if alone.any():
         return _with_first_kept(0.0, alone, 0.0)
     mu, vector, residual = _second(affinity, degrees, solver, restart_seed)
-    if mu >= min(below * (1 + _CLEARLY), 1 - _ALIKE * np.finfo(affinity.dtype).eps):
+    if mu >= min(below * (1 + _CLEARLY), 1 - _ALIKE * float(np.finfo(affinity.dtype).eps)):
         return residual
     if mu < _UNJOINED[affinity.dtype]:
         parts = part_vectors(torch.from_numpy(affinity))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,7 +40,7 @@ def by_silhouette(vectors: Tensor, most: int, *, seeds: SeedStreams, iterations:
     if len(candidates) < 2:
         return min(most, 2)
     distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 between equal rows
-    options = {"iterations": iterations, "tol": tol, "restarts": restarts}
+    options: dict[str, Any] = {"iterations": iterations, "tol": tol, "restarts": restarts}
     found = [silhouette(distances, segment(vectors, number, seeds=seeds, **options)) for number in candidates]
     return candidates[max(range(len(found)), key=found.__getitem__)]
 
