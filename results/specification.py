@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -209,6 +209,19 @@ class Crf(Spec):
 Flip = Literal["features", "scores"]
 
 
+class Pamr(Spec):
+    """Pixel-adaptive mask refinement of scores (Araslanov and Roth, CVPR 2020); distances in pixels of the label."""
+
+    name: Literal["pamr"] = "pamr"
+    iterations: int = Field(10, ge=1)
+    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8, 12, 24), min_length=1, description="distances of neighbours, in eight directions each"
+    )
+    contrast: float = Field(
+        0.1, gt=0, description="of colours, in local standard deviations: smaller weighs edges more"
+    )
+
+
 class View(NamedData):
     """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
@@ -228,6 +241,18 @@ class View(NamedData):
         description="what of the mirrored image is averaged in: features (STEGO) or scores (CAUSE); None: nothing",
     )
     crf: Crf | None = None
+    refine: Pamr | None = Field(None, exclude_if=lambda value: value is None, description="pamr: before the argmax")
+
+    @field_validator("refine", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _refined_once(self) -> Self:
+        if self.refine is not None and self.crf is not None:
+            raise ValueError("refine and crf both take the place of the argmax: expected one of them")
+        return self
 
     @field_validator("flip", mode="before")
     @classmethod

@@ -204,7 +204,8 @@ def _write_scores(image: ScoredImage, path: Path) -> Path:
 
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
-    return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
+    refined = {"crf": None, "refine": None}
+    return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, **refined})
 
 
 # Names for clusters, by the run's own matching, which uses the labels of its evaluation.

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from spectral_bench.bench.evaluation import pamr
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
 from spectral_bench.bench.evaluation.label_access import labels_at_prediction
@@ -180,11 +181,14 @@ def _by_run(wanted: Sequence[WantedPanel]) -> dict[tuple[str, View], tuple[str, 
 
 
 def _clusters(scored: ScoredImage, view: View, images: ImageLoader) -> NDArray[np.int64]:
-    """(H, W) clusters of the label's pixels, after the CRF where the view has one."""
-    if view.crf is None:
+    """(H, W) clusters of the label's pixels, after PAMR or the CRF where the view has one."""
+    if view.crf is None and view.refine is None:
         clusters: NDArray[np.int64] = assign(scored).cpu().numpy()
         return clusters
     image = crf_image(images, scored.image_id, scored.layout)
+    if view.crf is None:
+        assert view.refine is not None
+        return pamr.refine(scored.scores, scored.layout, image, view.refine).cpu().numpy()
     return refine(scored.scores.cpu(), scored.layout, image, view.crf)
 
 

@@ -16,6 +16,7 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, count
 from spectral_bench.bench.evaluation.crf import CrfPool
 from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.evaluation.layout import window_layout
+from spectral_bench.bench.evaluation.pamr import pamr_clusters
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
@@ -145,6 +146,10 @@ def _count(
             labels=labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
         )
         counted = partial(counting, counted=lambda done: progress(done, len(features)))
+        if view.refine is not None:
+            images = run.open_data(view.dataset).images(view.split)
+            refined = partial(pamr_clusters, images=images, pamr=view.refine, stage=meter.stage)
+            counted = partial(counted, assign=refined)
         contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)
     if contingency.n_images < len(features):
         raise RunInterrupted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,45 @@ def eigengap(values: Tensor) -> int:
     if float(gaps.max()) <= _ROUNDING * torch.finfo(values.dtype).eps:
         return len(values) + 1
     return int(gaps.argmax()) + 2
+
+
+def by_silhouette(vectors: Tensor, most: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> int:
+    """How many segments, 2 to ``most``, k-means of the eigenvectors' rows separates best; of equal ones the fewest.
+
+    That is the largest mean silhouette (Rousseeuw, 1987) of ``segment``, which takes the same arguments. At most n - 1
+    segments are compared, since a patch alone has no silhouette; of fewer than four patches 2 are the answer.
+    """
+    rows = vectors.float()
+    candidates = range(2, min(most, len(rows) - 1) + 1)
+    if len(candidates) < 2:
+        return min(most, 2)
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 between equal rows
+    options: dict[str, Any] = {"iterations": iterations, "tol": tol, "restarts": restarts}
+    found = [silhouette(distances, segment(vectors, number, seeds=seeds, **options)) for number in candidates]
+    return candidates[max(range(len(found)), key=found.__getitem__)]
+
+
+def silhouette(distances: Tensor, labels: Tensor) -> float:
+    """The mean over points of (b - a) / max(a, b); -1 for a single cluster.
+
+    a is the mean distance to the others of a point's cluster, b that to the nearest other cluster; of a point that is
+    alone in its cluster, or with max(a, b) = 0, it is 0.
+
+    Args:
+        distances: (n, n).
+        labels: (n,) int64.
+    """
+    _, own = torch.unique(labels, return_inverse=True)
+    members = torch.nn.functional.one_hot(own).to(distances.dtype)
+    counts = members.sum(0)
+    if len(counts) < 2:
+        return -1.0
+    sums = distances @ members
+    inside = sums.gather(1, own[:, None])[:, 0] / (counts[own] - 1).clamp_min(1)
+    outside = (sums / counts).masked_fill_(members.bool(), torch.inf).amin(1)
+    larger = torch.maximum(inside, outside)
+    values = torch.where((counts[own] > 1) & (larger > 0), (outside - inside) / larger, 0.0)
+    return float(values.mean(dtype=torch.float64))
 
 
 def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:

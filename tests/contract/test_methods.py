@@ -89,6 +89,12 @@ def test_deep_spectral_keeps_it_on_the_published_graph_too() -> None:
         keep(check, "deep_spectral", {**SMALL["deep_spectral"], "published": True})
 
 
+@pytest.mark.parametrize("params", [{"cut": "recursive"}, {"cut": "kway"}, {"segments_by": "silhouette"}])
+def test_deep_spectral_keeps_it_by_other_cuts_too(params: dict[str, Any]) -> None:
+    for check in CHECKS:
+        keep(check, "deep_spectral", {**SMALL["deep_spectral"], **params})
+
+
 @pytest.mark.parametrize(
     "params", [{"extension": "cluster_means"}, {"extension": "representatives", "representatives": 8, "candidates": 30}]
 )
