@@ -8,7 +8,7 @@ leading eigenspace of the kernel on a 56 x 36 grid of midpoints, in float64.
 Three settings of NeuralEF: the ratio penalty at beta 1; the fixed penalty a fifth above the least beta that separates
 the functions, max (1 - l_j / l_i) / l_i; and the fixed penalty at the published 0.08, which is far below and collapses
 onto the leading eigenfunctions. Then NeuralSVD, nested in sequence and jointly, and SpectralNet, whose functions are
-separated afterwards over the last 64 of its 2500 batches. Besides the angles of the spaces each function is held
+separated afterwards over the last 256 of its 2500 batches. Besides the angles of the spaces each function is held
 against the eigenfunction of its own place in the order.
 """
 
@@ -125,9 +125,12 @@ def train_nested(
 
 
 def train_separated(
-    known: Reference, *, steps: int, batch: int, seed: int = 0, averaged: int = 64, decay: float = 0.0
+    known: Reference, *, steps: int, batch: int, seed: int = 0, averaged: int = 256, decay: float = 0.0
 ) -> nn.Module:
-    """SpectralNet, and the rotation that separates its functions; the batches of that are the last of all steps."""
+    """SpectralNet, and the rotation that separates its functions; the batches of that are the last of all steps.
+
+    The grid's points stand for all training patches, over which functions are orthonormalised before that.
+    """
     average = CovarianceAverage(FUNCTIONS, decay, torch.device("cpu")) if decay else None
 
     def objective(outputs: Tensor, kernel: DenseKernel) -> Tensor:
@@ -136,7 +139,7 @@ def train_separated(
     network = minimise(objective, known, steps=steps - averaged, batch=batch, seed=seed)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
-        white = whitening(network(draw(2**16, generator)), "SpectralNet")
+        white = whitening(network(known.points.float()), "SpectralNet")
         sigmas, pis = [], []
         for _ in range(averaged):
             points = draw(batch, generator)
