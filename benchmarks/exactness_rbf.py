@@ -33,7 +33,7 @@ from spectral_bench.methods.neuralsvd.objective import nested_terms
 from spectral_bench.methods.neuralsvd.params import Nesting, Steps
 from spectral_bench.methods.separation import separation
 from spectral_bench.methods.spectralnet.objective import CovarianceAverage, rayleigh_terms
-from spectral_bench.methods.spin.method import whitening
+from spectral_bench.methods.spin.spectrum import second_moment, whitening
 
 SIDES = (1.0, 0.65)
 WIDTH = 0.4
@@ -139,7 +139,8 @@ def train_separated(
     network = minimise(objective, known, steps=steps - averaged, batch=batch, seed=seed)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
-        white = whitening(network(known.points.float()), "SpectralNet")
+        everywhere = network(known.points.float())
+        white = whitening(second_moment(everywhere, everywhere))
         sigmas, pis = [], []
         for _ in range(averaged):
             points = draw(batch, generator)

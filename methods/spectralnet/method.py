@@ -11,9 +11,10 @@ from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.separation import batch_moments, separation
 from spectral_bench.methods.spectralnet.objective import TITLE, CovarianceAverage, RayleighTerms, rayleigh_terms
 from spectral_bench.methods.spectralnet.params import SpectralNetParams
-from spectral_bench.methods.spin.method import LearntFunctions, Moment, whitening
+from spectral_bench.methods.spin.method import LearntFunctions, Moment
 from spectral_bench.methods.spin.network import FunctionNetwork
 from spectral_bench.methods.spin.operators import Functions, KernelOperator
+from spectral_bench.methods.spin.spectrum import second_moment, whitening
 from spectral_bench.methods.trainer import Step
 
 
@@ -44,7 +45,7 @@ class SpectralNet(LearntFunctions):
         return Step(terms.loss, lambda: _measures(terms))
 
     def _scaling(self, values: Tensor, patches: PatchSource, context: FitContext) -> Tensor:
-        white = whitening(values, self.title)
+        white = whitening(second_moment(values, values), self.title)
         if not self.params.separate:
             return white
         del values

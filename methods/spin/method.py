@@ -24,7 +24,7 @@ from spectral_bench.methods.spin.averages import Averages
 from spectral_bench.methods.spin.memory import require_memory
 from spectral_bench.methods.spin.network import FunctionNetwork
 from spectral_bench.methods.spin.operators import Functions, KernelOperator
-from spectral_bench.methods.spin.spectrum import cholesky, second_moment
+from spectral_bench.methods.spin.spectrum import second_moment, whitening
 from spectral_bench.methods.spin.step import SpinTerms, spin_terms
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
@@ -249,18 +249,7 @@ class Spin(LearntFunctions):
         return torch.randperm(count, generator=generator)[:wanted].to(context.device)
 
     def _scaling(self, values: Tensor, patches: PatchSource, context: FitContext) -> Tensor:
-        return whitening(values, self.title)
-
-
-def whitening(values: Tensor, title: str) -> Tensor:
-    """L^-1, (n, n) float64, of the covariance L L^T of (N, n) values.
-
-    Raises:
-        NumericalError: as ``cholesky``.
-    """
-    factor = cholesky(second_moment(values, values), title)
-    eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, eye, upper=False)
+        return whitening(second_moment(values, values), self.title)
 
 
 class Trained(nn.Module):

@@ -124,3 +124,18 @@ def cholesky(sigma: Tensor, title: str = "SpIN") -> Tensor:
             " that their covariance is singular: the features are constant or too few for so many functions"
         )
     return factor
+
+
+def whitening(sigma: Tensor, title: str = "SpIN") -> Tensor:
+    """L^-1, (n, n) float64, of a covariance Sigma = L L^T: L^-1 u has covariance I.
+
+    Args:
+        sigma: (n, n) E[u u^T].
+        title: of the method, for messages.
+
+    Raises:
+        NumericalError: as ``cholesky``.
+    """
+    factor = cholesky(sigma, title)
+    eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor, eye, upper=False)
