@@ -165,9 +165,10 @@ class FunctionParams(GraphParams, TrainingParams, LloydParams):
     angle_limit: AngleLimit = None
 
     @property
-    def divides_by_batch(self) -> bool:
-        """Whether a step divides by the batch's own covariance, which more functions than patches leave singular."""
-        return False
+    def bound_by_batch(self) -> str | None:
+        """Why there may be no more functions than patches in a batch: a step divides by its covariance; None: it does
+        not."""
+        return None
 
     @property
     def jacobian_pairs(self) -> int:
@@ -182,10 +183,9 @@ class FunctionParams(GraphParams, TrainingParams, LloydParams):
         sampled, batch = min(patches, self.max_patches), self.batch_size * patches // max(images, 1)
         if self.functions > sampled:
             found["functions"] = f"at most the {sampled} training patches that are clustered"
-        elif self.functions > batch and self.divides_by_batch and "batch_size" not in found:
+        elif self.functions > batch and self.bound_by_batch and "batch_size" not in found:
             found["functions"] = (
-                f"at most the {batch} patches of a batch of {self.batch_size} images: without averages (decay: 0) more"
-                " are never independent"
+                f"at most the {batch} patches of a batch of {self.batch_size} images: {self.bound_by_batch}"
             )
         return found
 
@@ -211,9 +211,9 @@ class SpinParams(FunctionParams):
     )
 
     @property
-    def divides_by_batch(self) -> bool:
-        """Without averages."""
-        return not self.decay
+    def bound_by_batch(self) -> str | None:
+        """Without averages a step divides by the covariance of its batch."""
+        return None if self.decay else "without averages (decay: 0) more are never independent"
 
     @property
     def jacobian_pairs(self) -> int:

@@ -60,13 +60,13 @@ def rayleigh_terms(values: Tensor, image: Tensor, average: CovarianceAverage | N
     """tr(Y^T L Y) / N with Y = u C^-T, C C^T the covariance of u, for a self-adjoint L of least eigenvalues wanted.
 
     With D^-1/2 A D^-1/2 = I - L it is sum_ij A_ij |y_i / d_i^1/2 - y_j / d_j^1/2|^2 / (2 N), the paper's loss of a
-    normalised Laplacian. The gradient by u is 2 / N (L Y - Y (Y^T L Y / N)) C^-1.
+    normalised Laplacian. The gradient by u is 2 / N (L u - u S^-1 P) (C C^T)^-1, with S = u^T u / N and P = u^T L u / N
+    of the batch: 0 where the span of u is an eigenspace of the batch's own Laplacian.
 
-    Without an average the covariance is that of the batch, the loss depends on the span of u alone, and this is its
-    gradient through the factor: 0 where the span is an eigenspace of the batch's own Laplacian. With one, C is a
-    constant of the batches before, as the paper's second batch makes it, so that no estimate meets itself; then L Y
-    alone would be the gradient. Its part within the span, the second term, is left out all the same: it shrinks and
-    mixes outputs, which the next C takes back, and shrinks most those that are small already.
+    Without an average C C^T = S, the loss depends on that span alone, and this is its gradient through the factor. With
+    one, C is a constant of the batches before, as the paper's second batch makes it; then L u alone would be the
+    gradient. Its part within the span, the second term, is left out all the same: it shrinks and mixes outputs, which
+    the next C takes back, and shrinks most those that are small already, until a dimension is lost.
 
     Args:
         values: u, (N, n) with its graph.
@@ -74,7 +74,7 @@ def rayleigh_terms(values: Tensor, image: Tensor, average: CovarianceAverage | N
         average: updated by this batch; None: the batch's own covariance.
 
     Raises:
-        NumericalError: functions or their image are not finite, or the covariance is singular.
+        NumericalError: functions or their image are not finite, or a covariance is singular.
     """
     functions, wide = values.detach().double(), image.detach().double()
     sigma, pi = second_moment(functions, functions), second_moment(functions, wide)
@@ -82,8 +82,9 @@ def rayleigh_terms(values: Tensor, image: Tensor, average: CovarianceAverage | N
     factor = cholesky(sigma if average is None else average.next(sigma), TITLE)
     inner = torch.linalg.solve_triangular(factor, (pi + pi.T) / 2, upper=False)
     inner = torch.linalg.solve_triangular(factor, inner.T, upper=False)  # Y^T L Y / N
-    within = functions @ torch.cholesky_solve(pi, factor)
-    signal = torch.cholesky_solve((wide - within).T, factor).T * (2 / len(functions))
+    own = factor if average is None else cholesky(sigma, TITLE)
+    signal = wide - functions @ torch.cholesky_solve(pi, own)
+    signal = torch.cholesky_solve(signal.T, factor).T * (2 / len(functions))
     score = (values * signal.to(values.dtype)).sum()
     loss = inner.trace().to(values.dtype) + score - score.detach()
     return RayleighTerms(loss, torch.linalg.eigvalsh(inner))

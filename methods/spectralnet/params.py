@@ -28,6 +28,6 @@ class SpectralNetParams(FunctionParams):
     )
 
     @property
-    def divides_by_batch(self) -> bool:
-        """Without averages."""
-        return not self.decay
+    def bound_by_batch(self) -> str | None:
+        """A step divides by the covariance of its batch."""
+        return "more are never independent"
