@@ -204,7 +204,8 @@ class NeuralEF:
 
         def outputs(batch: PatchBatch) -> Tensor:
             with torch.no_grad():
-                return psi(batch.features).flatten(0, 1)
+                found: Tensor = psi(batch.features).flatten(0, 1)
+            return found
 
         sigmas, pis = batch_moments(
             outputs,

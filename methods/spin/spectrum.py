@@ -138,4 +138,5 @@ def whitening(sigma: Tensor, title: str = "SpIN") -> Tensor:
     """
     factor = cholesky(sigma, title)
     eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, eye, upper=False)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
+    return inverse
