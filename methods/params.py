@@ -147,22 +147,12 @@ AngleLimit = Annotated[
 ]
 
 
-class SpinParams(GraphParams, TrainingParams, LloydParams):
-    """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
+class FunctionParams(GraphParams, TrainingParams, LloydParams):
+    """A network whose outputs become eigenfunctions, and k-means on them; shared by the methods that learn them."""
 
     k: int = Field(64, ge=2, description="number of clusters: k-means centres")
     functions: int = Field(16, ge=2, description="eigenfunctions that are learnt, those of the largest eigenvalues")
     lr: float = Field(3e-3, gt=0, description="Adam's learning rate at the first step")
-    decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share that moving averages of the functions' covariance and its Jacobian keep at a step, 1 - the "
-        "paper's rate; 0: no averages",
-    )
-    jacobian_patches: int | None = Field(
-        512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"
-    )
     features: Literal["all", "last"] = Field("all", description="what the network sees: all levels, or the last")
     standardise: bool = Field(True, description="the network's input is standardised per channel")
     width: int = Field(128, ge=1, description="units of a hidden layer")
@@ -174,6 +164,17 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
     )
     angle_limit: AngleLimit = None
 
+    @property
+    def bound_by_batch(self) -> str | None:
+        """Why there may be no more functions than patches in a batch: a step divides by its covariance; None: it does
+        not."""
+        return None
+
+    @property
+    def jacobian_pairs(self) -> int:
+        """Pairs of functions whose averaged Jacobian, a vector of the network's size, is held in training."""
+        return 0
+
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and no more functions than patches to tell them apart by."""
         found = super().misfits(images, patches)
@@ -182,10 +183,9 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         sampled, batch = min(patches, self.max_patches), self.batch_size * patches // max(images, 1)
         if self.functions > sampled:
             found["functions"] = f"at most the {sampled} training patches that are clustered"
-        elif self.functions > batch and not self.decay and "batch_size" not in found:
+        elif self.functions > batch and self.bound_by_batch and "batch_size" not in found:
             found["functions"] = (
-                f"at most the {batch} patches of a batch of {self.batch_size} images: without averages (decay: 0) more"
-                " are never independent"
+                f"at most the {batch} patches of a batch of {self.batch_size} images: {self.bound_by_batch}"
             )
         return found
 
@@ -193,8 +193,32 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         """The network with its optimiser, and the averaged Jacobian: see ``methods.spin.memory``."""
         seen = [channels, *[self.width] * self.depth, self.functions]
         numbers = sum((one + 1) * other for one, other in pairwise(seen))
-        pairs = self.functions * (self.functions + 1) // 2 if self.decay else 0
-        return numbers * (TRAINED_BYTES + 4 * pairs)
+        return numbers * (TRAINED_BYTES + 4 * self.jacobian_pairs)
+
+
+class SpinParams(FunctionParams):
+    """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
+
+    decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share that moving averages of the functions' covariance and its Jacobian keep at a step, 1 - the "
+        "paper's rate; 0: no averages",
+    )
+    jacobian_patches: int | None = Field(
+        512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"
+    )
+
+    @property
+    def bound_by_batch(self) -> str | None:
+        """Without averages a step divides by the covariance of its batch."""
+        return None if self.decay else "without averages (decay: 0) more are never independent"
+
+    @property
+    def jacobian_pairs(self) -> int:
+        """Those of i <= j, with averages."""
+        return self.functions * (self.functions + 1) // 2 if self.decay else 0
 
 
 _CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"

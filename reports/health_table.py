@@ -15,6 +15,7 @@ LABELS = {
     "varying_functions": "functions that vary",
     "rayleigh_mean": "mean Rayleigh quotient",
     "eigenvalue_mean": "mean eigenvalue",
+    "order": "order of the functions",
     "orthogonality_error": "largest cosine",
     "residual_largest": "largest residual",
     "angle_largest": "largest angle (°)",
@@ -41,6 +42,8 @@ def health_table(entries: Sequence[ScoredRow]) -> Table | None:
             "the n largest eigenvalues, cosines between functions, residuals in units of the kernel, and angles to the "
             "exact eigenspace. What has no limit is for information."
         )
+    if "order" in names:
+        notes.remark("Order of the functions: Kendall's correlation of their places and ranks of Rayleigh quotients.")
     return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
 
 
