@@ -210,9 +210,9 @@ def _content(batch: PatchBatch) -> str:
 
 
 def _written_kernel(matrix: Tensor) -> bytes:
-    parts = [part.cpu().numpy() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values())]
+    crow, col, values = (part.cpu().numpy() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values()))
     stream = BytesIO()
-    np.savez(stream, **dict(zip(("crow", "col", "values"), parts, strict=True)))
+    np.savez(stream, crow=crow, col=col, values=values)
     return stream.getvalue()
 
 

@@ -85,7 +85,8 @@ class Foreseen:
         (image_id,) = set(batch.image_ids)
         if image_id not in self.wanted or math.prod(batch.grid) > MOST_EXACT_NODES:
             return None
-        scores, functions = method.predict_with_functions(batch)  # type: ignore[attr-defined]
+        both: tuple[Tensor, Tensor] = method.predict_with_functions(batch)  # type: ignore[attr-defined]
+        scores, functions = both
         middle = len(batch) // 2
         self._found[image_id] = functions[middle : middle + 1].clone()
         return scores

@@ -202,7 +202,7 @@ class NeuralEF:
         """As ``predict``, to rounding: psi takes all images of a batch in one pass, as in training."""
         psi = self._on(batch.pixels.device)
         with torch.no_grad():
-            outputs = psi(batch.features)
+            outputs: Tensor = psi(batch.features)
         if not bool(torch.isfinite(outputs).all()):
             return self.predict(batch)  # says what is not finite
         scores = outputs / self.params.temperature_min if self.params.discrete else outputs

@@ -58,10 +58,10 @@ def _heat_map(axes: Axes, matrix: NDArray[np.float64]) -> None:
         spine.set_visible(False)
     figure = axes.get_figure()
     assert figure is not None
-    figure.colorbar(mesh, ax=axes, label="IoU (%)", shrink=0.6).outline.set_linewidth(0)  # type: ignore[operator]
+    figure.colorbar(mesh, ax=axes, label="IoU (%)", shrink=0.6).outline.set_linewidth(0)
     if matrix.size > _MOST_NUMBERS:
         return
-    colours = mesh.cmap(mesh.norm(known)).reshape(*matrix.shape, 4)
+    colours = np.asarray(mesh.cmap(mesh.norm(known))).reshape(*matrix.shape, 4)
     for (line, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             tone = ".15" if _luminance(colours[line, column]) > _DARK else "w"

@@ -87,8 +87,8 @@ def colours(count: int) -> list[tuple[float, float, float]]:
 
     Figures use markers, hatches or labels beside colour throughout.
     """
-    held = cycle(to_rgb(f"#{colour}") for colour in _COLOUR_BLIND.split())
-    return [tuple(colour) for colour in islice(held, count)]
+    held: Iterator[Any] = cycle(to_rgb(f"#{colour}") for colour in _COLOUR_BLIND.split())
+    return list(islice(held, count))
 
 
 def set_logarithmic(axes: Axes, values: Sequence[float], factor: float = 4.0) -> None:
