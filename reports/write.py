@@ -76,10 +76,7 @@ def write_all(
     @cache
     def pictures(name: str) -> dict[str, bytes]:
         with young_collection():
-            return drawn(figures.pop(name))  # once in each form, and then gone: one of thousands of marks is large
-
-    def drawn(figure: Figure) -> dict[str, bytes]:
-        return {form: rendered(figure, form) for form in FORMATS}
+            return _drawn(figures.pop(name))  # once in each form, and then gone: one of thousands of marks is large
 
     def picture(name: str, form: str) -> bytes:
         return pictures(name)[form]
@@ -96,6 +93,10 @@ def write_all(
         write_bytes(folder / name, content())
         progress(name, number, len(contents))
     return [folder / name for name in contents]
+
+
+def _drawn(figure: Figure) -> dict[str, bytes]:
+    return {form: rendered(figure, form) for form in FORMATS}
 
 
 def _joined(parts: Iterable[str]) -> bytes:
