@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
-from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch, Spectral
 
@@ -131,6 +131,7 @@ def method_checks(
     *,
     limits: Mapping[str, float] | None = None,
     spaces: ExactSpaces | None = None,
+    functions: Sequence[Tensor | None] = (),
 ) -> tuple[Check, ...]:
     """The spectral health of a fitted method on some images that it was not trained on.
 
@@ -144,6 +145,7 @@ def method_checks(
             quotients and eigenvalues.
         limits: the most allowed of a figure, by name.
         spaces: where exact eigenspaces are kept; None: nowhere.
+        functions: of each graph the (B, n, h, w) eigenfunctions where they are known already; empty: of none.
 
     Raises:
         ValueError: there are no graphs.
@@ -152,13 +154,13 @@ def method_checks(
     """
     if not graphs:
         raise ValueError("spectral health of no graphs: expected one or more")
-    found, most = [], 0
-    for batch in graphs:
-        functions = method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2)
-        nodes, columns = functions.shape
+    found, most, spaces = [], 0, spaces or ExactSpaces()
+    for batch, known in zip(graphs, functions or [None] * len(graphs), strict=True):
+        values = (method.eigenfunctions(batch) if known is None else known).permute(0, 2, 3, 1).flatten(0, 2)
+        nodes, columns = values.shape
         most = max(most, nodes)
         exact = columns <= nodes <= MOST_EXACT_NODES
-        found.append(_looked_at(functions, method.kernel(batch), spaces or ExactSpaces(), exact=exact))
+        found.append(_looked_at(values, spaces.kernel(method, batch), spaces, exact=exact))
     return Check("graph_patches", float(most), None, passed=True), *_checks(found, limits or {})
 
 
@@ -173,12 +175,12 @@ class _Graph:
 
 
 def _looked_at(functions: Tensor, kernel: Kernel, spaces: ExactSpaces, *, exact: bool) -> _Graph:
-    """The figures of one graph; where it is decomposed, all are computed with its matrix in float64."""
+    """The figures of one graph; where it is decomposed, all are computed on the CPU with its kernel in float64."""
     finite, columns = bool(functions.isfinite().all()), functions.shape[1]
     varying = {"varying_functions": float(varying_functions(functions)) if finite else math.nan}
     if not exact:
         return _Graph(varying | _plain_figures(functions, kernel), columns, _maps_to_zero(functions, kernel))
-    wide, dense = functions.detach().double().cpu(), DenseKernel(kernel.dense().double().cpu())
+    wide, precise = functions.detach().double().cpu(), _in_double(kernel)
     space = spaces.of(kernel, columns)
     tied = space.tied if finite else None
     vectors = space.vectors if tied is None else nearest_eigenspace(wide, *tied)
@@ -186,8 +188,16 @@ def _looked_at(functions: Tensor, kernel: Kernel, spaces: ExactSpaces, *, exact:
         "eigenvalue_mean": float(space.values.mean()),
         "angle_largest": float(principal_angles(wide, vectors)[-1]),
     }
-    empty = not bool(dense.matrix.any())
-    return _Graph(varying | _plain_figures(wide, dense) | exact_figures, columns, empty, tied is not None)
+    matrix = precise.matrix
+    empty = not bool((matrix.values() if isinstance(precise, SparseKernel) else matrix).any())
+    return _Graph(varying | _plain_figures(wide, precise) | exact_figures, columns, empty, tied is not None)
+
+
+def _in_double(kernel: Kernel) -> SparseKernel | DenseKernel:
+    """The kernel on the CPU in float64; a sparse one stays so."""
+    if isinstance(kernel, SparseKernel):
+        return SparseKernel(kernel.matrix.cpu().double())
+    return DenseKernel(kernel.dense().double().cpu())
 
 
 def _maps_to_zero(functions: Tensor, kernel: Kernel) -> bool:

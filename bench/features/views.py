@@ -13,7 +13,7 @@ from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.bench.features.backbones.network import FrozenNetwork
 from spectral_bench.bench.features.backbones.registry import backbone_info
-from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, open_cache
+from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, open_cache, read_cache
 from spectral_bench.bench.features.cache.meta import (
     cache_request,
     images_of,
@@ -24,6 +24,7 @@ from spectral_bench.bench.features.cache.meta import (
 from spectral_bench.bench.features.pipeline import Extraction, mirrored_in
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.results.specification import BackboneSpec, Features, View
 
@@ -173,6 +174,36 @@ def open_view_features(
 
     cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
     return ViewFeatures(work, recipe, info, cache, merged=merged)
+
+
+def kept_features(
+    view: View, backbone: BackboneSpec, features: Features, *, images: ImageLoader, folder: Path, antialias: bool
+) -> ViewFeatures | None:
+    """The features of a view from the cache that an evaluation has read; None where there is none.
+
+    Args:
+        view: what is looked at.
+        backbone: the network.
+        features: mode and dtype of the fit.
+        images: loader of the view's split.
+        folder: of the store's feature caches, none of which is written.
+        antialias: add pixels that are shrunk with antialiasing.
+
+    Raises:
+        DataError: an image cannot be read, or the weights are not those of the plan.
+    """
+    if features.mode == "online":
+        return None
+    recipe, ids = view_recipe(view), subset(images.ids, view.subset)
+
+    def network() -> FrozenNetwork:
+        return load_backbone(backbone.name, backbone.options, "cpu")
+
+    work = Extraction(images, ids, network, "cpu", 0, 1, lambda done, total: None, lambda: False, antialias)
+    request = cache_request(work, recipe, backbone, features, source=images_of(view), limit=0)
+    cache = read_cache(folder / request.key, request.material, request.data_digest, ids)
+    info = backbone_info(backbone.name, backbone.options)
+    return None if cache is None else ViewFeatures(work, recipe, info, cache, merged=view.flip == "features")
 
 
 def fresh_features(

@@ -17,7 +17,7 @@ from spectral_bench.bench.evaluation.crf import crf_image, refine
 from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.pipeline import batch_part, middle_window
-from spectral_bench.bench.features.views import fresh_features
+from spectral_bench.bench.features.views import fresh_features, kept_features
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
@@ -56,7 +56,8 @@ def make_panels(
 ) -> list[str]:
     """Predict the wanted images anew from the stored fits, and store the panels with their runs.
 
-    Features are computed here, rounded where the fit's own cache is. A panel is stored only if its counts are those
+    Features come from the cache that was evaluated, so that neither backbone nor timm is loaded; where it is gone they
+    are computed here, rounded where the cache was. A panel is stored only if its counts are those
     that were scored, up to a hundredth of its pixels: another device may break ties otherwise.
 
     Args:
@@ -123,18 +124,23 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._last is None or self._last[0] != key:  # the fits of one backbone follow each other
-            features = fresh_features(
-                view,
-                spec.backbone,
-                images=open_data(view.dataset, self._roots).images(view.split),
-                ids=image_ids,
-                folder=self._store.features_folder,
-                device=self._device,
-                workers=0,
-                antialias=antialias,
-            )
-            items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
+        if self._last is None or self._last[0] != key:
+            images, folder = open_data(view.dataset, self._roots).images(view.split), self._store.features_folder
+            kept = kept_features(view, spec.backbone, spec.features, images=images, folder=folder, antialias=antialias)
+            if kept is not None:
+                items = [kept.at(kept.image_ids.index(image_id)) for image_id in image_ids]
+            else:
+                features = fresh_features(
+                    view,
+                    spec.backbone,
+                    images=images,
+                    ids=image_ids,
+                    folder=folder,
+                    device=self._device,
+                    workers=0,
+                    antialias=antialias,
+                )
+                items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
             self._last = (key, items)
         return self._last[1]
 

@@ -21,7 +21,7 @@ from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
+from spectral_bench.bench.run.health import Foreseen, clusters_in_use, foresee, spectral_health, status_of
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
@@ -61,10 +61,11 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     if run.cohort is not None:
         labels = run.cohort.labels((view.dataset, view.split), labels)
     counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
-    contingency = _count(run, view, method, features, counting, meter)
+    foreseen = foresee(run, view, method, features, meter)
+    contingency = _count(run, view, method, features, counting, meter, foreseen)
     health = [
         clusters_in_use(int(np.unique(contingency.cluster).size)),
-        *spectral_health(run, view, method, features, meter),
+        *spectral_health(run, view, method, features, meter, foreseen),
     ]
     facts = run.facts(meter)  # before what follows, which is not to be charged
     kept = run.store.flops_folder
@@ -132,6 +133,7 @@ def _count(
     features: ViewFeatures | CohortView,
     counting: Callable[..., Contingency],
     meter: Meter,
+    foreseen: Foreseen | None,
 ) -> Contingency:
     progress = run.progress("evaluate")
     logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
@@ -144,6 +146,7 @@ def _count(
             stage=meter.stage,
             should_stop=run.should_stop,
             labels=labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
+            foreseen=foreseen,
         )
         counted = partial(counting, counted=lambda done: progress(done, len(features)))
         if view.refine is not None:
@@ -182,6 +185,7 @@ def scored_images(
     stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
     should_stop: Callable[[], bool] = lambda: False,
     labels: LabelSource | None = None,
+    foreseen: Foreseen | None = None,
 ) -> Iterator[ScoredImage]:
     """The patch scores of each image of a view, in order; ends early once it should stop.
 
@@ -193,6 +197,7 @@ def scored_images(
         stage: charges a block to a stage.
         should_stop: asked before every image.
         labels: of the view's images, for a method that declares ``labels_at_prediction``; no other is handed them.
+        foreseen: keeps the eigenfunctions of images that they will be checked on.
 
     Raises:
         ConfigError: the method needs labels of the images, and there are none.
@@ -205,7 +210,9 @@ def scored_images(
         if item is None:
             return
         with stage("predict"), torch.inference_mode():
-            scores = predict_scores(method, item.patches.to(device), labels).float()
+            patches = item.patches.to(device)
+            scores = None if foreseen is None else foreseen.predict(method, patches)
+            scores = (predict_scores(method, patches, labels) if scores is None else scores).float()
             if not bool(torch.isfinite(scores).all()):
                 raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
         layout = window_layout(view, item.original, item.patches.crops, item.patches.grid, item.cover)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.batch import kernel_of, kernel_settings
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
@@ -90,7 +90,7 @@ class NeuralEF:
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
-        require_finite(batch.features, images_of(batch))
+        batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         psi = self._on(batch.pixels.device)
         with torch.no_grad():
             outputs = torch.cat([psi(image.features) for image in one_by_one(batch)])
@@ -111,8 +111,17 @@ class NeuralEF:
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
+        return self.predict_with_functions(batch)[1]
+
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one pass through psi."""
         scores = self.predict(batch)
-        return scores.softmax(1) if self.params.discrete else scores
+        return scores, scores.softmax(1) if self.params.discrete else scores
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        return kernel_settings(self.params, self._graph_statistics())
 
     def kernel(self, batch: PatchBatch) -> Kernel:
         """The kernel that training approximates the eigenfunctions of, over the patches of these images.
@@ -180,8 +189,10 @@ class NeuralEF:
 
     def _on(self, device: torch.device) -> Psi:
         """Psi, ready to predict on a device."""
-        self.psi = self._fitted().to(device).eval()
-        return self.psi
+        psi = self._fitted()
+        if psi.training or psi.mean.device != device:  # going through all modules takes a tenth of a small prediction
+            self.psi = psi = psi.to(device).eval()
+        return psi
 
     def _step(self, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
         params, psi = self.params, self._fitted()
@@ -220,9 +231,19 @@ class NeuralEF:
         return (white.T @ rotation).float()
 
     def _collapse_checks(self, patches: PatchSource, device: torch.device) -> tuple[Check, ...]:
-        scores = list(training_scores(self.predict, patches, self.params.batch_size, device))
+        scores = list(training_scores(self._scores_at_once, patches, self.params.batch_size, device))
         used = clusters_in_use(scores)
         return (used, assignment_spread(batch.softmax(1) for batch in scores)) if self.params.discrete else (used,)
+
+    def _scores_at_once(self, batch: PatchBatch) -> Tensor:
+        """As ``predict``, to rounding: psi takes all images of a batch in one pass, as in training."""
+        psi = self._on(batch.pixels.device)
+        with torch.no_grad():
+            outputs: Tensor = psi(batch.features)
+        if not bool(torch.isfinite(outputs).all()):
+            return self.predict(batch)  # says what is not finite
+        scores = outputs / self.params.temperature_min if self.params.discrete else outputs
+        return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 
     def _network(self) -> nn.Module:
         """What is trained: psi, and what a variant trains with it."""

@@ -33,6 +33,13 @@ from spectral_bench.methods.nystrom.extension import FIELDS, ClusterMeans, Sampl
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.nystrom.representatives import Representatives
 
+_NOT_OF_THE_KERNEL = {"k", "samples", "eigenvectors", "solver", "row_normalise", "scores", "restarts"} | {
+    "extension",
+    "extension_neighbours",
+    "representatives",
+    "candidates",
+}  # whatever else is added counts, until it is known not to
+
 
 class Nystrom:
     """Spectral clustering of a uniform sample of the data set's patches (Ng, Jordan and Weiss, 2001).
@@ -114,6 +121,23 @@ class Nystrom:
             found = self._extended(self._input_of(image)[0].flatten(0, 1))
             values.append(found.T.reshape(-1, *batch.grid))
         return torch.stack(values)
+
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one search for the nearest sampled patches."""
+        if self._means is not None:
+            return self.predict(batch), self.eigenfunctions(batch)
+        centres, scores, functions = self._fitted()[0], [], []
+        for image in one_by_one(batch):
+            found = self._extended(self._input_of(image)[0].flatten(0, 1))
+            functions.append(found.T.reshape(-1, *batch.grid))
+            scores.append(centres.scores(self._rows(found).view(1, *batch.grid, -1)))
+        return torch.cat(scores), torch.stack(functions)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        standardised = [part.tolist() for part in (self._standardiser.mean, self._standardiser.scale)]
+        return "sampled graph", self.params.model_dump(exclude=_NOT_OF_THE_KERNEL), *standardised
 
     def kernel(self, batch: PatchBatch) -> SparseKernel:
         """D^-1/2 A D^-1/2 of the graph of the batch's own patches, built as that of the sample.

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.centres import Centres, fit_centres, sample_size
-from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.batch import kernel_of, kernel_settings
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
@@ -94,8 +94,12 @@ class LearntFunctions:
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
-        functions = self.eigenfunctions(batch).permute(0, 2, 3, 1)
-        return _learnt(self._centres).scores(self._input(functions))
+        return self.predict_with_functions(batch)[0]
+
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one pass through the network."""
+        functions = self.eigenfunctions(batch)
+        return _learnt(self._centres).scores(self._input(functions.permute(0, 2, 3, 1))), functions
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
         """(B, n, h, w) float32 values of the scaled functions, in the order learnt.
@@ -108,6 +112,11 @@ class LearntFunctions:
         _learnt(self._network).to(batch.pixels.device).eval()
         values = torch.stack([self._whitened(self._values(image.features))[0] for image in one_by_one(batch)])
         return values.permute(0, 3, 1, 2)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        return kernel_settings(self.params, self._statistics)
 
     def kernel(self, batch: PatchBatch) -> Kernel:
         """The kernel of the batch's patches that training approximates the eigenfunctions of."""
