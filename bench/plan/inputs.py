@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from spectral_bench.bench.features.backbones import backbone_info, complete_options, weights_digest
+from spectral_bench.bench.features.files import find
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
+from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import FOLDER, data_info
 from spectral_bench.methods.registry import MethodFacts, complete_params
-from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, Transform, View
+from spectral_bench.results.specification import BackboneSpec, Features, Resize, TrainingData, Transform, View
 
 
 def with_classes(facts: MethodFacts, stated: Mapping[str, Any], data: TrainingData | None) -> dict[str, Any]:
@@ -234,7 +236,16 @@ def _split_is_valid(settings: RunSettings, info: DataInfo, problems: Problems) -
 def _features_are_valid(settings: RunSettings, transform: Transform, problems: Problems) -> bool:
     features = settings.features
     why = ""
-    if features.mode == "online":
+    if features.mode == "files" and transform.random:
+        problems.add(
+            "transform",
+            "features of files are of whole images, and this transform draws crops or colours; choose evaluation, or a "
+            "mapping with resize alone",
+        )
+        return False
+    if features.mode == "files":
+        why = "files hold one view an image"
+    elif features.mode == "online":
         why = "online features are drawn anew each epoch"
     elif not transform.random:
         why = "the transform draws nothing"
@@ -272,3 +283,49 @@ def backbone_spec(settings: RunSettings, weights: Mapping[str, str], problems: P
     if options is None or digest is None:
         return None
     return BackboneSpec(name=settings.backbone, options=options, weights=digest)
+
+
+def stored_backbone(settings: RunSettings, problems: Problems) -> BackboneSpec | None:
+    """What stands for the backbone of features that were computed elsewhere, or None after noting problems.
+
+    Its title, what the first file tells, and the digest of the files of the training split.
+
+    Args:
+        settings: the run, whose features are of mode ``files``.
+        problems: where to note, by the keys of the run.
+    """
+    title = settings.backbone.removeprefix(FROM_FILES)
+    if settings.backbone_options:
+        problems.add("backbone_options", "features lie in files, so there is no network that has options; leave it out")
+        return None
+    if not title.strip() or not title.isprintable() or len(title) > _LONGEST_TITLE:
+        problems.add("backbone", f"expected a title of 1 to {_LONGEST_TITLE} printable characters, got {title!r}")
+        return None
+    with problems.at("features"):
+        files = find(settings.features, settings.train_dataset or settings.dataset, settings.train_split)
+        first = files.shape(next(iter(files.files)))
+        stride = settings.features.stride
+        size: dict[str, Any] = {"grid": list(first.grid)} if stride is None else {"stride": stride}
+        options = {"channels": list(first.channels), **size}
+        return BackboneSpec(name=f"{FROM_FILES}{title}", options=options, weights=files.digest())
+    return None
+
+
+def stored_view(view: View, features: Features) -> View:
+    """A view of features that were computed elsewhere: with the digest of the files of its split.
+
+    Raises:
+        ConfigError: it looks at other than whole images.
+        DataError: there are no such files.
+    """
+    if other := view.model_dump(exclude_defaults=True).keys() - _OF_WHOLE_IMAGES:
+        raise ConfigError(
+            f"its view has {', '.join(sorted(other))}, and features of files are of whole images only; choose a "
+            "protocol such as whole"
+        )
+    return view.model_copy(update={"features": find(features, view.dataset, view.split).digest()})
+
+
+_LONGEST_TITLE = 100
+_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "features"}
+"""Keys of a view that change nothing of which features are looked at."""

@@ -29,9 +29,10 @@ from spectral_bench.bench.predict.pictures import (
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.fit import load_fit
-from spectral_bench.common.errors import StoreError
+from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.files import atomic_writer
 from spectral_bench.common.names import how_many
+from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.results.specification import View
@@ -98,7 +99,13 @@ def predict(
     """
     if (run := store.load_run(run_id)) is None:
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
-    spec, chosen = run.fit.spec, resolve_device(device)
+    spec = run.fit.spec
+    if spec.features.mode == "files":
+        raise ConfigError(
+            f"run {run_id}: its features ({short_name(spec.backbone.name)}) were computed elsewhere and lie in files, "
+            "so there are none of other images"
+        )
+    chosen = resolve_device(device)
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)

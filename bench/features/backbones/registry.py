@@ -17,7 +17,7 @@ from spectral_bench.bench.features.backbones.interface import Backbone, Backbone
 from spectral_bench.bench.features.backbones.timm_names import is_transformer, transformer_names
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import few, unknown
-from spectral_bench.common.registry import Registry, is_path
+from spectral_bench.common.registry import Registry, is_from_files, is_path
 from spectral_bench.methods.imports import forbidden_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import own_name
@@ -34,6 +34,9 @@ BACKBONES = {"efficientnet_lite0": f"{_HERE}.efficientnet_lite0:EfficientNetLite
 
 FAMILY = f"{_HERE}.timm_vit:TimmTransformer"
 """The class of all that ``timm_names`` knows."""
+
+ELSEWHERE = "spectral_bench.bench.features.from_files"
+"""The module that reads features that were computed elsewhere (``files:TITLE``)."""
 
 GROUP = "spectral_bench.backbones"
 
@@ -56,7 +59,7 @@ def backbone_names() -> tuple[str, ...]:
 
 def is_own(name: str) -> bool:
     """Whether a backbone is of the user's own, a file or an entry point, and does not ship."""
-    return name not in BACKBONES and (is_path(name) or not is_transformer(name))
+    return name not in BACKBONES and not is_from_files(name) and (is_path(name) or not is_transformer(name))
 
 
 def module_of(name: str) -> str:
@@ -65,6 +68,8 @@ def module_of(name: str) -> str:
     Raises:
         ConfigError: the name is unknown; the nearest is suggested.
     """
+    if is_from_files(name):
+        return ELSEWHERE
     if not is_own(name) and name not in BACKBONES:
         return FAMILY.partition(":")[0]
     _require_known(name)
@@ -97,6 +102,10 @@ def backbone_class(name: str) -> type[Backbone]:
         ConfigError: the name is unknown (the nearest is suggested), what it names is no backbone, or its code imports
             what no backbone may.
     """
+    if is_from_files(name):
+        from spectral_bench.bench.features.files import Elsewhere
+
+        return Elsewhere
     if not is_own(name):
         shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family()
         return shipped
