@@ -261,7 +261,7 @@ def find(features: Features, dataset: str, split: str) -> FeatureFiles:
 
 def _listed(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"features: {no_such(folder, 'folder')}")
+        raise DataError(no_such(folder, "folder"))
     listing = list_folder(folder, SUFFIXES)
     if not listing.files:
         raise DataError(f"{folder}: holds no features; expected a file an image, ID{', ID'.join(SUFFIXES)}")
@@ -328,7 +328,8 @@ def _numpy(path: Path) -> list[_Array]:
     def read() -> Tensor:
         import torch
 
-        return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+        with np.errstate(over="ignore"):  # told by whoever looks whether all are finite
+            return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
 
     return [_Array(tuple(array.shape), str(array.dtype.newbyteorder("=").name), read)]
 

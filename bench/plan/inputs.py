@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from spectral_bench.bench.features.backbones import backbone_info, complete_options, weights_digest
+from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.files import find
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.common.documents.problems import Problems
@@ -133,6 +134,25 @@ def check_sizes(
     for name, expected in facts.params(**params).misfits(images, patches).items():
         where = f"{data.dataset} {data.split}" + (f" with subset: {data.subset}" if data.subset else "")
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
+
+
+def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], problems: Problems) -> None:
+    """Note sizes of inputs that the backbone refuses; where they depend on images, it says so itself when it sees them.
+
+    Args:
+        backbone: what sees them.
+        looks: the training data, and the views.
+        problems: where to note, by the keys of the run.
+    """
+    made = described(backbone.name, backbone.options)
+    for look in looks:
+        sides = training_sides(look) if isinstance(look, TrainingData) else view_sides(look)
+        if isinstance(look, View) and look.window is not None:
+            sides = look.window, look.window
+        seen = None if sides is None else made.info.native or made.info.cover(*sides)
+        if seen is not None and (why := made.refused(*seen)):
+            problems.add("backbone", f"{backbone.name}: {why}")
+            return
 
 
 def image_count(source: TrainingData | View) -> int | None:

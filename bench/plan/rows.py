@@ -18,6 +18,7 @@ from spectral_bench.bench.grid.protocol import Definition, check_clusters, load,
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
+    check_inputs,
     check_sizes,
     checked_params,
     facts_of,
@@ -193,6 +194,9 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
+    if data and backbone:
+        views = (view for protocol in protocols or () for view in (protocol.view, protocol.fit_view) if view)
+        check_inputs(backbone, (data, *views), problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(

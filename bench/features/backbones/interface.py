@@ -158,6 +158,10 @@ class Backbone(ABC):
             (B, H / stride, W / stride, C_l) float32, a level, from low to high.
         """
 
+    def refused(self, height: int, width: int) -> str:
+        """Why inputs of so many pixels, padding included, are refused; empty: they are not. Costs nothing."""
+        return ""
+
     def normalisation(self, network: nn.Module) -> tuple[Colour, Colour]:
         """Mean and standard deviation of its inputs; overridden where only the network tells them."""
         return self.mean, self.std

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.bench.features.backbones.interface import Backbone, BackboneInfo, BackboneOptions
-from spectral_bench.bench.features.backbones.timm_names import is_transformer, transformer_names
+from spectral_bench.bench.features.backbones.timm_names import (
+    is_staged,
+    is_transformer,
+    staged_names,
+    transformer_names,
+)
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import few, unknown
 from spectral_bench.common.registry import Registry, is_from_files, is_path
@@ -33,7 +38,10 @@ BACKBONES = {"efficientnet_lite0": f"{_HERE}.efficientnet_lite0:EfficientNetLite
 """Those that ship under a name of their own."""
 
 FAMILY = f"{_HERE}.timm_vit:TimmTransformer"
-"""The class of all that ``timm_names`` knows."""
+"""The class of all vision transformers that ``timm_names`` knows."""
+
+STAGED = f"{_HERE}.timm_stages:TimmStages"
+"""The class of all networks with a map a stage that it knows."""
 
 ELSEWHERE = "spectral_bench.bench.features.from_files"
 """The module that reads features that were computed elsewhere (``files:TITLE``)."""
@@ -49,17 +57,19 @@ WHY = "a backbone sees images, never data sets, the harness or its results"
 
 
 def backbone_names() -> tuple[str, ...]:
-    """All names: ``efficientnet_lite0``, the vision transformers of the installed timm, those of other packages.
+    """All names: ``efficientnet_lite0``, networks of the installed timm, transformers first, those of other packages.
 
-    A transformer may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
+    A network of timm may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
     """
-    shipped = (*BACKBONES, *transformer_names())
+    shipped = (*BACKBONES, *transformer_names(), *staged_names())
     return (*shipped, *sorted({point.name for point in entry_points(group=GROUP)} - set(shipped)))
 
 
 def is_own(name: str) -> bool:
     """Whether a backbone is of the user's own, a file or an entry point, and does not ship."""
-    return name not in BACKBONES and not is_from_files(name) and (is_path(name) or not is_transformer(name))
+    if name in BACKBONES or is_from_files(name):
+        return False
+    return is_path(name) or not (is_transformer(name) or is_staged(name))
 
 
 def module_of(name: str) -> str:
@@ -71,7 +81,7 @@ def module_of(name: str) -> str:
     if is_from_files(name):
         return ELSEWHERE
     if not is_own(name) and name not in BACKBONES:
-        return FAMILY.partition(":")[0]
+        return (STAGED if is_staged(name) else FAMILY).partition(":")[0]
     _require_known(name)
     return REGISTRY.module(name)
 
@@ -107,7 +117,7 @@ def backbone_class(name: str) -> type[Backbone]:
 
         return Elsewhere
     if not is_own(name):
-        shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family()
+        shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family(name)
         return shipped
     _require_known(name)
     if found := forbidden_in(REGISTRY.module(name), ALLOWED):
@@ -189,7 +199,11 @@ def load_backbone(name: str, options: Mapping[str, Any] | None, device: torch.de
     return load_network(backbone(name, options), device)
 
 
-def _family() -> type[Backbone]:
+def _family(name: str) -> type[Backbone]:
+    if is_staged(name):
+        from spectral_bench.bench.features.backbones.timm_stages import TimmStages
+
+        return TimmStages
     from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer
 
     return TimmTransformer

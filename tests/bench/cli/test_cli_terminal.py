@@ -299,7 +299,7 @@ def test_weights_at_hand(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(listing, "_any_fetched", lambda: True)
     monkeypatch.setattr(
-        "spectral_bench.bench.features.backbones.timm_vit.hub_file",
+        "spectral_bench.bench.features.backbones.timm_hub.hub_file",
         lambda name: tmp_path if name == "vit_small_patch16_224.dino" else None,
     )
     (one,) = json.loads(bench("list", "backbones", "vit_small_patch16_224*", "--json").out)

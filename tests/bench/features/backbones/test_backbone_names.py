@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from spectral_bench.bench.features.backbones import backbone_names, complete_options, timm_names
+from spectral_bench.bench.features.backbones.timm_hub import pretrained_config
 from spectral_bench.bench.features.backbones.timm_names import (
     KEPT,
     ask_timm,
@@ -19,7 +20,6 @@ from spectral_bench.bench.features.backbones.timm_names import (
     split_name,
     width_and_patch,
 )
-from spectral_bench.bench.features.backbones.timm_vit import pretrained_config
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import is_path
 
