@@ -25,7 +25,10 @@ KEPT = Path(__file__).with_name("timm_models.json")
 _MODULES = ("vision_transformer", "deit", "eva", "naflexvit")
 
 # Those whose models give a map a stage, of any input whose sides are multiples of its stride.
-_STAGED = ("@@",)
+_STAGED = (
+    *("convnext", "densenet", "efficientnet", "hgnet", "hrnet", "inception_next", "mambaout", "metaformer"),
+    *("mobilenetv3", "pvt_v2", "regnet", "resnet", "resnetv2"),
+)
 _TAKEN = ("efficientnet_lite0",)
 """Names that stand for backbones of ours, not for timm's networks of the same name."""
 

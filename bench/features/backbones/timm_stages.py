@@ -78,7 +78,10 @@ class TimmStages(Backbone):
 
     def load(self) -> nn.Module:
         """timm's network without its classifier."""
-        return loaded(self.name, self.options)
+        network = loaded(self.name, self.options)
+        if not hasattr(network, "forward_intermediates"):  # DenseNet and HRNet in timm 1.0.20
+            raise ConfigError(f"backbone {self.name}: the installed timm gives no maps of its stages; a newer one may")
+        return network
 
     def normalisation(self, network: Any) -> tuple[Colour, Colour]:
         """As timm says of the weights."""
