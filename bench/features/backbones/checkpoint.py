@@ -114,7 +114,12 @@ def _without_prefix(state: dict[str, Tensor], first: str, told: str) -> dict[str
 def _translated(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """With the names and sizes of timm, where its own files need that too."""
     translate = getattr(importlib.import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    return state if translate is None else dict(translate(state, network))
+    if translate is None:
+        return state
+    try:
+        return dict(translate(state, network))
+    except (LookupError, ValueError, RuntimeError, AttributeError, TypeError):
+        return state  # of another architecture, which the names as they are tell
 
 
 def _is_beside(key: str) -> bool:
