@@ -104,6 +104,13 @@ class FeatureFiles:
         """
         return contents_digest({str(one.relative_to(self.folder)): one for one in self._all}, self.folder)
 
+    def facts(self) -> dict[str, Any]:
+        """What the first file tells: the options of ``Elsewhere``. Raises ``DataError`` as ``shape`` does."""
+        first = self.shape(next(iter(self.files)))
+        stride = self.features.stride
+        size: dict[str, Any] = {"grid": list(first.grid)} if stride is None else {"stride": stride}
+        return {"channels": list(first.channels), **size}
+
     @property
     def _all(self) -> Iterator[Path]:
         return (path for paths in self.files.values() for path in paths)
@@ -169,7 +176,7 @@ class FeatureFiles:
             raise DataError(
                 f"{self.folder}: no features of {few([shown(one) for one in lacking])}: {len(lacking)} of the "
                 f"{how_many(len(ids), 'image')} of {name} have none; expected a file {shown(lacking[0])}"
-                f"{self._suffix} and the like{hint}"
+                f"{next(self._all).suffix} and the like{hint}"
             )
         first: tuple[str, Shape] | None = None
         for image_id in ids:
@@ -204,11 +211,6 @@ class FeatureFiles:
         sides, meant = (*shape.grid, *shape.channels[:1]), "chw" if self.features.order == "hwc" else "hwc"
         turned = sides[1:] if meant == "chw" else (sides[2], sides[0])
         return f"; is order: {meant} meant?" if turned == expected else ""
-
-    @property
-    def _suffix(self) -> str:
-        kinds = sorted({path.suffix for path in self._all})
-        return kinds[0] if len(kinds) == 1 else ".npy"
 
     def _place(self, image_id: str) -> str:
         return shown(self.files[image_id][0])
@@ -279,15 +281,18 @@ class _Array:
     read: Callable[[], Tensor]
 
 
+_Arrays = Mapping[str, _Array] | Sequence[_Array]
+
+
 def _opened(path: Path, keys: Sequence[str] | None) -> list[tuple[_Array, str]]:
     """The arrays in a file, mapped where its format allows, and what to call each.
 
     Raises:
         DataError: the file is not there, is damaged or half, or holds other than arrays by the names of the levels.
     """
-    read = {".npy": _numpy, ".pt": _torch, ".safetensors": _safetensors}[path.suffix.lower()]
+    kinds: dict[str, Callable[[Path], _Arrays]] = {".npy": _numpy, ".pt": _torch, ".safetensors": _safetensors}
     try:
-        found = read(path)
+        found = kinds[path.suffix.lower()](path)
     except FileNotFoundError as error:
         raise DataError(no_such(path)) from error
     except DataError:
@@ -301,7 +306,7 @@ def _opened(path: Path, keys: Sequence[str] | None) -> list[tuple[_Array, str]]:
     return _chosen(path, found, keys)
 
 
-def _chosen(path: Path, found: Mapping[str, _Array] | Sequence[_Array], keys: Sequence[str] | None) -> Any:
+def _chosen(path: Path, found: _Arrays, keys: Sequence[str] | None) -> list[tuple[_Array, str]]:
     name = shown(path)
     if not isinstance(found, Mapping):
         if keys is not None:
@@ -334,7 +339,7 @@ def _numpy(path: Path) -> list[_Array]:
     return [_Array(tuple(array.shape), str(array.dtype.newbyteorder("=").name), read)]
 
 
-def _torch(path: Path) -> Mapping[str, _Array] | list[_Array]:
+def _torch(path: Path) -> _Arrays:
     import torch
 
     with warnings.catch_warnings():

@@ -323,11 +323,7 @@ def stored_backbone(settings: RunSettings, problems: Problems) -> BackboneSpec |
         return None
     with problems.at("features"):
         files = find(settings.features, settings.train_dataset or settings.dataset, settings.train_split)
-        first = files.shape(next(iter(files.files)))
-        stride = settings.features.stride
-        size: dict[str, Any] = {"grid": list(first.grid)} if stride is None else {"stride": stride}
-        options = {"channels": list(first.channels), **size}
-        return BackboneSpec(name=f"{FROM_FILES}{title}", options=options, weights=files.digest())
+        return BackboneSpec(name=f"{FROM_FILES}{title}", options=files.facts(), weights=files.digest())
     return None
 
 
