@@ -102,7 +102,8 @@ def _load_point(kind: str, point: EntryPoint) -> Any:
 
 def is_path(name: str) -> bool:
     """Whether a name is ``path/to/file.py:Object``, not one that a registry knows."""
-    return ".py" in name and not is_from_files(name)
+    named = name.endswith(".py") or ".py:" in name  # a tag of timm is pycls_in1k
+    return named and not is_from_files(name)
 
 
 def is_from_files(name: str) -> bool:

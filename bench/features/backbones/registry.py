@@ -215,7 +215,10 @@ def _require_known(name: str) -> None:
     first, _, tag = name.partition(".")
     if first in REGISTRY.names():
         raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, ()))
-    raise ConfigError(unknown("backbone", name if ":" in name else first, backbone_names()))  # else an odd path
+    # Of names that begin so, ours is meant: timm has efficientnet_lite1 and others.
+    ours = tuple(own for own in BACKBONES if own.startswith(first))
+    rivals = [other for other in backbone_names() if not (ours and other.startswith(first)) or other in ours]
+    raise ConfigError(unknown("backbone", name if ":" in name else first, rivals))  # else an odd path
 
 
 def _require_facts(info: BackboneInfo) -> None:

@@ -274,9 +274,12 @@ def _built_stages(architecture: str) -> list[list[int]]:
     import timm
     import torch
 
-    with torch.device("meta"):
-        network: Any = timm.create_model(architecture, num_classes=0)
-    if not hasattr(network, "forward_intermediates"):  # such as DenseNet before timm 1.0.21
+    try:
+        with torch.device("meta"):
+            network: Any = timm.create_model(architecture, num_classes=0)
+    except RuntimeError as error:  # timm 1.0.20: Tensor.item() cannot be called on meta tensors
+        raise ConfigError(f"backbone {architecture}: the installed timm cannot tell its stages ({error})") from error
+    if not hasattr(network, "forward_intermediates"):  # DenseNet and HRNet in timm 1.0.20
         raise ConfigError(f"backbone {architecture}: the installed timm gives no maps of its stages; a newer one may")
     return [[int(stage["num_chs"]), int(stage["reduction"])] for stage in network.feature_info]
 

@@ -29,7 +29,8 @@ SOME = ("test_vit", "vit_small_patch16_224", "vit_base_patch16_clip_quickgelu_22
 def test_names_match_timms_own_registry():
     import timm
 
-    expected = {name for module in ("vision_transformer", "deit", "eva") for name in timm.list_models(module=module)}
+    expected = {name for module in timm_names._MODULES for name in timm.list_models(module=module)}
+    expected |= {name for module in timm_names._STAGED for name in timm.list_models(module=module)}
     assert set(backbone_names()) == expected | {"efficientnet_lite0"}
     assert backbone_names()[0] == "efficientnet_lite0"
 
