@@ -53,10 +53,14 @@ def test_the_kept_shape_is_that_of_the_network(name):
 
 @pytest.mark.nightly
 def test_the_kept_shapes_are_those_of_every_network():
-    names = backbone_names()[1:]
+    names = timm_names.transformer_names()
     assert len(names) > 200
     for name in names:
         assert_as_built(name)
+    staged = timm_names.staged_names()
+    assert len(staged) > 350
+    for name in staged:
+        assert timm_names.stages(name) == tuple(map(tuple, timm_names._built_stages(name))), name
 
 
 def test_patches_that_are_not_square_are_refused(monkeypatch):
