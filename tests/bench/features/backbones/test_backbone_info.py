@@ -106,6 +106,6 @@ def test_a_native_grid_spans_the_input_whatever_its_size(height, width):
 
 def test_bad_names_and_options_are_refused():
     with pytest.raises(ConfigError, match="unknown backbone"):
-        backbone_info("resnet50")
+        backbone_info("swin_tiny_patch4_window7_224")
     with pytest.raises(ConfigError, match="unknown option"):
         backbone_info("efficientnet_lite0", {"size": 3})
