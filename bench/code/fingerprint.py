@@ -32,6 +32,8 @@ PASSED_OVER = frozenset(
         "common.registry",
         "datasets.registry",
         "methods.registry",
+        # A root of those runs whose features lie in files, and of no other.
+        "bench.features.from_files",
         # Defaults and ranges: the parameters of a run are complete in its specification.
         "methods.neuralef.params",
         "methods.params",

@@ -139,6 +139,7 @@ class _Maker:
                     device=self._device,
                     workers=0,
                     antialias=antialias,
+                    stored=spec.features if spec.features.mode == "files" else None,
                 )
                 items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
             self._last = (key, items)

@@ -23,6 +23,7 @@ from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.health import Foreseen, clusters_in_use, foresee, spectral_health, status_of
 from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.common.registry import is_from_files
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.errors import NumericalError
@@ -223,6 +224,8 @@ def scored_images(
 class ImageFlops:
     """Operations of the backbone and of the method on one image; None where they could not be counted, with the reason.
 
+    Those of features that were computed elsewhere are nobody's to count, and take no reason.
+
     Attributes:
         features: of the backbone, all windows.
         predict: of the method's prediction.
@@ -270,7 +273,7 @@ def image_flops(
             return None
 
     return ImageFlops(
-        counted("the backbone", lambda: backbone_flops(spec, *size, kept)),
+        None if is_from_files(spec.name) else counted("the backbone", lambda: backbone_flops(spec, *size, kept)),
         counted("the prediction", lambda: count_flops(lambda: predict_scores(method, patches, labels))),
         warnings,
     )

@@ -56,5 +56,5 @@ def _configuration(entry: ScoredRow) -> Hashable:
     """What was trained and looked at; None where no fit has a record."""
     for result in entry.seeds:
         if result.fit is not None:
-            return (result.fit.configuration_id, entry.protocol.view.view_id, entry.protocol.name)
+            return (result.fit.configuration_id, entry.protocol.view.look_id, entry.protocol.name)
     return None
