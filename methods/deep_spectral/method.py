@@ -176,6 +176,7 @@ class DeepSpectral:
             iterations=params.iterations,
             tol=params.tol,
             restarts=params.segment_restarts,
+            discretise=params.discretise,
         )
         return _Segmented(*describe(features, labels), pairs.residual)
 

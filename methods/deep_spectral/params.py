@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from spectral_bench.methods.params import CentreParams, FeatureInput
+from spectral_bench.methods.params import CentreParams, DiscretiseOption, FeatureInput
 
 
 class DeepSpectralParams(CentreParams):
@@ -51,6 +51,7 @@ class DeepSpectralParams(CentreParams):
         "number", description="as many segments as segments says, or as the largest eigengap says but no more than that"
     )
     segment_restarts: int = Field(1, ge=1, description="seedings tried for the segments of an image")
+    discretise: DiscretiseOption = "kmeans"
     descriptor: FeatureInput = Field(
         "last", description="features whose mean over a segment describes it: as the input of kmeans"
     )
@@ -78,6 +79,13 @@ class DeepSpectralParams(CentreParams):
     def _check_eigengap(self) -> Self:
         if self.segments_by == "eigengap" and self.eigenvectors < 2:
             raise ValueError(f"eigenvectors = {self.eigenvectors}: an eigengap needs 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _one_vector_a_segment(self) -> Self:
+        if self.discretise != "kmeans" and self.segments > self.eigenvectors + 1:
+            most = f"at most eigenvectors + 1 = {self.eigenvectors + 1}, the constant vector included"
+            raise ValueError(f"segments = {self.segments}: discretise: {self.discretise} makes {most}")
         return self
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.discretise import segments_of
 from spectral_bench.methods.lloyd import assign, cluster
+from spectral_bench.methods.params import Discretise
 
 _ROUNDING = 16.0  # units of machine precision that the error of an eigenvalue may reach
 
@@ -27,7 +29,16 @@ def eigengap(values: Tensor) -> int:
     return int(gaps.argmax()) + 2
 
 
-def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:
+def segment(
+    vectors: Tensor,
+    number: int,
+    *,
+    seeds: SeedStreams,
+    iterations: int,
+    tol: float,
+    restarts: int,
+    discretise: Discretise = "kmeans",
+) -> Tensor:
     """The segment of every patch, (n,) int64 below ``number``: k-means of the rows of the eigenvectors.
 
     Args:
@@ -37,7 +48,10 @@ def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int
         iterations: most Lloyd iterations a start.
         tol: as in ``methods.lloyd.lloyd``.
         restarts: number of starts.
+        discretise: kmeans; by the others see ``methods.discretise.segments_of``.
     """
+    if discretise != "kmeans":
+        return segments_of(vectors, number, discretise, seeds=seeds, iterations=iterations, restarts=restarts)
     rows = vectors.float().contiguous()  # one precision, so that the same starts are drawn
     found = cluster(rows, min(number, len(rows)), seeds=seeds, iterations=iterations, tol=tol, restarts=restarts)
     return assign(rows, found.centres)
