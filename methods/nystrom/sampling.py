@@ -151,11 +151,12 @@ class _Distances:
 
     def _refresh(self, indices: Indices, values: Matrix) -> None:
         """Bring the distances of these rows up to date."""
+        norms = _norms(values)
         for known in np.unique(self.known[indices]).tolist():
             if known == len(self.picked):
                 continue
             behind = self.known[indices] == known
-            found = _squared_distances(values[behind], self.samples[known:]).min(1)
+            found = _squared_distances(values[behind], self.samples[known:], norms[behind]).min(1)
             self.bounds[indices[behind]] = np.minimum(self.bounds[indices[behind]], found)
         self.known[indices] = len(self.picked)
 
@@ -171,7 +172,7 @@ class _Distances:
 
 def _picks(start: Matrix, pool: Indices, values: Matrix, outside: tuple[float, int], wanted: int) -> Indices:
     """Samples picked in a pool of (n, D) rows, indices ascending, while none outside can be farther."""
-    distances, samples = start.copy(), start < 0
+    distances, samples, norms = start.copy(), start < 0, _norms(values)
     found: list[int] = []
     while len(found) < wanted:
         place = int(distances.argmax())
@@ -180,7 +181,7 @@ def _picks(start: Matrix, pool: Indices, values: Matrix, outside: tuple[float, i
             break
         found.append(int(pool[place]))
         samples[place] = True
-        np.minimum(distances, _squared_distances(values, values[place : place + 1])[:, 0], out=distances)
+        np.minimum(distances, _squared_distances(values, values[place : place + 1], norms)[:, 0], out=distances)
         distances[samples] = -1
     return np.array(found, dtype=np.int64)
 
@@ -195,13 +196,23 @@ def _largest(values: NDArray[Any], count: int) -> Indices:
     return np.concatenate([above, equal])
 
 
-def _squared_distances(first: Matrix, second: Matrix) -> Matrix:
-    """(n, m) squared distances of float64 rows, on a grid, so that how a product is blocked breaks no tie."""
+def _squared_distances(first: Matrix, second: Matrix, norms: Matrix | None = None) -> Matrix:
+    """(n, m) squared distances of float64 rows, on a grid, so that how a product is blocked breaks no tie.
+
+    Args:
+        first: (n, D).
+        second: (m, D).
+        norms: (n,) squared norms of the first, where they are known.
+    """
     table = first @ second.T
     table *= -2
-    table += np.einsum("ij,ij->i", first, first)[:, None]
-    table += np.einsum("ij,ij->i", second, second)
+    table += (_norms(first) if norms is None else norms)[:, None]
+    table += _norms(second)
     table *= _GRID
     np.rint(table, out=table)
     table /= _GRID
     return np.maximum(table, 0, out=table)
+
+
+def _norms(rows: Matrix) -> Matrix:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))

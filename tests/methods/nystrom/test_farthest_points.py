@@ -70,9 +70,9 @@ def test_samples_of_unit_vectors_are_literal_and_few_rows_are_looked_at(monkeypa
     entries: list[int] = []
     before = sampling._squared_distances
 
-    def counting(first: Any, second: Any) -> Any:
+    def counting(first: Any, second: Any, norms: Any = None) -> Any:
         entries.append(len(first) * len(second))
-        return before(first, second)
+        return before(first, second, norms)
 
     monkeypatch.setattr(sampling, "_squared_distances", counting)
     monkeypatch.setattr(sampling, "_POOL", 32)
