@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.centres import Centres, fit_centres
+from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.health import collapse_check
 from spectral_bench.methods.inputs import (
     Standardiser,
@@ -72,12 +73,14 @@ class NcutPytorch:
 
         Raises:
             ConfigError: more clusters than patches, or the package is not installed.
-            NumericalError: features are not finite.
+            NumericalError: features are not finite, or all alike.
         """
         require_patches(patches, self.params.k)
         package = _package()
         features = by_chunks(self._input, patches.subsample(patches.n_patches).features, context.device)
         require_finite((features,), "the training images")
+        if bool((features == features[:1]).all()):
+            raise NumericalError("ncut-pytorch: all patches are alike, and it finds no bandwidth for them")
         with _seeded(context.seeds.integer("ncut")):
             with context.stage("eigenvectors"):
                 model = package.Ncut(n_eig=self.params.k, n_sample=self.params.samples, device=str(context.device))
@@ -110,6 +113,7 @@ class NcutPytorch:
     def state_dict(self) -> dict[str, Tensor]:
         """The centres (K, K), and what the package propagates by."""
         held = {name: torch.as_tensor(getattr(self._cache, name)) for name in _CACHE}
+        held["sigma"] = torch.tensor(float(self._cache.sigma), dtype=torch.float64)
         return {"centres": self._fitted().centres, **held}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
