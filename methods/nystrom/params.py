@@ -23,14 +23,12 @@ class NystromParams(CentreParams):
 
     k: int = Field(64, ge=2, description="number of clusters")
 
-    samples: int = Field(
-        4000, ge=2, description="training patches in the graph, drawn uniformly; all if there are no more"
-    )
+    samples: int = Field(4000, ge=2, description="training patches in the graph; all if there are no more")
     sampling: Literal["uniform", "farthest"] = Field(
         "uniform",
         exclude_if=lambda value: value == "uniform",  # identities are those of before there was a choice
-        description="how samples are chosen: drawn uniformly, or each farthest from all before it, of the patches of "
-        "all whole training images, exactly",
+        description="samples are drawn uniformly, or each is the farthest from all before it, of the patches of whole "
+        "training images",
     )
     input: Literal["last_l2", "all_standardised_l2"] = Field(
         "last_l2", description="what the graph compares: the last level, or all levels standardised per channel"
