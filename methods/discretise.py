@@ -72,7 +72,7 @@ def rotation(
     for restart in range(restarts):
         before = sum(len(one.objectives) for one in found)
         start = _start(rows.numpy(), seeds.numpy("rotation", restart))
-        found.append(_alternate(rows, start, iterations, lambda done, before=before: on_iteration(before + done)))
+        found.append(_alternate(rows, start, iterations, _offset(on_iteration, before)))
     return max(found, key=lambda one: one.objectives[-1])
 
 
@@ -167,6 +167,10 @@ def segments_of(
     if how == "qr":
         return rotated_labels(taken, pivoted(taken))
     return rotated_labels(taken, rotation(taken, seeds=seeds, iterations=iterations, restarts=restarts).matrix)
+
+
+def _offset(report: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda done: report(before + done)
 
 
 def _start(rows: Matrix, generator: np.random.Generator) -> Matrix:
