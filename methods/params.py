@@ -73,6 +73,18 @@ class CentreParams(Params):
     restarts: int = Field(1, ge=1, description="seedings tried; the one of the lowest inertia is kept")
 
 
+Discretise = Literal["kmeans", "rotation", "qr"]
+
+DiscretiseOption = Annotated[
+    Discretise,
+    Field(
+        exclude_if=lambda value: value == "kmeans",  # identities are those of before there was a choice
+        description="how eigenvectors become clusters: k-means of their rows, an orthogonal rotation towards "
+        "indicator vectors (Yu and Shi, ICCV 2003), or one by column-pivoted QR (Damle, Minden and Ying, 2019)",
+    ),
+]
+
+
 class LloydParams(CentreParams):
     """k-means of patches, of which there may be more than fit in memory."""
 
@@ -163,6 +175,13 @@ class FunctionParams(GraphParams, TrainingParams, LloydParams):
         description="what is clustered: the values of a patch's eigenfunctions, as they are or L2-normalised",
     )
     angle_limit: AngleLimit = None
+    discretise: DiscretiseOption = "kmeans"
+
+    @model_validator(mode="after")
+    def _one_function_a_cluster(self) -> Self:
+        if self.discretise != "kmeans" and self.functions != self.k:
+            raise ValueError(f"functions = {self.functions}: discretise: {self.discretise} needs k of them, {self.k}")
+        return self
 
     @property
     def bound_by_batch(self) -> str | None:

@@ -198,7 +198,8 @@ class DeepSpectral:
     @property
     def _lloyd(self) -> dict[str, Any]:
         params = self.params
-        return {"iterations": params.iterations, "tol": params.tol, "restarts": params.segment_restarts}
+        kept = {"iterations": params.iterations, "tol": params.tol, "restarts": params.segment_restarts}
+        return {**kept, "discretise": params.discretise}
 
     def _fitted(self) -> Centres:
         if self._centres is None:

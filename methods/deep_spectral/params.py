@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from spectral_bench.methods.params import CentreParams, FeatureInput
+from spectral_bench.methods.params import CentreParams, DiscretiseOption, FeatureInput
 
 _OF_CUTS = {"affinity_power": 10.0, "similarity": "rescaled", "colour_weight": 0.0}
 """What another cut than ``eigenvectors`` has in the place of the defaults: the graph of DiffCut."""
@@ -78,6 +78,7 @@ class DeepSpectralParams(CentreParams):
     segment_restarts: int = Field(
         1, ge=1, description="seedings tried for the segments of an image; cut: recursive draws none"
     )
+    discretise: DiscretiseOption = "kmeans"
     descriptor: FeatureInput = Field(
         "last", description="features whose mean over a segment describes it: as the input of kmeans"
     )
@@ -137,6 +138,15 @@ class DeepSpectralParams(CentreParams):
             raise ValueError(f"eigenvectors = {self.eigenvectors}: an eigengap needs 2 or more")
         if self.segments_by != "number" and self.cut == "recursive":
             raise ValueError(f"segments_by = {self.segments_by}: with cut: recursive tau says how many there are")
+        return self
+
+    @model_validator(mode="after")
+    def _one_vector_a_segment(self) -> Self:
+        if self.discretise != "kmeans" and self.cut != "eigenvectors":
+            raise ValueError(f"discretise = {self.discretise}: it turns eigenvectors into segments; cut is {self.cut}")
+        if self.discretise != "kmeans" and self.segments > self.eigenvectors + 1:
+            most = f"at most eigenvectors + 1 = {self.eigenvectors + 1}, the constant vector included"
+            raise ValueError(f"segments = {self.segments}: discretise: {self.discretise} makes {most}")
         return self
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.discretise import segments_of
 from spectral_bench.methods.lloyd import assign, cluster
+from spectral_bench.methods.params import Discretise
 
 _ROUNDING = 16.0  # units of machine precision that the error of an eigenvalue may reach
 
@@ -29,18 +31,17 @@ def eigengap(values: Tensor) -> int:
     return int(gaps.argmax()) + 2
 
 
-def by_silhouette(vectors: Tensor, most: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> int:
-    """How many segments, 2 to ``most``, k-means of the eigenvectors' rows separates best; of equal ones the fewest.
+def by_silhouette(vectors: Tensor, most: int, *, seeds: SeedStreams, **options: Any) -> int:
+    """How many segments, 2 to ``most``, ``segment`` separates best in the eigenvectors' rows; of equal ones the fewest.
 
-    That is the largest mean silhouette (Rousseeuw, 1987) of ``segment``, which takes the same arguments. At most n - 1
-    segments are compared, since a patch alone has no silhouette; of fewer than four patches 2 are the answer.
+    That is the largest mean silhouette (Rousseeuw, 1987) of ``segment``, which takes the same ``options``. At most
+    n - 1 segments are compared, since a patch alone has no silhouette; of fewer than four patches 2 are the answer.
     """
     rows = vectors.float()
     candidates = range(2, min(most, len(rows) - 1) + 1)
     if len(candidates) < 2:
         return min(most, 2)
     distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 between equal rows
-    options: dict[str, Any] = {"iterations": iterations, "tol": tol, "restarts": restarts}
     found = [silhouette(distances, segment(vectors, number, seeds=seeds, **options)) for number in candidates]
     return candidates[max(range(len(found)), key=found.__getitem__)]
 
@@ -68,7 +69,16 @@ def silhouette(distances: Tensor, labels: Tensor) -> float:
     return float(values.mean(dtype=torch.float64))
 
 
-def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:
+def segment(
+    vectors: Tensor,
+    number: int,
+    *,
+    seeds: SeedStreams,
+    iterations: int,
+    tol: float,
+    restarts: int,
+    discretise: Discretise = "kmeans",
+) -> Tensor:
     """The segment of every patch, (n,) int64 below ``number``: k-means of the rows of the eigenvectors.
 
     Args:
@@ -78,7 +88,10 @@ def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int
         iterations: most Lloyd iterations a start.
         tol: as in ``methods.lloyd.lloyd``.
         restarts: number of starts.
+        discretise: kmeans; by the others see ``methods.discretise.segments_of``.
     """
+    if discretise != "kmeans":
+        return segments_of(vectors, number, discretise, seeds=seeds, iterations=iterations, restarts=restarts)
     rows = vectors.float().contiguous()  # one precision, so that the same starts are drawn
     found = cluster(rows, min(number, len(rows)), seeds=seeds, iterations=iterations, tol=tol, restarts=restarts)
     return assign(rows, found.centres)

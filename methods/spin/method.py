@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.methods.centres import Centres, fit_centres, sample_size
+from spectral_bench.methods.centres import Centres, sample_size
+from spectral_bench.methods.discretise import fit_discrete
 from spectral_bench.methods.graphs.batch import kernel_of, kernel_settings
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import Check
@@ -83,8 +84,9 @@ class LearntFunctions:
         self._train(patches, Trained(self._network, self._beside(self._network)), context)
         values = by_chunks(self._values, patches.subsample(size).features, context.device)
         self._whitening = self._scaling(values, patches, context).float()
-        self._centres, self.checks = fit_centres(
-            self._input(self._whitened(values)), params=params, k=params.k, context=context
+        functions = self._whitened(values)
+        self._centres, self.checks = fit_discrete(
+            functions, self._input(functions), params.discretise, params=params, k=params.k, context=context
         )
         return self
 
