@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
+from spectral_bench.reports.collect import distinct
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import HealthCheck

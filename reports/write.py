@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from spectral_bench.common.collection import young_collection
 from spectral_bench.common.files import write_bytes
 from spectral_bench.reports.api import RENDERERS, all_tables
-from spectral_bench.reports.collect import Changed, Matchings, ScoredRow, collect, distinct
+from spectral_bench.reports.collect import Changed, Matchings, collect, distinct
 from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
@@ -23,6 +23,7 @@ from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.macros import render_macros
 from spectral_bench.reports.renderers.markdown import escape
 from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import load_published

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import ScoredRow, distinct
+from spectral_bench.reports.collect import distinct
+from spectral_bench.reports.rows import ScoredRow
 
 Key = Callable[[ScoredRow], Hashable]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
 from spectral_bench.results.specification import identity_form, own_name, view_form

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.style import COLUMN_WIDTH, new_figure, shorten, style
 from spectral_bench.reports.per_class_table import class_cells
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import NoteBook
 from spectral_bench.results.statistics import summarise
 

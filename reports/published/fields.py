@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.published import features
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import MATCHING_WORDS, fitted_words
 from spectral_bench.results.published import Look, PublishedRow
 from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View

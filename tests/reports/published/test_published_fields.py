@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from report_samples import add_row, outcomes, write_grid
 
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.published import features
 from spectral_bench.reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
 from spectral_bench.reports.published.table import QUOTED, published_table
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import Look, Published, PublishedProtocol, PublishedRow
 from spectral_bench.results.published.schema import Source
