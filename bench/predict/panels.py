@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.evaluation import pamr
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, labels_at_prediction, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
-from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.pipeline import batch_part, middle_window
 from spectral_bench.bench.features.views import fresh_features, kept_features

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.counting import ScoredImage, count, labels_at_prediction
 from spectral_bench.bench.evaluation.crf import CrfPool
-from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.evaluation.pamr import pamr_clusters
 from spectral_bench.bench.features import open_view_features
