@@ -36,6 +36,11 @@ def loaded_source(path: Path | str) -> bytes | None:
     return _sources.get(os.path.realpath(path))
 
 
+def kept_source(real: str) -> bytes | None:
+    """As ``loaded_source``, of a path without links: who asks again and again resolves them once."""
+    return _sources.get(real)
+
+
 def installed(origin: str) -> bool:
     """Whether a file belongs to the Python installation or to a package that was installed."""
     return "site-packages" in origin or "dist-packages" in origin or origin.startswith(_standard_library())

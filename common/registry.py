@@ -18,6 +18,10 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 """Of files of weights."""
 
 
+FROM_FILES = "files:"
+"""What stands before the title of features that were computed elsewhere, where a backbone is named."""
+
+
 class Registry:
     """Names -> ``"module:object"`` strings, extended by an entry-point group and by paths to Python files.
 
@@ -98,7 +102,13 @@ def _load_point(kind: str, point: EntryPoint) -> Any:
 
 def is_path(name: str) -> bool:
     """Whether a name is ``path/to/file.py:Object``, not one that a registry knows."""
-    return ".py" in name
+    named = name.endswith(".py") or ".py:" in name  # a tag of timm is pycls_in1k
+    return named and not is_from_files(name)
+
+
+def is_from_files(name: str) -> bool:
+    """Whether the name of a backbone is the title of features that were computed elsewhere: ``files:TITLE``."""
+    return name.startswith(FROM_FILES)
 
 
 def is_weights_file(value: object) -> bool:
@@ -108,6 +118,8 @@ def is_weights_file(value: object) -> bool:
 
 def short_name(name: str) -> str:
     """A name for people: of a path only the file, as in ``folder:leaves.yaml`` or ``mine.py:Mine``."""
+    if is_from_files(name):
+        return name.removeprefix(FROM_FILES)
     if name.startswith("folder:"):
         return f"folder:{PurePath(name.removeprefix('folder:')).name}"
     file, colon, attribute = name.partition(":")

@@ -26,7 +26,10 @@ CITIES = {
 class Cityscapes(FileDataSet):
     """Images in ``leftImg8bit/<split>/<city>/``, ids of 8 bits in ``gtFine/<split>/<city>/*_gtFine_labelIds.png``.
 
-    Class set ``19`` holds the evaluated classes, ``27`` all that are not void (label ids 7 to 33).
+    Class set ``19`` holds the evaluated classes, ``27`` all that are not void (label ids 7 to 33), as in PiCIE
+    (``data/cityscapes_eval_dataset.py``) and STEGO (``src/data.py``: id - 7, negative ones ignored). Licence plates
+    (id -1) are in neither, and in no file: the owners' ``json2labelImg.py`` draws no polygon of a negative id, so these
+    pixels bear the id of what is behind the plate, such as the car.
     """
 
     info = DataInfo(

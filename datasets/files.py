@@ -69,6 +69,7 @@ class FileLabels:
         images: the image files, to check that sizes agree.
         n_raw_labels: raw ids run from 0 to ``n_raw_labels - 1``.
         read: reads (H, W) raw label ids from a file.
+        image_size: (height, width) of an image file, without decoding it.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class FileLabels:
         images: Listing,
         n_raw_labels: int,
         read: Callable[[Path], NDArray[np.uint16]] = read_label,
+        image_size: Callable[[Path], tuple[int, int]] = image_header,
     ) -> None:
         self._name = name
         self._labels = labels
         self._images = images
         self._n_raw_labels = n_raw_labels
         self._read = read
+        self._image_size = image_size
         self.ids = tuple(labels.files)
 
     def label(self, image_id: str) -> NDArray[np.uint16]:
@@ -97,7 +100,7 @@ class FileLabels:
         label = require_range(self._read(path), self._n_raw_labels, path)
         if image_id in self._images.files:
             image = self._images.files[image_id]
-            if problem := size_problem(path, (label.shape[0], label.shape[1]), image, image_header(image)):
+            if problem := size_problem(path, (label.shape[0], label.shape[1]), image, self._image_size(image)):
                 raise DataError(problem)
         return label
 
@@ -118,7 +121,7 @@ class FileDataSet(ABC):
     """Base of data sets whose images and labels are files below a root.
 
     A subclass sets ``info`` and says in ``image_files`` and ``label_files`` which files a split holds; it may override
-    ``read_image``, ``read_label`` and ``label_size`` where its files are no plain images.
+    ``read_image``, ``image_size``, ``read_label`` and ``label_size`` where its files are no plain images.
 
     Attributes:
         info: splits, classes and sizes.
@@ -144,6 +147,10 @@ class FileDataSet(ABC):
     def read_image(self, path: Path) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of a file."""
         return read_image(path)
+
+    def image_size(self, path: Path) -> tuple[int, int]:
+        """(height, width) of an image file, without decoding it."""
+        return image_header(path)
 
     def read_label(self, path: Path) -> NDArray[np.uint16]:
         """(H, W) raw label ids of a file, not yet checked against the range of the data set."""
@@ -173,7 +180,7 @@ class FileDataSet(ABC):
         """All that is wrong with a split (or with its images only), one line each with its path, from headers alone."""
         self._require_split(split)
         images = self.image_files(split)
-        image_sizes, unreadable = sizes(images, image_header) if self.check_headers else ({}, [])
+        image_sizes, unreadable = sizes(images, self.image_size) if self.check_headers else ({}, [])
         found = [*images.problems, *unreadable]
         if labels and self.has_labels(split):
             listed = self.label_files(split).named_like(images)
@@ -184,7 +191,7 @@ class FileDataSet(ABC):
 
     def has_labels(self, split: str) -> bool:
         """Whether a split is meant to have labels."""
-        return bool(self.info.class_sets)
+        return bool(self.info.class_sets) and split not in self.info.unlabelled
 
     def holds(self, split: str) -> bool:
         """Whether there is any image of a split on disk."""
@@ -195,7 +202,8 @@ class FileDataSet(ABC):
         return FileImages(self.info.name, images, self.read_image, by_contents=self.check_headers)
 
     def _open_labels(self, labels: Listing, images: Listing) -> FileLabels:
-        return FileLabels(self.info.name, labels, images, self.info.n_raw_labels, self.read_label)
+        n_labels = self.info.n_raw_labels
+        return FileLabels(self.info.name, labels, images, n_labels, self.read_label, self.image_size)
 
     def _found(self, files: Callable[[str], Listing], split: str) -> Listing:
         self._require_split(split)

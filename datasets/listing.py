@@ -214,8 +214,12 @@ def from_list(listed: Path, folder: Path, suffix: str) -> Listing:
     """
     if not listed.is_file():
         return Listing(folder, {}, (no_such(listed),))
+    return from_ids(listed_ids(listed, stems(folder, (suffix,))), listed, folder, suffix)
+
+
+def from_ids(ids: list[str], listed: Path, folder: Path, suffix: str) -> Listing:
+    """As ``from_list``, of ids that were read from ``listed`` before."""
     present = stems(folder, (suffix,))
-    ids = listed_ids(listed, present)
     found = matched(ids, present)
     files = {image_id: found.get(image_id, folder / f"{image_id}{suffix}") for image_id in sorted(set(ids))}
     twice = [f"{listed}: names {shown(image_id)} twice" for image_id, n in Counter(ids).items() if n > 1]
@@ -224,6 +228,24 @@ def from_list(listed: Path, folder: Path, suffix: str) -> Listing:
     problems = (*empty, *_no_folder(folder), *twice, *_missing_lines(listed, folder, missing))
     kept = {image_id: path for image_id, path in files.items() if image_id not in missing}
     return Listing(folder, kept, problems, f"*{suffix}")
+
+
+def labels_of(ids: Iterable[str], listed: Path, folder: Path, suffix: str) -> Listing:
+    """The label files ``folder/<id><suffix>`` of the ids that a text file names.
+
+    A label that is missing is no problem of the listing: its image will be told to have none. None at all is one.
+
+    Args:
+        ids: what the text file names; none where it is missing.
+        listed: the text file.
+        folder: where the labels lie.
+        suffix: of a label, in lower case.
+    """
+    if not listed.is_file() or not folder.is_dir():
+        return Listing(folder, {}, (no_such(folder, "folder") if listed.is_file() else no_such(listed),))
+    files = matched(sorted(set(ids)), stems(folder, (suffix,)))
+    none = () if files else (f"{folder}: holds no label of {listed}; looked for *{suffix}",)
+    return Listing(folder, files, none, f"*{suffix}")
 
 
 def matched(ids: Iterable[str], present: dict[str, Path]) -> dict[str, Path]:

@@ -102,22 +102,28 @@ def label_header(path: Path) -> tuple[int, int]:
         return _stored_size(image)
 
 
-def require_range(label: NDArray[np.uint16], n_raw_labels: int, source: object) -> NDArray[np.uint16]:
-    """``label`` itself if its values lie in 0 to ``n_raw_labels - 1``.
+def require_range(
+    label: NDArray[np.uint16], n_raw_labels: int, source: object, void: int | None = None
+) -> NDArray[np.uint16]:
+    """``label`` itself if its values lie in 0 to ``n_raw_labels - 1``, or are ``void``.
 
     Args:
         label: (H, W) raw label ids.
         n_raw_labels: number of raw ids of the data set.
         source: the file, for the error.
+        void: one more value, which stands for no class; None: there is none.
 
     Raises:
         DataError: a value lies outside; the first such value and its place are named.
     """
-    if label.size and int(label.max()) >= n_raw_labels:
-        row, column = (int(i) for i in np.argwhere(label >= n_raw_labels)[0])
-        value = int(label[row, column])
+    if not label.size or int(label.max()) < n_raw_labels:
+        return label
+    outside = label >= n_raw_labels if void is None else (label >= n_raw_labels) & (label != void)
+    if outside.any():
+        row, column = (int(i) for i in np.argwhere(outside)[0])
+        expected = f"0 to {n_raw_labels - 1}" + ("" if void is None else f", or {void}")
         raise DataError(
-            f"{source}: label value {value} at row {row}, column {column}; expected 0 to {n_raw_labels - 1}"
+            f"{source}: label value {int(label[row, column])} at row {row}, column {column}; expected {expected}"
         )
     return label
 

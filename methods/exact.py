@@ -6,10 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import torch
 from numpy.typing import NDArray
 
 from spectral_bench.common.files import write_bytes
@@ -19,6 +21,11 @@ from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.kernel import Kernel, SparseKernel
 from spectral_bench.methods.threads import each_on_one_thread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spectral_bench.methods.interface import PatchBatch, Spectral
 
 MOST_EXACT_NODES = 4096  # dense float64 eigenvectors of more take minutes and gigabytes
 _TIED = 1e-6  # gap between eigenvalues, as part of the largest, that single precision does not tell from none
@@ -94,14 +101,37 @@ class ExactSpaces:
     """Exact eigenspaces by the content of their kernel, kept in a folder: runs that share a graph decompose it once.
 
     They are computed on one thread, so that a figure does not depend on which run came first. A file that is torn is
-    made anew; processes that miss the same space at once each write the same file.
+    made anew; processes that miss the same space at once each write the same file. Sparse kernels of methods that say
+    what theirs depend on are kept, too.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, code: str = "") -> None:
         """Args:
-        folder: where spaces are kept; None: nowhere.
+        folder: where spaces and kernels are kept; None: nowhere.
+        code: names the code that makes kernels, of which no other is given those that it made.
         """
         self.folder = folder
+        self._code = code
+
+    def kernel(self, method: Spectral, batch: PatchBatch) -> Kernel:
+        """The kernel of a method on a batch, found once for all runs whose ``kernel_settings`` are the same.
+
+        Raises:
+            NumericalError: as ``method.kernel``.
+        """
+        settings = getattr(method, "kernel_settings", None)
+        if self.folder is None or settings is None:
+            return method.kernel(batch)
+        seen = batch.shared("content", lambda: _content(batch))
+        name = hashlib.blake2b(repr((_VERSION, self._code, settings, seen)).encode(), digest_size=16).hexdigest()
+        path = self.folder / f"kernel-{name}.npz"
+        known = _read_kernel(path)
+        if known is not None:
+            return SparseKernel(known.matrix.to(batch.pixels.device))
+        kernel = method.kernel(batch)
+        if isinstance(kernel, SparseKernel):
+            write_bytes(path, _written_kernel(kernel.matrix))
+        return kernel
 
     def of(self, kernel: Kernel, count: int) -> ExactSpace:
         """The space of the ``count`` largest eigenvalues.
@@ -166,6 +196,33 @@ def _digest(kernel: Kernel, count: int) -> str:
         digest.update(str(held.dtype).encode())
         digest.update(held.numpy().data)
     return digest.hexdigest()
+
+
+def _content(batch: PatchBatch) -> str:
+    """Of all that a kernel may depend on, and of the kind of device, whose sums have last bits of their own."""
+    digest = hashlib.blake2b(f"{batch.pixels.device.type} {len(batch)} {batch.grid}".encode(), digest_size=16)
+    for part in (*batch.features, batch.pixels, batch.antialiased):
+        if part is not None:
+            held = part.detach().cpu().contiguous()
+            digest.update(f"{held.dtype} {tuple(held.shape)}".encode())
+            digest.update(held.numpy().data)
+    return digest.hexdigest()
+
+
+def _written_kernel(matrix: Tensor) -> bytes:
+    crow, col, values = (part.cpu().numpy() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values()))
+    stream = BytesIO()
+    np.savez(stream, crow=crow, col=col, values=values)
+    return stream.getvalue()
+
+
+def _read_kernel(path: Path) -> SparseKernel | None:
+    """A kernel that was kept; None where there is none, or where its file is torn."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return SparseKernel(sparse.csr(*(torch.from_numpy(held[name]) for name in ("crow", "col", "values"))))
+    except Exception:  # as for spaces
+        return None
 
 
 def _written(space: ExactSpace) -> bytes:

@@ -274,9 +274,14 @@ class LabelReader(Protocol):
 class Spectral(Protocol):
     """What a method offers besides ``Segmenter`` if it has eigenfunctions that can be looked at and checked.
 
-    The harness checks the functions of such a method on held-out images (``methods.spectral_health``). Two more
-    attributes are read where they are there: ``per_image`` (True: each image is decomposed by itself, so that each is
-    a graph of its own) and ``health_limits`` (name of a figure -> the most that a converged fit may have of it).
+    The harness checks the functions of such a method on held-out images (``methods.spectral_health``). More attributes
+    are read where they are there:
+
+    * ``per_image`` (True: each image is decomposed by itself, so that each is a graph of its own),
+    * ``health_limits`` (name of a figure -> the most that a converged fit may have of it),
+    * ``kernel_settings`` (all that ``kernel`` depends on besides the batch, as plain values; fits of the same settings
+      find the kernel of a graph once),
+    * ``predict_with_functions`` (of a batch: what ``predict`` and what ``eigenfunctions`` give, at the cost of one).
     """
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:

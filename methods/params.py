@@ -73,6 +73,18 @@ class CentreParams(Params):
     restarts: int = Field(1, ge=1, description="seedings tried; the one of the lowest inertia is kept")
 
 
+Discretise = Literal["kmeans", "rotation", "qr"]
+
+DiscretiseOption = Annotated[
+    Discretise,
+    Field(
+        exclude_if=lambda value: value == "kmeans",  # identities are those of before there was a choice
+        description="how eigenvectors become clusters: k-means of their rows, an orthogonal rotation towards "
+        "indicator vectors (Yu and Shi, ICCV 2003), or one by column-pivoted QR (Damle, Minden and Ying, 2019)",
+    ),
+]
+
+
 class LloydParams(CentreParams):
     """k-means of patches, of which there may be more than fit in memory."""
 
@@ -147,22 +159,12 @@ AngleLimit = Annotated[
 ]
 
 
-class SpinParams(GraphParams, TrainingParams, LloydParams):
-    """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
+class FunctionParams(GraphParams, TrainingParams, LloydParams):
+    """A network whose outputs become eigenfunctions, and k-means on them; shared by the methods that learn them."""
 
     k: int = Field(64, ge=2, description="number of clusters: k-means centres")
     functions: int = Field(16, ge=2, description="eigenfunctions that are learnt, those of the largest eigenvalues")
     lr: float = Field(3e-3, gt=0, description="Adam's learning rate at the first step")
-    decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share that moving averages of the functions' covariance and its Jacobian keep at a step, 1 - the "
-        "paper's rate; 0: no averages",
-    )
-    jacobian_patches: int | None = Field(
-        512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"
-    )
     features: Literal["all", "last"] = Field("all", description="what the network sees: all levels, or the last")
     standardise: bool = Field(True, description="the network's input is standardised per channel")
     width: int = Field(128, ge=1, description="units of a hidden layer")
@@ -173,6 +175,24 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         description="what is clustered: the values of a patch's eigenfunctions, as they are or L2-normalised",
     )
     angle_limit: AngleLimit = None
+    discretise: DiscretiseOption = "kmeans"
+
+    @model_validator(mode="after")
+    def _one_function_a_cluster(self) -> Self:
+        if self.discretise != "kmeans" and self.functions != self.k:
+            raise ValueError(f"functions = {self.functions}: discretise: {self.discretise} needs k of them, {self.k}")
+        return self
+
+    @property
+    def bound_by_batch(self) -> str | None:
+        """Why there may be no more functions than patches in a batch: a step divides by its covariance; None: it does
+        not."""
+        return None
+
+    @property
+    def jacobian_pairs(self) -> int:
+        """Pairs of functions whose averaged Jacobian, a vector of the network's size, is held in training."""
+        return 0
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and no more functions than patches to tell them apart by."""
@@ -182,10 +202,9 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         sampled, batch = min(patches, self.max_patches), self.batch_size * patches // max(images, 1)
         if self.functions > sampled:
             found["functions"] = f"at most the {sampled} training patches that are clustered"
-        elif self.functions > batch and not self.decay and "batch_size" not in found:
+        elif self.functions > batch and self.bound_by_batch and "batch_size" not in found:
             found["functions"] = (
-                f"at most the {batch} patches of a batch of {self.batch_size} images: without averages (decay: 0) more"
-                " are never independent"
+                f"at most the {batch} patches of a batch of {self.batch_size} images: {self.bound_by_batch}"
             )
         return found
 
@@ -193,8 +212,32 @@ class SpinParams(GraphParams, TrainingParams, LloydParams):
         """The network with its optimiser, and the averaged Jacobian: see ``methods.spin.memory``."""
         seen = [channels, *[self.width] * self.depth, self.functions]
         numbers = sum((one + 1) * other for one, other in pairwise(seen))
-        pairs = self.functions * (self.functions + 1) // 2 if self.decay else 0
-        return numbers * (TRAINED_BYTES + 4 * pairs)
+        return numbers * (TRAINED_BYTES + 4 * self.jacobian_pairs)
+
+
+class SpinParams(FunctionParams):
+    """SpIN (Pfau et al., ICLR 2019) on patches, and k-means on its eigenfunctions."""
+
+    decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share that moving averages of the functions' covariance and its Jacobian keep at a step, 1 - the "
+        "paper's rate; 0: no averages",
+    )
+    jacobian_patches: int | None = Field(
+        512, ge=1, description="patches of a batch that its Jacobian is estimated on, where decay > 0; null: all"
+    )
+
+    @property
+    def bound_by_batch(self) -> str | None:
+        """Without averages a step divides by the covariance of its batch."""
+        return None if self.decay else "without averages (decay: 0) more are never independent"
+
+    @property
+    def jacobian_pairs(self) -> int:
+        """Those of i <= j, with averages."""
+        return self.functions * (self.functions + 1) // 2 if self.decay else 0
 
 
 _CLASSES = "number of clusters, which is that of the classes; a grid that leaves it out gets that of its data set"

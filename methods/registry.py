@@ -15,9 +15,11 @@ from spectral_bench.common.registry import Registry, absolute_name, is_path
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.neuralef import params as _neuralef
+from spectral_bench.methods.neuralsvd.params import NeuralSVDParams
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.params import Params
 from spectral_bench.methods.self_training.params import SelfTrainingParams
+from spectral_bench.methods.spectralnet.params import SpectralNetParams
 
 if TYPE_CHECKING:
     from spectral_bench.methods.interface import Segmenter
@@ -95,6 +97,18 @@ METHODS: Mapping[str, _Entry] = dict(
             "spin",
             "a network trained to be the ordered eigenfunctions of a patch kernel (SpIN), and k-means on them",
             _params.SpinParams,
+        ),
+        _entry(
+            "spectral_bench.methods.neuralsvd.method:NeuralSVD",
+            "neuralsvd",
+            "a network trained to be the ordered eigenfunctions of a patch kernel (NeuralSVD), and k-means on them",
+            NeuralSVDParams,
+        ),
+        _entry(
+            "spectral_bench.methods.spectralnet.method:SpectralNet",
+            "spectralnet",
+            "a network trained to span the eigenspace of a patch Laplacian (SpectralNet), and k-means on its outputs",
+            SpectralNetParams,
         ),
         _entry(
             "spectral_bench.methods.self_training.method:SelfTraining",

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
-from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch, Spectral
 
 LEAST_VARYING = 2
 _AVERAGED = ("rayleigh_mean", "eigenvalue_mean")
+_LEAST_IS_WORST = ("order",)
 _MODERATE = 100  # powers of two within which squares, and sums of them, stay in range
+_EQUAL = 1e-6  # difference of two Rayleigh quotients, as part of the largest, that tells no order
 _CONSTANT = 1e-3  # an output varies if its standard deviation is more than this part of its root mean square
 
 Matrix = NDArray[np.float64]
@@ -31,6 +33,24 @@ Matrix = NDArray[np.float64]
 def rayleigh_quotients(functions: Tensor, kernel: Kernel) -> Matrix:
     """psi_j^T kernel psi_j / psi_j^T psi_j of (N, K) functions, (K,); NaN for a function that is 0 everywhere."""
     return _quotients(*_with_image(functions, kernel))
+
+
+def order(quotients: Matrix) -> float:
+    """Kendall's correlation of position and rank of (n,) Rayleigh quotients: 1 descending, -1 ascending, about 0 mixed.
+
+    It is 1 - 2 s, s the share of all pairs whose later quotient is the larger one. Quotients that differ by less than
+    1e-6 of the largest tell no order and count as being in it. NaN where one is not finite.
+
+    Raises:
+        ValueError: fewer than two quotients.
+    """
+    count = len(quotients)
+    if count < 2:
+        raise ValueError(f"order of {count} Rayleigh quotients: expected two or more")
+    if not np.isfinite(quotients).all():
+        return math.nan
+    rises = quotients - quotients[:, None] > _EQUAL * np.abs(quotients).max()
+    return 1 - 4 * int(np.triu(rises).sum()) / (count * (count - 1))
 
 
 def orthogonality_error(functions: Tensor) -> float:
@@ -91,12 +111,13 @@ def spectral_checks(
 ) -> tuple[Check, ...]:
     """The spectral health of (N, n) functions on a kernel of N nodes.
 
-    Names: ``varying_functions``, ``rayleigh_mean``, ``orthogonality_error``, ``residual_largest`` and, with ``exact``,
-    ``eigenvalue_mean`` of the n largest eigenvalues and ``angle_largest`` in degrees. What is not finite has failed,
-    and so have functions of which fewer than two vary, and a kernel that is 0. Outputs that are 0 everywhere are left
-    out of quotients and residuals, and count as 90 degrees. Other values are for information, as a method may be
-    published without being one that finds eigenfunctions, unless ``limits`` names the most allowed. Where the n-th and
-    the next eigenvalue are equal, the angle is that to the nearest exact eigenspace, and a note says so.
+    Names: ``varying_functions``, ``rayleigh_mean``, ``order`` of two functions or more, ``orthogonality_error``,
+    ``residual_largest`` and, with ``exact``, ``eigenvalue_mean`` of the n largest eigenvalues and ``angle_largest`` in
+    degrees. What is not finite has failed, and so have functions of which fewer than two vary, and a kernel that is 0.
+    Outputs that are 0 everywhere are left out of quotients and residuals, and count as 90 degrees. Other values are for
+    information, as a method may be published without being one that finds eigenfunctions, unless ``limits`` names the
+    most allowed, of ``order`` the least. Where the n-th and the next eigenvalue are equal, the angle is that to the
+    nearest exact eigenspace, and a note says so.
 
     Raises:
         NumericalError: with ``exact``, the kernel is not finite.
@@ -110,6 +131,7 @@ def method_checks(
     *,
     limits: Mapping[str, float] | None = None,
     spaces: ExactSpaces | None = None,
+    functions: Sequence[Tensor | None] = (),
 ) -> tuple[Check, ...]:
     """The spectral health of a fitted method on some images that it was not trained on.
 
@@ -123,6 +145,7 @@ def method_checks(
             quotients and eigenvalues.
         limits: the most allowed of a figure, by name.
         spaces: where exact eigenspaces are kept; None: nowhere.
+        functions: of each graph the (B, n, h, w) eigenfunctions where they are known already; empty: of none.
 
     Raises:
         ValueError: there are no graphs.
@@ -131,13 +154,13 @@ def method_checks(
     """
     if not graphs:
         raise ValueError("spectral health of no graphs: expected one or more")
-    found, most = [], 0
-    for batch in graphs:
-        functions = method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2)
-        nodes, columns = functions.shape
+    found, most, spaces = [], 0, spaces or ExactSpaces()
+    for batch, known in zip(graphs, functions or [None] * len(graphs), strict=True):
+        values = (method.eigenfunctions(batch) if known is None else known).permute(0, 2, 3, 1).flatten(0, 2)
+        nodes, columns = values.shape
         most = max(most, nodes)
         exact = columns <= nodes <= MOST_EXACT_NODES
-        found.append(_looked_at(functions, method.kernel(batch), spaces or ExactSpaces(), exact=exact))
+        found.append(_looked_at(values, spaces.kernel(method, batch), spaces, exact=exact))
     return Check("graph_patches", float(most), None, passed=True), *_checks(found, limits or {})
 
 
@@ -152,12 +175,12 @@ class _Graph:
 
 
 def _looked_at(functions: Tensor, kernel: Kernel, spaces: ExactSpaces, *, exact: bool) -> _Graph:
-    """The figures of one graph; where it is decomposed, all are computed with its matrix in float64."""
+    """The figures of one graph; where it is decomposed, all are computed on the CPU with its kernel in float64."""
     finite, columns = bool(functions.isfinite().all()), functions.shape[1]
     varying = {"varying_functions": float(varying_functions(functions)) if finite else math.nan}
     if not exact:
         return _Graph(varying | _plain_figures(functions, kernel), columns, _maps_to_zero(functions, kernel))
-    wide, dense = functions.detach().double().cpu(), DenseKernel(kernel.dense().double().cpu())
+    wide, precise = functions.detach().double().cpu(), _in_double(kernel)
     space = spaces.of(kernel, columns)
     tied = space.tied if finite else None
     vectors = space.vectors if tied is None else nearest_eigenspace(wide, *tied)
@@ -165,8 +188,16 @@ def _looked_at(functions: Tensor, kernel: Kernel, spaces: ExactSpaces, *, exact:
         "eigenvalue_mean": float(space.values.mean()),
         "angle_largest": float(principal_angles(wide, vectors)[-1]),
     }
-    empty = not bool(dense.matrix.any())
-    return _Graph(varying | _plain_figures(wide, dense) | exact_figures, columns, empty, tied is not None)
+    matrix = precise.matrix
+    empty = not bool((matrix.values() if isinstance(precise, SparseKernel) else matrix).any())
+    return _Graph(varying | _plain_figures(wide, precise) | exact_figures, columns, empty, tied is not None)
+
+
+def _in_double(kernel: Kernel) -> SparseKernel | DenseKernel:
+    """The kernel on the CPU in float64; a sparse one stays so."""
+    if isinstance(kernel, SparseKernel):
+        return SparseKernel(kernel.matrix.cpu().double())
+    return DenseKernel(kernel.dense().double().cpu())
 
 
 def _maps_to_zero(functions: Tensor, kernel: Kernel) -> bool:
@@ -181,8 +212,10 @@ def _plain_figures(functions: Tensor, kernel: Kernel) -> dict[str, float]:
     if not alive.shape[1]:
         return dict.fromkeys(("rayleigh_mean", "orthogonality_error", "residual_largest"), math.nan)
     values, image = _with_image(alive, kernel)
+    quotients = _quotients(values, image)
     return {
-        "rayleigh_mean": float(_quotients(values, image).mean()),
+        "rayleigh_mean": float(quotients.mean()),
+        **({"order": order(quotients)} if len(quotients) > 1 else {}),
         "orthogonality_error": orthogonality_error(alive),
         "residual_largest": float(_residuals(values, image).max()),
     }
@@ -197,9 +230,15 @@ def _checks(graphs: Sequence[_Graph], limits: Mapping[str, float]) -> tuple[Chec
         if name == "varying_functions":
             checks.append(_varying_check(float(values.min()), having[int(values.argmin())].columns))
             continue
-        check = _judged(name, float(values.mean() if name in _AVERAGED else values.max()), limits)
+        check = _judged(name, _worst(name, values), limits)
         checks.append(_remarked(check, graphs))
     return tuple(checks)
+
+
+def _worst(name: str, values: Matrix) -> float:
+    if name in _AVERAGED:
+        return float(values.mean())
+    return float(values.min() if name in _LEAST_IS_WORST else values.max())
 
 
 def _remarked(check: Check, graphs: Sequence[_Graph]) -> Check:
@@ -226,8 +265,10 @@ def _judged(name: str, value: float, limits: Mapping[str, float]) -> Check:
     limit = limits.get(name)
     if not math.isfinite(value):
         return Check(name, None, limit, False, "not finite")
-    passed = limit is None or value <= limit
-    return Check(name, value, limit, passed, "" if passed else f"{value:.3g}, expected at most {limit:.3g}")
+    least = name in _LEAST_IS_WORST
+    passed = limit is None or (value >= limit if least else value <= limit)
+    note = "" if passed else f"{value:.3g}, expected at {'least' if least else 'most'} {limit:.3g}"
+    return Check(name, value, limit, passed, note)
 
 
 def _with_image(functions: Tensor, kernel: Kernel) -> tuple[Matrix, Matrix]:

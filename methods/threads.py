@@ -58,7 +58,7 @@ def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]
         for index in range(first, len(items), step):
             results[index] = function(items[index])
 
-    with _pools().limit(limits=1, user_api="blas"):
+    with blas_pools().limit(limits=1, user_api="blas"):
         if min(len(items), torch.get_num_threads()) <= 1:
             with one_thread():
                 task(0, 1)
@@ -69,7 +69,7 @@ def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]
 
 
 @cache
-def _pools() -> ThreadpoolController:
+def blas_pools() -> ThreadpoolController:
     """The thread pools of numpy and scipy, looked for once, which takes milliseconds."""
     import scipy.linalg  # noqa: F401  # a pool that is loaded later would not be found
 

@@ -7,9 +7,9 @@ from itertools import count
 
 from spectral_bench.reports.ablations import Ablation, Compared, ablations, baseline_texts, compare
 from spectral_bench.reports.cells import score_cell
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells, value_text
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.comparison import MIN_SEEDS, verdict

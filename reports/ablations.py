@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectral_bench.reports.cells import Metric, seed_values
-from spectral_bench.reports.collect import ScoredRow
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import value_text
 from spectral_bench.results.statistics import PairedDifference, holm, paired_difference, without_claim
 

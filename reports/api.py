@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.reports.ablation_table import ablation_tables
-from spectral_bench.reports.collect import Changed, Matchings, ScoredRow, collect
+from spectral_bench.reports.collect import Changed, Matchings, collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.health_table import health_table
 from spectral_bench.reports.images import Intervals, image_intervals
@@ -18,6 +18,7 @@ from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.csv import render_csv
 from spectral_bench.reports.renderers.latex import render_latex, render_standalone
 from spectral_bench.reports.renderers.markdown import render_markdown
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import load_published

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.statistics import Summary, summarise, without_spread

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
 
 if TYPE_CHECKING:
-    from spectral_bench.reports.collect import SeedResult
+    from spectral_bench.reports.rows import SeedResult
 
 FEATURES_STAGE = "features"
 HEALTH_STAGE = "health"

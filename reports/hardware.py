@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from spectral_bench.reports.collect import ScoredRow
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import NoteBook
 from spectral_bench.results.record import FitRecord
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
+from spectral_bench.reports.collect import distinct
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import HealthCheck
@@ -15,6 +16,7 @@ LABELS = {
     "varying_functions": "functions that vary",
     "rayleigh_mean": "mean Rayleigh quotient",
     "eigenvalue_mean": "mean eigenvalue",
+    "order": "order of the functions",
     "orthogonality_error": "largest cosine",
     "residual_largest": "largest residual",
     "angle_largest": "largest angle (°)",
@@ -41,6 +43,8 @@ def health_table(entries: Sequence[ScoredRow]) -> Table | None:
             "the n largest eigenvalues, cosines between functions, residuals in units of the kernel, and angles to the "
             "exact eigenspace. What has no limit is for information."
         )
+    if "order" in names:
+        notes.remark("Order of the functions: Kendall's correlation of their places and ranks of Rayleigh quotients.")
     return Table("health", "Numerical health of the fits.", columns, rows, notes.notes())
 
 

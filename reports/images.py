@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spectral_bench.reports.collect import ScoredRow
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.scoring import counts_over, matched_on
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import Metric, mean_cell, peak_cell, score_cell, seeds_cell
-from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
+from spectral_bench.reports.collect import distinct
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.images import COLUMN, REMARK, Intervals, image_cell
 from spectral_bench.reports.peaks import cohort_marks, extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.ranking import emphasise
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.record import BASE_STAGE

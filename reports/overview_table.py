@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spectral_bench.reports.cells import label_marks, score_cell, stale_marks
-from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow, alike, distinct
+from spectral_bench.reports.collect import alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.ranking import emphasise
+from spectral_bench.reports.rows import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.settings import matching_marks, matching_words, split_words, told_once, value_text
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 

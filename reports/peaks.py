@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import Measure
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import extracted_features, run_cost
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.table import NoteBook
 from spectral_bench.results.record import COHORT
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from spectral_bench.reports.cells import label_marks, per_image_marks, stale_marks, worst_state
-from spectral_bench.reports.collect import ScoredRow, alike, distinct
+from spectral_bench.reports.collect import alike, distinct
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import SETTING_COLUMNS, common_settings, setting_cells, titles_with_clusters
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
 from spectral_bench.results.class_lists import numbered, positions

@@ -13,8 +13,8 @@ import pandas as pd
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 
 _SCORES = {
     "miou": "mIoU",

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from spectral_bench.reports.cells import Metric, score_summary, seed_values
-from spectral_bench.reports.collect import ScoredRow, alike
+from spectral_bench.reports.collect import alike
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import NoteBook, TableRow
 from spectral_bench.results.comparison import MIN_SEEDS, common_seeds, rank
 

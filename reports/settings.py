@@ -11,7 +11,7 @@ import numpy as np
 
 from spectral_bench.common.names import few, how_many
 from spectral_bench.reports.cells import label_marks, per_image_marks, setting_cell, stale_marks
-from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow
+from spectral_bench.reports.rows import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.table import Cell, Column, NoteBook
 from spectral_bench.results.matching import is_one_to_one
 from spectral_bench.results.specification import Matching, Protocol, own_name

@@ -7,9 +7,12 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from spectral_bench.common.collection import young_collection
 from spectral_bench.common.files import write_bytes
 from spectral_bench.reports.api import RENDERERS, all_tables
-from spectral_bench.reports.collect import Changed, Matchings, ScoredRow, collect, distinct
+from spectral_bench.reports.collect import Changed, Matchings, collect, distinct
 from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
@@ -20,6 +23,7 @@ from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.macros import render_macros
 from spectral_bench.reports.renderers.markdown import escape
 from spectral_bench.reports.renderers.tex_escape import label
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import load_published
@@ -72,8 +76,8 @@ def write_all(
 
     @cache
     def pictures(name: str) -> dict[str, bytes]:
-        figure = figures.pop(name)  # drawn once in each form, and then gone: a figure of thousands of marks is large
-        return {form: rendered(figure, form) for form in FORMATS}
+        with young_collection():
+            return _drawn(figures.pop(name))  # once in each form, and then gone: one of thousands of marks is large
 
     def picture(name: str, form: str) -> bytes:
         return pictures(name)[form]
@@ -90,6 +94,10 @@ def write_all(
         write_bytes(folder / name, content())
         progress(name, number, len(contents))
     return [folder / name for name in contents]
+
+
+def _drawn(figure: Figure) -> dict[str, bytes]:
+    return {form: rendered(figure, form) for form in FORMATS}
 
 
 def _joined(parts: Iterable[str]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.record import FitRecord
 from spectral_bench.results.specification import FitSpec, Protocol, Scoring, View
@@ -16,8 +17,8 @@ PLACES = ("a<<run>>", "a<<hash>>", "a<<seed>>")
 """What stands in a template for the run id, for its hash and for the seed: no name of anything is like these."""
 
 _WIDTH = 64  # letters after which a line ends, so that most lines fit into a terminal
-_ROW_KEYS = {"dataset", "known_as", "split", "subset"}
-"""Of a view, what a grid states beside a protocol and not in it; ``known_as`` is found anew."""
+_ROW_KEYS = {"dataset", "known_as", "split", "subset", "features"}
+"""Of a view, what a grid states beside a protocol and not in it; ``known_as`` and ``features`` are found anew."""
 
 
 def grid_of(record: FitRecord | FitSpec, protocols: Iterable[Protocol] = (), views: Iterable[View] = ()) -> str:
@@ -119,8 +120,8 @@ def _fit_keys(spec: FitSpec, evaluated: str) -> dict[str, Any]:
         "transform": data.transform.model_dump(mode="json", exclude_defaults=True),
         "features": spec.features.model_dump(mode="json"),
         "precision": spec.precision,
-        "backbone": spec.backbone.name,
-        "backbone_options": dict(spec.backbone.options) or None,
+        "backbone": spec.backbone.name.removeprefix(FROM_FILES),
+        "backbone_options": None if spec.features.mode == "files" else dict(spec.backbone.options) or None,
     }
     return {key: value for key, value in keys.items() if value is not None}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -102,12 +102,45 @@ class TrainingData(NamedData):
     transform: Transform = Transform()
 
 
-class Features(Spec):
-    """How patch features are made: read from a cache of ``views`` fixed views, or computed from fresh crops."""
+def _unset(value: object) -> bool:
+    """Left out where it is written: identities are those of before there was such a key."""
+    return value is None
 
-    mode: Literal["cache", "online"] = "cache"
+
+class Features(Spec):
+    """How patch features are made.
+
+    Read from a cache of ``views`` fixed views, computed from fresh crops, or read from ``files`` that somebody else
+    made, one an image (``bench.features.files``).
+    """
+
+    mode: Literal["cache", "online", "files"] = "cache"
     views: int = Field(1, ge=1, description="cached augmented views an image")
-    dtype: Literal["float16", "float32"] = Field("float16", description="of the cache")
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the cache; of files, of the pixels alone")
+    root: str | None = Field(
+        None, exclude_if=_unset, description="folder of the files; {dataset}, {split} are filled in"
+    )
+    order: Literal["hwc", "chw"] | None = Field(None, exclude_if=_unset, description="of the files' axes; default hwc")
+    stride: int | None = Field(
+        None, ge=1, exclude_if=_unset, description="pixels a patch of a padded image; None: patches span the image"
+    )
+    levels: tuple[str, ...] | None = Field(
+        None, min_length=1, exclude_if=_unset, description="keys or folders of the levels, from low to high"
+    )
+
+    @model_validator(mode="after")
+    def _of_files(self) -> Self:
+        if self.mode == "files":
+            if not self.root:
+                raise ValueError("mode files needs root: the folder of the files of features")
+            if self.levels is not None and len(set(self.levels)) < len(self.levels):
+                raise ValueError(f"levels: expected each name once, got {list(self.levels)}")
+            object.__setattr__(self, "order", self.order or "hwc")
+        else:
+            for key in ("root", "order", "stride", "levels"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is for mode files alone")
+        return self
 
 
 class BackboneSpec(Named):
@@ -173,7 +206,10 @@ def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:
     """What the identity of a fit is the hash of: its plain values, where no path of a user's own is left."""
     data, backbone = _renamed(written["data"], "dataset"), _renamed(written["backbone"], "name")
     backbone["options"] = placeless(backbone["options"])
-    return {**_renamed(written, "method"), "data": data, "backbone": backbone}
+    form = {**_renamed(written, "method"), "data": data, "backbone": backbone}
+    if "root" in form.get("features", {}):  # the digest of the files stands where that of weights does
+        form["features"] = {key: value for key, value in form["features"].items() if key != "root"}
+    return form
 
 
 def placeless(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,6 +245,19 @@ class Crf(Spec):
 Flip = Literal["features", "scores"]
 
 
+class Pamr(Spec):
+    """Pixel-adaptive mask refinement of scores (Araslanov and Roth, CVPR 2020); distances in pixels of the label."""
+
+    name: Literal["pamr"] = "pamr"
+    iterations: int = Field(10, ge=1)
+    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8, 12, 24), min_length=1, description="distances of neighbours, in eight directions each"
+    )
+    contrast: float = Field(
+        0.1, gt=0, description="of colours, in local standard deviations: smaller weighs edges more"
+    )
+
+
 class View(NamedData):
     """What is looked at when a fit is evaluated. Gives contingency over raw label ids.
 
@@ -228,6 +277,23 @@ class View(NamedData):
         description="what of the mirrored image is averaged in: features (STEGO) or scores (CAUSE); None: nothing",
     )
     crf: Crf | None = None
+    features: str = Field(
+        "",
+        exclude_if=lambda value: value == "",  # identities are those of before there were such files
+        description="digest of the files of features that are looked at; empty: a backbone makes them",
+    )
+    refine: Pamr | None = Field(None, exclude_if=lambda value: value is None, description="pamr: before the argmax")
+
+    @field_validator("refine", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _refined_once(self) -> Self:
+        if self.refine is not None and self.crf is not None:
+            raise ValueError("refine and crf both take the place of the argmax: expected one of them")
+        return self
 
     @field_validator("flip", mode="before")
     @classmethod
@@ -239,6 +305,11 @@ class View(NamedData):
     def view_id(self) -> str:
         """The identity of the view."""
         return _view_id(self)
+
+    @property
+    def look_id(self) -> str:
+        """The same without files of features: what rows with features of their own have in common."""
+        return _view_id(self.model_copy(update={"features": ""}) if self.features else self)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -16,8 +16,9 @@ from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many
 from spectral_bench.reports.cells import PER_IMAGE_NOTE
-from spectral_bench.reports.collect import PER_IMAGE_SYMBOL, ScoredRow, collect_together
+from spectral_bench.reports.collect import collect_together
 from spectral_bench.reports.compare import Comparison, Difference, Pair, compare_entries
+from spectral_bench.reports.rows import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.results.statistics import Summary
 from spectral_bench.results.store import Store
 

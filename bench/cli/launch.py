@@ -34,7 +34,7 @@ from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_pro
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
-from spectral_bench.common.registry import is_weights_file
+from spectral_bench.common.registry import is_from_files, is_weights_file
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
 from spectral_bench.results.specification import View
@@ -299,7 +299,8 @@ def launch(
     for run in plan.unfinished:
         backbone = run.spec.backbone
         weights = backbone.options.get("weights")
-        if weights != "random" and not is_weights_file(weights) and not is_own(backbone.name):
+        elsewhere = is_own(backbone.name) or is_from_files(backbone.name)
+        if weights != "random" and not is_weights_file(weights) and not elsewhere:
             store.lock_weights(backbone.name, backbone.weights)
     for run in plan.unfinished:
         if run.condition.state == "stale":

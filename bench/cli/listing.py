@@ -19,6 +19,7 @@ from spectral_bench.bench.cli.output import aligned, on_terminal, say, show_json
 from spectral_bench.bench.features.backbones import backbone_info, backbone_names, complete_options, weights_digest
 from spectral_bench.bench.features.backbones.timm_names import (
     default_tag,
+    is_staged,
     is_transformer,
     pretrained_tags,
     width_and_patch,
@@ -227,13 +228,13 @@ class Kind:
 
     def facts(self) -> dict[str, Any]:
         """All about it as JSON values; looks for weights on this machine and asks no network."""
-        if is_transformer(self.name):
-            width, patch = width_and_patch(self.name)
+        if is_transformer(self.name) or is_staged(self.name):
             at_hand: Any = [tag for tag in self.tags if _fetched(f"{self.name}.{tag}")]
+            patch, channels = _patch_and_channels(self.name)
             return {
                 "name": self.name,
                 "patch": patch,
-                "channels": [width] * 3,
+                "channels": channels,
                 "tags": list(self.tags),
                 "at_hand": at_hand,
             }
@@ -246,6 +247,15 @@ class Kind:
             "tags": [],
             "at_hand": at_hand,
         }
+
+
+def _patch_and_channels(name: str) -> tuple[int, list[int]]:
+    """Pixels a patch, and channels of the levels, of a network of timm; its default weights are not looked for."""
+    if is_transformer(name):
+        width, patch = width_and_patch(name)
+        return patch, [width] * 3
+    info = backbone_info(name, {"weights": "random"})
+    return info.stride, list(info.channels)
 
 
 def matching(pattern: str) -> list[Kind]:
@@ -280,7 +290,7 @@ def _fetched(full: str) -> bool:
     """Whether the weights of a transformer lie in the cache of the hub or of torch."""
     if not _any_fetched():  # spares timm, which takes seconds to load
         return False
-    from spectral_bench.bench.features.backbones.timm_vit import hub_file
+    from spectral_bench.bench.features.backbones.timm_hub import hub_file
 
     try:
         return hub_file(full) is not None

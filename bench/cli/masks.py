@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
@@ -30,10 +31,11 @@ from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
 from spectral_bench.bench.predict.files import find_images, nearest_folder, passed_over, require_targets
 from spectral_bench.bench.predict.pictures import LEGEND
 from spectral_bench.common.errors import ConfigError, StoreError
+from spectral_bench.common.explain import explain
 from spectral_bench.common.names import few, how_many
 from spectral_bench.common.registry import short_name
 from spectral_bench.results.record import FitRecord
-from spectral_bench.results.specification import BackboneSpec
+from spectral_bench.results.specification import Features
 from spectral_bench.results.state import StoredRun
 from spectral_bench.results.store import Store
 
@@ -150,7 +152,7 @@ def scores_in_words(record: FitRecord) -> str:
 # ``bench cluster``: no labels, no grid, no store.
 
 
-_OPTIONS = "backbone_options."
+_OPTIONS, _FEATURES = "backbone_options.", "features."
 _METHOD, _BACKBONE = "deep_spectral", "efficientnet_lite0"
 
 Parameters = Annotated[
@@ -160,6 +162,17 @@ Parameters = Annotated[
         help="A parameter of the method (segments=12), or an option of the backbone (backbone_options.weights=random)."
         " May be given several times.",
         metavar="KEY=VALUE",
+    ),
+]
+
+Network = Annotated[str, typer.Option("--backbone", help="The frozen network: a name, or path/to/file.py:Class.")]
+Stored = Annotated[
+    Path | None,
+    typer.Option(
+        "--features",
+        help="Folder of features that were computed elsewhere, a file an image: STEM.npy, .pt or .safetensors; "
+        "--backbone is their title then. --set features.order=chw and the like as in a grid.",
+        metavar="DIR",
     ),
 ]
 
@@ -173,9 +186,8 @@ def cluster(
     method: Annotated[
         str, typer.Option("--method", help="A method that needs no labels, by name or as path/to/file.py:Class.")
     ] = _METHOD,
-    backbone: Annotated[
-        str, typer.Option("--backbone", help="The frozen network: a name, or path/to/file.py:Class.")
-    ] = _BACKBONE,
+    backbone: Network = _BACKBONE,
+    features: Stored = None,
     parameters: Parameters = None,
     size: Annotated[
         str,
@@ -198,15 +210,14 @@ def cluster(
     require_folder(to)
     require_drawn(overlays=overlays, contours=contours)
     stated = with_clusters(plain_parameters(parameters or []), k)
-    options = {key.removeprefix(_OPTIONS): stated.pop(key) for key in list(stated) if key.startswith(_OPTIONS)}
+    options, given = taken(stated, _OPTIONS), files_of(features, taken(stated, _FEATURES))
     seen, device = parse_size(size), parse_device(device)
     files = find_images(images)
     require_targets(files, to, overlays=overlays)
     require_empty(to, overwrite=overwrite)
     tell_passed_over(images, to)
     # Loads torch, which a wrong path shall not wait for.
-    from spectral_bench.bench.features.backbones import complete_options
-    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params
+    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params, network
     from spectral_bench.bench.run.context import resolve_device
 
     with _bars() as bar:
@@ -214,7 +225,8 @@ def cluster(
             files,
             method,
             clustering_params(method, stated, len(files)),
-            BackboneSpec(name=backbone, options=complete_options(backbone, options)),
+            network(backbone, options, given),
+            features=given,
             size=seen,
             seed=seed,
             device=resolve_device(device),
@@ -244,6 +256,28 @@ def require_empty(folder: Path, *, overwrite: bool) -> None:
             f"{folder}: holds files already ({few(there)}); give a folder of its own, or --overwrite to write over "
             "those of the same names"
         )
+
+
+def taken(stated: dict[str, Any], start: str) -> dict[str, Any]:
+    """The parameters whose names start so, without that, taken out of what is stated."""
+    return {key.removeprefix(start): stated.pop(key) for key in list(stated) if key.startswith(start)}
+
+
+def files_of(root: Path | None, how: dict[str, Any]) -> Features | None:
+    """The files of ``--features`` as a grid would state them; None where a backbone makes features.
+
+    Raises:
+        ConfigError: something is stated of files without any, or is not valid.
+    """
+    if root is None:
+        if how:
+            raise ConfigError(f"--set {_FEATURES}{next(iter(how))}: is for --features, which is not given")
+        return None
+    try:
+        return Features.model_validate({"mode": "files", "root": str(root.absolute()), **how})
+    except ValidationError as error:
+        problems = [explain("key", "features", Features, problem) for problem in error.errors()]
+        raise ConfigError(f"--features {root}: {'; '.join(problems)}") from error
 
 
 def with_clusters(stated: dict[str, Any], k: int | None) -> dict[str, Any]:

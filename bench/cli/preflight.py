@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from spectral_bench.bench.cli.output import progress_bar, say, warn
 from spectral_bench.bench.executors.jobs import require_gpu_each
 from spectral_bench.bench.features.backbones import load_backbone, weights_digest
+from spectral_bench.bench.features.files import find
 from spectral_bench.bench.measure.environment import environment, require_crf, software_bfloat16, usable_gpus
 from spectral_bench.bench.plan.estimate import has_features, require_space
 from spectral_bench.bench.plan.states import Plan, PlannedRun
@@ -17,10 +18,11 @@ from spectral_bench.common.names import few, unknown
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.sound import count_warning
+from spectral_bench.datasets.subset import subset
 from spectral_bench.datasets.verify import unnamed, unreadable_labels
 from spectral_bench.methods.params import TrainingParams
 from spectral_bench.methods.registry import method_facts
-from spectral_bench.results.specification import BackboneSpec
+from spectral_bench.results.specification import BackboneSpec, TrainingData, View
 
 
 def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
@@ -65,6 +67,33 @@ def check_data(plan: Plan, roots: DataRoots) -> list[str]:
             warnings += _check_split(open_data(name, roots), split, labels, counted_labels.get((name, split), 0))
     problems.check()
     return warnings
+
+
+def check_features(plan: Plan, roots: DataRoots) -> None:
+    """Check the files of features that unfinished runs read against their images, by names and headers.
+
+    Raises:
+        DataError: images without features, or a file that is not as it should be.
+        InvalidDocument: several splits have such; a line each.
+    """
+    problems, seen = Problems(), set[str]()
+    for run in plan.unfinished:
+        if run.spec.features.mode != "files":
+            continue
+        from spectral_bench.bench.features.from_files import check  # loads torch
+
+        sources: list[TrainingData | View] = [] if run.condition.fitted else [run.spec.data]
+        for source in (*sources, *run.condition.missing):
+            key = run.spec.features.model_dump_json() + source.model_dump_json()
+            if key in seen:
+                continue
+            seen.add(key)
+            with problems.gathering():
+                images = open_data(source.dataset, roots).images(source.split)
+                files = find(run.spec.features, source.dataset, source.split)
+                channels = run.spec.backbone.options["channels"]
+                check(files, source, images, subset(images.ids, source.subset), tuple(channels))
+    problems.check()
 
 
 def _check_split(data: DataSet, split: str, labels: bool, counted: int | None) -> list[str]:
@@ -119,6 +148,7 @@ def check_plan(
         for warning in check_data(plan, roots):
             warn(warning)
     problems.check()
+    check_features(plan, roots)
 
 
 def check_device(device: str) -> None:

@@ -180,7 +180,7 @@ def _write_all(
     panels: Callable[[Progress, Sequence[WantedPanel]], list[str]] | None,
     as_json: bool,
 ) -> int:
-    from spectral_bench.reports import write_all  # draws: seaborn takes a second, which tables shall not wait for
+    from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
 
     with progress_bar("writing the report") as progress:
         written = write_all(

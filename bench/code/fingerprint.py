@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from spectral_bench.common.imports import OwnFile, imported_names, own_file, own_imports, own_module, with_parents
-from spectral_bench.common.loaded import PACKAGE, ROOT, loaded_source, remember
+from spectral_bench.common.loaded import PACKAGE, ROOT, kept_source, loaded_source, remember
 
 # Left out of names and of what is hashed: records keep the short names of modules, wherever the package lies.
 _PREFIX = f"{PACKAGE}."
@@ -30,6 +32,8 @@ PASSED_OVER = frozenset(
         "common.registry",
         "datasets.registry",
         "methods.registry",
+        # A root of those runs whose features lie in files, and of no other.
+        "bench.features.from_files",
         # Defaults and ranges: the parameters of a run are complete in its specification.
         "methods.neuralef.params",
         "methods.params",
@@ -73,12 +77,57 @@ def fingerprint(roots: Iterable[str], *, root: Path = ROOT, loaded: bool = False
         if name in seen:
             continue
         seen.add(name)
-        path = _file(name, root)
-        if path is None:
-            continue
-        found[name], imports = _read(_source(path, loaded), str(path), _package(name, path))
-        waiting += [other for other in map(_short, imports) if _counts(other)]
+        hashed = _known(name) if loaded and root == ROOT else None
+        if hashed is None:
+            path = _file(name, root)
+            if path is None:
+                continue
+            hashed = _hashed(name, path, _source(path, loaded))
+        found[name] = hashed.digest
+        waiting += hashed.leads_to
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    """A module of the project as it was hashed.
+
+    Attributes:
+        real: its file, links resolved.
+        source: what was hashed.
+        digest: the hash.
+        leads_to: the short names of modules that count and that it imports.
+    """
+
+    real: str
+    source: bytes
+    digest: str
+    leads_to: tuple[str, ...]
+
+
+def _hashed(name: str, path: Path, source: bytes) -> _Hashed:
+    digest, imports = _read(source, str(path), _package(name, path))
+    return _Hashed(
+        os.path.realpath(path), source, digest, tuple(other for other in map(_short, imports) if _counts(other))
+    )
+
+
+_loaded: dict[str, _Hashed] = {}  # handed down to forked processes: a module that is loaded stays what it is
+
+
+def _known(name: str) -> _Hashed | None:
+    """A module that this process has loaded, hashed once; None where it has not."""
+    if f"{_PREFIX}{name}" not in sys.modules:
+        return None
+    held = _loaded.get(name)
+    if held is not None and kept_source(held.real) is held.source:
+        return held
+    path = _file(name, ROOT)
+    source = None if path is None else loaded_source(path)
+    if path is None or source is None:
+        return None
+    held = _loaded[name] = _hashed(name, path, source)
+    return held
 
 
 def _own(files: list[OwnFile], loaded: bool) -> tuple[dict[str, str], list[str]]:
@@ -125,11 +174,7 @@ def hash_loaded() -> int:
         How many count.
     """
     names = [_short(name) for name in list(sys.modules) if name.startswith(_PREFIX)]
-    files = {name: path for name in names if _counts(name) and (path := _file(name, ROOT)) is not None}
-    for name, path in files.items():
-        if (source := loaded_source(path)) is not None:
-            _read(source, str(path), _package(name, path))
-    return len(files)
+    return sum(_known(name) is not None for name in names if _counts(name))
 
 
 def is_own_file(name: str) -> bool:

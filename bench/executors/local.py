@@ -30,10 +30,14 @@ from spectral_bench.bench.executors.jobs import (
     Target,
     require_gpu_each,
 )
+from spectral_bench.bench.features.backbones.registry import module_of
 from spectral_bench.bench.measure.environment import THREADS_VARIABLE, usable_cpus
 from spectral_bench.bench.work import worker
-from spectral_bench.bench.work.order import SIGNALS, StopFlag, begin_sitting, stop_on_signals
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.bench.work.order import SIGNALS, StopFlag, begin_sitting, read_order, stop_on_signals
+from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.loaded import PACKAGE
+from spectral_bench.datasets.registry import REGISTRY as DATA_SETS
+from spectral_bench.methods.registry import REGISTRY as METHODS
 from spectral_bench.results.store import Store
 
 
@@ -95,6 +99,7 @@ PRELOAD = (
     "spectral_bench.bench.executors.warm",
 )
 
+_PARTS = "SPECTRAL_BENCH_PARTS"  # see ``warm``, which only the fork server imports
 _THREADS = (THREADS_VARIABLE, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -147,10 +152,12 @@ class LocalExecutor:
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Carry out ``jobs``: see ``Executor.run``."""
         begin_sitting()  # before the fork server starts, whose environment the workers get
+        jobs = list(jobs)
+        os.environ[_PARTS] = " ".join(_parts(jobs))
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preload)
-        batch = Batch(self._store, list(jobs), self._slots, self._grace, on_event, self._admits)
         # `insist` is off: the second Ctrl-C is the batch's to count, which passes it on to the workers.
+        batch = Batch(self._store, jobs, self._slots, self._grace, on_event, self._admits)
         stop = self._stop or StopFlag()
         with stop_on_signals(stop, insist=False):
             try:
@@ -180,6 +187,18 @@ class LocalExecutor:
         with _nameless_main(), _signals_later():
             process.start()
         return process
+
+
+def _parts(jobs: Iterable[Job]) -> list[str]:
+    """The shipped modules that the jobs' methods, data sets and backbones are, told by one job of each method."""
+    firsts = {job.run_id.rpartition("-s")[0]: job for job in jobs}
+    found: set[str] = set()
+    for job in firsts.values():
+        with contextlib.suppress(UserError):  # of an order that cannot be read, or names nothing: the worker tells it
+            spec = read_order(job.order_path).spec
+            found.add(METHODS.module(spec.method))
+            found |= {DATA_SETS.module(spec.data.dataset), module_of(spec.backbone.name)}
+    return sorted(name for name in found if name.startswith(f"{PACKAGE}."))
 
 
 @contextlib.contextmanager

@@ -108,10 +108,11 @@ class PatchLabels:
 
     def _counts(self, image_id: str, crop: Crop, grid: tuple[int, int]) -> NDArray[np.int64]:
         """(h, w, C + 1) pixels of each class in each patch, void last; a patch of no pixel is void."""
-        if grid != self._backbone.grid(crop.height, crop.width):
-            raise ValueError(f"image {image_id}: a grid of {grid} patches is not that of {crop} in {self._backbone}")
+        backbone = self._backbone.of_grid(grid)
+        if grid != backbone.grid(crop.height, crop.width):
+            raise ValueError(f"image {image_id}: a grid of {grid} patches is not that of {crop} in {backbone}")
         classes = self._index[crop_label(self._loader.label(image_id), crop, self._outside)]
-        span = self._backbone.cover(crop.height, crop.width)
+        span = backbone.cover(crop.height, crop.width)
         rows, columns = _owners(crop.height, span[0], grid[0]), _owners(crop.width, span[1], grid[1])
         size = self._n_classes + 1
         cells = (rows[:, None] * grid[1] + columns) * size + classes

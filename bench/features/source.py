@@ -26,8 +26,9 @@ from spectral_bench.bench.features.cache.meta import (
     require_unchanged,
     used_weights,
 )
+from spectral_bench.bench.features.from_files import open_files
 from spectral_bench.bench.features.pipeline import Extraction, concatenate, equal_grids, unequal
-from spectral_bench.bench.features.recipes import WholeRecipe, cached_recipe, epoch_recipe
+from spectral_bench.bench.features.recipes import Recipe, WholeRecipe, cached_recipe, epoch_recipe
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.datasets.interface import ImageLoader
@@ -284,7 +285,7 @@ def open_training_source(
     should_stop: Callable[[], bool],
     antialias: bool = False,
 ) -> TrainingSource:
-    """The training patches of ``spec``: from a cache, written unless it is there, or computed as they are read.
+    """The training patches of ``spec``: from a cache, written unless it is there, from files, or computed when read.
 
     Args:
         spec: the fit.
@@ -313,8 +314,24 @@ def open_training_source(
         used_weights(spec.backbone, work)
         return OnlineSource(work, transform, spec.seed)
     recipe = cached_recipe(transform, spec.features)
+    info = backbone_info(spec.backbone.name, spec.backbone.options)
+
+    def completed(cache: FeatureCache) -> CachedSource:
+        return CachedSource(
+            cache,
+            spec.seed,
+            lambda batch, index, shot: work.with_antialiased(batch, recipe, index, info.of_grid(batch.grid), shot),
+        )
+
+    if spec.features.mode == "files":
+        return completed(open_files(spec.features, spec.data, work, recipe, info, spec.backbone.weights))
+    return completed(_cached(spec, work, recipe, folder, cache_limit))
+
+
+def _cached(spec: FitSpec, work: Extraction, recipe: Recipe, folder: Path, limit: int) -> FeatureCache:
+    """The cache of a fit's training images, written unless it is there."""
     source = images_of(spec.data)
-    request = cache_request(work, recipe, spec.backbone, spec.features, source=source, limit=cache_limit)
+    request = cache_request(work, recipe, spec.backbone, spec.features, source=source, limit=limit)
 
     def fill(writer: CacheWriter) -> None:
         for taken, batch in equal_grids(work.with_progress(recipe)):
@@ -324,11 +341,7 @@ def open_training_source(
     def planned() -> int:
         return planned_by_first(work, recipe, spec.backbone, spec.features.dtype)
 
-    cache = open_cache(folder, request, fill, planned=planned, should_stop=should_stop)
-    info = backbone_info(spec.backbone.name, spec.backbone.options)
-    return CachedSource(
-        cache, spec.seed, lambda batch, index, shot: work.with_antialiased(batch, recipe, index, info, shot)
-    )
+    return open_cache(folder, request, fill, planned=planned, should_stop=work.should_stop)
 
 
 def require_one_size(transform: Transform) -> None:

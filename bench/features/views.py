@@ -13,7 +13,7 @@ from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.features.backbones.interface import BackboneInfo
 from spectral_bench.bench.features.backbones.network import FrozenNetwork
 from spectral_bench.bench.features.backbones.registry import backbone_info
-from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, open_cache
+from spectral_bench.bench.features.cache.arrays import CacheWriter, FeatureCache, open_cache, read_cache
 from spectral_bench.bench.features.cache.meta import (
     cache_request,
     images_of,
@@ -21,9 +21,11 @@ from spectral_bench.bench.features.cache.meta import (
     require_unchanged,
     used_weights,
 )
+from spectral_bench.bench.features.from_files import open_files
 from spectral_bench.bench.features.pipeline import Extraction, mirrored_in
 from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.results.specification import BackboneSpec, Features, View
 
@@ -107,12 +109,13 @@ class ViewFeatures:
         if self._cache is None:
             ((taken, batch),) = self._work.features(self._recipe, [index])
             return self._item(taken.original, batch)
-        batch = self._work.with_antialiased(self._cache.batch(index), self._recipe, index, self._info)
+        batch = self._cache.batch(index)
+        batch = self._work.with_antialiased(batch, self._recipe, index, self._info.of_grid(batch.grid))
         return self._item(self._cache.meta.images[index].size, batch)
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
         crop = batch.crops[0]
-        cover = self._info.cover(crop.height, crop.width)
+        cover = self._info.of_grid(batch.grid).cover(crop.height, crop.width)
         batch = mirrored_in(batch, cover[1]) if self._merged else batch
         return ViewItem(batch.image_ids[0], original, crop.resized, cover, batch)
 
@@ -134,7 +137,7 @@ def open_view_features(
     should_stop: Callable[[], bool],
     antialias: bool = False,
 ) -> ViewFeatures:
-    """The features of ``view``: cached where the fit's features are cached, else computed as they are read.
+    """The features of ``view``: cached or in files where the fit's features are, else computed as they are read.
 
     With a cache in float32 scores equal those of computed features. Half precision rounds features by up to 2^-11 of
     their value: on CamVid (EfficientNet-Lite0, last level, K = 64 and 256) squared distances to k-means centres move by
@@ -161,6 +164,8 @@ def open_view_features(
     if features.mode == "online":
         used_weights(backbone_spec, work)
         return ViewFeatures(work, recipe, info, None, merged=merged)
+    if features.mode == "files":  # whose views have no flip
+        return ViewFeatures(work, recipe, info, open_files(features, view, work, recipe, info, view.features))
     request = cache_request(work, recipe, backbone_spec, features, source=images_of(view), limit=cache_limit)
 
     def fill(writer: CacheWriter) -> None:
@@ -175,6 +180,36 @@ def open_view_features(
     return ViewFeatures(work, recipe, info, cache, merged=merged)
 
 
+def kept_features(
+    view: View, backbone: BackboneSpec, features: Features, *, images: ImageLoader, folder: Path, antialias: bool
+) -> ViewFeatures | None:
+    """The features of a view from the cache that an evaluation has read; None where there is none.
+
+    Args:
+        view: what is looked at.
+        backbone: the network.
+        features: mode and dtype of the fit.
+        images: loader of the view's split.
+        folder: of the store's feature caches, none of which is written.
+        antialias: add pixels that are shrunk with antialiasing.
+
+    Raises:
+        DataError: an image cannot be read, or the weights are not those of the plan.
+    """
+    if features.mode != "cache":
+        return None
+    recipe, ids = view_recipe(view), subset(images.ids, view.subset)
+
+    def network() -> FrozenNetwork:
+        return load_backbone(backbone.name, backbone.options, "cpu")
+
+    work = Extraction(images, ids, network, "cpu", 0, 1, lambda done, total: None, lambda: False, antialias)
+    request = cache_request(work, recipe, backbone, features, source=images_of(view), limit=0)
+    cache = read_cache(folder / request.key, request.material, request.data_digest, ids)
+    info = backbone_info(backbone.name, backbone.options)
+    return None if cache is None else ViewFeatures(work, recipe, info, cache, merged=view.flip == "features")
+
+
 def fresh_features(
     view: View,
     backbone: BackboneSpec,
@@ -185,6 +220,7 @@ def fresh_features(
     device: torch.device,
     workers: int,
     antialias: bool = False,
+    stored: Features | None = None,
 ) -> ViewFeatures:
     """What a backbone makes of images under a view, without a cache, a limit or a stop signal.
 
@@ -197,11 +233,12 @@ def fresh_features(
         device: where to compute.
         workers: threads that decode.
         antialias: add pixels that are shrunk with antialiasing.
+        stored: of mode ``files``: where the features of the images lie, which no backbone makes. None: one does.
     """
     return open_view_features(
         view,
         backbone_spec=backbone,
-        features=Features(mode="online"),
+        features=stored or Features(mode="online"),
         images=images,
         ids=tuple(ids),
         backbone=lambda: load_backbone(backbone.name, backbone.options, device),

@@ -67,10 +67,21 @@ def environment() -> dict[str, Any]:
     }
 
 
+_known_pools: list[Any] = []  # thread pools of the libraries that a fork server has loaded
+
+
+def _pools() -> Any:
+    """The thread pools of all libraries that are loaded by now; looking for them takes tens of milliseconds."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
 def look_up_for_good() -> None:
     """Look up what cannot change while this process lives, for itself and for those that it is forked into."""
     _packages()
     _cpu_model()
+    _known_pools.append(_pools())
     with contextlib.suppress(ImportError):
         importlib.import_module("pynvml")
 
@@ -215,12 +226,11 @@ def set_up_torch(execution: Execution) -> None:
     On one device with one number of threads, the same order then gives the same bits.
     """
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threads = thread_count(execution)
     os.environ[THREADS_VARIABLE] = str(threads)
     torch.set_num_threads(threads)
-    threadpool_limits(threads)
+    (_known_pools[-1] if _known_pools else _pools()).limit(limits=threads)
     _be_deterministic()
 
 

@@ -67,7 +67,7 @@ def planned_caches(runs: Iterable[PlannedRun], store: Path) -> tuple[PlannedCach
     found: dict[str, PlannedCache] = {}
     alike: dict[object, list[WantedCache]] = {}
     for run in runs:
-        if run.condition.finished or run.spec.features.mode == "online":
+        if run.condition.finished or run.spec.features.mode != "cache":
             continue
         kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
         if kind not in alike:
@@ -103,7 +103,7 @@ def require_space(plan: Plan, limit: int) -> None:
 
 def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> list[WantedCache]:
     """The caches that the rest of a run reads: of its training images unless it is fitted, and of missing views."""
-    if spec.features.mode == "online":
+    if spec.features.mode != "cache":
         return []
     wanted = []
     if not fitted:
@@ -121,7 +121,7 @@ def wanted_caches(spec: FitSpec, *, fitted: bool, missing: Sequence[View]) -> li
 def has_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> bool:
     """Whether the store in a folder holds all features that the rest of a run reads, so that it needs no weights."""
     wanted = wanted_caches(spec, fitted=fitted, missing=missing)
-    return spec.features.mode != "online" and all(is_present(store, cache.key) for cache in wanted)
+    return spec.features.mode != "online" and all(is_present(store, cache.key) for cache in wanted)  # files: no cache
 
 
 def is_present(store: Path, key: str) -> bool:

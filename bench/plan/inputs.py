@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from spectral_bench.bench.features.backbones import backbone_info, complete_options, weights_digest
+from spectral_bench.bench.features.backbones.registry import backbone as described
+from spectral_bench.bench.features.files import find
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
+from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import FOLDER, data_info
 from spectral_bench.methods.registry import MethodFacts, complete_params
-from spectral_bench.results.specification import BackboneSpec, Resize, TrainingData, Transform, View
+from spectral_bench.results.specification import BackboneSpec, Features, Resize, TrainingData, Transform, View
 
 
 def with_classes(facts: MethodFacts, stated: Mapping[str, Any], data: TrainingData | None) -> dict[str, Any]:
@@ -133,6 +136,25 @@ def check_sizes(
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
 
 
+def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], problems: Problems) -> None:
+    """Note sizes of inputs that the backbone refuses; where they depend on images, it says so itself when it sees them.
+
+    Args:
+        backbone: what sees them.
+        looks: the training data, and the views.
+        problems: where to note, by the keys of the run.
+    """
+    made = described(backbone.name, backbone.options)
+    for look in looks:
+        sides = training_sides(look) if isinstance(look, TrainingData) else view_sides(look)
+        if isinstance(look, View) and look.window is not None:
+            sides = look.window, look.window
+        seen = None if sides is None else made.info.native or made.info.cover(*sides)
+        if seen is not None and (why := made.refused(*seen)):
+            problems.add("backbone", f"{backbone.name}: {why}")
+            return
+
+
 def image_count(source: TrainingData | View) -> int | None:
     """How many images are looked at; None where the data set does not state it."""
     return source.subset or data_info(source.dataset).splits.get(source.split)
@@ -235,7 +257,16 @@ def _features_are_valid(settings: RunSettings, transform: Transform, problems: P
     features = settings.features
     # Several views are several draws of the transform, to be kept: online, or without chance, there is one kind only.
     why = ""
-    if features.mode == "online":
+    if features.mode == "files" and transform.random:
+        problems.add(
+            "transform",
+            "features of files are of whole images, and this transform draws crops or colours; choose evaluation, or a "
+            "mapping with resize alone",
+        )
+        return False
+    if features.mode == "files":
+        why = "files hold one view an image"
+    elif features.mode == "online":
         why = "online features are drawn anew each epoch"
     elif not transform.random:
         why = "the transform draws nothing"
@@ -274,3 +305,45 @@ def backbone_spec(settings: RunSettings, weights: Mapping[str, str], problems: P
     if options is None or digest is None:
         return None
     return BackboneSpec(name=settings.backbone, options=options, weights=digest)
+
+
+def stored_backbone(settings: RunSettings, problems: Problems) -> BackboneSpec | None:
+    """What stands for the backbone of features that were computed elsewhere, or None after noting problems.
+
+    Its title, what the first file tells, and the digest of the files of the training split.
+
+    Args:
+        settings: the run, whose features are of mode ``files``.
+        problems: where to note, by the keys of the run.
+    """
+    title = settings.backbone.removeprefix(FROM_FILES)
+    if settings.backbone_options:
+        problems.add("backbone_options", "features lie in files, so there is no network that has options; leave it out")
+        return None
+    if not title.strip() or not title.isprintable() or len(title) > _LONGEST_TITLE:
+        problems.add("backbone", f"expected a title of 1 to {_LONGEST_TITLE} printable characters, got {title!r}")
+        return None
+    with problems.at("features"):
+        files = find(settings.features, settings.train_dataset or settings.dataset, settings.train_split)
+        return BackboneSpec(name=f"{FROM_FILES}{title}", options=files.facts(), weights=files.digest())
+    return None
+
+
+def stored_view(view: View, features: Features) -> View:
+    """A view of features that were computed elsewhere: with the digest of the files of its split.
+
+    Raises:
+        ConfigError: it looks at other than whole images.
+        DataError: there are no such files.
+    """
+    if other := view.model_dump(exclude_defaults=True).keys() - _OF_WHOLE_IMAGES:
+        raise ConfigError(
+            f"its view has {', '.join(sorted(other))}, and features of files are of whole images only; choose a "
+            "protocol such as whole"
+        )
+    return view.model_copy(update={"features": find(features, view.dataset, view.split).digest()})
+
+
+_LONGEST_TITLE = 100
+_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "features"}
+"""Keys of a view that change nothing of which features are looked at."""

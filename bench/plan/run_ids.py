@@ -14,7 +14,9 @@ What is wrong is noted by key path; what many rows have in common is worked out 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,20 +27,24 @@ from spectral_bench.bench.grid.protocol import Definition, check_clusters, load,
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
+    check_inputs,
     check_sizes,
     checked_params,
     facts_of,
+    stored_backbone,
+    stored_view,
     training_data,
     with_classes,
 )
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import absolute_name, absolute_path, is_path, is_weights_file
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import absolute_data
 from spectral_bench.methods.registry import MethodFacts, base_method, base_params, method_facts
-from spectral_bench.results.specification import BackboneSpec, FitSpec, Protocol, own_name, run_ids
+from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Protocol, View, own_name, run_ids
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class SharedParts:
         self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
         self._backbones: dict[tuple[str, str], BackboneSpec] = {}
         self._methods: dict[str, MethodFacts] = {}
+        self._views: dict[tuple[View, Features], View] = {}
 
     def method(self, name: str) -> MethodFacts:
         """The facts of a method whose code imports nothing that no method may, which is seen to before it is loaded.
@@ -139,12 +146,34 @@ class SharedParts:
         return self._protocols[key]
 
     def backbone(self, settings: RunSettings, problems: Problems) -> BackboneSpec | None:
-        """As ``bench.plan.inputs.backbone_spec``; runs of the same backbone share one object."""
-        key = (settings.backbone, repr(settings.backbone_options))
-        spec = self._backbones.get(key) or backbone_spec(settings, self._weights, problems)
+        """As ``bench.plan.inputs.backbone_spec`` or ``stored_backbone``; runs of the same backbone share one object."""
+        if stored := settings.features.mode == "files":
+            split = settings.train_dataset or settings.dataset, settings.train_split
+            key = (settings.backbone, repr((settings.backbone_options, settings.features, split)))
+        else:
+            key = (settings.backbone, repr(settings.backbone_options))
+        spec = self._backbones.get(key)
+        if spec is None:
+            spec = stored_backbone(settings, problems) if stored else backbone_spec(settings, self._weights, problems)
         if spec is not None:
             self._backbones[key] = spec
         return spec
+
+    def looked_at(self, protocol: Protocol, features: Features) -> Protocol:
+        """A protocol whose views tell the files of features that they look at, where features lie in files.
+
+        Raises:
+            ConfigError, DataError: as ``bench.plan.inputs.stored_view``.
+        """
+        if features.mode != "files":
+            return protocol
+        views = {key: view for key in ("view", "fit_view") if (view := getattr(protocol, key)) is not None}
+        for key, view in views.items():
+            known = (view, features)
+            if known not in self._views:
+                self._views[known] = stored_view(view, features)
+            views[key] = self._views[known]
+        return protocol.model_copy(update=views)
 
 
 def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRow | None:
@@ -166,12 +195,19 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
         params = checked_params(facts, stated, problems)
     if facts and params and data and info:
         check_classes(facts, params, data, info, problems)
-    backbone = None if "backbone" in lost else parts.backbone(settings, problems)
+    backbone = None
+    if settings.features.mode == "files" and "backbone" not in row.stated:
+        problems.add("features", "mode files: give the features a title, by the key backbone")
+    elif "backbone" not in lost and "features" not in lost and (data or settings.features.mode != "files"):
+        backbone = parts.backbone(settings, problems)
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
+    if data and backbone:
+        views = (view for protocol in protocols or () for view in (protocol.view, protocol.fit_view) if view)
+        check_inputs(backbone, (data, *views), problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(
@@ -201,7 +237,7 @@ def _located(
     own_code, own_data = (("method", absolute_name), ("backbone", absolute_name)), ("dataset", "train_dataset")
     for key, locate in (*own_code, *((key, absolute_data) for key in own_data)):
         named = getattr(settings, key)
-        if named is None or key in faulty:
+        if named is None or key in faulty or (key == "backbone" and settings.features.mode == "files"):
             continue
         lost.add(key)  # until it is found: `at` notes an error and goes on behind its block
         with problems.at(key):
@@ -213,7 +249,20 @@ def _located(
         with problems.at("backbone_options"):
             options["weights"] = str(absolute_path(options["weights"], folder, f"weights {options['weights']}"))
             lost.remove("backbone_options")
-    return settings.model_copy(update=found | {"backbone_options": options}), lost
+    features, root = settings.features, settings.features.root
+    if root is not None:
+        placed = os.path.normpath(folder.absolute() / Path(root).expanduser())
+        features = features.model_copy(update={"root": placed})
+    return settings.model_copy(update=found | {"backbone_options": options, "features": features}), lost
+
+
+@contextmanager
+def _of_protocol(name: str) -> Iterator[None]:
+    """Say of which protocol an error is."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"protocol {name}: {error}") from error
 
 
 def _protocols(
@@ -242,6 +291,8 @@ def _protocols(
         problems = problems.of(reference.places)
         with problems.at(()):
             definition, protocol = parts.protocol(reference, info, settings)
+            with _of_protocol(protocol.name):
+                protocol = parts.looked_at(protocol, settings.features)
             if clusters is not None:
                 check_clusters(definition, protocol, info, clusters)
             if protocol.name in found:

@@ -17,7 +17,7 @@ from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.registry import is_weights_file, short_name
+from spectral_bench.common.registry import is_from_files, is_weights_file, short_name
 from spectral_bench.methods.params import Params
 from spectral_bench.results.class_lists import class_tables
 from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
@@ -104,11 +104,8 @@ def all_settings(row: ResolvedRow) -> dict[str, Any]:
     such as ``features.mode``.
     """
     settings, spec = row.grid_row.settings, row.specs[0]
-    run = {
-        **_run_keys(settings),
-        "train_dataset": spec.data.dataset,
-        **_parts("backbone_options", spec.backbone.options),
-    }
+    options = {} if is_from_files(spec.backbone.name) else spec.backbone.options
+    run = {**_run_keys(settings), "train_dataset": spec.data.dataset, **_parts("backbone_options", options)}
     return {**run, **_parameters(row.facts.params, spec.params)}
 
 
@@ -152,7 +149,9 @@ def factor_values(row: ResolvedRow, factor: str) -> list[Any] | None:
 
 def _run_keys(settings: RunSettings) -> dict[str, Any]:
     dumped = settings.model_dump(mode="json", exclude={"params", "protocols", "seeds", "backbone_options"})
-    features = dumped.pop("features")
+    features = {key: value for key, value in dumped.pop("features").items() if key != "root"}
+    if features.get("order") == "hwc":  # the default of files
+        del features["order"]
     return {**dumped, **_parts("features", features)}
 
 

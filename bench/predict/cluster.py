@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign
-from spectral_bench.bench.features.backbones import backbone_info
+from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, complete_options
+from spectral_bench.bench.features.files import find
 from spectral_bench.bench.features.pipeline import batch_part, concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import environment, now, reproducible
@@ -36,14 +36,15 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import is_path
+from spectral_bench.common.registry import FROM_FILES, is_path
 from spectral_bench.datasets.reading import image_header
+from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
 from spectral_bench.methods.registry import names as method_names
 from spectral_bench.methods.threads import one_thread
-from spectral_bench.results.specification import BackboneSpec, Resize, View
+from spectral_bench.results.specification import BackboneSpec, Features, Resize, View
 
-SHORT_SIDE, CLUSTERS = 320, 8
+SHORT_SIDE, CLUSTERS, BACKBONE = 320, 8, "efficientnet_lite0"
 SETTINGS = "settings.json"
 _SMALLEST = 16
 _LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
@@ -167,12 +168,33 @@ def clustering_params(method: str, stated: Mapping[str, Any], images: int) -> di
     return complete_params(method, {**usual, **stated})
 
 
+def network(backbone: str, options: Mapping[str, Any], features: Features | None) -> BackboneSpec:
+    """What makes features of images, or stands for it where they lie in files.
+
+    Args:
+        backbone: its name; of features in files their title, or the default: the name of their folder.
+        options: of the network.
+        features: of mode ``files``; None: the network makes them.
+
+    Raises:
+        ConfigError: the backbone is unknown, or an option is.
+        DataError: there are no files, or the first holds no features.
+    """
+    if features is None:
+        return BackboneSpec(name=backbone, options=complete_options(backbone, options))
+    if options:
+        raise ConfigError(f"backbone option {next(iter(options))}: features lie in files, so no network has options")
+    title = Path(str(features.root)).name if backbone == BACKBONE else backbone
+    return BackboneSpec(name=f"{FROM_FILES}{title}", options=find(features, "", "").facts())
+
+
 def cluster_files(
     files: Sequence[Path],
     method: str,
     params: dict[str, Any],
     backbone: BackboneSpec,
     *,
+    features: Features | None = None,
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int = 0,
     device: torch.device,
@@ -189,7 +211,8 @@ def cluster_files(
         files: the images.
         method: a name, or ``path/to/file.py:Class``.
         params: complete.
-        backbone: the network; its weights need no digest.
+        backbone: the network; its weights need no digest. Of features in files, what ``network`` gives.
+        features: of mode ``files``: where those of the images lie, by stems; None: the backbone makes them.
         size: what images are resized to, all alike, since training stacks them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes.
         seed: of the fit.
@@ -210,23 +233,33 @@ def cluster_files(
     seen = size if isinstance(size, tuple) else common_size([upright_size(path) for path in files], size)
     rows, columns = info.grid(*seen)
     require_fitting(method, params, len(files), len(files) * rows * columns)
-    view = View(dataset="", split="", resize=Resize(mode="exact", size=seen))
+    stored = _digest(features, images, info, seen)
+    view = View(dataset="", split="", resize=Resize(mode="exact", size=seen), features=stored)
     with reproducible():
-        items = _features(view, images, backbone, device, looks_at_antialiased(method, params), progress)
+        items = _features(view, images, backbone, device, looks_at_antialiased(method, params), progress, features)
         patches = concatenate([item.patches for item in items])
-        items = [
-            replace(item, patches=batch_part(patches, at, at + 1)) for at, item in enumerate(items)
-        ]  # no second copy
+        items = [_part(item, patches, at) for at, item in enumerate(items)]  # no second copy
         source = MemorySource(patches, seed)
         fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision, progress=fitting)
-        scored = scored_images(
-            fitted, view, items, device=device, stage=lambda name: nullcontext(), should_stop=lambda: False
-        )
+        scored = scored_images(fitted, view, items, device=device)
         kept = [replace(one, scores=one.scores.cpu()) for one in scored]  # of patches: masks are made when asked for
     used = {"name": backbone.name, "options": backbone.options}
     settings = {"method": method, "params": params, "backbone": used, "seed": seed, "precision": precision}
-    settings["device"] = str(device)
+    settings |= {"device": str(device)} | ({} if features is None else {"features": features.model_dump(mode="json")})
     return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted), settings)
+
+
+def _part(item: ViewItem, patches: PatchBatch, at: int) -> ViewItem:
+    return replace(item, patches=batch_part(patches, at, at + 1))
+
+
+def _digest(features: Features | None, images: FileImages, info: BackboneInfo, seen: tuple[int, int]) -> str:
+    """Of the files of features, once their headers were checked; empty where there are none."""
+    if features is None:
+        return ""
+    stored = find(features, "", "")
+    stored.check(images.ids, info.channels, lambda image_id: seen, one_grid=True, name="this command")
+    return stored.digest()
 
 
 def _features(
@@ -236,6 +269,7 @@ def _features(
     device: torch.device,
     antialias: bool,
     progress: Callable[[int, int], None],
+    stored: Features | None,
 ) -> list[ViewItem]:
     features = fresh_features(
         view,
@@ -246,6 +280,7 @@ def _features(
         device=device,
         workers=2,
         antialias=antialias,
+        stored=stored,
     )
     items = []
     for done, item in enumerate(features, start=1):

@@ -36,7 +36,7 @@ from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
-from spectral_bench.results.specification import Protocol, View
+from spectral_bench.results.specification import FitSpec, Protocol, View
 from spectral_bench.results.store import Store
 
 _THREADS = 2  # that draw: PNG and JPEG are encoded without the interpreter's lock
@@ -91,13 +91,13 @@ def predict(
 
     Raises:
         StoreError: there is no such finished run, its state is torn, or the disk has no room for scores.
-        ConfigError: ``out`` is a folder of the images, or a file that would be written is one of them.
+        ConfigError: ``out`` is a folder of the images, or a file to be written is one, or features lie in files.
         DataError: two images have one stem, or one cannot be read. All headers are looked at before anything is
             written; what is wrong deeper in a file is found in its turn.
     """
     if (run := store.load_run(run_id)) is None:
         raise StoreError(f"run {run_id}: no finished fit in {store.path}")
-    spec, chosen = run.fit.spec, resolve_device(device)
+    spec, chosen = _with_network(run.fit.spec), resolve_device(device)
     trained = View(dataset="", split="", resize=spec.data.transform.resize)
     # Windows and resizing as the scores were made with; a subset, a crop or a CRF was the protocol's own.
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
@@ -119,6 +119,16 @@ def predict(
     scored, said = scored_images(method, view, features, device=chosen), list[Path]()
     assigned = _assigned(scored, out if wanted.scores else None, said)
     return write_masks(assigned, files, out, key or cluster_key(method.n_clusters), wanted, progress=progress) + said
+
+
+def _with_network(spec: FitSpec) -> FitSpec:
+    """The fit, if there is something that makes features of any image."""
+    if spec.features.mode == "files":
+        raise ConfigError(
+            f"run {spec.run_id}: its features ({short_name(spec.backbone.name)}) were computed elsewhere and lie in "
+            "files, so there are none of other images"
+        )
+    return spec
 
 
 Assigned = tuple[str, Callable[[], NDArray[np.int64]]]
@@ -204,7 +214,8 @@ def _write_scores(image: ScoredImage, path: Path) -> Path:
 
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
-    return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, "crf": None})
+    refined = {"crf": None, "refine": None}
+    return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, **refined})
 
 
 # Names for clusters, by the run's own matching, which uses the labels of its evaluation.

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign, view_label
+from spectral_bench.bench.evaluation import pamr
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, labels_at_prediction, view_label
 from spectral_bench.bench.evaluation.crf import crf_image, refine
-from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.pipeline import batch_part, middle_window
-from spectral_bench.bench.features.views import fresh_features
+from spectral_bench.bench.features.views import fresh_features, kept_features
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.evaluate import scored_images
@@ -55,7 +55,8 @@ def make_panels(
 ) -> list[str]:
     """Predict the wanted images anew from the stored fits, and store the panels with their runs.
 
-    Features are computed here, rounded where the fit's own cache is. A panel is stored only if its counts are those
+    Features come from the cache that was evaluated, so that neither backbone nor timm is loaded; where it is gone they
+    are computed here, rounded where the cache was. A panel is stored only if its counts are those
     that were scored, up to a hundredth of its pixels: another device may break ties otherwise.
 
     Args:
@@ -122,18 +123,24 @@ class _Maker:
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
         antialias = looks_at_antialiased(spec.method, spec.params)
         key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
-        if self._last is None or self._last[0] != key:  # the fits of one backbone follow each other
-            features = fresh_features(
-                view,
-                spec.backbone,
-                images=open_data(view.dataset, self._roots).images(view.split),
-                ids=image_ids,
-                folder=self._store.features_folder,
-                device=self._device,
-                workers=0,
-                antialias=antialias,
-            )
-            items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
+        if self._last is None or self._last[0] != key:
+            images, folder = open_data(view.dataset, self._roots).images(view.split), self._store.features_folder
+            kept = kept_features(view, spec.backbone, spec.features, images=images, folder=folder, antialias=antialias)
+            if kept is not None:
+                items = [kept.at(kept.image_ids.index(image_id)) for image_id in image_ids]
+            else:
+                features = fresh_features(
+                    view,
+                    spec.backbone,
+                    images=images,
+                    ids=image_ids,
+                    folder=folder,
+                    device=self._device,
+                    workers=0,
+                    antialias=antialias,
+                    stored=spec.features if spec.features.mode == "files" else None,
+                )
+                items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]
             self._last = (key, items)
         return self._last[1]
 
@@ -180,11 +187,14 @@ def _by_run(wanted: Sequence[WantedPanel]) -> dict[tuple[str, View], tuple[str, 
 
 
 def _clusters(scored: ScoredImage, view: View, images: ImageLoader) -> NDArray[np.int64]:
-    """(H, W) clusters of the label's pixels, after the CRF where the view has one."""
-    if view.crf is None:
+    """(H, W) clusters of the label's pixels, after PAMR or the CRF where the view has one."""
+    if view.crf is None and view.refine is None:
         clusters: NDArray[np.int64] = assign(scored).cpu().numpy()
         return clusters
     image = crf_image(images, scored.image_id, scored.layout)
+    if view.crf is None:
+        assert view.refine is not None
+        return pamr.refine(scored.scores, scored.layout, image, view.refine).cpu().numpy()
     return refine(scored.scores.cpu(), scored.layout, image, view.crf)
 
 

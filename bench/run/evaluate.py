@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.counting import ScoredImage, count, labels_at_prediction
 from spectral_bench.bench.evaluation.crf import CrfPool
-from spectral_bench.bench.evaluation.label_access import labels_at_prediction
 from spectral_bench.bench.evaluation.layout import window_layout
+from spectral_bench.bench.evaluation.pamr import pamr_clusters
 from spectral_bench.bench.features import open_view_features
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.health import clusters_in_use, spectral_health, status_of
+from spectral_bench.bench.run.health import Foreseen, clusters_in_use, foresee, spectral_health, status_of
 from spectral_bench.common.errors import RunInterrupted
+from spectral_bench.common.registry import is_from_files
 from spectral_bench.datasets.digests import label_files
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.errors import NumericalError
@@ -60,10 +61,11 @@ def evaluate(run: Run, view: View, method: Segmenter) -> EvaluationRecord:
     if run.cohort is not None:
         labels = run.cohort.labels((view.dataset, view.split), labels)
     counting = partial(count, labels=labels, n_clusters=method.n_clusters, n_labels=data.info.n_raw_labels)
-    contingency = _count(run, view, method, features, counting, meter)
+    foreseen = foresee(run, view, method, features, meter)
+    contingency = _count(run, view, method, features, counting, meter, foreseen)
     health = [
         clusters_in_use(int(np.unique(contingency.cluster).size)),
-        *spectral_health(run, view, method, features, meter),
+        *spectral_health(run, view, method, features, meter, foreseen),
     ]
     facts = run.facts(meter)  # before what follows, which is not to be charged
     kept = run.store.flops_folder
@@ -131,6 +133,7 @@ def _count(
     features: ViewFeatures | CohortView,
     counting: Callable[..., Contingency],
     meter: Meter,
+    foreseen: Foreseen | None,
 ) -> Contingency:
     progress = run.progress("evaluate")
     logger.info("evaluate %s on %s %s, %d images", run.spec.run_id, view.dataset, view.split, len(features))
@@ -143,8 +146,13 @@ def _count(
             stage=meter.stage,
             should_stop=run.should_stop,
             labels=labels_at_prediction(run.spec, run.open_data(view.dataset), view.split),
+            foreseen=foreseen,
         )
         counted = partial(counting, counted=lambda done: progress(done, len(features)))
+        if view.refine is not None:
+            images = run.open_data(view.dataset).images(view.split)
+            refined = partial(pamr_clusters, images=images, pamr=view.refine, stage=meter.stage)
+            counted = partial(counted, assign=refined)
         contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)
     if contingency.n_images < len(features):
         raise RunInterrupted
@@ -177,6 +185,7 @@ def scored_images(
     stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
     should_stop: Callable[[], bool] = lambda: False,
     labels: LabelSource | None = None,
+    foreseen: Foreseen | None = None,
 ) -> Iterator[ScoredImage]:
     """The patch scores of each image of a view, in order; ends early once it should stop.
 
@@ -188,6 +197,7 @@ def scored_images(
         stage: charges a block to a stage.
         should_stop: asked before every image.
         labels: of the view's images, for a method that declares ``labels_at_prediction``; no other is handed them.
+        foreseen: keeps the eigenfunctions of images that they will be checked on.
 
     Raises:
         ConfigError: the method needs labels of the images, and there are none.
@@ -200,7 +210,9 @@ def scored_images(
         if item is None:
             return
         with stage("predict"), torch.inference_mode():
-            scores = predict_scores(method, item.patches.to(device), labels).float()
+            patches = item.patches.to(device)
+            scores = None if foreseen is None else foreseen.predict(method, patches)
+            scores = (predict_scores(method, patches, labels) if scores is None else scores).float()
             if not bool(torch.isfinite(scores).all()):
                 raise NumericalError(f"image {item.image_id}: the method predicts NaN or infinite scores")
         layout = window_layout(view, item.original, item.patches.crops, item.patches.grid, item.cover)
@@ -210,6 +222,8 @@ def scored_images(
 @dataclass(frozen=True)
 class ImageFlops:
     """Operations of the backbone and of the method on one image; None where they could not be counted, with the reason.
+
+    Those of features that were computed elsewhere are nobody's to count, and take no reason.
 
     Attributes:
         features: of the backbone, all windows.
@@ -258,7 +272,7 @@ def image_flops(
             return None
 
     return ImageFlops(
-        counted("the backbone", lambda: backbone_flops(spec, *size, kept)),
+        None if is_from_files(spec.name) else counted("the backbone", lambda: backbone_flops(spec, *size, kept)),
         counted("the prediction", lambda: count_flops(lambda: predict_scores(method, patches, labels))),
         warnings,
     )

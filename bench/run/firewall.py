@@ -26,7 +26,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from spectral_bench.bench.evaluation.label_access import labels_at_prediction
+from spectral_bench.bench.evaluation.counting import labels_at_prediction
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.measure.environment import set_up_torch
 from spectral_bench.bench.run.context import Run

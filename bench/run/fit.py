@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.label_access import training_labels
+from spectral_bench.bench.evaluation.counting import training_labels
 from spectral_bench.bench.features import open_training_source
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.measure.meter import Meter

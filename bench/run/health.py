@@ -15,10 +15,13 @@ from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
 from spectral_bench.methods.health import HEALTH_STAGE
 from spectral_bench.methods.interface import Spectral
 from spectral_bench.methods.spectral_health import method_checks
+from spectral_bench.results.identity import digest
 from spectral_bench.results.record import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from spectral_bench.bench.features import ViewFeatures
     from spectral_bench.bench.measure.meter import Meter
@@ -64,30 +67,91 @@ def status_of(health: Sequence[HealthCheck]) -> Status:
     return "done" if all(check.passed for check in health) else "not_converged"
 
 
-def spectral_health(
+class Foreseen:
+    """The images that eigenfunctions will be checked on, and the functions there, which their prediction gives.
+
+    Attributes:
+        fresh: the images of a view that the fit was not trained on.
+        wanted: those whose functions are kept.
+    """
+
+    def __init__(self, fresh: tuple[str, ...], wanted: Sequence[str]) -> None:
+        self.fresh = fresh
+        self.wanted = frozenset(wanted)
+        self._found: dict[str, Tensor] = {}
+
+    def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor | None:
+        """The scores of the windows of a wanted image, with the functions of the middle one kept; None of others."""
+        (image_id,) = set(batch.image_ids)
+        if image_id not in self.wanted or math.prod(batch.grid) > MOST_EXACT_NODES:
+            return None
+        both: tuple[Tensor, Tensor] = method.predict_with_functions(batch)  # type: ignore[attr-defined]
+        scores, functions = both
+        middle = middle_window(batch)
+        self._found[image_id] = functions[middle : middle + 1].clone()
+        return scores
+
+    def of(self, graph: PatchBatch) -> Tensor | None:
+        """(B, n, h, w) functions on the images of a graph; None unless those of all of them are known."""
+        found = [self._found.get(image_id) for image_id in graph.image_ids]
+        known = [one for one in found if one is not None and one.shape[-2:] == graph.grid]
+        return torch.cat(known) if len(known) == len(graph) else None
+
+
+def foresee(
     run: Run, view: View, method: Segmenter, features: ViewFeatures | CohortView, meter: Meter
+) -> Foreseen | None:
+    """What ``spectral_health`` is going to look at, so that nothing of it is predicted twice.
+
+    None where the method has no eigenfunctions.
+    """
+    if not isinstance(method, Spectral):
+        return None
+    with meter.stage(HEALTH_STAGE):
+        fresh = _unseen(run, view, features.image_ids)
+    at_once = hasattr(method, "predict_with_functions")
+    return Foreseen(fresh, in_drawing_order(fresh or features.image_ids)[:MOST_READ] if at_once else ())
+
+
+def spectral_health(
+    run: Run,
+    view: View,
+    method: Segmenter,
+    features: ViewFeatures | CohortView,
+    meter: Meter,
+    foreseen: Foreseen | None,
 ) -> list[HealthCheck]:
     """Check the eigenfunctions of a fitted method on held-out images; nothing where the method has none.
 
     Costs are charged to a stage of its own. A check that cannot be computed, because functions or kernel are not
     finite, has failed.
+
+    Args:
+        run: at work.
+        view: what is looked at.
+        method: a fitted method.
+        features: of the view.
+        meter: that is charged.
+        foreseen: what ``foresee`` gave before the view was predicted.
     """
-    if not isinstance(method, Spectral):
+    if foreseen is None or not isinstance(method, Spectral):
         return []
     with meter.stage(HEALTH_STAGE):
-        fresh = _unseen(run, view, features.image_ids)
         per_image = bool(getattr(method, "per_image", False))
-        graphs = _graphs(run, view, features, fresh or features.image_ids, per_image=per_image)
+        graphs = _graphs(run, view, features, foreseen.fresh or features.image_ids, per_image=per_image)
         # One graph of all runs with its settings is kept; a file for each image of each setting would be many.
-        spaces = ExactSpaces(None if per_image else run.store.eigenspaces_folder)
+        code = digest(run.code[0])
+        spaces = ExactSpaces(None if per_image else run.store.eigenspaces_folder, code)
+        limits = getattr(method, "health_limits", {})
         try:
             with torch.inference_mode():
                 placed = [graph.to(run.device) for graph in graphs]
-                checks = method_checks(method, placed, limits=getattr(method, "health_limits", {}), spaces=spaces)
+                known = [foreseen.of(graph) for graph in placed]
+                checks = method_checks(method, placed, limits=limits, spaces=spaces, functions=known)
         except (NumericalError, LinAlgError) as error:
             return [HealthCheck(name="spectral_health", value=None, passed=False, note=str(error))]
     records = as_records(checks)
-    if not fresh:
+    if not foreseen.fresh:
         records[0].note = "of images that the fit was trained on: this view has no others"
     return records
 

@@ -111,7 +111,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
 
 def _time_features(run: _Timed, pace: Pace) -> None:
     """Extract what the order caches, source by source; what an earlier probe has extracted is passed over."""
-    if run.spec.features.mode == "online":
+    if run.spec.features.mode != "cache":
         return
     meter = run.meter()
     training_patches(run, meter)

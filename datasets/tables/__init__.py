@@ -49,3 +49,18 @@ def class_set(name: str, rows: tuple[RawClass, ...]) -> ClassSet:
         raw_ids=tuple((row.id,) for row in rows),
         palette=tuple(row.colour for row in rows),
     )
+
+
+def merged_set(name: str, classes: tuple[RawClass, ...], rows: tuple[RawClass, ...], column: str) -> ClassSet:
+    """A class set of several raw ids a class: those of the rows that have the id of the class in ``column``."""
+    return ClassSet(
+        name=name,
+        classes=tuple(row.name for row in classes),
+        raw_ids=tuple(tuple(row.id for row in rows if row.other.get(column) == one.id) for one in classes),
+        palette=tuple(row.colour for row in classes),
+    )
+
+
+def names_to_void(rows: tuple[RawClass, ...], void: int) -> tuple[str, ...]:
+    """The names of the ids 0 to ``void``, the last of which stands for no class; those between have none."""
+    return (*(row.name for row in rows), *[""] * (void - len(rows)), "void")

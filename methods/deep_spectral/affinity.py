@@ -20,9 +20,11 @@ def image_affinity(
     colour: GraphOptions,
     binary: bool = False,
     published: bool = False,
+    power: float = 1.0,
+    rescaled: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """W = max(0, F F^T) + lambda C of one image (Melas-Kyriazi et al., CVPR 2022, section 3.2).
+    """W = max(0, F F^T)^p + lambda C of one image (Melas-Kyriazi et al., CVPR 2022, section 3.2; there p = 1).
 
     F holds unit vectors, so the diagonal of the first part is 1. C counts in how many of the near and far colour
     neighbourhoods of two patches the other is; a patch is no neighbour of its own, unless the graph is to be the
@@ -35,6 +37,10 @@ def image_affinity(
         colour: numbers of colour neighbours and weights of place.
         binary: C is 1 where any neighbourhood joins two patches.
         published: a patch is among its own neighbours, as in the released code, and ties are broken as there.
+        power: p, of each similarity.
+        rescaled: in the place of max(0, F F^T) stands F F^T with its least and largest value in the image moved to 0
+            and 1, as in the released code of DiffCut (Couairon et al., NeurIPS 2024). Of patches that are alike up to
+            rounding all similarities are 1.
         dtype: of the result, float32 or float64.
 
     Returns:
@@ -44,13 +50,34 @@ def image_affinity(
         NumericalError: pixels are not finite, or features are so large that their length overflows.
     """
     unit = unit_rows(features.flatten(0, 1).to(dtype))
-    affinity = _gram(unit).clamp_min_(0)
+    affinity = _gram(unit)
+    if rescaled:
+        _rescale(affinity, unit.any(1))
+    affinity.clamp_min_(0)
+    if power != 1:
+        affinity.pow_(power)
     if colour_weight == 0:
         return affinity
     counts = (
         _published(pixels, colour, dtype) if published else pixel_counts(pixels[None], options=colour, dtype=dtype)[0]
     )
     return affinity.add_(counts.clamp_max_(1) if binary else counts, alpha=colour_weight)
+
+
+def _rescale(gram: Tensor, present: Tensor) -> None:
+    """Move the least and the largest of (n, n) similarities to 0 and 1, in place; patches without features keep 0."""
+    seen = gram if bool(present.all()) else gram[present][:, present]
+    if not seen.numel():
+        return
+    least, most = torch.aminmax(seen)
+    span = most - least
+    if float(span) <= 16 * torch.finfo(gram.dtype).eps:
+        gram.fill_(1)
+    else:
+        gram.sub_(least).div_(span).clamp_max_(1)
+    if seen is not gram:
+        gram[~present] = 0
+        gram[:, ~present] = 0
 
 
 def _published(pixels: Tensor, colour: GraphOptions, dtype: torch.dtype) -> Tensor:

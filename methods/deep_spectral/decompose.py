@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from spectral_bench.methods.inputs import Standardiser, images_of, named, requir
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.laplacian import smallest_eigenpairs
 from spectral_bench.methods.threads import each_on_one_thread
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Decomposer:
                 colour=colour,
                 binary=params.colour_edges == "union",
                 published=params.published,
+                power=params.affinity_power,
+                rescaled=params.similarity == "rescaled",
                 dtype=getattr(torch, params.dtype),
             )
 
@@ -72,9 +77,32 @@ class Decomposer:
         Raises:
             NumericalError: an image is not finite, or a solver did not converge; the message names the image.
         """
-        if self.params.solver == "eigh" and images[0].pixels.device.type != "cpu":
-            return self._in_one_call(images)
-        return each_on_one_thread(self._one, images)
+        return self.each(lambda image, affinity, pairs: pairs, images)
+
+    def each(
+        self, function: Callable[[PatchBatch, Tensor, Eigenpairs | None], Result], images: Sequence[PatchBatch]
+    ) -> list[Result]:
+        """``function`` of every image, its affinity and its eigenpairs, as ``eigenpairs`` gives these.
+
+        Pairs are None for every image too where the parameters cut images without them.
+
+        Args:
+            function: is called in a thread that computes alone.
+            images: as for ``eigenpairs``.
+
+        Raises:
+            NumericalError: as ``eigenpairs``.
+        """
+        if self.params.solver == "eigh" and self.needs_vectors and images[0].pixels.device.type != "cpu":
+            affinities = [self.affinity(image) for image in images]
+            rows = list(zip(images, affinities, self._of_affinities(affinities), strict=True))
+            return each_on_one_thread(lambda row: function(*row), rows)
+        return each_on_one_thread(lambda image: function(image, *self._one(image)), images)
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether eigenvectors of an image decide its segments, or how many there are."""
+        return self.params.cut == "eigenvectors" or self.params.segments_by != "number"
 
     def count(self, affinity: Tensor) -> int:
         """How many eigenvectors an (n, n) affinity has besides the constant one, and at most as many as are wanted.
@@ -87,17 +115,16 @@ class Decomposer:
         """The ``count`` smallest eigenpairs of an (n, n) affinity, by the solver that the parameters name."""
         return smallest_eigenpairs(affinity, count, solver=self.params.solver, restart_seed=self.restart_seed)
 
-    def _one(self, image: PatchBatch) -> Eigenpairs | None:
+    def _one(self, image: PatchBatch) -> tuple[Tensor, Eigenpairs | None]:
         affinity = self.affinity(image)
-        if all_alike(affinity):
-            return None
+        if not self.needs_vectors or all_alike(affinity):
+            return affinity, None
         with named(image):
             found = self.smallest(affinity, self.count(affinity))
-        return Eigenpairs(found.values.cpu(), found.vectors.cpu(), found.residual)
+        return affinity, Eigenpairs(found.values.cpu(), found.vectors.cpu(), found.residual)
 
-    def _in_one_call(self, images: Sequence[PatchBatch]) -> list[Eigenpairs | None]:
-        affinities = [self.affinity(image) for image in images]
-        pairs: list[Eigenpairs | None] = [None] * len(images)
+    def _of_affinities(self, affinities: Sequence[Tensor]) -> list[Eigenpairs | None]:
+        pairs: list[Eigenpairs | None] = [None] * len(affinities)
         of_count: dict[int, list[int]] = {}
         for index, affinity in enumerate(affinities):
             if not all_alike(affinity):

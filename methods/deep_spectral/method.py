@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,16 +12,16 @@ from torch import Tensor
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.centres import Centres, fit_centres
+from spectral_bench.methods.deep_spectral.cuts import Cut, Tally, cut_image, normalised_cut
 from spectral_bench.methods.deep_spectral.decompose import Decomposer
 from spectral_bench.methods.deep_spectral.functions import normalised_affinity, principal_functions
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
-from spectral_bench.methods.deep_spectral.segments import describe, eigengap, segment
-from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
+from spectral_bench.methods.deep_spectral.segments import by_silhouette, describe, eigengap, segment
+from spectral_bench.methods.eigensolvers import Eigenpairs
 from spectral_bench.methods.graphs.kernel import DenseKernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.inputs import Standardiser, feature_input, named, one_by_one, only_features, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.threads import each_on_one_thread
 
 _AT_ONCE = 16  # images that are worked on side by side
 _TABLE = 2**26  # numbers in the affinities of these
@@ -29,19 +29,23 @@ _TABLE = 2**26  # numbers in the affinities of these
 
 @dataclass(frozen=True)
 class _Segmented:
-    """The segments of one image: (S, D) descriptors, the segment of every patch (n,), the residual of its vectors."""
+    """The segments of one image: (S, D) descriptors, the segment of every patch (n,), and how they were found.
+
+    ``value`` is their normalised cut, 0 where nobody asked for it.
+    """
 
     descriptors: Tensor
     rows: Tensor
-    residual: float
+    cut: Cut
+    value: float
 
 
 class DeepSpectral:
     """Images are decomposed one by one, and their segments are clustered over the data set.
 
-    Of each image: eigenvectors of the graph of its patches, segments by k-means of these, and the mean feature of each
-    segment. Over the training images: k-means of the segments. An unseen image is decomposed and segmented alike, and
-    a segment gets the cluster of the nearest centre.
+    Of each image: eigenvectors of the graph of its patches and segments by k-means of these, or segments by cuts of the
+    graph, and the mean feature of each segment. Over the training images: k-means of the segments. An unseen image is
+    decomposed and segmented alike, and a segment gets the cluster of the nearest centre.
 
     Args:
         params: parameters.
@@ -76,11 +80,11 @@ class DeepSpectral:
             self._standardiser = Standardiser.of(patches, context.device)
         self._seed = context.seeds.integer("segments")
         with context.stage("decomposition"):
-            descriptors, residual = self._training_segments(patches, context)
-        _require_segments(len(descriptors), self.params.k, "have")
+            descriptors, tally = self._training_segments(patches, context)
+        at = f"have at tau = {self.params.tau}" if self.params.cut == "recursive" else "have"
+        _require_segments(len(descriptors), self.params.k, at)
         self._centres, checks = fit_centres(descriptors, params=self.params, k=self.params.k, context=context)
-        limit = tolerance(getattr(torch, self.params.dtype))
-        self.checks = (*checks, Check("decomposition_residual", residual, limit, passed=residual <= limit))
+        self.checks = (*checks, *tally.checks(self.params))
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
@@ -131,53 +135,71 @@ class DeepSpectral:
         affinity = self._decomposer().affinity(only_features(batch))
         return DenseKernel(normalised_affinity(affinity).float())
 
-    def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, float]:
-        """(S, D) descriptors of the segments of all training images on the context's device, the largest residual."""
-        saved = context.checkpoint.load() or {"done": 0, "descriptors": [], "residual": 0.0}
-        done, residual = int(saved["done"]), float(saved["residual"])
+    def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, Tally]:
+        """(S, D) descriptors of the segments of all training images on the context's device, and what is certified."""
+        saved = context.checkpoint.load() or {"done": 0, "descriptors": []}
+        done = int(saved["done"])
+        tally = Tally(**saved.get("tally", {"residual": saved.get("residual")}))  # of before: residuals alone
         parts = [part.to(context.device) for part in saved["descriptors"]]
         if done == len(patches):
-            return torch.cat(parts), residual
+            return torch.cat(parts), tally
+
+        def save() -> None:
+            context.checkpoint.save({"done": done, "descriptors": parts, "tally": asdict(tally)})
+
         for images in _chunks(batch for index, batch in enumerate(patches.images()) if index >= done):
             stop = context.should_stop()
             if stop or context.checkpoint.due():
-                context.checkpoint.save({"done": done, "descriptors": parts, "residual": residual})
+                save()
             if stop:
                 raise RunInterrupted
-            found = self._segment([only_features(image.to(context.device)) for image in images])
-            parts += [one.descriptors for one in found]
-            residual = max(residual, *(one.residual for one in found))
+            for one in self._segment([only_features(image.to(context.device)) for image in images], certified=True):
+                parts.append(one.descriptors)
+                tally.add(one.cut, one.value)
             done += len(images)
             context.progress(done, len(patches))
-        # The k-means that follows may be stopped too, and is quick to repeat where this is not.
-        context.checkpoint.save({"done": done, "descriptors": parts, "residual": residual})
-        return torch.cat(parts), residual
+        save()  # the k-means that follows may be stopped too, and is quick to repeat where this is not
+        return torch.cat(parts), tally
 
-    def _segment(self, images: list[PatchBatch]) -> list[_Segmented]:
-        pairs = self._decomposer().eigenpairs(images)
-        return each_on_one_thread(lambda pair: self._segment_one(*pair), list(zip(images, pairs, strict=True)))
+    def _segment(self, images: list[PatchBatch], *, certified: bool = False) -> list[_Segmented]:
+        def one(image: PatchBatch, affinity: Tensor, pairs: Eigenpairs | None) -> _Segmented:
+            with named(image):
+                features = feature_input(self.params.descriptor, image.features, self._standardiser)[0].flatten(0, 1)
+                cut = self._cut_one(affinity, pairs)
+            value = normalised_cut(affinity, cut.labels) if certified else 0.0
+            return _Segmented(*describe(features, cut.labels), cut, value)
+
+        return self._decomposer().each(one, images)
 
     def _decomposer(self) -> Decomposer:
         return Decomposer(self.params, self._standardiser, SeedStreams(self._seed).integer("eigenvectors"))
 
-    def _segment_one(self, image: PatchBatch, pairs: Eigenpairs | None) -> _Segmented:
+    def _cut_one(self, affinity: Tensor, pairs: Eigenpairs | None) -> Cut:
+        params, seeds = self.params, SeedStreams(self._seed)
+        if pairs is None and self._decomposer().needs_vectors:  # all patches are alike: one segment
+            return Cut(torch.zeros(len(affinity), dtype=torch.int64), residual=0.0)
+        number = params.segments if pairs is None else self._number(pairs, seeds)
+        if params.cut != "eigenvectors":
+            found = cut_image(affinity, params, number, seeds=seeds, restart_seed=seeds.integer("eigenvectors"))
+            return found if pairs is None else replace(found, residual=pairs.residual)
+        assert pairs is not None
+        labels = segment(pairs.vectors, number, seeds=seeds, **self._lloyd)
+        return Cut(labels, pairs.residual)
+
+    def _number(self, pairs: Eigenpairs, seeds: SeedStreams) -> int:
+        """How many segments an image is cut into."""
         params = self.params
-        with named(image):
-            features = feature_input(params.descriptor, image.features, self._standardiser)[0].flatten(0, 1)
-        if pairs is None:  # all patches are alike: one segment
-            return _Segmented(*describe(features, torch.zeros(len(features), dtype=torch.int64)), 0.0)
-        number = params.segments
         if params.segments_by == "eigengap" and len(pairs.values) > 1:
-            number = min(number, eigengap(pairs.values))
-        labels = segment(
-            pairs.vectors,
-            number,
-            seeds=SeedStreams(self._seed),
-            iterations=params.iterations,
-            tol=params.tol,
-            restarts=params.segment_restarts,
-        )
-        return _Segmented(*describe(features, labels), pairs.residual)
+            return min(params.segments, eigengap(pairs.values))
+        if params.segments_by == "silhouette":
+            return by_silhouette(pairs.vectors, params.segments, seeds=seeds, **self._lloyd)
+        return params.segments
+
+    @property
+    def _lloyd(self) -> dict[str, Any]:
+        params = self.params
+        kept = {"iterations": params.iterations, "tol": params.tol, "restarts": params.segment_restarts}
+        return {**kept, "discretise": params.discretise}
 
     def _fitted(self) -> Centres:
         if self._centres is None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from spectral_bench.common.seeds import SeedStreams
+from spectral_bench.methods.discretise import segments_of
 from spectral_bench.methods.lloyd import assign, cluster
+from spectral_bench.methods.params import Discretise
 
 _ROUNDING = 16.0  # units of machine precision that the error of an eigenvalue may reach
 
@@ -27,7 +31,54 @@ def eigengap(values: Tensor) -> int:
     return int(gaps.argmax()) + 2
 
 
-def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int, tol: float, restarts: int) -> Tensor:
+def by_silhouette(vectors: Tensor, most: int, *, seeds: SeedStreams, **options: Any) -> int:
+    """How many segments, 2 to ``most``, ``segment`` separates best in the eigenvectors' rows; of equal ones the fewest.
+
+    That is the largest mean silhouette (Rousseeuw, 1987) of ``segment``, which takes the same ``options``. At most
+    n - 1 segments are compared, since a patch alone has no silhouette; of fewer than four patches 2 are the answer.
+    """
+    rows = vectors.float()
+    candidates = range(2, min(most, len(rows) - 1) + 1)
+    if len(candidates) < 2:
+        return min(most, 2)
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 between equal rows
+    found = [silhouette(distances, segment(vectors, number, seeds=seeds, **options)) for number in candidates]
+    return candidates[max(range(len(found)), key=found.__getitem__)]
+
+
+def silhouette(distances: Tensor, labels: Tensor) -> float:
+    """The mean over points of (b - a) / max(a, b); -1 for a single cluster.
+
+    a is the mean distance to the others of a point's cluster, b that to the nearest other cluster; of a point that is
+    alone in its cluster, or with max(a, b) = 0, it is 0.
+
+    Args:
+        distances: (n, n).
+        labels: (n,) int64.
+    """
+    _, own = torch.unique(labels, return_inverse=True)
+    members = torch.nn.functional.one_hot(own).to(distances.dtype)
+    counts = members.sum(0)
+    if len(counts) < 2:
+        return -1.0
+    sums = distances @ members
+    inside = sums.gather(1, own[:, None])[:, 0] / (counts[own] - 1).clamp_min(1)
+    outside = (sums / counts).masked_fill_(members.bool(), torch.inf).amin(1)
+    larger = torch.maximum(inside, outside)
+    values = torch.where((counts[own] > 1) & (larger > 0), (outside - inside) / larger, 0.0)
+    return float(values.mean(dtype=torch.float64))
+
+
+def segment(
+    vectors: Tensor,
+    number: int,
+    *,
+    seeds: SeedStreams,
+    iterations: int,
+    tol: float,
+    restarts: int,
+    discretise: Discretise = "kmeans",
+) -> Tensor:
     """The segment of every patch, (n,) int64 below ``number``: k-means of the rows of the eigenvectors.
 
     Args:
@@ -37,7 +88,10 @@ def segment(vectors: Tensor, number: int, *, seeds: SeedStreams, iterations: int
         iterations: most Lloyd iterations a start.
         tol: as in ``methods.lloyd.lloyd``.
         restarts: number of starts.
+        discretise: kmeans; by the others see ``methods.discretise.segments_of``.
     """
+    if discretise != "kmeans":
+        return segments_of(vectors, number, discretise, seeds=seeds, iterations=iterations, restarts=restarts)
     rows = vectors.float().contiguous()  # one precision, so that the same starts are drawn
     found = cluster(rows, min(number, len(rows)), seeds=seeds, iterations=iterations, tol=tol, restarts=restarts)
     return assign(rows, found.centres)

@@ -83,6 +83,12 @@ def kernel_of(batch: PatchBatch, params: GraphParams, statistics: Statistics | N
     )
 
 
+def kernel_settings(params: GraphParams, statistics: Statistics | None) -> tuple[object, ...]:
+    """All that ``kernel_of`` depends on besides the batch, and that is told apart by its ``repr``."""
+    standardised = statistics.digest if params.graph_standardise and statistics is not None else None
+    return "feature and pixel graph", params.model_dump(include=set(GraphParams.model_fields)), standardised
+
+
 def graph_features(batch: PatchBatch, level: Level = -1, statistics: Statistics | None = None) -> Tensor:
     """The (N, C) float32 features that the graph compares; channels of no spread stay centred at 0.
 

@@ -65,6 +65,11 @@ class NeuralEFKMeans:
         """(B, n, h, w) eigenfunctions of the NeuralEF fit whose hidden features are clustered."""
         return self._base.eigenfunctions(batch)
 
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """Those of the NeuralEF fit."""
+        return self._base.kernel_settings
+
     def kernel(self, batch: PatchBatch) -> Kernel:
         """The kernel of the NeuralEF fit."""
         return self._base.kernel(batch)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.batch import kernel_of, kernel_settings
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread, clusters_in_use, training_scores
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
@@ -19,9 +19,12 @@ from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.neuralef.psi import Psi
 from spectral_bench.methods.neuralef.training import training_step
+from spectral_bench.methods.separation import batch_moments, separation
+from spectral_bench.methods.spin.spectrum import whitening
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
 _GRAPH = "graph_statistics."  # mean and deviation of a level, in the state
+_SEPARATION = "separation"
 
 
 class NeuralEF:
@@ -41,6 +44,7 @@ class NeuralEF:
         self.checks: tuple[Check, ...] = ()
         self.psi: Psi | None = None
         self._statistics: Statistics | None = None
+        self._separation: Tensor | None = None
 
     @property
     def health_limits(self) -> dict[str, float]:
@@ -60,6 +64,7 @@ class NeuralEF:
         require_patches(patches, params.k)
         if params.standardise or params.graph_standardise:
             self._statistics = patches.statistics()
+        self._separation = None  # that of a fit before this one is not of its psi
         self.psi = self._initial(patches.channels, context)
         train(
             self._network(),
@@ -68,7 +73,10 @@ class NeuralEF:
             context=context,
             budget=Budget(params.batch_size, params.epochs, params.steps),
             rate=Cosine(params.lr, params.lr_min),
+            more_follows=params.separate,
         )
+        if params.separate:
+            self._separation = self._separated(patches, context)
         with context.stage(HEALTH_STAGE):
             self.checks = self._collapse_checks(patches, context.device)
         return self
@@ -76,17 +84,20 @@ class NeuralEF:
     def predict(self, batch: PatchBatch) -> Tensor:
         """(B, K, h, w) logits over the final temperature, in float32 and image by image.
 
-        Neither the noise nor the normalisation of training is part of it; continuous outputs are returned as they are.
+        Neither the noise nor the normalisation of training is part of it; continuous outputs are returned as they are,
+        or with ``separate`` rotated to single eigenfunctions.
 
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
-        require_finite(batch.features, images_of(batch))
+        batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         psi = self._on(batch.pixels.device)
         with torch.no_grad():
             outputs = torch.cat([psi(image.features) for image in one_by_one(batch)])
         if not bool(torch.isfinite(outputs).all()):
             raise NumericalError("psi's outputs hold NaN or infinite values: its training diverged")
+        if self._separation is not None:
+            outputs = outputs @ self._separation.to(outputs.device)
         scores = outputs / self.params.temperature_min if self.params.discrete else outputs
         return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 
@@ -94,14 +105,23 @@ class NeuralEF:
         """(B, K, h, w) outputs that the objective makes eigenfunctions of, in float32 and image by image.
 
         Discrete: the softmax of ``predict``, that is the assignment at the final temperature, without noise.
-        Continuous: psi's outputs. Either as they are, without the normalisation over a batch: a function counts up to
-        its length.
+        Continuous: psi's outputs, with ``separate`` rotated. Either as they are, without the normalisation over a
+        batch: a function counts up to its length.
 
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
+        return self.predict_with_functions(batch)[1]
+
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one pass through psi."""
         scores = self.predict(batch)
-        return scores.softmax(1) if self.params.discrete else scores
+        return scores, scores.softmax(1) if self.params.discrete else scores
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        return kernel_settings(self.params, self._graph_statistics())
 
     def kernel(self, batch: PatchBatch) -> Kernel:
         """The kernel that training approximates the eigenfunctions of, over the patches of these images.
@@ -120,8 +140,10 @@ class NeuralEF:
         return tokens.view(len(batch), *batch.grid, -1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights of psi and the statistics that its input, and maybe its graph, is standardised by."""
+        """Psi's weights, the statistics that its input, or its graph, is standardised by, and the separation (K, K)."""
         state: dict[str, Tensor] = dict(self._fitted().state_dict())
+        if self._separation is not None:
+            state[_SEPARATION] = self._separation
         if self.params.graph_standardise and self._statistics is not None:
             for level, parts in enumerate(zip(self._statistics.mean, self._statistics.std, strict=True)):
                 state[f"{_GRAPH}{level}"] = torch.stack(parts)
@@ -132,7 +154,8 @@ class NeuralEF:
         count = sum(name.startswith(_GRAPH) for name in state)
         levels = [state[f"{_GRAPH}{level}"].clone().unbind() for level in range(count)]
         self._statistics = Statistics(tuple(m for m, _ in levels), tuple(s for _, s in levels)) if levels else None
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(_GRAPH)}
+        self._separation = state[_SEPARATION].clone() if _SEPARATION in state else None
+        state = {name: state[name] for name in state if not name.startswith(_GRAPH) and name != _SEPARATION}
         with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
             psi = self._build((state["mean"].numel(),))
         psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
@@ -166,8 +189,10 @@ class NeuralEF:
 
     def _on(self, device: torch.device) -> Psi:
         """Psi, ready to predict on a device."""
-        self.psi = self._fitted().to(device).eval()
-        return self.psi
+        psi = self._fitted()
+        if psi.training or psi.mean.device != device:  # going through all modules takes a tenth of a small prediction
+            self.psi = psi = psi.to(device).eval()
+        return psi
 
     def _step(self, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
         params, psi = self.params, self._fitted()
@@ -182,10 +207,43 @@ class NeuralEF:
         step = training_step(logits.flatten(0, 1), kernel, params, number=number, steps=steps, context=context)
         return self._completed(step, hidden, batch, context)
 
+    def _separated(self, patches: PatchSource, context: FitContext) -> Tensor:
+        """(K, K) float32 matrix that psi's outputs are multiplied by: orthonormal over the batches, then rotated."""
+        params = self.params
+        assert params.separate_batches is not None
+        psi = self._on(context.device)
+
+        def outputs(batch: PatchBatch) -> Tensor:
+            with torch.no_grad():
+                found: Tensor = psi(batch.features).flatten(0, 1)
+            return found
+
+        sigmas, pis = batch_moments(
+            outputs,
+            self.kernel,
+            patches,
+            context=context,
+            batch_size=params.batch_size,
+            batches=params.separate_batches,
+        )
+        white = whitening(sigmas.mean(0), "NeuralEF")
+        rotation, _ = separation(white @ sigmas @ white.T, white @ pis @ white.T)
+        return (white.T @ rotation).float()
+
     def _collapse_checks(self, patches: PatchSource, device: torch.device) -> tuple[Check, ...]:
-        scores = list(training_scores(self.predict, patches, self.params.batch_size, device))
+        scores = list(training_scores(self._scores_at_once, patches, self.params.batch_size, device))
         used = clusters_in_use(scores)
         return (used, assignment_spread(batch.softmax(1) for batch in scores)) if self.params.discrete else (used,)
+
+    def _scores_at_once(self, batch: PatchBatch) -> Tensor:
+        """As ``predict``, to rounding: psi takes all images of a batch in one pass, as in training."""
+        psi = self._on(batch.pixels.device)
+        with torch.no_grad():
+            outputs: Tensor = psi(batch.features)
+        if not bool(torch.isfinite(outputs).all()):
+            return self.predict(batch)  # says what is not finite
+        scores = outputs / self.params.temperature_min if self.params.discrete else outputs
+        return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 
     def _network(self) -> nn.Module:
         """What is trained: psi, and what a variant trains with it."""

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from spectral_bench.methods.params import TRAINED_BYTES, AngleLimit, GraphParams, LloydParams, TrainingParams
 
+SEPARATE_BATCHES = 64
+
 
 class NeuralEFParams(GraphParams, TrainingParams):
     """NeuralEF (Deng and Luo, ICCV 2023), discrete unless asked otherwise."""
@@ -41,6 +43,19 @@ class NeuralEFParams(GraphParams, TrainingParams):
     )
 
     angle_limit: AngleLimit = None
+    separate: bool = Field(
+        False,
+        exclude_if=lambda value: value is False,  # identities are those of before there was a choice
+        description="afterwards rotate continuous outputs by the eigenvectors of the averaged Y' L Y, so that each is "
+        "an eigenfunction of what they span and the largest eigenvalue of the kernel comes first",
+    )
+    separate_batches: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,
+        description=f"batches that Y' L Y is averaged over, for separate: true, there {SEPARATE_BATCHES}; clipped to "
+        "those of an epoch",
+    )
 
     @property
     def outputs(self) -> int:
@@ -59,6 +74,12 @@ class NeuralEFParams(GraphParams, TrainingParams):
         """``beta`` is 0.08 at the published K = 256 and inversely proportional to K elsewhere."""
         if self.beta is None:
             object.__setattr__(self, "beta", 20.48 / self.outputs)
+        if self.separate and self.discrete:
+            raise ValueError("separate = true: soft assignments are not eigenfunctions mixed; set discrete: false")
+        if self.separate and self.separate_batches is None:
+            object.__setattr__(self, "separate_batches", SEPARATE_BATCHES)
+        elif self.separate_batches is not None and not self.separate:
+            raise ValueError(f"separate_batches = {self.separate_batches} is for separate: true alone")
         low, high = self.temperature_min, self.temperature_max
         if low > high:
             raise ValueError(f"temperature_min = {low} must not be above temperature_max = {high}")

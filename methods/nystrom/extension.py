@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from spectral_bench.methods.centres import Centres
 from spectral_bench.methods.errors import NumericalError
@@ -15,6 +16,7 @@ from spectral_bench.methods.graphs.blocks import row_blocks
 from spectral_bench.methods.graphs.directions import directions, repeated_rows
 from spectral_bench.methods.graphs.kernel import inverse_root
 from spectral_bench.methods.graphs.nearest import largest_entries
+from spectral_bench.methods.nystrom.rbf import rbf_weights
 from spectral_bench.methods.nystrom.representatives import Representatives, most_similar
 
 GraphKind = Literal["knn", "mutual"]
@@ -29,7 +31,7 @@ class SampledGraph:
         vectors: (m, n) float32 eigenvectors u of D^-1/2 A D^-1/2.
         values: (n,) float32 eigenvalues.
         degrees: (m,) float32.
-        reach: (m,) float32, the least similarity at which a patch counts as a neighbour of each.
+        reach: (m,) float32, the least similarity at which a patch counts as a neighbour of each; 0 for kernel: rbf.
     """
 
     features: Tensor
@@ -52,6 +54,37 @@ class SampledGraph:
             parts.append(self.vectors[most_similar(block, min(count, block.shape[1]))].mean(1))
         return torch.cat(parts)
 
+    def weighted(self, features: Tensor, count: int) -> Tensor:
+        """A weighted mean of u over the ``count`` sampled patches most similar to each of (N, D) unit vectors, (N, n).
+
+        Weights exp(-2 d^2 / r^2), of the distances d to them and the largest of these, r: a Gaussian of half that
+        reach, so that it is as wide as the sample is sparse there. Where r is 0 they are equal.
+        """
+        parts = []
+        for block in self._similarities(features):
+            found = largest_entries(block, min(count, block.shape[1]), float("-inf"))
+            apart = (2 - 2 * found.values.view(len(block), -1)).clamp_min(0)
+            reach = apart.amax(1, keepdim=True)
+            weights = torch.exp(-2 * apart / reach.where(reach > 0, 1))
+            weights /= weights.sum(1, keepdim=True)
+            columns = found.columns.view(len(block), -1)
+            parts.append(embedding_bag(columns, self.vectors, mode="sum", per_sample_weights=weights))
+        return torch.cat(parts)
+
+    def rbf_formula(self, features: Tensor, bandwidth: float) -> Tensor:
+        """As ``formula``, by the Gaussian weights of all pairs.
+
+        Raises:
+            NumericalError: as ``formula``.
+        """
+        weighted = self._divided()
+        parts = []
+        for rows in row_blocks(len(features), len(self.features), features.device):
+            weights = rbf_weights(features[rows], self.features, bandwidth)
+            parts.append(inverse_root(weights.sum(1))[:, None] * (weights @ weighted))
+        place = self._places(features)
+        return torch.where((place >= 0)[:, None], self.vectors[place], torch.cat(parts))
+
     def nearest_found(self, features: Tensor, count: int, representatives: Representatives) -> Tensor:
         """As ``nearest``, over the sampled patches that a search by representatives finds."""
         return self.vectors[representatives.most_similar(features, self.features, count)].mean(1)
@@ -70,11 +103,8 @@ class SampledGraph:
         Raises:
             NumericalError: an eigenvalue is not positive, so that the formula cannot divide by it.
         """
-        least = float(self.values.min())
-        if least <= torch.finfo(self.values.dtype).eps:
-            raise NumericalError(f"nystrom: the formula divides by eigenvalues, and the least of them is {least:.3g}")
+        weighted = self._divided()
         floor = directions(features[:1]).floor
-        weighted = self.vectors * inverse_root(self.degrees)[:, None] / self.values
         parts = []
         for block in self._similarities(features):
             found = largest_entries(block, min(neighbours, block.shape[1]), floor)
@@ -87,6 +117,13 @@ class SampledGraph:
             parts.append(inverse_root(weights.sum(1))[:, None] * (weights @ weighted))
         place = self._places(features)
         return torch.where((place >= 0)[:, None], self.vectors[place], torch.cat(parts))
+
+    def _divided(self) -> Tensor:
+        """u_j(i) / (l_j d(i)^1/2), (m, n)."""
+        least = float(self.values.min())
+        if least <= torch.finfo(self.values.dtype).eps:
+            raise NumericalError(f"nystrom: the formula divides by eigenvalues, and the least of them is {least:.3g}")
+        return self.vectors * inverse_root(self.degrees)[:, None] / self.values
 
     def _similarities(self, features: Tensor) -> Iterator[Tensor]:
         """The (rows, m) similarities of a block of patches after another; each overwrites the one before."""

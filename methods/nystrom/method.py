@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Self, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spectral_bench.common.errors import ConfigError
-from spectral_bench.methods.centres import Centres, fit_centres
-from spectral_bench.methods.eigensolvers import tolerance
+from spectral_bench.common.errors import ConfigError, RunInterrupted
+from spectral_bench.methods.centres import Centres
+from spectral_bench.methods.discretise import fit_discrete
+from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
-from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, inverse_root, normalised
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.health import HEALTH_STAGE, Check, collapse_check
 from spectral_bench.methods.inputs import (
@@ -29,16 +32,29 @@ from spectral_bench.methods.inputs import (
 )
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.laplacian import leading_eigenpairs, part_vectors
+from spectral_bench.methods.nystrom.certificate import certificate
 from spectral_bench.methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
 from spectral_bench.methods.nystrom.params import NystromParams
+from spectral_bench.methods.nystrom.rbf import bandwidth_of, decompose, parts_of, rbf_affinity
 from spectral_bench.methods.nystrom.representatives import Representatives
+from spectral_bench.methods.nystrom.sampling import Rows, farthest_points
+
+_NOT_OF_THE_KERNEL = {"k", "samples", "eigenvectors", "solver", "row_normalise", "scores", "restarts"} | {
+    "extension",
+    "extension_neighbours",
+    "representatives",
+    "candidates",
+    "sampling",
+    "discretise",
+}  # whatever else is added counts, until it is known not to
 
 
 class Nystrom:
-    """Spectral clustering of a uniform sample of the data set's patches (Ng, Jordan and Weiss, 2001).
+    """Spectral clustering of a sample of the data set's patches (Ng, Jordan and Weiss, 2001).
 
-    The leading eigenvectors of the normalised affinity of the sample's graph, a row of values for each patch scaled to
-    unit length, and k-means of the rows. Other patches get the values of their nearest sampled patches (of all, or of
+    The sample is drawn uniformly, or each patch of it is the farthest from those before. The leading eigenvectors of
+    the normalised affinity of the sample's graph, a row of values for each patch scaled to unit length, and k-means of
+    the rows or a rotation of the vectors. Other patches get the values of their nearest sampled patches (of all, or of
     those that a search by representatives looks at), or those that Nystrom's formula gives them, and the nearest
     centre; or every patch, sampled ones too, gets the cluster of the nearest mean feature.
 
@@ -59,6 +75,7 @@ class Nystrom:
         self._means: ClusterMeans | None = None
         self._representatives: Representatives | None = None
         self._standardiser = Standardiser.nothing()
+        self._bandwidth = 0.0  # of kernel: rbf
 
     def fit(self, patches: PatchSource, *, context: FitContext) -> Self:
         """Cluster ``samples`` of the training patches.
@@ -74,12 +91,14 @@ class Nystrom:
             raise ConfigError(f"eigenvectors = {count}: expected fewer than the {size} patches in the graph")
         if self.params.input == "all_standardised_l2":
             self._standardiser = Standardiser.of(patches, context.device)
-        features = by_chunks(self._input, patches.subsample(size).features, context.device)
-        require_finite((features,), "the training images")
+        features = self._sample(patches, size, context)
         with context.stage("eigenvectors"):
-            self._graph, about = self._decompose(features, count, context.seeds.integer("eigenvectors"))
-        rows = self._rows(self._graph.vectors)
-        self._centres, checks = fit_centres(rows, params=self.params, k=self.params.k, context=context)
+            found = self._decompose(features, count, context.seeds.integer("eigenvectors"))
+        self._graph = found.graph
+        rows = self._rows(found.graph.vectors)
+        self._centres, checks = fit_discrete(
+            found.graph.vectors, rows, self.params.discretise, params=self.params, k=self.params.k, context=context
+        )
         if self.params.extension == "cluster_means":
             labels = self._centres.scores(rows[None, None]).argmax(1).flatten()
             self._means = ClusterMeans.of(self._graph.features, labels)
@@ -88,7 +107,8 @@ class Nystrom:
             self._representatives = Representatives.of(self._graph.features, *numbers, context.seeds)
         with context.stage(HEALTH_STAGE):
             used = torch.unique(self._scores(features[None, None]).argmax(1))
-        self.checks = (collapse_check(len(used)), *checks[1:], *about)
+            certain = certificate(found.kernel, found.pairs, context.seeds.integer("certificate"))
+        self.checks = (collapse_check(len(used)), *checks[1:], *found.checks, *certain)
         return self
 
     def predict(self, batch: PatchBatch) -> Tensor:
@@ -115,19 +135,41 @@ class Nystrom:
             values.append(found.T.reshape(-1, *batch.grid))
         return torch.stack(values)
 
-    def kernel(self, batch: PatchBatch) -> SparseKernel:
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one search for the nearest sampled patches."""
+        if self._means is not None:
+            return self.predict(batch), self.eigenfunctions(batch)
+        centres, scores, functions = self._fitted()[0], [], []
+        for image in one_by_one(batch):
+            found = self._extended(self._input_of(image)[0].flatten(0, 1))
+            functions.append(found.T.reshape(-1, *batch.grid))
+            scores.append(centres.scores(self._rows(found).view(1, *batch.grid, -1)))
+        return torch.cat(scores), torch.stack(functions)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        standardised = [part.tolist() for part in (self._standardiser.mean, self._standardiser.scale)]
+        # The bandwidth itself: what auto makes of it depends on the sample.
+        return "sampled graph", self.params.model_dump(exclude=_NOT_OF_THE_KERNEL), self._bandwidth, *standardised
+
+    def kernel(self, batch: PatchBatch) -> Kernel:
         """D^-1/2 A D^-1/2 of the graph of the batch's own patches, built as that of the sample.
 
         Raises:
             NumericalError: features are not finite.
         """
+        if self.params.kernel == "rbf":
+            affinity = rbf_affinity(self._input_of(batch).flatten(0, -2), self._bandwidth)
+            root = inverse_root(affinity.sum(1))
+            return DenseKernel(affinity * root[:, None] * root)
         return SparseKernel(normalised(self._affinity(self._input_of(batch).flatten(0, -2))))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised).
 
         For extension: cluster_means the means (U, D) and their clusters (U,), too; for extension: representatives
-        those (R, D) and their candidates (R, c).
+        those (R, D) and their candidates (R, c); for kernel: rbf the bandwidth.
         """
         centres, graph = self._fitted()
         held = {name: getattr(graph, name) for name in FIELDS}
@@ -136,6 +178,8 @@ class Nystrom:
         if self._representatives is not None:
             found = self._representatives
             held |= {"representatives": found.directions, "candidates": found.candidates}
+        if self.params.kernel == "rbf":
+            held["bandwidth"] = torch.tensor(self._bandwidth, dtype=torch.float64)
         return {"centres": centres.centres, **held, "mean": self._standardiser.mean, "scale": self._standardiser.scale}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -146,6 +190,8 @@ class Nystrom:
             self._means = ClusterMeans(state["means"], state["clusters"])
         if self.params.extension == "representatives":
             self._representatives = Representatives(state["representatives"], state["candidates"])
+        if self.params.kernel == "rbf":
+            self._bandwidth = float(state["bandwidth"])
         self._standardiser = Standardiser(state["mean"], state["scale"])
 
     @property
@@ -156,8 +202,36 @@ class Nystrom:
         options = GraphOptions(kind=self.params.graph)
         return feature_graph(features, neighbours=self.params.neighbours, options=options)
 
-    def _decompose(self, features: Tensor, count: int, restart_seed: int) -> tuple[SampledGraph, tuple[Check, ...]]:
+    def _sample(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
+        """(size, D) features of the patches of the graph, on the context's device."""
+        if self.params.sampling == "farthest":
+            with context.stage("sampling"):
+                features = self._farthest(patches, size, context).to(context.device)
+        else:
+            features = by_chunks(self._input, patches.subsample(size).features, context.device)
+        require_finite((features,), "the training images")
+        return features
+
+    def _farthest(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
+        """(size, D) features of farthest patches of all whole images, in the images' order."""
+
+        def read() -> Iterator[Tensor]:
+            for image in patches.images():
+                if context.should_stop():
+                    raise RunInterrupted
+                yield self._input_of(image).flatten(0, -2)
+
+        rows = Rows.of(read)
+        if size > rows.count:
+            raise ConfigError(f"samples: expected at most {rows.count}, the patches of the whole training images")
+        generator = context.seeds.numpy("farthest")
+        indices, features = farthest_points(rows, size, generator, lambda done: context.progress(done, size))
+        return features[torch.from_numpy(indices.argsort())]
+
+    def _decompose(self, features: Tensor, count: int, restart_seed: int) -> _Decomposed:
         """The eigenvectors of the sample's graph; patches without an edge are left out of it."""
+        if self.params.kernel == "rbf":
+            return self._decompose_rbf(features, count, restart_seed)
         affinity = self._affinity(features).double()
         degrees = sparse.row_sums(affinity)
         joined = degrees > 0
@@ -170,14 +244,23 @@ class Nystrom:
             degrees[joined].float(),
             reach_of(features, self.params.neighbours)[joined],
         )
-        parts = part_vectors(affinity).shape[1]
-        note = "" if parts <= count else "more parts than eigenvectors: the lightest parts have no vector of their own"
-        limit = tolerance(torch.float64)
-        return graph, (
-            Check("decomposition_residual", pairs.residual, limit, passed=pairs.residual <= limit),
-            Check("graph_parts", float(parts), None, passed=True, note=note),
-            Check("patches_without_edges", float((~joined).sum()), None, passed=True),
-        )
+        checks = _checks(pairs, int(part_vectors(affinity).shape[1]), int((~joined).sum()))
+        return _Decomposed(graph, pairs, SparseKernel(normalised(affinity)), checks)
+
+    def _decompose_rbf(self, features: Tensor, count: int, restart_seed: int) -> _Decomposed:
+        """The same of the Gaussian kernel of all pairs, in float32."""
+        self._bandwidth = bandwidth_of(features, cast(float, self.params.bandwidth))
+        affinity = rbf_affinity(features, self._bandwidth)
+        joined = affinity.sum(1) > 0
+        _require_edges(int(joined.sum()), len(features), count, self.params.k)
+        if not bool(joined.all()):
+            affinity = affinity[joined][:, joined]
+        degrees, parts = affinity.sum(1, dtype=torch.float64), parts_of(affinity)
+        pairs, kernel = decompose(affinity, count, self.params.solver, restart_seed)
+        degrees = degrees.float()
+        graph = SampledGraph(features[joined], pairs.vectors, pairs.values, degrees, torch.zeros_like(degrees))
+        width = Check("bandwidth", self._bandwidth, None, passed=True)
+        return _Decomposed(graph, pairs, kernel, (*_checks(pairs, parts, int((~joined).sum())), width))
 
     def _scores(self, features: Tensor) -> Tensor:
         """(B, h, w, D) features to (B, K, h, w) scores."""
@@ -190,12 +273,15 @@ class Nystrom:
     def _extended(self, features: Tensor) -> Tensor:
         """Values of the eigenvectors, (N, n), at (N, D) features."""
         graph = self._fitted()[1].to(features.device)
+        if self.params.extension == "nystrom" and self.params.kernel == "rbf":
+            return graph.rbf_formula(features, self._bandwidth)
         if self.params.extension == "nystrom":
             return graph.formula(features, neighbours=self.params.neighbours, graph=self.params.graph)
         if self._representatives is not None:
             found = self._representatives.to(features.device)
             return graph.nearest_found(features, self.params.extension_neighbours, found)
-        return graph.nearest(features, self.params.extension_neighbours)
+        mean = graph.weighted if self.params.extension == "weighted_nearest" else graph.nearest
+        return mean(features, self.params.extension_neighbours)
 
     def _rows(self, values: Tensor) -> Tensor:
         return functional.normalize(values, dim=-1) if self.params.row_normalise else values
@@ -219,6 +305,26 @@ class Nystrom:
         if self._centres is None or self._graph is None:
             raise RuntimeError("Nystrom: fit or load a state before predicting")
         return self._centres, self._graph
+
+
+@dataclass(frozen=True)
+class _Decomposed:
+    """The graph of a sample with its eigenvectors, as the solver found them, and what can be said of these."""
+
+    graph: SampledGraph
+    pairs: Eigenpairs
+    kernel: Kernel
+    checks: tuple[Check, ...]
+
+
+def _checks(pairs: Eigenpairs, parts: int, alone: int) -> tuple[Check, ...]:
+    note = "more parts than eigenvectors: the lightest parts have no vector of their own"
+    limit = tolerance(pairs.vectors.dtype)
+    return (
+        Check("decomposition_residual", pairs.residual, limit, passed=pairs.residual <= limit),
+        Check("graph_parts", float(parts), None, passed=True, note="" if parts <= len(pairs.values) else note),
+        Check("patches_without_edges", float(alone), None, passed=True),
+    )
 
 
 def _require_edges(joined: int, sampled: int, count: int, k: int) -> None:

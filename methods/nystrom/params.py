@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from spectral_bench.methods.params import CentreParams
+from spectral_bench.methods.params import CentreParams, DiscretiseOption
 
-Extension = Literal["nearest", "representatives", "nystrom", "cluster_means"]
+Extension = Literal["nearest", "weighted_nearest", "representatives", "nystrom", "cluster_means"]
 REPRESENTATIVES, CANDIDATES = 64, 512
+WEIGHTED = 32
+
+_Bandwidth = Annotated[Literal["auto"] | float | None, Field(exclude_if=lambda value: value is None)]
 
 # Identities of runs with another extension are those of before there was a search.
 _OfSearch = Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)]
@@ -20,11 +23,26 @@ class NystromParams(CentreParams):
 
     k: int = Field(64, ge=2, description="number of clusters")
 
-    samples: int = Field(
-        4000, ge=2, description="training patches in the graph, drawn uniformly; all if there are no more"
+    samples: int = Field(4000, ge=2, description="training patches in the graph; all if there are no more")
+    sampling: Literal["uniform", "farthest"] = Field(
+        "uniform",
+        exclude_if=lambda value: value == "uniform",  # identities are those of before there was a choice
+        description="samples are drawn uniformly, or each is the farthest from all before it, of the patches of whole "
+        "training images",
     )
     input: Literal["last_l2", "all_standardised_l2"] = Field(
         "last_l2", description="what the graph compares: the last level, or all levels standardised per channel"
+    )
+    kernel: Literal["cosine_knn", "rbf"] = Field(
+        "cosine_knn",
+        exclude_if=lambda value: value == "cosine_knn",  # as for sampling
+        description="affinity: cosine similarity to neighbours, by graph and neighbours, or exp(-|x - y|^2 / (2 b^2)) "
+        "of all pairs, by bandwidth",
+    )
+    bandwidth: _Bandwidth = Field(
+        None,
+        description="b of kernel: rbf, there auto: the median distance of two of 1024 samples; or a number, "
+        "in distances of unit vectors",
     )
     graph: Literal["knn", "mutual"] = Field(
         "knn", description="union of the nearest neighbours by cosine similarity, or mutual neighbours only"
@@ -37,11 +55,13 @@ class NystromParams(CentreParams):
         "arpack", description="dense reference, Lanczos, or conjugate gradients, in float64"
     )
     row_normalise: bool = Field(True, description="a patch's values of the eigenvectors are scaled to unit length")
+    discretise: DiscretiseOption = "kmeans"
 
     extension: Extension = Field(
         "nearest",
         description="how the sample's clusters reach all patches. nearest, nystrom: a patch gets values of the "
         "eigenvectors, the mean of the nearest sampled patches' or those of Nystrom's formula, and the nearest centre. "
+        "weighted_nearest: as nearest, a mean of extension_neighbours weighed by similarity. "
         "representatives: as nearest, but among the candidates of its nearest representative alone: faster, not exact. "
         "cluster_means: it gets the cluster whose sampled patches have the nearest mean feature, sampled ones too",
     )
@@ -49,7 +69,8 @@ class NystromParams(CentreParams):
         1,
         ge=1,
         description="sampled patches whose mean is taken, for extension: nearest and representatives, and for the "
-        "eigenfunctions of extension: cluster_means; clipped to the sample, or to candidates",
+        "eigenfunctions of extension: cluster_means; clipped to the sample, or to candidates. For extension: "
+        f"weighted_nearest {WEIGHTED} unless it is given",
     )
     representatives: _OfSearch = Field(
         None, description=f"means that stand for the sample, for extension: representatives, there {REPRESENTATIVES}"
@@ -60,6 +81,14 @@ class NystromParams(CentreParams):
         f"representatives, there {CANDIDATES}; clipped to the sample",
     )
 
+    @field_validator("bandwidth", mode="before")
+    @classmethod
+    def _auto_or_positive(cls, value: object) -> object:
+        number = value is None or value == "auto" or (isinstance(value, int | float) and 0 < value < float("inf"))
+        if not number:
+            raise ValueError(f"bandwidth = {value}: expected auto or a number above 0")
+        return value
+
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
         """As many eigenvectors as clusters, fewer than samples; the numbers of a search where there is one."""
@@ -68,6 +97,9 @@ class NystromParams(CentreParams):
         for name in ("k", "eigenvectors"):
             if getattr(self, name) >= self.samples:
                 raise ValueError(f"{name} = {getattr(self, name)} must be below samples = {self.samples}")
+        if self.extension == "weighted_nearest" and "extension_neighbours" not in self.model_fields_set:
+            object.__setattr__(self, "extension_neighbours", WEIGHTED)
+        self._fit_kernel()
         searches = self.extension == "representatives"
         for name, usual in (("representatives", REPRESENTATIVES), ("candidates", CANDIDATES)):
             if getattr(self, name) is None and searches:
@@ -75,6 +107,19 @@ class NystromParams(CentreParams):
             elif getattr(self, name) is not None and not searches:
                 raise ValueError(f"{name} = {getattr(self, name)} is for extension: representatives alone")
         return self
+
+    def _fit_kernel(self) -> None:
+        """The parameters of one kernel are not for the other; a rotation takes a vector for each cluster."""
+        if self.kernel == "rbf":
+            if self.bandwidth is None:
+                object.__setattr__(self, "bandwidth", "auto")
+            for name in ("graph", "neighbours"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} = {getattr(self, name)} is for kernel: cosine_knn alone")
+        elif self.bandwidth is not None:
+            raise ValueError(f"bandwidth = {self.bandwidth} is for kernel: rbf alone")
+        if self.discretise != "kmeans" and self.eigenvectors != self.k:
+            raise ValueError(f"eigenvectors = {self.eigenvectors}: discretise: {self.discretise} needs k, {self.k}")
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and fewer eigenvectors than patches."""

@@ -1,4 +1,4 @@
-"""Memory that a fit of SpIN takes, counted before it starts."""
+"""Memory that a fit of SpIN, or of another method that learns functions, takes, counted before it starts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.memory import free_bytes
-from spectral_bench.methods.params import SpinParams
-from spectral_bench.methods.spin.averages import PAIRS, jacobian_bytes
+from spectral_bench.methods.params import FunctionParams, SpinParams
+from spectral_bench.methods.spin.averages import PAIRS
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _SAMPLED = 20  # the same of the patches that are clustered
 KEPT = 2**24  # bytes that allocators and libraries hold beside what is asked for
 
 
-def require_memory(params: SpinParams, parameters: int, batch: int, sampled: int, device: torch.device) -> None:
+def require_memory(params: FunctionParams, parameters: int, batch: int, sampled: int, device: torch.device) -> None:
     """Say what a fit will take, and refuse what does not fit.
 
     Features and the graph of a batch are not counted: they are the same for every method.
@@ -35,10 +35,10 @@ def require_memory(params: SpinParams, parameters: int, batch: int, sampled: int
     Raises:
         ConfigError: it takes more than is free.
     """
-    averaged = jacobian_bytes(params.functions, parameters) if params.decay else 0
+    averaged = 4 * params.jacobian_pairs * parameters
     network = _WEIGHT * parameters
     functions = function_bytes(params.functions, batch, sampled)
-    gradients = gradient_bytes(params, parameters, batch) if averaged else 0
+    gradients = gradient_bytes(params, parameters, batch) if isinstance(params, SpinParams) and averaged else 0
     needed = network + functions + averaged + gradients + KEPT
     what = f"the network and its optimiser take {_megabytes(network)}, its functions {_megabytes(functions)}"
     if averaged:

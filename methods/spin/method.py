@@ -1,29 +1,31 @@
-"""SpIN on patches: ordered eigenfunctions of their kernel by a network, clusters by k-means on them.
+"""Eigenfunctions of the patch kernel by a network, clusters by k-means on them; and SpIN, which learns them in order.
 
 Pfau, Petersen, Agarwal, Barrett and Stachenfeld, *Spectral Inference Networks*, ICLR 2019.
 """
 
 from __future__ import annotations
 
-from typing import Self, TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.methods.centres import Centres, fit_centres, sample_size
-from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.centres import Centres, sample_size
+from spectral_bench.methods.discretise import fit_discrete
+from spectral_bench.methods.graphs.batch import kernel_of, kernel_settings
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.inputs import by_chunks, images_of, one_by_one, require_finite, standardisation
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
-from spectral_bench.methods.params import SpinParams
+from spectral_bench.methods.params import FunctionParams, SpinParams
 from spectral_bench.methods.spin.averages import Averages
 from spectral_bench.methods.spin.memory import require_memory
 from spectral_bench.methods.spin.network import FunctionNetwork
-from spectral_bench.methods.spin.operators import KernelOperator
-from spectral_bench.methods.spin.spectrum import cholesky, second_moment
+from spectral_bench.methods.spin.operators import Functions, KernelOperator
+from spectral_bench.methods.spin.spectrum import second_moment, whitening
 from spectral_bench.methods.spin.step import SpinTerms, spin_terms
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
 
@@ -33,18 +35,22 @@ _NETWORK = "network."
 _MEAN, _STD = "statistics.mean.", "statistics.std."
 
 
-class Spin:
-    """n eigenfunctions of the patch kernel, learnt in the order of their eigenvalues, and K centres among their values.
+class LearntFunctions:
+    """n eigenfunctions of the patch kernel, learnt by an MLP, and K centres among their values.
+
+    A method is a subclass that says what a step minimises (``_loss``), what is trained beside the network (``_beside``)
+    and what makes the network's outputs comparable in length (``_scaling``).
 
     Args:
-        params: parameters; ``decay`` turns the moving averages on.
+        params: parameters.
     """
 
-    Params = SpinParams
+    Params: ClassVar[type[FunctionParams]]
     uses_labels = False
     fit_from = None
+    title: ClassVar[str]
 
-    def __init__(self, params: SpinParams) -> None:
+    def __init__(self, params: FunctionParams) -> None:
         self.params = params
         self.n_clusters = params.k
         self.checks: tuple[Check, ...] = ()
@@ -75,11 +81,12 @@ class Spin:
         self._whitening = self._centres = None  # those of a fit before this one are not of its functions
         self._network = self._initial(patches, size, context)
         self._standardise(patches, self._network)
-        self._train(patches, _Trained(self._network, self._averages(self._network)), context)
+        self._train(patches, Trained(self._network, self._beside(self._network)), context)
         values = by_chunks(self._values, patches.subsample(size).features, context.device)
-        self._whiten(values)
-        self._centres, self.checks = fit_centres(
-            self._input(self._whitened(values)), params=params, k=params.k, context=context
+        self._whitening = self._scaling(values, patches, context).float()
+        functions = self._whitened(values)
+        self._centres, self.checks = fit_discrete(
+            functions, self._input(functions), params.discretise, params=params, k=params.k, context=context
         )
         return self
 
@@ -89,14 +96,15 @@ class Spin:
         Raises:
             NumericalError: features, or the network's outputs, are not finite.
         """
-        functions = self.eigenfunctions(batch).permute(0, 2, 3, 1)
-        return _learnt(self._centres).scores(self._input(functions))
+        return self.predict_with_functions(batch)[0]
+
+    def predict_with_functions(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """What ``predict`` and ``eigenfunctions`` give, and raise, by one pass through the network."""
+        functions = self.eigenfunctions(batch)
+        return _learnt(self._centres).scores(self._input(functions.permute(0, 2, 3, 1))), functions
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
-        """(B, n, h, w) float32 values of L^-1 u in the order learnt: once converged, the largest eigenvalue first.
-
-        L L^T is the covariance of u over the training patches that were clustered, so that the functions have mean
-        square 1 and are uncorrelated there.
+        """(B, n, h, w) float32 values of the scaled functions, in the order learnt.
 
         Raises:
             NumericalError: features are not finite.
@@ -107,12 +115,17 @@ class Spin:
         values = torch.stack([self._whitened(self._values(image.features))[0] for image in one_by_one(batch)])
         return values.permute(0, 3, 1, 2)
 
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        """All that ``kernel`` depends on besides the batch."""
+        return kernel_settings(self.params, self._statistics)
+
     def kernel(self, batch: PatchBatch) -> Kernel:
         """The kernel of the batch's patches that training approximates the eigenfunctions of."""
         return kernel_of(batch, self.params, self._statistics)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The network, L^-1 (n, n), centres (K, D), and the training statistics where the graph is standardised."""
+        """The network, its scaling (n, n), centres (K, D), and training statistics where the graph is standardised."""
         network = {_NETWORK + name: tensor for name, tensor in _learnt(self._network).state_dict().items()}
         learnt = {"whitening": _learnt(self._whitening), "centres": _learnt(self._centres).centres}
         return {**network, **learnt, **_statistics_state(self._statistics)}
@@ -129,7 +142,7 @@ class Spin:
         self._centres = Centres(state["centres"], self.params.scores)
         self._statistics = _statistics_from(state)
 
-    def _train(self, patches: PatchSource, trained: _Trained, context: FitContext) -> None:
+    def _train(self, patches: PatchSource, trained: Trained, context: FitContext) -> None:
         params = self.params
         train(
             trained,
@@ -156,9 +169,17 @@ class Spin:
         params = self.params
         return FunctionNetwork(channels, (params.width,) * params.depth, params.functions, params.activation)
 
-    def _averages(self, network: FunctionNetwork) -> Averages | None:
-        params = self.params
-        return Averages(params.functions, list(network.parameters()), params.decay) if params.decay else None
+    def _beside(self, network: FunctionNetwork) -> nn.Module | None:
+        """What a checkpoint holds beside the network; None: nothing."""
+        return None
+
+    def _loss(self, u: Functions, x: Tensor, operator: KernelOperator, step: Moment) -> Step:
+        """The loss of a batch."""
+        raise NotImplementedError
+
+    def _scaling(self, values: Tensor, patches: PatchSource, context: FitContext) -> Tensor:
+        """(n, n) T such that T u are the functions, out of (N, n) values of u at training patches."""
+        raise NotImplementedError
 
     def _seen(self, levels: tuple[_T, ...]) -> tuple[_T, ...]:
         """Of what there is one of a level: that of the levels that the network sees."""
@@ -177,7 +198,7 @@ class Spin:
             network.mean.copy_(mean)
             network.scale.copy_(scale)
 
-    def _step(self, number: int, batch: PatchBatch, trained: _Trained, context: FitContext) -> Step:
+    def _step(self, number: int, batch: PatchBatch, trained: Trained, context: FitContext) -> Step:
         batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))
         with context.stage("graph"):
             operator = KernelOperator(self.kernel(batch))
@@ -189,8 +210,45 @@ class Spin:
                 out: Tensor = trained.network(points)
             return out
 
-        parameters = list(trained.network.parameters())
-        terms = spin_terms(u, x, operator, parameters, trained.averages, self._drawn(number, len(x), context))
+        return self._loss(u, x, operator, Moment(number, trained, context))
+
+    def _values(self, levels: tuple[Tensor, ...]) -> Tensor:
+        """u of features (..., C_l), (..., n) float32, without gradient."""
+        with torch.no_grad():
+            out: Tensor = _learnt(self._network)(torch.cat(self._seen(levels), -1))
+        return out
+
+    def _whitened(self, values: Tensor) -> Tensor:
+        return values @ _learnt(self._whitening).to(values.device).T
+
+    def _input(self, functions: Tensor) -> Tensor:
+        return functional.normalize(functions, dim=-1) if self.params.input == "eigenfunctions_l2" else functions
+
+
+class Spin(LearntFunctions):
+    """SpIN: n eigenfunctions of the patch kernel in the order of their eigenvalues, and K centres among their values.
+
+    The functions are L^-1 u. L L^T is the covariance of u over the training patches that were clustered, so that the
+    functions have mean square 1 and are uncorrelated there; once converged, the largest eigenvalue comes first.
+
+    Args:
+        params: parameters; ``decay`` turns the moving averages on.
+    """
+
+    Params = SpinParams
+    params: SpinParams
+    title = "SpIN"
+
+    def _beside(self, network: FunctionNetwork) -> Averages | None:
+        params = self.params
+        return Averages(params.functions, list(network.parameters()), params.decay) if params.decay else None
+
+    def _loss(self, u: Functions, x: Tensor, operator: KernelOperator, step: Moment) -> Step:
+        parameters = list(step.trained.network.parameters())
+        averages = step.trained.averages
+        assert averages is None or isinstance(averages, Averages)
+        drawn = self._drawn(step.number, len(x), step.context)
+        terms = spin_terms(u, x, operator, parameters, averages, drawn)
         return Step(terms.loss, lambda: _measures(terms))
 
     def _drawn(self, number: int, count: int, context: FitContext) -> Tensor | None:
@@ -201,41 +259,35 @@ class Spin:
         generator = context.seeds.torch("jacobian", number)
         return torch.randperm(count, generator=generator)[:wanted].to(context.device)
 
-    def _values(self, levels: tuple[Tensor, ...]) -> Tensor:
-        """u of features (..., C_l), (..., n) float32, without gradient."""
-        with torch.no_grad():
-            out: Tensor = _learnt(self._network)(torch.cat(self._seen(levels), -1))
-        return out
-
-    def _whiten(self, values: Tensor) -> None:
-        """Take L^-1 from (N, n) values of u at training patches."""
-        factor = cholesky(second_moment(values, values))
-        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        self._whitening = torch.linalg.solve_triangular(factor, eye, upper=False).float()
-
-    def _whitened(self, values: Tensor) -> Tensor:
-        return values @ _learnt(self._whitening).to(values.device).T
-
-    def _input(self, functions: Tensor) -> Tensor:
-        return functional.normalize(functions, dim=-1) if self.params.input == "eigenfunctions_l2" else functions
+    def _scaling(self, values: Tensor, patches: PatchSource, context: FitContext) -> Tensor:
+        return whitening(second_moment(values, values), self.title)
 
 
-class _Trained(nn.Module):
+class Trained(nn.Module):
     """What a checkpoint holds: the network, and the averages where there are any."""
 
-    def __init__(self, network: FunctionNetwork, averages: Averages | None) -> None:
+    def __init__(self, network: FunctionNetwork, averages: nn.Module | None) -> None:
         super().__init__()
         self.network = network
         self.averages = averages
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Which step a loss is of: its number from 0, what is trained, and the context of the fit."""
+
+    number: int
+    trained: Trained
+    context: FitContext
+
+
 def _learnt(part: _T | None) -> _T:
     if part is None:
-        raise RuntimeError("Spin: fit or load a state before predicting")
+        raise RuntimeError("fit or load a state before predicting")
     return part
 
 
-def _require_enough_patches(params: SpinParams, patches: PatchSource) -> None:
+def _require_enough_patches(params: FunctionParams, patches: PatchSource) -> None:
     expected = params.misfits(len(patches), patches.n_patches).get("functions")
     if expected is not None:
         raise ConfigError(f"functions = {params.functions}: expected {expected}")

@@ -81,29 +81,38 @@ def second_moment(first: Tensor, second: Tensor) -> Tensor:
     return first.detach().double().T @ second.detach().double() / len(first)
 
 
-def require_finite_moments(sigma: Tensor, pi: Tensor) -> None:
+def require_finite_moments(sigma: Tensor, pi: Tensor, title: str = "SpIN") -> None:
     """Refuse moments that hold NaN or infinite values, and say whether functions or their image are to blame.
+
+    Args:
+        sigma: (n, n) E[u u^T].
+        pi: (n, n) E[u (K u)^T].
+        title: of the method, for messages.
 
     Raises:
         NumericalError: one is not finite.
     """
     if not bool(sigma.isfinite().all()):
-        raise NumericalError("the functions of SpIN hold NaN or infinite values: its training diverged")
+        raise NumericalError(f"the functions of {title} hold NaN or infinite values: its training diverged")
     if not bool(pi.isfinite().all()):
-        raise NumericalError("the operator's image of the functions of SpIN holds NaN or infinite values")
+        raise NumericalError(f"the operator's image of the functions of {title} holds NaN or infinite values")
 
 
-def cholesky(sigma: Tensor) -> Tensor:
+def cholesky(sigma: Tensor, title: str = "SpIN") -> Tensor:
     """L of Sigma = L L^T, (n, n) float64 lower triangular with a positive diagonal.
 
     Nothing is added to Sigma: functions that depend on each other have no eigenvalues of their own, and regularisation
     would only hide it.
 
+    Args:
+        sigma: (n, n) E[u u^T].
+        title: of the method, for messages.
+
     Raises:
         NumericalError: Sigma is not finite, or a function is a combination of those before it up to rounding, as all
             are on features that are constant.
     """
-    require_finite_moments(sigma, sigma)
+    require_finite_moments(sigma, sigma, title)
     wide = sigma.double()
     factors: tuple[Tensor, Tensor] = torch.linalg.cholesky_ex(wide)
     factor, failed = factors
@@ -111,7 +120,23 @@ def cholesky(sigma: Tensor) -> Tensor:
     dependent = int(failed) if int(failed) else int((left < _LEAST_PIVOT).long().argmax()) + 1
     if int(failed) or bool((left < _LEAST_PIVOT).any()):
         raise NumericalError(
-            f"function {dependent} of the {len(wide)} functions of SpIN is 0 or a combination of those before it, so"
+            f"function {dependent} of the {len(wide)} functions of {title} is 0 or a combination of those before it, so"
             " that their covariance is singular: the features are constant or too few for so many functions"
         )
     return factor
+
+
+def whitening(sigma: Tensor, title: str = "SpIN") -> Tensor:
+    """L^-1, (n, n) float64, of a covariance Sigma = L L^T: L^-1 u has covariance I.
+
+    Args:
+        sigma: (n, n) E[u u^T].
+        title: of the method, for messages.
+
+    Raises:
+        NumericalError: as ``cholesky``.
+    """
+    factor = cholesky(sigma, title)
+    eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
+    return inverse

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spectral_bench.reports.cells import Measure, seed_values, worst_state
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
 from spectral_bench.reports.compare.sittings import Part, Repeats, cost_repeats
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
 from spectral_bench.results.statistics import (

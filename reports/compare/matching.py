@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import ScoredRow, distinct
+from spectral_bench.reports.collect import distinct
+from spectral_bench.reports.rows import ScoredRow
 
 Key = Callable[[ScoredRow], Hashable]
 
@@ -56,5 +57,5 @@ def _configuration(entry: ScoredRow) -> Hashable:
     """What was trained and looked at; None where no fit has a record."""
     for result in entry.seeds:
         if result.fit is not None:
-            return (result.fit.configuration_id, entry.protocol.view.view_id, entry.protocol.name)
+            return (result.fit.configuration_id, entry.protocol.view.look_id, entry.protocol.name)
     return None

@@ -7,8 +7,8 @@ from typing import Any
 
 from spectral_bench.common.digests import apart
 from spectral_bench.common.names import few
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.hardware import entry_hardware
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.class_lists import same_classes
 from spectral_bench.results.record import files_seen
 from spectral_bench.results.specification import identity_form, own_name, view_form
@@ -100,6 +100,8 @@ def _scored_as(entry: ScoredRow) -> dict[str, Any]:
     """How a row is looked at and scored. A data set of one's own is told by what was seen of it, not by its place."""
     written = entry.protocol.model_dump(mode="json", exclude={"name"})
     written |= {part: view_form(written[part]) for part in ("view", "fit_view") if written[part] is not None}
+    for part in ("view", "fit_view"):
+        (written[part] or {}).pop("features", None)  # told by the fit
     if ":" in entry.protocol.view.dataset and _digests(entry, "images"):
         written["view"]["dataset"] = "own"
     return _flat(written)

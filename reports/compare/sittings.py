@@ -13,7 +13,7 @@ from typing import Literal
 
 from spectral_bench.common.names import how_many
 from spectral_bench.reports.cells import Measure
-from spectral_bench.reports.collect import ScoredRow, SeedResult
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.comparison import MIN_SEEDS
 from spectral_bench.results.record import SITTING, EvaluationRecord, FitRecord
 

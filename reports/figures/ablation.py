@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import Ablation, baseline_value
 from spectral_bench.reports.cells import score_summary
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.figures.style import (
     COLUMN_WIDTH,
     colours,
@@ -23,6 +22,7 @@ from spectral_bench.reports.figures.style import (
     style,
 )
 from spectral_bench.reports.own_methods import SYMBOLS
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.settings import value_text
 from spectral_bench.results.statistics import Summary
 

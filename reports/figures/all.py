@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, alike, distinct
+from spectral_bench.reports.collect import alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -20,6 +20,7 @@ from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.reports.hardware import hardware_groups
 from spectral_bench.reports.own_methods import LEGEND
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "

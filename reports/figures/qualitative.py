@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -75,6 +74,8 @@ def class_colours(table: ClassTable) -> NDArray[np.uint8]:
     """(C, 3) RGB: the data set's own palette, or evenly spaced hues where it has none."""
     if len(table.palette) == len(table.classes):
         return np.array(table.palette, dtype=np.uint8)
+    import seaborn as sns  # takes a second, and few data sets come without a palette
+
     hues = [[round(255 * part) for part in colour] for colour in sns.husl_palette(len(table.classes))]
     return np.array(hues, dtype=np.uint8)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.collect import ScoredRow, SeedResult, distinct
+from spectral_bench.reports.collect import distinct
 from spectral_bench.reports.cost_table import Stage, stage_seconds, stages
 from spectral_bench.reports.costs import FEATURES_STAGE, shares_features
 from spectral_bench.reports.figures.style import colours, legend_below, new_figure, shorten, style
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.statistics import summarise
 
 MOST_BARS = 40

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.figures.style import (
     MARKERS,
@@ -22,6 +21,7 @@ from spectral_bench.reports.figures.style import (
     style,
 )
 from spectral_bench.reports.peaks import undisturbed
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.statistics import summarise
 
 MOST_NAMES = 16

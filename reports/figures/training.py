@@ -9,7 +9,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.style import (
     colours,
     legend_below,
@@ -19,6 +18,7 @@ from spectral_bench.reports.figures.style import (
     shorten,
     style,
 )
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.run_files import training_curve
 
 MOST_PANELS = 6

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectral_bench.reports.cells import seed_values
-from spectral_bench.reports.collect import ScoredRow, SeedResult, alike, distinct
+from spectral_bench.reports.collect import alike, distinct
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.scoring import counts_over
 from spectral_bench.reports.source import Source
 from spectral_bench.results.per_image import image_scores

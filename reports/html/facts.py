@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spectral_bench.reports.collect import ScoredRow, SeedResult
 from spectral_bench.reports.hardware import hardware
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.record import StageCost
 
 _NAMED = 2  # names that a fact lists before it counts

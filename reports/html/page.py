@@ -11,11 +11,11 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.html.facts import facts
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.html.view import TableView, table_view
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from spectral_bench.reports.collect import ScoredRow, SeedResult
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.run_files import log_tail
 from spectral_bench.reports.settings import matching_words
 from spectral_bench.reports.source import Source

@@ -8,7 +8,7 @@ from typing import Any
 
 from spectral_bench.results.specification import BackboneSpec, FitSpec
 
-_TRANSFORMERS = ("vit_", "test_vit", "flexivit_", "deit", "beit", "eva", "aimv2_")
+_TRANSFORMERS = ("vit_", "naflexvit_", "flexivit_", "test_vit", "deit", "beit", "eva", "aimv2_")
 """How the names of timm's networks begin that keep one token a patch; others with these letters have feature maps."""
 _LAST_BLOCK = {"tiny": 11, "small": 11, "base": 11, "large": 23}
 _UNUSUAL_DEPTH = re.compile(r"_\d+x\d|_xsmall_|_pe_lang_")

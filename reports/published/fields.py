@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.reports.collect import ScoredRow
 from spectral_bench.reports.published import features
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import MATCHING_WORDS, fitted_words
 from spectral_bench.results.published import Look, PublishedRow
 from spectral_bench.results.specification import BackboneSpec, Protocol, Resize, View
@@ -45,7 +45,12 @@ _FLIP_WORDS: dict[Hashable, str] = {
     "scores": "its scores averaged in",
 }
 _LAYER_WORDS: dict[Hashable, str] = {"all": "several levels"}
-_CRF_WORDS: dict[Hashable, str] = {"none": "no", "dense": "yes", "black_image": "yes, on a black image"}
+_CRF_WORDS: dict[Hashable, str] = {
+    "none": "no",
+    "dense": "yes",
+    "black_image": "yes, on a black image",
+    "pamr": "no, PAMR",
+}
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,8 @@ def _look(view: View) -> Look:
 
 
 def _crf(view: View) -> str:
+    if view.refine is not None:
+        return "pamr"
     if view.crf is None:
         return "none"
     return "black_image" if view.crf.black_image else "dense"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import unknown
 from spectral_bench.reports.cells import incomplete_marks, label_marks, score_cell, stale_marks
-from spectral_bench.reports.collect import ScoredRow, alike, distinct
+from spectral_bench.reports.collect import alike, distinct
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.published.fields import FIELDS, FieldValue, differing, measured_fields, published_fields
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import matching_marks
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 from spectral_bench.results.published import Published, PublishedRow

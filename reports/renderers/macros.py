@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL
 from spectral_bench.reports.formatting import NumberFormat, number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL
 from spectral_bench.reports.table import Cell, Table, TableRow
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.

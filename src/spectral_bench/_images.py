@@ -8,12 +8,20 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
 from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
-from spectral_bench.bench.features.backbones import complete_options
-from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files, clustering_params
+from spectral_bench.bench.predict.cluster import (
+    BACKBONE,
+    SHORT_SIDE,
+    ClusteredImages,
+    cluster_files,
+    clustering_params,
+    network,
+)
 from spectral_bench.bench.predict.files import find_images
 from spectral_bench.common.errors import ConfigError, DataError
-from spectral_bench.results.specification import BackboneSpec
+from spectral_bench.results.specification import Features
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +36,9 @@ def cluster_images(
     method: str = "deep_spectral",
     k: int | None = None,
     *,
-    backbone: str = "efficientnet_lite0",
+    backbone: str = BACKBONE,
     backbone_options: Mapping[str, Any] | None = None,
+    features: str | Path | Mapping[str, Any] | None = None,
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int | None = None,
     random_state: int | None = None,
@@ -49,6 +58,8 @@ def cluster_images(
         k: number of clusters; None: 8. ``n_clusters`` is accepted too.
         backbone, backbone_options: a name of ``backbones()``, any ViT of timm, or ``path/to/file.py:Class``, and what a
             grid can set of it.
+        features: a folder of features computed elsewhere, a file an image by its stem, whose title ``backbone`` is
+            then; or a grid's keys of features: ``{"root": "dir", "order": "chw"}``.
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
         seed, random_state: of the fit, by either name; 0 where it is not said.
@@ -68,21 +79,32 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     require_precision(precision)
-    method, backbone, files = name_of(method), name_of(backbone, "backbone"), find_images(_paths(images))
-    return _with_warnings(
-        cluster_files(
-            files,
-            method,
-            clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
-            BackboneSpec(name=backbone, options=complete_options(backbone, backbone_options or {})),
-            size=_size(size),
-            seed=seed_of(seed, random_state),
-            device=place_of(device),
-            precision=precision,
-            progress=progress,
-            fitting=fitting,
-        )
+    method, files, given = name_of(method), find_images(_paths(images)), _files(features)
+    settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": place_of(device)}
+    found = cluster_files(
+        files,
+        method,
+        clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
+        network(name_of(backbone, "backbone"), backbone_options or {}, given),
+        features=given,
+        size=_size(size),
+        seed=seed_of(seed, random_state),
+        **settings,
     )
+    return _with_warnings(found)
+
+
+def _files(features: str | Path | Mapping[str, Any] | None) -> Features | None:
+    if features is None:
+        return None
+    stated = features if isinstance(features, Mapping) else {"root": features}
+    try:
+        found = Features.model_validate(
+            {"mode": "files", **stated, "root": str(Path(stated.get("root", "")).absolute())}
+        )
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(f"features: {error}") from error
+    return found
 
 
 def _with_warnings(found: ClusteredImages) -> ClusteredImages:

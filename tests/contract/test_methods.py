@@ -24,6 +24,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "oracle": {"k": 4},
     "self_training": {"k": 4, "epochs": 2, "batch_size": 2, "heads": 2, "head_width": 4, "mlp_width": 8},
     "spin": {"k": 4, "functions": 3, "scores": "distance", "decay": 0.5, **SPIN},
+    "neuralsvd": {"k": 4, "functions": 3, "scores": "distance", **SPIN},
+    "spectralnet": {"k": 4, "functions": 3, "scores": "distance", "decay": 0.5, **SPIN},
 }
 
 
@@ -77,6 +79,20 @@ def test_the_leak_keeps_it_with_a_detached_head_too() -> None:
 
 
 @pytest.mark.parametrize(
+    "params", [{"nesting": "joint", "overlaps": "halves"}, {"steps_of": "plain", "graph_standardise": True}]
+)
+def test_neuralsvd_keeps_it_in_its_other_forms(params: dict[str, Any]) -> None:
+    for check in CHECKS:
+        keep(check, "neuralsvd", {**SMALL["neuralsvd"], **params})
+
+
+@pytest.mark.parametrize("params", [{"decay": 0.0}, {"separate": False, "input": "eigenfunctions"}])
+def test_spectralnet_keeps_it_without_averages_and_without_separation(params: dict[str, Any]) -> None:
+    for check in CHECKS:
+        keep(check, "spectralnet", {**SMALL["spectralnet"], **params})
+
+
+@pytest.mark.parametrize(
     "params", [{"decay": 0.0, "graph_standardise": True}, {"features": "last", "input": "eigenfunctions"}]
 )
 def test_spin_keeps_it_without_averages_and_on_other_inputs(params: dict[str, Any]) -> None:
@@ -89,6 +105,12 @@ def test_deep_spectral_keeps_it_on_the_published_graph_too() -> None:
         keep(check, "deep_spectral", {**SMALL["deep_spectral"], "published": True})
 
 
+@pytest.mark.parametrize("params", [{"cut": "recursive"}, {"cut": "kway"}, {"segments_by": "silhouette"}])
+def test_deep_spectral_keeps_it_by_other_cuts_too(params: dict[str, Any]) -> None:
+    for check in CHECKS:
+        keep(check, "deep_spectral", {**SMALL["deep_spectral"], **params})
+
+
 @pytest.mark.parametrize(
     "params", [{"extension": "cluster_means"}, {"extension": "representatives", "representatives": 8, "candidates": 30}]
 )
@@ -97,7 +119,7 @@ def test_nystrom_keeps_it_with_other_extensions_too(params: dict[str, Any]) -> N
         keep(check, "nystrom", {**SMALL["nystrom"], **params})
 
 
-@pytest.mark.parametrize("name", ["neuralef", "spin"])
+@pytest.mark.parametrize("name", ["neuralef", "spin", "neuralsvd", "spectralnet"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_networks_resume_exactly_in_both_precisions(name: str, precision: str) -> None:
     fits = [Subject(name, SMALL[name]).fit(precision=precision) for _ in range(2)]

@@ -37,7 +37,7 @@ def test_a_fit_made_on_the_device_predicts_the_same_on_the_cpu(name: str) -> Non
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["neuralef", "neuralef_kmeans", "spin"])
+@pytest.mark.parametrize("name", ["neuralef", "neuralef_kmeans", "spin", "neuralsvd", "spectralnet"])
 def test_networks_repeat_exactly_in_both_precisions(name: str, precision: str) -> None:
     states = [Subject(name, SMALL[name], "cuda").fit(precision=precision).state_dict() for _ in range(2)]
     for key, value in states[0].items():

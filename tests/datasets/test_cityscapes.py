@@ -76,6 +76,16 @@ def test_the_27_classes_are_the_ids_7_to_33() -> None:
         assert classes.palette[raw[0] - 7] == colour
 
 
+def test_the_27_classes_are_those_of_the_literature_which_ignores_licence_plates() -> None:
+    """PiCIE's table (data/cityscapes_eval_dataset.py): ids 7 to 33 are 0 to 26, all others and -1 are ignored."""
+    picie = {raw: raw - 7 if raw >= 7 else -1 for raw in range(-1, 34)}
+    ours = data_info("cityscapes").class_sets["27"].raw_ids
+    assert {raw: c for c, ids in enumerate(ours) for raw in ids} == {raw: c for raw, c in picie.items() if c >= 0}
+    assert -1 not in {
+        raw for classes in data_info("cityscapes").class_sets.values() for ids in classes.raw_ids for raw in ids
+    }
+
+
 def test_the_facts_of_the_paper_and_the_owners() -> None:
     info = data_info("cityscapes")
     assert (info.short_side, info.window, info.stride) == (1024, 768, 512)
@@ -118,8 +128,10 @@ def test_a_tree_without_labels_can_be_trained_on(root: Path) -> None:
         _open(root).labels("train")
 
 
-def test_a_value_beyond_the_table_is_refused(root: Path, label_png: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("value", [34, 255])
+def test_a_value_beyond_the_table_is_refused(root: Path, label_png: Callable[..., Path], value: int) -> None:
+    """No owner's file has one: licence plates (-1, 255 in 8 bits) are not drawn there."""
     path = root / "cityscapes/gtFine/val/munster/munster_000000_000002_gtFine_labelIds.png"
-    label_png(path, np.full((8, 16), 34, np.uint8))
-    with pytest.raises(DataError, match=rf"{path}: label value 34 at row 0, column 0; expected 0 to 33"):
+    label_png(path, np.full((8, 16), value, np.uint8))
+    with pytest.raises(DataError, match=rf"{path}: label value {value} at row 0, column 0; expected 0 to 33"):
         _open(root).labels("val").label("munster_000000_000002")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spectral_bench.common.errors import DataError
-from spectral_bench.datasets.listing import collect, from_list, list_folder, require_none
+from spectral_bench.datasets.listing import collect, from_list, labels_of, list_folder, require_none
 
 
 def _touch(*paths: Path) -> None:
@@ -99,3 +99,21 @@ def test_a_list_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> Non
     (tmp_path / "train.txt").write_bytes(b"a\nb\xff\xfe")
     with pytest.raises(DataError, match=r"train\.txt: is no UTF-8 text \(byte 3\)"):
         from_list(tmp_path / "train.txt", tmp_path, ".jpg")
+
+
+def test_a_listed_label_that_is_missing_is_left_to_the_pairing(tmp_path: Path) -> None:
+    listed, folder = tmp_path / "val.txt", tmp_path / "labels"
+    ids = ["b", "a", "c"]
+    assert labels_of([], listed, folder, ".png").problems == (f"{listed}: no such file",)
+    listed.write_text("b\na\nc\n")
+    assert labels_of(ids, listed, folder, ".png").problems[0].startswith(f"{folder}: no such folder")
+    folder.mkdir()
+    (folder / "other.png").touch()
+    assert labels_of(ids, listed, folder, ".png").problems == (
+        f"{folder}: holds no label of {listed}; looked for *.png",
+    )
+    (folder / "b.PNG").touch()
+    (folder / "a.png").touch()
+    found = labels_of(ids, listed, folder, ".png")
+    assert list(found.files) == ["a", "b"]
+    assert found.problems == ()

@@ -180,3 +180,11 @@ def test_the_range_check_names_the_first_bad_value_and_its_place() -> None:
 def test_the_range_check_passes_the_highest_valid_id() -> None:
     label = np.array([[0, 11]], np.uint16)
     assert require_range(label, 12, "x.png") is label
+
+
+def test_one_value_more_may_stand_for_no_class() -> None:
+    label = np.array([[0, 11], [255, 255]], np.uint16)
+    assert require_range(label, 12, "x.png", void=255) is label
+    label[1, 0] = 254
+    with pytest.raises(DataError, match=r"x\.png: label value 254 at row 1, column 0; expected 0 to 11, or 255"):
+        require_range(label, 12, "x.png", void=255)

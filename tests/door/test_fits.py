@@ -22,6 +22,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "neuralef": SHORT,
     "neuralef_kmeans": SHORT,
     "spin": SHORT,
+    "neuralsvd": SHORT,
+    "spectralnet": SHORT,
 }
 
 

@@ -1,4 +1,4 @@
-"""NeuralEF finds the eigenfunctions of a kernel whose eigenspace is known: a shorter form of the benchmark's run."""
+"""Networks find the eigenfunctions of a kernel that are known: a shorter form of the benchmark's run."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def test_angles_of_exact_functions_are_zero_and_of_foreign_ones_are_not(rbf: Mod
             return torch.from_numpy(known.eigenvectors.copy()) @ torch.triu(torch.ones(8, 8, dtype=torch.float64))
 
     assert rbf.angles(Exact(), known).max() < 1e-5
+    assert rbf.own_angles(Exact(), known)[0] < 1e-5
+    assert rbf.own_angles(Exact(), known)[1:].min() > 30  # sums of eigenfunctions are not single ones
     foreign = rbf.RandomFourierNetwork(16, 16, 8, torch.Generator().manual_seed(0))
     assert rbf.angles(foreign, known).max() > 30
 
@@ -66,3 +68,17 @@ def test_eight_eigenfunctions_are_found_if_the_penalty_suffices(
     largest = float(rbf.angles(network, known).max())
     assert math.isfinite(largest)
     assert largest < 5 if reaches else largest > 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "degrees"),
+    [
+        pytest.param("train_nested", 8.0, marks=pytest.mark.nightly),
+        ("train_separated", 5.0),
+    ],
+)
+def test_eight_eigenfunctions_are_found_one_by_one_and_in_order(rbf: ModuleType, name: str, degrees: float) -> None:
+    known = rbf.reference()
+    network = getattr(rbf, name)(known, steps=1000, batch=384)
+    assert rbf.own_angles(network, known).max() < degrees

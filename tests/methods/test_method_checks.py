@@ -1,5 +1,6 @@
 """The health of a method on several graphs, and on kernels and functions that are degenerate."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ import torch
 from torch import Tensor
 
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.exact import MOST_EXACT_NODES, exact_eigenspace
-from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces, exact_eigenspace
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.spectral_health import method_checks, spectral_checks
 from spectral_bench.methods.testing import MemorySource, fit, scenes
 
@@ -140,3 +143,79 @@ def test_a_large_empty_kernel_is_found_without_its_matrix() -> None:
 
     functions = torch.randn(Empty.size, 2, generator=torch.Generator().manual_seed(0))
     assert not by_name(spectral_checks(functions, Empty(), exact=False))["rayleigh_mean"].passed
+
+
+NYSTROM: dict[str, Any] = {"k": 4, "samples": 60, "neighbours": 8, "restarts": 2}
+AT_ONCE = [
+    ("neuralef", NEURALEF),
+    ("neuralef", NEURALEF | {"discrete": False}),
+    ("spin", SPIN),
+    *(("nystrom", NYSTROM | {"extension": kind}) for kind in ("nearest", "nystrom", "cluster_means")),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), AT_ONCE)
+def test_functions_beside_scores_are_those_by_themselves(name: str, params: dict[str, Any]) -> None:
+    source, _ = scenes(8, (5, 6))
+    method: Any = fit(name, params, source)
+    unseen = source.batch([1, 4])
+    scores, functions = method.predict_with_functions(unseen)
+    assert torch.equal(scores, method.predict(unseen))
+    assert torch.equal(functions, method.eigenfunctions(unseen))
+    known = method_checks(method, [unseen], functions=[functions])
+    assert known == method_checks(method, [unseen])
+
+
+CHANGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    *(("neuralef", NEURALEF, change) for change in ({"neighbours": 9}, {"alpha": 0.7}, {"graph": "mutual"})),
+    *(("neuralef", NEURALEF, change) for change in ({"graph_level": 0}, {"graph_standardise": True})),
+    ("neuralef", NEURALEF | {"graph": "epsilon"}, {"graph_epsilon": 0.9}),
+    ("spin", SPIN, {"neighbours": 9}),
+    ("spin", SPIN, {"graph_standardise": True}),
+    *(("nystrom", NYSTROM, change) for change in ({"neighbours": 9}, {"graph": "mutual"})),
+    ("nystrom", NYSTROM, {"input": "all_standardised_l2"}),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "change"), CHANGES)
+def test_a_kept_kernel_is_given_to_fits_of_the_same_settings_alone(
+    name: str, params: dict[str, Any], change: dict[str, Any], tmp_path: Path
+) -> None:
+    source, _ = scenes(8, (5, 6))
+    one, other = (fit(name, wanted, source) for wanted in (params, params | change))
+    spaces, unseen = ExactSpaces(tmp_path), source.batch([1, 4])
+    for method in (one, other, one):
+        kept, alone = spaces.kernel(method, unseen), method.kernel(unseen)  # type: ignore[arg-type,attr-defined]
+        assert torch.equal(kept.dense(), alone.dense())
+        assert kept.dense().dtype == alone.dense().dtype
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_kernel_is_found_once_for_the_same_patches_and_code(tmp_path: Path) -> None:
+    source, _ = scenes(8, (5, 6))
+    found: list[int] = []
+
+    class Counted(NeuralEF):
+        def kernel(self, batch: PatchBatch) -> Kernel:
+            found.append(len(batch))
+            return super().kernel(batch)
+
+    method = Counted(NeuralEFParams(**NEURALEF))
+    method.load_state_dict(fit("neuralef", NEURALEF, source).state_dict())
+    for code, images in (("a", [1, 4]), ("a", [1, 4]), ("a", [1, 4, 5]), ("b", [1, 4]), ("b", [4, 1])):
+        ExactSpaces(tmp_path, code).kernel(method, source.batch(images))
+    assert found == [2, 3, 2, 2]
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    kept = ExactSpaces(tmp_path, "a").kernel(method, source.batch([1, 4]))
+    assert torch.equal(kept.dense(), method.kernel(source.batch([1, 4])).dense())
+    ExactSpaces().kernel(method, source.batch([1, 4]))
+    assert len(found) == 7  # nothing is kept without a folder
+
+
+def test_a_kept_kernel_that_is_held_dense_is_no_sparse_one(tmp_path: Path) -> None:
+    source, _ = scenes(8, (5, 6))
+    method: Any = fit("neuralef", NEURALEF | {"graph": "full"}, source)
+    for _ in range(2):
+        assert type(ExactSpaces(tmp_path).kernel(method, source.batch([0]))).__name__ == "FullKernel"
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.batch import batch_kernel
@@ -15,6 +15,7 @@ from spectral_bench.methods.neuralef.method import NeuralEF
 from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.neuralef.training import gumbel_noise
 from spectral_bench.methods.testing import (
+    MemoryCheckpoint,
     MemoryLabels,
     MemorySource,
     Recorder,
@@ -23,6 +24,7 @@ from spectral_bench.methods.testing import (
     fit_context,
     same_state,
     scenes,
+    stop_after,
 )
 
 SMALL: dict[str, Any] = {
@@ -300,3 +302,57 @@ def test_a_free_head_is_stored_and_restored(name: str) -> None:
     restored.load_state_dict(fitted.state_dict())
     batch = source.batch([0, 3])
     assert torch.equal(restored.predict(batch), fitted.predict(batch))
+
+
+def test_separated_continuous_outputs_are_ordered_and_of_the_same_span(source: MemorySource) -> None:
+    params = {**SMALL, "discrete": False, "normalisation": "full", "penalty": "ratio", "beta": 1.0}
+    plain, separated = (fit("neuralef", {**params, "separate": wanted}, source) for wanted in (False, True))
+    assert isinstance(plain, NeuralEF)
+    assert isinstance(separated, NeuralEF)
+    state = separated.state_dict()
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, state[name])
+    batch = source.batch(range(8))
+    outputs, functions = (
+        method.eigenfunctions(batch).permute(0, 2, 3, 1).flatten(0, 2).double() for method in (plain, separated)
+    )
+    torch.testing.assert_close(functions, outputs @ state["separation"].double(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(functions.T @ functions / len(functions), torch.eye(5).double(), rtol=0, atol=1e-3)
+    moments = torch.zeros(5, 5, dtype=torch.float64)
+    for part in source.batches(0, 4):  # the mean over an epoch is what was decomposed
+        y = separated.eigenfunctions(part).permute(0, 2, 3, 1).flatten(0, 2)
+        moments += y.double().T @ separated.kernel(part).apply(y).double() / len(y) / 2
+    off = moments - torch.diag(moments.diagonal())
+    assert off.abs().max() < 1e-3
+    assert (moments.diagonal().diff() < 0).all()
+    restored = build("neuralef", {**params, "separate": True})
+    restored.load_state_dict(state)
+    assert torch.equal(restored.predict(batch), separated.predict(batch))
+
+
+def test_separation_resumes_exactly(source: MemorySource) -> None:
+    params = {**SMALL, "discrete": False, "separate": True}
+    undisturbed = fit("neuralef", params, source)
+    for questions in (0, 7, 8, 9):  # the last two are asked by separation
+        checkpoint, recorder = MemoryCheckpoint(), Recorder()
+        with pytest.raises(RunInterrupted):
+            fit("neuralef", params, source, checkpoint=checkpoint, should_stop=stop_after(questions))
+        assert same_state(undisturbed, fit("neuralef", params, source, checkpoint=checkpoint, recorder=recorder))
+        assert recorder.stages.count("graph") == 8 - min(questions, 8) + 2
+
+
+def test_an_option_that_is_not_asked_for_leaves_identities_as_they_are() -> None:
+    assert not {"separate", "separate_batches"} & NeuralEFParams().model_dump().keys()
+    assert NeuralEFParams(discrete=False, separate=True).model_dump()["separate_batches"] == 64
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"separate": True}, "soft assignments are not eigenfunctions mixed; set discrete: false"),
+        ({"discrete": False, "separate_batches": 8}, "separate_batches = 8 is for separate: true alone"),
+    ],
+)
+def test_a_separation_of_nothing_is_refused(source: MemorySource, params: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        fit("neuralef", {**SMALL, **params}, source)

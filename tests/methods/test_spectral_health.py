@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from spectral_bench.methods.graphs.kernel import DenseKernel, SparseKernel, comb
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.spectral_health import (
     eigen_residuals,
+    order,
     orthogonality_error,
     principal_angles,
     rayleigh_quotients,
@@ -86,6 +88,39 @@ def test_orthogonality_error_is_the_largest_cosine() -> None:
     functions = torch.tensor([[1.0, 3.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, -2.0]])
     assert orthogonality_error(functions) == pytest.approx(0.6)
     assert orthogonality_error(functions[:, :1]) == 0
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=9), st.floats(0.01, 100))
+@settings(deadline=None, max_examples=40)
+def test_order_is_kendalls_correlation_with_equal_quotients_as_ordered(ranks: list[int], scale: float) -> None:
+    pairs = [(ranks[i], ranks[j]) for i in range(len(ranks)) for j in range(i + 1, len(ranks))]
+    literal = sum(-1 if later > before else 1 for before, later in pairs) / len(pairs)
+    assert order(np.array(ranks) * scale) == pytest.approx(literal)
+    if len(set(ranks)) == len(ranks):
+        places = np.arange(len(ranks), 0, -1)
+        assert order(np.array(ranks) * scale) == pytest.approx(scipy.stats.kendalltau(places, ranks).statistic)
+
+
+def test_order_of_nearly_equal_quotients_is_not_told_by_rounding() -> None:
+    assert order(np.array([1.0, 1.0 + 1e-9, 0.5])) == 1
+    assert order(np.array([1.0, 1.0 + 1e-4, 0.5])) == pytest.approx(1 / 3)
+    assert np.isnan(order(np.array([1.0, np.nan])))
+    with pytest.raises(ValueError, match="expected two or more"):
+        order(np.array([1.0]))
+
+
+def test_functions_out_of_order_are_told_while_angles_are_not_moved() -> None:
+    kernel = graph_kernel()
+    functions = eigenfunctions(kernel, 4)
+    sound, reversed_, swapped = (
+        by_name(spectral_checks(functions[:, places], kernel, limits={"order": 0.5}))
+        for places in ([0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 3, 2])
+    )
+    assert [checks["order"].value for checks in (sound, reversed_, swapped)] == pytest.approx([1, -1, 2 / 3])
+    assert [checks["order"].passed for checks in (sound, reversed_, swapped)] == [True, False, True]
+    assert reversed_["order"].note == "-1, expected at least 0.5"
+    assert reversed_["angle_largest"].value == pytest.approx(0, abs=1e-5)
+    assert "order" not in by_name(spectral_checks(functions[:, :1], kernel))
 
 
 def test_residuals_are_literal() -> None:

@@ -8,11 +8,12 @@ import pytest
 from report_samples import Outcome, add_row, write_grid
 
 from spectral_bench.reports import render
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.costs import run_cost
 from spectral_bench.reports.figures.trade_off import _fit_seconds, marks
 from spectral_bench.reports.main_table import main_table
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.results.store import Store
 
 

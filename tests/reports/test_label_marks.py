@@ -12,13 +12,14 @@ from report_samples import Outcome, add_row, outcomes, write_grid
 from spectral_bench.reports import render
 from spectral_bench.reports.ablations import ablations
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.stages import stage_figure
 from spectral_bench.reports.figures.trade_off import trade_off_figure
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Table
 from spectral_bench.results.store import Store
 

@@ -13,12 +13,13 @@ from report_samples import CLASSES, Outcome, add_row, miou, outcomes
 from spectral_bench.reports import build_table, render
 from spectral_bench.reports.ablations import ablations, compare
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import ScoredRow, SeedResult, collect, collect_together
+from spectral_bench.reports.collect import collect, collect_together
 from spectral_bench.reports.compare import compare_entries
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.per_class_table import class_cells
 from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.table import CellState, NoteBook
 from spectral_bench.results.class_lists import ClassList
 from spectral_bench.results.contingency import Contingency

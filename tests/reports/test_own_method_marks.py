@@ -12,13 +12,14 @@ from report_samples import add_row, outcomes, write_grid
 
 from spectral_bench.reports import render
 from spectral_bench.reports.api import all_tables
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.figures.stages import stage_figure
 from spectral_bench.reports.figures.trade_off import marks
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, NOTES, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.macros import render_macros
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Table
 from spectral_bench.results.checks import CheckResult, write_check
 from spectral_bench.results.manifest import ManifestRow

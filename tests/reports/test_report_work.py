@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -139,4 +141,11 @@ def test_a_figure_is_laid_out_once_and_drawn_once_a_file(monkeypatch: pytest.Mon
     figure = new_figure(2.0)
     figure.subplots().set_xlabel("x")
     drawn = counter(Figure, "draw", monkeypatch)
-    assert drawn(lambda: [rendered(figure, form) for form in FORMATS]) == 1 + len(FORMATS)
+    assert drawn(lambda: [rendered(figure, form) for form in FORMATS]) == len(FORMATS)
+
+
+def test_what_draws_imports_neither_seaborn_nor_what_it_brings() -> None:
+    """seaborn, pandas and scipy.stats take longer to import than a figure to draw."""
+    look = "import sys, spectral_bench.reports.write; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert not {"seaborn", "pandas", "scipy.stats", "torch"} & set(done.stdout.split())

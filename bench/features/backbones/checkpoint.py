@@ -1,4 +1,4 @@
-"""Weights of a transformer from a file of one's own: safetensors, or what ``torch.save`` writes, without code."""
+"""Weights of a network of timm from a file of one's own: safetensors, or what ``torch.save`` writes, without code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from spectral_bench.common.names import few
 # What is around a network's weights in files of training codes; of several the first is taken: averages before what
 # was stepped, teachers before students.
 _AROUND = ("state_dict_ema", "model_ema", "teacher", "target_encoder", "state_dict", "model", "student")
-# Parts that are trained along with a transformer and are none of it.
+# Parts that are trained along with a network and are none of it.
 _BESIDE = ("head", "head_dist", "fc", "classifier", "decoder", "mask_token", "pre_logits")
-_FIRST = "patch_embed.proj.weight"  # every transformer of timm has it, so it tells what stands before all names
+_FIRST = ("patch_embed.proj.weight", "embeds.proj.weight")  # of which every transformer of timm has one
 
 
 def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
-    """Fill a transformer of timm with the weights of a file.
+    """Fill a network of timm with the weights of a file.
 
     What is around the weights is opened (``teacher``, ``state_dict``, ...), prefixes are removed, the names of other
     codes are translated and position embeddings resampled as timm does for its own files. Heads, decoders and mask
@@ -42,8 +42,9 @@ def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
         DataError: it cannot be read, or holds code; weights are missing, or of another shape; it holds others besides.
     """
     told = f"backbone {name}: weights {path}"
-    state = _translated(network, _without_prefix(_opened(read_weights(path, told), told), told))
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    first = next((key for key in _FIRST if key in shapes), next(iter(shapes)))  # it tells what stands before all names
+    state = _translated(network, _without_prefix(_opened(read_weights(path, told), told), first, told))
     missing = sorted(set(shapes) - set(state))
     beside = sorted(key for key in set(state) - set(shapes) if not _is_beside(key))
     other = sorted(key for key in set(state) & set(shapes) if tuple(state[key].shape) != shapes[key])
@@ -100,9 +101,9 @@ def _opened(found: Any, told: str) -> dict[str, Tensor]:
     return weights
 
 
-def _without_prefix(state: dict[str, Tensor], told: str) -> dict[str, Tensor]:
+def _without_prefix(state: dict[str, Tensor], first: str, told: str) -> dict[str, Tensor]:
     """The weights of the network alone, without what stands before all of their names, as ``module.backbone.``."""
-    prefixes = sorted(key.removesuffix(_FIRST) for key in state if key.endswith(f".{_FIRST}") or key == _FIRST)
+    prefixes = sorted(key.removesuffix(first) for key in state if key.endswith(f".{first}") or key == first)
     if len(prefixes) > 1:
         raise DataError(f"{told}: holds several networks, under {few(prefixes)}; save the one that is meant alone")
     if prefixes in ([], [""]):
@@ -113,7 +114,12 @@ def _without_prefix(state: dict[str, Tensor], told: str) -> dict[str, Tensor]:
 def _translated(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """With the names and sizes of timm, where its own files need that too."""
     translate = getattr(importlib.import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    return state if translate is None else dict(translate(state, network))
+    if translate is None:
+        return state
+    try:
+        return dict(translate(state, network))
+    except (LookupError, ValueError, RuntimeError, AttributeError, TypeError):
+        return state  # of another architecture, which the names as they are tell
 
 
 def _is_beside(key: str) -> bool:

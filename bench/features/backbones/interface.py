@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,7 +35,8 @@ class BackboneInfo:
         name: the name used in grids.
         stride: pixels of the input a patch, down and across.
         channels: channels of each level, from low to high.
-        family: ``efficientnet``, ``vit``, ``dino`` (the high level is made of keys), ``clip``, or ``own``.
+        family: ``efficientnet``, ``vit``, ``dino`` (the high level is made of keys), ``clip``, ``cnn``, ``own``, or
+            ``files`` (features that were computed elsewhere).
         native: (height, width) in pixels to which every input is resized; None: inputs keep their size and are padded.
     """
 
@@ -60,6 +61,13 @@ class BackboneInfo:
             return height, width
         rows, columns = self.grid(height, width)
         return rows * self.stride, columns * self.stride
+
+    def of_grid(self, grid: tuple[int, int]) -> BackboneInfo:
+        """The same for an image whose grid is known: each file of features has one of its own, which spans its image.
+
+        Of a network, and of files whose stride is stated, the grid follows from the image's size; it is left alone.
+        """
+        return replace(self, native=grid) if self.family == "files" and self.native is not None else self
 
 
 class BackboneOptions(BaseModel):
@@ -149,6 +157,10 @@ class Backbone(ABC):
         Returns:
             (B, H / stride, W / stride, C_l) float32, a level, from low to high.
         """
+
+    def refused(self, height: int, width: int) -> str:
+        """Why inputs of so many pixels, padding included, are refused; empty: they are not. Costs nothing."""
+        return ""
 
     def normalisation(self, network: nn.Module) -> tuple[Colour, Colour]:
         """Mean and standard deviation of its inputs; overridden where only the network tells them."""

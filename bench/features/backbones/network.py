@@ -72,7 +72,10 @@ class FrozenNetwork(nn.Module):
         return self._levels(image)
 
     def _levels(self, images: Tensor) -> tuple[Tensor, ...]:
-        levels = tuple(self.backbone.levels(self.network, self._prepare(images)))
+        inputs = self._prepare(images)
+        if why := self.backbone.refused(*inputs.shape[-2:]):
+            raise DataError(f"backbone {self.info.name}: {why}")
+        levels = tuple(self.backbone.levels(self.network, inputs))
         grid = self.info.grid(*images.shape[-2:])
         expected = [(len(images), *grid, channels) for channels in self.info.channels]
         found = [tuple(level.shape) for level in levels]

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from spectral_bench.bench.code.fingerprint import fingerprint, is_own_file
 from spectral_bench.bench.features.backbones.interface import Backbone, BackboneInfo, BackboneOptions
-from spectral_bench.bench.features.backbones.timm_names import is_transformer, transformer_names
+from spectral_bench.bench.features.backbones.timm_names import (
+    is_staged,
+    is_transformer,
+    staged_names,
+    transformer_names,
+)
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import few, unknown
-from spectral_bench.common.registry import Registry, is_path
+from spectral_bench.common.registry import Registry, is_from_files, is_path
 from spectral_bench.methods.imports import forbidden_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import own_name
@@ -33,7 +38,13 @@ BACKBONES = {"efficientnet_lite0": f"{_HERE}.efficientnet_lite0:EfficientNetLite
 """Those that ship under a name of their own."""
 
 FAMILY = f"{_HERE}.timm_vit:TimmTransformer"
-"""The class of all that ``timm_names`` knows."""
+"""The class of all vision transformers that ``timm_names`` knows."""
+
+STAGED = f"{_HERE}.timm_stages:TimmStages"
+"""The class of all networks with a map a stage that it knows."""
+
+ELSEWHERE = "spectral_bench.bench.features.from_files"
+"""The module that reads features that were computed elsewhere (``files:TITLE``)."""
 
 GROUP = "spectral_bench.backbones"
 
@@ -46,17 +57,19 @@ WHY = "a backbone sees images, never data sets, the harness or its results"
 
 
 def backbone_names() -> tuple[str, ...]:
-    """All names: ``efficientnet_lite0``, the vision transformers of the installed timm, those of other packages.
+    """All names: ``efficientnet_lite0``, networks of the installed timm, transformers first, those of other packages.
 
-    A transformer may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
+    A network of timm may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
     """
-    shipped = (*BACKBONES, *transformer_names())
+    shipped = (*BACKBONES, *transformer_names(), *staged_names())
     return (*shipped, *sorted({point.name for point in entry_points(group=GROUP)} - set(shipped)))
 
 
 def is_own(name: str) -> bool:
     """Whether a backbone is of the user's own, a file or an entry point, and does not ship."""
-    return name not in BACKBONES and (is_path(name) or not is_transformer(name))
+    if name in BACKBONES or is_from_files(name):
+        return False
+    return is_path(name) or not (is_transformer(name) or is_staged(name))
 
 
 def module_of(name: str) -> str:
@@ -65,8 +78,10 @@ def module_of(name: str) -> str:
     Raises:
         ConfigError: the name is unknown; the nearest is suggested.
     """
+    if is_from_files(name):
+        return ELSEWHERE
     if not is_own(name) and name not in BACKBONES:
-        return FAMILY.partition(":")[0]
+        return (STAGED if is_staged(name) else FAMILY).partition(":")[0]
     _require_known(name)
     return REGISTRY.module(name)
 
@@ -97,8 +112,12 @@ def backbone_class(name: str) -> type[Backbone]:
         ConfigError: the name is unknown (the nearest is suggested), what it names is no backbone, or its code imports
             what no backbone may.
     """
+    if is_from_files(name):
+        from spectral_bench.bench.features.files import Elsewhere
+
+        return Elsewhere
     if not is_own(name):
-        shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family()
+        shipped: type[Backbone] = REGISTRY.load(name) if name in BACKBONES else _family(name)
         return shipped
     _require_known(name)
     if found := forbidden_in(REGISTRY.module(name), ALLOWED):
@@ -180,7 +199,11 @@ def load_backbone(name: str, options: Mapping[str, Any] | None, device: torch.de
     return load_network(backbone(name, options), device)
 
 
-def _family() -> type[Backbone]:
+def _family(name: str) -> type[Backbone]:
+    if is_staged(name):
+        from spectral_bench.bench.features.backbones.timm_stages import TimmStages
+
+        return TimmStages
     from spectral_bench.bench.features.backbones.timm_vit import TimmTransformer
 
     return TimmTransformer
@@ -192,7 +215,10 @@ def _require_known(name: str) -> None:
     first, _, tag = name.partition(".")
     if first in REGISTRY.names():
         raise ConfigError(f"backbone {name}: " + unknown("pretrained tag", tag, ()))
-    raise ConfigError(unknown("backbone", name if ":" in name else first, backbone_names()))  # else an odd path
+    # Of names that begin so, ours is meant: timm has efficientnet_lite1 and others.
+    ours = tuple(own for own in BACKBONES if own.startswith(first))
+    rivals = [other for other in backbone_names() if not (ours and other.startswith(first)) or other in ours]
+    raise ConfigError(unknown("backbone", name if ":" in name else first, rivals))  # else an odd path
 
 
 def _require_facts(info: BackboneInfo) -> None:

@@ -1,4 +1,6 @@
-"""The vision transformers of timm by name: which there are, with which weights, how wide, and with which activation.
+"""The networks of timm by name: which there are, with which weights, how wide, and with which activation.
+
+Two kinds are known: vision transformers, and networks that give a feature map a stage, such as ConvNeXt.
 
 timm cannot be asked without importing torch, which takes seconds, and a grid is planned in less. So what the registry
 of one release of timm says is kept beside this file, in ``timm_models.json``; any other release is asked itself.
@@ -20,20 +22,54 @@ from spectral_bench.common.names import unknown
 KEPT = Path(__file__).with_name("timm_models.json")
 
 # The modules of timm whose models keep one token a patch from the first block to the last.
-_MODULES = ("vision_transformer", "deit", "eva")
+_MODULES = ("vision_transformer", "deit", "eva", "naflexvit")
+
+# Those whose models give a map a stage, of any input whose sides are multiples of its stride.
+_STAGED = (
+    *("convnext", "densenet", "efficientnet", "hgnet", "hrnet", "inception_next", "mambaout", "metaformer"),
+    *("mobilenetv3", "pvt_v2", "regnet", "resnet", "resnetv2"),
+)
+_TAKEN = ("efficientnet_lite0",)
+"""Names that stand for backbones of ours, not for timm's networks of the same name."""
 
 
 def transformer_names() -> tuple[str, ...]:
-    """The architectures in alphabetical order.
+    """The architectures of vision transformers in alphabetical order.
 
     Each may be followed by a dot and one of timm's pretrained tags, as in ``vit_small_patch16_224.dino``.
     """
-    return tuple(_models())
+    return tuple(name for name, model in _models().items() if "stages" not in model)
+
+
+def staged_names() -> tuple[str, ...]:
+    """The architectures of networks with a feature map a stage in alphabetical order; tags as above."""
+    return tuple(name for name, model in _models().items() if "stages" in model)
 
 
 def is_transformer(name: str) -> bool:
     """Whether a name, without its tag, is one of ``transformer_names``."""
-    return name.partition(".")[0] in _models()
+    model = _models().get(name.partition(".")[0])
+    return model is not None and "stages" not in model
+
+
+def is_staged(name: str) -> bool:
+    """Whether a name, without its tag, is one of ``staged_names``."""
+    return "stages" in _models().get(name.partition(".")[0], {})
+
+
+def is_naflex(name: str) -> bool:
+    """Whether a vision transformer is one of timm's NaFlex, which take every size as it is."""
+    return name.startswith("naflexvit_")
+
+
+def stages(architecture: str) -> tuple[tuple[int, int], ...]:
+    """Channels and stride in pixels of each stage's feature map, first to last.
+
+    Raises:
+        ConfigError: the installed timm cannot tell its stages.
+    """
+    known = _kept()["models"].get(architecture, {}).get("stages") or _built_stages(architecture)
+    return tuple((channels, stride) for channels, stride in known)
 
 
 def width_and_patch(architecture: str) -> tuple[int, int]:
@@ -198,11 +234,16 @@ def ask_timm() -> dict[str, dict[str, Any]]:
     from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg
 
     found = {}
-    for name in sorted({name for module in _MODULES for name in timm.list_models(module=module)}):
+    names = {name: module for module in (*_MODULES, *_STAGED) for name in timm.list_models(module=module)}
+    for name, module in sorted(names.items()):
+        if name in _TAKEN:
+            continue
         tags = sorted({full.partition(".")[2] for full in get_arch_pretrained_cfgs(name)} - {""})
         default = get_pretrained_cfg(name)
         usable = default if default is not None and (default.hf_hub_id or default.url) else None
         found[name] = {"tags": tags, "default": usable.tag or "" if usable is not None else ""}
+        if module in _STAGED:
+            found[name]["stages"] = []  # known once it is built
     return found
 
 
@@ -215,7 +256,8 @@ def _built(architecture: str) -> dict[str, Any]:
     with torch.device("meta"):
         network: Any = timm.create_model(architecture, num_classes=0)
     width, blocks = int(network.embed_dim), list(network.blocks)
-    shape: dict[str, Any] = {"width": width, "patch": [int(side) for side in network.patch_embed.patch_size]}
+    embedding = network.embeds if is_naflex(architecture) else network.patch_embed
+    shape: dict[str, Any] = {"width": width, "patch": [int(side) for side in embedding.patch_size]}
     shape["depth"] = len(blocks)
     if several := max(len(getattr(block, "attns", ())) for block in blocks):
         return shape | {"attentions": several}
@@ -224,6 +266,22 @@ def _built(architecture: str) -> dict[str, Any]:
         if widths != [width] * len(blocks):
             shape[facet] = widths
     return shape
+
+
+@functools.cache
+def _built_stages(architecture: str) -> list[list[int]]:
+    """``stages`` of a network that is built without memory."""
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network: Any = timm.create_model(architecture, num_classes=0)
+    except RuntimeError as error:  # timm 1.0.20: Tensor.item() cannot be called on meta tensors
+        raise ConfigError(f"backbone {architecture}: the installed timm cannot tell its stages ({error})") from error
+    if not hasattr(network, "forward_intermediates"):  # DenseNet and HRNet in timm 1.0.20
+        raise ConfigError(f"backbone {architecture}: the installed timm gives no maps of its stages; a newer one may")
+    return [[int(stage["num_chs"]), int(stage["reduction"])] for stage in network.feature_info]
 
 
 def _projected(block: Any, part: int) -> int:
@@ -237,6 +295,10 @@ def _projected(block: Any, part: int) -> int:
 
 def keep() -> None:
     """Write the table of the installed timm, one line an architecture, with the shape of each network."""
-    lines = [f"    {json.dumps(name)}: {json.dumps(_built(name) | model)}" for name, model in ask_timm().items()]
+    lines = [
+        f"    {json.dumps(name)}: "
+        + json.dumps({**model, "stages": _built_stages(name)} if "stages" in model else _built(name) | model)
+        for name, model in ask_timm().items()
+    ]
     version = json.dumps(importlib.metadata.version("timm"))
     KEPT.write_text(f'{{\n  "timm": {version},\n  "models": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")

@@ -8,30 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
-from spectral_bench.bench.features.backbones.interface import Backbone, Colour, complete_weights, file_digest
+from spectral_bench.bench.features.backbones.interface import Backbone, Colour, complete_weights
+from spectral_bench.bench.features.backbones.timm_hub import digest_of, loaded
 from spectral_bench.bench.features.backbones.timm_names import (
     check_name,
     depth,
     facet_widths,
     is_clip,
     is_dino,
-    is_quick,
-    other_activation,
+    is_naflex,
     require_right_default,
     split_name,
-    wants_quick_gelu,
     width_and_patch,
 )
-from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import is_weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class TimmTransformer(Backbone):
@@ -98,25 +94,25 @@ class TimmTransformer(Backbone):
 
     def digest(self) -> str | None:
         """Of the file, the hub's or one's own; None where the hub's was not fetched; ``random-<seed>`` if random."""
-        if self.options["weights"] == "random":
-            return f"random-{self.options['seed']}"
-        if is_weights_file(self.options["weights"]):
-            own = file_digest(Path(self.options["weights"]))
-            if own is None:
-                raise DataError(f"backbone {self.name}: weights {self.options['weights']}: no such file")
-            return own
-        path = hub_file(self.name)
-        return None if path is None else file_digest(path)
+        return digest_of(self.name, self.options)
 
     def load(self) -> nn.Module:
         """timm's network without its classifier."""
-        hub = self.options["weights"] == "hub"
-        network = build_transformer(self.name, pretrained=hub, native=self.native is not None)
-        if is_weights_file(self.options["weights"]):
-            from spectral_bench.bench.features.backbones.checkpoint import load_checkpoint
+        if is_naflex(self.name):  # takes every size as it is
+            return loaded(self.name, self.options)
+        return loaded(self.name, self.options, dynamic_img_size=self.native is None)
 
-            load_checkpoint(network, Path(self.options["weights"]), self.name)
-        return network
+    def refused(self, height: int, width: int) -> str:
+        """RADIO's trained networks take inputs of 512 x 512 alone; their NaFlex twins take any."""
+        side = _RADIO_SIDE
+        if "_radio_" not in self.name or is_naflex(self.name) or self.options.get("weights") == "random":
+            return ""
+        if (height, width) == (side, side):
+            return ""
+        return (
+            f"timm has its position embeddings for inputs of {side} x {side} pixels, and resamples them otherwise than "
+            f"RADIO does for these, of {height} x {width}; use naflex{self.name}, which is exact at every size"
+        )
 
     def normalisation(self, network: Any) -> tuple[Colour, Colour]:
         """As timm says of the weights."""
@@ -143,6 +139,7 @@ class TimmTransformer(Backbone):
         return facets.projections(network, inputs, self.layers, self.facet)
 
 
+_RADIO_SIDE = 512
 _FACETS = ("tokens", "keys", "queries", "values", "last_keys")
 _FACET_OPTIONS = ("facet", "layers", "norm")
 
@@ -228,139 +225,3 @@ def last_keys(attention: Any, tokens: Tensor) -> Tensor:
         return keys
     bias = attention.qkv.bias
     return functional.linear(tokens, attention.qkv.weight.chunk(3)[1], bias if bias is None else bias.chunk(3)[1])
-
-
-def build_transformer(name: str, *, pretrained: bool, native: bool) -> nn.Module:
-    """A timm transformer without classifier, in evaluation mode.
-
-    Args:
-        name: architecture, or architecture and tag.
-        pretrained: load timm's weights (from the hub's cache, else over the network).
-        native: keep the input size of the pretrained network; else position embeddings follow the input.
-
-    Raises:
-        ConfigError: timm has no weights of this name, or the network cannot give intermediate tokens.
-        DataError: the weights could not be had.
-    """
-    import timm
-
-    architecture, tag = split_name(name)
-    full = f"{architecture}.{tag}" if tag else architecture
-    if pretrained:
-        _require_hub(name, full, pretrained_config(name))  # timm would go on with random weights where it has none
-    try:
-        network: nn.Module = timm.create_model(full, pretrained=pretrained, num_classes=0, dynamic_img_size=not native)
-    except Exception as error:
-        if not pretrained:
-            raise ConfigError(f"backbone {name}: timm cannot build it ({type(error).__name__}: {error})") from error
-        raise DataError(_no_weights(name, full, error)) from error
-    return network.eval()
-
-
-def _require_hub(name: str, full: str, config: Any) -> None:
-    """Ask the hub once for weights that are not here: its own client tries each file six times, for minutes.
-
-    Raises:
-        DataError: it does not answer, or not with such a file.
-    """
-    if not config.hf_hub_id or hub_file(name) is not None:
-        return
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-
-    repository, _, revision = config.hf_hub_id.partition("@")
-    for file in (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES:
-        try:
-            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None))
-        except EntryNotFoundError:
-            continue
-        except Exception as error:
-            raise DataError(_no_weights(name, full, error)) from error
-        return
-
-
-def hub_file(name: str) -> Path | None:
-    """Where the weights of a transformer lie on this machine, or None; never asks the network. Imports timm.
-
-    Raises:
-        ConfigError: timm has no pretrained weights of this name.
-    """
-    config = pretrained_config(name)
-    if config.hf_hub_id:
-        return _cached_hub_file(config.hf_hub_id, config.hf_hub_filename)
-    import torch
-
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(config.url).path).name
-    return file if file.is_file() else None
-
-
-def pretrained_config(name: str) -> Any:
-    """timm's description of the pretrained weights of a transformer.
-
-    Raises:
-        ConfigError: timm has no pretrained weights of this name, or they were trained with quick-GELU and the name
-            stands for plain GELU.
-    """
-    architecture, tag = split_name(name)
-    config = _registered(f"{architecture}.{tag}" if tag else architecture)
-    if config is None or not (config.hf_hub_id or config.url):
-        raise ConfigError(
-            f"backbone {name}: timm has no pretrained weights of this name; choose another name or tag, "
-            "or ask for untrained ones by the option weights: random"
-        )
-    _require_activation(name, architecture, config)
-    return config
-
-
-def _require_activation(name: str, architecture: str, config: Any) -> None:
-    """Names were checked by a table; here timm's registry has the last word, and its notes."""
-    if not is_clip(architecture) or is_quick(architecture):
-        return
-    right = f"{other_activation(architecture)}.{config.tag}"
-    noted = any("quickgelu" in str(note).lower() for note in config.notes or ())
-    if noted or _registered(right) is not None:
-        raise ConfigError(wants_quick_gelu(name, right))
-
-
-def _registered(full: str) -> Any:
-    """timm's description of an architecture, or of an architecture and tag; None where it has none."""
-    from timm.models import get_pretrained_cfg
-
-    try:
-        return get_pretrained_cfg(full)
-    except RuntimeError:  # the architecture is known, and the tag is not
-        return None
-
-
-def _cached_hub_file(hub_id: str, filename: str | None) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, _, revision = hub_id.partition("@")
-    for candidate in (filename,) if filename else _HUB_FILES:
-        found = try_to_load_from_cache(repository, candidate, revision=revision or None)
-        if isinstance(found, str):
-            return Path(found)
-    return None
-
-
-def _no_weights(name: str, full: str, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or ["no details"])[0]
-    fetch = f"import timm; timm.create_model('{full}', pretrained=True)"
-    return (
-        f"backbone {name}: its weights are not on this machine (looked for in {_weights_folder(name)}) and could not "
-        f'be fetched ({type(error).__name__}: {reason}). On a machine with access to the hub run python -c "{fetch}", '
-        "copy that folder from there to here ($HF_HOME and $HF_HUB_CACHE move it), and set HF_HUB_OFFLINE=1, so that "
-        "nobody asks the hub again; or choose efficientnet_lite0, whose weights need no hub"
-    )
-
-
-def _weights_folder(name: str) -> Path:
-    """Where the weights of a transformer are looked for."""
-    config = pretrained_config(name)
-    if not config.hf_hub_id:
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints"
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{config.hf_hub_id.partition('@')[0].replace('/', '--')}"

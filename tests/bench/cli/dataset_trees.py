@@ -85,3 +85,49 @@ def folder(root: Path) -> Path:
         "classes: [{name: a, ids: [3]}, {name: b, ids: [7]}]\nignore: [255]\n"
     )
     return path
+
+
+def coco_stuff(root: Path, n: int = 3) -> Path:
+    """``n`` images a part, all of them in both curated lists; returns the data set's folder."""
+    base = root / "cocostuff"
+    for number, part in enumerate(("train2017", "val2017")):
+        stems = [f"{number}{index:011}" for index in range(n)]
+        for seed, stem in enumerate(stems):
+            photo(base / "images" / part / f"{stem}.jpg", seed)
+            ids = random_ids(seed, 182)
+            labels(base / "annotations" / part / f"{stem}.png", np.where(ids == 182, 255, ids))
+        (base / "curated" / part).mkdir(parents=True)
+        for name in ("Coco164kFull_Stuff_Coarse.txt", "Coco164kFull_Stuff_Coarse_7.txt"):
+            (base / "curated" / part / name).write_text("".join(f"{stem}\n" for stem in stems))
+    return base
+
+
+def pascal_voc(root: Path, n: int = 3) -> Path:
+    """VOC2012 with ``n`` images a split; returns the VOC2012 folder."""
+    voc = root / "VOCdevkit/VOC2012"
+    (voc / "ImageSets/Segmentation").mkdir(parents=True)
+    for number, split in enumerate(("train", "val")):
+        stems = [f"2007_{number:02}{index:04}" for index in range(n)]
+        for seed, stem in enumerate(stems):
+            photo(voc / "JPEGImages" / f"{stem}.jpg", seed)
+            ids = random_ids(seed, 21)
+            labels(voc / "SegmentationClass" / f"{stem}.png", np.where(ids == 21, 255, ids))
+        (voc / "ImageSets/Segmentation" / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+    return voc
+
+
+def potsdam3(root: Path, n: int = 3) -> Path:
+    """``n`` images a list, as potsdam_prepare.py writes them; returns the data set's folder."""
+    base = root / "potsdam"
+    (base / "imgs").mkdir(parents=True)
+    (base / "gt").mkdir()
+    for number, split in enumerate(("unlabelled_train", "labelled_train", "labelled_test")):
+        names = [str(number * n + index) for index in range(n)]
+        for name in names:
+            pixels = np.random.default_rng(int(name)).integers(0, 256, (10, 10, 4), dtype=np.uint8)
+            scipy.io.savemat(base / f"imgs/{name}.mat", {"img": np.kron(pixels, np.ones((20, 20, 1), np.uint8))})
+            if number:
+                ids = np.kron(np.random.default_rng(int(name)).integers(0, 6, (10, 10)), np.ones((20, 20)))
+                scipy.io.savemat(base / f"gt/{name}.mat", {"gt": ids.astype(np.int32)})
+        (base / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    return base

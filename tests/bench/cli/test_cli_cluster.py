@@ -173,3 +173,42 @@ def test_a_batch_holds_no_more_images_than_there_are() -> None:
     assert clustering_params("spin", {}, 700)["batch_size"] == 16
     assert clustering_params("spin", {"batch_size": 9}, 7)["batch_size"] == 9  # as stated: refused by the method
     assert "batch_size" not in clustering_params("kmeans", {}, 7)
+
+
+def test_features_that_were_computed_elsewhere(bench: Bench, photos: Path) -> None:
+    """Both doors give the masks of the files, and say what is wrong with them."""
+    folder = photos.parent / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for stem in ("p0", "p1", "p2"):
+        np.save(folder / f"{stem}.npy", rng.normal(size=(7, 5, 6)).astype("f2"))
+    options = ["--method", "kmeans", "--k", 3, "--size", 64, "--device", "cpu", "--features", folder]
+    turned = ["--set", "features.order=chw"]
+    result = bench("cluster", photos, "--to", "masks", *options, *turned)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "3 images seen by mine at 64 x 64 pixels, 5 x 6 patches each"
+    settings = json.loads(Path("masks/settings.json").read_text())
+    assert settings["features"]["order"] == "chw"
+    masks = sb.cluster_images(
+        photos, "kmeans", 3, size=64, device="cpu", features={"root": folder, "order": "chw"}, backbone="title"
+    )
+    for name, mask in masks.items():
+        with Image.open(f"masks/{name}.png") as stored:
+            np.testing.assert_array_equal(np.array(stored), mask)
+    for wrong, message in (
+        (["--set", "features.order=cwh"], "chw"),
+        (["--set", "features.stride=16"], "7 x 5 patches; expected 4 x 4 patches of 16 pixels (stride)"),
+        (["--set", "backbone_options.weights=random"], "no network has options"),
+    ):
+        refused = bench("cluster", photos, "--to", "other", *options, *wrong)
+        assert refused.code == 2
+        assert message in refused.err
+        assert len(refused.errors) == 1
+    (folder / "p1.npy").unlink()
+    refused = bench("cluster", photos, "--to", "other", *options)
+    assert "no features of p1: 1 of the 3 images of this command have none" in refused.err
+    assert not Path("other").exists()
+    alone = bench("cluster", photos, "--to", "other", "--set", "features.order=chw")
+    assert (alone.code, "is for --features, which is not given" in alone.err) == (2, True)
+    with pytest.raises(Exception, match="features"):
+        sb.cluster_images(photos, features={"rot": 1})

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
-from spectral_bench.bench.executors.local import PRELOAD
+from spectral_bench.bench.executors.jobs import Job
+from spectral_bench.bench.executors.local import PRELOAD, _parts
+from spectral_bench.bench.work.order import read_order
 
 ASK = """
-import importlib, json, gc
+import importlib, json, gc, os
+os.environ["SPECTRAL_BENCH_PARTS"] = {parts!r}
 for name in {preload!r}:
     importlib.import_module(name)
 from spectral_bench.bench.code import fingerprint
@@ -24,8 +29,10 @@ print(json.dumps([[name.rpartition("/")[2] for name in parsed], code, looked_up,
 """
 
 
-def asked(preload: tuple[str, ...]) -> list[object]:
-    done = subprocess.run([sys.executable, "-c", ASK.format(preload=preload)], check=True, capture_output=True)
+def asked(preload: tuple[str, ...], parts: str = "") -> list[object]:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(preload=preload, parts=parts)], check=True, capture_output=True
+    )
     found: list[object] = json.loads(done.stdout)
     return found
 
@@ -44,3 +51,24 @@ def test_a_worker_hashes_only_what_it_loads_itself_and_finds_the_same() -> None:
     assert (looked_up, not_yet, none) == (1, 0, 0)
     assert isinstance(frozen, int)
     assert frozen > 0
+
+
+def test_parts_of_a_launch_are_hashed_for_all_workers_unless_they_change() -> None:
+    parsed, code, *_ = asked(PRELOAD, "spectral_bench.methods.kmeans")
+    _, expected, *_ = asked(PRELOAD)
+    assert "kmeans.py" not in parsed  # type: ignore[operator]
+    assert code == expected
+
+
+def test_a_launch_names_the_shipped_parts_of_its_jobs(make_order: Any, tmp_path: Path) -> None:
+    jobs = []
+    for method, seed in (("kmeans", 0), ("kmeans", 1), ("nystrom", 0), ("mine.py:Mine", 0)):
+        order = read_order(make_order(seed))
+        order = order.model_copy(update={"spec": order.spec.model_copy(update={"method": method})})
+        path = tmp_path / f"{method}-{seed}.json".replace(":", "")
+        path.write_text(order.model_dump_json())
+        jobs.append(Job(f"{method}-s{seed}-0", path))
+    jobs.append(Job("lost-s0-0", tmp_path / "none.json"))
+    names = [name.removeprefix("spectral_bench.") for name in _parts(jobs)]
+    assert [name for name in names if name.startswith("methods.")] == ["methods.kmeans", "methods.nystrom.method"]
+    assert not [name for name in names if "mine" in name]

@@ -11,7 +11,9 @@ from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import PROCESS_BYTES, cohorts, free_memory, make_plan, predicted_bytes
 from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.methods.neuralef.params import NeuralEFParams
+from spectral_bench.methods.neuralsvd.params import NeuralSVDParams
 from spectral_bench.methods.params import LinearProbeParams, SpinParams
+from spectral_bench.methods.spectralnet.params import SpectralNetParams
 
 ROOT = Path(__file__).parents[3]
 EF = "{method: neuralef, params: {neighbours: 20, steps: 4}, "
@@ -113,5 +115,7 @@ def test_what_a_fit_holds_is_its_network_and_the_optimiser() -> None:
     ]
     for network, found in held:
         assert found == 16 * sum(parameter.numel() for parameter in network.parameters())
+    for other in (NeuralSVDParams(k=4, functions=5, width=16), SpectralNetParams(k=4, functions=5, width=16)):
+        assert other.held_bytes(72) == spin.held_bytes(72)
     averaged = spin.model_copy(update={"decay": 0.5})
     assert averaged.held_bytes(72) == spin.held_bytes(72) // 16 * (16 + 4 * 15)

@@ -20,7 +20,7 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_example_plans(lab: Lab) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     plan = lab.plan(example)
     assert [row.grid_row.factor for row in plan.rows[:8]] == [
         None,

@@ -14,7 +14,10 @@ from spectral_bench.methods.params import GraphParams
 from spectral_bench.results.specification import Crf
 
 ROOT = Path(__file__).parents[3]
-PAPER = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
+FIELD = {"primaps_kmeans": "arXiv 2404.16818", "stego": "ICLR 2022"}
+"""Grids of other papers than that of the harness -> where it was published."""
+PUBLISHED = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
+PAPER = [path for path in PUBLISHED if path.stem not in FIELD]
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +30,13 @@ def planned(path: Path, tmp_path: Path) -> Plan:
     return make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
 
 
-@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
-def test_a_grid_of_the_paper_plans_without_data_and_names_its_table(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_a_grid_of_a_paper_plans_without_data_and_names_it(path: Path, tmp_path: Path) -> None:
     plan = planned(path, tmp_path)
     assert plan.unfinished
     comment = path.read_text().split("\nname:")[0]
     assert comment.startswith("# ")
-    assert "ICCV 2023" in comment
+    assert FIELD.get(path.stem, "ICCV 2023") in comment
     assert plan.grid.name == f"paper-{path.stem.replace('_', '-')}"
     assert plan.grid.note
     assert all(row.grid_row.settings.seeds == (0, 1, 2) for row in plan.rows)
@@ -86,6 +89,43 @@ def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
         ("kmeans", "distance", "last"),
         ("neuralef_kmeans", "distance", "hidden_norm"),
     }
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_the_benchmarks_of_the_field_are_looked_at_as_there(name: str, tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/paper" / f"{name}.yaml", tmp_path)
+    for row in plan.rows:
+        spec, patch = row.specs[0], 14 if "patch14" in row.grid_row.settings.backbone else 8
+        assert spec.backbone.options == {"facet": "tokens", "layers": [11], "weights": "hub"}
+        assert spec.params.get("input") in ("last_l2", "hidden_norm", None)
+        assert spec.params["k"] == {"potsdam3": 3}.get(spec.data.dataset, 27)
+        side = {8: 320, 14: 322}[patch]
+        assert (spec.data.transform.resize.short_side, spec.data.transform.crop) == (side, side)
+        for protocol in row.protocols:
+            view = protocol.view
+            assert (view.resize.short_side, view.centre_crop, view.label_resize) == (side, side, True)
+            assert view.flip == "features"
+            assert (view.crf is None) == protocol.name.endswith("no_crf")
+            assert protocol.scoring.matching == "hungarian"
+            assert view.split == {"coco_stuff": "val_curated_7"}.get(view.dataset, "val")
+        assert spec.data.split == {"coco_stuff": "train_curated_7"}.get(spec.data.dataset, "train")
+    assert {row.specs[0].data.dataset for row in plan.rows} == {"cityscapes", "coco_stuff", "potsdam3"}
+
+
+def test_the_k_means_grid_states_the_numbers_that_are_to_be_met() -> None:
+    from spectral_bench.results.published.loading import load_published
+
+    text = (ROOT / "grids/paper/primaps_kmeans.yaml").read_text()
+    timm = {"vit_small_patch8_224.dino": "DINO ViT-S/8", "vit_small_patch14_dinov2.lvd142m": "DINOv2 ViT-S/14"}
+    rows = [
+        row
+        for row in load_published().rows
+        if row.source.key == "primaps" and row.method == "k-means" and row.timm in timm
+    ]
+    assert len(rows) == 6
+    for row in rows:
+        line = next(line for line in text.splitlines() if line.startswith(f"#   {timm[str(row.timm)]} "))
+        assert f"{row.metrics['accuracy']} / {row.metrics['mIoU']:>4}" in line
 
 
 OWN = (ROOT / "ablations.yaml", *sorted((ROOT / "grids").glob("*.yaml")))
@@ -192,7 +232,7 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
     plan = planned(ROOT / "grids/camvid_spectral.yaml", tmp_path)
     keys = ("eigenvectors", "segments", "colour_weight", "published", "samples", "neighbours", "input", "extension")
     rows = [(row.grid_row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
-    assert rows == [
+    assert rows[:8] == [
         ("deep_spectral", 4, 8, 10.0, True, None, None, None, None),
         ("deep_spectral", 14, 24, 10.0, True, None, None, None, None),
         ("deep_spectral", 4, 8, 0.0, None, None, None, None, None),
@@ -202,8 +242,10 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
         ("nystrom", 64, None, None, None, 4000, 32, "last_l2", "cluster_means"),
         ("nystrom", 64, None, None, None, 4000, 32, "all_standardised_l2", "cluster_means"),
     ]
-    assert {run.spec.params["k"] for run in plan.runs} == {64}
-    assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows)
+    assert {spec.params["k"] for row in plan.rows[:8] for spec in row.specs} == {64}
+    assert all([spec.seed for spec in row.specs] == [0, 1, 2] for row in plan.rows[:8])
+    assert {spec.params["k"] for row in plan.rows[8:] for spec in row.specs} == {64, 256}
+    assert all([spec.seed for spec in row.specs] == [0, 1, 2, 3, 4] for row in plan.rows[8:])
 
 
 def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
@@ -252,3 +294,35 @@ def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs(tmp_path: Pa
     known = next(run.spec for run in camvid.runs if run.spec.method == "neuralef")
     changed = {**known.params, "k": 256, "beta": 0.08, "epochs": 4}
     assert constrained.specs[0] == known.model_copy(update={"params": changed})
+
+
+def test_facets_crosses_facets_layers_and_backbones(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/facets.yaml", tmp_path)
+    facets = {row.specs[0].backbone.options["facet"] for row in plan.rows}
+    layers = {tuple(row.specs[0].backbone.options["layers"]) for row in plan.rows}
+    backbones = {row.grid_row.settings.backbone for row in plan.rows}
+    assert facets == {"tokens", "keys", "queries", "values"}
+    assert layers == {(3,), (7,), (11,)}
+    assert len(backbones) == 3
+    assert len(plan.rows) == 4 * 3 * 3
+    assert len(plan.runs) == 3 * len(plan.rows)
+    assert plan.caches == ()
+    assert {run.spec.params["k"] for run in plan.runs} == {27}
+
+
+def test_facets_of_camvid_share_their_runs_with_camvid(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/facets_camvid.yaml", tmp_path)
+    assert [(row.specs[0].method, row.specs[0].params["input"]) for row in plan.rows] == [
+        ("kmeans", "last_l2"),
+        ("kmeans", "last"),
+        ("kmeans", "all_standardised_l2"),
+        ("nystrom", "last_l2"),
+        ("nystrom", "all_standardised_l2"),
+    ]
+    assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
+    known = {
+        run.run_id
+        for name in ("camvid", "camvid_spectral")
+        for run in planned(ROOT / f"grids/{name}.yaml", tmp_path).runs
+    }
+    assert {run.run_id for run in plan.runs if run.spec.seed < 3} <= known

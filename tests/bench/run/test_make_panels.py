@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spectral_bench.bench.features import views
+from spectral_bench.bench.predict import panels
 from spectral_bench.bench.predict.panels import make_panels
 from spectral_bench.bench.run import execute
 from spectral_bench.datasets.interface import DataRoots
@@ -107,3 +110,25 @@ def test_a_fit_that_predicts_otherwise_than_it_was_scored_is_not_shown(store, ma
     (problem,) = make_panels(store, wanted(run_id, view, "val0"), DataRoots((data_root,)), device="cpu")
     assert "predicted otherwise than when scored" in problem
     assert panel(store, run_id, view, "val0") is None
+
+
+def test_features_that_are_kept_are_read_and_else_computed(store, make_order, data_root, monkeypatch):
+    """Neither gives a panel of its own."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        panels, "fresh_features", lambda *given, **named: asked.append("fresh") or fresh(*given, **named)
+    )
+    fresh = views.fresh_features
+    run_id, view = finished(store, make_order(seed=0))
+    assert make_panels(store, wanted(run_id, view, "val2", "val0"), DataRoots((data_root,)), device="cpu") == []
+    assert asked == []
+    kept = [panel(store, run_id, view, image) for image in ("val0", "val2")]
+    for folder in (store.features_folder, store.run_folder(run_id) / "panels"):
+        shutil.rmtree(folder)
+    assert make_panels(store, wanted(run_id, view, "val2", "val0"), DataRoots((data_root,)), device="cpu") == []
+    assert asked == ["fresh"]
+    for one, image in zip(kept, ("val0", "val2"), strict=True):
+        again = panel(store, run_id, view, image)
+        np.testing.assert_array_equal(one.clusters, again.clusters)
+        np.testing.assert_array_equal(one.image, again.image)
+        np.testing.assert_array_equal(one.functions, again.functions)

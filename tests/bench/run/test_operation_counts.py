@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,9 @@ from spectral_bench.bench.run import execute
 from spectral_bench.methods import exact
 from spectral_bench.methods.exact import ExactSpace
 from spectral_bench.methods.graphs.kernel import Kernel
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.nystrom.method import Nystrom
 
 NETWORK = {"epochs": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16, "neighbours": 8}
 WORK = """
@@ -54,7 +58,33 @@ def test_runs_that_share_a_graph_decompose_it_once(store, make_order, monkeypatc
         order = make_order("neuralef", {"k": 4, **NETWORK, **changes}, seed=len(decomposed))
         assert execute(order, store=store, should_stop=lambda: False).status in ("done", "not_converged")
     assert decomposed == [4, 3, 4]  # by k and by alpha; not by what trains psi
-    assert len(list(store.eigenspaces_folder.iterdir())) == 3
+    assert len(list(store.eigenspaces_folder.glob("[!k]*.npz"))) == 3
+    assert len(list(store.eigenspaces_folder.glob("kernel-*.npz"))) == 2  # by alpha
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "params"), [("neuralef", {"k": 4, **NETWORK}), ("nystrom", {"k": 4, "samples": 60})])
+def test_no_image_is_predicted_again_for_the_checks(store, make_order, monkeypatch: pytest.MonkeyPatch, name, params):
+    predicted: list[str] = []
+    kind = {"neuralef": NeuralEF, "nystrom": Nystrom}[name]
+    known, alone = kind.predict_with_functions, kind.eigenfunctions
+
+    def both(method: Any, batch: PatchBatch) -> Any:
+        predicted.extend(batch.image_ids)
+        return known(method, batch)
+
+    def again(method: Any, batch: PatchBatch) -> Any:
+        predicted.append("again")
+        return alone(method, batch)
+
+    monkeypatch.setattr(kind, "predict_with_functions", both)
+    monkeypatch.setattr(kind, "eigenfunctions", again)
+    order = make_order(name, params)
+    execute(order, store=store, should_stop=lambda: False)
+    (record,) = (store.evaluation_record(order.spec.run_id, view.view_id) for view in order.views)
+    assert record is not None
+    assert any(check.name == "angle_largest" and check.value is not None for check in record.health)
+    assert len(predicted) == len(set(predicted)) == record.n_images
 
 
 @pytest.mark.slow

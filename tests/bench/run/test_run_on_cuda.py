@@ -25,6 +25,8 @@ METHODS = {
     "deep_spectral": {"k": 4, "eigenvectors": 3, "segments": 6},
     "nystrom": {"k": 4, "samples": 60, "neighbours": 10},
     "spin": {"k": 4, "functions": 3, "neighbours": 20, "epochs": 4, "batch_size": 2, "width": 8},
+    "neuralsvd": {"k": 4, "functions": 3, "neighbours": 20, "epochs": 4, "batch_size": 2, "width": 8},
+    "spectralnet": {"k": 4, "functions": 3, "neighbours": 20, "epochs": 4, "batch_size": 2, "width": 8},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dense_reference as reference
 import numpy as np
 import pytest
@@ -68,3 +70,37 @@ def test_patches_that_are_all_alike_are_seen(weight: float) -> None:
 
 def test_one_patch_is_alike_to_itself() -> None:
     assert all_alike(torch.ones(1, 1))
+
+
+@pytest.mark.parametrize("power", [1.0, 2.5, 10.0])
+def test_similarities_are_rescaled_and_raised_to_a_power_as_in_diffcut(power: float) -> None:
+    features = torch.randn(4, 5, 7, generator=torch.Generator().manual_seed(0)).double()
+    unit = torch.nn.functional.normalize(features.view(20, 7), dim=1)
+    cosine = unit @ unit.T
+    moved = ((cosine - cosine.min()) / (cosine.max() - cosine.min())) ** power
+    found = plain(features, power=power, rescaled=True, dtype=torch.float64)
+    torch.testing.assert_close(found, moved)
+    torch.testing.assert_close(found, found.T, rtol=0, atol=0)
+    clamped = plain(features, power=power, dtype=torch.float64)
+    torch.testing.assert_close(clamped, cosine.clamp_min(0) ** power)
+
+
+def test_patches_without_features_stay_similar_to_none_when_rescaled() -> None:
+    features = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    full = plain(features[:1], rescaled=True)
+    features[1] = 0
+    found = plain(features, rescaled=True)
+    torch.testing.assert_close(found[:3, :3], full)
+    assert not bool(found[3:].any() | found[:, 3:].any())
+    assert not bool(plain(torch.zeros(2, 3, 4), rescaled=True).any())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_not_scaled_up_where_patches_are_alike(dtype: torch.dtype) -> None:
+    features = torch.rand(1, 1, 64, generator=torch.Generator().manual_seed(0)).expand(6, 7, 64) * 1.7
+    scales = torch.rand(6, 7, 1, generator=torch.Generator().manual_seed(1)) + 0.5
+    assert bool((plain(features * scales, power=10.0, rescaled=True, dtype=dtype) == 1).all())
+
+
+def plain(features: torch.Tensor, **options: Any) -> torch.Tensor:
+    return image_affinity(features, torch.zeros(*features.shape[:2], 3), colour_weight=0, colour=COLOUR, **options)

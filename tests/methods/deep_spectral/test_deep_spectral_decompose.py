@@ -64,7 +64,9 @@ def test_one_dense_call_gives_what_single_calls_give() -> None:
     """The path that CUDA takes, on the CPU."""
     batch = [*images(2), alike()]
     method = decomposer(solver="eigh", eigenvectors=5, dtype="float64", colour_weight=0.0)
-    for one, together in zip(method.eigenpairs(batch), method._in_one_call(batch), strict=True):
+    for one, together in zip(
+        method.eigenpairs(batch), method._of_affinities([method.affinity(image) for image in batch]), strict=True
+    ):
         assert (one is None) == (together is None)
         if one is not None and together is not None:
             torch.testing.assert_close(one.vectors, together.vectors, rtol=0, atol=1e-9)
@@ -136,7 +138,9 @@ def test_vectors_are_clipped_to_the_patches_with_edges(solver: Solver) -> None:
 def test_one_dense_call_takes_images_of_few_edges_too() -> None:
     batch = few_edges(2, 3, 9, 0, 3, 16)
     method = decomposer(solver="eigh", eigenvectors=5, dtype="float64", colour_weight=0.0)
-    for one, together in zip(method.eigenpairs(batch), method._in_one_call(batch), strict=True):
+    for one, together in zip(
+        method.eigenpairs(batch), method._of_affinities([method.affinity(image) for image in batch]), strict=True
+    ):
         assert (one is None) == (together is None)
         if one is not None and together is not None:
             torch.testing.assert_close(one.vectors, together.vectors, rtol=0, atol=1e-9)

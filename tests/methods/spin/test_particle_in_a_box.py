@@ -1,4 +1,4 @@
-"""SpIN orders the eigenfunctions of a differential operator with a known spectrum: the benchmark's run, shorter."""
+"""Networks learn the eigenfunctions of a differential operator with a known spectrum: the benchmark's run, shorter."""
 
 from __future__ import annotations
 
@@ -62,3 +62,16 @@ def test_with_averages_four_functions_come_out_in_order_too(box: ModuleType) -> 
     progress = box.train(steps=4000, every=250, decay=0.1, lr=1e-3, seed=2, watch=lambda found: found.reached(3))
     assert max(progress.angles) < 3
     assert progress.eigenvalues == pytest.approx([1, 4, 9, 16], rel=0.05)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("method", "functions", "degrees"), [("spectralnet", 4, 3), ("neuralsvd", 3, 12)])
+def test_spectralnet_and_neuralsvd_find_them_in_order_too(
+    box: ModuleType, method: str, functions: int, degrees: float
+) -> None:
+    """Looked at in the middle of a training, where the last function of NeuralSVD is still on its way."""
+    steps = 300 if method == "spectralnet" else 1000
+    every = 150 if method == "spectralnet" else 250
+    progress = box.train(steps=steps, every=every, method=method, watch=lambda found: True)
+    assert max(progress.angles[:functions]) < degrees
+    assert progress.eigenvalues[:2] == pytest.approx([1, 4], rel=0.15)

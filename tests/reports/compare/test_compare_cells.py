@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from report_samples import FAILED, WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.compare import Comparison, Difference, compare_entries
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.sittings import take_turns
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.versions import versions
 from spectral_bench.results.specification import Scoring, View
 from spectral_bench.results.store import Store

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from report_samples import FAILED, VIEW, Outcome, add_row, miou, outcomes, write_grid
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.ablation import ablation_figure, baseline_value, points
 from spectral_bench.reports.figures.all import all_figures
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -32,6 +32,7 @@ from spectral_bench.reports.figures.style import (
 from spectral_bench.reports.figures.trade_off import Mark, _memory, marks, pareto_front, trade_off_figure
 from spectral_bench.reports.figures.training import collect_curves, training_figure
 from spectral_bench.reports.peaks import undisturbed
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.results.manifest import DataFacts, Manifest
 from spectral_bench.results.specification import Features, Protocol, Scoring
 from spectral_bench.results.store import Store

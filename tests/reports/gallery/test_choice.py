@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, contingency, outcomes, write_grid
 
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.gallery.choice import MOST_METHODS, choose, galleries, median_seed, shown_rows
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.specification import Protocol, Scoring
 from spectral_bench.results.store import Store

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from report_samples import add_row, outcomes, write_grid
 
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.published import features
 from spectral_bench.reports.published.fields import FIELDS, differing, look_words, measured_fields, published_fields
 from spectral_bench.reports.published.table import QUOTED, published_table
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import Look, Published, PublishedProtocol, PublishedRow
 from spectral_bench.results.published.schema import Source
@@ -238,6 +239,16 @@ def test_features_of_fits_by_their_names_are_those_of_the_backbones():
         found = features.facet(fit_of(name, {}, {"input": "last"}))
         assert {"last_keys": "keys"}.get(backbone.facet, backbone.facet) == found
         assert features.layer(fit_of(name, {"layers": [8, backbone.layers[-1]]}, {"input": "last"})) == "last"
+
+
+def test_every_network_of_timm_is_known_by_its_name_as_a_transformer_or_not():
+    from spectral_bench.bench.features.backbones.timm_names import _kept
+
+    for name, shape in _kept()["models"].items():
+        maps = features.facet(fit_of(name, {}, {})) == "feature maps"
+        assert maps == ("stages" in shape), name
+        if not maps and (last := features._last_block(BackboneSpec(name=name))) is not None:
+            assert last == shape["depth"] - 1, name
 
 
 def test_a_mirrored_image_agrees_with_one_averaged_alike(store: Store):

@@ -9,8 +9,9 @@ from report_samples import AGAINST_PUBLISHED, FAILED, add_row, miou, outcomes, w
 
 from spectral_bench.common.errors import UserError
 from spectral_bench.reports import build_published_table, build_table, build_tables, render, write
-from spectral_bench.reports.collect import ScoredRow, collect
+from spectral_bench.reports.collect import collect
 from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Table
 from spectral_bench.results.published import load_published
 from spectral_bench.results.store import Store

@@ -90,7 +90,7 @@ def test_scores_are_percentages(published: Published):
         ({"where": "Table 4", "method": "k-means"}, 50.7, 19.2),
         ({"where": "Section 4.4", "matching": "hungarian_rest_first"}, 40.8, 23.5),
         ({"where": "log", "dataset": "ade20k", "backbone": "ViT-B/8", "method": "NeuralEF"}, 66.45, 17.48),
-        ({"method": "CAUSE-TR", "backbone": "DINOv2 ViT-B/14", "dataset": "coco_stuff27"}, 78.0, 45.3),
+        ({"method": "CAUSE-TR", "backbone": "DINOv2 ViT-B/14", "dataset": "coco_stuff"}, 78.0, 45.3),
     ],
 )
 def test_numbers_are_those_of_the_sources(
@@ -148,8 +148,24 @@ def test_protocols_are_written_as_the_harness_resolves_its_own(published: Publis
 
 
 def test_data_sets_of_ours_have_our_names(published: Published):
-    assert {"pascal_context", "cityscapes", "ade20k"} <= set(published.datasets) & set(names())
-    assert not {"coco_stuff27", "potsdam3"} & set(names())
+    read = {"pascal_context", "cityscapes", "ade20k", "coco_stuff", "pascal_voc", "potsdam3"}
+    assert read == set(published.datasets) & set(names())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split"), [("coco_stuff", "val_curated_7"), ("cityscapes", "val"), ("potsdam3", "val")]
+)
+def test_rows_of_the_field_are_on_what_its_grids_score(published: Published, dataset: str, split: str):
+    from spectral_bench.bench.grid.protocol import class_count, resolve
+    from spectral_bench.bench.grid.protocol import find as find_protocol
+    from spectral_bench.datasets.registry import data_info
+
+    info = data_info(dataset)
+    ours = resolve(find_protocol("stego", None), info, split=split, subset=None)  # type: ignore[arg-type]
+    rows = find(published, dataset=dataset, method="k-means", split=split, matching=ours.scoring.matching)
+    assert len(rows) == 4
+    assert {row.protocol.classes for row in rows} == {row.protocol.k for row in rows} == {class_count(ours, info)}
+    assert {row.protocol.images for row in rows} <= {"all", None}
 
 
 def test_unstated_is_not_a_default(published: Published):

@@ -53,10 +53,14 @@ def test_the_kept_shape_is_that_of_the_network(name):
 
 @pytest.mark.nightly
 def test_the_kept_shapes_are_those_of_every_network():
-    names = backbone_names()[1:]
+    names = timm_names.transformer_names()
     assert len(names) > 200
     for name in names:
         assert_as_built(name)
+    staged = timm_names.staged_names()
+    assert len(staged) > 350
+    for name in staged:
+        assert timm_names.stages(name) == tuple(map(tuple, timm_names._built_stages(name))), name
 
 
 def test_patches_that_are_not_square_are_refused(monkeypatch):
@@ -102,6 +106,6 @@ def test_a_native_grid_spans_the_input_whatever_its_size(height, width):
 
 def test_bad_names_and_options_are_refused():
     with pytest.raises(ConfigError, match="unknown backbone"):
-        backbone_info("resnet50")
+        backbone_info("swin_tiny_patch4_window7_224")
     with pytest.raises(ConfigError, match="unknown option"):
         backbone_info("efficientnet_lite0", {"size": 3})

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from spectral_bench.bench.features.backbones import load_backbone, weights_digest
 from spectral_bench.bench.features.backbones.efficientnet_lite0 import package_file
-from spectral_bench.bench.features.backbones.timm_vit import hub_file
+from spectral_bench.bench.features.backbones.timm_hub import hub_file
 from spectral_bench.common.errors import ConfigError, DataError
 
 # The smallest transformer of timm with weights on the hub.

@@ -1,0 +1,152 @@
+"""Pixel-adaptive mask refinement of the scores of images (PAMR; Araslanov and Roth, CVPR 2020, section 3.2).
+
+At each pixel of the label the scores of all clusters become a mean over neighbours in eight directions, again and
+again; neighbours of a similar colour weigh more. It is linear in the scores and looks at no cluster beside another, so
+no softmax is taken, as in training-free methods that refine their scores by it, and clusters are refined in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.crf import crf_image
+from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores
+from spectral_bench.datasets.interface import ImageLoader
+from spectral_bench.methods.memory import free_bytes
+from spectral_bench.results.specification import Pamr
+
+_SCORES = 2**28  # bytes of the scores of clusters that are refined at once
+_LEAST = 8  # clusters at once, however large the image is
+_EPSILON = 1e-8  # beside the deviation, where a neighbourhood has one colour
+
+
+def pamr_clusters(
+    image: ScoredImage,
+    *,
+    images: ImageLoader,
+    pamr: Pamr,
+    stage: Callable[[str], AbstractContextManager[None]],
+) -> Tensor:
+    """(H, W) int64 clusters of an image's label pixels after PAMR, on the device of the scores.
+
+    Args:
+        image: the scored image.
+        images: where the image itself comes from.
+        pamr: iterations, dilations and contrast.
+        stage: charges the work to the stage ``pamr``.
+
+    Raises:
+        FloatingPointError: a score is nan or infinite.
+        MemoryError: it needs more memory than the device has free.
+    """
+    height, width = image.layout.target
+    device, wanted = image.scores.device, pamr_bytes(image.scores.shape[1], (height, width), pamr)
+    if wanted > (free := free_bytes(device)):
+        raise MemoryError(
+            f"image {image.image_id}: PAMR at {height} x {width} pixels takes about {wanted / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free"
+        )
+    with stage("pamr"):
+        return refine(image.scores, image.layout, crf_image(images, image.image_id, image.layout), pamr)
+
+
+def pamr_bytes(n_clusters: int, target: tuple[int, int], pamr: Pamr) -> int:
+    """Bytes that PAMR over ``n_clusters`` at (height, width) pixels takes at its peak, about."""
+    pixels = target[0] * target[1]
+    # Weights, neighbours and what they are made of; scores before and after an iteration, and as they are resampled.
+    return 4 * pixels * (5 * 8 * len(pamr.dilations) + 3 * min(n_clusters, _at_once(pixels)))
+
+
+@torch.no_grad()
+def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr: Pamr) -> Tensor:
+    """The cluster of each label pixel after PAMR.
+
+    Args:
+        scores: (W, K, h, w) float32 patch scores of the windows.
+        layout: where windows and label lie.
+        image: (H, W, 3) uint8 RGB at the label's pixels.
+        pamr: iterations, dilations and contrast.
+
+    Returns:
+        (H, W) int64 on the scores' device; ties go to the lowest cluster index.
+
+    Raises:
+        FloatingPointError: a score is nan or infinite.
+    """
+    seen = torch.from_numpy(np.array(image)).to(scores.device)
+    neighbours = neighbour_indices(layout.target, pamr.dilations, scores.device)
+    weights = neighbour_weights(seen.float() / 255, neighbours, pamr)
+    step = _at_once(len(neighbours))
+    best = torch.full((len(neighbours),), -torch.inf, device=scores.device)
+    found = torch.zeros(len(neighbours), dtype=torch.int64, device=scores.device)
+    for start in range(0, scores.shape[1], step):
+        values = full_scores(scores[:, start : start + step], layout).flatten(0, 1)
+        values = refined(values, neighbours, weights, pamr.iterations)
+        index = _argmax(values)
+        largest = values.gather(1, index[:, None])[:, 0]
+        better = largest > best
+        best, found = torch.where(better, largest, best), torch.where(better, index + start, found)
+    return found.view(layout.target)
+
+
+def refined(values: Tensor, neighbours: Tensor, weights: Tensor, iterations: int) -> Tensor:
+    """(N, K) scores of N pixels, each a weighted mean of its neighbours' as many times as ``iterations`` says."""
+    for _ in range(iterations):
+        # A sum of rows by weights, with the same bits at any number of threads, and no matrix of N x P x K.
+        values = torch.nn.functional.embedding_bag(neighbours, values, per_sample_weights=weights, mode="sum")
+    return values
+
+
+def neighbour_indices(size: tuple[int, int], dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """(H W, 8 per dilation) int32 indices of each pixel's neighbours; beyond the border those of its nearest pixels."""
+    height, width = size
+    rows = torch.arange(height, device=device, dtype=torch.int32)[:, None]
+    columns = torch.arange(width, device=device, dtype=torch.int32)
+    steps = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+    found = [
+        (rows + down * by).clamp(0, height - 1) * width + (columns + right * by).clamp(0, width - 1)
+        for by in dilations
+        for down, right in steps
+    ]
+    return torch.stack(found, -1).view(height * width, -1)
+
+
+def neighbour_weights(image: Tensor, neighbours: Tensor, pamr: Pamr) -> Tensor:
+    """(H W, P) weights of each pixel's neighbours, of sum 1: the softmax of -mean_c |x - x'| / (contrast s + 1e-8).
+
+    s is the standard deviation of a channel over the neighbourhood, the pixel itself in it once a dilation, as in the
+    released code (visinf/1-stage-wseg, ``models/mods/pamr.py``).
+
+    Args:
+        image: (H, W, 3) colours in [0, 1].
+        neighbours: (H W, P) of ``neighbour_indices``.
+        pamr: the contrast.
+    """
+    times = neighbours.shape[1] // 8
+    total = 9 * times
+    distances = torch.zeros(neighbours.shape, dtype=image.dtype, device=image.device)
+    for channel in image.flatten(0, 1).T:
+        own = channel[:, None]
+        others = channel[neighbours.long()]
+        mean = (others.sum(1, keepdim=True) + times * own) / total
+        squares = (others - mean).square().sum(1, keepdim=True) + times * (own - mean).square()
+        deviation = (squares / (total - 1)).sqrt()
+        distances += others.sub_(own).abs_().div_(pamr.contrast * deviation + _EPSILON)
+    return torch.softmax(distances.div_(-image.shape[-1]), 1)
+
+
+def _at_once(pixels: int) -> int:
+    return max(_LEAST, _SCORES // (4 * pixels))
+
+
+def _argmax(values: Tensor) -> Tensor:
+    if values.device.type == "cpu":
+        return torch.from_numpy(values.numpy().argmax(axis=1))  # of equal values the first
+    return values.argmax(1)

@@ -1,0 +1,397 @@
+"""Features that were computed elsewhere: read as from a cache, and refused where they are not as they should be."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from spectral_bench.bench.features import open_training_source, open_view_features
+from spectral_bench.bench.features.backbones import backbone_info, load_backbone
+from spectral_bench.bench.features.files import find
+from spectral_bench.bench.features.from_files import check
+from spectral_bench.bench.features.patch_labels import PatchLabels
+from spectral_bench.common.errors import ConfigError, DataError, RunInterrupted
+from spectral_bench.common.geometry import Crop
+from spectral_bench.results.specification import (
+    BackboneSpec,
+    Features,
+    FitSpec,
+    Resize,
+    TrainingData,
+    Transform,
+    View,
+    identity_form,
+)
+
+VIT = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1}, weights="random-1")
+CHANNELS = (64, 64, 64)
+SIZES = {"a": (48, 64), "b": (70, 33), "c": (41, 90)}
+LEVELS = ("low", "mid", "high")
+
+
+def no_backbone():
+    raise AssertionError("the backbone is not needed")
+
+
+def write(folder: Path, image_id: str, levels, form: str) -> None:
+    """The features of one image: (h, w, C) tensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if form.startswith("npy"):
+        for name, level in zip(LEVELS, levels, strict=True):
+            (folder / name).mkdir(exist_ok=True)
+            array = level.numpy().astype(">f2" if form == "npy big-endian" else "f2")
+            np.save(folder / name / f"{image_id}.npy", np.asfortranarray(array) if form == "npy fortran" else array)
+    elif form == "pt":
+        torch.save([level.half() for level in levels], folder / f"{image_id}.pt")
+    elif form == "old pt":
+        named = {name: level.half() for name, level in zip(LEVELS, levels, strict=True)}
+        torch.save(named, folder / f"{image_id}.pt", _use_new_zipfile_serialization=False)
+    else:
+        turned = (level.half().permute(2, 0, 1).contiguous() for level in levels)
+        save_file(dict(zip(LEVELS, turned, strict=True)), folder / f"{image_id}.safetensors")
+
+
+FORMS = {
+    "npy": {"levels": LEVELS},
+    "npy fortran": {"levels": LEVELS},
+    "npy big-endian": {"levels": LEVELS},
+    "pt": {},
+    "old pt": {"levels": LEVELS},
+    "safetensors": {"levels": LEVELS, "order": "chw"},
+}
+
+
+def stored(features: Features, **size) -> BackboneSpec:
+    files = find(features, "fake", "train")
+    return BackboneSpec(name="files:mine", options={"channels": list(CHANNELS), **size}, weights=files.digest())
+
+
+def tensors(batch):
+    return (*batch.features, batch.pixels)
+
+
+def same(one, other) -> bool:
+    pairs = zip(tensors(one), tensors(other), strict=True)
+    return one.image_ids == other.image_ids and one.crops == other.crops and all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_training_patches_are_those_of_the_cache_to_the_bit(form, make_images, how, tmp_path):
+    images = make_images(5, (50, 60))
+    transform = Transform(resize=Resize(mode="exact", size=(40, 56)))
+    data = TrainingData(dataset="fake", transform=transform)
+    spec = FitSpec(data=data, features=Features(), backbone=VIT, method="kmeans")
+    cached = open_training_source(spec, images=images, ids=images.ids, **how)
+    for batch in cached.images():
+        write(tmp_path / "train", batch.image_ids[0], [level[0] for level in batch.features], form)
+    features = Features(mode="files", root=str(tmp_path / "{split}"), stride=16, **FORMS[form])
+    spec = spec.model_copy(update={"features": features, "backbone": stored(features, stride=16)})
+    how = {**how, "backbone": no_backbone, "workers": 2}
+    read = open_training_source(spec, images=images, ids=images.ids, **how)
+    assert (read.channels, read.grid, read.n_patches, read.reused) == (CHANNELS, (3, 4), 60, False)
+    for one, other in ((read.images(), cached.images()), (read.batches(3, 2), cached.batches(3, 2))):
+        pairs = list(zip(one, other, strict=True))
+        assert pairs
+        assert all(same(*pair) for pair in pairs)
+    for one, other in zip(read.statistics().mean, cached.statistics().mean, strict=True):
+        assert torch.equal(one, other)
+    for count in (7, 60):
+        one, other = read.subsample(count), cached.subsample(count)
+        assert torch.equal(one.image_index, other.image_index)
+        assert all(torch.equal(a, b) for a, b in zip(one.features, other.features, strict=True))
+        assert torch.equal(one.pixels, other.pixels)
+
+
+def export_view(images, how, folder, view):
+    cached = open_view_features(view, backbone_spec=VIT, features=Features(), images=images, ids=images.ids, **how)
+    for item in cached:
+        write(folder / "val", item.image_id, [level[0] for level in item.patches.features], "npy")
+    return cached
+
+
+def test_views_are_those_of_the_cache_whatever_the_sizes(make_sized_images, how, tmp_path):
+    images = make_sized_images(SIZES)
+    view = View(dataset="fake", split="val")
+    cached = export_view(images, how, tmp_path, view)
+    features = Features(mode="files", root=f"{tmp_path}/{{split}}", stride=16, levels=LEVELS)
+    view = view.model_copy(update={"features": find(features, "fake", "val").digest()})
+    backbone = BackboneSpec(name="files:mine", options={"channels": list(CHANNELS), "stride": 16})
+    how = {**how, "backbone": no_backbone, "antialias": True}
+    read = open_view_features(view, backbone_spec=backbone, features=features, images=images, ids=images.ids, **how)
+    assert (read.computed, read.reused) == (False, False)
+    for one, other in zip(read, cached, strict=True):
+        assert (one.original, one.frame, one.cover) == (other.original, other.frame, other.cover)
+        assert same(one.patches, other.patches)
+        assert one.patches.antialiased.shape == one.patches.pixels.shape
+
+
+def test_without_a_stride_patches_span_the_image(make_sized_images, how, tmp_path):
+    """As of networks that resize their inputs; each image has a grid of its own."""
+    images = make_sized_images(SIZES)
+    grids = {"a": (3, 4), "b": (9, 5), "c": (2, 2)}
+    for image_id, grid in grids.items():
+        write(tmp_path, image_id, [torch.rand(*grid, 64) for _ in LEVELS], "pt")
+    features = Features(mode="files", root=str(tmp_path))
+    view = View(dataset="fake", split="val", features=find(features, "fake", "val").digest())
+    backbone = BackboneSpec(name="files:mine", options={"channels": list(CHANNELS), "grid": [3, 4]})
+    how = {**how, "backbone": no_backbone, "antialias": True}
+    read = open_view_features(view, backbone_spec=backbone, features=features, images=images, ids=images.ids, **how)
+    for item in read:
+        assert item.patches.grid == grids[item.image_id]
+        assert item.cover == item.frame == SIZES[item.image_id]
+        assert item.patches.pixels.shape == item.patches.antialiased.shape == (1, *item.patches.grid, 3)
+
+
+def test_labels_of_patches_that_span_their_image():
+    class Labels:
+        ids = ("a",)
+
+        def label(self, image_id):
+            return np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint16)
+
+    class Info:
+        name, n_raw_labels, default_classes = "fake", 2, "two"
+
+    class Two:
+        classes, raw_ids = ("x", "y"), ((0,), (1,))
+
+    Info.class_sets = {"two": Two}
+    info = backbone_info("files:mine", {"channels": [1], "grid": [7, 9]})  # of the first file, and of no matter here
+    found = PatchLabels(Labels(), Info, info).labels("a", Crop.whole(2, 4), (1, 2))
+    assert found.tolist() == [[0, 1]]
+
+
+# Bad input: one clear line each, from headers.
+
+
+def good(folder: Path, n: int = 4) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for index in range(n):
+        np.save(folder / f"image{index}.npy", np.full((3, 4, 2), index, "f4"))
+
+
+def npy(array, **settings) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, **settings)
+    return stream.getvalue()
+
+
+def pt(value, **settings) -> bytes:
+    stream = io.BytesIO()
+    torch.save(value, stream, **settings)
+    return stream.getvalue()
+
+
+def npz(array) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, a=array)
+    return stream.getvalue()
+
+
+FINE = np.zeros((3, 4, 2), "f4")
+TENSOR = torch.zeros(3, 4, 2)
+BAD = {
+    "rank 2": ("npy", npy(FINE[0]), r"shape \(4, 2\); expected \(h, w, C\)"),
+    "rank 4": ("npy", npy(FINE[None]), r"shape \(1, 3, 4, 2\); expected \(h, w, C\)"),
+    "empty": ("npy", npy(FINE[:0]), "cannot be read as npy|at least one of each"),
+    "integers": ("npy", npy(FINE.astype("i8")), "numbers of int64; expected float16, bfloat16, float32, float64"),
+    "complex": ("npy", npy(FINE.astype("c8")), "numbers of complex64; expected float16"),
+    "truth": ("npy", npy(FINE.astype(bool)), "numbers of bool; expected float16"),
+    "fields": ("npy", npy(np.zeros((3, 4, 2), [("a", "f4")])), "expected float16"),
+    "objects": ("npy", npy(FINE.astype(object), allow_pickle=True), "Python objects, which are not loaded"),
+    "half": ("npy", npy(FINE)[:-20], "cannot be read as npy: it is damaged, cut off"),
+    "half a header": ("npy", npy(FINE)[:30], "cannot be read as npy: it is damaged, cut off"),
+    "nothing": ("npy", b"", "cannot be read as npy: it is damaged, cut off"),
+    "garbage": ("npy", b"no array" * 99, "cannot be read as npy"),
+    "pickle": ("npy", pickle.dumps([1]), "cannot be read as npy"),
+    "archive": ("npy", npz(FINE), r"is an archive of arrays \(npz\); expected one array"),
+    "other channels": ("npy", npy(np.zeros((3, 4, 5), "f4")), "5 channels, expected 2 channels as in the other files"),
+    "other grid": ("npy", npy(np.zeros((3, 5, 2), "f4")), "image0.npy has 3 x 4 patches; training batches need one"),
+    "more levels": ("pt", pt([TENSOR, TENSOR]), "2, 2 channels at 2 levels, expected 2 channels as in the other"),
+    "uneven levels": ("pt", pt([TENSOR, TENSOR[:2]]), "level 1: 2 x 4 patches, and the first level has 3 x 4"),
+    "half pt": ("pt", pt(TENSOR)[:-100], "cannot be read as pt: it is damaged, cut off"),
+    "half old pt": ("pt", pt(TENSOR, _use_new_zipfile_serialization=False)[:-40], "cannot be read as pt"),
+    "code": ("pt", pickle.dumps({"a": print}), "Python objects, which are not loaded"),
+    "no tensor": ("pt", pt({"a": 5}), "holds a int that is no dense tensor; expected one, a list of them"),
+    "sparse": ("pt", pt(TENSOR.to_sparse()), "is no dense tensor"),
+    "names": ("pt", pt({"x": TENSOR, "y": TENSOR}), r"holds 2 arrays, x, y; name those .* by levels: \[\.\.\.\]"),
+    "integers, safetensors": ("safetensors", save({"x": TENSOR.int()}), "numbers of I32; expected float16"),
+    "half safetensors": ("safetensors", save({"x": TENSOR})[:-5], "cannot be read as safetensors: it is damaged"),
+    "half a header, safetensors": ("safetensors", save({"x": TENSOR})[:12], "cannot be read as safetensors"),
+    "no array": ("safetensors", save({}), "holds no array"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_with_a_file_is_told_by_its_header(case, make_images, tmp_path):
+    suffix, content, message = BAD[case]
+    images = make_images(4)
+    good(tmp_path / "f")
+    (tmp_path / "f" / "image2.npy").unlink()
+    (tmp_path / "f" / f"image2.{suffix}").write_bytes(content)
+    files = find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+    with pytest.raises(DataError, match=message) as raised:
+        check(files, TrainingData(dataset="fake"), images, images.ids, (2,))
+    assert f"image2.{suffix}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not images.reads  # headers were enough
+
+
+def test_any_float_will_do(make_images, tmp_path):
+    good(tmp_path / "f")
+    (tmp_path / "f" / "image0.npy").write_bytes(npy(FINE.astype(">f8")))
+    for index, tensor in ((1, TENSOR.bfloat16()), (2, TENSOR.requires_grad_())):
+        (tmp_path / "f" / f"image{index}.npy").unlink()
+        torch.save(tensor, tmp_path / "f" / f"image{index}.pt")
+    files = find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+    check(files, TrainingData(dataset="fake"), make_images(4), ("image0", "image1", "image2", "image3"), (2,))
+    for image_id in files.files:
+        (level,) = files.levels(image_id)
+        assert (level.dtype, tuple(level.shape), level.requires_grad) == (torch.float32, (3, 4, 2), False)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_numbers_that_are_not_finite_are_told_when_they_are_read(value, tmp_path):
+    good(tmp_path / "f")
+    array = np.zeros((3, 4, 2))
+    array[1, 2, 0] = value
+    np.save(tmp_path / "f" / "image1.npy", array)
+    files = find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+    with pytest.raises(DataError, match=r"image1\.npy: holds NaN, or numbers that are not finite in float32"):
+        files.levels("image1")
+
+
+def test_images_without_features_are_counted(make_images, tmp_path):
+    good(tmp_path / "f", 3)
+    (tmp_path / "f" / "image1.npy").rename(tmp_path / "f" / "imag1.npy")
+    files = find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+    images = make_images(5)
+    message = r"no features of image1, image3, image4: 3 of the 5 images of fake train have none; .*mean \"imag1\"\?"
+    with pytest.raises(DataError, match=message):
+        check(files, TrainingData(dataset="fake"), images, images.ids, (2,))
+
+
+def test_two_files_of_an_image(tmp_path):
+    good(tmp_path / "f")
+    torch.save(TENSOR, tmp_path / "f" / "image1.pt")
+    with pytest.raises(DataError, match=r"image1\.pt: has the same stem as .*image1\.npy|image1\.npy: has the same"):
+        find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+
+
+def test_folders_that_hold_no_features(tmp_path):
+    features = Features(mode="files", root=str(tmp_path / "{dataset}" / "{split}"))
+    with pytest.raises(DataError, match="no such folder"):
+        find(features, "fake", "train")
+    (tmp_path / "leaves" / "val").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"leaves/val: holds no features; expected a file an image, ID\.npy, ID\.pt"):
+        find(features, "folder:/somewhere/leaves.yaml", "val")
+
+
+def test_levels_in_folders_are_of_the_same_images(tmp_path):
+    good(tmp_path / "f")
+    for level in ("low", "high"):
+        shutil.copytree(tmp_path / "f", tmp_path / "g" / level)
+    (tmp_path / "g" / "high" / "image2.npy").unlink()
+    with pytest.raises(DataError, match=r"g/high: not the images of .*g/low: image2 in one of them alone"):
+        find(Features(mode="files", root=str(tmp_path / "g"), levels=("low", "high")), "fake", "train")
+
+
+def test_a_stride_tells_which_grid_an_image_has(make_images, tmp_path):
+    images = make_images(4, (33, 50))
+    good(tmp_path / "f")
+    view = View(dataset="fake", split="val")
+    files = find(Features(mode="files", root=str(tmp_path / "f"), stride=16), "fake", "val")
+    check(files, view, images, images.ids, (2,))
+    with pytest.raises(DataError, match=r"image0\.npy: 3 x 4 patches; expected 2 x 2 patches of 16 pixels \(stride\)"):
+        check(files, view.model_copy(update={"resize": Resize(mode="exact", size=(32, 32))}), images, images.ids, (2,))
+    turned = find(Features(mode="files", root=str(tmp_path / "f"), stride=16, order="chw"), "fake", "val")
+    np.save(tmp_path / "f" / "image0.npy", np.zeros((3, 4, 3), "f4"))
+    with pytest.raises(DataError, match=r"is order: hwc meant\?"):
+        check(turned, view, images, images.ids, (3,))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_that_may_not_be_read(tmp_path):
+    good(tmp_path / "f")
+    (tmp_path / "f" / "image1.npy").chmod(0)
+    files = find(Features(mode="files", root=str(tmp_path / "f")), "fake", "train")
+    with pytest.raises(DataError, match=r"image1\.npy"):
+        files.shape("image1")
+
+
+def test_other_files_than_those_of_the_plan_are_refused(make_images, how, tmp_path):
+    images = make_images(4)
+    good(tmp_path / "f")
+    features = Features(mode="files", root=str(tmp_path / "f"))
+    backbone = BackboneSpec(name="files:mine", options={"channels": [2], "grid": [3, 4]}, weights="0123456789abcdef")
+    spec = FitSpec(data=TrainingData(dataset="fake"), features=features, backbone=backbone, method="kmeans")
+    with pytest.raises(DataError, match=r"with features of digest 0123456789abcdef, and [0-9a-f]{16} lie there"):
+        open_training_source(spec, images=images, ids=images.ids, **how)
+    right = find(features, "fake", "train").digest()
+    spec = spec.model_copy(update={"backbone": backbone.model_copy(update={"weights": right})})
+    with pytest.raises(RunInterrupted):
+        open_training_source(spec, images=images, ids=images.ids, **{**how, "should_stop": lambda: True})
+    source = open_training_source(spec, images=images, ids=images.ids, **how)
+    np.save(tmp_path / "f" / "image3.npy", np.zeros((2, 4, 2), "f4"))
+    with pytest.raises(DataError, match="the features of image3 changed while they were used"):
+        list(source.images())
+
+
+def test_nothing_makes_features_of_other_images():
+    with pytest.raises(ConfigError, match="mine: its features were computed elsewhere and lie in files"):
+        load_backbone("files:mine", {"channels": [2], "grid": [3, 4]}, "cpu")
+
+
+# Identity: content, not places.
+
+
+def test_identity_is_content_and_order_and_no_path(tmp_path):
+    good(tmp_path / "f")
+    shutil.copytree(tmp_path / "f", tmp_path / "g")
+
+    def fit(folder, **settings):
+        features = Features(mode="files", root=str(tmp_path / folder), **settings)
+        backbone = BackboneSpec(
+            name="files:mine",
+            options={"channels": [2], "grid": [3, 4]},
+            weights=find(features, "fake", "train").digest(),
+        )
+        return FitSpec(data=TrainingData(dataset="fake"), features=features, backbone=backbone, method="kmeans")
+
+    first = fit("f")
+    assert fit("g").run_id == first.run_id
+    assert str(tmp_path) not in str(identity_form(first.model_dump(mode="json")))
+    assert fit("f", order="hwc").run_id == first.run_id  # the default
+    assert fit("f", order="chw").run_id != first.run_id
+    np.save(tmp_path / "g" / "image0.npy", np.full((3, 4, 2), 7, "f4"))
+    assert fit("g").run_id != first.run_id
+
+
+def test_identities_of_other_runs_are_what_they_were():
+    assert Features().model_dump(mode="json") == {"mode": "cache", "views": 1, "dtype": "float16"}
+    assert "features" not in View(dataset="fake", split="val").model_dump(mode="json")
+    told = View(dataset="fake", split="val", features="0123")
+    assert told.view_id != View(dataset="fake", split="val").view_id == told.look_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "files"}, "mode files needs root"),
+        ({"root": "f"}, "root is for mode files alone"),
+        ({"mode": "online", "order": "chw"}, "order is for mode files alone"),
+        ({"mode": "files", "root": "f", "levels": ("a", "a")}, "levels: expected each name once"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Features(**settings)
