@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spectral_bench.bench.code.records import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
@@ -25,7 +26,9 @@ from spectral_bench.bench.grid.protocol import Definition, check_clusters, load,
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
+    check_names,
     check_sizes,
+    check_text,
     checked_params,
     facts_of,
     training_data,
@@ -169,9 +172,13 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     backbone = None if "backbone" in lost else parts.backbone(settings, problems)
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
+    if params and backbone and info:
+        check_text(params, backbone, info, problems)
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
+    if params and info and protocols:
+        check_names(params, protocols, info, problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(
@@ -213,7 +220,23 @@ def _located(
         with problems.at("backbone_options"):
             options["weights"] = str(absolute_path(options["weights"], folder, f"weights {options['weights']}"))
             lost.remove("backbone_options")
-    return settings.model_copy(update=found | {"backbone_options": options}), lost
+    params = dict(settings.params)
+    if "params" not in faulty:
+        lost.add("params")
+        with problems.at(("params", "text")):
+            params = _with_text(params, folder)
+            lost.remove("params")
+    return settings.model_copy(update=found | {"backbone_options": options, "params": params}), lost
+
+
+def _with_text(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Parameters with the path of a file of text vectors made absolute, also those of the fit that is started from."""
+    own = dict(params)
+    if is_weights_file(text := own.get("text")):
+        own["text"] = str(absolute_path(text, folder, f"text {text}"))
+    if isinstance(start := own.get("start_params"), Mapping):
+        own["start_params"] = _with_text(start, folder)
+    return own
 
 
 def _protocols(

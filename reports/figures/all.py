@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, alike, distinct
+from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL, ScoredRow, alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
@@ -42,6 +42,7 @@ CAPTIONS = {
     "fixes its sign; white is 0.",
 }
 _PER_IMAGE = f"{PER_IMAGE_SYMBOL}: clusters matched to classes anew in each image; not comparable with other rows."
+_TEXT = f"{TEXT_SYMBOL}: named by text, without labels."
 Found = list[tuple[str, Figure | None]]
 
 
@@ -49,6 +50,7 @@ def caption(name: str, entries: Sequence[ScoredRow] = ()) -> str:
     """What a figure of ``all_figures`` shows, by its name; of ``entries``, whose marks it explains."""
     text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
     legend = f"{LEGEND} {_PER_IMAGE}" if any(entry.per_image for entry in entries) else LEGEND
+    legend = f"{legend} {_TEXT}" if any(entry.named_by_text for entry in entries) else legend
     return f"{text} {legend}" if LABELS_SYMBOL in text else text
 
 

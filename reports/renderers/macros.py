@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL
+from spectral_bench.reports.collect import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL
 from spectral_bench.reports.formatting import NumberFormat, number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
@@ -68,6 +68,7 @@ _CAVEATS = {
     LABELS_SYMBOL: "uses labels",
     BROKEN_SYMBOL: "own code that broke a promise",
     UNPROVEN_SYMBOL: "own code, not checked",
+    TEXT_SYMBOL: "named by text",
     PER_IMAGE_SYMBOL: "matched in each image",
 }
 

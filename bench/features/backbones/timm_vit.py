@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from spectral_bench.bench.features.backbones import language
 from spectral_bench.bench.features.backbones.interface import Backbone, Colour, complete_weights, file_digest
 from spectral_bench.bench.features.backbones.timm_names import (
     check_name,
@@ -18,7 +19,9 @@ from spectral_bench.bench.features.backbones.timm_names import (
     is_clip,
     is_dino,
     is_quick,
+    joint_width,
     other_activation,
+    pools_by_attention,
     require_right_default,
     split_name,
     wants_quick_gelu,
@@ -51,7 +54,9 @@ class TimmTransformer(Backbone):
         self.norm: str | bool = options.get("norm", True)
         self.layers = tuple(options.get("layers", _thirds(architecture)))
         self.channels = (width,) * len(self.layers)
-        if self.facet == "last_keys":
+        if self.facet == language.LANGUAGE:
+            self.channels = width, joint_width(architecture)
+        elif self.facet == "last_keys":
             self.channels = (*self.channels[:-1], facet_widths(architecture, "keys")[self.layers[-1]])
         elif self.facet != "tokens":
             widths = facet_widths(architecture, self.facet)
@@ -75,12 +80,15 @@ class TimmTransformer(Backbone):
           the position embeddings. Default ``native``.
         * ``facet``: ``tokens``, ``keys``, ``queries`` or ``values`` at every level, or ``last_keys``: tokens, and keys
           at the highest. Default: ``last_keys`` of DINO's weights, ``tokens`` of all others.
+          ``language`` (CLIP, SigLIP): two levels, the keys of the last attention and its features in the space of
+          images and texts. With it ``attention``: ``values`` (default) or, of CLIP, ``neighbour``, and ``deviation``
+          of that in patches, default 5.
         * ``layers``: numbers of blocks, ascending; negative ones count from the end. Default ``thirds``: the first, the
           middle and the last.
         * ``norm``: whether tokens of the last block go through the network's final norm, or (``all``) those of every
           level. Default true.
 
-        The last three are left out where they are at their defaults, as in records of before there were any.
+        All but the first three are left out where they are at their defaults, as in records of before there were any.
         """
         check_name(name)
         choices: dict[str, tuple[str, ...]] = {"weights": ("hub", "random")}
@@ -111,7 +119,8 @@ class TimmTransformer(Backbone):
     def load(self) -> nn.Module:
         """timm's network without its classifier."""
         hub = self.options["weights"] == "hub"
-        network = build_transformer(self.name, pretrained=hub, native=self.native is not None)
+        joint = self.channels[-1] if self.facet == language.LANGUAGE else 0
+        network = build_transformer(self.name, pretrained=hub, native=self.native is not None, joint=joint)
         if is_weights_file(self.options["weights"]):
             from spectral_bench.bench.features.backbones.checkpoint import load_checkpoint
 
@@ -131,6 +140,8 @@ class TimmTransformer(Backbone):
     def _sequences(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
         from spectral_bench.bench.features.backbones import facets
 
+        if self.facet == language.LANGUAGE:
+            return language.sequences(network, inputs, self.options)
         usual = self.layers == _thirds(split_name(self.name)[0]) and self.norm is True
         if usual and self.facet in ("last_keys", "tokens"):
             return _keys(network, inputs) if self.facet == "last_keys" else _tokens(network, inputs)
@@ -143,8 +154,8 @@ class TimmTransformer(Backbone):
         return facets.projections(network, inputs, self.layers, self.facet)
 
 
-_FACETS = ("tokens", "keys", "queries", "values", "last_keys")
-_FACET_OPTIONS = ("facet", "layers", "norm")
+_FACETS = ("tokens", "keys", "queries", "values", "last_keys", language.LANGUAGE)
+_FACET_OPTIONS = ("facet", "layers", "norm", *language.OPTIONS)
 
 
 def _thirds(architecture: str) -> tuple[int, ...]:
@@ -166,6 +177,10 @@ def _complete_facets(name: str, options: Mapping[str, Any], *, trained: bool) ->
     facet = options.get("facet", usual if trained else _named_facet(name))
     if facet not in _FACETS:
         raise ConfigError(f"backbone {name}: option facet: " + unknown("value", str(facet), _FACETS))
+    if facet == language.LANGUAGE:
+        return {"facet": facet, **language.complete(name, options)}
+    if strange := [key for key in language.OPTIONS if key in options]:
+        raise ConfigError(f"backbone {name}: option {strange[0]} is for facet language, and the facet here is {facet}")
     if facet != "tokens":
         facet_widths(architecture, "keys" if facet == "last_keys" else facet)
     layers, norm = _chosen_layers(name, options.get("layers", "thirds")), options.get("norm", True)
@@ -230,13 +245,15 @@ def last_keys(attention: Any, tokens: Tensor) -> Tensor:
     return functional.linear(tokens, attention.qkv.weight.chunk(3)[1], bias if bias is None else bias.chunk(3)[1])
 
 
-def build_transformer(name: str, *, pretrained: bool, native: bool) -> nn.Module:
+def build_transformer(name: str, *, pretrained: bool, native: bool, joint: int = 0) -> nn.Module:
     """A timm transformer without classifier, in evaluation mode.
 
     Args:
         name: architecture, or architecture and tag.
         pretrained: load timm's weights (from the hub's cache, else over the network).
         native: keep the input size of the pretrained network; else position embeddings follow the input.
+        joint: channels of the space that it shares with a text network; its projection to it, the classifier to timm,
+            is kept. 0: there is none.
 
     Raises:
         ConfigError: timm has no weights of this name, or the network cannot give intermediate tokens.
@@ -248,8 +265,15 @@ def build_transformer(name: str, *, pretrained: bool, native: bool) -> nn.Module
     full = f"{architecture}.{tag}" if tag else architecture
     if pretrained:
         _require_hub(name, full, pretrained_config(name))  # timm would go on with random weights where it has none
+    classes = 0 if pools_by_attention(architecture) else joint
+    if (
+        pretrained and classes and (found := pretrained_config(name).num_classes) != classes
+    ):  # timm would draw them anew
+        raise DataError(f"backbone {name}: its projection has {found} channels, expected the {joint} shared with texts")
     try:
-        network: nn.Module = timm.create_model(full, pretrained=pretrained, num_classes=0, dynamic_img_size=not native)
+        network: nn.Module = timm.create_model(
+            full, pretrained=pretrained, num_classes=classes, dynamic_img_size=not native
+        )
     except Exception as error:
         if not pretrained:
             raise ConfigError(f"backbone {name}: timm cannot build it ({type(error).__name__}: {error})") from error
