@@ -318,9 +318,9 @@ def text_file(classes: int | tuple[str, ...], width: int, several: int = 1, **to
     vectors = functional.normalize(torch.randn(several * len(names), width, generator=generator), dim=1).numpy()
     class_of = torch.arange(len(names)).repeat_interleave(several).numpy()
     prompts = tuple((f"{names[index]} {row}",) for row, index in enumerate(class_of))
-    said = {"backbone": "any", "backbone_weights": "any", **told}
     path = Path(_FOLDER.name) / f"text-{len(list(Path(_FOLDER.name).iterdir()))}.safetensors"
-    write_text(path, TextVectors(names, vectors, class_of, prompts, **said))
+    backbone, weights = told.get("backbone", "any"), told.get("backbone_weights", "any")
+    write_text(path, TextVectors(names, vectors, class_of, prompts, backbone, weights))
     return str(path)
 
 

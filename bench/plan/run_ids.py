@@ -232,7 +232,7 @@ def _located(
 def _with_text(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Parameters with the path of a file of text vectors made absolute, also those of the fit that is started from."""
     own = dict(params)
-    if is_weights_file(text := own.get("text")):
+    if isinstance(text := own.get("text"), str) and is_weights_file(text):
         own["text"] = str(absolute_path(text, folder, f"text {text}"))
     if isinstance(start := own.get("start_params"), Mapping):
         own["start_params"] = _with_text(start, folder)

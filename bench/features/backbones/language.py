@@ -131,9 +131,10 @@ def _near(keys: Tensor, values: Tensor, heads: int, grid: tuple[int, int], prefi
     places = torch.stack((rows.flatten(), columns.flatten()), 1).float()
     apart = (places[:, None] - places[None]).square().sum(-1)
     drawn = functional.pad(torch.exp(-apart / (2 * deviation**2)), (prefix, 0, prefix, 0))
-    k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (keys, values))
+    k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in (keys, values))
     weights = (k @ k.transpose(-2, -1) * k.shape[-1] ** -0.5 + drawn).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(2)
+    attended: Tensor = (weights @ v).transpose(1, 2).flatten(2)
+    return attended
 
 
 def _pooled(network: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
