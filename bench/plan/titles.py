@@ -25,7 +25,7 @@ from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 LABELS_MARK = "†"
 LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
 TEXT_MARK = "‖"
-TEXT_NOTE = f"{TEXT_MARK} is named by text: given the names of the classes, and no label; marked in every table"
+TEXT_NOTE = f"{TEXT_MARK} is named by text: it is given the names of the classes, and no label"
 
 _NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
