@@ -163,9 +163,12 @@ def check_names(params: Mapping[str, Any], protocols: Sequence[Protocol], info: 
         classes = info.class_sets[protocol.scoring.classes or info.default_classes]
         if not named_by_text(params):
             problems.add("method", f"protocol {protocol.name} matches by text, and the clusters here have no names")
-        elif (text := params.get("text")) and read_text(Path(text)).classes != tuple(classes.classes):
-            told = _other_classes(read_text(Path(text)).classes, info.name, {classes.name: tuple(classes.classes)})
-            problems.add(("params", "text"), f"text {text}: {told} (protocol {protocol.name})")
+        elif path := params.get("text"):
+            named = read_text(Path(path)).classes
+            known = {tuple(one.classes) for one in info.class_sets.values()}
+            if named in known - {tuple(classes.classes)}:  # of classes of no set at all it was told already
+                told = _other_classes(named, info.name, {classes.name: tuple(classes.classes)})
+                problems.add(("params", "text"), f"text {path}: {told} (protocol {protocol.name})")
 
 
 def _other_classes(classes: tuple[str, ...], dataset: str, sets: Mapping[str, tuple[str, ...]]) -> str:

@@ -80,6 +80,24 @@ def test_a_missing_file_is_told_by_its_name(tmp_path):
         planned(tmp_path)
 
 
+def test_matching_by_text_is_of_the_class_set_of_the_text(tmp_path):
+    sets = data_info("cityscapes").class_sets
+    copied(tmp_path, tuple(sets["27"].classes))
+    path = tmp_path / "grid.yaml"
+
+    def plan(classes: str) -> Plan:
+        path.write_text(
+            f"protocols: [{{name: named, view: {{}}, scoring: {{classes: '{classes}', matching: text}}}}]\n"
+            f"runs: [{{method: maskclip, params: {{text: t.safetensors}}, dataset: cityscapes, backbone: {NAME}, "
+            "backbone_options: {weights: random, facet: language}}]\n"
+        )
+        return make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
+
+    assert plan("27").runs[0].spec.params["k"] == 27
+    with pytest.raises(ConfigError, match=r"of class set 19 it has .* besides \(protocol named\)"):
+        plan("19")
+
+
 def test_matching_by_text_is_planned_for_what_has_names(tmp_path):
     copied(tmp_path)
     (run,) = planned(tmp_path, protocols=NAMED).runs
