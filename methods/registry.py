@@ -14,6 +14,7 @@ from spectral_bench.common.explain import explain
 from spectral_bench.common.registry import Registry, absolute_name, is_path
 from spectral_bench.methods import params as _params
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
+from spectral_bench.methods.maskclip.params import MaskClipParams
 from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.neuralsvd.params import NeuralSVDParams
 from spectral_bench.methods.nystrom.params import NystromParams
@@ -116,6 +117,13 @@ METHODS: Mapping[str, _Entry] = dict(
             "a student learns the clusters of any stored fit, then those of its own averaged teacher",
             SelfTrainingParams,
             fit_from=ANY,
+        ),
+        _entry(
+            "spectral_bench.methods.maskclip.method:MaskClip",
+            "maskclip",
+            "patches named by text: CLIP's dense features, each at the nearest text vector of the classes",
+            MaskClipParams,
+            classes_as_clusters=True,
         ),
         _entry(
             "spectral_bench.methods.neuralef.label_leak:NeuralEFLabelLeak",

@@ -6,14 +6,18 @@ Authors of methods use it in their own tests; the harness's contract tests are b
 from __future__ import annotations
 
 import copy
+import functools
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spectral_bench.common.geometry import Crop
 from spectral_bench.common.seeds import SeedStreams
@@ -26,7 +30,10 @@ from spectral_bench.methods.interface import (
     Segmenter,
     Statistics,
 )
+from spectral_bench.methods.maskclip.text_vectors import TextVectors, write_text
 from spectral_bench.methods.registry import base_method, base_params, complete_params, load_method, method_facts
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="bench-text-", ignore_cleanup_errors=True)
 
 
 class MemorySource:
@@ -294,6 +301,27 @@ def fit(
         shared = {key: context[key] for key in ("labels", "device", "precision") if key in context}
         base = fit(start, base_params(name, params), source, seed, **shared)
     return build(name, params).fit(source, context=fit_context(seed, base=base, **context))
+
+
+@functools.cache
+def text_file(classes: int | tuple[str, ...], width: int, several: int = 1, **told: str) -> str:
+    """A file of text vectors drawn at random, for as long as this process lives.
+
+    Args:
+        classes: their names, or how many.
+        width: channels.
+        several: vectors a class.
+        told: ``backbone`` and ``backbone_weights``.
+    """
+    names = classes if isinstance(classes, tuple) else tuple(f"class {index}" for index in range(classes))
+    generator = torch.Generator().manual_seed(len(names))
+    vectors = functional.normalize(torch.randn(several * len(names), width, generator=generator), dim=1).numpy()
+    class_of = torch.arange(len(names)).repeat_interleave(several).numpy()
+    prompts = tuple((f"{names[index]} {row}",) for row, index in enumerate(class_of))
+    path = Path(_FOLDER.name) / f"text-{len(list(Path(_FOLDER.name).iterdir()))}.safetensors"
+    backbone, weights = told.get("backbone", "any"), told.get("backbone_weights", "any")
+    write_text(path, TextVectors(names, vectors, class_of, prompts, backbone, weights))
+    return str(path)
 
 
 def same_state(first: Segmenter, second: Segmenter) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from spectral_bench.reports.own_methods import NOTES, SYMBOLS
-from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow, SeedResult
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL, ScoredRow, SeedResult
 from spectral_bench.reports.table import Cell, CellState, NoteBook
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.statistics import Summary, summarise, without_spread
@@ -21,6 +21,10 @@ _WORST_FIRST = (
 _REASON_LENGTH = 160
 _MODULES = 3
 
+TEXT_NOTE = (
+    "Named by text: given the names of the classes, and no label. Matching text keeps these names; any other matches "
+    "its clusters anew, by labels."
+)
 PER_IMAGE_NOTE = (
     "Clusters are matched to classes anew in each image, by its own labels: not comparable with scores under one "
     "matching for all images."
@@ -97,8 +101,10 @@ def incomplete_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
 
 
 def label_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
-    """The marks of a row whose method sees labels, or might: own code that has not passed ``check-method``."""
+    """The marks of a row whose method sees labels, or might (own code that has not passed), or is given names."""
     marks = [notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL)] if entry.uses_labels else []
+    if entry.named_by_text:
+        marks.append(notes.mark(TEXT_NOTE, TEXT_SYMBOL))
     if entry.own_code in SYMBOLS:
         symbol = SYMBOLS[entry.own_code]
         marks.append(notes.mark(NOTES[symbol], symbol))

@@ -14,11 +14,14 @@ from spectral_bench.results.class_lists import ClassList
 from spectral_bench.results.manifest import ManifestRow
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
-from spectral_bench.results.specification import PER_IMAGE, Protocol
+from spectral_bench.results.specification import PER_IMAGE, Protocol, named_by_text
 from spectral_bench.results.statistics import replicated
 
 LABELS_SYMBOL = "†"
 """The mark of rows whose methods see labels."""
+
+TEXT_SYMBOL = "‖"
+"""The mark of rows whose methods are given the names of the classes as text, and no label."""
 
 PER_IMAGE_SYMBOL = "¶"
 """The mark of rows whose clusters are matched to classes in each image by itself."""
@@ -124,6 +127,11 @@ class ScoredRow:
         return self.row.uses_labels or any(fit is not None and fit.uses_labels for fit in fits)
 
     @property
+    def named_by_text(self) -> bool:
+        """Whether the method is given the names of the classes as text."""
+        return any(result.fit is not None and named_by_text(result.fit.spec.params) for result in self.seeds)
+
+    @property
     def versions(self) -> frozenset[Version]:
         """The files that its finished seeds saw, where any differ from those that newer runs saw; empty elsewhere."""
         return frozenset().union(*(result.versions for result in self.done))
@@ -154,6 +162,7 @@ class ScoredRow:
     def marked_title(self) -> str:
         """The title of the row for lists and figures, marked where labels reach the method or might, or each image."""
         marks = [LABELS_SYMBOL] if self.uses_labels else []
+        marks += [TEXT_SYMBOL] if self.named_by_text else []
         marks += [SYMBOLS[self.own_code]] if self.own_code in SYMBOLS else []
         marks += [PER_IMAGE_SYMBOL] if self.per_image else []
         return " ".join([self.row.title, *marks])

@@ -15,9 +15,10 @@ from spectral_bench.reports.source import Source
 from spectral_bench.results.class_lists import ClassList, ClassLists, same_classes, uncounted
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.kept_scores import KeptScores, ScoreKey
+from spectral_bench.results.matching import TEXT
 from spectral_bench.results.metrics import Scores, score
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
-from spectral_bench.results.specification import Protocol, View, named_in, shared
+from spectral_bench.results.specification import Protocol, View, named_by_text, named_in, shared
 
 _LISTED = 4
 _BY_VALUE = 2  # the version of marshal that writes equal values alike, whoever else refers to them
@@ -89,11 +90,13 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     """The scores of a finished evaluation over a class list.
 
     Raises:
-        UserError: there is no class set of this name, the matching's own split is not evaluated, or no pixel is valid.
+        UserError: there is no class set of this name, the matching's own split is not evaluated, no pixel is valid, or
+            clusters are to keep the names of a text, and have none of these classes.
     """
     if classes is None:
         names = lists.names(protocol.view.data_name)
         raise UserError(f"{run_id}: {unknown('class set', protocol.scoring.classes, names)}")
+    _require_names(reader, run_id, protocol, classes)
     counted, fit_view = reader.evaluation(run_id, protocol.view.view_id), protocol.fit_view
     fitted = None if fit_view is None else reader.evaluation(run_id, fit_view.view_id)
     if fit_view is not None and fitted is None:
@@ -112,6 +115,19 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if not scores.n_pixels:
         raise UserError("no pixel of the evaluated images belongs to a class")
     return scores
+
+
+def _require_names(reader: Reader, run_id: str, protocol: Protocol, classes: ClassList) -> None:
+    """Refuse the matching ``text`` for clusters that have no names, or others than the classes of today's list."""
+    if protocol.scoring.matching != TEXT:
+        return
+    fit, counted = reader.fit(run_id), reader.evaluation(run_id, protocol.view.view_id)
+    if fit is None or not named_by_text(fit.spec.params):
+        raise UserError("matching text is for methods that are named by text: these clusters have no names")
+    if counted is not None and (
+        counted.n_clusters != len(classes.table.classes) or counted_otherwise(counted, protocol, classes)
+    ):
+        raise UserError(f"matching text: its clusters are named after other classes than those of {classes.name}")
 
 
 def matched_on(source: Source, run_id: str, protocol: Protocol, table: ClassTable) -> Contingency | None:

@@ -24,6 +24,7 @@ MATCHING_WORDS: dict[Matching, str] = {
     "hungarian_present": "Hungarian on counts, one-to-one, without absent classes",
     "hungarian_iou_present": "Hungarian on IoU, one-to-one, without absent classes",
     "per_image_hungarian": f"{PER_IMAGE_SYMBOL} Hungarian on counts anew in each image, sums over images",
+    "text": "by text, no label looked at",
     "per_image_hungarian_mean": f"{PER_IMAGE_SYMBOL} Hungarian on counts anew in each image, mean of images",
 }
 

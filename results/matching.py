@@ -17,6 +17,9 @@ from spectral_bench.common.names import unknown
 
 NO_CLASS = -1
 
+TEXT = "text"
+"""The matching of methods whose clusters are the classes of text vectors: the names that they have. No label counts."""
+
 
 def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
     """The class that each cluster stands for.
@@ -27,7 +30,8 @@ def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
     left with a class that does not occur predicts it, so that its IoU is 0 and not undefined: the arithmetic of the
     released codes (STEGO, ``src/utils.py``; NeuralEF). ``hungarian_present`` and ``hungarian_iou_present``: the same
     without pairs that have no common pixel, so that a class that does not occur is never predicted. Where the numbers
-    of clusters and classes differ, the surplus on either side stays unmatched.
+    of clusters and classes differ, the surplus on either side stays unmatched. ``text``: cluster j is class j, whatever
+    the counts; only for methods whose clusters have names.
 
     Args:
         matrix: (..., K, C) non-negative pixel counts.
@@ -38,10 +42,15 @@ def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
         among equally good assignments the Hungarian ones take that of ``scipy.optimize.linear_sum_assignment``.
 
     Raises:
-        ConfigError: ``how`` is unknown.
+        ConfigError: ``how`` is unknown, or ``text`` where the numbers of clusters and classes differ.
     """
+    if how == TEXT:
+        clusters, classes = matrix.shape[-2:]
+        if clusters != classes:
+            raise ConfigError(f"matching text: {clusters} clusters are named by text, and there are {classes} classes")
+        return np.broadcast_to(np.arange(clusters, dtype=np.int64), matrix.shape[:-1])
     if how not in _MATCHINGS:
-        raise ConfigError(unknown("matching", how, _MATCHINGS))
+        raise ConfigError(unknown("matching", how, [*_MATCHINGS, TEXT]))
     chosen = _MATCHINGS[how]
     weights = chosen.weights(matrix)
     if not chosen.one_to_one:
@@ -51,7 +60,7 @@ def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:
 
 def is_one_to_one(how: str) -> bool:
     """Whether a matching of this name gives a class to one cluster at most."""
-    return _MATCHINGS[how].one_to_one
+    return how == TEXT or _MATCHINGS[how].one_to_one
 
 
 def iou(matrix: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -209,7 +209,22 @@ def identity_form(written: Mapping[str, Any]) -> dict[str, Any]:
     form = {**_renamed(written, "method"), "data": data, "backbone": backbone}
     if "root" in form.get("features", {}):  # the digest of the files stands where that of weights does
         form["features"] = {key: value for key, value in form["features"].items() if key != "root"}
+    if named_by_text(params := written.get("params", {})):
+        form["params"] = _without_place(params)
     return form
+
+
+def named_by_text(params: Mapping[str, Any]) -> bool:
+    """Whether a fit with these complete parameters is given the names of the classes, through text vectors."""
+    start = params.get("start_params")
+    return bool(params.get("text_digest")) or (isinstance(start, Mapping) and named_by_text(start))
+
+
+def _without_place(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without the place of a file of text vectors, which its digest tells from any other."""
+    own = {**params, "text": "file"} if params.get("text_digest") else dict(params)
+    start = params.get("start_params")
+    return {**own, "start_params": _without_place(start)} if isinstance(start, Mapping) else own
 
 
 def placeless(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,6 +348,7 @@ Matching = Literal[
     "hungarian_iou_present",
     "per_image_hungarian",
     "per_image_hungarian_mean",
+    "text",
 ]
 PER_IMAGE: frozenset[Matching] = frozenset({"per_image_hungarian", "per_image_hungarian_mean"})
 """Matchings of clusters to classes anew in each image; their scores compare with those of no other."""
@@ -356,6 +372,8 @@ class Scoring(Spec):
     def _fitted_somewhere(self) -> Self:
         if self.fit_split is not None and self.matching in PER_IMAGE:
             raise ValueError(f"fit_split: {self.fit_split}, but {self.matching} is fitted in each image by itself")
+        if self.fit_split is not None and self.matching == "text":
+            raise ValueError(f"fit_split: {self.fit_split}, but matching text is fitted on no labels")
         if self.label_budget is not None and self.fit_split is None:
             raise ValueError("label_budget: it counts images of another split, which fit_split names, such as train")
         return self

@@ -16,6 +16,7 @@ import typer
 from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, require_folder
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table, tell, warn
+from spectral_bench.bench.cli.text import text
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
@@ -136,6 +137,9 @@ def prepare(
         converted = prepare_data(data, jobs=jobs, progress=progress)
     show_json({"converted": converted}) if as_json else say(f"{name}: {how_many(converted, 'file')} converted")
     return 0
+
+
+app.command("text")(text)
 
 
 # ``bench init``: a grid with comments that runs as it is in a few minutes.

@@ -25,7 +25,7 @@ from spectral_bench.bench.features.backbones.timm_names import (
     width_and_patch,
 )
 from spectral_bench.bench.grid import protocol as catalogue
-from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+from spectral_bench.bench.plan.titles import LABELS_NOTE, TEXT_NOTE, marked
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import is_path
@@ -33,7 +33,7 @@ from spectral_bench.datasets import registry as data_registry
 from spectral_bench.datasets.registry import data_info, open_data
 from spectral_bench.datasets.verify import splits_on_disk
 from spectral_bench.methods import registry as method_registry
-from spectral_bench.methods.registry import ANY, method_facts
+from spectral_bench.methods.registry import ANY, MethodFacts, method_facts
 
 app = typer.Typer(
     help="List methods, data sets, backbones or protocols.",
@@ -56,11 +56,19 @@ def methods(
         keys = ("name", "summary", "uses_labels", "labels_at_prediction", "fit_from")
         show_json([{key: getattr(fact, key) for key in keys} for fact in facts])
         return 0
-    rows = [(marked(fact.name, fact.uses_labels), fact.summary, fact.fit_from or "") for fact in facts]
+    rows = [
+        (marked(fact.name, fact.uses_labels, _takes_text(fact)), fact.summary, fact.fit_from or "") for fact in facts
+    ]
     show_table(("method", "", "starts from"), rows)
     if any(fact.uses_labels for fact in facts):
         say(LABELS_NOTE)
+    if any(map(_takes_text, facts)):
+        say(TEXT_NOTE)
     return 0
+
+
+def _takes_text(facts: MethodFacts) -> bool:
+    return "text_digest" in facts.params.model_fields
 
 
 def _method(name: str, as_json: bool) -> int:
@@ -76,7 +84,9 @@ def _method(name: str, as_json: bool) -> int:
         notes.append("Is fitted with labels: marked in every table and kept out of rankings.")
     if facts.labels_at_prediction:
         notes.append("Reads the labels of the very images that are evaluated.")
-    if facts.classes_as_clusters:
+    if _takes_text(facts):
+        notes.append("Is named by text: given the names of the classes as vectors, and no label.")
+    elif facts.classes_as_clusters:
         notes.append("Its clusters are the classes: a grid that leaves out k gets their number.")
     if facts.fit_from == ANY:
         notes.append("Starts from the stored fit of the method that start names.")

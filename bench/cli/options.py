@@ -56,8 +56,8 @@ Changes = Annotated[
 ]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="One protocol; default: all that the grids ask for.")]
 _MATCHINGS = (
-    "Score with majority, iou, hungarian, hungarian_iou, hungarian_present, hungarian_iou_present, per_image_hungarian "
-    "or per_image_hungarian_mean instead of the own."
+    "Score with majority, iou, hungarian, hungarian_iou, hungarian_present, hungarian_iou_present, "
+    "per_image_hungarian, per_image_hungarian_mean or text instead of the own."
 )
 Matching = Annotated[str | None, typer.Option("--matching", help=_MATCHINGS)]
 SeveralMatchings = Annotated[

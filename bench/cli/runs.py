@@ -182,7 +182,13 @@ def show_summary(store: Store, found: Sequence[RunStatus]) -> None:
     if at_work:
         say("\nat work")
         rows = [
-            (run.run_id, marked(run.title, run.uses_labels), run.seed, run.progress_text, _since(store, run.run_id))
+            (
+                run.run_id,
+                marked(run.title, run.uses_labels, run.by_text),
+                run.seed,
+                run.progress_text,
+                _since(store, run.run_id),
+            )
             for run in at_work[:_MOST]
         ]
         show_runs(("run", "row", "seed", "progress", "for"), rows, store.runs(), right=("seed", "for"))

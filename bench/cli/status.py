@@ -42,7 +42,7 @@ from spectral_bench.bench.executors.slurm.status import with_queue
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.states import RunStatus, runs_of_store
-from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+from spectral_bench.bench.plan.titles import LABELS_NOTE, TEXT_NOTE, marked
 from spectral_bench.bench.work.progress import LOG_FILE
 from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import ConfigError
@@ -185,10 +185,12 @@ def _show_table(store: Store, found: Sequence[RunStatus], shown: Sequence[RunSta
         say(": ".join(filter(None, (how_many(len(found), "run"), counts_in_words(found)))))
     if any(run.uses_labels for run in shown):
         say(LABELS_NOTE)
+    if any(run.by_text for run in shown):
+        say(TEXT_NOTE)
 
 
 def _cells(run: RunStatus) -> tuple[Any, ...]:
-    title = marked(run.title, run.uses_labels)
+    title = marked(run.title, run.uses_labels, run.by_text)
     return run.condition.state.word, run.progress_text, run.grid, title, run.seed, run.run_id, run.condition.reason
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spectral_bench.bench.code.records import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
@@ -28,7 +29,9 @@ from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
     check_inputs,
+    check_names,
     check_sizes,
+    check_text,
     checked_params,
     facts_of,
     stored_backbone,
@@ -202,12 +205,18 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
         backbone = parts.backbone(settings, problems)
     if facts and params and data and backbone:
         check_sizes(facts, params, data, backbone, problems)
+    if params and backbone and info:
+        check_text(params, backbone, info, problems)
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
     if data and backbone:
         views = (view for protocol in protocols or () for view in (protocol.view, protocol.fit_view) if view)
         check_inputs(backbone, (data, *views), problems)
+    if params and info and protocols:
+        check_names(params, protocols, info, problems)
+    if params and info and protocols:
+        check_names(params, protocols, info, problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(
@@ -253,7 +262,24 @@ def _located(
     if root is not None:
         placed = os.path.normpath(folder.absolute() / Path(root).expanduser())
         features = features.model_copy(update={"root": placed})
-    return settings.model_copy(update=found | {"backbone_options": options, "features": features}), lost
+    params = dict(settings.params)
+    if "params" not in faulty:
+        lost.add("params")
+        with problems.at(("params", "text")):
+            params = _with_text(params, folder)
+            lost.remove("params")
+    placed_too = {"backbone_options": options, "features": features, "params": params}
+    return settings.model_copy(update=found | placed_too), lost
+
+
+def _with_text(params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Parameters with the path of a file of text vectors made absolute, also those of the fit that is started from."""
+    own = dict(params)
+    if isinstance(text := own.get("text"), str) and is_weights_file(text):
+        own["text"] = str(absolute_path(text, folder, f"text {text}"))
+    if isinstance(start := own.get("start_params"), Mapping):
+        own["start_params"] = _with_text(start, folder)
+    return own
 
 
 @contextmanager

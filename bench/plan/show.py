@@ -9,10 +9,11 @@ from spectral_bench.bench.features.cache.meta import gigabytes
 from spectral_bench.bench.plan.measured import is_gpu
 from spectral_bench.bench.plan.prediction import Prediction
 from spectral_bench.bench.plan.states import Plan, PlannedRun
-from spectral_bench.bench.plan.titles import LABELS_NOTE, marked
+from spectral_bench.bench.plan.titles import LABELS_NOTE, TEXT_NOTE, marked
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.names import duration, how_many
 from spectral_bench.methods.registry import method_facts
+from spectral_bench.results.specification import named_by_text
 
 DEFAULT_CACHE_LIMIT = Execution().cache_limit
 
@@ -101,7 +102,7 @@ def memory_text(found: Prediction | None) -> str:
 
 def marked_title(run: PlannedRun) -> str:
     """The title of a run, marked where its method is fitted with labels."""
-    return marked(run.title, _uses_labels(run))
+    return marked(run.title, _uses_labels(run), named_by_text(run.spec.params))
 
 
 def _uses_labels(run: PlannedRun) -> bool:
@@ -135,6 +136,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"weights not on this machine: {names}; run ids are provisional until they are fetched")
     if any(_uses_labels(run) for run in plan.runs):
         lines.append(LABELS_NOTE)
+    if any(named_by_text(run.spec.params) for run in plan.runs):
+        lines.append(TEXT_NOTE)
     return lines + unproven(plan.store, [run.spec.method for run in plan.runs])
 
 

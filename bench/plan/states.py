@@ -19,7 +19,7 @@ from spectral_bench.bench.work.progress import PROGRESS_FILE, Progress, read_pro
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.names import unknown
 from spectral_bench.results.manifest import Manifest, ManifestRow
-from spectral_bench.results.specification import FitSpec, Protocol, View, named_in, own_name, shared
+from spectral_bench.results.specification import FitSpec, Protocol, View, named_by_text, named_in, own_name, shared
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.store import Store
 
@@ -265,6 +265,11 @@ class RunStatus:
     spec: Mapping[str, Any] = field(default_factory=dict)
     requires: str | None = None
     row: ManifestRow | None = None
+
+    @property
+    def by_text(self) -> bool:
+        """Whether its method is given the names of the classes as text."""
+        return named_by_text(self.spec.get("params", {}))
 
     @property
     def progress_text(self) -> str:

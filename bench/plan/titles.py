@@ -24,6 +24,8 @@ from spectral_bench.results.manifest import DataFacts, Manifest, ManifestRow
 
 LABELS_MARK = "†"
 LABELS_NOTE = f"{LABELS_MARK} is fitted with labels: marked in every table and kept out of rankings"
+TEXT_MARK = "‖"
+TEXT_NOTE = f"{TEXT_MARK} is named by text: it is given the names of the classes, and no label"
 
 _NOT_SETTINGS = ("name", "method", "seeds", "protocols", "params")
 # Keys that tables tell in other places: what the row is called, and its columns of data, backbone and clusters.
@@ -50,9 +52,9 @@ def row_titles(rows: Sequence[ResolvedRow]) -> list[str]:
     return titles
 
 
-def marked(title: str, uses_labels: bool) -> str:
-    """A title, marked where the method is fitted with labels."""
-    return f"{title} {LABELS_MARK}" if uses_labels else title
+def marked(title: str, uses_labels: bool, by_text: bool = False) -> str:
+    """A title, marked where the method is fitted with labels, or given the names of classes as text."""
+    return " ".join([title, *[LABELS_MARK] * uses_labels, *[TEXT_MARK] * by_text])
 
 
 def _stem(row: ResolvedRow) -> str:
@@ -117,11 +119,14 @@ def unusual_settings(row: ResolvedRow) -> dict[str, Any]:
     spec, usual = row.specs[0], dict(_usual_run_keys())
     usual |= _parts("backbone_options", _usual_options(spec.backbone.name))
     usual |= _usual_parameters(row.facts.params, spec.params.get("k"))
-    return {
+    unusual = {
         key: value
         for key, value in all_settings(row).items()
         if key not in _ELSEWHERE and (key not in usual or usual[key] != value)
     }
+    if unusual.get("text_digest"):  # which tells it; where it lies is nobody's concern
+        unusual["text"] = show_value(unusual["text"])
+    return unusual
 
 
 def weights_words(row: ResolvedRow) -> str:

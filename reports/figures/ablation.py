@@ -22,7 +22,7 @@ from spectral_bench.reports.figures.style import (
     style,
 )
 from spectral_bench.reports.own_methods import SYMBOLS
-from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL, ScoredRow
 from spectral_bench.reports.settings import value_text
 from spectral_bench.results.statistics import Summary
 
@@ -49,6 +49,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
     """The curves of an ablation under its first protocol."""
     scored_as = ablation.pairs[0][0].scored_as
     symbols = [LABELS_SYMBOL] if any(entry.uses_labels for _, entry in ablation.pairs) else []
+    symbols += [TEXT_SYMBOL] if any(entry.named_by_text for _, entry in ablation.pairs) else []
     symbols += sorted({SYMBOLS[entry.own_code] for _, entry in ablation.pairs if entry.own_code in SYMBOLS})
     symbols += [PER_IMAGE_SYMBOL] if ablation.pairs[0][0].per_image else []
     mark = "".join(f" {symbol}" for symbol in symbols)

@@ -20,7 +20,7 @@ from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.reports.hardware import hardware_groups
 from spectral_bench.reports.own_methods import LEGEND
-from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, ScoredRow
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL, ScoredRow
 
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
@@ -43,6 +43,7 @@ CAPTIONS = {
     "fixes its sign; white is 0.",
 }
 _PER_IMAGE = f"{PER_IMAGE_SYMBOL}: clusters matched to classes anew in each image; not comparable with other rows."
+_TEXT = f"{TEXT_SYMBOL}: named by text, without labels."
 Found = list[tuple[str, Figure | None]]
 
 
@@ -50,6 +51,7 @@ def caption(name: str, entries: Sequence[ScoredRow] = ()) -> str:
     """What a figure of ``all_figures`` shows, by its name; of ``entries``, whose marks it explains."""
     text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
     legend = f"{LEGEND} {_PER_IMAGE}" if any(entry.per_image for entry in entries) else LEGEND
+    legend = f"{legend} {_TEXT}" if any(entry.named_by_text for entry in entries) else legend
     return f"{text} {legend}" if LABELS_SYMBOL in text else text
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from spectral_bench.reports.formatting import NumberFormat, number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
-from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL
+from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL
 from spectral_bench.reports.table import Cell, Table, TableRow
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
@@ -68,6 +68,7 @@ _CAVEATS = {
     LABELS_SYMBOL: "uses labels",
     BROKEN_SYMBOL: "own code that broke a promise",
     UNPROVEN_SYMBOL: "own code, not checked",
+    TEXT_SYMBOL: "named by text",
     PER_IMAGE_SYMBOL: "matched in each image",
 }
 

@@ -37,6 +37,7 @@ _SYMBOLS = {
     "‡": r"\textdaggerdbl{}",
     "§": r"\S{}",
     "¶": r"\P{}",
+    "‖": r"\ensuremath{\|}",
     "±": r"\ensuremath{\pm}",
     "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",

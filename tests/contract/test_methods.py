@@ -9,7 +9,7 @@ import pytest
 from spectral_bench.methods.contract import CHECKS, Subject
 from spectral_bench.methods.interface import Segmenter
 from spectral_bench.methods.registry import METHODS
-from spectral_bench.methods.testing import same_state
+from spectral_bench.methods.testing import same_state, text_file
 
 NETWORK = {"neighbours": 20, "epochs": 2, "batch_size": 2, "depth": 1, "heads": 2, "head_width": 4, "mlp_width": 8}
 SPIN = {"neighbours": 20, "epochs": 2, "batch_size": 2, "width": 8}
@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "neuralef_kmeans": {"k": 4, "scores": "distance", **NETWORK},
     "deep_spectral": {"k": 4, "eigenvectors": 3, "segments": 6, "scores": "distance"},
     "nystrom": {"k": 4, "samples": 200, "neighbours": 10, "scores": "distance"},
+    "maskclip": {"k": 4, "text": text_file(4, 8, several=2)},
     "neuralef_label_leak": {"k": 4, **NETWORK},
     "linear_probe": {"k": 4, "epochs": 2, "batch_size": 2},
     "oracle": {"k": 4},
@@ -61,7 +62,7 @@ def test_contract(name: str, check: str) -> None:
     keep(check, name, SMALL[name])
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "oracle"])  # which draws and learns nothing
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("oracle", "maskclip")])  # which draw nothing
 def test_another_seed_gives_another_fit(name: str) -> None:
     subject = Subject(name, SMALL[name])
     assert not same_state(subject.fit(seed=0), subject.fit(seed=1))
@@ -117,6 +118,11 @@ def test_deep_spectral_keeps_it_by_other_cuts_too(params: dict[str, Any]) -> Non
 def test_nystrom_keeps_it_with_other_extensions_too(params: dict[str, Any]) -> None:
     for check in CHECKS:
         keep(check, "nystrom", {**SMALL["nystrom"], **params})
+
+
+def test_maskclip_keeps_it_with_smoothing_and_denoising_too() -> None:
+    for check in CHECKS:
+        keep(check, "maskclip", {**SMALL["maskclip"], "key_smoothing": 0.9, "prompt_denoising": 0.3})
 
 
 @pytest.mark.parametrize("name", ["neuralef", "spin", "neuralsvd", "spectralnet"])

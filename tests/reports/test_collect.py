@@ -75,7 +75,7 @@ def test_another_matching_and_protocol_are_chosen_by_name(store: Store):
         (
             {"matching": "greedy"},
             'unknown matching "greedy"; valid: hungarian, hungarian_iou, hungarian_iou_present, '
-            "hungarian_present, iou, majority, own, per_image_hungarian, per_image_hungarian_mean",
+            "hungarian_present, iou, majority, own, per_image_hungarian, per_image_hungarian_mean, text",
         ),
     ],
 )

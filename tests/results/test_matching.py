@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.results.matching import iou, match
+from spectral_bench.results.matching import TEXT, iou, is_one_to_one, match
 from spectral_bench.results.specification import PER_IMAGE, Matching
 
 Matrix = NDArray[np.int64]
@@ -47,7 +47,15 @@ def best_one_to_one(matrix: Matrix, how: str) -> float:
 
 
 def test_every_matching_of_a_specification_exists() -> None:
-    assert set(HOWS) == set(get_args(Matching)) - PER_IMAGE
+    assert set(HOWS) == set(get_args(Matching)) - PER_IMAGE - {TEXT}
+
+
+def test_by_text_each_cluster_is_its_own_class_whatever_the_counts() -> None:
+    matrices = np.array([[[0, 9], [9, 0]], [[0, 0], [1, 1]]])
+    assert match(matrices, TEXT).tolist() == [[0, 1], [0, 1]]
+    assert is_one_to_one(TEXT)
+    with pytest.raises(ConfigError, match="3 clusters are named by text, and there are 2 classes"):
+        match(np.zeros((3, 2), dtype=np.int64), TEXT)
 
 
 @given(matrices)

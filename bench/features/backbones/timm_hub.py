@@ -12,6 +12,7 @@ from spectral_bench.bench.features.backbones.timm_names import (
     is_clip,
     is_quick,
     other_activation,
+    pools_by_attention,
     split_name,
     wants_quick_gelu,
 )
@@ -58,12 +59,14 @@ def loaded(name: str, options: Mapping[str, Any], **settings: Any) -> nn.Module:
     return network
 
 
-def build_network(name: str, *, pretrained: bool, **settings: Any) -> nn.Module:
+def build_network(name: str, *, pretrained: bool, joint: int = 0, **settings: Any) -> nn.Module:
     """A network of timm without classifier, in evaluation mode.
 
     Args:
         name: architecture, or architecture and tag.
         pretrained: load timm's weights (from the hub's cache, else over the network).
+        joint: channels of the space that it shares with a text network; its projection to it, the classifier to timm,
+            is kept. 0: there is none.
         settings: what timm is told besides.
 
     Raises:
@@ -76,8 +79,12 @@ def build_network(name: str, *, pretrained: bool, **settings: Any) -> nn.Module:
     full = f"{architecture}.{tag}" if tag else architecture
     if pretrained:
         _require_hub(name, full, pretrained_config(name))  # timm would go on with random weights where it has none
+    classes = 0 if pools_by_attention(architecture) else joint
+    # timm would draw a projection of another width anew, without a word.
+    if pretrained and classes and (found := pretrained_config(name).num_classes) != classes:
+        raise DataError(f"backbone {name}: its projection has {found} channels, expected the {joint} shared with texts")
     try:
-        network: nn.Module = timm.create_model(full, pretrained=pretrained, num_classes=0, **settings)
+        network: nn.Module = timm.create_model(full, pretrained=pretrained, num_classes=classes, **settings)
     except Exception as error:
         if not pretrained:
             raise ConfigError(f"backbone {name}: timm cannot build it ({type(error).__name__}: {error})") from error

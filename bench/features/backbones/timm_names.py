@@ -108,6 +108,25 @@ def facet_widths(architecture: str, facet: str) -> tuple[int, ...]:
     return tuple(widths)
 
 
+def joint_width(architecture: str) -> int:
+    """Channels of the space that a CLIP or SigLIP transformer shares with its text network.
+
+    Raises:
+        ConfigError: there is none, or its last attention is not one that can be read out for each patch.
+    """
+    if found := int(_shape(architecture).get("joint", 0)):
+        return found
+    raise ConfigError(
+        f"backbone {architecture}: facet language is for CLIP transformers with a class token, and SigLIP's that pool "
+        "by attention, such as vit_base_patch16_clip_quickgelu_224 or vit_base_patch16_siglip_224"
+    )
+
+
+def pools_by_attention(architecture: str) -> bool:
+    """Whether a transformer with ``joint_width`` reads images out by a pooling attention: SigLIP's."""
+    return "_siglip_" in architecture
+
+
 def _shape(architecture: str) -> Mapping[str, Any]:
     """Width, patch, depth of an architecture, and what is unusual of its attention."""
     # The same in every release, and older ones cannot build a network without memory (timm 1.0.15: RuntimeError).
@@ -259,6 +278,8 @@ def _built(architecture: str) -> dict[str, Any]:
     embedding = network.embeds if is_naflex(architecture) else network.patch_embed
     shape: dict[str, Any] = {"width": width, "patch": [int(side) for side in embedding.patch_size]}
     shape["depth"] = len(blocks)
+    if joint := _joint(architecture, network):
+        shape["joint"] = joint
     if several := max(len(getattr(block, "attns", ())) for block in blocks):
         return shape | {"attentions": several}
     for facet, part in (("queries", 0), ("keys", 1), ("values", 2)):
@@ -282,6 +303,24 @@ def _built_stages(architecture: str) -> list[list[int]]:
     if not hasattr(network, "forward_intermediates"):  # DenseNet and HRNet in timm 1.0.20
         raise ConfigError(f"backbone {architecture}: the installed timm gives no maps of its stages; a newer one may")
     return [[int(stage["num_chs"]), int(stage["reduction"])] for stage in network.feature_info]
+
+
+def _joint(architecture: str, network: Any) -> int:
+    """``joint_width`` of a network without classifier; 0 where there is none."""
+    from timm.models import get_pretrained_cfg
+
+    if not architecture.startswith("vit_") or not ("_clip_" in architecture or pools_by_attention(architecture)):
+        return 0
+    if pools_by_attention(architecture):
+        return int(network.embed_dim) if network.global_pool == "map" else 0
+    named = [get_pretrained_cfg(f"{architecture}.{tag}") for tag in pretrained_tags(architecture) if not is_tuned(tag)]
+    widths = {int(one.num_classes) for one in named if one is not None and one.num_classes}
+    return widths.pop() if network.global_pool == "token" and len(widths) == 1 else 0
+
+
+def is_tuned(tag: str) -> bool:
+    """Whether weights of this tag were fine-tuned to classify, so that they share no space with texts any more."""
+    return "_ft_" in f"_{tag}_"
 
 
 def _projected(block: Any, part: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spectral_bench.bench.features.backbones import language
 from spectral_bench.bench.features.backbones.interface import Backbone, Colour, complete_weights
 from spectral_bench.bench.features.backbones.timm_hub import digest_of, loaded
 from spectral_bench.bench.features.backbones.timm_names import (
@@ -18,6 +19,7 @@ from spectral_bench.bench.features.backbones.timm_names import (
     is_clip,
     is_dino,
     is_naflex,
+    joint_width,
     require_right_default,
     split_name,
     width_and_patch,
@@ -47,7 +49,9 @@ class TimmTransformer(Backbone):
         self.norm: str | bool = options.get("norm", True)
         self.layers = tuple(options.get("layers", _thirds(architecture)))
         self.channels = (width,) * len(self.layers)
-        if self.facet == "last_keys":
+        if self.facet == language.LANGUAGE:
+            self.channels = width, joint_width(architecture)
+        elif self.facet == "last_keys":
             self.channels = (*self.channels[:-1], facet_widths(architecture, "keys")[self.layers[-1]])
         elif self.facet != "tokens":
             widths = facet_widths(architecture, self.facet)
@@ -71,12 +75,15 @@ class TimmTransformer(Backbone):
           the position embeddings. Default ``native``.
         * ``facet``: ``tokens``, ``keys``, ``queries`` or ``values`` at every level, or ``last_keys``: tokens, and keys
           at the highest. Default: ``last_keys`` of DINO's weights, ``tokens`` of all others.
+          ``language`` (CLIP, SigLIP): two levels, the keys of the last attention and its features in the space of
+          images and texts. With it ``attention``: ``values`` (default) or, of CLIP, ``neighbour``, and ``deviation``
+          of that in patches, default 5.
         * ``layers``: numbers of blocks, ascending; negative ones count from the end. Default ``thirds``: the first, the
           middle and the last.
         * ``norm``: whether tokens of the last block go through the network's final norm, or (``all``) those of every
           level. Default true.
 
-        The last three are left out where they are at their defaults, as in records of before there were any.
+        All but the first three are left out where they are at their defaults, as in records of before there were any.
         """
         check_name(name)
         choices: dict[str, tuple[str, ...]] = {"weights": ("hub", "random")}
@@ -97,10 +104,11 @@ class TimmTransformer(Backbone):
         return digest_of(self.name, self.options)
 
     def load(self) -> nn.Module:
-        """timm's network without its classifier."""
+        """timm's network without its classifier; of a language network with its projection to the joint space."""
         if is_naflex(self.name):  # takes every size as it is
             return loaded(self.name, self.options)
-        return loaded(self.name, self.options, dynamic_img_size=self.native is None)
+        joint = self.channels[-1] if self.facet == language.LANGUAGE else 0
+        return loaded(self.name, self.options, joint=joint, dynamic_img_size=self.native is None)
 
     def refused(self, height: int, width: int) -> str:
         """RADIO's trained networks take inputs of 512 x 512 alone; their NaFlex twins take any."""
@@ -127,6 +135,8 @@ class TimmTransformer(Backbone):
     def _sequences(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
         from spectral_bench.bench.features.backbones import facets
 
+        if self.facet == language.LANGUAGE:
+            return language.sequences(network, inputs, self.options)
         usual = self.layers == _thirds(split_name(self.name)[0]) and self.norm is True
         if usual and self.facet in ("last_keys", "tokens"):
             return _keys(network, inputs) if self.facet == "last_keys" else _tokens(network, inputs)
@@ -140,8 +150,8 @@ class TimmTransformer(Backbone):
 
 
 _RADIO_SIDE = 512
-_FACETS = ("tokens", "keys", "queries", "values", "last_keys")
-_FACET_OPTIONS = ("facet", "layers", "norm")
+_FACETS = ("tokens", "keys", "queries", "values", "last_keys", language.LANGUAGE)
+_FACET_OPTIONS = ("facet", "layers", "norm", *language.OPTIONS)
 
 
 def _thirds(architecture: str) -> tuple[int, ...]:
@@ -163,6 +173,10 @@ def _complete_facets(name: str, options: Mapping[str, Any], *, trained: bool) ->
     facet = options.get("facet", usual if trained else _named_facet(name))
     if facet not in _FACETS:
         raise ConfigError(f"backbone {name}: option facet: " + unknown("value", str(facet), _FACETS))
+    if facet == language.LANGUAGE:
+        return {"facet": facet, **language.complete(name, options)}
+    if strange := [key for key in language.OPTIONS if key in options]:
+        raise ConfigError(f"backbone {name}: option {strange[0]} is for facet language, and the facet here is {facet}")
     if facet != "tokens":
         facet_widths(architecture, "keys" if facet == "last_keys" else facet)
     layers, norm = _chosen_layers(name, options.get("layers", "thirds")), options.get("norm", True)

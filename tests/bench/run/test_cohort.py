@@ -28,6 +28,7 @@ from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs import features as graphs
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import METHODS, base_params
+from spectral_bench.methods.testing import text_file
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.specification import Crf, Features, Resize, Transform, View
 from spectral_bench.results.store import Store
@@ -49,6 +50,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "neuralef_label_leak": [{**NETWORK, **one} for one in EF[:2]],
     "linear_probe": [{"k": 11, "epochs": 2, "batch_size": 2}, {"k": 11, "epochs": 3, "batch_size": 2}],
     "oracle": [{"k": 11}],
+    "maskclip": [{"text": text_file(11, 192)}, {"text": text_file(11, 192, 2), "key_smoothing": 0.9}],
     "spin": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "decay": 0.5}],
     "neuralsvd": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "nesting": "joint"}],
     "spectralnet": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "decay": 0.5, "separate": False}],

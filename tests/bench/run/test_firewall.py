@@ -17,6 +17,7 @@ from spectral_bench.bench.run.fit import STATE_FILE
 from spectral_bench.common.errors import DataError
 from spectral_bench.datasets.files import FileLabels
 from spectral_bench.methods.registry import METHODS
+from spectral_bench.methods.testing import text_file
 from spectral_bench.results.specification import Resize, View
 from spectral_bench.results.store import Store
 
@@ -35,11 +36,12 @@ LEARNING = [name for name, entry in METHODS.items() if entry.facts.uses_labels a
 VIEW = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)))
 
 
-def small(method: str) -> dict[str, int]:
+def small(method: str) -> dict[str, int | str]:
     """Parameters of a fit of a moment, out of those that the method has."""
     facts = METHODS[method].facts
     own = {name: value for name, value in TINY.items() if name in facts.params.model_fields}
-    return {"k": 11 if facts.classes_as_clusters else 4, **own}
+    text = {"text": text_file(11, 192)} if "text" in facts.params.model_fields else {}
+    return {**text, "k": 11 if facts.classes_as_clusters else 4, **own}
 
 
 def permute_labels(root: Path) -> None:

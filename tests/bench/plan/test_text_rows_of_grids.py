@@ -1,0 +1,104 @@
+"""Rows of grids that name text vectors: where the file lies, whose classes it has, and of which backbone it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from plan_lab import FixedCode
+
+from spectral_bench.bench.grid.load import load_grid
+from spectral_bench.bench.plan.build import make_plan
+from spectral_bench.bench.plan.show import plan_lines, plan_rows
+from spectral_bench.bench.plan.states import Plan
+from spectral_bench.bench.plan.titles import TEXT_NOTE
+from spectral_bench.common.errors import ConfigError
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.methods.testing import text_file
+
+NAME = "vit_xsmall_patch16_clip_224"
+CAMVID = tuple(data_info("camvid").class_sets["11"].classes)
+
+
+def copied(folder: Path, classes: tuple[str, ...] = CAMVID, width: int = 512, backbone: str = NAME, weights="random-0"):
+    return shutil.copy(text_file(classes, width, backbone=backbone, backbone_weights=weights), folder / "t.safetensors")
+
+
+def planned(folder: Path, more: str = "", method: str = "maskclip", protocols: str = "[whole]", **options) -> Plan:
+    path = folder / "grid.yaml"
+    given = json.dumps({"weights": "random", "facet": "language", **options})
+    params = "params: {text: t.safetensors}, " if method == "maskclip" else ""
+    run = f"{{method: {method}, {params}dataset: camvid, backbone: {NAME}, backbone_options: {given}{more}}}"
+    path.write_text(f"protocols: {protocols}\nruns:\n  - {run}\n")
+    return make_plan(load_grid(path), None, folder / "out", FixedCode())
+
+
+def test_the_file_lies_beside_the_grid_and_says_how_many_clusters_there_are(tmp_path):
+    copied(tmp_path)
+    plan = planned(tmp_path)
+    (run,) = plan.runs
+    assert run.spec.params["text"] == str(tmp_path / "t.safetensors")
+    assert run.spec.params["k"] == 11
+    assert TEXT_NOTE in plan_lines(plan)
+    assert any("‖" in str(cell) for row in plan_rows(plan) for cell in row)
+    other = tmp_path / "other"
+    other.mkdir()
+    copied(other)
+    assert planned(other).runs[0].run_id == run.run_id
+
+
+NAMED = "[{name: named, view: {}, scoring: {matching: text}}]"
+BAD = [
+    ({"classes": CAMVID[:-1]}, {}, r"its classes are not those of camvid: of class set 11 it lacks"),
+    ({"classes": (*CAMVID[:-1], "moon")}, {}, "lacks .* and has moon besides"),
+    ({"classes": CAMVID[::-1]}, {}, "it has them in another order"),
+    ({"weights": "0123"}, {}, "with weights 0123, and the backbone here is vit_xsmall.* with weights random-0"),
+    ({"backbone": "vit_base_patch16_clip_224"}, {}, "features of vit_base_patch16_clip_224 with weights random-0, and"),
+    ({"width": 500}, {}, "its vectors have 500 channels, features of the backbone 512"),
+    ({}, {"facet": "tokens"}, "its space is that of facet language; set backbone_options"),
+    (
+        {},
+        {"method": "kmeans", "protocols": NAMED},
+        "protocol named matches by text, and the clusters here have no names",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "row", "words"), BAD, ids=[words for *_, words in BAD])
+def test_a_text_of_something_else_is_refused_before_anything_runs(tmp_path, text, row, words):
+    copied(tmp_path, **text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        planned(tmp_path, **row)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "grid.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_told_by_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"text t\.safetensors.*no such file"):
+        planned(tmp_path)
+
+
+def test_matching_by_text_is_of_the_class_set_of_the_text(tmp_path):
+    sets = data_info("cityscapes").class_sets
+    copied(tmp_path, tuple(sets["27"].classes))
+    path = tmp_path / "grid.yaml"
+
+    def plan(classes: str) -> Plan:
+        path.write_text(
+            f"protocols: [{{name: named, view: {{}}, scoring: {{classes: '{classes}', matching: text}}}}]\n"
+            f"runs: [{{method: maskclip, params: {{text: t.safetensors}}, dataset: cityscapes, backbone: {NAME}, "
+            "backbone_options: {weights: random, facet: language}}]\n"
+        )
+        return make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
+
+    assert plan("27").runs[0].spec.params["k"] == 27
+    with pytest.raises(ConfigError, match=r"of class set 19 it has .* besides \(protocol named\)"):
+        plan("19")
+
+
+def test_matching_by_text_is_planned_for_what_has_names(tmp_path):
+    copied(tmp_path)
+    (run,) = planned(tmp_path, protocols=NAMED).runs
+    assert run.spec.method == "maskclip"
