@@ -185,7 +185,8 @@ class FileDataSet(ABC):
         if labels and self.has_labels(split):
             listed = self.label_files(split).named_like(images)
             label_sizes, unreadable = sizes(listed, self.label_size)
-            found += [*listed.problems, *pairing_problems(images, listed), *unreadable]
+            found += [line for line in listed.problems if line not in found]  # both want the same list of ids
+            found += [*pairing_problems(images, listed), *unreadable]
             found += size_problems(images, image_sizes, listed, label_sizes)
         return found
 

@@ -1,13 +1,12 @@
 """Files of features that were computed elsewhere: which there are, what their headers tell, and their numbers.
 
-One array (h, w, C) or (C, h, w) an image and level: ``ID.npy``, ``ID.pt`` or ``ID.safetensors``. Planning lists files
-and reads headers; importing this module imports no torch.
+One array (h, w, C) or (C, h, w) an image and level: ``ID.npy``, ``ID.pt`` or ``ID.safetensors``. No torch is imported.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,18 +17,20 @@ from spectral_bench.bench.features.backbones.interface import Backbone
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import few, how_many, nearest
-from spectral_bench.common.registry import short_name
+from spectral_bench.common.registry import FROM_FILES, short_name
 from spectral_bench.datasets.contents import contents_digest
-from spectral_bench.datasets.listing import list_folder
+from spectral_bench.datasets.patterns import list_files
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from spectral_bench.results.specification import Features
 
+_LONGEST_TITLE = 100
 SUFFIXES = (".npy", ".pt", ".safetensors")
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _SAFETENSORS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+_FAR, _NEAR = 4, 2  # how many times as long as broad patches are that nobody makes, and that one may expect
 _ORDERS = {"hwc": "(h, w, C)", "chw": "(C, h, w)"}
 
 
@@ -59,19 +60,23 @@ class Elsewhere(Backbone):
         """That of the files is known where they are listed."""
         return "files"
 
-    def load(self) -> nn.Module:
+    def load(self) -> NoReturn:
         """Refused: nothing makes features of other images."""
-        self._refuse()
-
-    def levels(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Refused."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
         raise ConfigError(
             f"{short_name(self.name)}: its features were computed elsewhere and lie in files, so there are none of "
             "other images"
         )
+
+    def levels(self, network: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Refused as ``load`` is."""
+        self.load()
+
+
+def titled(title: str) -> str:
+    """The name of the backbone that stands for features, ``files:TITLE``. Raises ``ConfigError`` at an odd title."""
+    if not title.strip() or not title.isprintable() or len(title) > _LONGEST_TITLE:
+        raise ConfigError(f"expected a title of 1 to {_LONGEST_TITLE} printable characters, got {title!r}")
+    return f"{FROM_FILES}{title}"
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,7 @@ class FeatureFiles:
     files: Mapping[str, tuple[Path, ...]]
 
     def digest(self) -> str:
-        """16 hexadecimal digits over names and contents, remembered as those of images are: see ``datasets.contents``.
-
-        Raises:
-            DataError: a file cannot be read.
-        """
+        """16 hexadecimal digits over names and contents; remembered: see ``datasets.contents``, also for errors."""
         return contents_digest({str(one.relative_to(self.folder)): one for one in self._all}, self.folder)
 
     def facts(self) -> dict[str, Any]:
@@ -116,13 +117,10 @@ class FeatureFiles:
         return (path for paths in self.files.values() for path in paths)
 
     def shape(self, image_id: str) -> Shape:
-        """Grid and channels of an image, from headers.
-
-        Raises:
-            DataError: there is no file, it is damaged, or it holds what no features are; the file is named.
-        """
-        found = [self._shape(array, told) for array, told in self._arrays(image_id)]
-        for (_, told), one in zip(self._arrays(image_id), found, strict=True):
+        """Grid and channels of an image, from headers. Raises ``DataError`` at files that are none of features."""
+        arrays = self._arrays(image_id)
+        found = [self._shape(array, told) for array, told in arrays]
+        for (_, told), one in zip(arrays, found, strict=True):
             if one[:2] != found[0][:2]:
                 raise DataError(
                     f"{told}: {one[0]} x {one[1]} patches, and the first level has {found[0][0]} x {found[0][1]}; "
@@ -131,11 +129,7 @@ class FeatureFiles:
         return Shape(found[0][:2], tuple(channels for _, _, channels in found))
 
     def levels(self, image_id: str) -> tuple[Tensor, ...]:
-        """The features of an image: (h, w, C) float32 on the CPU, a level.
-
-        Raises:
-            DataError: as ``shape``, or a number is not finite in float32.
-        """
+        """The features of an image: (h, w, C) float32 on the CPU, a level; ``DataError`` also at NaN and the like."""
         import torch
 
         found = []
@@ -151,6 +145,7 @@ class FeatureFiles:
     def check(
         self,
         ids: Sequence[str],
+        known: Collection[str],
         channels: Sequence[int],
         frame: Callable[[str], tuple[int, int]],
         *,
@@ -161,8 +156,9 @@ class FeatureFiles:
 
         Args:
             ids: the images that are looked at.
+            known: all images of the split, whose files are not meant for others.
             channels: of the levels, as they were planned.
-            frame: gives (height, width) of an image in pixels, after resizing; asked where a stride is stated.
+            frame: gives (height, width) of an image in pixels, after resizing; asked where it is needed.
             one_grid: whether all images must have the same grid, since training stacks them.
             name: of data set and split, for messages.
 
@@ -171,8 +167,8 @@ class FeatureFiles:
         """
         lacking = [image_id for image_id in ids if image_id not in self.files]
         if lacking:
-            near = nearest(lacking[0], self.files.keys() - set(ids))
-            hint = f'; did you mean "{shown(near)}"?' if near is not None and len(lacking) < len(ids) else ""
+            near = nearest(lacking[0], self.files.keys() - set(known)) if len(lacking) < len(ids) else None
+            hint = f'; did you mean "{shown(near)}"?' if near is not None else ""
             raise DataError(
                 f"{self.folder}: no features of {few([shown(one) for one in lacking])}: {len(lacking)} of the "
                 f"{how_many(len(ids), 'image')} of {name} have none; expected a file {shown(lacking[0])}"
@@ -196,21 +192,21 @@ class FeatureFiles:
             raise DataError(
                 f"{self._place(image_id)}: {_words(shape.channels)}, expected {_words(channels)} as in the other files"
             )
-        stride = self.features.stride
-        if stride is None:
+        (rows, columns), first, stride = shape.grid, shape.channels[0], self.features.stride
+        if stride is None and max(rows, columns) <= _NEAR * min(rows, columns):
             return
         height, width = frame(image_id)
-        expected = -(-height // stride), -(-width // stride)
-        if shape.grid != expected:
-            raise DataError(
-                f"{self._place(image_id)}: {_patches(shape.grid)}; expected {_patches(expected)} of {stride} pixels "
-                f"(stride) for an image of {height} x {width}{self._hint(shape, expected)}"
-            )
-
-    def _hint(self, shape: Shape, expected: tuple[int, int]) -> str:
-        sides, meant = (*shape.grid, *shape.channels[:1]), "chw" if self.features.order == "hwc" else "hwc"
-        turned = sides[1:] if meant == "chw" else (sides[2], sides[0])
-        return f"; is order: {meant} meant?" if turned == expected else ""
+        other, turned = ("chw", (columns, first)) if self.features.order == "hwc" else ("hwc", (first, rows))
+        if stride is None:
+            wrong = order = _stretch(shape.grid, height, width) > _FAR and _stretch(turned, height, width) < _NEAR
+            wanted = ""
+        else:
+            expected = -(-height // stride), -(-width // stride)
+            wrong, order = shape.grid != expected, turned == expected
+            wanted = f"; expected {_patches(expected)} of {stride} pixels (stride)"
+        if wrong:
+            where, hint = f"{self._place(image_id)}: {_patches(shape.grid)}", f"; is order: {other} meant?"
+            raise DataError(f"{where}{wanted} for an image of {height} x {width}{hint if order else ''}")
 
     def _place(self, image_id: str) -> str:
         return shown(self.files[image_id][0])
@@ -264,7 +260,7 @@ def find(features: Features, dataset: str, split: str) -> FeatureFiles:
 def _listed(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(no_such(folder, "folder"))
-    listing = list_folder(folder, SUFFIXES)
+    listing = list_files(folder / "**" / "*", SUFFIXES)
     if not listing.files:
         raise DataError(f"{folder}: holds no features; expected a file an image, ID{', ID'.join(SUFFIXES)}")
     if listing.problems:
@@ -285,29 +281,27 @@ _Arrays = Mapping[str, _Array] | Sequence[_Array]
 
 
 def _opened(path: Path, keys: Sequence[str] | None) -> list[tuple[_Array, str]]:
-    """The arrays in a file, mapped where its format allows, and what to call each.
-
-    Raises:
-        DataError: the file is not there, is damaged or half, or holds other than arrays by the names of the levels.
-    """
-    kinds: dict[str, Callable[[Path], _Arrays]] = {".npy": _numpy, ".pt": _torch, ".safetensors": _safetensors}
+    """The arrays in a file, mapped where its format allows, and what to call each."""
+    suffix, kinds = path.suffix.lower(), {".npy": _numpy, ".pt": _torch, ".safetensors": _safetensors}
     try:
-        found = kinds[path.suffix.lower()](path)
+        found = kinds[suffix](path)
     except FileNotFoundError as error:
         raise DataError(no_such(path)) from error
     except DataError:
         raise
     except Exception as error:  # numpy, torch and safetensors raise anything at bytes that are none of theirs
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise DataError(
-            f"{shown(path)}: cannot be read as {path.suffix.lower()[1:]}: it is damaged, cut off, or holds Python "
-            f"objects, which are not loaded ({reason})"
+            f"{shown(path)}: cannot be read as {suffix[1:]}: it is damaged, cut off, or holds Python objects, which "
+            f"are not loaded ({reason})"
         ) from error
     return _chosen(path, found, keys)
 
 
 def _chosen(path: Path, found: _Arrays, keys: Sequence[str] | None) -> list[tuple[_Array, str]]:
     name = shown(path)
+    if not found:
+        raise DataError(f"{name}: holds no array")
     if not isinstance(found, Mapping):
         if keys is not None:
             raise DataError(f"{name}: its arrays have no names, and levels: {list(keys)} names some; leave levels out")
@@ -386,9 +380,13 @@ def _safetensors(path: Path) -> Mapping[str, _Array]:
             part = file.get_slice(key)
             dtype = str(part.get_dtype())
             found[key] = _Array(tuple(part.get_shape()), _SAFETENSORS.get(dtype, dtype), reads(key))
-    if not found:
-        raise DataError(f"{shown(path)}: holds no array")
     return found
+
+
+def _stretch(grid: tuple[int, int], height: int, width: int) -> float:
+    """How many times as long as broad the patches of an image are."""
+    sides = height / grid[0], width / grid[1]
+    return max(sides) / min(sides)
 
 
 def _patches(grid: tuple[int, int]) -> str:

@@ -123,7 +123,7 @@ def check(
     training = isinstance(source, TrainingData)
     resize = source.transform.resize if isinstance(source, TrainingData) else source.resize
     name = f"{short_name(source.dataset)} {source.split}"
-    files.check(ids, channels, _frames(images, resize), one_grid=training, name=name)
+    files.check(ids, images.ids, channels, _frames(images, resize), one_grid=training, name=name)
 
 
 def _frames(images: ImageLoader, resize: Resize) -> Callable[[str], tuple[int, int]]:

@@ -3,7 +3,8 @@
 A protocol is data. Besides those in ``protocols/``, a grid may name the path of a YAML file or hold a mapping. Keys:
 
 * ``name``, ``note``: its name in tables, and one line about it.
-* ``extends``: another protocol whose keys it takes over, except where it states its own.
+* ``extends``: another protocol whose keys it takes over, except where it states its own, for all data sets or one: what
+  it states goes before what the other states of a data set.
 * ``view``: the keys of ``results.specification.View`` apart from ``dataset``. ``size: evaluation`` stands for the data
   set's evaluation size; ``short_side``, ``window`` and ``stride`` may say ``dataset``: what the paper uses for it.
 * ``scoring``: the keys of ``results.specification.Scoring``. ``fit_split: train`` fits the matching on another split.
@@ -41,20 +42,28 @@ class Definition:
         note: one line about it.
         clusters: ``classes`` where K must be the number of classes.
         document: all of its keys, those of the protocol that it extends included.
+        own: the keys that it states itself.
+        base: the protocol that it extends.
     """
 
     name: str
     note: str
     clusters: Clusters
     document: Document
+    own: Document
+    base: Definition | None = None
 
     def part(self, key: Literal["view", "scoring"], dataset: str) -> Document:
-        """The view or the scoring for one data set, its own values merged into the common ones."""
-        common = standing_at(Place(self.document.place.where, key), {})
-        if self.document.states((key,)):
-            common = self.document.part((key,))
-        own = ("datasets", dataset, key)
-        return common.overlaid(self.document.part(own)) if self.document.states(own) else common
+        """The view or the scoring for one data set, its own values merged into the common ones.
+
+        Those of the protocol that is extended come first, both kinds: whoever extends it has the last word.
+        """
+        empty = standing_at(Place(self.document.place.where, key), {})
+        part = empty if self.base is None else self.base.part(key, dataset)
+        for path in ((key,), ("datasets", dataset, key)):
+            if self.own.states(path):
+                part = part.overlaid(self.own.part(path))
+        return part
 
 
 def names() -> tuple[str, ...]:
@@ -132,7 +141,8 @@ def _define(document: Document, folder: Path, users: tuple[str, ...]) -> Definit
     assert keys is not None
     clusters = keys.clusters if base is None or document.states(("clusters",)) else base.clusters
     note = keys.note or (base.note if base else "")
-    return Definition(keys.name, note, clusters, base.document.overlaid(document) if base else document)
+    whole = base.document.overlaid(document) if base else document
+    return Definition(keys.name, note, clusters, whole, document, base)
 
 
 def _check_datasets(datasets: Any, problems: Problems) -> None:

@@ -11,7 +11,7 @@ from spectral_bench.bench.features.backbones import backbone_info, complete_opti
 from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.backbones.registry import is_own
-from spectral_bench.bench.features.files import find
+from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
@@ -403,12 +403,14 @@ def stored_backbone(settings: RunSettings, problems: Problems) -> BackboneSpec |
     if settings.backbone_options:
         problems.add("backbone_options", "features lie in files, so there is no network that has options; leave it out")
         return None
-    if not title.strip() or not title.isprintable() or len(title) > _LONGEST_TITLE:
-        problems.add("backbone", f"expected a title of 1 to {_LONGEST_TITLE} printable characters, got {title!r}")
+    name = None
+    with problems.at("backbone"):
+        name = titled(title)
+    if name is None:
         return None
     with problems.at("features"):
         files = find(settings.features, settings.train_dataset or settings.dataset, settings.train_split)
-        return BackboneSpec(name=f"{FROM_FILES}{title}", options=files.facts(), weights=files.digest())
+        return BackboneSpec(name=name, options=files.facts(), weights=files.digest())
     return None
 
 
@@ -427,6 +429,5 @@ def stored_view(view: View, features: Features) -> View:
     return view.model_copy(update={"features": find(features, view.dataset, view.split).digest()})
 
 
-_LONGEST_TITLE = 100
 _OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "features"}
 """Keys of a view that change nothing of which features are looked at."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, complete_options
-from spectral_bench.bench.features.files import find
+from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.features.pipeline import batch_part, concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import environment, now, reproducible
@@ -36,7 +36,7 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import FROM_FILES, is_path
+from spectral_bench.common.registry import is_path
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
@@ -177,7 +177,7 @@ def network(backbone: str, options: Mapping[str, Any], features: Features | None
         features: of mode ``files``; None: the network makes them.
 
     Raises:
-        ConfigError: the backbone is unknown, or an option is.
+        ConfigError: the backbone is unknown, or an option is, or the title is none.
         DataError: there are no files, or the first holds no features.
     """
     if features is None:
@@ -185,7 +185,7 @@ def network(backbone: str, options: Mapping[str, Any], features: Features | None
     if options:
         raise ConfigError(f"backbone option {next(iter(options))}: features lie in files, so no network has options")
     title = Path(str(features.root)).name if backbone == BACKBONE else backbone
-    return BackboneSpec(name=f"{FROM_FILES}{title}", options=find(features, "", "").facts())
+    return BackboneSpec(name=titled(title), options=find(features, "", "").facts())
 
 
 def cluster_files(
@@ -258,7 +258,7 @@ def _digest(features: Features | None, images: FileImages, info: BackboneInfo, s
     if features is None:
         return ""
     stored = find(features, "", "")
-    stored.check(images.ids, info.channels, lambda image_id: seen, one_grid=True, name="this command")
+    stored.check(images.ids, images.ids, info.channels, lambda image_id: seen, one_grid=True, name="this command")
     return stored.digest()
 
 

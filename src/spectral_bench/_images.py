@@ -21,6 +21,7 @@ from spectral_bench.bench.predict.cluster import (
 )
 from spectral_bench.bench.predict.files import find_images
 from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.explain import explain
 from spectral_bench.results.specification import Features
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _files(features: str | Path | Mapping[str, Any] | None) -> Features | None:
         found = Features.model_validate(
             {"mode": "files", **stated, "root": str(Path(stated.get("root", "")).absolute())}
         )
-    except (ValidationError, TypeError) as error:
+    except ValidationError as error:
+        problems = [explain("key", "features", Features, problem) for problem in error.errors()]
+        raise ConfigError(f"features: {'; '.join(problems)}") from error
+    except TypeError as error:
         raise ConfigError(f"features: {error}") from error
     return found
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 import spectral_bench as sb
 from spectral_bench.bench.predict.files import passed_over
+from spectral_bench.common.errors import ConfigError
 
 
 @pytest.fixture
@@ -197,6 +198,7 @@ def test_features_that_were_computed_elsewhere(bench: Bench, photos: Path) -> No
             np.testing.assert_array_equal(np.array(stored), mask)
     for wrong, message in (
         (["--set", "features.order=cwh"], "chw"),
+        (["--backbone", ""], "expected a title of 1 to 100 printable characters, got ''"),
         (["--set", "features.stride=16"], "7 x 5 patches; expected 4 x 4 patches of 16 pixels (stride)"),
         (["--set", "backbone_options.weights=random"], "no network has options"),
     ):
@@ -210,5 +212,5 @@ def test_features_that_were_computed_elsewhere(bench: Bench, photos: Path) -> No
     assert not Path("other").exists()
     alone = bench("cluster", photos, "--to", "other", "--set", "features.order=chw")
     assert (alone.code, "is for --features, which is not given" in alone.err) == (2, True)
-    with pytest.raises(Exception, match="features"):
+    with pytest.raises(ConfigError, match=r'^features: unknown key .*"rot"; did you mean "root"\?[^\n]*$'):
         sb.cluster_images(photos, features={"rot": 1})

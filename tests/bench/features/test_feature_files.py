@@ -220,7 +220,9 @@ BAD = {
     "uneven levels": ("pt", pt([TENSOR, TENSOR[:2]]), "level 1: 2 x 4 patches, and the first level has 3 x 4"),
     "half pt": ("pt", pt(TENSOR)[:-100], "cannot be read as pt: it is damaged, cut off"),
     "half old pt": ("pt", pt(TENSOR, _use_new_zipfile_serialization=False)[:-40], "cannot be read as pt"),
-    "code": ("pt", pickle.dumps({"a": print}), "Python objects, which are not loaded"),
+    "code": ("pt", pickle.dumps({"a": print}), r"Python objects, which are not loaded \(Weights only load failed\)"),
+    "no tensors": ("pt", pt([]), "holds no array"),
+    "no names": ("pt", pt({}), "holds no array"),
     "no tensor": ("pt", pt({"a": 5}), "holds a int that is no dense tensor; expected one, a list of them"),
     "sparse": ("pt", pt(TENSOR.to_sparse()), "is no dense tensor"),
     "names": ("pt", pt({"x": TENSOR, "y": TENSOR}), r"holds 2 arrays, x, y; name those .* by levels: \[\.\.\.\]"),
@@ -395,3 +397,39 @@ def test_identities_of_other_runs_are_what_they_were():
 def test_settings_that_contradict_each_other(settings, message):
     with pytest.raises(ValueError, match=message):
         Features(**settings)
+
+
+@pytest.mark.parametrize(("order", "shape"), [("hwc", (40, 4, 5)), ("chw", (4, 5, 40))])
+def test_axes_in_the_other_order_are_told_without_a_stride(order, shape, make_images, tmp_path):
+    """Nobody makes patches that are many times as long as broad, where the other order has square ones."""
+    for index in range(2):
+        np.save(tmp_path / f"image{index}.npy", np.zeros(shape, "f4"))
+    files = find(Features(mode="files", root=str(tmp_path), order=order), "leaves", "val")
+    other, channels = ("chw", shape[2:]) if order == "hwc" else ("hwc", shape[:1])
+    ids = ("image0",)
+    with pytest.raises(DataError, match=rf"image0\.npy: .* for an image of 64 x 80; is order: {other} meant\?"):
+        files.check(ids, ids, channels, lambda _: (64, 80), one_grid=True, name="")
+
+
+def test_ids_with_folders_have_their_files_in_such(tmp_path):
+    (tmp_path / "bonn").mkdir()
+    np.save(tmp_path / "bonn" / "001.npy", np.zeros((2, 3, 4), "f4"))
+    files = find(Features(mode="files", root=str(tmp_path)), "leaves", "val")
+    assert files.shape("bonn/001").grid == (2, 3)
+
+
+def test_a_file_that_is_meant_for_another_image_is_not_suggested(tmp_path):
+    np.save(tmp_path / "image1.npy", np.zeros((2, 3, 4), "f4"))
+    np.save(tmp_path / "image3.npy", np.zeros((2, 3, 4), "f4"))
+    files = find(Features(mode="files", root=str(tmp_path)), "leaves", "val")
+    known = "image1", "image2", "image3"
+    with pytest.raises(DataError) as error:
+        files.check(known[:2], known, (4,), lambda _: (2, 3), one_grid=False, name="")
+    assert "no features of image2" in str(error.value)
+    assert "did you mean" not in str(error.value)
+
+
+def test_patches_may_be_long_where_images_are(tmp_path):
+    np.save(tmp_path / "image0.npy", np.zeros((40, 4, 5), "f4"))
+    files = find(Features(mode="files", root=str(tmp_path)), "leaves", "val")
+    files.check(("image0",), ("image0",), (5,), lambda _: (640, 64), one_grid=True, name="")

@@ -192,3 +192,14 @@ def test_these_protocols_suit_every_labelled_data_set(name: str, protocol: str) 
     found = resolved(protocol, data_info(name), subset=2)
     assert (found.view.dataset, found.view.subset, found.view.crf) == (name, 2, None)
     assert Protocol.model_validate_json(found.model_dump_json()) == found
+
+
+def test_own_values_go_before_those_that_an_extended_protocol_states_of_a_data_set() -> None:
+    assert resolved("sliding").scoring.classes == "19"
+    assert resolved({"name": "p", "extends": "sliding", "scoring": {"classes": "27"}}).scoring.classes == "27"
+    own = {"name": "p", "extends": "sliding", "scoring": {"classes": "27"}, "view": {"resize": {"short_side": 512}}}
+    per_data = {"cityscapes": {"scoring": {"classes": "19"}, "view": {"resize": {"short_side": 256}}}}
+    both = resolved(own | {"datasets": per_data})
+    assert (both.scoring.classes, both.view.resize.short_side) == ("19", 256)
+    with pytest.raises(ConfigError, match=r'unknown class set of cityscapes "150"'):
+        resolved({"name": "p", "extends": "sliding", "scoring": {"classes": "150"}})
