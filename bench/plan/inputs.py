@@ -345,5 +345,5 @@ def stored_view(view: View, features: Features) -> View:
 
 
 _LONGEST_TITLE = 100
-_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "features"}
+_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "refine", "features"}
 """Keys of a view that change nothing of which features are looked at."""
