@@ -279,3 +279,29 @@ def test_kernels_of_ones_own_are_not_mistaken_for_others(
     for method in (*methods, methods[0]):
         assert torch.equal(spaces.kernel(method, unseen).dense(), method.kernel(unseen).dense())
     assert len(list(tmp_path.iterdir())) == files
+
+
+class Tripled(SparseKernel):
+    """More than its matrix says."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        return 3 * super().apply(x)
+
+
+class OfTripled(Sized):
+    """A kernel of a class of its own."""
+
+    def kernel(self, batch: PatchBatch) -> SparseKernel:
+        return Tripled(super().kernel(batch).matrix)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        return (self.weight,)
+
+
+def test_a_kernel_of_a_class_of_its_own_comes_back_as_such(tmp_path: Path) -> None:
+    source, _ = scenes(8, (5, 6))
+    method = OfTripled(NeuralEFParams(**NEURALEF))
+    method.load_state_dict(fit("neuralef", NEURALEF, source).state_dict())
+    for _ in range(2):
+        assert isinstance(ExactSpaces(tmp_path).kernel(method, source.batch([0])), Tripled)
