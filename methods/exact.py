@@ -20,6 +20,7 @@ from spectral_bench.methods.completeness import completed
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.kernel import Kernel, SparseKernel
+from spectral_bench.methods.interface import offers
 from spectral_bench.methods.threads import each_on_one_thread
 
 if TYPE_CHECKING:
@@ -114,22 +115,26 @@ class ExactSpaces:
         self._code = code
 
     def kernel(self, method: Spectral, batch: PatchBatch) -> Kernel:
-        """The kernel of a method on a batch, found once for all runs whose ``kernel_settings`` are the same.
+        """The kernel of a method on a batch, found once for all runs of its class with the same ``kernel_settings``.
+
+        Settings of other than plain values, of which ``repr`` may not tell all, keep nothing.
 
         Raises:
             NumericalError: as ``method.kernel``.
         """
-        settings = getattr(method, "kernel_settings", None)
-        if self.folder is None or settings is None:
+        settings: object = getattr(method, "kernel_settings", None)
+        its_own = settings is not None and offers(method, "kernel_settings", ("kernel",))
+        if self.folder is None or not (its_own and _is_plain(settings)):
             return method.kernel(batch)
         seen = batch.shared("content", lambda: _content(batch))
-        name = hashlib.blake2b(repr((_VERSION, self._code, settings, seen)).encode(), digest_size=16).hexdigest()
+        known_by = _VERSION, self._code, type(method).__qualname__, settings, seen
+        name = hashlib.blake2b(repr(known_by).encode(), digest_size=16).hexdigest()
         path = self.folder / f"kernel-{name}.npz"
         known = _read_kernel(path)
         if known is not None:
             return SparseKernel(known.matrix.to(batch.pixels.device))
         kernel = method.kernel(batch)
-        if isinstance(kernel, SparseKernel):
+        if type(kernel) is SparseKernel:  # of a class of its own, the matrix may not be all
             write_bytes(path, _written_kernel(kernel.matrix))
         return kernel
 
@@ -148,6 +153,15 @@ class ExactSpaces:
         if path is not None:
             write_bytes(path, _written(space))
         return space
+
+
+def _is_plain(settings: object) -> bool:
+    """Whether ``repr`` tells all of settings, as it does not of tensors, arrays and most objects."""
+    if isinstance(settings, dict):
+        return all(map(_is_plain, (*settings, *settings.values())))
+    if isinstance(settings, (tuple, list)):
+        return all(map(_is_plain, settings))
+    return settings is None or isinstance(settings, (bool, int, float, str))
 
 
 def _computed(kernel: Kernel, count: int) -> ExactSpace:

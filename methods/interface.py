@@ -279,9 +279,13 @@ class Spectral(Protocol):
 
     * ``per_image`` (True: each image is decomposed by itself, so that each is a graph of its own),
     * ``health_limits`` (name of a figure -> the most that a converged fit may have of it),
-    * ``kernel_settings`` (all that ``kernel`` depends on besides the batch, as plain values; fits of the same settings
-      find the kernel of a graph once),
-    * ``predict_with_functions`` (of a batch: what ``predict`` and what ``eigenfunctions`` give, at the cost of one).
+    * ``kernel_settings`` (all that ``kernel`` depends on besides the batch: numbers, texts, None, and tuples, lists or
+      dictionaries of them; fits of one class with the same settings find the kernel of a graph once),
+    * ``predict_with_functions`` (of a batch: what ``predict`` and what ``eigenfunctions`` give, at the cost of one; of
+      an image the same whatever else is in the batch).
+
+    A class that overrides ``kernel`` gives its own ``kernel_settings``, too, and one that overrides ``predict`` or
+    ``eigenfunctions`` its own ``predict_with_functions``: those of its base are not read.
     """
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
@@ -298,3 +302,15 @@ class Spectral(Protocol):
         decomposes each image by itself accepts one image.
         """
         ...
+
+
+def offers(method: object, name: str, of: tuple[str, ...]) -> bool:
+    """Whether a method has an attribute that speaks of its own ``of``, and not of those of a base that it overrides."""
+    if name in getattr(method, "__dict__", {}):
+        return True
+    kinds = type(method).__mro__
+
+    def place(attribute: str) -> int:
+        return next((index for index, kind in enumerate(kinds) if attribute in vars(kind)), len(kinds))
+
+    return place(name) < len(kinds) and all(place(name) <= place(other) for other in of)

@@ -60,7 +60,7 @@ def separation(sigmas: Tensor, pis: Tensor) -> tuple[Tensor, Tensor]:
     by M (Y^T Y - I) + (Y^T Y - I) M up to terms of order 1 / N; one that is normalised by degrees of the batch moves
     it by less. So this, times the share that fits batches best in least squares, is taken off (a control variate, for
     example Owen, *Monte Carlo theory, methods and examples*, chapter 8). Of one batch the share is a half, which gives
-    the eigenvectors of the batch itself.
+    the eigenvectors of the batch's own S^-1/2 (Y^T K Y) S^-1/2, S = Y^T Y, up to terms of second order in S - I.
 
     Args:
         sigmas: (B, n, n) E[y y^T] of each batch.

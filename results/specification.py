@@ -302,7 +302,11 @@ class View(NamedData):
     @field_validator("refine", mode="before")
     @classmethod
     def _by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"name": value}
+        if not (value is None or isinstance(value, (dict, Pamr))):
+            raise ValueError(f"refine = {value!r}: expected pamr, its settings as {{name: pamr, ...}}, or null")
+        return value
 
     @model_validator(mode="after")
     def _refined_once(self) -> Self:

@@ -29,9 +29,7 @@ from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
     check_inputs,
-    check_names,
     check_sizes,
-    check_text,
     checked_params,
     facts_of,
     stored_backbone,
@@ -39,6 +37,7 @@ from spectral_bench.bench.plan.inputs import (
     training_data,
     with_classes,
 )
+from spectral_bench.bench.plan.text import check_names, check_text
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError

@@ -13,7 +13,7 @@ from spectral_bench.datasets.subset import in_drawing_order, subset
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
 from spectral_bench.methods.health import HEALTH_STAGE
-from spectral_bench.methods.interface import Spectral
+from spectral_bench.methods.interface import Spectral, offers
 from spectral_bench.methods.spectral_health import method_checks
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import HealthCheck
@@ -109,7 +109,8 @@ def foresee(
         return None
     with meter.stage(HEALTH_STAGE):
         fresh = _unseen(run, view, features.image_ids)
-    at_once = hasattr(method, "predict_with_functions")
+    at_once = offers(method, "predict_with_functions", ("predict", "eigenfunctions"))
+    at_once = at_once and not getattr(type(method), "labels_at_prediction", False)  # whose scores need labels
     return Foreseen(fresh, in_drawing_order(fresh or features.image_ids)[:MOST_READ] if at_once else ())
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces, exact_eigenspace
-from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.neuralef.method import NeuralEF
@@ -200,6 +200,10 @@ def test_a_kernel_is_found_once_for_the_same_patches_and_code(tmp_path: Path) ->
             found.append(len(batch))
             return super().kernel(batch)
 
+        @property
+        def kernel_settings(self) -> tuple[object, ...]:
+            return super().kernel_settings
+
     method = Counted(NeuralEFParams(**NEURALEF))
     method.load_state_dict(fit("neuralef", NEURALEF, source).state_dict())
     for code, images in (("a", [1, 4]), ("a", [1, 4]), ("a", [1, 4, 5]), ("b", [1, 4]), ("b", [4, 1])):
@@ -219,3 +223,85 @@ def test_a_kept_kernel_that_is_held_dense_is_no_sparse_one(tmp_path: Path) -> No
     for _ in range(2):
         assert type(ExactSpaces(tmp_path).kernel(method, source.batch([0]))).__name__ == "FullKernel"
     assert not list(tmp_path.iterdir())
+
+
+class Weighted(NeuralEF):
+    """A kernel of its own, and the settings of another."""
+
+    weight = 1.0
+
+    def kernel(self, batch: PatchBatch) -> SparseKernel:
+        return SparseKernel(super().kernel(batch).matrix * self.weight)  # type: ignore[attr-defined]
+
+
+class Sized(Weighted):
+    """The same with settings."""
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        return (self.weight,)
+
+
+class Halved(Weighted):
+    """Another kernel of the same settings as ``Sized``, in the same file."""
+
+    def kernel(self, batch: PatchBatch) -> SparseKernel:
+        return SparseKernel(super().kernel(batch).matrix * 0.5)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        return (self.weight,)
+
+
+class Vague(Weighted):
+    """Settings that are written alike and differ."""
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        return (torch.tensor([self.weight]),)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "files"), [([Weighted] * 2, 0), ([Sized] * 2, 2), ([Sized, Halved], 2), ([Vague] * 2, 0)]
+)
+def test_kernels_of_ones_own_are_not_mistaken_for_others(
+    kinds: list[type[Weighted]], files: int, tmp_path: Path
+) -> None:
+    """Two methods of one file, so of one code, one after the other, and the first once more."""
+    source, _ = scenes(8, (5, 6))
+    state = fit("neuralef", NEURALEF, source).state_dict()
+    methods = [kind(NeuralEFParams(**NEURALEF)) for kind in kinds]
+    for method in methods:
+        method.load_state_dict(state)
+    if kinds[0] is kinds[1]:
+        methods[1].weight = 1.0 + 2.0**-20
+    spaces, unseen = ExactSpaces(tmp_path, "a"), source.batch([1, 4])
+    for method in (*methods, methods[0]):
+        assert torch.equal(spaces.kernel(method, unseen).dense(), method.kernel(unseen).dense())
+    assert len(list(tmp_path.iterdir())) == files
+
+
+class Tripled(SparseKernel):
+    """More than its matrix says."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        return 3 * super().apply(x)
+
+
+class OfTripled(Sized):
+    """A kernel of a class of its own."""
+
+    def kernel(self, batch: PatchBatch) -> SparseKernel:
+        return Tripled(super().kernel(batch).matrix)
+
+    @property
+    def kernel_settings(self) -> tuple[object, ...]:
+        return (self.weight,)
+
+
+def test_a_kernel_of_a_class_of_its_own_comes_back_as_such(tmp_path: Path) -> None:
+    source, _ = scenes(8, (5, 6))
+    method = OfTripled(NeuralEFParams(**NEURALEF))
+    method.load_state_dict(fit("neuralef", NEURALEF, source).state_dict())
+    for _ in range(2):
+        assert isinstance(ExactSpaces(tmp_path).kernel(method, source.batch([0])), Tripled)

@@ -139,6 +139,19 @@ def test_settings_that_cannot_be(bench: Bench, change: dict[str, str], message: 
     assert all(line.startswith("error: ") for line in result.errors)
 
 
+def test_scores_of_files_are_refined_by_their_images(bench: Bench) -> None:
+    made()
+    keys = "method: kmeans, params: {k: 4}, eval_subset: 2, subset: 6, backbone: mine"
+    view = "{extends: whole, name: w, view: {refine: {iterations: 2}}}"
+    Path("g.yaml").write_text(f"name: g\nruns:\n  - {{{keys}, features: {FILES}, protocols: [{view}]}}\n")
+    run(bench, Path("g.yaml"))
+    (planned,) = json.loads(bench("plan", "--grid", "g.yaml", "--out", "o", "--json").out)["runs"]
+    record = Store.open(Path("o")).load_run(planned["run_id"])
+    assert record is not None
+    (evaluation,) = record.evaluations.values()
+    assert "pamr" in [cost.stage for cost in evaluation.costs]
+
+
 def test_features_need_a_title(bench: Bench) -> None:
     made()
     Path("g.yaml").write_text(f"name: g\nruns:\n  - {{method: kmeans, features: {FILES}}}\n")
