@@ -214,8 +214,6 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
         check_inputs(backbone, (data, *views), problems)
     if params and info and protocols:
         check_names(params, protocols, info, problems)
-    if params and info and protocols:
-        check_names(params, protocols, info, problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None
     specs = tuple(

@@ -82,14 +82,12 @@ def cluster_images(
     require_precision(precision)
     method, files, given = name_of(method), find_images(_paths(images)), _files(features)
     settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": place_of(device)}
+    settings |= {"features": given, "size": _size(size), "seed": seed_of(seed, random_state)}
     found = cluster_files(
         files,
         method,
         clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
         network(name_of(backbone, "backbone"), backbone_options or {}, given),
-        features=given,
-        size=_size(size),
-        seed=seed_of(seed, random_state),
         **settings,
     )
     return _with_warnings(found)
