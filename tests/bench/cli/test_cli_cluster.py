@@ -94,7 +94,7 @@ def test_folders_in_folders_with_images_are_named(photos: Path) -> None:
     [
         (
             ["--method", "kmean"],
-            'unknown method "kmean"; did you mean "kmeans"? valid: deep_spectral, kmeans, neuralef',  # no oracle
+            'unknown method "kmean"; did you mean "kmeans"? valid: deep_spectral, kmeans, maskclip, neuralef',
         ),
         (["--method", "oracle"], "is fitted with labels"),
         (["--backbone", "efficientnet_lite"], 'did you mean "efficientnet_lite0"?'),

@@ -12,7 +12,7 @@ from cli_lab import Bench
 from PIL import Image
 
 from spectral_bench.bench.grid.load import load_grid
-from spectral_bench.datasets.registry import names
+from spectral_bench.datasets.registry import data_info, names
 
 LABELLED = [name for name in names() if name not in ("folder", "imagenet")]
 
@@ -46,7 +46,8 @@ def test_the_grid_of_each_data_set_is_valid(bench: Bench, name: str, tmp_path: P
     assert {row.settings.dataset for row in grid.rows} == {name}
     assert bench("plan", f"{name}.yaml").code == 0
     comments = (tmp_path / f"{name}.yaml").read_text()
-    assert f"# clusters; the data set has {next(iter(grid.rows)).settings.params['k'] // 2} classes" in comments
+    info = data_info(name)
+    assert f"# clusters; the data set has {len(info.class_sets[info.default_classes].classes)} classes" in comments
     assert max(map(len, comments.splitlines())) <= 100
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.local import PRELOAD, _parts
 from spectral_bench.bench.work.order import read_order
@@ -37,6 +39,7 @@ def asked(preload: tuple[str, ...], parts: str = "") -> list[object]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_hashes_only_what_it_loads_itself_and_finds_the_same() -> None:
     *rest, warm = PRELOAD
     assert warm == "spectral_bench.bench.executors.warm"
@@ -53,6 +56,7 @@ def test_a_worker_hashes_only_what_it_loads_itself_and_finds_the_same() -> None:
     assert frozen > 0
 
 
+@pytest.mark.slow
 def test_parts_of_a_launch_are_hashed_for_all_workers_unless_they_change() -> None:
     parsed, code, *_ = asked(PRELOAD, "spectral_bench.methods.kmeans")
     _, expected, *_ = asked(PRELOAD)

@@ -77,6 +77,7 @@ def test_settings_are_those_of_the_paper(path: Path, tmp_path: Path) -> None:
             assert params["beta"] == pytest.approx(20.48 / params["k"])
 
 
+@pytest.mark.slow
 def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
     rows = [
         (path.stem, run.spec.method, run.spec.params["scores"], run.spec.params["input"])

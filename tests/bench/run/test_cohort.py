@@ -27,7 +27,7 @@ from spectral_bench.bench.work.worker import ExitCode, Told
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs import features as graphs
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.registry import METHODS, base_params
+from spectral_bench.methods.registry import METHODS, base_method, base_params
 from spectral_bench.methods.testing import text_file
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.specification import Crf, Features, Resize, Transform, View
@@ -48,6 +48,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "deep_spectral": [{"k": 4, "eigenvectors": 3, "segments": 6}, {"k": 5, "eigenvectors": 4, "segments": 6}],
     "nystrom": [{"k": 4, "samples": 60, "neighbours": 10}, {"k": 5, "samples": 60, "neighbours": 20}],
     "neuralef_label_leak": [{**NETWORK, **one} for one in EF[:2]],
+    "self_training": [{"k": 4, **NETWORK}, {"k": 4, **NETWORK, "start": "nystrom", "start_params": {"samples": 60}}],
     "linear_probe": [{"k": 11, "epochs": 2, "batch_size": 2}, {"k": 11, "epochs": 3, "batch_size": 2}],
     "oracle": [{"k": 11}],
     "maskclip": [{"text": text_file(11, 192)}, {"text": text_file(11, 192, 2), "key_smoothing": 0.9}],
@@ -104,8 +105,8 @@ def require_same(order: Order, store: Store, other: Store) -> None:
 
 def bases(make_order: Any, method: str, params: dict[str, Any]) -> list[Order]:
     """The order of the fit that one starts from."""
-    facts = METHODS[method].facts
-    return [] if facts.fit_from is None else [make_order(facts.fit_from, base_params(method, params), views=())]
+    start = base_method(method, params)
+    return [] if start is None else [make_order(start, base_params(method, params), views=())]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -62,6 +62,7 @@ def test_samples_are_literal_ties_included(count: int, width: int, pool: int, he
     assert torch.equal(features, values[torch.from_numpy(found)])
 
 
+@pytest.mark.slow
 def test_samples_of_unit_vectors_are_literal_and_few_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of many patches: those near to samples are never looked at again."""
     generator = torch.Generator().manual_seed(0)

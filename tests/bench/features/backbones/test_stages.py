@@ -101,6 +101,7 @@ def test_levels_are_what_features_only_gives_on_the_grid(name):
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
 def test_they_keep_what_every_backbone_keeps(name):
     assert violations(Subject(name, RANDOM)) == {}
 
