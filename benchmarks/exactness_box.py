@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from spectral_bench.methods.neuralsvd.objective import nested_terms
 from spectral_bench.methods.separation import separation
-from spectral_bench.methods.spectralnet.objective import CovarianceAverage, rayleigh_terms
-from spectral_bench.methods.spin.averages import Averages
+from spectral_bench.methods.spectralnet.objective import rayleigh_terms
+from spectral_bench.methods.spin.averages import Averages, CovarianceAverage
 from spectral_bench.methods.spin.network import FunctionNetwork
 from spectral_bench.methods.spin.operators import Functions
 from spectral_bench.methods.spin.spectrum import second_moment, whitening

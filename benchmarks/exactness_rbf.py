@@ -32,7 +32,8 @@ from spectral_bench.methods.neuralef.loss import Penalty, neuralef_loss, normali
 from spectral_bench.methods.neuralsvd.objective import nested_terms
 from spectral_bench.methods.neuralsvd.params import Nesting, Steps
 from spectral_bench.methods.separation import separation
-from spectral_bench.methods.spectralnet.objective import CovarianceAverage, rayleigh_terms
+from spectral_bench.methods.spectralnet.objective import rayleigh_terms
+from spectral_bench.methods.spin.averages import CovarianceAverage
 from spectral_bench.methods.spin.spectrum import second_moment, whitening
 
 SIDES = (1.0, 0.65)

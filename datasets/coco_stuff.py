@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import DataInfo
-from spectral_bench.datasets.listing import Listing, from_list, labels_of, list_folder, listed_ids
+from spectral_bench.datasets.listing import Listing, from_list, labels_from_list, list_folder
 from spectral_bench.datasets.reading import read_label, require_range
 from spectral_bench.datasets.tables import class_set, load_table, merged_set, names_to_void
 
@@ -76,8 +76,7 @@ class CocoStuff(FileDataSet):
         folder = self._first("stuffthingmaps", "annotations", "stuffthingmaps_trainval2017", part=_part(split))
         listed = self._listed(split)
         if listed is not None:
-            ids = listed_ids(listed, ()) if listed.is_file() else []
-            return labels_of(ids, listed, folder, ".png")
+            return labels_from_list(listed, folder, ".png")
         found = list_folder(folder, (".png",))
         return replace(found, files={i: path for i, path in found.files.items() if not i.endswith(_CONVERTED)})
 

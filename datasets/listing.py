@@ -248,6 +248,11 @@ def labels_of(ids: Iterable[str], listed: Path, folder: Path, suffix: str) -> Li
     return Listing(folder, files, none, f"*{suffix}")
 
 
+def labels_from_list(listed: Path, folder: Path, suffix: str) -> Listing:
+    """As ``labels_of``, of ids that have no blanks in them."""
+    return labels_of(listed_ids(listed, ()) if listed.is_file() else [], listed, folder, suffix)
+
+
 def matched(ids: Iterable[str], present: dict[str, Path]) -> dict[str, Path]:
     """Id -> path of those ids that are a stem of ``present``, as it stands or with its accents composed otherwise."""
     spelled = {composed(stem): path for stem, path in present.items() if not stem.isascii()}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spectral_bench.datasets.files import FileDataSet
 from spectral_bench.datasets.interface import DataInfo
-from spectral_bench.datasets.listing import Listing, from_list, labels_of, listed_ids
+from spectral_bench.datasets.listing import Listing, from_list, labels_from_list
 from spectral_bench.datasets.matlab import image_array_size, label_map_size, read_image_array, read_label_map
 from spectral_bench.datasets.tables import RawClass, class_set, load_table, merged_set
 
@@ -66,7 +66,7 @@ class Potsdam3(FileDataSet):
         listed, folder = self.folder / LISTS[split], self.folder / "gt"
         if not self.has_labels(split):
             return Listing(folder, {}, (self.info.without_labels(split),))
-        return labels_of(listed_ids(listed, ()) if listed.is_file() else [], listed, folder, _MAT)
+        return labels_from_list(listed, folder, _MAT)
 
     def read_image(self, path: Path) -> NDArray[np.uint8]:
         """(H, W, 3) RGB: infra-red is left out."""

@@ -31,7 +31,7 @@ class FewLabelled:
 
     @classmethod
     def of(cls, patches: PatchSource, labels: LabelSource, budget: int, context: FitContext) -> FewLabelled:
-        """Look once through all images, and keep those whose labels the budget takes.
+        """Look once through the images, up to the last one whose labels the budget takes, and keep those.
 
         Raises:
             ConfigError: the budget exceeds the images, or no patch of the images drawn has a class.
@@ -49,6 +49,8 @@ class FewLabelled:
                 classes = batch_labels(labels, image).float().unsqueeze(-1)
                 strips.append(tuple(part.reshape(1, -1, 1, part.shape[-1]) for part in (*image.features, classes)))
                 names += image.image_ids
+            if len(strips) == budget:
+                break
         if all(bool((strip[-1] == VOID).all()) for strip in strips):
             raise ConfigError(f"label_budget = {budget}: no patch of the images drawn has a class: {', '.join(names)}")
         return cls(strips, context.seeds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -146,6 +146,35 @@ class TrainingParams(Params):
 
 TRAINED_BYTES = 16
 """Bytes a parameter in training: itself, its gradient and Adam's two moments, in float32."""
+
+
+class PsiSizes(Protocol):
+    """The parameters that say how large psi, the network of NeuralEF, is."""
+
+    @property
+    def depth(self) -> int:
+        """Transformer blocks."""
+
+    @property
+    def heads(self) -> int:
+        """Attention heads a block."""
+
+    @property
+    def head_width(self) -> int:
+        """Channels a head."""
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden channels of a block's MLP."""
+
+
+def psi_parameters(sizes: PsiSizes, channels: int, outputs: int) -> int:
+    """Numbers that psi learns: blocks of attention and MLP with their norms, the last norm, and the head."""
+    inner = sizes.heads * sizes.head_width
+    attention = channels * 4 * inner + channels
+    mlp = 2 * channels * sizes.mlp_width + sizes.mlp_width + channels
+    return sizes.depth * (attention + mlp + 4 * channels) + 2 * channels + channels * outputs
+
 
 AngleLimit = Annotated[
     float | None,

@@ -11,6 +11,7 @@ from torch import Tensor
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
+from spectral_bench.methods.spin.spectrum import second_moment
 
 _ROUNDS = 3  # of fitting the share of noise, which depends on the eigenvectors, and those on it
 
@@ -45,9 +46,8 @@ def batch_moments(
         with context.stage("graph"):
             operator = kernel(batch)
         values = functions(batch).detach()
-        wide = values.double()
-        sigmas.append(wide.T @ wide / len(wide))
-        pis.append(wide.T @ operator.apply(values).double() / len(wide))
+        sigmas.append(second_moment(values, values))
+        pis.append(second_moment(values, operator.apply(values)))
     return torch.stack(sigmas), torch.stack(pis)
 
 

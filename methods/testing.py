@@ -33,8 +33,6 @@ from spectral_bench.methods.interface import (
 from spectral_bench.methods.maskclip.text_vectors import TextVectors, write_text
 from spectral_bench.methods.registry import base_method, base_params, complete_params, load_method, method_facts
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="bench-text-", ignore_cleanup_errors=True)
-
 
 class MemorySource:
     """A ``PatchSource`` over features held in memory.
@@ -318,10 +316,17 @@ def text_file(classes: int | tuple[str, ...], width: int, several: int = 1, **to
     vectors = functional.normalize(torch.randn(several * len(names), width, generator=generator), dim=1).numpy()
     class_of = torch.arange(len(names)).repeat_interleave(several).numpy()
     prompts = tuple((f"{names[index]} {row}",) for row, index in enumerate(class_of))
-    path = Path(_FOLDER.name) / f"text-{len(list(Path(_FOLDER.name).iterdir()))}.safetensors"
+    folder = Path(_text_folder().name)
+    path = folder / f"text-{len(list(folder.iterdir()))}.safetensors"
     backbone, weights = told.get("backbone", "any"), told.get("backbone_weights", "any")
     write_text(path, TextVectors(names, vectors, class_of, prompts, backbone, weights))
     return str(path)
+
+
+@functools.cache
+def _text_folder() -> tempfile.TemporaryDirectory[str]:
+    """Removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="bench-text-", ignore_cleanup_errors=True)
 
 
 def same_state(first: Segmenter, second: Segmenter) -> bool:

@@ -253,7 +253,7 @@ def label_map(scores: Tensor, layout: WindowLayout) -> Tensor:
     out = torch.empty(layout.target, dtype=torch.int64, device=scores.device)
     columns, n_bytes = _TILE.get(scores.device.type, _TILE_ELSEWHERE)
     for rows, pixels, tile in _tiles(scores, layout, columns, n_bytes):
-        out[rows, pixels] = _argmax(tile)
+        out[rows, pixels] = first_largest(tile)
     return out
 
 
@@ -309,8 +309,9 @@ def _on(block: Block, device: torch.device) -> tuple[slice, Tensor, Tensor]:
     return block.pixels, torch.from_numpy(block.patches).to(device), torch.from_numpy(block.weights).to(device)
 
 
-def _argmax(tile: Tensor) -> Tensor:
-    if tile.device.type == "cpu":
+def first_largest(scores: Tensor) -> Tensor:
+    """(..., K) scores to the (...) int64 index of the largest, of equal ones the first."""
+    if scores.device.type == "cpu":
         # Several times as fast as torch's over a last axis; both give the first of equal values.
-        return torch.from_numpy(tile.numpy().argmax(axis=-1))
-    return tile.argmax(dim=-1)
+        return torch.from_numpy(scores.numpy().argmax(axis=-1))
+    return scores.argmax(dim=-1)

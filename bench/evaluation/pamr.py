@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spectral_bench.bench.evaluation.counting import ScoredImage
 from spectral_bench.bench.evaluation.crf import crf_image
-from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores
+from spectral_bench.bench.evaluation.layout import WindowLayout, first_largest, full_scores
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.memory import free_bytes
 from spectral_bench.results.specification import Pamr
@@ -89,7 +89,7 @@ def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr:
     for start in range(0, scores.shape[1], step):
         values = full_scores(scores[:, start : start + step], layout).flatten(0, 1)
         values = refined(values, neighbours, weights, pamr.iterations)
-        index = _argmax(values)
+        index = first_largest(values)
         largest = values.gather(1, index[:, None])[:, 0]
         better = largest > best
         best, found = torch.where(better, largest, best), torch.where(better, index + start, found)
@@ -144,9 +144,3 @@ def neighbour_weights(image: Tensor, neighbours: Tensor, pamr: Pamr) -> Tensor:
 
 def _at_once(pixels: int) -> int:
     return max(_LEAST, _SCORES // (4 * pixels))
-
-
-def _argmax(values: Tensor) -> Tensor:
-    if values.device.type == "cpu":
-        return torch.from_numpy(values.numpy().argmax(axis=1))  # of equal values the first
-    return values.argmax(1)

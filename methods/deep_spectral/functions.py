@@ -6,16 +6,9 @@ import torch
 from torch import Tensor
 
 from spectral_bench.methods.deep_spectral.decompose import Decomposer
-from spectral_bench.methods.graphs.kernel import inverse_root
 from spectral_bench.methods.inputs import named
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.laplacian import indicators
-
-
-def normalised_affinity(affinity: Tensor) -> Tensor:
-    """D^-1/2 W D^-1/2 of an (n, n) affinity."""
-    root = inverse_root(affinity.sum(1))
-    return affinity * root[:, None] * root
 
 
 def principal_functions(image: PatchBatch, decomposer: Decomposer) -> Tensor:

@@ -14,11 +14,11 @@ from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.centres import Centres, fit_centres
 from spectral_bench.methods.deep_spectral.cuts import Cut, Tally, cut_image, normalised_cut
 from spectral_bench.methods.deep_spectral.decompose import Decomposer
-from spectral_bench.methods.deep_spectral.functions import normalised_affinity, principal_functions
+from spectral_bench.methods.deep_spectral.functions import principal_functions
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.deep_spectral.segments import by_silhouette, describe, eigengap, segment
 from spectral_bench.methods.eigensolvers import Eigenpairs
-from spectral_bench.methods.graphs.kernel import DenseKernel
+from spectral_bench.methods.graphs.kernel import DenseKernel, normalised_dense
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.inputs import Standardiser, feature_input, named, one_by_one, only_features, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
@@ -133,7 +133,7 @@ class DeepSpectral:
         if len(batch) != 1:
             raise ValueError(f"deep_spectral has a kernel for every image by itself, and was given {len(batch)} images")
         affinity = self._decomposer().affinity(only_features(batch))
-        return DenseKernel(normalised_affinity(affinity).float())
+        return DenseKernel(normalised_dense(affinity).float())
 
     def _training_segments(self, patches: PatchSource, context: FitContext) -> tuple[Tensor, Tally]:
         """(S, D) descriptors of the segments of all training images on the context's device, and what is certified."""

@@ -83,6 +83,12 @@ def inverse_root(degrees: Tensor) -> Tensor:
     return torch.where(positive, degrees.where(positive, torch.ones_like(degrees)).rsqrt(), 0.0)
 
 
+def normalised_dense(affinity: Tensor) -> Tensor:
+    """D^-1/2 A D^-1/2 of an (N, N) affinity with degrees D = row sums."""
+    root = inverse_root(affinity.sum(1))
+    return affinity * root[:, None] * root
+
+
 def normalised(affinity: Tensor) -> Tensor:
     """D^-1/2 A D^-1/2 of a sparse CSR affinity of non-negative weights; D holds its row sums.
 

@@ -17,7 +17,7 @@ from spectral_bench.methods.health import HEALTH_STAGE, Check, assignment_spread
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Statistics
 from spectral_bench.methods.neuralef.params import NeuralEFParams
-from spectral_bench.methods.neuralef.psi import Psi
+from spectral_bench.methods.neuralef.psi import Psi, initial, restored
 from spectral_bench.methods.neuralef.training import training_step
 from spectral_bench.methods.separation import batch_moments, separation
 from spectral_bench.methods.spin.spectrum import whitening
@@ -96,10 +96,7 @@ class NeuralEF:
             outputs = torch.cat([psi(image.features) for image in one_by_one(batch)])
         if not bool(torch.isfinite(outputs).all()):
             raise NumericalError("psi's outputs hold NaN or infinite values: its training diverged")
-        if self._separation is not None:
-            outputs = outputs @ self._separation.to(outputs.device)
-        scores = outputs / self.params.temperature_min if self.params.discrete else outputs
-        return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
+        return self._scores(outputs, batch)
 
     def eigenfunctions(self, batch: PatchBatch) -> Tensor:
         """(B, K, h, w) outputs that the objective makes eigenfunctions of, in float32 and image by image.
@@ -156,31 +153,15 @@ class NeuralEF:
         self._statistics = Statistics(tuple(m for m, _ in levels), tuple(s for _, s in levels)) if levels else None
         self._separation = state[_SEPARATION].clone() if _SEPARATION in state else None
         state = {name: state[name] for name in state if not name.startswith(_GRAPH) and name != _SEPARATION}
-        with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
-            psi = self._build((state["mean"].numel(),))
-        psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-        self.psi = psi.eval()
+        self.psi = restored(self._build, state)
 
     def _initial(self, channels: tuple[int, ...], context: FitContext) -> Psi:
-        """A fresh psi, the same at the same seed on every device; the global generator is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
-            psi = self._build(channels)
-        if self.params.standardise and self._statistics is not None:
-            psi.standardise(self._statistics)
-        return psi.to(context.device)
+        statistics = self._statistics if self.params.standardise else None
+        return initial(lambda: self._build(channels), statistics, context)
 
     def _build(self, channels: tuple[int, ...]) -> Psi:
         params = self.params
-        return Psi(
-            channels,
-            params.outputs,
-            depth=params.depth,
-            heads=params.heads,
-            head_width=params.head_width,
-            mlp_width=params.mlp_width,
-            constrained=params.orthogonality == "constraint",
-        )
+        return Psi.of(params, channels, params.outputs, constrained=params.orthogonality == "constraint")
 
     def _fitted(self) -> Psi:
         if self.psi is None:
@@ -242,6 +223,12 @@ class NeuralEF:
             outputs: Tensor = psi(batch.features)
         if not bool(torch.isfinite(outputs).all()):
             return self.predict(batch)  # says what is not finite
+        return self._scores(outputs, batch)
+
+    def _scores(self, outputs: Tensor, batch: PatchBatch) -> Tensor:
+        """Psi's (B, h * w, K) outputs to the (B, K, h, w) scores that ``predict`` gives."""
+        if self._separation is not None:
+            outputs = outputs @ self._separation.to(outputs.device)
         scores = outputs / self.params.temperature_min if self.params.discrete else outputs
         return scores.view(len(batch), *batch.grid, -1).permute(0, 3, 1, 2)
 

@@ -6,7 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from spectral_bench.methods.params import TRAINED_BYTES, AngleLimit, GraphParams, LloydParams, TrainingParams
+from spectral_bench.methods.params import (
+    TRAINED_BYTES,
+    AngleLimit,
+    GraphParams,
+    LloydParams,
+    TrainingParams,
+    psi_parameters,
+)
 
 SEPARATE_BATCHES = 64
 
@@ -63,11 +70,8 @@ class NeuralEFParams(GraphParams, TrainingParams):
         return self.k
 
     def held_bytes(self, channels: int) -> int:
-        """Psi with its optimiser: blocks of attention and MLP with their norms, and the head."""
-        inner = self.heads * self.head_width
-        attention = channels * 4 * inner + channels
-        mlp = 2 * channels * self.mlp_width + self.mlp_width + channels
-        return TRAINED_BYTES * (self.depth * (attention + mlp + 4 * channels) + 2 * channels + channels * self.outputs)
+        """Psi with its optimiser."""
+        return TRAINED_BYTES * psi_parameters(self, channels, self.outputs)
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_bench.methods.inputs import standardisation
-from spectral_bench.methods.interface import Statistics
+from spectral_bench.methods.interface import FitContext, Statistics
 from spectral_bench.methods.orthogonal import orthogonal_start
+from spectral_bench.methods.params import PsiSizes
 
 
 class LinearAttention(nn.Module):
@@ -128,6 +131,19 @@ class Psi(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
 
+    @classmethod
+    def of(cls, sizes: PsiSizes, channels: tuple[int, ...], outputs: int, *, constrained: bool) -> Psi:
+        """One of the sizes that a method's parameters state; the rest as for the class."""
+        return cls(
+            channels,
+            outputs,
+            depth=sizes.depth,
+            heads=sizes.heads,
+            head_width=sizes.head_width,
+            mlp_width=sizes.mlp_width,
+            constrained=constrained,
+        )
+
     def standardise(self, statistics: Statistics) -> None:
         """Subtract the training mean of each channel and divide by its deviation; constant channels become 0."""
         mean, scale = standardisation(statistics)
@@ -161,6 +177,35 @@ class Psi(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             out: Tensor = self.head(self.norm(tokens))
         return out
+
+
+def initial(build: Callable[[], Psi], statistics: Statistics | None, context: FitContext) -> Psi:
+    """A fresh psi, the same at the same seed on every device; the global generator is left as it was.
+
+    Args:
+        build: draws it from the global generator of the CPU.
+        statistics: that its input is standardised by; None: it sees features as they are.
+        context: seed and device of the fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
+        psi = build()
+    if statistics is not None:
+        psi.standardise(statistics)
+    return psi.to(context.device)
+
+
+def restored(build: Callable[[tuple[int, ...]], Psi], state: dict[str, Tensor]) -> Psi:
+    """A psi ready to predict that holds copies of the tensors of a ``state_dict``, on their device.
+
+    Args:
+        build: makes one for features of so many channels a level.
+        state: all of its tensors.
+    """
+    with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
+        psi = build((state["mean"].numel(),))
+    psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+    return psi.eval()
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from spectral_bench.methods.neuralsvd.params import Nesting, Overlaps, Steps
-from spectral_bench.methods.spin.spectrum import require_finite_moments, second_moment
+from spectral_bench.methods.spin.spectrum import require_finite_moments, scalar_with_gradient, second_moment
 
 _LEAST = 1e-6  # part of the largest mean square that the gradient of a function is divided by at the least
 
@@ -99,5 +99,4 @@ def nested_terms(
         size = sigma.diagonal()
         signal /= size.clamp_min(_LEAST * float(size.max())).clamp_min(torch.finfo(torch.float64).tiny)
     objective = square - 2 * (own * pi.diagonal()).sum()
-    score = (values * signal.to(values.dtype)).sum()
-    return NestedTerms(objective.to(values.dtype) + score - score.detach(), sigma.diagonal())
+    return NestedTerms(scalar_with_gradient(objective, values, signal), sigma.diagonal())

@@ -17,7 +17,7 @@ from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
-from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, inverse_root, normalised
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, normalised, normalised_dense
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.health import HEALTH_STAGE, Check, collapse_check
 from spectral_bench.methods.inputs import (
@@ -161,8 +161,7 @@ class Nystrom:
         """
         if self.params.kernel == "rbf":
             affinity = rbf_affinity(self._input_of(batch).flatten(0, -2), self._bandwidth)
-            root = inverse_root(affinity.sum(1))
-            return DenseKernel(affinity * root[:, None] * root)
+            return DenseKernel(normalised_dense(affinity))
         return SparseKernel(normalised(self._affinity(self._input_of(batch).flatten(0, -2))))
 
     def state_dict(self) -> dict[str, Tensor]:

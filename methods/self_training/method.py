@@ -21,7 +21,7 @@ from spectral_bench.methods.health import HEALTH_STAGE, Check, clusters_in_use, 
 from spectral_bench.methods.inputs import images_of, one_by_one, require_finite, require_patches
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource, Segmenter
 from spectral_bench.methods.labels import VOID, cross_entropy
-from spectral_bench.methods.neuralef.psi import Psi
+from spectral_bench.methods.neuralef.psi import Psi, initial, restored
 from spectral_bench.methods.registry import ANY
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.trainer import Budget, Cosine, Step, train
@@ -72,7 +72,8 @@ class SelfTraining:
         if context.base is None or context.base.n_clusters != params.k:
             raise ConfigError(f"self_training starts from a stored fit of {params.k} clusters, and was given none")
         require_patches(patches, params.k)
-        pair = _Pair(self._initial(patches, context)).to(context.device)
+        statistics = patches.statistics() if params.standardise else None
+        pair = _Pair(initial(lambda: self._build(patches.channels), statistics, context))
         train(
             pair,
             lambda number, steps, batch: self._step(pair, number, steps, batch, context),
@@ -107,31 +108,10 @@ class SelfTraining:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state_dict`` gave, on the device of the given tensors."""
-        with torch.device("meta"):  # nothing is drawn or allocated only to be replaced
-            network = self._build((state["mean"].numel(),))
-        network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-        self._network = network.requires_grad_(False).eval()
-
-    def _initial(self, patches: PatchSource, context: FitContext) -> Psi:
-        """A fresh student, the same at the same seed on every device; the global generator is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(context.seeds.integer("initialisation"))
-            student = self._build(patches.channels)
-        if self.params.standardise:
-            student.standardise(patches.statistics())
-        return student
+        self._network = restored(self._build, state).requires_grad_(False)
 
     def _build(self, channels: tuple[int, ...]) -> Psi:
-        params = self.params
-        return Psi(
-            channels,
-            params.k,
-            depth=params.depth,
-            heads=params.heads,
-            head_width=params.head_width,
-            mlp_width=params.mlp_width,
-            constrained=False,
-        )
+        return Psi.of(self.params, channels, self.params.k, constrained=False)
 
     def _step(self, pair: _Pair, number: int, steps: int, batch: PatchBatch, context: FitContext) -> Step:
         batch.shared("finite", lambda: require_finite(batch.features, images_of(batch)))

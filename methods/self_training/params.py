@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from spectral_bench.common.errors import ConfigError
-from spectral_bench.methods.params import TRAINED_BYTES, Params, TrainingParams
+from spectral_bench.methods.params import TRAINED_BYTES, Params, TrainingParams, psi_parameters
 
 _TEACHER_BYTES = 4  # a parameter of the averaged teacher, in float32
 
@@ -87,9 +87,7 @@ class SelfTrainingParams(TrainingParams):
 
     def held_bytes(self, channels: int) -> int:
         """Student, optimiser and averaged teacher, and the weights of the fit that is the first teacher."""
-        inner = self.heads * self.head_width
-        block = channels * 4 * inner + channels + 2 * channels * self.mlp_width + self.mlp_width + 5 * channels
-        student = (TRAINED_BYTES + _TEACHER_BYTES) * (self.depth * block + 2 * channels + channels * self.k)
+        student = (TRAINED_BYTES + _TEACHER_BYTES) * psi_parameters(self, channels, self.k)
         return student + self._start().held_bytes(channels) * _TEACHER_BYTES // TRAINED_BYTES
 
     def _start(self) -> Params:

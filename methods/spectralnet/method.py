@@ -9,8 +9,9 @@ from torch import Tensor
 
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.separation import batch_moments, separation
-from spectral_bench.methods.spectralnet.objective import TITLE, CovarianceAverage, RayleighTerms, rayleigh_terms
+from spectral_bench.methods.spectralnet.objective import TITLE, RayleighTerms, rayleigh_terms
 from spectral_bench.methods.spectralnet.params import SpectralNetParams
+from spectral_bench.methods.spin.averages import CovarianceAverage
 from spectral_bench.methods.spin.method import LearntFunctions, Moment
 from spectral_bench.methods.spin.network import FunctionNetwork
 from spectral_bench.methods.spin.operators import Functions, KernelOperator

@@ -8,39 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spectral_bench.methods.spin.spectrum import cholesky, require_finite_moments, second_moment
+from spectral_bench.methods.spin.averages import CovarianceAverage
+from spectral_bench.methods.spin.spectrum import cholesky, require_finite_moments, scalar_with_gradient, second_moment
 
 TITLE = "SpectralNet"
-
-
-class CovarianceAverage(nn.Module):
-    """Average of Sigma = E[u u^T] over batches, with weights that decay and are normalised from the first batch on.
-
-    Args:
-        functions: n.
-        decay: of a batch's weight with every further batch, in (0, 1).
-        device: where it is held.
-    """
-
-    sigma: Tensor
-    batches: Tensor
-
-    def __init__(self, functions: int, decay: float, device: torch.device) -> None:
-        super().__init__()
-        if not 0 < decay < 1:
-            raise ValueError(f"decay = {decay}: expected a number between 0 and 1")
-        self.decay = decay
-        self.register_buffer("sigma", torch.zeros(functions, functions, dtype=torch.float64, device=device))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-
-    def next(self, sigma: Tensor) -> Tensor:
-        """The average over the batches before, or of the very first batch its own; then takes in ``sigma``, (n, n)."""
-        before = sigma if int(self.batches) == 0 else self.sigma.clone()
-        self.batches += 1
-        self.sigma.lerp_(sigma, (1 - self.decay) / (1 - self.decay ** int(self.batches)))
-        return before
 
 
 @dataclass(frozen=True)
@@ -85,6 +58,4 @@ def rayleigh_terms(values: Tensor, image: Tensor, average: CovarianceAverage | N
     own = factor if average is None else cholesky(sigma, TITLE)
     signal = wide - functions @ torch.cholesky_solve(pi, own)
     signal = torch.cholesky_solve(signal.T, factor).T * (2 / len(functions))
-    score = (values * signal.to(values.dtype)).sum()
-    loss = inner.trace().to(values.dtype) + score - score.detach()
-    return RayleighTerms(loss, torch.linalg.eigvalsh(inner))
+    return RayleighTerms(scalar_with_gradient(inner.trace(), values, signal), torch.linalg.eigvalsh(inner))

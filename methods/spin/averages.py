@@ -1,4 +1,4 @@
-"""Moving averages of what SpIN's gradient divides by and multiplies with: the covariance and its Jacobian."""
+"""Moving averages over batches of the covariance of functions, and of its Jacobian, which SpIN's gradient takes too."""
 
 from __future__ import annotations
 
@@ -10,13 +10,48 @@ from torch import Tensor, nn
 PAIRS = 16  # pairs of functions that one backward pass serves
 
 
-class Averages(nn.Module):
-    """Averages of Sigma = E[u u^T] and of J_ij = E[u_i du_j/dtheta] over batches, with weights that decay.
+class CovarianceAverage(nn.Module):
+    """Average of Sigma = E[u u^T] over batches, with weights that decay and are normalised from the first batch on.
+
+    So no start value fades out of it. It is a buffer: a checkpoint that holds this module's state holds it.
+
+    Args:
+        functions: n.
+        decay: of a batch's weight with every further batch, in (0, 1).
+        device: where it is held.
+    """
+
+    sigma: Tensor
+    batches: Tensor
+
+    def __init__(self, functions: int, decay: float, device: torch.device) -> None:
+        super().__init__()
+        if not 0 < decay < 1:
+            raise ValueError(f"decay = {decay}: expected a number between 0 and 1")
+        self.decay = decay
+        self.register_buffer("sigma", torch.zeros(functions, functions, dtype=torch.float64, device=device))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def take(self, sigma: Tensor) -> float:
+        """Take in the (n, n) covariance of a batch; returns the weight of the batch in the average."""
+        self.batches += 1
+        weight = (1 - self.decay) / (1 - self.decay ** int(self.batches))
+        self.sigma.lerp_(sigma, weight)
+        return weight
+
+    def next(self, sigma: Tensor) -> Tensor:
+        """The average over the batches before, or of the very first batch its own; then takes in ``sigma``, (n, n)."""
+        before = sigma if int(self.batches) == 0 else self.sigma.clone()
+        self.take(sigma)
+        return before
+
+
+class Averages(CovarianceAverage):
+    """The average of Sigma, and with the same weights that of J_ij = E[u_i du_j/dtheta].
 
     Without them the gradient of a batch is biased, because it multiplies estimates from the same patches (Pfau et al.,
     2019). J is kept for i <= j alone: the masked gradient of Sigma is upper triangular and multiplies no
-    other entry. Weights are normalised from the first batch on, so that no start value fades out of the averages. They
-    are buffers: a checkpoint that holds this module's state holds them.
+    other entry.
 
     Args:
         functions: n.
@@ -24,22 +59,15 @@ class Averages(nn.Module):
         decay: of a batch's weight with every further batch, in (0, 1); 1 minus the rate that the paper states.
     """
 
-    sigma: Tensor
     jacobian: Tensor
-    batches: Tensor
 
     def __init__(self, functions: int, parameters: Sequence[Tensor], decay: float) -> None:
-        super().__init__()
-        if not 0 < decay < 1:
-            raise ValueError(f"decay = {decay}: expected a number between 0 and 1")
-        self.decay = decay
         like = parameters[0]
+        super().__init__(functions, decay, like.device)
         pairs = torch.triu_indices(functions, functions, device=like.device)
         self._first, self._second = pairs[0], pairs[1]
         sizes = sum(parameter.numel() for parameter in parameters)
-        self.register_buffer("sigma", torch.zeros(functions, functions, dtype=torch.float64, device=like.device))
         self.register_buffer("jacobian", like.new_zeros(pairs.shape[1], sizes))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def update(self, values: Tensor, sigma: Tensor, parameters: Sequence[Tensor]) -> None:
         """Take in a batch.
@@ -49,9 +77,7 @@ class Averages(nn.Module):
             sigma: (n, n) E[u u^T] of the batch.
             parameters: as given at the start.
         """
-        self.batches += 1
-        weight = (1 - self.decay) / (1 - self.decay ** int(self.batches))
-        self.sigma.lerp_(sigma, weight)
+        weight = self.take(sigma)
         for start in range(0, len(self._first), PAIRS):
             rows = slice(start, start + PAIRS)
             grads = jacobian_rows(values, self._first[rows], self._second[rows], parameters)

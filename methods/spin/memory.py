@@ -8,12 +8,11 @@ import torch
 
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.memory import free_bytes
-from spectral_bench.methods.params import FunctionParams, SpinParams
+from spectral_bench.methods.params import TRAINED_BYTES, FunctionParams, SpinParams
 from spectral_bench.methods.spin.averages import PAIRS
 
 logger = logging.getLogger(__name__)
 
-_WEIGHT = 16  # bytes a parameter: itself, its gradient and Adam's two moments
 _ALGEBRA = 16 * 8  # bytes an entry of n x n: the float64 matrices that a step holds at once, LAPACK's copies included
 _VALUE = 40  # bytes a function and patch of a step: values, gradient and image in float32, and float64 copies of them
 _SAMPLED = 20  # the same of the patches that are clustered
@@ -36,7 +35,7 @@ def require_memory(params: FunctionParams, parameters: int, batch: int, sampled:
         ConfigError: it takes more than is free.
     """
     averaged = 4 * params.jacobian_pairs * parameters
-    network = _WEIGHT * parameters
+    network = TRAINED_BYTES * parameters
     functions = function_bytes(params.functions, batch, sampled)
     gradients = gradient_bytes(params, parameters, batch) if isinstance(params, SpinParams) and averaged else 0
     needed = network + functions + averaged + gradients + KEPT

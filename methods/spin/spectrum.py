@@ -81,6 +81,12 @@ def second_moment(first: Tensor, second: Tensor) -> Tensor:
     return first.detach().double().T @ second.detach().double() / len(first)
 
 
+def scalar_with_gradient(value: Tensor, values: Tensor, gradient: Tensor) -> Tensor:
+    """A scalar of the given value, in the dtype of ``values``, whose gradient by them is the given one, (N, n)."""
+    score = (values * gradient.to(values.dtype)).sum()
+    return value.to(values.dtype) + score - score.detach()
+
+
 def require_finite_moments(sigma: Tensor, pi: Tensor, title: str = "SpIN") -> None:
     """Refuse moments that hold NaN or infinite values, and say whether functions or their image are to blame.
 

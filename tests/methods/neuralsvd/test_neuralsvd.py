@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from learnt_lab import SMALL, fitted_as, functions_of
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.exact import exact_eigenspace
@@ -25,8 +25,6 @@ from spectral_bench.methods.testing import (
     stop_after,
 )
 
-SMALL: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 4, "batch_size": 4, "width": 8}
-
 
 @pytest.fixture
 def source() -> MemorySource:
@@ -34,13 +32,7 @@ def source() -> MemorySource:
 
 
 def fitted(source: MemorySource, **params: Any) -> NeuralSVD:
-    method = fit("neuralsvd", {**SMALL, **params}, source)
-    assert isinstance(method, NeuralSVD)
-    return method
-
-
-def functions_of(method: NeuralSVD, source: MemorySource) -> Tensor:
-    return method.eigenfunctions(source.batch(range(len(source)))).permute(0, 2, 3, 1).flatten(0, 2)
+    return fitted_as(NeuralSVD, "neuralsvd", source, **params)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spectral_bench.methods.errors import NumericalError
-from spectral_bench.methods.spectralnet.objective import CovarianceAverage, rayleigh_terms
+from spectral_bench.methods.spectralnet.objective import rayleigh_terms
+from spectral_bench.methods.spin.averages import CovarianceAverage
 
 CPU = torch.device("cpu")
 

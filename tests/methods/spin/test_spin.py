@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from learnt_lab import SMALL, fitted_as, functions_of
 
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.errors import NumericalError
@@ -31,8 +31,6 @@ from spectral_bench.methods.testing import (
     stop_after,
 )
 
-SMALL: dict[str, Any] = {"k": 4, "functions": 3, "neighbours": 12, "epochs": 4, "batch_size": 4, "width": 8}
-
 
 @pytest.fixture
 def source() -> MemorySource:
@@ -40,13 +38,7 @@ def source() -> MemorySource:
 
 
 def fitted(source: MemorySource, **params: Any) -> Spin:
-    method = fit("spin", {**SMALL, **params}, source)
-    assert isinstance(method, Spin)
-    return method
-
-
-def functions_of(method: Spin, source: MemorySource) -> Tensor:
-    return method.eigenfunctions(source.batch(range(len(source)))).permute(0, 2, 3, 1).flatten(0, 2)
+    return fitted_as(Spin, "spin", source, **params)
 
 
 @pytest.mark.slow
