@@ -46,11 +46,15 @@ def check_text(params: Mapping[str, Any], backbone: BackboneSpec, evaluated: Dat
             f"{where}: its space is that of facet {LANGUAGE}; set backbone_options: {{facet: {LANGUAGE}}}",
         )
         return
-    width = backbone_info(backbone.name, backbone.options).channels[-1]
-    if width != text.width:
+    channels = backbone_info(backbone.name, backbone.options).channels
+    if channels[-1] != text.width:
         problems.add(
-            ("params", "text"), f"{where}: its vectors have {text.width} channels, features of the backbone {width}"
+            ("params", "text"),
+            f"{where}: its vectors have {text.width} channels, features of the backbone {channels[-1]}",
         )
+    if not -len(channels) <= (level := params.get("level", -1)) < len(channels):
+        expected = f"{-len(channels)} to {len(channels) - 1}, a level of {backbone.name}"
+        problems.add(("params", "level"), f"level = {level}: expected {expected}")
 
 
 def check_names(params: Mapping[str, Any], protocols: Sequence[Protocol], info: DataInfo, problems: Problems) -> None:
