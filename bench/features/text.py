@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from spectral_bench.bench.features.backbones import load_backbone, weights_digest
 from spectral_bench.bench.features.backbones.interface import file_digest
+from spectral_bench.bench.features.backbones.timm_names import is_clip, is_quick
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import is_weights_file
@@ -82,6 +83,7 @@ def text_vectors(
         DataError: weights cannot be had.
     """
     sentences = templates(chosen)
+    _require_activation(model, backbone)
     network, tokenise, digest = _load(model, weights)
     of_backbone = _require_twin(network.state_dict(), backbone, options, f"{model} with weights {weights}")
     each = {word: _of_word(network, tokenise, word, sentences) for own in words.values() for word in own}
@@ -143,6 +145,23 @@ def _load(model: str, weights: str) -> tuple[Any, Any, str]:
     except Exception as error:
         reason = (str(error).strip().splitlines() or ["no details"])[0]
         raise DataError(f"{model}: {file} cannot be loaded ({type(error).__name__}: {reason})") from error
+
+
+def _require_activation(model: str, backbone: str) -> None:
+    """Refuse a transformer of timm that computes another function than the model's image network of the same weights.
+
+    Weights do not tell: open_clip and timm have quick-GELU or not by the names of their models.
+    """
+    require_open_clip()
+    import open_clip
+
+    config = open_clip.get_model_config(model)
+    if config is None or not is_clip(backbone):  # unknown to open_clip, or not of timm's CLIPs
+        return
+    theirs, ours = bool(config.get("quick_gelu")), is_quick(backbone)
+    if theirs != ours:
+        has, has_not = (f"--model {model}", f"--backbone {backbone}")[:: 1 if theirs else -1]
+        raise ConfigError(f"{has} has quick-GELU, and {has_not} has not: the same weights give other features")
 
 
 @torch.no_grad()
