@@ -306,6 +306,8 @@ class View(NamedData):
             return {"name": value}
         if not (value is None or isinstance(value, (dict, Pamr))):
             raise ValueError(f"refine = {value!r}: expected pamr, its settings as {{name: pamr, ...}}, or null")
+        if isinstance(value, dict) and isinstance(listed := value.get("dilations"), list):
+            return {**value, "dilations": tuple(listed)}  # strict validation of a file refuses lists behind this one
         return value
 
     @model_validator(mode="after")
