@@ -52,7 +52,7 @@ def support(points: Tensor, images: Sequence[Tensor], weights: Sequence[Tensor])
     total = points.new_zeros(len(points))
     for unit, weight in zip(images, weights, strict=True):
         rows = max(1, _ENTRIES // len(unit))
-        total += torch.cat([(part @ unit.T * weight).amax(1) for part in points.split(rows)])
+        total += torch.cat([(part @ unit.T * weight).amax(1) for part in torch.split(points, rows)])
     return total / len(images)
 
 
