@@ -1,23 +1,29 @@
-"""Text vectors by the text network of CLIP or SigLIP, through open_clip: words in sentences, averaged, of length 1."""
+"""Text vectors by the text network of CLIP or SigLIP, through open_clip: words in sentences, averaged, of length 1.
+
+Importing this module imports no torch.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-from spectral_bench.bench.features.backbones import load_backbone, weights_digest
+from spectral_bench.bench.features.backbones import backbone_info, complete_options, load_backbone, weights_digest
 from spectral_bench.bench.features.backbones.interface import file_digest
+from spectral_bench.bench.features.backbones.language import LANGUAGE
+from spectral_bench.bench.features.backbones.registry import content_name, is_own
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import is_weights_file
+from spectral_bench.common.registry import is_path, is_weights_file
 from spectral_bench.methods.maskclip.text_vectors import TextVectors
+from spectral_bench.results.specification import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEMPLATES = ("clip80", "one", "none")
 """Names of lists of templates: the 80 of CLIP (Radford et al., ICML 2021) for ImageNet, one of them, the word alone."""
@@ -81,6 +87,9 @@ def text_vectors(
             another network.
         DataError: weights cannot be had.
     """
+    import torch
+    from torch.nn import functional
+
     sentences = templates(chosen)
     network, tokenise, digest = _load(model, weights)
     of_backbone = _require_twin(network.state_dict(), backbone, options, f"{model} with weights {weights}")
@@ -145,16 +154,21 @@ def _load(model: str, weights: str) -> tuple[Any, Any, str]:
         raise DataError(f"{model}: {file} cannot be loaded ({type(error).__name__}: {reason})") from error
 
 
-@torch.no_grad()
 def _of_word(network: Any, tokenise: Any, word: str, sentences: Sequence[str]) -> Tensor:
     """The mean (D,) of unit vectors of the word in each sentence, of length 1."""
+    import torch
+    from torch.nn import functional
+
     texts = [sentence.replace("{}", word) for sentence in sentences]
-    parts = [network.encode_text(tokenise(texts[at : at + _BATCH])) for at in range(0, len(texts), _BATCH)]
+    with torch.no_grad():
+        parts = [network.encode_text(tokenise(texts[at : at + _BATCH])) for at in range(0, len(texts), _BATCH)]
     return functional.normalize(functional.normalize(torch.cat(parts).double(), dim=-1).mean(0), dim=0)
 
 
 def _require_twin(state: Mapping[str, Tensor], backbone: str, options: Mapping[str, Any], model: str) -> str:
     """The digest of a backbone's weights, after they were compared with those of the model's image network."""
+    import torch
+
     own = load_backbone(backbone, options, "cpu").network.state_dict()
     compared = 0
     for native, wrapped, timm in _TWINS:
@@ -174,3 +188,38 @@ def _require_twin(state: Mapping[str, Tensor], backbone: str, options: Mapping[s
     if digest is None:
         raise DataError(f"backbone {backbone}: its weights were loaded, but their file cannot be found")
     return digest
+
+
+def language_network(text: TextVectors, backbone: str, options: Mapping[str, Any], where: str) -> BackboneSpec:
+    """The network in the space of a text, whose features name clusters; its weights are those that the text tells.
+
+    Args:
+        text: what they are compared with.
+        backbone: the network; empty: the one that the text tells.
+        options: of the network, beside ``facet: language``.
+        where: the file of the text, for messages.
+
+    Raises:
+        ConfigError: the network is unknown or shares no space with texts, has other weights than those of the text, or
+            features of another width.
+    """
+    name = backbone or text.backbone
+    given = dict(options) if is_own(name) else {"facet": LANGUAGE, **options}
+    try:
+        complete = complete_options(name, given)
+        here = weights_digest(name, complete)
+        width = backbone_info(name, complete).channels[-1]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    told = f"{where}: it names features of {text.backbone} with weights {text.backbone_weights}"
+    if not is_own(name) and complete.get("facet") != LANGUAGE:
+        raise ConfigError(f"{where}: its space is that of facet {LANGUAGE}, and {name} is to have {complete['facet']}")
+    # Random weights are drawn for any architecture alike, and none of them comes from a hub.
+    random = text.backbone_weights.startswith("random-")
+    wrong = here != text.backbone_weights if here is not None else random
+    if wrong or (random and name != text.backbone):
+        raise ConfigError(f"{told}, and the network here is {name} with weights {here or 'of the hub'}")
+    if width != text.width:
+        raise ConfigError(f"{where}: its vectors have {text.width} channels, features of {name} {width}")
+    known_as = content_name(name) if is_path(name) else ""
+    return BackboneSpec(name=name, options=complete, weights=text.backbone_weights, known_as=known_as)
