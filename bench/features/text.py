@@ -17,9 +17,9 @@ from spectral_bench.bench.features.backbones.interface import file_digest
 from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.backbones.registry import content_name, is_own
 from spectral_bench.common.errors import ConfigError, DataError
-from spectral_bench.common.names import unknown
+from spectral_bench.common.names import few, unknown
 from spectral_bench.common.registry import is_path, is_weights_file
-from spectral_bench.methods.maskclip.text_vectors import TextVectors
+from spectral_bench.methods.maskclip.text_vectors import SUFFIX, TextVectors
 from spectral_bench.results.specification import BackboneSpec
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("clip80", "one", "none")
 """Names of lists of templates: the 80 of CLIP (Radford et al., ICML 2021) for ImageNet, one of them, the word alone."""
+
+SUCH_AS = "vit_base_patch16_clip_quickgelu_224.openai"
+"""A network that shares a space with texts, for messages."""
 
 _KEPT = Path(__file__).with_name("text_templates.txt")
 _BATCH = 256  # sentences at once
@@ -59,6 +62,26 @@ def require_open_clip() -> None:
     """
     if importlib.util.find_spec("open_clip") is None:
         raise ConfigError("open_clip is not installed, which holds the text networks: pip install open-clip-torch")
+
+
+def parse_words(names: str | Sequence[str]) -> list[str]:
+    """Words of a list, or of a text with commas between them.
+
+    Raises:
+        ConfigError: one is empty or stands twice, or there are fewer than two.
+    """
+    words = [word.strip() for word in (names.split(",") if isinstance(names, str) else names)]
+    told = f"--names {', '.join(words)}"
+    if not all(words):
+        raise ConfigError(f"{told}: an empty word; expected words with a comma between them, such as sky, road, tree")
+    if again := [word for word in dict.fromkeys(words) if words.count(word) > 1]:
+        raise ConfigError(f"{told}: words that stand twice: {few(again)}")
+    if len(words) < 2:
+        raise ConfigError(
+            f"{told}: one word, which everything would be called; expected two or more, or a file of text vectors "
+            f"(FILE{SUFFIX})"
+        )
+    return words
 
 
 def text_vectors(
@@ -190,6 +213,37 @@ def _require_twin(state: Mapping[str, Tensor], backbone: str, options: Mapping[s
     return digest
 
 
+def language_options(name: str, options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The complete options of a network whose features are to lie in the space of texts.
+
+    Args:
+        name: the network; of one's own it is not known whether they do.
+        options: stated ones.
+        where: what asks for it, for messages.
+
+    Raises:
+        ConfigError: the network is unknown or shares no space with texts, or an option is not valid.
+    """
+    if is_own(name):
+        return complete_options(name, options)
+    try:
+        complete_options(name, {})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    try:
+        complete_options(name, {"facet": LANGUAGE})
+    except ConfigError as error:
+        raise ConfigError(
+            f"{where}: {name} shares no space with texts; expected a CLIP or SigLIP transformer, such as {SUCH_AS}"
+        ) from error
+    if (facet := options.get("facet", LANGUAGE)) != LANGUAGE:
+        raise ConfigError(f"{where}: its space is that of facet {LANGUAGE}, and {name} is to have facet {facet}")
+    try:
+        return complete_options(name, {**options, "facet": LANGUAGE})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def language_network(text: TextVectors, backbone: str, options: Mapping[str, Any], where: str) -> BackboneSpec:
     """The network in the space of a text, whose features name clusters; its weights are those that the text tells.
 
@@ -204,16 +258,9 @@ def language_network(text: TextVectors, backbone: str, options: Mapping[str, Any
             features of another width.
     """
     name = backbone or text.backbone
-    given = dict(options) if is_own(name) else {"facet": LANGUAGE, **options}
-    try:
-        complete = complete_options(name, given)
-        here = weights_digest(name, complete)
-        width = backbone_info(name, complete).channels[-1]
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    complete = language_options(name, options, where)
+    here, width = weights_digest(name, complete), backbone_info(name, complete).channels[-1]
     told = f"{where}: it names features of {text.backbone} with weights {text.backbone_weights}"
-    if not is_own(name) and complete.get("facet") != LANGUAGE:
-        raise ConfigError(f"{where}: its space is that of facet {LANGUAGE}, and {name} is to have {complete['facet']}")
     # Random weights are drawn for any architecture alike, and none of them comes from a hub.
     random = text.backbone_weights.startswith("random-")
     wrong = here != text.backbone_weights if here is not None else random
