@@ -16,6 +16,7 @@ from spectral_bench.bench.features.backbones import backbone_info, complete_opti
 from spectral_bench.bench.features.backbones.interface import file_digest
 from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.backbones.registry import content_name, is_own
+from spectral_bench.bench.features.backbones.timm_names import is_transformer
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import few, unknown
 from spectral_bench.common.registry import is_path, is_weights_file
@@ -228,17 +229,12 @@ def language_options(name: str, options: Mapping[str, Any], where: str) -> dict[
         return complete_options(name, options)
     try:
         complete_options(name, {})
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    try:
-        complete_options(name, {"facet": LANGUAGE})
-    except ConfigError as error:
-        raise ConfigError(
-            f"{where}: {name} shares no space with texts; expected a CLIP or SigLIP transformer, such as {SUCH_AS}"
-        ) from error
-    if (facet := options.get("facet", LANGUAGE)) != LANGUAGE:
-        raise ConfigError(f"{where}: its space is that of facet {LANGUAGE}, and {name} is to have facet {facet}")
-    try:
+        if not is_transformer(name):
+            raise ConfigError(
+                f"{name} shares no space with texts; expected a CLIP or SigLIP transformer, such as {SUCH_AS}"
+            )
+        if (facet := options.get("facet", LANGUAGE)) != LANGUAGE:
+            raise ConfigError(f"its space is that of facet {LANGUAGE}, and {name} is to have facet {facet}")
         return complete_options(name, {**options, "facet": LANGUAGE})
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
