@@ -274,7 +274,7 @@ def takes_text(method: str) -> bool:
     return known and "text" in method_facts(method).params.model_fields
 
 
-def with_text(method: str, names: str, params: dict[str, Any], options: dict[str, Any]) -> bool:
+def with_text(method: str, names: str | Path | Sequence[str], params: dict[str, Any], options: dict[str, Any]) -> bool:
     """Hand a file of text vectors to a method that takes one, with a backbone in its space; whether it does.
 
     Args:
@@ -294,7 +294,7 @@ def with_text(method: str, names: str, params: dict[str, Any], options: dict[str
         )
     if "text" in params:
         raise ConfigError(f"--names {names} and --set text={params['text']}: give one of them")
-    params["text"] = str(Path(names).absolute())
+    params["text"] = str(Path(str(names)).absolute())
     options.setdefault("facet", LANGUAGE)
     return True
 
