@@ -115,8 +115,8 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     if scores is None:
         fit_on = matched_on(reader.source, run_id, protocol, classes.table)
         counts = counts_over(reader.source, run_id, protocol.view, classes.table)
-        names = called(reader.source, run_id, protocol, classes.table)
-        scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on, names=names)
+        own = called(reader.source, run_id, protocol, classes.table)
+        scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on, names=own)
         if key:
             reader.kept.add(key, scores)
     if not scores.n_pixels:

@@ -88,7 +88,8 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
     ) -> None:
         self._files, self._scored = files, {one.image_id: one for one in scored}
         self.paths, self.n_clusters, self.size, self.failed_checks = dict(files.paths), n_clusters, size, failed
-        self._naming, self._key = naming or (None, cluster_key(n_clusters))
+        self._naming = None if naming is None else naming[0]
+        self._key = cluster_key(n_clusters) if naming is None else naming[1]
         self.names, self.named_by = self._key.cluster_names, self._key.told
         self.settings = {
             **settings,
