@@ -360,4 +360,5 @@ def stored_view(view: View, features: Features) -> View:
 
 
 _OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "refine", "features"}
+_OF_WHOLE_IMAGES |= {"names"}
 """Keys of a view that change nothing of which features are looked at."""

@@ -170,3 +170,77 @@ def test_matching_by_text_is_planned_for_what_has_names(tmp_path):
     copied(tmp_path)
     (run,) = planned(tmp_path, protocols=NAMED).runs
     assert run.spec.method == "maskclip"
+
+
+def naming(**keys) -> str:
+    names = {"text": "t.safetensors", "options": {"weights": "random"}, **keys}
+    return f"[whole, {{name: named, extends: whole, scoring: {json.dumps({'matching': 'text', 'names': names})}}}]"
+
+
+def test_clusters_of_any_method_are_named_by_a_further_view_of_the_same_run(tmp_path):
+    copied(tmp_path)
+    plain = planned(tmp_path, method="kmeans").runs[0]
+    (run,) = planned(tmp_path, method="kmeans", protocols=naming()).runs
+    assert run.run_id == plain.run_id
+    assert [view.view_id for view in run.views[:1]] == [view.view_id for view in plain.views]
+    (network,) = [view.names for view in run.views if view.names is not None]
+    assert (network.name, network.weights, network.options["facet"]) == (NAME, "random-0", "language")
+    plan = planned(tmp_path, method="kmeans", protocols=naming())
+    (protocol,) = [one for one in plan.rows[0].protocols if one.views[1:]]
+    assert protocol.scoring.names.text == str(tmp_path / "t.safetensors")
+    assert len(protocol.scoring.names.text_digest) == 16
+
+
+def test_another_text_of_the_same_network_needs_no_further_pass(tmp_path):
+    copied(tmp_path)
+    first = planned(tmp_path, method="kmeans", protocols=naming()).runs[0].views
+    shutil.copy(text_file(CAMVID, 512, 2, backbone=NAME, backbone_weights="random-0"), tmp_path / "u.safetensors")
+    assert planned(tmp_path, method="kmeans", protocols=naming(text="u.safetensors")).runs[0].views == first
+    other = planned(tmp_path, method="kmeans", protocols=naming(split="train")).runs[0].views
+    assert [view.split for view in other] == ["val", "train"]
+
+
+def test_clusters_that_have_names_keep_them(tmp_path):
+    copied(tmp_path)
+    (run,) = planned(tmp_path, protocols=naming()).runs
+    assert [view.names for view in run.views] == [None]
+
+
+def test_a_protocol_of_its_own_file_names_a_text_beside_it(tmp_path):
+    (folder := tmp_path / "protocols").mkdir()
+    copied(folder)
+    names = "{text: t.safetensors, options: {weights: random}}"
+    (folder / "named.yaml").write_text(f"name: named\nextends: whole\nscoring: {{matching: text, names: {names}}}\n")
+    (run,) = planned(tmp_path, method="kmeans", protocols="[protocols/named.yaml]").runs
+    assert any(view.names is not None for view in run.views)
+
+
+BAD_NAMES = [
+    ({"classes": CAMVID[:-1]}, {}, r"its classes are not those of camvid: of class set 11 it lacks"),
+    ({"classes": CAMVID[::-1]}, {}, "it has them in another order"),
+    ({"weights": "0123"}, {}, "with weights 0123, and the network here is vit_xsmall.* with weights random-0"),
+    ({}, {"options": {}}, "with weights random-0, and the network here is vit_xsmall.* with weights of the hub"),
+    ({}, {"backbone": "vit_base_patch16_clip_224"}, "and the network here is vit_base_patch16_clip_224 with weights"),
+    ({}, {"backbone": "efficientnet_lite0"}, "efficientnet_lite0 shares no space with texts; expected a CLIP"),
+    ({}, {"backbone": "efficientnet_lite"}, 'unknown backbone "efficientnet_lite"'),
+    ({}, {"options": {"weights": "random", "facet": "tokens"}}, "is to have facet tokens"),
+    ({"width": 500}, {}, "its vectors have 500 channels, features of vit_xsmall_patch16_clip_224 512"),
+    ({}, {"text": "none.safetensors"}, "no such file"),
+    ({}, {"split": "trainn"}, '"trainn"; did you mean "train"'),
+    ({}, {"text_digest": "0123456789abcdef"}, "holds another text .* than text_digest says"),
+    ({}, {"words": 1}, "words"),
+]
+
+
+@pytest.mark.parametrize(("text", "names", "words"), BAD_NAMES, ids=[words for *_, words in BAD_NAMES])
+def test_names_of_something_else_are_refused_before_anything_runs(tmp_path, text, names, words):
+    copied(tmp_path, **text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        planned(tmp_path, method="kmeans", protocols=naming(**names))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "grid.yaml" in str(caught.value)
+
+
+def test_a_view_states_no_network_of_names_itself(tmp_path):
+    with pytest.raises(ConfigError, match=r"clusters are named by a scoring; expected scoring: {names: FILE}"):
+        planned(tmp_path, method="kmeans", protocols=f"[{{name: n, view: {{names: {{name: {NAME}}}}}}}]")
