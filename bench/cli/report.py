@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import on_terminal, progress_bar, say, show_json, show_tables, warn
+from spectral_bench.bench.cli.watch import WATCH_S, PageKeeper
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.today import CurrentCode, changed_since
-from spectral_bench.common.errors import UserError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
@@ -62,10 +63,21 @@ ForGallery = Annotated[
         help="With --all: predict a few images anew for the gallery, unless the store has them already.",
     ),
 ]
+Watch = Annotated[
+    float | None,
+    typer.Option(
+        "--watch",
+        min=1,
+        help=f"With --all: keep the page up to date while runs are at work, by default every {WATCH_S} s, until "
+        "Ctrl-C; all other files are written once none is.",
+        metavar="[SECONDS]",
+    ),
+]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
-_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published")
+PAGE = "index.html"
+_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--watch")
 
 
 def report(
@@ -100,6 +112,7 @@ def report(
     ] = False,
     published: Published = None,
     gallery: ForGallery = True,
+    watch: Watch = None,
     device: Annotated[str, typer.Option("--device", help="For the gallery: auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Roots = None,
     as_json: Json = False,
@@ -114,16 +127,21 @@ def report(
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published)
+        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published, watch)
         refuse_beside_per_run(per_run, [name for name, given in zip(_OF_TABLES, beside_it, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
+    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
+    beside = tuple(published or ()) if with_published or published else None
+    panels = partial(_panels, data_roots(data_root), parse_device(device)) if gallery else None
+    if watch is not None:
+        refuse_beside_watch(everything, {"--json": as_json, "--to": to, "--format": form})
+        _keep(out, everything or Path(), watch, named, chosen | {"published": beside}, panels)
+        return 0
     store = Store.open(out)
     if nothing_to_score(store, name, as_json=as_json):
         return 0
-    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
-    beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
-        found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
+        found = None if panels is None else partial(panels, store)
         return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
     tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)
@@ -196,6 +214,38 @@ def _write_all(
     return 0
 
 
+def refuse_beside_watch(folder: Path | None, others: Mapping[str, object]) -> None:
+    """Refuse ``--watch`` without a page, or beside options that print.
+
+    Raises:
+        ConfigError: there is no page, or an option says what else to do.
+    """
+    if folder is None:
+        raise ConfigError("--watch keeps the page of a folder up to date; say which: --all DIR --watch")
+    for option, given in others.items():
+        if given:
+            raise ConfigError(f"--watch writes a page again and again; give {option} in a command of its own")
+
+
+def _keep(
+    out: Path,
+    folder: Path,
+    every: float,
+    grid: str | None,
+    chosen: dict[str, Any],
+    panels: Callable[[Store, Progress, Sequence[WantedPanel]], list[str]] | None,
+) -> None:
+    """Keep the page in ``folder`` up to date until Ctrl-C; panels of the gallery are made once no run is at work."""
+
+    def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:
+        from spectral_bench.reports import write_all  # draws
+
+        make = None if panels is None or page_only else partial(panels, store, lambda done, total: None)
+        write_all(store, folder, make_panels=make, page=page, page_only=page_only, **chosen)
+
+    PageKeeper(out, folder / PAGE, every, grid, write).run()
+
+
 def refuse_beside_per_run(path: Path, others: Sequence[str]) -> None:
     """Refuse what ``--per-run`` does not write, or options of tables beside it.
 
@@ -227,7 +277,7 @@ def _changed() -> Changed:
 
 
 def _panels(
-    store: Store, roots: DataRoots, device: str, progress: Progress, wanted: Sequence[WantedPanel]
+    roots: DataRoots, device: str, store: Store, progress: Progress, wanted: Sequence[WantedPanel]
 ) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
     from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it
