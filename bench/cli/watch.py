@@ -44,6 +44,7 @@ _LOG_LINES = 20
 _WAITING = (RunState.PENDING, RunState.UNKNOWN)
 _FAILED = (RunState.FAILED, RunState.CANCELLED, RunState.NOT_CONVERGED)
 
+wait = time.sleep
 WritePage = Callable[[Store, Callable[[Iterable[str]], bytes], bool], None]
 """Writes what is known of a store, given what makes the page of its parts, and whether to write the page alone."""
 
@@ -82,11 +83,11 @@ class PageKeeper:
         self._curves: dict[str, CurveFile] = {}
         self._warned: set[str] = set()
 
-    def run(self, pause: Callable[[float], None] = time.sleep) -> None:
+    def run(self, pause: Callable[[float], None] | None = None) -> None:
         """Look again and again until Ctrl-C, which is no mistake here: the page stays, and says that it is the last.
 
         Args:
-            pause: waits so many seconds.
+            pause: waits so many seconds; default: ``wait``.
 
         Raises:
             UserError: the first look fails; later ones are warned of, since a file system may come back.
@@ -102,7 +103,7 @@ class PageKeeper:
                 if self._counts != told:
                     say(f"{_now()}  {self._counts}")
                 first = False
-                pause(max(self._every, PAUSE * (time.monotonic() - began - self._making)))
+                (pause or wait)(max(self._every, PAUSE * (time.monotonic() - began - self._making)))
         except KeyboardInterrupt:
             if first:
                 raise
