@@ -73,6 +73,10 @@ COMMANDS: Mapping[str, Home] = {
         "compare:compare",
         "Say which cells of A and B differ, by how much, and whether that can be told from noise (paired by seed).",
     ),
+    "check-paper": Home(
+        "paper:check_paper",
+        "Look up the numbers of a paper in a store: those of macros, of pasted tables, and of sentences.",
+    ),
     "why": Home(
         "why:why",
         "Say what a run is, how far it is, why it failed or did not converge, and what code and data changed since.",
