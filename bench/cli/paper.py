@@ -88,8 +88,7 @@ def _show(path: Path, paper: Paper, checked: Checked, *, everything: bool) -> No
     for place, name in paper.unread:
         warn(f"{place}: {name} is not there, so nothing in it was looked up")
     if checked.unused:
-        count = how_many(len(checked.unused), "further number")
-        tell(f"{count} of the paper's numbers.tex are not today's, and not used: {few(checked.unused)}")
+        tell(f"not used, and not as in today's numbers.tex: {few(checked.unused)}")
     counts = Counter(one.state for one in checked.findings)
     found = ", ".join(f"{counts[state]} {_words(state, counts[state])}" for state in State)
     tell(f"{how_many(len(checked.findings), 'number')} looked up: {found}")

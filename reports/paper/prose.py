@@ -141,12 +141,14 @@ class Vocabulary:
         return [*facts, *_differences(pool, named.metrics)] if of_points and named.rows else facts
 
     def _is_measured(self, named: _Named, number: Written, before: str) -> bool:
-        """Whether what stands around a number says what was measured; of an integer, right before it."""
-        if number.decimals <= 0:
-            near = key(before[-_WORDS_BEFORE:])
-            return any(name in near and columns & named.metrics for name, columns in self._columns.items())
+        """Whether what stands around a number says what was measured; integers stand for much else."""
         measure = number.unit in UNITS and bool(set(UNITS[number.unit][0]) & set(_MEASURES))
-        return bool(named.metrics) or measure
+        if number.decimals > 0:
+            return bool(named.metrics) or measure
+        if measure and named.rows and named.metrics:
+            return True
+        near = key(before[-_WORDS_BEFORE:])
+        return any(name in near and columns & named.metrics for name, columns in self._columns.items())
 
 
 def _part(facts: list[Fact], part: str) -> tuple[Fact, ...]:
@@ -171,7 +173,8 @@ def _differences(facts: list[Fact], metrics: set[str]) -> list[Fact]:
 
 def _difference(a: Fact, b: Fact) -> Fact:
     value = (a.value or 0.0) - (b.value or 0.0)
-    return replace(a, name=f"{a.name} - {b.name}", value=value, column=replace(a.column, kind="points"))
+    style, column = replace(a.style, unit="points"), replace(a.column, kind="points")
+    return replace(a, name=f"{a.name} - {b.name}", value=value, style=style, column=column)
 
 
 def _is_result(sentence: str, found: re.Match[str]) -> bool:

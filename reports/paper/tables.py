@@ -82,7 +82,7 @@ def matched_numbers(table: TexTable, caption: str, facts: Facts) -> Iterator[Mat
     """
     laid = _laid(table)
     upright, turned = (_Match(laid, caption, facts, turned=turned) for turned in (False, True))
-    best = turned if turned.known > upright.known else upright
+    best = max(upright, turned, key=lambda match: (match.named, match.known))
     yield from best.matched()
 
 
@@ -158,6 +158,7 @@ class _Match:
         self._row_words, self._column_words = (laid.columns, laid.rows) if turned else (laid.rows, laid.columns)
         self._rows = {index: self._rows_called(words) for index, words in self._row_words.items()}
         self._columns = {index: self._columns_called(words) for index, words in self._column_words.items()}
+        self.named = sum(bool(self._candidates(number)) for number in laid.numbers)
         self._vote()
         self.known = sum(bool(self._candidates(number)) for number in laid.numbers)
 

@@ -116,7 +116,10 @@ def _command(tex: str, position: int, out: list[str]) -> int:
         return found.end()
     name, position = found[1], found.end()
     out.append(_SYMBOLS.get(name, ""))
-    for number in range(_DROPPED.get(name, 2 if name in ("SI", "qty") else 1 if name == "num" else 0)):
+    count = _DROPPED.get(name, 2 if name in ("SI", "qty") else 1 if name == "num" else 0)
+    if name == "begin":
+        count += _ARGUMENTS.get(argument(tex, position)[0], 0)
+    for number in range(count):
         content, end = argument(tex, position)
         if name in ("SI", "qty", "num"):
             out.append((" " if number else "") + plain(content).replace("+-", "±"))
