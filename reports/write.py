@@ -80,15 +80,7 @@ def write_all(
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)
 
-    @cache
-    def pictures(name: str) -> dict[str, bytes]:
-        with young_collection():
-            forms = ["svg"] if page_only else FORMATS
-            return _drawn(figures.pop(name), forms)  # and then gone: one of thousands of marks is large
-
-    def picture(name: str, form: str) -> bytes:
-        return pictures(name)[form]
-
+    picture = _drawer(figures, ["svg"] if page_only else FORMATS)
     contents: dict[str, Callable[[], bytes]] = {}
     if page_only:
         tables, missing = preliminary(tables, entries), []
@@ -114,6 +106,17 @@ def _files(
             contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
     contents["numbers.tex"] = lambda: render_macros(tables).encode()
     return contents
+
+
+def _drawer(figures: dict[str, Figure], forms: Sequence[str]) -> Callable[[str, str], bytes]:
+    """Gives a figure in a form; it is drawn once in each, and then gone: one of thousands of marks is large."""
+
+    @cache
+    def pictures(name: str) -> dict[str, bytes]:
+        with young_collection():
+            return _drawn(figures.pop(name), forms)
+
+    return lambda name, form: pictures(name)[form]
 
 
 def _drawn(figure: Figure, forms: Iterable[str]) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Protocol, SeveralMatchings
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Protocol, Roots, SeveralMatchings
 from spectral_bench.bench.cli.output import say, show_json, show_table, tell, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
@@ -39,6 +39,7 @@ def check_paper(
     ] = None,
     protocol: Protocol = None,
     matching: SeveralMatchings = None,
+    data_root: Roots = None,
     listed: Annotated[bool, typer.Option("--list", help="List what agrees too.")] = False,
     as_json: Json = False,
     debug: Debug = False,

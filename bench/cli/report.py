@@ -40,6 +40,7 @@ from spectral_bench.reports.renderers.csv import table_records
 from spectral_bench.results.store import Store
 
 Progress = Callable[[int, int], None]
+MakePanels = Callable[[Store, Progress, Sequence[WantedPanel]], list[str]]
 PerRun = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +48,11 @@ PerRun = Annotated[
         help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv, .json or .parquet.",
         metavar="FILE",
     ),
+]
+To = Annotated[Path | None, typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE")]
+Everything = Annotated[
+    Path | None,
+    typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
 ]
 Published = Annotated[
     list[str] | None,
@@ -98,14 +104,8 @@ def report(
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE"),
-    ] = None,
-    everything: Annotated[
-        Path | None,
-        typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
-    ] = None,
+    to: To = None,
+    everything: Everything = None,
     per_run: PerRun = None,
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
@@ -122,27 +122,25 @@ def report(
 
     Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows.
     """
-    for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
-        require_folder(folder)
+    for wanted in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
+        require_folder(wanted)
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published, watch)
-        refuse_beside_per_run(per_run, [name for name, given in zip(_OF_TABLES, beside_it, strict=True) if given])
+        others = (form not in (None, _FORM), to, everything, resamples, with_published, published, watch)
+        refuse_beside_per_run(per_run, [option for option, given in zip(_OF_TABLES, others, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     panels = partial(_panels, data_roots(data_root), parse_device(device)) if gallery else None
     if watch is not None:
-        refuse_beside_watch(everything, {"--json": as_json, "--to": to, "--format": form})
-        _keep(out, everything or Path(), watch, named, chosen | {"published": beside}, panels)
-        return 0
+        folder = page_folder(everything, {"--json": as_json, "--to": to, "--format": form})
+        return _keep(out, folder, watch, named, chosen | {"published": beside}, panels)
     store = Store.open(out)
     if nothing_to_score(store, name, as_json=as_json):
         return 0
     if everything is not None:
-        found = None if panels is None else partial(panels, store)
-        return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
+        return _write_all(store, everything, chosen | {"published": beside}, panels, as_json)
     tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)
     return 0
@@ -195,7 +193,7 @@ def _write_all(
     store: Store,
     folder: Path,
     chosen: dict[str, Any],
-    panels: Callable[[Progress, Sequence[WantedPanel]], list[str]] | None,
+    panels: MakePanels | None,
     as_json: bool,
 ) -> int:
     from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
@@ -204,7 +202,7 @@ def _write_all(
         written = write_all(
             store,
             folder,
-            make_panels=None if panels is None else partial(panels, progress),
+            make_panels=None if panels is None else partial(panels, store, progress),
             progress=lambda name, done, total: progress(done, total),
             **chosen,
         )
@@ -214,8 +212,8 @@ def _write_all(
     return 0
 
 
-def refuse_beside_watch(folder: Path | None, others: Mapping[str, object]) -> None:
-    """Refuse ``--watch`` without a page, or beside options that print.
+def page_folder(folder: Path | None, others: Mapping[str, object]) -> Path:
+    """The folder of the page that ``--watch`` keeps; options that print stand beside it in no command.
 
     Raises:
         ConfigError: there is no page, or an option says what else to do.
@@ -225,6 +223,7 @@ def refuse_beside_watch(folder: Path | None, others: Mapping[str, object]) -> No
     for option, given in others.items():
         if given:
             raise ConfigError(f"--watch writes a page again and again; give {option} in a command of its own")
+    return folder
 
 
 def _keep(
@@ -233,8 +232,8 @@ def _keep(
     every: float,
     grid: str | None,
     chosen: dict[str, Any],
-    panels: Callable[[Store, Progress, Sequence[WantedPanel]], list[str]] | None,
-) -> None:
+    panels: MakePanels | None,
+) -> int:
     """Keep the page in ``folder`` up to date until Ctrl-C; panels of the gallery are made once no run is at work."""
 
     def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:
@@ -244,6 +243,7 @@ def _keep(
         write_all(store, folder, make_panels=make, page=page, page_only=page_only, **chosen)
 
     PageKeeper(out, folder / PAGE, every, grid, write).run()
+    return 0
 
 
 def refuse_beside_per_run(path: Path, others: Sequence[str]) -> None:
