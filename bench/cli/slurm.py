@@ -161,7 +161,9 @@ class SlurmLaunch:
         orders = {order.spec.run_id: order for order in plan_orders(plan, execution, roots)}
         jobs = [job_of(order, store, cohorts) for order in orders.values()]
         anew = {run.run_id for run in plan.unfinished if run.condition.state == "stale"}
-        chosen = [one for one in self.executor(store).preview(jobs, orders, anew) if one.asked.chosen]
+        executor = self.executor(store)
+        executor.check({order.spec.method for order in orders.values()})  # which tells what partitions allow
+        chosen = [one for one in executor.preview(jobs, orders, anew) if one.asked.chosen]
         for array in chosen:
             runs = [job.run_id for unit in array.units for job in unit]
             methods = sorted({orders[name].spec.method if name in orders else "features" for name in runs})
