@@ -129,6 +129,8 @@ def run(
     formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots, formed)
+    if on_slurm and made.unfinished:
+        on_slurm.announce(made, execution, roots.roots, formed)
     hours = None if max_hours is None else Hours(max_hours, made, formed, gpus_asked_for(devices, execution.device))
     here = partial(make_executor, execution, jobs=at_a_time, gpus=devices)
     here = here if hours is None else partial(here, hours=hours)
