@@ -88,6 +88,8 @@ def predict(
     if protocol is not None and not classes:
         raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
     store = Store.open(out)
+    if store.is_capsule:
+        raise StoreError(f"{store.path}: a capsule, which holds no fits; name the store of the runs by --out")
     run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
     # All that can be wrong with paths is told before torch is loaded and before the first mask is written.
     files = find_images(images)

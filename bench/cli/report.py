@@ -123,7 +123,8 @@ def report(
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
     beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
-        found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
+        predicted = gallery and not store.is_capsule  # which holds no weights, and takes no panels
+        found = partial(_panels, store, data_roots(data_root), parse_device(device)) if predicted else None
         return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
     tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)

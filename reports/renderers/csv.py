@@ -9,23 +9,26 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from spectral_bench.reports.formatting import rounded
 from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow, all_runs
 
 
-def render_csv(table: Table) -> str:
+def render_csv(table: Table, digits: int | None = None) -> str:
     """The table as CSV (commas, quotes where needed, line feed), a header line first.
 
     A column of numbers gives its key, and ``<key>_std`` or ``<key>_low`` and ``<key>_high`` where it has a spread.
     Percentages are on the 0-100 scale, times in seconds, memory in bytes. A value that does not exist is empty. Three
     columns close each row: ``state`` (of its cells without a value), ``notes`` and ``runs`` (run ids, spaces between).
+
+    Args:
+        table: any table.
+        digits: significant digits of numbers that are no integers; None: all that they have.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_names(table))
     for row in table.rows:
-        writer.writerow(
-            ["" if value is None else value if isinstance(value, str) else repr(value) for value in _values(table, row)]
-        )
+        writer.writerow([_text(value, digits) for value in _values(table, row)])
     return stream.getvalue()
 
 
@@ -51,9 +54,11 @@ def _values(table: Table, row: TableRow) -> list[float | str | None]:
     return [*values, row_state(table, row), row_notes(table, row), " ".join(all_runs(row.cells.values()))]
 
 
-def _text(value: float | str | None) -> str:
+def _text(value: float | str | None, digits: int | None) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and digits is not None:
+        value = rounded(value, digits)
     return value if isinstance(value, str) else repr(value)
 
 
