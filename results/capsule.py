@@ -288,7 +288,7 @@ def _sum_of_images(counts: Contingency) -> Contingency:
 
 
 def left_out(store: Store, taken: Taken) -> dict[str, LeftOut]:
-    """Kind -> how many files of a store, and bytes, are not among what was taken of it; the largest first."""
+    """Kind -> how many files of a store, and bytes, are not among what was taken of it, by kind."""
     kept = {*taken.documents, *taken.copies, *taken.texts}
     runs = {path.split("/")[1] for path in taken.documents if path.startswith("records/")}
     summed = {str(path.relative_to(store.path)) for path in taken.summed.values()}
@@ -298,7 +298,7 @@ def left_out(store: Store, taken: Taken) -> dict[str, LeftOut]:
         if path not in kept and (kind or size):
             found.setdefault(kind or _kind(path, runs), []).append(size)
     told = {kind: LeftOut(files=len(sizes), bytes=sum(sizes)) for kind, sizes in found.items() if kind}
-    return dict(sorted(told.items(), key=lambda item: -item[1].bytes))
+    return dict(sorted(told.items()))
 
 
 _KINDS = {

@@ -108,7 +108,8 @@ def _show_packed(packed: Packed, to: Path) -> None:
         tell(f"preliminary: {how_many(len(capsule.unfinished), 'run')} not finished, as each caption says")
     if capsule.left_out:
         say("left out:")
-        rows = [(f"  {kind}", one.files, _size(one.bytes)) for kind, one in capsule.left_out.items()]
+        largest = sorted(capsule.left_out.items(), key=lambda item: -item[1].bytes)
+        rows = [(f"  {kind}", one.files, _size(one.bytes)) for kind, one in largest]
         show_table(("", "files", "size"), rows, right=("files", "size"))
     if capsule.neutral:
         words = ", ".join(how_many(count, kind) for kind, count in capsule.neutral.items())
