@@ -15,6 +15,7 @@ clock or the machine: what tables tell of these stands in the records.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import shutil
@@ -311,8 +312,9 @@ class Difference:
     Attributes:
         path: in the capsule.
         what: ``changed`` since it was packed; ``missing``; ``not packed``, though it lies where readers look;
-            ``differs`` from what is computed anew; ``not recomputed``; or ``not shipped``, though it is computed.
-        line: the number of the first line that differs, from 1; 0 where no line can be told.
+            ``differs``, as it was packed, from what is computed anew; ``not recomputed``; or ``not shipped``, though it
+            is computed.
+        line: of a file of the report the first line that is computed otherwise, from 1; 0 where none can be told.
         shipped, replayed: that line in the capsule and as it is computed anew; None beyond the end.
     """
 
@@ -369,7 +371,7 @@ def replay(folder: Path) -> Replay:
     except UserError as error:
         problem = str(error)
     for path in sorted({*shipped, *report} - set(pictures)):
-        difference = _compared(path, shipped.get(path), report.get(path), known=path in shipped)
+        difference = _compared(path, shipped.get(path), report.get(path), capsule.files.get(path))
         if difference is not None and not (problem and difference.what == "not recomputed"):
             found.append(difference)
     found += _changed(folder, {path: capsule.files[path] for path in pictures})
@@ -399,18 +401,20 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _compared(path: str, shipped: bytes | None, computed: bytes | None, *, known: bool) -> Difference | None:
+def _compared(path: str, shipped: bytes | None, computed: bytes | None, digest: str | None) -> Difference | None:
+    """How a file of the report is not what is computed; ``digest``: of what was packed, None where nothing was."""
     if shipped is None:
-        return Difference(path, "missing" if known else "not shipped")
+        return Difference(path, "not shipped" if digest is None else "missing")
+    what: What = "differs" if hashlib.sha256(shipped).hexdigest() == digest else "changed"
     if computed is None:
-        return Difference(path, "not recomputed")
+        return Difference(path, "not recomputed" if what == "differs" else what)
     if shipped == computed:
         return None
     ours, theirs = (content.decode(errors="replace").split("\n") for content in (shipped, computed))
     same = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
     line = min(len(ours), len(theirs)) if same is None else same
     told = (lines[line] if line < len(lines) else None for lines in (ours, theirs))
-    return Difference(path, "differs", line + 1, *told)
+    return Difference(path, what, line + 1, *told)
 
 
 def _strangers(folder: Path, capsule: Capsule) -> Iterator[str]:

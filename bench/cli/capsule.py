@@ -161,7 +161,7 @@ _WORDS = {
     "changed": "is not what was packed",
     "missing": "is missing",
     "not packed": "was not packed",
-    "differs": "differs from what is computed anew",
+    "differs": "is computed otherwise now",
     "not recomputed": "is not computed any more",
     "not shipped": "is computed, and was not packed",
 }
@@ -181,7 +181,7 @@ def _show_replay(found: Replay, folder: Path) -> None:
         if found.pictures:
             tell(f"not drawn anew: {how_many(len(found.pictures), 'picture')}, whose data are compared")
         return
-    tell(f"{how_many(len(found.differences), 'file')} not as packed")
+    tell(f"{how_many(len(found.differences), 'file')} not equal")
     if all(one.what in ("differs", "not shipped", "not recomputed") for one in found.differences) and not found.problem:
         _show_reason(found)
 

@@ -231,7 +231,7 @@ def test_a_changed_line_is_shown(capsule: Path) -> None:
     path = capsule / "report/tables/main.md"
     lines = path.read_text().split("\n")
     path.write_text("\n".join([*lines[:4], lines[4] + "!", *lines[5:]]))
-    assert replay(capsule).differences == (Difference("report/tables/main.md", "differs", 5, lines[4] + "!", lines[4]),)
+    assert replay(capsule).differences == (Difference("report/tables/main.md", "changed", 5, lines[4] + "!", lines[4]),)
     path.write_text("\n".join(lines[:2]))
     (found,) = replay(capsule).differences
     assert (found.line, found.shipped, found.replayed) == (3, None, lines[2])
