@@ -50,7 +50,7 @@ class ReportOptions(_Part):
     protocol: str | None = None
     matching: list[str] = []
     resamples: int = Field(0, ge=0)
-    against: str | None = None
+    against: list[str] = []
 
 
 class LeftOut(_Part):

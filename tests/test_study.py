@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.reports.capsule import replay
+from spectral_bench.reports.replay import replay
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
 

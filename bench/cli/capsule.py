@@ -11,6 +11,7 @@ import typer
 
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
+    Against,
     Debug,
     GridOption,
     Json,
@@ -21,14 +22,15 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table, tell, warn
-from spectral_bench.bench.grid.load import grid_name
+from spectral_bench.bench.grid.load import grid_file
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.results.capsule import ReportOptions
 from spectral_bench.results.store import Store
 
 if TYPE_CHECKING:  # draws: matplotlib is what wrong options shall not wait for
-    from spectral_bench.reports.capsule import Difference, Packed, Replay
+    from spectral_bench.reports.capsule import Packed
+    from spectral_bench.reports.replay import Difference, Replay
 
 STORE = typer.Argument(help="The store, as --out.", metavar="STORE", show_default=False)
 _WIDTH = 68  # letters of a line that are shown: with what stands before them they fit into 80 columns
@@ -41,6 +43,7 @@ def pack(
     grid: GridOption = None,
     protocol: Protocol = None,
     matching: SeveralMatchings = None,
+    against: Against = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
@@ -64,9 +67,8 @@ def pack(
         raise ConfigError("expected the folder of the capsule: bench pack STORE --grid GRID --to DIR")
     source = _one_folder(store, out)
     require_folder(to)
-    name = grid_name(grid) if grid is not None else None
-    text = Path(grid).read_text(encoding="utf-8") if grid is not None and grid != name else ""
-    stated = ReportOptions(protocol=protocol, matching=matching or [], resamples=resamples)
+    name, text = (None, "") if grid is None else grid_file(grid)
+    stated = ReportOptions(protocol=protocol, matching=matching or [], against=against or [], resamples=resamples)
     with progress_bar("packing") as progress:
         packed = pack_store(
             Store.open(source),
@@ -131,7 +133,7 @@ def replay(
     It takes neither data nor weights nor a network, and writes nothing. Exit code 0: all is equal; 1: a file differs;
     2: it is no capsule.
     """
-    from spectral_bench.reports.capsule import replay as replay_capsule
+    from spectral_bench.reports.replay import replay as replay_capsule
 
     folder = _one_folder(folder, out)
     found = replay_capsule(folder)

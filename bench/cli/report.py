@@ -11,6 +11,7 @@ import typer
 
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
+    Against,
     Debug,
     GridName,
     GridOption,
@@ -65,7 +66,7 @@ ForGallery = Annotated[
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
-_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published")
+_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--against")
 
 
 def report(
@@ -83,6 +84,7 @@ def report(
     ] = None,
     protocol: Protocol = None,
     matching: SeveralMatchings = None,
+    against: Against = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
@@ -107,14 +109,15 @@ def report(
 ) -> int:
     """Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.
 
-    Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows.
+    Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows,
+    or with --against the differences.
     """
     for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(folder)
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published)
+        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published, against)
         refuse_beside_per_run(per_run, [name for name, given in zip(_OF_TABLES, beside_it, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     store = Store.open(out)
@@ -125,8 +128,8 @@ def report(
     if everything is not None:
         predicted = gallery and not store.is_capsule  # which holds no weights, and takes no panels
         found = partial(_panels, store, data_roots(data_root), parse_device(device)) if predicted else None
-        return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
-    tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
+        return _write_all(store, everything, chosen | {"published": beside, "against": against or ()}, found, as_json)
+    tables = _tables(store, chosen, beside, against or (), alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)
     return 0
 
@@ -152,12 +155,16 @@ def nothing_to_score(store: Store, grid: str | None, *, as_json: bool = False) -
     return bool(fitted) and not others
 
 
-def _tables(store: Store, chosen: dict[str, Any], beside: Sequence[str] | None, *, alone: bool) -> list[Table]:
-    """What to show of a store; ``alone``: one table, that of the main results or that beside published ones."""
+def _tables(
+    store: Store, chosen: dict[str, Any], beside: Sequence[str] | None, against: Sequence[str], *, alone: bool
+) -> list[Table]:
+    """What to show of a store; ``alone``: one table, the differences, those beside published ones, or the main ones."""
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
+    if alone and against:
+        return build_tables(store, **chosen, against=against)[-1:]
     if alone:
         return [build_table(store, **chosen) if beside is None else build_published_table(store, beside, **rows)]
-    tables = build_tables(store, **chosen)
+    tables = build_tables(store, **chosen, against=against)
     if beside is not None:
         tables.insert(1, build_published_table(store, beside, **rows))
     return tables

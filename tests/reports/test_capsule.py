@@ -25,8 +25,9 @@ from report_samples import (
 
 import spectral_bench as sb
 from spectral_bench.common.errors import StoreError, UserError
-from spectral_bench.reports.capsule import PICTURES, Difference, Replay, pack, replay
+from spectral_bench.reports.capsule import PICTURES, pack
 from spectral_bench.reports.collect import collect
+from spectral_bench.reports.replay import Difference, Replay, replay
 from spectral_bench.results import kept_scores
 from spectral_bench.results.capsule import ReportOptions, read_capsule
 from spectral_bench.results.record import EvaluationRecord
@@ -189,7 +190,7 @@ def test_it_is_computed_again_to_the_byte_wherever_it_lies(
 def test_it_draws_pictures_and_says_what_is_in_it(store: Store, tmp_path: Path) -> None:
     write_grid(store, add_row(store, "a", outcomes(3, 4)), add_row(store, "b", outcomes(5, 6)))
     pack(store, tmp_path / "capsule")
-    assert (tmp_path / "capsule/report/figures/trade-off-1.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "capsule/report/figures/trade-off-1.pdf").read_bytes().startswith(b"%PDF")
     text = (tmp_path / "capsule/README.md").read_text()
     linked = set(re.findall(r"\]\(([^)]*)\)", text))
     assert linked == set(read_capsule(tmp_path / "capsule").shipped)
@@ -243,12 +244,12 @@ def test_what_is_missing_or_was_added_is_named(capsule: Path) -> None:
     (capsule / "report/tables/main.csv").unlink()
     shutil.copy(capsule / "grids/example.json", capsule / "grids/more.json")
     (capsule / ".DS_Store").write_bytes(b"")
-    next(capsule.glob("report/figures/*.png")).write_bytes(b"")
+    next(capsule.glob("report/figures/*.pdf")).write_bytes(b"")
     found = told(replay(capsule))
     assert found[curve.relative_to(capsule).as_posix()] == "missing"
     assert found["report/tables/main.csv"] == "missing"
     assert found["grids/more.json"] == "not packed"
-    assert {what for path, what in found.items() if path.endswith(".png")} == {"changed"}
+    assert {what for path, what in found.items() if path.endswith(".pdf")} == {"changed"}
     assert ".DS_Store" not in found
 
 
