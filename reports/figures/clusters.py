@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -44,9 +45,10 @@ def clusters_figure(entries: Sequence[ScoredRow]) -> Figure | None:
         axes = figure.subplots()
         palette = colours(len(found))
         for index, (title, points) in enumerate(found.items()):
-            look = {"color": palette[index], "marker": MARKERS[index % len(MARKERS)], "label": shorten(title)}
+            look: dict[str, Any] = {"color": palette[index], "marker": MARKERS[index % len(MARKERS)]}
+            look |= {"label": shorten(title), "linewidth": 1}
             aside = _BESIDE ** (index - (len(found) - 1) / 2)  # lest intervals of one K hide each other
-            axes.plot([aside * number for number in points], [one.mean for one in points.values()], linewidth=1, **look)
+            axes.plot([aside * number for number in points], [one.mean for one in points.values()], **look)
             for number, one in points.items():
                 if one.low is not None and one.high is not None:
                     axes.plot([aside * number] * 2, [one.low, one.high], color=palette[index], linewidth=0.8)
