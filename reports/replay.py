@@ -11,7 +11,7 @@ from typing import Literal
 from spectral_bench.common.errors import UserError
 from spectral_bench.reports.capsule import PICTURES, compute, versions
 from spectral_bench.results.capsule import REPORT_FOLDER, Capsule, file_digest, read_capsule
-from spectral_bench.results.store import Store
+from spectral_bench.results.store import TEXTS_FOLDER, Store
 
 What = Literal["changed", "missing", "not packed", "differs", "not recomputed", "not shipped"]
 
@@ -128,7 +128,7 @@ def _compared(path: str, shipped: bytes | None, computed: bytes | None, digest: 
 
 def _strangers(folder: Path, capsule: Capsule) -> Iterator[str]:
     """Files that were not packed and lie where readers of a store look; hidden ones are looked at by nobody."""
-    for place in ("grids", "records", "checks", REPORT_FOLDER):
+    for place in ("grids", "records", "checks", TEXTS_FOLDER, REPORT_FOLDER):
         for path in sorted((folder / place).rglob("*")):
             name = path.relative_to(folder).as_posix()
             if path.is_file() and name not in capsule.files and not path.name.startswith("."):

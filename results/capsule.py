@@ -32,7 +32,7 @@ from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.neutral import Neutral
 from spectral_bench.results.runs import FIT_FILE
 from spectral_bench.results.state import RunState, StoredRun, run_state
-from spectral_bench.results.store import CAPSULE_FILE, STORE_FILE, Store
+from spectral_bench.results.store import CAPSULE_FILE, STORE_FILE, TEXTS_FOLDER, Store
 
 CAPSULE_SCHEMA_VERSION = 1
 REPORT_FOLDER = "report"
@@ -146,6 +146,8 @@ def _asked_views(manifests: Iterable[Manifest]) -> dict[str, dict[str, bool]]:
             views: dict[str, bool] = {}
             for protocol in row.protocols:
                 views[protocol.view.view_id] = True
+                if protocol.name_view is not None:
+                    views[protocol.name_view.view_id] = True
                 if protocol.fit_view is not None:
                     drawn = protocol.scoring.label_budget is not None
                     view_id = protocol.fit_view.view_id
@@ -195,7 +197,7 @@ class Taken:
 
 
 def take(store: Store, manifests: Sequence[Manifest], texts: dict[str, str] | None = None) -> Taken:
-    """What tables and figures of some grids rest on: grids, records, counts, training curves, checks of own methods.
+    """What tables and figures of some grids rest on: grids, records, counts, names, training curves, checks.
 
     Args:
         store: the store.
@@ -212,10 +214,19 @@ def take(store: Store, manifests: Sequence[Manifest], texts: dict[str, str] | No
         _take_document(taken, store, f"grids/{manifest.name}.json")
         if (grid := store.path / "grids" / f"{manifest.name}.yaml").exists():  # in a capsule that is packed again
             taken.texts.setdefault(f"grids/{manifest.name}.yaml", _read(grid).decode())
+    for digest in _words(manifests):
+        if (source := store.path / (name := f"{TEXTS_FOLDER}/{digest}.npz")).exists():
+            taken.copies[name] = source
     for run_id, views in _with_bases(store, _asked_views(manifests)).items():
         _take_run(taken, store, run_id, views)
     taken.neutral.learn(taken.documents.values(), taken.texts.values())
     return taken
+
+
+def _words(manifests: Iterable[Manifest]) -> set[str]:
+    """Digests of the words that clusters are named by."""
+    protocols = (protocol for manifest in manifests for row in manifest.rows for protocol in row.protocols)
+    return {protocol.scoring.names.text_digest for protocol in protocols if protocol.scoring.names is not None}
 
 
 def _with_bases(store: Store, asked: dict[str, dict[str, bool]]) -> dict[str, dict[str, bool]]:
@@ -303,6 +314,7 @@ def left_out(store: Store, taken: Taken) -> dict[str, LeftOut]:
 
 _KINDS = {
     "features": "features",
+    TEXTS_FOLDER: "words that the grids do not name clusters by",
     "panels": "panels of the gallery, which hold images of the data",
     "fit.safetensors": "what fits learnt (weights)",
     "checkpoint.pt": "checkpoints",

@@ -18,7 +18,7 @@ from spectral_bench.results.specification import FitSpec, View
 HOST, CLUSTER, PARTITION, FOLDER = "host", "cluster", "partition", "folder"
 _SLURM = {"nodes": HOST, "cluster": CLUSTER, "partition": PARTITION}
 _SITTING = re.compile(r"(.+), process \d+ of ")  # as launches name themselves: bench.work.order
-_PLACES = frozenset({"dataset", "train_dataset", "method", "name", "root", "weights", "text"})
+_PLACES = frozenset({"dataset", "train_dataset", "method", "name", "root", "weights", "text", "backbone"})
 """Keys whose values may be a path and nothing else, blanks included; what stands before a colon is no part of it."""
 _WHOLE = re.compile(r"(?:\w+:)?(/[^\n]+)/[^/\n]*")
 _PATH = re.compile(r"(?<![\w./])((?:/[^/\s:'\"<>|(),;`\[\]{}]+)+)(?=/[^/\s])")
@@ -140,9 +140,8 @@ def _identified(document: Any) -> Iterator[tuple[Any, Callable[[Any], str]]]:
         yield document["view"], _view_id
     for row in document.get("rows", []):
         for protocol in row["protocols"]:
-            yield protocol["view"], _view_id
-            if protocol.get("fit_view") is not None:
-                yield protocol["fit_view"], _view_id
+            views = (protocol["view"], protocol.get("fit_view"), protocol.get("name_view"))
+            yield from ((view, _view_id) for view in views if view is not None)
 
 
 def _view_id(view: Any) -> str:
