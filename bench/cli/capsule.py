@@ -22,7 +22,7 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table, tell, warn
-from spectral_bench.bench.grid.load import grid_file
+from spectral_bench.bench.plan.titles import text_of_grid
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
 from spectral_bench.results.capsule import ReportOptions
@@ -67,11 +67,12 @@ def pack(
         raise ConfigError("expected the folder of the capsule: bench pack STORE --grid GRID --to DIR")
     source = _one_folder(store, out)
     require_folder(to)
-    name, text = (None, "") if grid is None else grid_file(grid)
+    place = Store.open(source)
+    name, text = (None, "") if grid is None else text_of_grid(grid, place.manifests())
     stated = ReportOptions(protocol=protocol, matching=matching or [], against=against or [], resamples=resamples)
     with progress_bar("packing") as progress:
         packed = pack_store(
-            Store.open(source),
+            place,
             to,
             grid=name,
             options=stated if stated != ReportOptions() else None,

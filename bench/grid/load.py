@@ -166,12 +166,6 @@ def grid_name(reference: str) -> str:
     return str(document.get(("name",))) if document.states(("name",)) else Path(reference).stem
 
 
-def grid_file(reference: str) -> tuple[str, str]:
-    """The name of a grid, as ``grid_name``, and the text of its file; no text where it was given by its name."""
-    name = grid_name(reference)
-    return name, Path(reference).read_text(encoding="utf-8") if reference != name else ""
-
-
 def _apply(document: Document, overrides: Sequence[Override], problems: Problems) -> tuple[Document, list[Override]]:
     """Apply overrides to the document; return those that are left for the rows."""
     for_rows = []

@@ -71,7 +71,7 @@ def pack(
     Args:
         store: the folder of the store, or a capsule that is packed again.
         to: the folder of the capsule: new, empty, or with ``force`` a capsule, which is replaced.
-        grid: a grid by its name or its file, which is then kept too; None: all grids of the store.
+        grid: a grid by its name or its file, which is then kept too and must be as it was run; None: all grids.
         protocol, matching, against, resamples: of its report, as for ``bench report``.
         unfinished: pack although runs are not finished; each caption then says so.
         force: replace a capsule.
@@ -86,16 +86,16 @@ def pack(
     Example:
         >>> sb.pack("results/runs", "my-study", grid="ablations.yaml").capsule.digest  # doctest: +SKIP
     """
-    from spectral_bench.bench.grid.load import grid_file
+    from spectral_bench.bench.plan.titles import text_of_grid
     from spectral_bench.reports.capsule import pack as pack_store
     from spectral_bench.results.capsule import ReportOptions
 
-    name, text = (None, "") if grid is None else grid_file(str(grid))
+    place = Store.open(Path(store))
+    name, text = (None, "") if grid is None else text_of_grid(str(grid), place.manifests())
     options = ReportOptions(
         protocol=protocol, matching=_listed(matching), against=_listed(against), resamples=resamples
     )
     stated = options if options != ReportOptions() else None
-    place = Store.open(Path(store))
     return pack_store(place, Path(to), grid=name, grid_text=text, options=stated, preliminary=unfinished, force=force)
 
 

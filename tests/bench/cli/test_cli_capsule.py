@@ -22,7 +22,7 @@ def store(lab: Lab, tmp_path: Path) -> Path:
     """The runs of a small grid, done; its file lies in the working folder."""
     plan = lab.plan(SMALL)
     lab.store.write_manifest(plan.manifest)
-    (tmp_path / GRID).write_text(f"data_roots: [/home/anna/data]\n{SMALL}")
+    (tmp_path / GRID).write_text(f"data_root: [/home/anna/data]\n{SMALL}")
     for run in plan.runs:
         lab.store.write_fit(fit_record(run.spec))
         facts = {"n_raw_labels": 2, "class_sets": {"2": TABLE}, "default_classes": "2"}
@@ -36,7 +36,7 @@ def test_pack_and_replay(bench: Bench, store: Path) -> None:
     assert packed.out.startswith("made/capsule: 4 runs of ")
     assert packed.out.endswith("compute it again: bench replay made/capsule\n")
     (name,) = json.loads(Path("made/capsule/capsule.json").read_text())["grids"]
-    assert "data_roots: [/folder-1/data]" in Path(f"made/capsule/grids/{name}.yaml").read_text()
+    assert "data_root: [/folder-1/data]" in Path(f"made/capsule/grids/{name}.yaml").read_text()
     replayed = bench("replay", "made/capsule")
     assert (replayed.code, replayed.err) == (0, "")
     assert "equal to the byte: " in replayed.out
@@ -132,3 +132,19 @@ def test_queries_read_it_and_what_would_write_refuses(bench: Bench, store: Path)
         result = bench(*command, "--out", "capsule")
         assert (result.code, "a capsule, which" in result.err) == (2, True), command
     assert {path: path.stat().st_mtime_ns for path in [Path("capsule"), *Path("capsule").rglob("*")]} == before
+
+
+@pytest.mark.parametrize("change", [("k: 8", "k: 9"), ("seeds: [0, 1]", "seeds: [0]"), ("runs:", "runs:  # a remark")])
+def test_a_grid_that_was_changed_since_it_was_run_is_refused(
+    bench: Bench, store: Path, change: tuple[str, str]
+) -> None:
+    text = Path(GRID).read_text()
+    assert change[0] in text
+    Path(GRID).write_text(text.replace(*change, 1))
+    result = bench("pack", store, "--grid", GRID, "--to", "capsule")
+    if "#" in change[1]:
+        assert result.code == 0
+    else:
+        assert (result.code, Path("capsule").exists()) == (2, False)
+        assert "grid.yaml: its rows (" in result.err
+        assert "carry it out by bench run, or give the name" in result.err
