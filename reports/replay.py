@@ -85,7 +85,8 @@ def replay(folder: Path) -> Replay:
         difference = _compared(path, shipped.get(path), report.get(path), capsule.files.get(path))
         if difference is not None and not (problem and difference.what == "not recomputed"):
             found.append(difference)
-    found += _changed(folder, {path: capsule.files[path] for path in pictures})
+    rest = capsule.files.keys() - capsule.kept.keys() - (shipped.keys() - set(pictures))
+    found += _changed(folder, {path: capsule.files[path] for path in sorted(rest)})
     found += [Difference(path, "not packed") for path in _strangers(folder, capsule)]
     here = versions()
     unlike = {

@@ -245,10 +245,12 @@ def test_what_is_missing_or_was_added_is_named(capsule: Path) -> None:
     shutil.copy(capsule / "grids/example.json", capsule / "grids/more.json")
     (capsule / ".DS_Store").write_bytes(b"")
     next(capsule.glob("report/figures/*.pdf")).write_bytes(b"")
+    (capsule / "README.md").write_text("other words\n")
     found = told(replay(capsule))
     assert found[curve.relative_to(capsule).as_posix()] == "missing"
     assert found["report/tables/main.csv"] == "missing"
     assert found["grids/more.json"] == "not packed"
+    assert found["README.md"] == "changed"
     assert {what for path, what in found.items() if path.endswith(".pdf")} == {"changed"}
     assert ".DS_Store" not in found
 
