@@ -105,7 +105,7 @@ def t_quantile(probability: float, degrees: int) -> float:
         return found
     # scipy 1.12 is off by 1e-10 of it, 1.17 is not: a step of Newton's method gives all releases the same digits.
     scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
-    density = scale * (1 + found**2 / degrees) ** (-(degrees + 1) / 2)
+    density = scale * math.pow(1 + found**2 / degrees, -(degrees + 1) / 2)
     return found - (float(stdtr(degrees, found)) - probability) / density
 
 
