@@ -66,6 +66,15 @@ SeveralMatchings = Annotated[
         "--matching", help=f"{_MATCHINGS} May be given several times, for a row each; own is each protocol's own."
     ),
 ]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        help="Add a table of every row's difference to this one, by its title, which may have * and ?: to the one of "
+        "the same K, scored alike. May be given several times.",
+        metavar="ROW",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Jobs = Annotated[

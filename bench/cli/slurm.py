@@ -242,7 +242,7 @@ def cancel(
     """
     if bool(runs) == everything:
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")
-    store = Store.open(out)
+    store = Store.open(out, to_write=True)
     chosen = chosen_runs(store, runs)
     # Slurm first: what it carries out has an owner on another machine, which no signal from here reaches.
     cancelled = cancel_jobs(store, chosen)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -41,3 +42,14 @@ def test_errors(tmp_path: Path) -> None:
         sb.load_records(tmp_path / "gone")
     with pytest.raises(UserError, match="protocol"):
         sb.load_records(sorted(FIXTURES.glob("store_v*"))[0], protocol="whol")
+
+
+def test_a_capsule_is_packed_and_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spectral_bench.reports.capsule.rendered", lambda _, form: form.encode())
+    store = Path(shutil.copytree(sorted(FIXTURES.glob("store_v*"))[-1], tmp_path / "store"))
+    packed = sb.pack(store, tmp_path / "capsule", matching="majority", unfinished=True)
+    assert packed.capsule.report.matching == ["majority"]
+    assert sb.replay(str(tmp_path / "capsule")).equal
+    assert len(sb.load_records(tmp_path / "capsule")) == len(sb.load_records(store))
+    (tmp_path / "capsule/report/numbers.tex").write_text("")
+    assert [one.path for one in sb.replay(tmp_path / "capsule").differences] == ["report/numbers.tex"]
