@@ -114,6 +114,7 @@ def toy(folder: Path, marker: str, peeking: str) -> str:
     return f"{path}:Toy"
 
 
+@pytest.mark.slow
 def test_a_method_that_opens_no_label_is_sound(tmp_path: Path) -> None:
     assert disk_violations(toy(tmp_path, "in fit", "pass"), {}) == {}
 
@@ -339,6 +340,7 @@ def test_writing_a_tree_again_changes_labels_and_leaves_images(tmp_path: Path) -
     assert (tmp_path / "camvid" / "trainannot" / "train7.png").exists()
 
 
+@pytest.mark.slow
 def test_the_environment_of_the_caller_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", "/elsewhere")
     disk_violations(toy(tmp_path, "in fit", "assert os.environ['BENCH_DATA'] != '/elsewhere'"), {})
