@@ -269,7 +269,7 @@ done = threading.Event()
 signal.signal(signal.SIGTERM, lambda number, frame: done.set())
 with Store.open(sys.argv[1]).claim(sys.argv[2]):
     print("mine", flush=True)
-    done.wait(600)
+    done.wait(1200)
 """
 
 
@@ -279,7 +279,7 @@ class TestThisMachine:
         command = [sys.executable, "-c", HOLD, str(lab.store.path), run.run_id]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as process:
             assert process.stdout is not None
-            guard = threading.Timer(120, process.kill)
+            guard = threading.Timer(600, process.kill)
             guard.start()
             assert process.stdout.readline() == b"mine\n"
             result = bench("cancel", run.run_id, "--out", lab.out)
