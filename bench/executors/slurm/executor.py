@@ -60,6 +60,7 @@ class SlurmExecutor:
         settings: what the jobs of a method ask for.
         slurm: whom to ask.
         wait: come back only when all runs have ended.
+        grow: while it waits, try again with twice as much what ended out of memory or time.
         measured: all that is known of times and memory; None: the store is read for it.
     """
 
@@ -72,9 +73,11 @@ class SlurmExecutor:
         *,
         slurm: Slurm | None = None,
         wait: bool = False,
+        grow: bool = True,
         measured: Measurements | None = None,
     ) -> None:
-        self._store, self._settings, self._wait, self._measured = store, settings, wait, measured
+        self._store, self._settings, self._measured = store, settings, measured
+        self._wait, self._grow = wait, grow
         self._slurm = slurm or Slurm()
         self._ledger = Ledger(store)
         self._cluster: Cluster | None = None
@@ -127,7 +130,7 @@ class SlurmExecutor:
             ledger=self._ledger,
             slurm=self._slurm,
             again=self.submit,
-            larger=self._larger,
+            larger=self._larger if self._grow else lambda job: "",
             on_event=on_event,
         )
 
@@ -169,16 +172,31 @@ class SlurmExecutor:
             jobs: as for ``run``.
             orders: theirs, by run id.
             anew: runs that are to be done again from the start, whatever is stored.
-
-        Raises:
-            ConfigError: the cluster was checked, and would not take what a job asks for by itself.
         """
         every = dict(orders)
         submitter = Submitter(self._ledger, self._slurm, every, cluster=self._cluster or Cluster())
-        arrays = self._arrays(jobs, every, submitter, write=False, anew=anew)
-        if self._partitions is not None:
-            check_settings(self._slurm, [one.settings for one in arrays if one.asked.chosen], self._partitions)
-        return arrays
+        return self._arrays(jobs, every, submitter, write=False, anew=anew)
+
+    def check_chosen(self, arrays: Iterable[Array]) -> None:
+        """See that the cluster, which was checked, takes what jobs ask for by themselves.
+
+        Raises:
+            UserError: as ``check_settings`` says.
+        """
+        check_settings(self._slurm, [one.settings for one in arrays if one.asked.chosen], self._partitions)
+
+    def queued(self, jobs: Sequence[Job]) -> set[str]:
+        """The runs of ``jobs`` whose very order is in the queue; none where the cluster was not checked.
+
+        Raises:
+            SlurmUnreachable: the queue cannot be seen.
+        """
+        if self._cluster is None or not self._ledger.open():
+            return set()
+        tracked = track_runs(self._ledger, self._slurm)
+        if tracked.report.queue_error:
+            raise SlurmUnreachable(tracked.report.queue_error)
+        return self._in_queue(tracked, jobs)
 
     def _arrays(
         self,

@@ -23,6 +23,7 @@ from spectral_bench.bench.executors.slurm.submissions import (
 )
 from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.plan.budget import Piece
 from spectral_bench.bench.work.order import Order
 from spectral_bench.bench.work.worker import record_failure
 from spectral_bench.results.record import Failure
@@ -51,6 +52,26 @@ class Array:
     def hours(self) -> float:
         """That its jobs ask for, all together."""
         return len(self.units) * self.settings.minutes / 60
+
+
+def job_pieces(arrays: Iterable[Array], *, of_gpus: bool = False) -> tuple[dict[str, Piece], dict[str, str]]:
+    """What jobs ask for, a piece a job.
+
+    Args:
+        arrays: in which they are submitted.
+        of_gpus: count GPU-hours, of which a job without a GPU asks for none.
+
+    Returns:
+        The pieces, by the first run of each, and of each run the name of its piece.
+    """
+    arrays = list(arrays)
+    home = {job.run_id: unit[0].run_id for array in arrays for unit in array.units for job in unit}
+    pieces = {}
+    for array in arrays:
+        each = array.settings.minutes / 60 * (array.settings.n_gpus if of_gpus else 1)
+        needs = frozenset(home[name] for name in array.requires if name in home)
+        pieces |= {unit[0].run_id: Piece(each, needs) for unit in array.units}
+    return pieces, home
 
 
 def pack(

@@ -100,6 +100,32 @@ def test_what_nobody_states_is_asked_for_and_told(bench: Bench, lab: Lab, slurm:
     assert any("--mem=8000M" in call for call in slurm.submitted())  # all that a node has
 
 
+def test_a_budget_counts_what_jobs_ask_for(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    shown = launch("--budget", "1h", "--print-sbatch", "--mem", "2G")
+    assert shown.code == 0
+    assert "--array=0-0%" in shown.out
+    result = launch("--budget", "1h", "--mem", "2G", "--budget-by", "seeds")
+    assert (result.code, result.err) == (3, "")
+    told = result.out.splitlines()
+    # A job takes both rows of a seed here, and an hour.
+    assert told[0] == "--budget 1h, seeds first: 2 runs, whose jobs ask for 60 min"
+    assert told[1] == "left out: kmeans, input=last, seed 1: needs 60 min, and 0 s were left"
+    assert "all of it needs --budget 2h" in told
+    assert len(slurm.jobs) == 1
+    # What is in the queue is paid for.
+    result = launch("--budget", "1h", "--mem", "2G")
+    assert result.code == 0
+    assert len(slurm.jobs) == 2
+    gpus = launch("--budget", "1.5gpuh", "--mem", "2G", "--gpus", "2", "--partition", "gpu", "--dry-run")
+    assert "0 runs, whose jobs ask for 0 GPU-hours" in gpus.out
+
+
+def test_the_cluster_is_asked_once_before_jobs_are_submitted(slurm: FakeSlurm, launch: Bench) -> None:
+    assert launch("--mem", "2G").code == 0
+    trials = [call for call in slurm.asked("sbatch") if "--test-only" in call]
+    assert len(trials) == len(set(trials)) == 1
+
+
 def test_settings_of_a_profile_are_named(
     bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
