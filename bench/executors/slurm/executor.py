@@ -11,6 +11,7 @@ from spectral_bench.bench.executors.slurm.causes import NOT_EXTRACTED, record_en
 from spectral_bench.bench.executors.slurm.cluster import (
     Cluster,
     Slurm,
+    SlurmMissing,
     SlurmRefused,
     SlurmUnreachable,
     ask_partitions,
@@ -32,6 +33,7 @@ from spectral_bench.bench.plan.estimate import is_present, wanted_caches
 from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.records import tries_of
 from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import View
@@ -90,11 +92,34 @@ class SlurmExecutor:
             UserError: as ``check_cluster`` and ``check_settings`` say.
         """
         refuse_unwritable(self._ledger.folder)
+        _, partitions = self.learn()
+        wanted = [self._settings(None), *(self._settings(method) for method in methods)]
+        check_settings(self._slurm, [self._within_limits(one) for one in wanted], partitions)
+
+    def learn(self) -> tuple[Cluster, Partitions]:
+        """What the cluster is, and what its partitions allow, which jobs keep to from here on.
+
+        Raises:
+            UserError: as ``check_cluster`` says.
+        """
         self._cluster = check_cluster(self._slurm)
         found, default = ask_partitions(self._slurm)
         self._partitions = ask_rules(self._slurm, found), default
-        wanted = [self._settings(None), *(self._settings(method) for method in methods)]
-        check_settings(self._slurm, [self._within_limits(one) for one in wanted], self._partitions)
+        return self._cluster, self._partitions
+
+    def refusal(self, settings: SlurmSettings) -> str:
+        """Why the cluster would not take a job with such settings; empty where it would.
+
+        Raises:
+            SlurmMissing, SlurmUnreachable: as said.
+        """
+        try:
+            check_settings(self._slurm, [settings], self._partitions)
+        except SlurmMissing:
+            raise
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def _within_limits(self, stated: SlurmSettings) -> SlurmSettings:
         """Settings whose time, where nobody states it, is no longer than the partition allows."""

@@ -66,7 +66,7 @@ def job_pieces(arrays: Iterable[Array], *, of_gpus: bool = False) -> tuple[dict[
     """
     arrays = list(arrays)
     home = {job.run_id: unit[0].run_id for array in arrays for unit in array.units for job in unit}
-    pieces = {}
+    pieces: dict[str, Piece] = {}
     for array in arrays:
         each = array.settings.minutes / 60 * (array.settings.n_gpus if of_gpus else 1)
         needs = frozenset(home[name] for name in array.requires if name in home)
