@@ -257,7 +257,8 @@ def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
         return 0
     if hours:
         hours.announce()
-    if sizes := sorted(Counter(formed.values()).values(), reverse=True):
+    of_plan = Counter(formed[run.run_id] for run in plan.unfinished if run.run_id in formed)
+    if sizes := sorted((size for size in of_plan.values() if size > 1), reverse=True):
         each = f"{how_many(len(sizes), 'cohort')}, of {', '.join(map(str, sizes))} runs side by side in a process"
         say(f"{each}; --cohort off gives each run its own")
     with launching(store.path):

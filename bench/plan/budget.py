@@ -193,10 +193,11 @@ def left_by_row(
         home: run -> its piece.
     """
     ends = dict.fromkeys(done, 0.0)
+    unfinished = {run.run_id: run for run in plan.unfinished}
     of_row: dict[str, list[PlannedRun]] = {}
-    for run in plan.unfinished:
-        if run.asked_for and run.run_id not in ends:
-            of_row.setdefault(run.title, []).append(run)
+    for run_id in ordered(plan, "rows"):
+        if run_id not in ends:
+            of_row.setdefault(unfinished[run_id].title, []).append(unfinished[run_id])
     for runs in of_row.values():
         taken = _Taken(pieces, 0.0, 1, dict(ends))
         missing = dict.fromkeys(name for run in runs for name in taken.block(home[run.run_id]))
