@@ -245,6 +245,7 @@ def cut_here(plan: Plan, budget: Budget, gpus: int, processes: int) -> Cut:
         f", with {processes} processes" if processes > 1 else ""
     )
     first = f"{budget.option}, {budget.by} first: {how_many(len(fitting.unfinished), 'run')} in {used}"
+    first += ", as far as known" * bool(choice.unknown)
     unknown_runs = sum(run.run_id in choice.unknown for run in fitting.unfinished)
     lines = [first, *_of_unknown(unknown_runs)]
     return _told(plan, fitting, budget, lines, pieces, choice, {run.run_id: run.run_id for run in plan.runs}, whole)

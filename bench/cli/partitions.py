@@ -113,11 +113,11 @@ def _show(cluster: Cluster, known: Partitions) -> None:
     where = f", controller {cluster.controller}" if cluster.controller else ""
     count = how_many(len(partitions), "partition")
     say(f"cluster {cluster.name or 'without a name'}{where}: {count}, arrays of up to {cluster.longest} jobs\n")
-    columns = ("partition", "state", "nodes", "cpus", "GPUs", "memory", "most", "default", "longest", "unstated")
+    columns = ("partition", "state", "nodes", "cpus", "GPUs", "memory", "most", "default", "longest", "given")
     show_table(columns, [_row(one, default) for one in partitions.values()], right=("nodes", "cpus", "GPUs"))
     tell(
         "\ncpus, GPUs, memory: of the largest node; most: memory that a job may ask for; default: memory of a job that "
-        "states none; longest: time limit; unstated: that of a job that states none; *: where jobs go by themselves"
+        "states none; longest: time limit; given: that of a job that states none; *: where jobs go by themselves"
     )
 
 
@@ -127,7 +127,8 @@ def _row(one: Partition, default: str | None) -> tuple[str, ...]:
     unstated = longest if one.default_minutes is None else duration(60 * one.default_minutes)
     most = one.memory if one.most_mem is None else min(one.memory, one.most_mem)
     counts = (str(one.nodes), str(one.cpus), str(one.gpus))
-    return name, one.state, *counts, f"{one.memory} MB", f"{most} MB", one.default_mem or "all", longest, unstated
+    default_mem = one.default_mem.replace(" MB a processor", "M/cpu").replace(" MB a node", "M") or "all"
+    return name, one.state, *counts, f"{one.memory}M", f"{most}M", default_mem, longest, unstated
 
 
 def _show_asks(grid: Grid, asks: Sequence[Ask]) -> None:

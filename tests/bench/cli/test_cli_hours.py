@@ -238,6 +238,7 @@ def test_what_nobody_knows_begins_last(bench: Bench, lab: Lab, monkeypatch: pyte
     planted(monkeypatch, fit=None)
     result = bench("run", "--grid", lab.write(SMALL), "--out", lab.out, "--budget", "1h", "--dry-run")
     assert result.code == 0
+    assert "--budget 1h, rows first: 4 runs in 12 min of 60 min, as far as known" in result.out
     assert "4 runs of a kind not seen before come last, while there is time (bench plan --probe tells)" in result.out
 
 

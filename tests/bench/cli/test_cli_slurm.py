@@ -138,7 +138,7 @@ class TestDoctor:
         assert (result.code, result.err) == (0, "")
         assert "cluster fake, controller head1: 4 partitions, arrays of up to 1000 jobs" in result.out
         lines = [line.split() for line in result.out.splitlines()]
-        assert ["debug", "*", "UP", "2", "4", "0", "8000", "MB", "6000", "MB", "all", "24.0", "h", "60", "min"] in lines
+        assert ["debug", "*", "UP", "2", "4", "0", "8000M", "6000M", "all", "24.0", "h", "60", "min"] in lines
         fits = [line for line in lines if line[:1] in (["debug"], ["gpu"]) and "kmeans" in line]
         assert [line[1:7] for line in fits] == [["2", "4", "kmeans", "12G", "4h", "-"]] * 2
         assert "no: --mem 12G: the largest node of partition debug has 8000 MB" in " ".join(fits[0])
