@@ -124,6 +124,26 @@ MaxHours = Annotated[
         metavar="H",
     ),
 ]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="Begin only what fits into so many hours or GPU-hours (90m, 2h, 20gpuh) by what plan predicts, say what "
+        "is left out, and stop in order. With Slurm: hours that jobs ask for. Exit code 3 where it leaves runs over.",
+        metavar="HOURS",
+        show_default=False,
+    ),
+]
+BudgetBy = Annotated[
+    str | None,
+    typer.Option(
+        "--budget-by",
+        help="What --budget takes first: rows (each with all of its seeds, in the grid's order; default) or seeds (the "
+        "first of all rows, then the second).",
+        metavar="rows|seeds",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
