@@ -24,6 +24,7 @@ from spectral_bench.bench.plan.measured import (
 from spectral_bench.bench.plan.prediction import Measurement
 from spectral_bench.bench.plan.run_ids import base_spec
 from spectral_bench.bench.plan.states import Plan, PlannedRun
+from spectral_bench.bench.run.health import MOST_READ
 from spectral_bench.bench.run.probe import ASKED_FILE, FOUND_FILE, Asked, Pace, execute
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.order import Execution, Order
@@ -37,7 +38,7 @@ from spectral_bench.results.store import Store
 SCRATCH_FOLDER = ".scratch"
 PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
-EVALUATED_IMAGES = 3  # the first pays for what comes once, and two tell the pace
+EVALUATED_IMAGES = MOST_READ  # as many as the checks of eigenfunctions may read: those of fewer images cost less
 # Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once.
 LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
 

@@ -11,6 +11,7 @@ from plan_lab import Lab, cost, fit_record
 from spectral_bench.bench.plan.measured import read_probes, write_probe
 from spectral_bench.bench.plan.prediction import Measurement, Measurements, Part, predict
 from spectral_bench.bench.plan.probe import (
+    EVALUATED_IMAGES,
     LEAST_GROWTH,
     SCRATCH_FOLDER,
     found_by,
@@ -47,7 +48,7 @@ def test_a_probe_is_as_small_as_the_parameters_allow(lab: Lab, scratch: Store) -
     probe = probe_of(run, scratch, Execution(threads=3), [lab.folder])
     (order,), (asked,) = probe.orders, probe.asked
     assert (order.spec.data.subset, order.spec.params["steps"]) == (4, 2)
-    assert [view.subset for view in order.views] == [3]
+    assert [view.subset for view in order.views] == [EVALUATED_IMAGES]
     assert (order.store, order.data_roots, order.execution.threads) == (scratch.path, (lab.folder,), 3)
     assert asked.whole is not None
     assert asked.larger is not None
