@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from spectral_bench.common.errors import UserError
@@ -15,9 +16,35 @@ from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, clusters, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 
+Pair = tuple[ScoredRow, ScoredRow]
 COLUMNS = (*SETTING_COLUMNS, Column("against", "compared with", constant=True), *COMPARED_COLUMNS)
 _NAMED = 6
-Pair = tuple[ScoredRow, ScoredRow]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What rows differ by from those that they are compared with.
+
+    Attributes:
+        pairs: (the row that is compared with, the row), the former first with itself.
+        alone: rows that are compared with none.
+        compared: the differences in ``COMPARED``, by position among the pairs, corrected over all of them.
+    """
+
+    pairs: tuple[Pair, ...]
+    alone: tuple[ScoredRow, ...]
+    compared: Compared
+
+
+def differences(entries: Sequence[ScoredRow], names: Sequence[str]) -> Differences:
+    """Compare each row with the named one of the same K, data, backbone, protocol and matching.
+
+    Arguments and errors: as for ``against_table``.
+    """
+    entries = distinct(entries)
+    pairs, alone = _pairs(entries, _named(entries, names))
+    compared = compare(Ablation("", tuple(pairs)), {key: METRICS[key][1] for key in COMPARED})
+    return Differences(tuple(pairs), tuple(alone), compared)
 
 
 def against_table(entries: Sequence[ScoredRow], names: Sequence[str]) -> Table:
@@ -30,14 +57,12 @@ def against_table(entries: Sequence[ScoredRow], names: Sequence[str]) -> Table:
     Raises:
         UserError: a name is that of no row, or names two that would both be compared with the same rows.
     """
-    notes, entries = NoteBook(), distinct(entries)
-    pairs, alone = _pairs(entries, _named(entries, names))
-    compared = compare(Ablation("", tuple(pairs)), {key: METRICS[key][1] for key in COMPARED})
-    shared = common_settings([entry for _, entry in pairs])
-    rows = tuple(_row(index, pair, compared, shared, notes) for index, pair in enumerate(pairs))
+    notes, found = NoteBook(), differences(entries, names)
+    shared = common_settings([entry for _, entry in found.pairs])
+    rows = tuple(_row(index, pair, found.compared, shared, notes) for index, pair in enumerate(found.pairs))
     remark_on_differences(rows, "the row that is compared with", notes)
-    if alone:
-        titles = few(list(dict.fromkeys(entry.marked_title for entry in alone)), _NAMED)
+    if found.alone:
+        titles = few(list(dict.fromkeys(entry.marked_title for entry in found.alone)), _NAMED)
         notes.remark(f"Left out, for want of a row to compare with of the same K, data and protocol: {titles}.")
     return Table("against", "Differences to a row of the same K.", COLUMNS, rows, notes.notes())
 

@@ -96,7 +96,7 @@ def compute(store: Store, options: ReportOptions, missing: int = 0) -> Report:
     if missing:
         word = f"Preliminary: {how_many(missing, 'run')} not finished."
         tables = [replace(table, caption=f"{word} {table.caption}") for table in tables]
-    figures = all_figures(entries, store.run_folder)
+    figures = all_figures(entries, store.run_folder, against=options.against)
     files: dict[str, bytes] = {}
     for table in tables:
         stem = f"{REPORT_FOLDER}/tables/{label(table.name)}"

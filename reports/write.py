@@ -76,7 +76,8 @@ def write_all(
     entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     intervals = _told(image_intervals(source, resamples), entries, progress) if resamples else None
     panels, missing = _panels(entries, source, make_panels)
-    tables, figures = all_tables(entries, intervals, against), all_figures(entries, source.run_folder, panels)
+    tables = all_tables(entries, intervals, against)
+    figures = all_figures(entries, source.run_folder, panels, against)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)

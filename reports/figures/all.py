@@ -8,9 +8,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablations import ablations
+from spectral_bench.reports.against_table import differences
 from spectral_bench.reports.collect import alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
 from spectral_bench.reports.figures.clusters import clusters_figure
+from spectral_bench.reports.figures.differences import differences_figures
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.qualitative import qualitative_figure
@@ -27,6 +29,9 @@ CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
     "dotted line: the baseline. Open markers: no interval, of one seed or of seeds that all gave the same result. "
     "†: uses labels.",
+    "differences": "Differences in mIoU to a row of the same K, in points of per cent: the mean over the seeds that "
+    "both rows have, paired by seed, and its 95 % Student-t interval. Filled: better or worse at the 5 % level, "
+    "corrected over all differences by Holm's method. †: uses labels.",
     "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
     "(cached features left out, but for what stays in memory where each run of a row extracted some): means over "
     "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. "
@@ -59,7 +64,10 @@ def caption(name: str, entries: Sequence[ScoredRow] = ()) -> str:
 
 
 def all_figures(
-    entries: Sequence[ScoredRow], folder: Callable[[str], Path], panels: Sequence[Panels] = ()
+    entries: Sequence[ScoredRow],
+    folder: Callable[[str], Path],
+    panels: Sequence[Panels] = (),
+    against: Sequence[str] = (),
 ) -> dict[str, Figure]:
     """Figures by name; what has no data is left out.
 
@@ -67,11 +75,16 @@ def all_figures(
         entries: the rows.
         folder: run id -> the run's folder, for training curves.
         panels: the galleries.
+        against: titles of rows to compare all others with, as for ``reports.against_table``.
+
+    Raises:
+        UserError: ``against`` names no row, or two that would both be compared with the same rows.
     """
     found: Found = [
         (f"ablation-{ablation.grid}-{number}", ablation_figure(ablation))
         for number, ablation in enumerate(ablations(entries), start=1)
     ]
+    found += _numbered("differences", differences_figures(differences(entries, against)) if against else [])
     rows = distinct(entries)
     groups = [[rows[index] for index in members] for members in alike(rows).values()]
     found += _numbered("qualitative", [qualitative_figure(own) for own in panels])

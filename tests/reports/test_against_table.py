@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from report_samples import WHOLE, Outcome, add_row, miou, outcomes, write_grid
 
 from spectral_bench.common.errors import UserError
-from spectral_bench.reports.against_table import against_table
+from spectral_bench.reports.against_table import against_table, differences
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.all import all_figures
 from spectral_bench.reports.figures.clusters import MOST_LINES, clusters_figure, curves
+from spectral_bench.reports.figures.differences import differences_figures
 from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.results.comparison import MIN_SEEDS
 from spectral_bench.results.manifest import ManifestRow
@@ -104,6 +106,31 @@ def test_bad_names(entries: list[ScoredRow], names: list[str], message: str) -> 
     with pytest.raises(UserError) as refused:
         against_table(entries, names)
     assert message in str(refused.value)
+
+
+def test_the_figure_shows_the_differences_of_the_table(store: Store, entries: list[ScoredRow]) -> None:
+    table = against_table(entries, ["k-means"])
+    (figure,) = differences_figures(differences(entries, ["k-means"]))
+    names = ["near", "better"]
+    assert [axes.get_title() for axes in figure.axes] == ["whole", "one"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == names
+    for axes in figure.axes:
+        zero, *drawn = axes.get_lines()
+        assert np.asarray(zero.get_xdata()).tolist() == [0, 0]
+        for place, name in enumerate(names):
+            interval, mark = drawn[2 * place : 2 * place + 2]
+            wanted = (name, axes.get_title())
+            (cells,) = (
+                row.cells
+                for row in table.rows
+                if (row.cells["configuration"].value, row.cells["protocol"].value) == wanted
+            )
+            cell = cells["mIoU_difference"]
+            assert np.asarray(interval.get_xdata()).tolist() == [cell.low, cell.high]
+            assert np.asarray(mark.get_data()).tolist() == [[cell.value], [place]]
+            assert (mark.get_markerfacecolor() == "white") == (cells["verdict"].value == "undecided")
+    assert "differences-1" in all_figures(entries, store.run_folder, against=["k-means"])
+    assert "differences-1" not in all_figures(entries, store.run_folder)
 
 
 def of_k(store: Store, title: str, k: int, wrong: int, **changes: object) -> ManifestRow:

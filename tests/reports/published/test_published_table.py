@@ -133,7 +133,7 @@ def test_everything_at_once_has_the_table_and_no_published_number_in_a_figure(
     measured: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     drawn: list[ScoredRow] = []
-    monkeypatch.setattr(write, "all_figures", lambda entries, folder, panels: drawn.extend(entries) or {})
+    monkeypatch.setattr(write, "all_figures", lambda entries, folder, panels, against: drawn.extend(entries) or {})
     write.write_all(measured, tmp_path, published=())
     assert len(drawn) == len(collect(measured))
     assert {path.name for path in (tmp_path / "tables").glob("published*")} == {
