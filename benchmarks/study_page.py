@@ -3,8 +3,9 @@
     python benchmarks/study_page.py [--capsule results/study] [--page docs/results.md]
 
 A table stands between ``<!-- study: PROTOCOL [PROTOCOL] -->`` and ``<!-- end of study -->``. Its rows are those of the
-capsule's tables ``main`` and ``against`` under these protocols, and the CPU minutes of a fit from its records. Prints
-what it changed.
+capsule's tables ``main`` and ``against`` under these protocols, and the CPU minutes of a fit from its records. Between
+``<!-- classes: PROTOCOL; ROW; OTHER ROW -->`` and ``<!-- end of classes -->`` stands the IoU of each class in two rows.
+Prints what it changed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from spectral_bench.reports.collect import collect
+from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.results.record import BASE_STAGE, FitRecord
+from spectral_bench.results.statistics import paired_difference
 from spectral_bench.results.store import Store
 
 ROOT = Path(__file__).parents[1]
+CLASSES = re.compile(r"(<!-- classes: ([^>]+) -->\n).*?(<!-- end of classes -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- study: ([\w -]+) -->\n).*?(<!-- end of study -->)", re.DOTALL)
 DECIDED = ("better", "worse")
 NOTHING = "–"
@@ -34,7 +39,37 @@ def rewritten(text: str, capsule: Path) -> str:
     def table(found: re.Match[str]) -> str:
         return found[1] + "\n" + "\n".join(_table(found[2].split(), rows, store)) + "\n\n" + found[3]
 
-    return BLOCK.sub(table, text)
+    def by_class(found: re.Match[str]) -> str:
+        protocol, *titles = found[2].split("; ")
+        entries = {entry.row.title: entry for entry in collect(store) if entry.protocol.name == protocol}
+        first, second = (entries[title] for title in titles)
+        return found[1] + "\n" + "\n".join(_classes(first, second, store)) + "\n\n" + found[3]
+
+    return CLASSES.sub(by_class, BLOCK.sub(table, text))
+
+
+def _classes(first: ScoredRow, second: ScoredRow, store: Store) -> Iterator[str]:
+    """Each class, the rarest first: its share of the pixels, its IoU in two rows, and the second minus the first."""
+    yield f"| class | pixels (%) | {first.row.title} | {second.row.title} | difference [95 %] |"
+    yield "|---|---:|---:|---:|---:|"
+    ious = [{one.seed: one.scores.iou for one in row.done if one.scores is not None} for row in (first, second)]
+    shares = _shares(first, store)
+    for place, name in sorted(enumerate(shares), key=lambda item: shares[item[1]]):
+        values = [{seed: 100 * float(iou[place]) for seed, iou in row.items()} for row in ious]
+        found = paired_difference(values[1], values[0])
+        means = " | ".join(f"{fmean(own.values()):.1f}" for own in values)
+        told = NOTHING if found is None else _interval(found.summary.mean, found.summary.low, found.summary.high)
+        yield f"| {name} | {100 * shares[name]:.2f} | {means} | {told} |"
+
+
+def _shares(row: ScoredRow, store: Store) -> dict[str, float]:
+    """Class -> its part of the valid pixels that the row is evaluated on, in the order of the classes."""
+    evaluation, table = row.done[0].evaluation, row.class_table
+    if evaluation is None or table is None:
+        raise SystemExit(f"{row.row.title}: no evaluation with classes")
+    by_label = store.contingency(evaluation.run_id, evaluation.view_id).matrix().sum(axis=0)
+    counts = [int(by_label[ids].sum()) for ids in table.raw_ids]
+    return {name: count / sum(counts) for name, count in zip(table.classes, counts, strict=True)}
 
 
 def _rows(path: Path) -> dict[tuple[str, str], Line]:
@@ -68,10 +103,15 @@ def _difference(line: Line | None) -> str:
     """The difference with its interval, in bold where the verdict of the table is better or worse."""
     if line is None or not line.get("mIoU_difference"):
         return NOTHING
-    # Adding 0 turns a rounded -0 into 0.
-    mean, low, high = (round(float(line[f"mIoU_difference{end}"]), 1) + 0.0 for end in ("", "_low", "_high"))
-    text = f"{mean:+.1f} [{low:.1f}, {high:.1f}]" if mean else f"0.0 [{low:.1f}, {high:.1f}]"
+    text = _interval(*(float(line[f"mIoU_difference{end}"]) for end in ("", "_low", "_high")))
     return f"**{text}**" if line["verdict"] in DECIDED else text
+
+
+def _interval(mean: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"{mean:+.1f}"
+    mean, low, high = (round(one, 1) + 0.0 for one in (mean, low, high))  # adding 0 turns a rounded -0 into 0
+    return f"{mean:+.1f} [{low:.1f}, {high:.1f}]" if mean else f"0.0 [{low:.1f}, {high:.1f}]"
 
 
 def _cpu_minutes(run_ids: Sequence[str], store: Store) -> str:

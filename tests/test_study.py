@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark_scripts import script
+from benchmark_scripts import load_script
 
 from spectral_bench.reports.replay import replay
 
@@ -27,4 +27,4 @@ def test_it_holds_the_grid_that_ships() -> None:
 def test_the_page_has_the_numbers_of_the_capsule() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page.count("<!-- study:") == page.count("<!-- end of study -->") > 0
-    assert script("study_page").rewritten(page, CAPSULE) == page
+    assert load_script("study_page").rewritten(page, CAPSULE) == page
