@@ -131,6 +131,37 @@ def test_a_true_paper_agrees_in_all_that_it_says(checker: Checker, paper: Path):
     assert checked.passed_over == 2  # a row of others
 
 
+@pytest.mark.parametrize(
+    ("macro", "use"),
+    [
+        (r"\newcommand{\res}[2]{\textbf{\benchnumber{main/#1/#2}}}", r"\res{k-means}{miou}"),
+        (r"\newcommand*\res[1]{\benchnumber{main/#1/miou}}", r"\res{k-means}, a\resume{x}"),
+        (r"\newcommand{\res}[2][k-means]{\benchnumber{main/#1/#2}}", r"\res{miou}"),
+        (r"\newcommand{\res}[2][x]{\benchnumber{main/#1/#2}}", r"\res[k-means]{miou}"),
+        (r"\def\res#1#2{\benchnumber{main/#1/#2}}", r"\res{k-means}{miou}"),
+        (r"\newcommand{\bn}[1]{\benchnumber{#1}}\newcommand{\res}[1]{\bn{main/k-means/#1}}", r"\res{miou}"),
+        (r"\newcommand{\both}[1]{\benchnumber{main/#1/miou} \pm \benchnumber{main/#1/miou-std}}", r"\both{k-means}"),
+    ],
+)
+def test_numbers_are_followed_through_macros_with_arguments(
+    checker: Checker, tables: list[Table], tmp_path: Path, macro: str, use: str
+):
+    numbers = render_macros(tables)
+    seen = {}
+    for name, text in (
+        ("good", numbers),
+        ("bad", numbers.replace("k-means/miou\\endcsname{", "k-means/miou\\endcsname{1")),
+    ):
+        (tmp_path / "numbers.tex").write_text(text)
+        (tmp_path / "paper.tex").write_text(f"\\input{{numbers}}\n{macro}\n\nSee {use}.\n")
+        seen[name] = [one for one in checker.check(read_paper(tmp_path / "paper.tex")).findings if one.kind == "macro"]
+    expected = ["main/k-means/miou", *["main/k-means/miou-std"] * ("both" in macro)]
+    assert [(one.name, one.state, one.place.line) for one in seen["good"]] == [
+        (name, State.AGREES, 4) for name in expected
+    ]
+    assert seen["bad"][0].state is State.DIFFERS
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)
