@@ -223,6 +223,8 @@ def _without_literal(line: str, within: str) -> tuple[str, str]:
     """The line without what is printed as it stands, and the environment of that kind that it ends in."""
     kept, position = [], 0
     for found in _LITERAL.finditer(line):
+        if not within and _COMMENT.search(line, position, found.start()) is not None:
+            break  # it is itself in a comment, and begins nothing
         if not within and found[1] == "begin":
             kept.append(line[position : found.start()])
             within = found[2]

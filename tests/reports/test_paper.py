@@ -162,6 +162,13 @@ def test_numbers_are_followed_through_macros_with_arguments(
     assert seen["bad"][0].state is State.DIFFERS
 
 
+@pytest.mark.parametrize("name", ["comment", "verbatim"])
+def test_what_begins_in_a_comment_hides_nothing(check: Check, name: str):
+    shown = f"%\\begin{{{name}}}\nk-means has an mIoU of 99.9.\n% \\end{{{name}}}\n"
+    hidden = f"5\\% \\begin{{{name}}}\nk-means has an mIoU of 97.9.\n\\end{{{name}}}\n"
+    assert [one.paper for one in check(f"{shown}{hidden}k-means has an mIoU of 98.9.\n").findings] == ["99.9", "98.9"]
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)
