@@ -169,6 +169,16 @@ def test_what_begins_in_a_comment_hides_nothing(check: Check, name: str):
     assert [one.paper for one in check(f"{shown}{hidden}k-means has an mIoU of 98.9.\n").findings] == ["99.9", "98.9"]
 
 
+def test_rows_are_known_by_their_titles_where_a_store_has_several_grids(tmp_path: Path):
+    store = make_store(tmp_path)
+    write_grid(store, add_row(store, "k-means", {0: Outcome(10)}), name="one")
+    write_grid(store, add_row(store, "SpIN", {0: Outcome(20)}), name="two")
+    checker = Checker(facts_of(all_tables(collect(store))), {})
+    (tmp_path / "paper.tex").write_text("SpIN has an mIoU of 81.8\\,\\%.\n")  # which is that of k-means
+    (found,) = checker.check(read_paper(tmp_path / "paper.tex")).findings
+    assert (found.state, found.store) == (State.DIFFERS, "66.7 %")
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)
