@@ -179,6 +179,18 @@ def test_rows_are_known_by_their_titles_where_a_store_has_several_grids(tmp_path
     assert (found.state, found.store) == (State.DIFFERS, "66.7 %")
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("SpIN has $\\mathrm{mIoU} = 98.7$ for $\\alpha = 0.37$ and $p < 0.05$, mIoU > 1.5.", ["98.7"]),
+        ("SpIN: mIoU=91\\,\\%, accuracy = 92, with ViT-B/16.5 in 1/2 of 12/11.", ["91 %", "92"]),
+        ("mIoU and accuracy of k-means are 81.0/91.3.", ["91.3"]),
+    ],
+)
+def test_numbers_behind_a_sign_of_equality_or_a_slash_are_looked_up(check: Check, text: str, wrong: list[str]):
+    assert [one.paper for one in denied(check(text))] == wrong
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)
