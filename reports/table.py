@@ -191,11 +191,14 @@ class NoteBook:
         self._notes.setdefault(text, Note("", text))
 
     def notes(self) -> tuple[Note, ...]:
-        """Footnotes in the order of their first use, then remarks."""
-        return (
-            *(note for note in self._notes.values() if note.symbol),
-            *(note for note in self._notes.values() if not note.symbol),
-        )
+        """Footnotes in the order of their first use, those of one symbol as one, then remarks."""
+        found: dict[str, Note] = {}
+        for note in (note for note in self._notes.values() if note.symbol):
+            first = found.get(note.symbol)
+            head, _, rest = note.text.partition(": ")
+            again = rest if first is not None and rest and first.text.startswith(f"{head}: ") else note.text
+            found[note.symbol] = note if first is None else Note(note.symbol, f"{first.text} Or: {again}")
+        return (*found.values(), *(note for note in self._notes.values() if not note.symbol))
 
 
 def all_runs(cells: Iterable[Cell]) -> tuple[str, ...]:

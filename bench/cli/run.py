@@ -270,8 +270,9 @@ def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
     print_tables(store, plan.grid.name)
     if hours:
         hours.say_rest(ended)
-    if ended.unfinished:
-        say(f"\n{how_many(ended.unfinished, 'run')} left; go on with:\n  {same_command(sys.argv)}")
+    if left := ended.unfinished + todo.left:
+        beyond = f", {todo.left} of them beyond the budget" * bool(todo.left)
+        say(f"\n{how_many(left, 'run')} left{beyond}; go on with:\n  {same_command(sys.argv)}")
     return hours.exit_code(ended) if hours else ended.exit_code
 
 

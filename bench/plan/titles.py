@@ -129,7 +129,8 @@ def text_of_grid(reference: str, manifests: Sequence[Manifest]) -> tuple[str, st
 
 def _is_row_of(row: GridRow, kept: ManifestRow) -> bool:
     """Whether a row of a grid's file states what the store has of it."""
-    same_name = row.settings.name in (None, kept.title)
+    # Rows of one name, as of a matrix, are told apart by what stands behind it in their titles.
+    same_name = row.settings.name is None or f"{kept.title}, ".startswith(f"{row.settings.name}, ")
     same_seeds = sorted(row.settings.seeds) == sorted(kept.runs)
     return same_name and same_seeds and _JSON.dump_python(_stated(row), mode="json") == kept.settings
 

@@ -99,7 +99,8 @@ def _read(path: Path, size: int, mtime_ns: int) -> TextVectors:
     if missing := [key for key in _NEEDED if not told.get(key)]:
         raise DataError(f"{where}: its metadata lack {few(missing)}; docs/data.md says what they hold")
     classes = tuple(_list(told, "classes", where))
-    prompts = tuple(tuple(one) if isinstance(one, list) else (one,) for one in _list(told, "prompts", where))
+    listed = _list(told, "prompts", where, lists=True)
+    prompts = tuple(tuple(one) if isinstance(one, list) else (one,) for one in listed)
     vectors = tensors["vectors"]
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32, np.float64) or 0 in vectors.shape:
         raise DataError(
@@ -120,13 +121,14 @@ def _read(path: Path, size: int, mtime_ns: int) -> TextVectors:
     return text
 
 
-def _list(told: dict[str, str], key: str, where: str) -> list[Any]:
+def _list(told: dict[str, str], key: str, where: str, *, lists: bool = False) -> list[Any]:
+    """A list of texts, or where ``lists`` says so of lists of them, too."""
     try:
         found = json.loads(told[key])
     except ValueError as error:
         raise DataError(f"{where}: {key} is not JSON ({error}); expected a list") from error
-    lists = [one if isinstance(one, list) else [one] for one in found] if isinstance(found, list) else [[None]]
-    if not all(isinstance(part, str) for parts in lists for part in parts):
+    parts = [one if lists and isinstance(one, list) else [one] for one in found] if isinstance(found, list) else [[0]]
+    if not all(isinstance(part, str) for own in parts for part in own):
         raise DataError(f"{where}: {key}: expected a JSON list of texts")
     return list(found)
 

@@ -11,12 +11,10 @@ from typing import Literal
 from spectral_bench.common.names import nearest as nearest_name
 from spectral_bench.reports.paper.facts import Fact, Facts, Written, nearest
 from spectral_bench.reports.paper.prose import Claim, Vocabulary
-from spectral_bench.reports.paper.reading import Paper, Place
+from spectral_bench.reports.paper.reading import Paper, Place, Use, uses_in
 from spectral_bench.reports.paper.tables import Matched, matched_numbers
 from spectral_bench.reports.paper.tex import argument, plain, tables_in
 
-_USE = re.compile(r"\\benchnumber\s*\{([^{}#]*)\}")
-_ALIAS = re.compile(r"\\(?:re)?newcommand\*?\s*\{?\\([A-Za-z]+)\}?\s*\[1\]\s*\{\s*\\benchnumber\s*\{#1\}\s*\}")
 _CAPTION = re.compile(r"\\caption(?:of\s*\{[^{}]*\})?\*?\s*(?:\[[^\]]*\])?(?=\{)")
 _FLOAT = re.compile(r"\\(begin|end)\{(?:table|sidewaystable|wraptable|figure)\*?\}")
 _BY_VALUE = "named by nothing but its value"
@@ -87,8 +85,9 @@ class Checker:
         """All findings of a paper."""
         text = paper.text
         used: set[str] = set()
-        findings = list(self._macro_findings(paper, text, used))
-        text = _blanked(text, self._uses(text))
+        uses = uses_in(text)
+        findings = list(self._macro_findings(paper, text, uses, used))
+        text = _blanked(text, [(use.start, use.end) for use in uses])
         passed_over = 0
         tables = list(tables_in(text))
         for table in tables:
@@ -107,17 +106,11 @@ class Checker:
         )
         return Checked(tuple(findings), passed_over, tuple(stale))
 
-    def _uses(self, text: str) -> list[tuple[int, int]]:
-        return [found.span() for pattern in self._patterns(text) for found in pattern.finditer(text)]
-
-    def _patterns(self, text: str) -> list[re.Pattern[str]]:
-        return [_USE, *(re.compile(rf"\\{found[1]}\s*\{{([^{{}}#]*)\}}") for found in _ALIAS.finditer(text))]
-
-    def _macro_findings(self, paper: Paper, text: str, used: set[str]) -> Iterator[Finding]:
-        uses = sorted((found.start(), found[1]) for pattern in self._patterns(text) for found in pattern.finditer(text))
-        for offset, name in uses:
-            used.add(name)
-            yield self._of_macro(paper, name, paper.place(text, offset))
+    def _macro_findings(self, paper: Paper, text: str, uses: Sequence[Use], used: set[str]) -> Iterator[Finding]:
+        for use in uses:
+            for name in use.names:
+                used.add(name)
+                yield self._of_macro(paper, name, paper.place(text, use.start))
 
     def _of_macro(self, paper: Paper, name: str, place: Place) -> Finding:
         copy, today = paper.definitions.get(name), self._macros.get(name)

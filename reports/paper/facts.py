@@ -191,7 +191,8 @@ def facts_of(tables: Sequence[Table], store: int = 0) -> Iterator[Fact]:
     for number, table in enumerate(tables):
         texts = [column for column in table.columns if column.kind == "text" and not column.machine]
         naming = [column for column in table.folded().columns if column.kind == "text"]
-        texts.sort(key=lambda column: column not in naming)
+        # Of several grids their names come first in tables, but no paper calls a row by its grid.
+        texts.sort(key=lambda column: (column.key == "grid", column not in naming))
         styles = [(column, number_format(table, column)) for column in table.columns if column.kind != "text"]
         for index, (name, row) in enumerate(zip(number_names(table), table.rows, strict=True)):
             own = tuple(str(row.cell(column).value) for column in texts if row.cell(column).value is not None)

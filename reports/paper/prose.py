@@ -28,10 +28,11 @@ _LEAST = 3  # letters of a name that a sentence may mean
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\\])|\n\s*\n")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|Δ")
 _FOUND = re.compile(
-    rf"(?<![\w.,/])(?<![=<>]\s)(?<![=<>^_])(?P<number>(?:(?<![\w)])[-+])?{NUMBER.removeprefix('[-+]?')})"
+    rf"(?<![\w.,])(?<!\D/)(?<![<>]\s)(?<![<>^_])(?P<number>(?:(?<![\w)])[-+])?{NUMBER.removeprefix('[-+]?')})"
     rf"(?:\s*±\s*(?P<std>{NUMBER}))?(?:\s*\[\s*(?P<low>{NUMBER})\s*,\s*(?P<high>{NUMBER})\s*\])?"
     rf"(?:[\s-]*(?P<unit>{UNIT})(?![A-Za-z]))?(?!\w|\.\d)"
 )
+_ASSIGNED = re.compile(r"([^\W\d_]*)[^\w=]*=\s*$")
 _NO_RESULT = re.compile(
     r"(?:table|tab|figure|fig|section|sec|appendix|eq|equation|chapter|version|algorithm|page|line|step|seed)s?\.?\s*\(?$",
     re.IGNORECASE,
@@ -113,7 +114,11 @@ class Vocabulary:
             return
         named = self._named_in(sentence)
         for found in _FOUND.finditer(sentence):
-            if any(start <= found.start() < end for start, end in named.spans) or not _is_result(sentence, found):
+            if any(start <= found.start() < end for start, end in named.spans):
+                continue
+            assigned = _ASSIGNED.search(sentence, 0, found.start())
+            # A setting such as alpha = 0.3 is no result, and mIoU = 42 is one.
+            if key(assigned[1]) not in self._columns if assigned else not _is_result(sentence, found):
                 continue
             number = written(found["number"], found["unit"] or "")
             facts = self._meant(named, number.unit)

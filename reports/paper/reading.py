@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spectral_bench.common.errors import UserError
+from spectral_bench.reports.paper.tex import argument
 
 IGNORED = "bench: ignore"
 """In a comment: nothing on this line is looked up."""
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%(.*)")
 _DEFINITION = re.compile(r"\\expandafter\s*\\def\s*\\csname bench:([^\\]*)\\endcsname\s*\{(.*)\}")
+_NUMBER = re.compile(r"\\benchnumber\s*\{([^{}#]*)\}")
+_MACRO = re.compile(
+    r"\\(?:(?:re|provide)?newcommand|DeclareRobustCommand)\*?\s*(?:\{\s*\\(?P<braced>[A-Za-z]+)\s*\}|\\(?P<bare>[A-Za-z]+))"
+    r"\s*\[(?P<count>[1-9])\](?P<default>\s*\[[^\]]*\])?\s*(?=\{)"
+    r"|\\def\s*\\(?P<plain>[A-Za-z]+)\s*(?P<places>(?:#[1-9]\s*)+)(?=\{)"
+)
+_Body = tuple[int, str | None, str]
+"""How many arguments a macro takes, what its first is where it may be left out, and what it stands for."""
+_DEEPEST = 5  # macros within macros that are followed
 _OF_NUMBERS = (r"\providecommand{\benchnumber}", r"\ifcsname bench:", r"\errmessage{No number of this name")
 _INPUT = re.compile(
     r"\\(?:input|include|subfile)\s*\{([^{}]*)\}"
@@ -42,6 +52,20 @@ class Definition:
 
     text: str
     place: Place
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place that prints numbers of ``\\benchnumber``, itself or through a macro with arguments.
+
+    Attributes:
+        start, end: in the text.
+        names: of the numbers.
+    """
+
+    start: int
+    end: int
+    names: tuple[str, ...]
 
 
 @dataclass
@@ -94,6 +118,46 @@ def definitions_in(numbers: str) -> list[tuple[str, str]]:
     """Names and texts of all that a ``numbers.tex`` defines."""
     found = (_DEFINITION.search(_COMMENT.sub(r"\1", line)) for line in numbers.splitlines())
     return [(one[1], one[2]) for one in found if one is not None]
+
+
+def uses_in(text: str) -> list[Use]:
+    """Where a text prints numbers of ``\\benchnumber``, in order, also through macros of its own with arguments."""
+    bodies, defined = _macros(text)
+    calls = "|".join(sorted(map(re.escape, bodies), key=len, reverse=True))
+    either = re.compile(_NUMBER.pattern + (rf"|\\({calls})(?![A-Za-z@])" if calls else r"|(?!)()"))
+    found = (_use(text, one, bodies, either, 0) for one in either.finditer(text))
+    return [use for use in found if use.names and not any(start <= use.start < end for start, end in defined)]
+
+
+def _use(text: str, found: re.Match[str], bodies: dict[str, _Body], either: re.Pattern[str], depth: int) -> Use:
+    if found[1] is not None:
+        return Use(found.start(), found.end(), (found[1],))
+    count, default, body = bodies[found[2]]
+    given, end = [], found.end()
+    for place in range(count):
+        optional = re.compile(r"\s*\[([^\]]*)\]").match(text, end) if not place and default is not None else None
+        if optional is not None:
+            part, end = optional[1], optional.end()
+        else:
+            part, end = (default, end) if not place and default is not None else argument(text, end)
+        given.append(part)
+    body = re.sub(r"#([1-9])", lambda one: given[int(one[1]) - 1] if int(one[1]) <= count else one[0], body)
+    inside = (_use(body, one, bodies, either, depth + 1) for one in either.finditer(body) if depth < _DEEPEST)
+    return Use(found.start(), end, tuple(name for use in inside for name in use.names))
+
+
+def _macros(text: str) -> tuple[dict[str, _Body], list[tuple[int, int]]]:
+    """The macros with arguments that numbers may be printed by, and where those stand that have names to fill in."""
+    bodies: dict[str, _Body] = {}
+    defined = []
+    for found in _MACRO.finditer(text):
+        body, end = argument(text, found.end())
+        count = int(found["count"] or found["places"].count("#"))
+        default = found["default"]
+        name = found["braced"] or found["bare"] or found["plain"]
+        bodies[name] = (count, None if default is None else default.strip()[1:-1], body)
+        defined.append((found.start(), end))
+    return bodies, defined
 
 
 def _read(path: Path, root: Path, paper: Paper, within: tuple[Path, ...]) -> None:
@@ -159,6 +223,8 @@ def _without_literal(line: str, within: str) -> tuple[str, str]:
     """The line without what is printed as it stands, and the environment of that kind that it ends in."""
     kept, position = [], 0
     for found in _LITERAL.finditer(line):
+        if not within and _COMMENT.search(line, position, found.start()) is not None:
+            break  # it is itself in a comment, and begins nothing
         if not within and found[1] == "begin":
             kept.append(line[position : found.start()])
             within = found[2]

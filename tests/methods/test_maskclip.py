@@ -64,6 +64,7 @@ BAD = [
     ({}, {"prompts": json.dumps(["sky"])}, "1 prompts for 4 vectors"),
     ({}, {"prompts": "sky"}, "prompts is not JSON"),
     ({}, {"prompts": "3"}, "prompts: expected a JSON list"),
+    ({}, {"classes": json.dumps([["sky"], ["road"], ["tree"], ["car"]])}, "classes: expected a JSON list of texts"),
     ({}, {"backbone_weights": None}, "metadata lack backbone_weights"),
     ({}, {"classes": json.dumps(["sky", "road", "tree", "car", "sea"])}, "classes without a vector: sea"),
     ({"class_of": np.array([0, 1, 2, 2])}, {}, "classes without a vector: car"),

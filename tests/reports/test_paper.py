@@ -131,6 +131,66 @@ def test_a_true_paper_agrees_in_all_that_it_says(checker: Checker, paper: Path):
     assert checked.passed_over == 2  # a row of others
 
 
+@pytest.mark.parametrize(
+    ("macro", "use"),
+    [
+        (r"\newcommand{\res}[2]{\textbf{\benchnumber{main/#1/#2}}}", r"\res{k-means}{miou}"),
+        (r"\newcommand*\res[1]{\benchnumber{main/#1/miou}}", r"\res{k-means}, a\resume{x}"),
+        (r"\newcommand{\res}[2][k-means]{\benchnumber{main/#1/#2}}", r"\res{miou}"),
+        (r"\newcommand{\res}[2][x]{\benchnumber{main/#1/#2}}", r"\res[k-means]{miou}"),
+        (r"\def\res#1#2{\benchnumber{main/#1/#2}}", r"\res{k-means}{miou}"),
+        (r"\newcommand{\bn}[1]{\benchnumber{#1}}\newcommand{\res}[1]{\bn{main/k-means/#1}}", r"\res{miou}"),
+        (r"\newcommand{\both}[1]{\benchnumber{main/#1/miou} \pm \benchnumber{main/#1/miou-std}}", r"\both{k-means}"),
+    ],
+)
+def test_numbers_are_followed_through_macros_with_arguments(
+    checker: Checker, tables: list[Table], tmp_path: Path, macro: str, use: str
+):
+    numbers = render_macros(tables)
+    seen = {}
+    for name, text in (
+        ("good", numbers),
+        ("bad", numbers.replace("k-means/miou\\endcsname{", "k-means/miou\\endcsname{1")),
+    ):
+        (tmp_path / "numbers.tex").write_text(text)
+        (tmp_path / "paper.tex").write_text(f"\\input{{numbers}}\n{macro}\n\nSee {use}.\n")
+        seen[name] = [one for one in checker.check(read_paper(tmp_path / "paper.tex")).findings if one.kind == "macro"]
+    expected = ["main/k-means/miou", *["main/k-means/miou-std"] * ("both" in macro)]
+    assert [(one.name, one.state, one.place.line) for one in seen["good"]] == [
+        (name, State.AGREES, 4) for name in expected
+    ]
+    assert seen["bad"][0].state is State.DIFFERS
+
+
+@pytest.mark.parametrize("name", ["comment", "verbatim"])
+def test_what_begins_in_a_comment_hides_nothing(check: Check, name: str):
+    shown = f"%\\begin{{{name}}}\nk-means has an mIoU of 99.9.\n% \\end{{{name}}}\n"
+    hidden = f"5\\% \\begin{{{name}}}\nk-means has an mIoU of 97.9.\n\\end{{{name}}}\n"
+    assert [one.paper for one in check(f"{shown}{hidden}k-means has an mIoU of 98.9.\n").findings] == ["99.9", "98.9"]
+
+
+def test_rows_are_known_by_their_titles_where_a_store_has_several_grids(tmp_path: Path):
+    store = make_store(tmp_path)
+    write_grid(store, add_row(store, "k-means", {0: Outcome(10)}), name="one")
+    write_grid(store, add_row(store, "SpIN", {0: Outcome(20)}), name="two")
+    checker = Checker(facts_of(all_tables(collect(store))), {})
+    (tmp_path / "paper.tex").write_text("SpIN has an mIoU of 81.8\\,\\%.\n")  # which is that of k-means
+    (found,) = checker.check(read_paper(tmp_path / "paper.tex")).findings
+    assert (found.state, found.store) == (State.DIFFERS, "66.7 %")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("SpIN has $\\mathrm{mIoU} = 98.7$ for $\\alpha = 0.37$ and $p < 0.05$, mIoU > 1.5.", ["98.7"]),
+        ("SpIN: mIoU=91\\,\\%, accuracy = 92, with ViT-B/16.5 in 1/2 of 12/11.", ["91 %", "92"]),
+        ("mIoU and accuracy of k-means are 81.0/91.3.", ["91.3"]),
+    ],
+)
+def test_numbers_behind_a_sign_of_equality_or_a_slash_are_looked_up(check: Check, text: str, wrong: list[str]):
+    assert [one.paper for one in denied(check(text))] == wrong
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)

@@ -17,6 +17,7 @@ from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.images import image_intervals
 from spectral_bench.reports.replay import replay
+from spectral_bench.reports.rows import TEXT_SYMBOL
 from spectral_bench.reports.table import CellState
 from spectral_bench.results.naming import ClusterVectors
 from spectral_bench.results.record import EvaluationRecord
@@ -127,6 +128,16 @@ def test_they_stand_beside_what_labels_give(vectors: Store) -> None:
     assert "Features of clip, text " in text
     assert "0 or 1 clusters without a patch have no name" in text
     assert text.count("‖") == 2
+
+
+def test_names_of_both_kinds_in_one_table_have_one_note(vectors: Store) -> None:
+    given = add_row(vectors, "text", {0: Outcome(counts=contingency(90))}, method="maskclip", params=TEXT)
+    write_grid(vectors, given, name="given")
+    notes = build_table(vectors).notes
+    (note,) = [note.text for note in notes if note.symbol == TEXT_SYMBOL]
+    assert sorted(note.removeprefix("Named by text: ").split(" Or: ")) == sorted(
+        text.removeprefix("Named by text: ") for text in (CALLED_NOTE, TEXT_NOTE)
+    )
 
 
 def test_the_interval_over_images_keeps_the_names(vectors: Store) -> None:

@@ -134,6 +134,16 @@ def test_queries_read_it_and_what_would_write_refuses(bench: Bench, store: Path)
     assert {path: path.stat().st_mtime_ns for path in [Path("capsule"), *Path("capsule").rglob("*")]} == before
 
 
+def test_the_file_of_a_grid_whose_named_rows_make_several_is_packed(bench: Bench, lab: Lab, tmp_path: Path) -> None:
+    text = SMALL.replace("method: kmeans", 'name: "a (b)", method: kmeans')
+    lab.store.write_manifest(lab.plan(text).manifest)
+    (tmp_path / GRID).write_text(text)
+    assert bench("pack", lab.out, "--grid", GRID, "--to", "capsule", "--unfinished").code == 0
+    Path(GRID).write_text(text.replace("a (b)", "a"))
+    other = bench("pack", lab.out, "--grid", GRID, "--to", "other", "--unfinished")
+    assert (other.code, "its rows (2) are not those that the store has" in other.err) == (2, True)
+
+
 @pytest.mark.parametrize("change", [("k: 8", "k: 9"), ("seeds: [0, 1]", "seeds: [0]"), ("runs:", "runs:  # a remark")])
 def test_a_grid_that_was_changed_since_it_was_run_is_refused(
     bench: Bench, store: Path, change: tuple[str, str]

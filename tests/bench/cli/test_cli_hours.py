@@ -217,6 +217,7 @@ def test_what_fits_into_a_budget_is_done_and_the_rest_is_told(
     assert lines[1].startswith(f"left out: {left}: needs ")
     assert lines[1].endswith(", and 3 min were left")
     assert "all of it needs --budget 2.2h" in lines
+    assert "2 runs left, 2 of them beyond the budget; go on with:" in lines
     # What is done costs nothing any more: the same command goes on, and ends with all of it.
     monkeypatch.setattr(
         "spectral_bench.bench.cli.hours.pieces_of", lambda plan: {r.run_id: Piece(0.5) for r in plan.unfinished}
