@@ -266,8 +266,13 @@ def cut_on_slurm(plan: Plan, budget: Budget, arrays: Arrays) -> Cut:
         plan: the plan.
         budget: the budget.
         arrays: what plans are submitted as.
+
+    Raises:
+        ConfigError: GPU-hours are counted, and no job asks for a GPU: they would hold nothing back.
     """
     pieces, home = job_pieces(arrays(plan), of_gpus=budget.of_gpus)
+    if budget.of_gpus and pieces and not any(piece.hours for piece in pieces.values()):
+        raise ConfigError(f"{budget.option}: no job asks for a GPU; give --gpus, or a budget in hours")
     # What is in the queue already asks for nothing again, and stays.
     queued = [run.run_id for run in plan.unfinished if run.run_id not in home]
     order = list(dict.fromkeys(home[run_id] for run_id in ordered(plan, budget.by) if run_id in home))

@@ -141,7 +141,7 @@ def run(
         made = _plan(loaded, out, roots, rerun_stale)  # anew: ids hold the digest of the weights
     todo = place.within(made, limit)
     if on_slurm and print_sbatch:
-        return on_slurm.show(todo.plan, execution, roots.roots, todo.cohorts)
+        return on_slurm.show(todo.plan, execution, roots.roots, todo.cohorts, left=todo.left)
     if on_slurm and todo.plan.unfinished:
         on_slurm.announce(todo.plan, on_slurm.arrays(todo.plan, execution, roots.roots, todo.cohorts))
     hours = None

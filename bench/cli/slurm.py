@@ -203,10 +203,13 @@ class SlurmLaunch:
             warn_of_environment()
             self.executor(Store(plan.store)).check({run.spec.method for run in plan.unfinished})
 
-    def show(self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]) -> int:
-        """Print the scripts that sbatch would be given. Writes nothing."""
+    def show(
+        self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str], *, left: int = 0
+    ) -> int:
+        """Print the scripts that sbatch would be given, ``left`` runs being left out by a budget. Writes nothing."""
         if not plan.unfinished:
-            say("nothing to submit: all runs are done")
+            why = "no job fits into the budget" if left else "all runs are done"
+            say(f"nothing to submit: {why}")
             return 0
         warn("this listing is not checked against the cluster; a run is, before anything is submitted")
         store = Store(plan.store.absolute())

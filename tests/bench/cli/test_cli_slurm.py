@@ -121,6 +121,14 @@ def test_a_budget_counts_what_jobs_ask_for(bench: Bench, lab: Lab, slurm: FakeSl
     assert "0 runs, whose jobs ask for 0 GPU-hours" in gpus.out
 
 
+def test_budgets_that_hold_nothing_or_all_back_are_told(slurm: FakeSlurm, launch: Bench) -> None:
+    none = launch("--budget", "1.5gpuh", "--mem", "2G", "--dry-run")
+    assert (none.code, "--budget 1.5gpuh: no job asks for a GPU" in none.err) == (2, True)
+    small = launch("--budget", "1m", "--mem", "2G", "--print-sbatch")
+    assert (small.code, small.out.splitlines()[-1]) == (0, "nothing to submit: no job fits into the budget")
+    assert slurm.jobs == []
+
+
 def test_the_cluster_is_asked_once_before_jobs_are_submitted(slurm: FakeSlurm, launch: Bench) -> None:
     assert launch("--mem", "2G").code == 0
     trials = [call for call in slurm.asked("sbatch") if "--test-only" in call]
