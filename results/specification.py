@@ -9,11 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -23,12 +21,11 @@ from pydantic import (
 
 from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results.identity import digest
-
-
-class Spec(BaseModel):
-    """Base of all specifications: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from spectral_bench.results.scores_to_pixels import Crf as Crf
+from spectral_bench.results.scores_to_pixels import Guided as Guided
+from spectral_bench.results.scores_to_pixels import Pamr as Pamr
+from spectral_bench.results.scores_to_pixels import Spec as Spec
+from spectral_bench.results.scores_to_pixels import named_settings
 
 
 class Resize(Spec):
@@ -147,7 +144,7 @@ class BackboneSpec(Named):
     """A frozen network: its name, options and the digest of its weights. ``known_as`` stands for ``name``."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
     weights: str = Field("", description="digest of the weights; filled in by planning")
 
 
@@ -245,32 +242,7 @@ def _renamed(written: Mapping[str, Any], key: str) -> dict[str, Any]:
     return renamed
 
 
-class Crf(Spec):
-    """DenseCRF after Kraehenbuehl and Koltun (2011); sizes in pixels, colours on the 0-255 scale."""
-
-    iterations: int = Field(10, ge=1)
-    gaussian_sxy: float = Field(1.0, gt=0)
-    gaussian_weight: float = Field(3.0, ge=0)
-    bilateral_sxy: float = Field(67.0, gt=0)
-    bilateral_srgb: float = Field(3.0, gt=0)
-    bilateral_weight: float = Field(4.0, ge=0)
-    black_image: bool = Field(False, description="reproduce the released code's slip: the CRF sees a black image")
-
-
 Flip = Literal["features", "scores"]
-
-
-class Pamr(Spec):
-    """Pixel-adaptive mask refinement of scores (Araslanov and Roth, CVPR 2020); distances in pixels of the label."""
-
-    name: Literal["pamr"] = "pamr"
-    iterations: int = Field(10, ge=1)
-    dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 2, 4, 8, 12, 24), min_length=1, description="distances of neighbours, in eight directions each"
-    )
-    contrast: float = Field(
-        0.1, gt=0, description="of colours, in local standard deviations: smaller weighs edges more"
-    )
 
 
 class View(NamedData):
@@ -298,15 +270,21 @@ class View(NamedData):
         description="digest of the files of features that are looked at; empty: a backbone makes them",
     )
     refine: Pamr | None = Field(None, exclude_if=lambda value: value is None, description="pamr: before the argmax")
+    upsample: Guided | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # identities are those of before there was a choice
+        description="how scores of patches reach pixels: bilinear (none), or guided by the image",
+    )
 
     @field_validator("refine", mode="before")
     @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if not (value is None or isinstance(value, (dict, Pamr))):
-            raise ValueError(f"refine = {value!r}: expected pamr, its settings as {{name: pamr, ...}}, or null")
-        return value
+    def _refine_by_name(cls, value: Any) -> Any:
+        return named_settings("refine", value, Pamr)
+
+    @field_validator("upsample", mode="before")
+    @classmethod
+    def _upsample_by_name(cls, value: Any) -> Any:
+        return None if value == "bilinear" else named_settings("upsample", value, Guided)
 
     @model_validator(mode="after")
     def _refined_once(self) -> Self:
