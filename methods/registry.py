@@ -19,6 +19,7 @@ from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.neuralsvd.params import NeuralSVDParams
 from spectral_bench.methods.nystrom.params import NystromParams
 from spectral_bench.methods.params import Params
+from spectral_bench.methods.reco.params import ReCoParams
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.spectralnet.params import SpectralNetParams
 
@@ -123,6 +124,13 @@ METHODS: Mapping[str, _Entry] = dict(
             "maskclip",
             "patches named by text: CLIP's dense features, each at the nearest text vector of the classes",
             MaskClipParams,
+            classes_as_clusters=True,
+        ),
+        _entry(
+            "spectral_bench.methods.reco.method:ReCo",
+            "reco",
+            "patches named by text and images: prototypes of classes out of images that the text retrieves (ReCo)",
+            ReCoParams,
             classes_as_clusters=True,
         ),
         _entry(

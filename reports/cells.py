@@ -25,6 +25,10 @@ TEXT_NOTE = (
     "Named by text: given the names of the classes, and no label. Matching text keeps these names; any other matches "
     "its clusters anew, by labels."
 )
+CALLED_NOTE = (
+    "Named by text: each cluster is called as the text vector nearest to the mean of its features; no label is looked "
+    "at."
+)
 PER_IMAGE_NOTE = (
     "Clusters are matched to classes anew in each image, by its own labels: not comparable with scores under one "
     "matching for all images."
@@ -104,7 +108,8 @@ def label_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The marks of a row whose method sees labels, or might (own code that has not passed), or is given names."""
     marks = [notes.mark("Uses labels; kept out of rankings.", LABELS_SYMBOL)] if entry.uses_labels else []
     if entry.named_by_text:
-        marks.append(notes.mark(TEXT_NOTE, TEXT_SYMBOL))
+        called = entry.protocol.names_by_features
+        marks.append(notes.mark(CALLED_NOTE if called else TEXT_NOTE, TEXT_SYMBOL))
     if entry.own_code in SYMBOLS:
         symbol = SYMBOLS[entry.own_code]
         marks.append(notes.mark(NOTES[symbol], symbol))

@@ -151,7 +151,8 @@ def alike(entries: Sequence[ScoredRow]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for index, entry in enumerate(entries):
         looked = [None if view is None else view.look_id for view in (entry.protocol.view, entry.protocol.fit_view)]
-        key = f"{looked} {entry.protocol.scoring.model_dump_json()}"
+        # Clusters that are called by their features compare with those that have names.
+        key = f"{looked} {entry.protocol.scoring.model_dump_json(exclude={'names'})}"
         classes = None if entry.class_table is None else entry.class_table.model_dump_json(exclude={"palette"})
         groups.setdefault(f"{key} {classes} {sorted(entry.versions) or ''}", []).append(index)
     return groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spectral_bench.reports.rows import ScoredRow
-from spectral_bench.reports.scoring import counts_over, matched_on
+from spectral_bench.reports.scoring import called, counts_over, matched_on
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Cell, Column
 from spectral_bench.results.statistics import ImageInterval, bootstrap_miou, summarise
@@ -27,7 +27,9 @@ def image_intervals(source: Source, resamples: int) -> Intervals:
             return None
         counts = [counts_over(source, run_id, protocol.view, table) for run_id in entry.runs]
         fit_on = [matched_on(source, run_id, protocol, table) for run_id in entry.runs]
-        return bootstrap_miou(counts, table, protocol.scoring.matching, fit_on=fit_on, resamples=resamples)
+        names = [called(source, run_id, protocol, table) for run_id in entry.runs]
+        how = protocol.scoring.matching
+        return bootstrap_miou(counts, table, how, fit_on=fit_on, names=names, resamples=resamples)
 
     return interval
 

@@ -128,8 +128,9 @@ class ScoredRow:
 
     @property
     def named_by_text(self) -> bool:
-        """Whether the method is given the names of the classes as text."""
-        return any(result.fit is not None and named_by_text(result.fit.spec.params) for result in self.seeds)
+        """Whether the method is given the names of the classes as text, or its clusters are called by it."""
+        called = self.protocol.names_by_features
+        return called or any(result.fit is not None and named_by_text(result.fit.spec.params) for result in self.seeds)
 
     @property
     def versions(self) -> frozenset[Version]:

@@ -8,6 +8,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import few, unknown
 from spectral_bench.common.seeds import SeedStreams, labelled_images
@@ -17,6 +20,7 @@ from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.kept_scores import KeptScores, ScoreKey
 from spectral_bench.results.matching import TEXT
 from spectral_bench.results.metrics import Scores, score
+from spectral_bench.results.naming import nearest_words
 from spectral_bench.results.record import ClassTable, EvaluationRecord, FitRecord
 from spectral_bench.results.specification import Protocol, View, named_by_text, named_in, shared
 
@@ -101,15 +105,18 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
     fitted = None if fit_view is None else reader.evaluation(run_id, fit_view.view_id)
     if fit_view is not None and fitted is None:
         raise UserError(f"the split that the matching is fitted on ({fit_view.split}) is not evaluated")
-    digests = [record.contingency_sha256 for record in (counted, fitted) if record is not None]
+    named = _naming(reader, run_id, protocol)
+    digests = [record.contingency_sha256 for record in (counted, fitted, named) if record is not None]
     budget = protocol.scoring.label_budget
     draw = [] if budget is None else [f"labels of {budget} images, seed {_seed(run_id)}"]
-    key = ScoreKey((*digests, *draw), classes.table, protocol.scoring.matching) if all(digests) else None
+    words = [f"words {protocol.scoring.names.text_digest}"] if named and protocol.scoring.names else []
+    key = ScoreKey((*digests, *draw, *words), classes.table, protocol.scoring.matching) if all(digests) else None
     scores = reader.kept.find(key) if key else None
     if scores is None:
         fit_on = matched_on(reader.source, run_id, protocol, classes.table)
         counts = counts_over(reader.source, run_id, protocol.view, classes.table)
-        scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on)
+        own = called(reader.source, run_id, protocol, classes.table)
+        scores = score(counts, classes.table, protocol.scoring.matching, fit_on=fit_on, names=own)
         if key:
             reader.kept.add(key, scores)
     if not scores.n_pixels:
@@ -119,15 +126,50 @@ def run_scores(reader: Reader, run_id: str, protocol: Protocol, classes: ClassLi
 
 def _require_names(reader: Reader, run_id: str, protocol: Protocol, classes: ClassList) -> None:
     """Refuse the matching ``text`` for clusters that have no names, or others than the classes of today's list."""
-    if protocol.scoring.matching != TEXT:
+    if protocol.scoring.matching != TEXT or protocol.names_by_features:
         return
     fit, counted = reader.fit(run_id), reader.evaluation(run_id, protocol.view.view_id)
     if fit is None or not named_by_text(fit.spec.params):
-        raise UserError("matching text is for methods that are named by text: these clusters have no names")
+        raise UserError(
+            "matching text is for methods that are named by text: these clusters have no names; a protocol with "
+            "scoring: {names: FILE} finds some"
+        )
     if counted is not None and (
         counted.n_clusters != len(classes.table.classes) or counted_otherwise(counted, protocol, classes)
     ):
         raise UserError(f"matching text: its clusters are named after other classes than those of {classes.name}")
+
+
+def _naming(reader: Reader, run_id: str, protocol: Protocol) -> EvaluationRecord | None:
+    """The record of what clusters are named by; None where the matching looks at no such thing.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not protocol.names_by_features or protocol.name_view is None:
+        return None
+    record = reader.evaluation(run_id, protocol.name_view.view_id)
+    if record is None or record.status == "failed":
+        failure = None if record is None else record.failure
+        why = "not there yet; bench run finds them" if failure is None else failure.in_a_line
+        raise UserError(f"matching text: the mean features of its clusters are missing ({why})")
+    return record
+
+
+def called(source: Source, run_id: str, protocol: Protocol, table: ClassTable) -> NDArray[np.int64] | None:
+    """The class that each cluster is called as by its mean feature; None where the matching looks at no such thing.
+
+    Raises:
+        StoreError: what is stored for it is missing or torn.
+        UserError: the words are of other classes than those that are scored.
+    """
+    names = protocol.scoring.names
+    if not protocol.names_by_features or protocol.name_view is None or names is None:
+        return None
+    words = source.words(names.text_digest)
+    if list(words.classes) != list(table.classes):
+        raise UserError(f"matching text: text {names.text} is of other classes than today's list")
+    return nearest_words(source.cluster_vectors(run_id, protocol.name_view.view_id), words)
 
 
 def matched_on(source: Source, run_id: str, protocol: Protocol, table: ClassTable) -> Contingency | None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from spectral_bench.common.names import few, how_many
+from spectral_bench.common.registry import short_name
 from spectral_bench.reports.cells import label_marks, per_image_marks, setting_cell, stale_marks
 from spectral_bench.reports.rows import PER_IMAGE_SYMBOL, ScoredRow
 from spectral_bench.reports.table import Cell, Column, NoteBook
-from spectral_bench.results.matching import is_one_to_one
+from spectral_bench.results.matching import NO_CLASS, is_one_to_one
 from spectral_bench.results.specification import Matching, Protocol, own_name
 
 MATCHING_WORDS: dict[Matching, str] = {
@@ -170,7 +171,15 @@ def training_words(entry: ScoredRow) -> str:
 
 def matching_words(protocol: Protocol) -> str:
     """The matching in words, with the split that it is fitted on where that is another than the scored one."""
-    return MATCHING_WORDS[protocol.scoring.matching] + fitted_words(protocol)
+    return MATCHING_WORDS[protocol.scoring.matching] + fitted_words(protocol) + _named_words(protocol)
+
+
+def _named_words(protocol: Protocol) -> str:
+    """Whose features clusters are called by, to go behind the name of the matching; empty where by none."""
+    names = protocol.scoring.names
+    if not protocol.names_by_features or names is None:
+        return ""
+    return f", mean features of {'the evaluated images' if names.split is None else names.split}"
 
 
 def fitted_words(protocol: Protocol) -> str:
@@ -249,7 +258,8 @@ def _setting_marks(entry: ScoredRow, shared: CommonSettings, notes: NoteBook) ->
 
 def matching_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     """The marks of a matching in each image by itself, and of what a one-to-one matching leaves over or adds."""
-    return (*per_image_marks(entry, notes), *_surplus_marks(entry, notes), *_absent_marks(entry, notes))
+    surplus = (*_surplus_marks(entry, notes), *_naming_marks(entry, notes))
+    return (*per_image_marks(entry, notes), *surplus, *_absent_marks(entry, notes))
 
 
 def _surplus_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
@@ -257,12 +267,28 @@ def _surplus_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
     table = entry.class_table
     if table is None or entry.per_image or not is_one_to_one(entry.protocol.scoring.matching):
         return ()
+    if entry.protocol.names_by_features:  # several clusters may be called alike
+        return ()
     counts = {result.evaluation.n_clusters for result in entry.done if result.evaluation is not None}
     if counts == {len(table.classes)}:
         return ()
     clusters = " or ".join(map(str, sorted(counts)))
     text = f"One-to-one matching of {clusters} clusters to {len(table.classes)} classes leaves some of them unmatched."
     return (notes.mark(text),)
+
+
+def _naming_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:
+    """Marks of what clusters are called by, and where some have no patch, and so no mean feature to be called by."""
+    names, view = entry.protocol.scoring.names, entry.protocol.name_view
+    if not entry.protocol.names_by_features or names is None or view is None or view.names is None:
+        return ()
+    marks = [notes.mark(f"Features of {short_name(view.names.name)}, text {names.text_digest}.")]
+    matchings = [result.scores.matching for result in entry.done if result.scores is not None]
+    counts = [int(np.sum(found == NO_CLASS)) for found in matchings if found is not None]
+    if any(counts):
+        several = " or ".join(map(str, sorted(set(counts))))
+        marks.append(notes.mark(f"{several} clusters without a patch have no name: their pixels are misses."))
+    return tuple(marks)
 
 
 def _absent_marks(entry: ScoredRow, notes: NoteBook) -> tuple[str, ...]:

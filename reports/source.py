@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from spectral_bench.common.words import Words
 from spectral_bench.results.checks import CheckState
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.manifest import Manifest
+from spectral_bench.results.naming import ClusterVectors
 from spectral_bench.results.record import EvaluationRecord, FitRecord
 
 
@@ -50,4 +52,12 @@ class Source(Protocol):
 
     def contingency(self, run_id: str, view_id: str) -> Contingency:
         """The contingency of a finished evaluation."""
+        ...
+
+    def cluster_vectors(self, run_id: str, view_id: str) -> ClusterVectors:
+        """The mean features of clusters from a finished evaluation of a view that names them."""
+        ...
+
+    def words(self, digest: str) -> Words:
+        """The words of a digest that clusters are named by."""
         ...

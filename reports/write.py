@@ -17,6 +17,7 @@ from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
+from spectral_bench.reports.html.live import HOLE, preliminary
 from spectral_bench.reports.html.page import html_parts
 from spectral_bench.reports.images import Intervals, image_intervals
 from spectral_bench.reports.published.table import published_table
@@ -46,6 +47,8 @@ def write_all(
     changed: Changed | None = None,
     make_panels: PanelMaker | None = None,
     progress: Progress = lambda name, done, total: None,
+    page: Callable[[Iterable[str]], bytes] | None = None,
+    page_only: bool = False,
 ) -> list[Path]:
     """Write a report of a store into a folder: tables, figures, numbers for LaTeX, ``index.md`` and the page.
 
@@ -58,6 +61,9 @@ def write_all(
         make_panels: makes the panels of the gallery that the store lacks; None: only stored ones are shown. What is
             missing then is said in the index and on the page.
         progress: called with what was done, how many of its kind, of how many: intervals over images, then files.
+        page: makes the page of its parts, which have a place for what is going on (``reports.html.live``); None: a page
+            that is not kept up to date.
+        page_only: write the page alone; the captions of its tables say how many runs are still to come.
 
     Returns:
         The files, in the order in which they were written; the page comes last.
@@ -74,30 +80,47 @@ def write_all(
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)
 
-    @cache
-    def pictures(name: str) -> dict[str, bytes]:
-        with young_collection():
-            return _drawn(figures.pop(name))  # once in each form, and then gone: one of thousands of marks is large
-
-    def picture(name: str, form: str) -> bytes:
-        return pictures(name)[form]
-
-    contents = {f"figures/{label(name)}.{form}": _picture(picture, name, form) for name in names for form in FORMATS}
-    for table in tables:
-        for form, ending in FILES.items():
-            contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
-    contents["numbers.tex"] = lambda: render_macros(tables).encode()
-    contents["index.md"] = lambda: _index(tables, names, missing, entries).encode()
+    picture = _drawer(figures, ["svg"] if page_only else FORMATS)
+    contents: dict[str, Callable[[], bytes]] = {}
+    if page_only:
+        tables, missing = preliminary(tables, entries), []
+    else:
+        contents |= _files(tables, names, picture)
+        contents["index.md"] = lambda: _index(tables, names, missing, entries).encode()
     shown = {name: lambda name=name: picture(name, "svg") for name in names}
-    contents[PAGE] = lambda: _joined(html_parts(entries, source, tables, shown, missing))
+    hole = "" if page is None else HOLE
+    contents[PAGE] = lambda: (page or _joined)(html_parts(entries, source, tables, shown, missing, hole))
     for number, (name, content) in enumerate(contents.items(), start=1):
         write_bytes(folder / name, content())
         progress(name, number, len(contents))
     return [folder / name for name in contents]
 
 
-def _drawn(figure: Figure) -> dict[str, bytes]:
-    return {form: rendered(figure, form) for form in FORMATS}
+def _files(
+    tables: Sequence[Table], names: Sequence[str], picture: Callable[[str, str], bytes]
+) -> dict[str, Callable[[], bytes]]:
+    """Figures, tables and numbers: the name of each file, and what makes it."""
+    contents = {f"figures/{label(name)}.{form}": _picture(picture, name, form) for name in names for form in FORMATS}
+    for table in tables:
+        for form, ending in FILES.items():
+            contents[f"tables/{label(table.name)}{ending}"] = _text(table, form)
+    contents["numbers.tex"] = lambda: render_macros(tables).encode()
+    return contents
+
+
+def _drawer(figures: dict[str, Figure], forms: Sequence[str]) -> Callable[[str, str], bytes]:
+    """Gives a figure in a form; it is drawn once in each, and then gone: one of thousands of marks is large."""
+
+    @cache
+    def pictures(name: str) -> dict[str, bytes]:
+        with young_collection():
+            return _drawn(figures.pop(name), forms)
+
+    return lambda name, form: pictures(name)[form]
+
+
+def _drawn(figure: Figure, forms: Iterable[str]) -> dict[str, bytes]:
+    return {form: rendered(figure, form) for form in forms}
 
 
 def _joined(parts: Iterable[str]) -> bytes:

@@ -28,7 +28,7 @@ import scipy
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.loaded import loaded_source
-from spectral_bench.results import agreement, contingency, image_matching, matching, metrics, npz
+from spectral_bench.results import agreement, contingency, image_matching, matching, metrics, naming, npz
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.metrics import Scores
 from spectral_bench.results.record import ClassTable
@@ -48,7 +48,7 @@ def _sha(content: bytes) -> str:
 
 def _code() -> str:
     """The digest of all code between stored counts and scores that are read here, as this process has loaded it."""
-    modules = agreement, contingency, image_matching, matching, metrics, npz
+    modules = agreement, contingency, image_matching, matching, metrics, naming, npz
     files = [__file__, *(str(module.__file__) for module in modules)]
     sources = [hashlib.sha256(loaded_source(file) or Path(file).read_bytes()).hexdigest() for file in files]
     return _sha(json.dumps([*sources, np.__version__, scipy.__version__]).encode())
@@ -63,7 +63,7 @@ class ScoreKey:
 
     Attributes:
         counted: the digest of the file of its contingency, as its record has it, which was found intact; then that of
-            the counts that the matching is fitted on, where they are others.
+            the counts that the matching is fitted on, where they are others, or of what clusters are named by.
         classes: the classes.
         matching: the name of the matching.
     """

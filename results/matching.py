@@ -18,7 +18,7 @@ from spectral_bench.common.names import unknown
 NO_CLASS = -1
 
 TEXT = "text"
-"""The matching of methods whose clusters are the classes of text vectors: the names that they have. No label counts."""
+"""The matching by text, which looks at no label: the names that clusters have, or get (``results.naming``)."""
 
 
 def match(matrix: NDArray[np.int64], how: str) -> NDArray[np.int64]:

@@ -67,6 +67,7 @@ def score(
     *,
     fit_on: Contingency | None = None,
     images: ArrayLike | None = None,
+    names: NDArray[np.int64] | None = None,
 ) -> Scores:
     """All metrics of a contingency.
 
@@ -76,6 +77,7 @@ def score(
         matching: a name that ``results.matching.match`` or ``results.image_matching`` knows.
         fit_on: contingency of another split to fit the matching on; None: the scored counts themselves.
         images: positions or mask of the images to score, as for ``Contingency.positions``; None: all.
+        names: (K,) class of each cluster, -1 for none, which matching ``text`` takes; None: cluster j is class j.
 
     Raises:
         ConfigError: the matching is unknown, or one of each image and is to be fitted elsewhere.
@@ -90,7 +92,8 @@ def score(
     if is_per_image(matching):
         assigned, found = None, _of_images(_in_each(contingency, classes, matching).chosen(positions))
     else:
-        assigned = match(matrix if fit_on is None else class_matrix(fit_on.matrix(), classes), matching)
+        fitted = matrix if fit_on is None else class_matrix(fit_on.matrix(), classes)
+        assigned = match(fitted, matching) if names is None else names
         found = _of_sums(*_class_counts(matrix, assigned))
     return Scores(
         classes=tuple(classes.classes),
@@ -176,6 +179,7 @@ def resampled_miou(
     weights: ArrayLike,
     *,
     fit_on: Contingency | None = None,
+    names: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """mIoU of resamples of the images, the matching fitted anew on each (on ``fit_on``, where given, once).
 
@@ -187,6 +191,7 @@ def resampled_miou(
         matching: as for ``score``, whose errors it raises too.
         weights: (R, M) non-negative integers: how often each image counts in each resample.
         fit_on: contingency of another split to fit the matching on.
+        names: as for ``score``; the same for each resample.
 
     Returns:
         (R,) float64.
@@ -196,7 +201,7 @@ def resampled_miou(
     if is_per_image(matching):
         return _resampled_images(_in_each(contingency, classes, matching), times)
     by_class = contingency.relabel(class_of_label(classes, contingency.n_labels), len(classes.classes))
-    assigned = None if fit_on is None else match(class_matrix(fit_on.matrix(), classes), matching)
+    assigned = names if fit_on is None else match(class_matrix(fit_on.matrix(), classes), matching)
     out = np.empty(len(times), dtype=np.float64)
     for start in range(0, len(times), _BATCH):
         part = slice(start, start + _BATCH)

@@ -99,9 +99,9 @@ def _looks(protocols: Iterable[Protocol], views: Iterable[View]) -> list[_Look]:
 
     for protocol in protocols:
         look(protocol.view).add(protocol.name, protocol.view, protocol.scoring)
-        seen |= {view.view_id for view in (protocol.view, protocol.fit_view) if view is not None}
+        seen |= {view.view_id for view in protocol.views}
     for view in views:
-        if view.view_id not in seen:
+        if view.view_id not in seen and view.names is None:  # what names clusters is told by a scoring
             look(view).add(f"view-{view.view_id}", view, Scoring())
     return list(looks.values())
 

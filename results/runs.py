@@ -3,7 +3,8 @@
 Layout, below ``records/`` of a store (readers ignore files that they do not know)::
 
     <run_id>/fit.json                             the record of the fit; appears last
-    <run_id>/evaluations/<view_id>.npz, .json     contingency, then the record that vouches for it
+    <run_id>/evaluations/<view_id>.npz, .json     contingency, then the record that vouches for it; of a view that
+                                                  names clusters their mean features (``results.naming``)
     <run_id>/attempts/<n>.json, <view_id>-<n>.json    every failure, kept
     <run_id>/claim.lock, claim.json               who works on the run
 
@@ -27,6 +28,7 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.results import claims
 from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.documents import document_bytes, names_in, read_document, require_file_name
+from spectral_bench.results.naming import ClusterVectors
 from spectral_bench.results.record import SCHEMA_VERSION, EvaluationRecord, FitRecord
 from spectral_bench.results.state import RunState, StoredRun, run_state
 from spectral_bench.results.summaries import EvaluationSummary, FitSummary, RunSummary
@@ -125,6 +127,17 @@ class RunRecords:
             )
         return Contingency.load(self._evaluation(run_id, view_id, ".npz"))
 
+    def cluster_vectors(self, run_id: str, view_id: str) -> ClusterVectors:
+        """The mean features of clusters from a finished evaluation of a view that names them.
+
+        Raises:
+            StoreError: there is no such evaluation, or its file is missing or torn.
+        """
+        path, record = self._evaluation(run_id, view_id, ".npz"), self.evaluation_record(run_id, view_id)
+        if record is None or record.status == "failed":
+            raise StoreError(f"{path}: no intact mean features of clusters; evaluate the run again")
+        return ClusterVectors.load(path)
+
     def load_run(self, run_id: str, *, verify: bool = True) -> Run | None:
         """A fit with all of its evaluations; None while the fit has no record.
 
@@ -200,12 +213,14 @@ class RunRecords:
                 return
         write_bytes(folder / FIT_FILE, text)
 
-    def write_evaluation(self, record: EvaluationRecord, contingency: Contingency | None = None) -> EvaluationRecord:
+    def write_evaluation(
+        self, record: EvaluationRecord, contingency: Contingency | ClusterVectors | None = None
+    ) -> EvaluationRecord:
         """Store an evaluation: its contingency, then the record that vouches for it.
 
         Args:
             record: its ``contingency_sha256`` is filled in here.
-            contingency: what was counted; None for a failure only.
+            contingency: what was counted, of a view that names clusters their mean features; None for a failure only.
 
         Returns:
             The record as it was stored.

@@ -21,49 +21,13 @@ from pydantic import (
 
 from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results.identity import digest
-from spectral_bench.results.scores_to_pixels import Crf as Crf
-from spectral_bench.results.scores_to_pixels import Guided as Guided
-from spectral_bench.results.scores_to_pixels import Pamr as Pamr
-from spectral_bench.results.scores_to_pixels import Spec as Spec
-from spectral_bench.results.scores_to_pixels import named_settings
-
-
-class Resize(Spec):
-    """How an image is resized: to an exact size, to a short side (smaller images are enlarged too), or not at all."""
-
-    mode: Literal["none", "exact", "short_side"] = "none"
-    size: tuple[int, int] | None = Field(None, description="(height, width) in pixels, for mode exact")
-    short_side: int | None = Field(None, ge=16, description="pixels, for mode short_side")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        for mode, value in (("exact", "size"), ("short_side", "short_side")):
-            if (self.mode == mode) != (getattr(self, value) is not None):
-                raise ValueError(f"mode {mode} and a {value} belong together")
-        if self.size is not None and min(self.size) < 16:
-            raise ValueError(f"size: both sides must be at least 16 pixels, got {list(self.size)}")
-        return self
-
-
-class Transform(Spec):
-    """What happens to a training image before its features are computed. Labels steer nothing here."""
-
-    resize: Resize = Resize()
-    scale: tuple[float, float] | None = Field(None, description="range of a random factor on the size after resizing")
-    crop: int | None = Field(None, ge=16, description="side of a random square crop in pixels, padded if larger")
-    flip: bool = Field(False, description="mirror left to right with probability 1/2")
-    photometric: bool = Field(False, description="random brightness, contrast, saturation and hue")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale: expected two positive factors, the smaller one first, got {list(self.scale)}")
-        return self
-
-    @property
-    def random(self) -> bool:
-        """Whether two draws differ."""
-        return self.scale is not None or self.crop is not None or self.flip or self.photometric
+from spectral_bench.results.parts import Crf as Crf
+from spectral_bench.results.parts import Guided as Guided
+from spectral_bench.results.parts import Pamr as Pamr
+from spectral_bench.results.parts import Resize as Resize
+from spectral_bench.results.parts import Spec as Spec
+from spectral_bench.results.parts import Transform as Transform
+from spectral_bench.results.parts import named_settings
 
 
 class Named(Spec):
@@ -144,8 +108,12 @@ class BackboneSpec(Named):
     """A frozen network: its name, options and the digest of its weights. ``known_as`` stands for ``name``."""
 
     name: str
-    options: dict[str, Any] = Field({})
+    options: dict[str, Any] = Field({}, description="complete")
     weights: str = Field("", description="digest of the weights; filled in by planning")
+
+    def __hash__(self) -> int:
+        """Options are no part of it, being a mapping; of equality they are."""
+        return hash((self.name, self.weights, self.known_as))
 
 
 class FitSpec(Named):
@@ -231,7 +199,10 @@ def placeless(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def view_form(written: Mapping[str, Any]) -> dict[str, Any]:
     """What the identity of a view is the hash of: as ``identity_form``."""
-    return _renamed(written, "dataset")
+    form = _renamed(written, "dataset")
+    if names := form.get("names"):
+        form["names"] = {**_renamed(names, "name"), "options": placeless(names["options"])}
+    return form
 
 
 def _renamed(written: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -274,6 +245,11 @@ class View(NamedData):
         None,
         exclude_if=lambda value: value is None,  # identities are those of before there was a choice
         description="how scores of patches reach pixels: bilinear (none), or guided by the image",
+    )
+    names: BackboneSpec | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # identities are those of before clusters could be named so
+        description="network in the space of texts, whose mean feature over each cluster is wanted; None: counts are",
     )
 
     @field_validator("refine", mode="before")
@@ -336,6 +312,20 @@ PER_IMAGE: frozenset[Matching] = frozenset({"per_image_hungarian", "per_image_hu
 """Matchings of clusters to classes anew in each image; their scores compare with those of no other."""
 
 
+class Names(Spec):
+    """Where clusters get names without labels: each is called as the text vector nearest to its mean feature."""
+
+    text: str = Field(min_length=1, description="file of text vectors, as bench data text writes it")
+    text_digest: str = Field("", pattern="^([0-9a-f]{16})?$", description="of what it holds; left out: filled in")
+    backbone: str = Field("", description="network whose features are averaged; left out: that of the text")
+    options: dict[str, Any] = Field({}, description="of that network, beside facet: language")
+    split: str | None = Field(None, description="whose images' features are averaged; None: those that are scored")
+
+    def __hash__(self) -> int:
+        """As of ``BackboneSpec``."""
+        return hash((self.text, self.text_digest, self.backbone, self.split))
+
+
 class Scoring(Spec):
     """How contingency becomes a number. Costs nothing and is outside of every hash."""
 
@@ -349,6 +339,16 @@ class Scoring(Spec):
         description="images of fit_split whose labels the matching sees, drawn by the seed of the run, a larger number "
         "holding a smaller one; None: all",
     )
+    names: Names | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="for matching text: what names the clusters of any method; None: only those that have names do",
+    )
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _by_file(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fitted_somewhere(self) -> Self:
@@ -368,3 +368,16 @@ class Protocol(Spec):
     view: View
     fit_view: View | None = Field(None, description="the view that the matching is fitted on, where it is another")
     scoring: Scoring
+    name_view: View | None = Field(
+        None, exclude_if=lambda value: value is None, description="the view that gives mean features of clusters"
+    )
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """All that it looks at."""
+        return tuple(view for view in (self.view, self.fit_view, self.name_view) if view is not None)
+
+    @property
+    def names_by_features(self) -> bool:
+        """Whether its matching calls clusters by their mean features."""
+        return self.scoring.matching == "text" and self.scoring.names is not None

@@ -151,6 +151,7 @@ def bootstrap_miou(
     matching: str,
     *,
     fit_on: Sequence[Contingency | None] = (),
+    names: Sequence[NDArray[np.int64] | None] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
     confidence: float = CONFIDENCE,
@@ -165,6 +166,7 @@ def bootstrap_miou(
         classes: which raw ids make up which class.
         matching: a name that ``results.matching.match`` knows.
         fit_on: for each fit, the contingency of another split that its matching is fitted on, once.
+        names: for each fit, the classes of its clusters that matching ``text`` takes, where these are not 0 to K - 1.
         resamples: number of resamples.
         seed: of the draws.
         confidence: of the interval.
@@ -177,10 +179,10 @@ def bootstrap_miou(
     if any(counts.image_ids != contingencies[0].image_ids for counts in contingencies):
         raise ValueError("the fits were not evaluated on the same images in the same order")
     weights = image_weights(contingencies[0].n_images, resamples, seed)
-    others = fit_on or [None] * len(contingencies)
+    others, named = fit_on or [None] * len(contingencies), names or [None] * len(contingencies)
     scores = [
-        resampled_miou(counts, classes, matching, weights, fit_on=other)
-        for counts, other in zip(contingencies, others, strict=True)
+        resampled_miou(counts, classes, matching, weights, fit_on=other, names=own)
+        for counts, other, own in zip(contingencies, others, named, strict=True)
     ]
     means = np.mean(scores, axis=0)
     tails = [50 * (1 - confidence), 50 * (1 + confidence)]

@@ -8,6 +8,7 @@ Layout (readers ignore files that they do not know)::
     scores/                what reports computed from contingencies: see ``results.kept_scores``
     eigenspaces/<key>.npz  exact eigenvectors of held-out graphs, by the graph: see ``methods.exact``
     flops/<key>.json       counted operations of backbones, by network and size: see ``bench.measure.flops``
+    texts/<digest>.npz     words that clusters are named by: see ``results.naming``
     checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
 """
@@ -21,10 +22,12 @@ from typing import Self
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_bytes, write_json
 from spectral_bench.common.locks import exclusive
+from spectral_bench.common.words import Words
 from spectral_bench.results.checks import CheckState, check_state
 from spectral_bench.results.claims import Busy
 from spectral_bench.results.documents import check_version, document_bytes, names_in, read_document, require_file_name
 from spectral_bench.results.manifest import MANIFEST_SCHEMA_VERSION, Manifest
+from spectral_bench.results.naming import read_words, write_words
 from spectral_bench.results.runs import Run, RunRecords
 
 __all__ = ["STORE_SCHEMA_VERSION", "Busy", "Run", "Store"]
@@ -35,6 +38,7 @@ FEATURES_FOLDER = "features"
 EIGENSPACES_FOLDER = "eigenspaces"
 SCORES_FOLDER = "scores"
 FLOPS_FOLDER = "flops"
+TEXTS_FOLDER = "texts"
 
 
 class Store(RunRecords):
@@ -121,6 +125,27 @@ class Store(RunRecords):
         found = (read_document(file, Manifest, MANIFEST_SCHEMA_VERSION) for file in files)
         read = zip(files, found, strict=True)
         return [manifest for file, manifest in read if manifest is not None and manifest.name == file.stem]
+
+    def keep_words(self, words: Words) -> None:
+        """Keep words, by their digest, so that scores need no file of text vectors any more.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        path = self._words(words.digest)
+        if not path.exists():
+            write_words(path, words)
+
+    def words(self, digest: str) -> Words:
+        """The words of a digest.
+
+        Raises:
+            StoreError: the store holds none, or its file is torn.
+        """
+        return read_words(self._words(digest))
+
+    def _words(self, digest: str) -> Path:
+        return self.path / TEXTS_FOLDER / f"{require_file_name(digest)}.npz"
 
     def check_state(self, code: str) -> CheckState:
         """What today's promises say of the code of a method of the user's own; see ``results.checks``."""

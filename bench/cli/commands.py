@@ -67,10 +67,15 @@ COMMANDS: Mapping[str, Home] = {
     "report": Home(
         "report:report",
         "Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.",
+        "watch:Watchable",
     ),
     "compare": Home(
         "compare:compare",
         "Say which cells of A and B differ, by how much, and whether that can be told from noise (paired by seed).",
+    ),
+    "check-paper": Home(
+        "paper:check_paper",
+        "Look up the numbers of a paper in a store: those of macros, of pasted tables, and of sentences.",
     ),
     "why": Home(
         "why:why",

@@ -29,6 +29,7 @@ from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Exec
 from spectral_bench.bench.features.backbones.registry import is_own
 from spectral_bench.bench.plan.show import marked_title
 from spectral_bench.bench.plan.states import Plan, PlannedRun, plan_orders
+from spectral_bench.bench.plan.text import keep_words
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import UserError
@@ -307,6 +308,7 @@ def launch(
             # Busy: another launcher is at work on it, and it is for that one to do.
             with contextlib.suppress(Busy), store.claim(run.run_id):
                 store.discard(run.run_id)
+    keep_words(store, plan.manifest)
     # Before the orders: a run that is found is found as one of a grid.
     store.write_manifest(plan.manifest)
     jobs = [write_job(order, store, cohorts) for order in plan_orders(plan, execution, roots)]

@@ -26,6 +26,7 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import progress_bar, say, show_json, tell, warn
+from spectral_bench.bench.cli.text import Names, NamesBackbone, NamesOptions, TextModel, naming_of, require_names
 from spectral_bench.bench.code.fingerprint import is_own_file
 from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
 from spectral_bench.bench.predict.files import find_images, nearest_folder, passed_over, require_targets
@@ -74,6 +75,10 @@ def predict(
     classes: Classes = False,
     protocol: Whose = None,
     scores: Scores = False,
+    names: Names = None,
+    names_backbone: NamesBackbone = None,
+    names_option: NamesOptions = None,
+    text_model: TextModel = None,
     device: Device = "auto",
     data_root: Roots = None,
     as_json: Json = False,
@@ -87,6 +92,9 @@ def predict(
     require_drawn(overlays=overlays, contours=contours)
     if protocol is not None and not classes:
         raise ConfigError(f"--protocol {protocol}: chooses the matching of --classes, which is not given")
+    if names is not None and classes:
+        raise ConfigError("--names and --classes: masks hold words or classes; give one of them")
+    require_names(names, names_backbone, names_option, text_model)
     store = Store.open(out)
     run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
     # All that can be wrong with paths is told before torch is loaded and before the first mask is written.
@@ -101,16 +109,20 @@ def predict(
     key = class_key(store, run_id, protocol) if classes else None
     record = store.fit_record(run_id)
     warn_of_edits(record)
+    naming, told = None, [key.told] if key else list[str]()
+    if names is not None and record is not None:
+        backbone = record.spec.backbone
+        naming = naming_of(names, backbone.name, backbone.options, names_backbone, names_option, text_model)
     wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
     with progress_bar("predicting") as progress:
         options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
+        options |= {"naming": naming, "named": lambda found: told.append(found.told)}
         written = predict_images(store, run_id, files, to, **options)
     if as_json:
         show_json([str(path) for path in written])
         return 0
-    for line in (key.told if key else "", scores_in_words(record) if scores and record else ""):
-        if line:
-            tell(line)
+    for line in (*told, *([scores_in_words(record)] if scores and record else [])):
+        tell(line)
     say(f"{how_many(len(written), 'file')} written to {to}")
     return 0
 
@@ -194,6 +206,10 @@ def cluster(
         typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH."),
     ] = "320",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the fit.")] = 0,
+    names: Names = None,
+    names_backbone: NamesBackbone = None,
+    names_option: NamesOptions = None,
+    text_model: TextModel = None,
     device: Device = "auto",
     overlays: Overlays = True,
     contours: Contours = False,
@@ -209,6 +225,7 @@ def cluster(
     """
     require_folder(to)
     require_drawn(overlays=overlays, contours=contours)
+    require_names(names, names_backbone, names_option, text_model)
     stated = with_clusters(plain_parameters(parameters or []), k)
     options, given = taken(stated, _OPTIONS), files_of(features, taken(stated, _FEATURES))
     seen, device = parse_size(size), parse_device(device)
@@ -217,9 +234,14 @@ def cluster(
     require_empty(to, overwrite=overwrite)
     tell_passed_over(images, to)
     # Loads torch, which a wrong path shall not wait for.
-    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params, network
+    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params, network, with_text
     from spectral_bench.bench.run.context import resolve_device
 
+    naming = None
+    if names is not None:
+        if with_text(method, names, stated, options):  # its own network names its clusters
+            names_backbone, names_option = backbone, None
+        naming = naming_of(names, backbone, options, names_backbone, names_option, text_model)
     with _bars() as bar:
         found = cluster_files(
             files,
@@ -227,11 +249,13 @@ def cluster(
             clustering_params(method, stated, len(files)),
             network(backbone, options, given),
             features=given,
+            naming=naming,
             size=seen,
             seed=seed,
             device=resolve_device(device),
             progress=bar("looking at images"),
             fitting=bar(f"fitting {short_name(method)}"),
+            calling=bar("naming clusters"),
         )
         written = found.save(to, overlays=overlays, contours=contours, progress=bar("writing masks"))
     show_json(_json(found, written)) if as_json else tell("\n".join(lines(found, to, overlays=overlays)))
@@ -312,12 +336,18 @@ def lines(found: ClusteredImages, to: Path, *, overlays: bool) -> Iterator[str]:
         f"{how_many(len(found), 'image')} seen by {short_name(made['backbone']['name'])} at {height} x {width} pixels, "
         f"{rows} x {columns} patches each"
     )
+    used = "" if found.names else f" {_in_use(to)} in use,"
     yield (
-        f"{short_name(made['method'])}: {found.n_clusters} clusters, {_in_use(to)} in use, shared by all images; "
+        f"{short_name(made['method'])}: {found.n_clusters} clusters,{used} shared by all images; "
         f"seed {made['seed']}, {made['device']}"
     )
+    if found.names:
+        yield found.named_by
+        called = {name or "no name": how_many(found.names.count(name), "cluster") for name in found.names}
+        yield f"names: {', '.join(f'{name} ({clusters})' for name, clusters in called.items())}"
     what = f"{how_many(len(found), 'mask')} (PNG){', overlays' if overlays else ''}"
-    yield f"written to {to}: {what}, contact_sheet.jpg, legend.csv, settings.json"
+    vectors = ", names.safetensors" if made.get("names") and made["names"]["file"] is None else ""
+    yield f"written to {to}: {what}, contact_sheet.jpg, legend.csv, settings.json{vectors}"
     for failed in found.failed_checks:
         warn(f"not converged: {failed}")
 

@@ -303,8 +303,8 @@ def parse_cohort(text: str) -> bool:
     return text == "auto"
 
 
-def plain_parameters(texts: list[str]) -> dict[str, object]:
-    """The parameters in ``key=value`` texts; values are YAML.
+def plain_parameters(texts: list[str], flag: str = "--set") -> dict[str, object]:
+    """The parameters in ``key=value`` texts of an option of the command line; values are YAML.
 
     Raises:
         ConfigError: a text has no ``=``.
@@ -313,7 +313,7 @@ def plain_parameters(texts: list[str]) -> dict[str, object]:
     for text in texts:
         override = parse_override(text)
         if override.key in found:
-            raise ConfigError(f"--set {text}: {override.key} is set twice")
+            raise ConfigError(f"{flag} {text}: {override.key} is set twice")
         found[override.key] = override.part.value
     return found
 

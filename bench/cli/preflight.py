@@ -36,7 +36,7 @@ def used_splits(plan: Plan) -> dict[tuple[str, str], bool]:
             trained_on = (run.spec.data.dataset, run.spec.data.split)
             used[trained_on] = used.get(trained_on, False) or method_facts(run.spec.method).uses_labels
         for view in run.condition.missing:
-            used[view.dataset, view.split] = True
+            used[view.dataset, view.split] = used.get((view.dataset, view.split), False) or view.names is None
     # Rows with a fault of their own are not in the plan; what is wrong with their data is told in the same go.
     return used | dict.fromkeys(plan.further_data, True)
 
@@ -46,7 +46,8 @@ def evaluated_images(plan: Plan) -> dict[tuple[str, str], int | None]:
     wanted: dict[tuple[str, str], list[int | None]] = {}
     for run in plan.unfinished:
         for view in run.condition.missing:
-            wanted.setdefault((view.dataset, view.split), []).append(view.subset)
+            if view.names is None:  # naming clusters looks at no label
+                wanted.setdefault((view.dataset, view.split), []).append(view.subset)
     return {key: None if None in sizes else max(filter(None, sizes)) for key, sizes in wanted.items()}
 
 
@@ -254,6 +255,10 @@ def absent_weights(plan: Plan, *, here: bool) -> list[BackboneSpec]:
             those are wanted that identities wait for.
     """
     wanted = {run.spec.backbone.model_dump_json(): run.spec.backbone for run in plan.runs if run.provisional}
+    networks = [view.names for run in plan.unfinished for view in run.condition.missing if view.names is not None]
+    for network in networks if here else ():
+        if weights_digest(network.name, network.options) is None:
+            wanted.setdefault(network.model_dump_json(), network)
     looked: set[object] = set()
     for run in plan.unfinished if here else ():
         backbone, condition = run.spec.backbone, run.condition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import on_terminal, progress_bar, say, show_json, show_tables, warn
+from spectral_bench.bench.cli.watch import WATCH_S, PageKeeper
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.today import CurrentCode, changed_since
-from spectral_bench.common.errors import UserError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
 from spectral_bench.datasets.interface import DataRoots
@@ -39,6 +40,7 @@ from spectral_bench.reports.renderers.csv import table_records
 from spectral_bench.results.store import Store
 
 Progress = Callable[[int, int], None]
+MakePanels = Callable[[Store, Progress, Sequence[WantedPanel]], list[str]]
 PerRun = Annotated[
     Path | None,
     typer.Option(
@@ -46,6 +48,11 @@ PerRun = Annotated[
         help="Write a row a run and protocol, with its scores, costs and parameters, to FILE.csv, .json or .parquet.",
         metavar="FILE",
     ),
+]
+To = Annotated[Path | None, typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE")]
+Everything = Annotated[
+    Path | None,
+    typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
 ]
 Published = Annotated[
     list[str] | None,
@@ -62,10 +69,21 @@ ForGallery = Annotated[
         help="With --all: predict a few images anew for the gallery, unless the store has them already.",
     ),
 ]
+Watch = Annotated[
+    float | None,
+    typer.Option(
+        "--watch",
+        min=1,
+        help=f"With --all: keep the page up to date while runs are at work, by default every {WATCH_S} s, until "
+        "Ctrl-C; all other files are written once none is.",
+        metavar="[SECONDS]",
+    ),
+]
 # Formats of which one text holds one table.
 _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
-_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published")
+PAGE = "index.html"
+_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--watch")
 
 
 def report(
@@ -86,20 +104,15 @@ def report(
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", help="Write to a file instead of the terminal.", metavar="FILE"),
-    ] = None,
-    everything: Annotated[
-        Path | None,
-        typer.Option("--all", help="Write everything into a folder: page, tables, figures, numbers.", metavar="DIR"),
-    ] = None,
+    to: To = None,
+    everything: Everything = None,
     per_run: PerRun = None,
     with_published: Annotated[
         bool, typer.Option("--with-published", help="Add a table of published numbers beside the measured rows.")
     ] = False,
     published: Published = None,
     gallery: ForGallery = True,
+    watch: Watch = None,
     device: Annotated[str, typer.Option("--device", help="For the gallery: auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Roots = None,
     as_json: Json = False,
@@ -109,22 +122,25 @@ def report(
 
     Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows.
     """
-    for folder in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
-        require_folder(folder)
+    for wanted in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
+        require_folder(wanted)
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        beside_it = (form not in (None, _FORM), to, everything, resamples, with_published, published)
-        refuse_beside_per_run(per_run, [name for name, given in zip(_OF_TABLES, beside_it, strict=True) if given])
+        others = (form not in (None, _FORM), to, everything, resamples, with_published, published, watch)
+        refuse_beside_per_run(per_run, [option for option, given in zip(_OF_TABLES, others, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
+    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
+    beside = tuple(published or ()) if with_published or published else None
+    panels = partial(_panels, data_roots(data_root), parse_device(device)) if gallery else None
+    if watch is not None:
+        folder = page_folder(everything, {"--json": as_json, "--to": to, "--format": form})
+        return _keep(out, folder, watch, named, chosen | {"published": beside}, panels)
     store = Store.open(out)
     if nothing_to_score(store, name, as_json=as_json):
         return 0
-    chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
-    beside = tuple(published or ()) if with_published or published else None
     if everything is not None:
-        found = partial(_panels, store, data_roots(data_root), parse_device(device)) if gallery else None
-        return _write_all(store, everything, chosen | {"published": beside}, found, as_json)
+        return _write_all(store, everything, chosen | {"published": beside}, panels, as_json)
     tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)
     return 0
@@ -177,7 +193,7 @@ def _write_all(
     store: Store,
     folder: Path,
     chosen: dict[str, Any],
-    panels: Callable[[Progress, Sequence[WantedPanel]], list[str]] | None,
+    panels: MakePanels | None,
     as_json: bool,
 ) -> int:
     from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
@@ -186,13 +202,47 @@ def _write_all(
         written = write_all(
             store,
             folder,
-            make_panels=None if panels is None else partial(panels, progress),
+            make_panels=None if panels is None else partial(panels, store, progress),
             progress=lambda name, done, total: progress(done, total),
             **chosen,
         )
     show_json([str(path) for path in written]) if as_json else say(
         f"{how_many(len(written), 'file')}; start with {written[-1]}"
     )
+    return 0
+
+
+def page_folder(folder: Path | None, others: Mapping[str, object]) -> Path:
+    """The folder of the page that ``--watch`` keeps; options that print stand beside it in no command.
+
+    Raises:
+        ConfigError: there is no page, or an option says what else to do.
+    """
+    if folder is None:
+        raise ConfigError("--watch keeps the page of a folder up to date; say which: --all DIR --watch")
+    for option, given in others.items():
+        if given:
+            raise ConfigError(f"--watch writes a page again and again; give {option} in a command of its own")
+    return folder
+
+
+def _keep(
+    out: Path,
+    folder: Path,
+    every: float,
+    grid: str | None,
+    chosen: dict[str, Any],
+    panels: MakePanels | None,
+) -> int:
+    """Keep the page in ``folder`` up to date until Ctrl-C; panels of the gallery are made once no run is at work."""
+
+    def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:
+        from spectral_bench.reports import write_all  # draws
+
+        make = None if panels is None or page_only else partial(panels, store, lambda done, total: None)
+        write_all(store, folder, make_panels=make, page=page, page_only=page_only, **chosen)
+
+    PageKeeper(out, folder / PAGE, every, grid, write).run()
     return 0
 
 
@@ -227,7 +277,7 @@ def _changed() -> Changed:
 
 
 def _panels(
-    store: Store, roots: DataRoots, device: str, progress: Progress, wanted: Sequence[WantedPanel]
+    roots: DataRoots, device: str, store: Store, progress: Progress, wanted: Sequence[WantedPanel]
 ) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
     from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it

@@ -61,6 +61,7 @@ from spectral_bench.bench.plan.build import cohorts, free_memory, make_plan, wit
 from spectral_bench.bench.plan.measured import is_gpu
 from spectral_bench.bench.plan.show import marked_title, plan_lines
 from spectral_bench.bench.plan.states import Plan
+from spectral_bench.bench.plan.text import keep_words
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution, StopFlag
 from spectral_bench.common.documents.problems import Problems
@@ -128,6 +129,8 @@ def run(
     formed = planned_cohorts(made, executor, at_a_time or max(1, len(devices)), on_slurm) if together else {}
     if on_slurm and print_sbatch:
         return on_slurm.show(made, execution, roots.roots, formed)
+    if on_slurm and made.unfinished:
+        on_slurm.announce(made, execution, roots.roots, formed)
     hours = None if max_hours is None else Hours(max_hours, made, formed, gpus_asked_for(devices, execution.device))
     here = partial(make_executor, execution, jobs=at_a_time, gpus=devices)
     here = here if hours is None else partial(here, hours=hours)
@@ -172,6 +175,7 @@ def _carry_out(
     if failed := plan.counts().get("failed"):
         say(f"{how_many(failed, 'failed run')} to try again")
     if not plan.unfinished:
+        keep_words(store, plan.manifest)
         store.write_manifest(
             plan.manifest
         )  # titles, protocols or class lists may be other ones than at the last launch

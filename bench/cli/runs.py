@@ -177,7 +177,7 @@ def show_summary(store: Store, found: Sequence[RunStatus]) -> None:
     grids = list(dict.fromkeys(run.grid for run in found if run.grid))
     tell(f"{how_many(len(once), 'run')} of {few(grids) or 'no grid'}: {counts_in_words(once) or 'none'}")
     at_work = [run for run in once if run.condition.state is RunState.RUNNING]
-    if left := _left(store, once, len(at_work)):
+    if left := time_left(store, once, len(at_work)):
         tell(left)
     if at_work:
         say("\nat work")
@@ -187,7 +187,7 @@ def show_summary(store: Store, found: Sequence[RunStatus]) -> None:
                 marked(run.title, run.uses_labels, run.by_text),
                 run.seed,
                 run.progress_text,
-                _since(store, run.run_id),
+                at_work_for(store, run.run_id),
             )
             for run in at_work[:_MOST]
         ]
@@ -219,13 +219,13 @@ def _more(count: int) -> None:
         say(f"... and {count} more")
 
 
-def _since(store: Store, run_id: str) -> str:
+def at_work_for(store: Store, run_id: str) -> str:
     """How long a run has been at work this time; empty where its owner does not say."""
     seconds = elapsed(store.owner(run_id))
     return "" if seconds is None else duration(seconds)
 
 
-def _left(store: Store, runs: Sequence[RunStatus], at_work: int) -> str:
+def time_left(store: Store, runs: Sequence[RunStatus], at_work: int) -> str:
     """How long the unfinished runs take, as plan predicts, in words; empty where nothing is left, or nothing known."""
     left = seconds_left(store, runs)
     known = [seconds for seconds in left.values() if seconds is not None]

@@ -22,12 +22,13 @@ from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.executors.slurm.cluster import unheeded
 from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
+from spectral_bench.bench.executors.slurm.resources import MARGINS, asked_in_words
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.states import Plan, plan_orders
 from spectral_bench.bench.work.order import STOP_FILE, Execution
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
-from spectral_bench.common.names import unknown
+from spectral_bench.common.names import how_many, unknown
 from spectral_bench.methods.registry import names
 from spectral_bench.results.record import COHORT
 from spectral_bench.results.store import Store
@@ -153,6 +154,24 @@ class SlurmLaunch:
     def executor(self, store: Store) -> SlurmExecutor:
         """The executor."""
         return SlurmExecutor(store, self.settings, wait=self.wait)
+
+    def announce(self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]) -> None:
+        """Say what jobs ask for by themselves, and why; nothing where all is stated."""
+        store = Store(plan.store.absolute())
+        orders = {order.spec.run_id: order for order in plan_orders(plan, execution, roots)}
+        jobs = [job_of(order, store, cohorts) for order in orders.values()]
+        anew = {run.run_id for run in plan.unfinished if run.condition.state == "stale"}
+        executor = self.executor(store)
+        executor.check({order.spec.method for order in orders.values()})  # which tells what partitions allow
+        chosen = [one for one in executor.preview(jobs, orders, anew) if one.asked.chosen]
+        for array in chosen:
+            runs = [job.run_id for unit in array.units for job in unit]
+            methods = sorted({orders[name].spec.method if name in orders else "features" for name in runs})
+            count = how_many(len(array.units), "job")
+            asks = asked_in_words(array.settings)
+            say(f"{count} ({', '.join(methods)}): {asks} each; {array.asked.why}")
+        if chosen:
+            say(f"margins: {MARGINS}; --mem and --time say otherwise")
 
     def check(self, plan: Plan, *, show_only: bool) -> None:
         """See that the settings fit the grid and, unless they are only shown, the cluster.

@@ -62,13 +62,15 @@ StateFilter = Annotated[
 class Watchable(TyperCommand):
     """Lets ``--watch`` stand without its seconds."""
 
+    seconds: float = WATCH_S
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options off ``args``."""
         # click has no option whose value may be left out; a number behind it is taken for the seconds.
         for index in [index for index, text in enumerate(args) if text == "--watch"]:
             following = args[index + 1] if index + 1 < len(args) else ""
             if not re.fullmatch(r"\d+(\.\d+)?", following):
-                args = [*args[:index], f"--watch={WATCH_S}", *args[index + 1 :]]
+                args = [*args[:index], f"--watch={self.seconds:g}", *args[index + 1 :]]
         return list(super().parse_args(ctx, args))
 
 

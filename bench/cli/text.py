@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -12,6 +12,7 @@ import yaml
 from spectral_bench.bench.cli.options import Debug, Json, plain_parameters, require_folder
 from spectral_bench.bench.cli.output import say, show_json
 from spectral_bench.bench.features.backbones.registry import complete_options
+from spectral_bench.bench.features.text import parse_words, text_vectors
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.common.registry import absolute_name
@@ -19,17 +20,64 @@ from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import FOLDER, absolute_data, data_info
 from spectral_bench.methods.maskclip.text_vectors import SUFFIX, write_text
 
+if TYPE_CHECKING:
+    from spectral_bench.bench.predict.names import Naming
+
 _SYNONYMS = ("max", "mean")
+
+# What ``predict`` and ``cluster`` take to name clusters.
+
+Names = Annotated[
+    str | None,
+    typer.Option(
+        "--names",
+        help='Masks of words: each cluster is called as the nearest, no label used. "sky, road, tree", which takes '
+        "open_clip, or a file of text vectors (FILE.safetensors).",
+        metavar="WORDS|FILE",
+    ),
+]
+NamesBackbone = Annotated[
+    str | None,
+    typer.Option(
+        "--names-backbone",
+        help="With --names: the CLIP or SigLIP network whose features name clusters; default: that of the file, else "
+        "that of the fit.",
+        metavar="NAME",
+    ),
+]
+NamesOptions = Annotated[
+    list[str] | None,
+    typer.Option("--names-option", help="An option of that network, such as weights=FILE.", metavar="KEY=VALUE"),
+]
+TextModel = Annotated[
+    str | None,
+    typer.Option(
+        "--text-model",
+        help="With --names WORDS: the text network as open_clip calls it, and its weights, a tag or a file; default: "
+        "known by the network.",
+        metavar="MODEL:WEIGHTS",
+    ),
+]
+
+
+def require_names(names: str | None, backbone: str | None, options: list[str] | None, model: str | None) -> None:
+    """Refuse what says how clusters are named where nothing names them. Raises ``ConfigError``."""
+    given = {"--names-backbone": backbone, "--names-option": options, "--text-model": model}
+    if names is None and (odd := [flag for flag, value in given.items() if value]):
+        raise ConfigError(f"{odd[0]}: says how clusters are named, by --names, which is not given")
 
 
 def text(
     model: Annotated[str, typer.Option("--model", help="A model of open_clip, such as ViT-B-16-quickgelu.")],
     weights: Annotated[str, typer.Option("--weights", help="Its weights: a tag, such as openai, or a file.")],
     backbone: Annotated[str, typer.Option("--backbone", help="The same model's image network, as grids have it.")],
-    classes: Annotated[
-        str, typer.Option("--classes", help="Whose classes: a data set, and which set.", metavar="DATASET[:SET]")
-    ],
     to: Annotated[Path, typer.Option("--to", help="The file to write.", metavar="FILE.safetensors")],
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Whose classes: a data set, and which set.", metavar="DATASET[:SET]")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help='In their place words of your own: "sky, road".', metavar="WORDS")
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="An option of the backbone, such as weights=FILE.", metavar="KEY=VALUE"),
@@ -52,11 +100,9 @@ def text(
     require_folder(to.parent)
     if synonyms not in _SYNONYMS:
         raise ConfigError("--synonyms: " + unknown("way", synonyms, _SYNONYMS))
-    called = class_words(class_names(classes), words)
+    called = class_words(_asked(classes, names), words)
     name = absolute_name(backbone, Path.cwd())
     given = complete_options(name, {"facet": "language", **plain_parameters(options or [])})
-    from spectral_bench.bench.features.text import text_vectors  # which loads torch: a wrong name shall not wait for it
-
     made = text_vectors(model, weights, called, chosen=templates, synonyms=synonyms, backbone=name, options=given)
     write_text(to, made)
     told = {"file": str(to), "classes": len(made.classes), "vectors": len(made.vectors), "digest": made.digest}
@@ -64,6 +110,34 @@ def text(
         f"{to} written: {how_many(len(made.vectors), 'vector')} for {len(made.classes)} classes"
     )
     return 0
+
+
+def _asked(classes: str | None, names: str | None) -> tuple[str, ...]:
+    """The classes that are asked for, of a data set or as words."""
+    if (classes is None) == (names is None):
+        raise ConfigError("expected one of --classes DATASET[:SET] and --names WORDS")
+    return tuple(parse_words(names)) if names is not None else class_names(classes or "")
+
+
+def naming_of(
+    names: str,
+    backbone: str,
+    options: Mapping[str, Any],
+    other: str | None,
+    other_options: list[str] | None,
+    text_model: str | None,
+) -> Naming:
+    """What names the clusters of a fit with this backbone. Loads torch."""
+    from spectral_bench.bench.predict.names import find_naming
+
+    return find_naming(
+        names,
+        backbone=backbone,
+        options=options,
+        network=absolute_name(other, Path.cwd()) if other else "",
+        network_options=plain_parameters(other_options or [], "--names-option"),
+        text_model=text_model or "",
+    )
 
 
 def class_names(classes: str) -> tuple[str, ...]:

@@ -118,6 +118,8 @@ _NETWORK = "spectral_bench.bench.features.backbones.network"
 
 _LABELS = "spectral_bench.bench.features.patch_labels"
 
+_NAMING = "spectral_bench.bench.run.naming"
+
 _SOURCES = "spectral_bench.bench.features.source"
 
 
@@ -150,11 +152,19 @@ def fit_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) 
     )
 
 
-def evaluation_code(method: str, dataset: str, backbone: str, *, loaded: bool = False) -> dict[str, str]:
+def evaluation_code(
+    method: str, dataset: str, backbone: str, names: str = "", *, loaded: bool = False
+) -> dict[str, str]:
     """Module -> fingerprint of what an evaluation depends on besides its fit: prediction, resampling, counting.
 
-    The arguments are those of ``fit_code``.
+    Args:
+        method: as for ``fit_code``, and so are ``dataset``, ``backbone`` and ``loaded``.
+        dataset: that is looked at.
+        backbone: of the fit.
+        names: the network in the space of texts, of a view that names clusters; empty: of one that counts them.
+        loaded: of the code that this process has loaded.
     """
+    naming = [_NAMING, module_of_backbone(names)] if names else []
     labels = [_LABELS] if method_facts(method).labels_at_prediction else []
     return fingerprint(
         [
@@ -165,6 +175,7 @@ def evaluation_code(method: str, dataset: str, backbone: str, *, loaded: bool = 
             "spectral_bench.bench.features.views",
             "spectral_bench.bench.run.evaluate",
             *labels,
+            *naming,
         ],
         loaded=loaded,
     )

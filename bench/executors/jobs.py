@@ -266,6 +266,15 @@ class JobExits:
         """How many failures of the job's run there were at the launch: its worker must not try again after more."""
         return self._attempts[job.run_id]
 
+    def forgive(self, job: Job) -> None:
+        """Count the failures that the job's run has by now as known: it is tried again."""
+        self._attempts[job.run_id] = self._attempts_of(job.run_id)
+
+    def newest_failure(self, job: Job) -> str:
+        """The kind of failure that the fit of the job's run has ended with; empty where it has not."""
+        record = self._store.fit_record(job.run_id)
+        return "" if record is None or record.failure is None else record.failure.kind
+
     def exit_of(self, job: Job, code: int, *, stopping: bool, memory_kills: int) -> Exit:
         """How the job of a worker that has just ended stands. What cut it short is put into the store.
 
@@ -334,8 +343,7 @@ class JobExits:
                 record_failure(order, self._store, failure, started=self._started)
         except Busy:
             return False
-        # This failure is known from here on, or a second try of this batch would take it for another's.
-        self._attempts[job.run_id] = self._attempts_of(job.run_id)
+        self.forgive(job)  # or a second try of this batch would take it for another's
         return True
 
     def _complain(self, job: Job) -> None:

@@ -201,10 +201,16 @@ class SlurmSettings(BaseModel):
     gpus: Annotated[int | str, AfterValidator(_gpus)] = Field(0, description="GPUs a job: 1, or a100:1")
     cpus: int | None = Field(None, ge=1, description="processors a job, and threads of its runs")
     mem: Annotated[str, BeforeValidator(_text), AfterValidator(_memory)] | None = Field(
-        None, description="memory a job: 16G"
+        None, description="memory a job: 16G; default: what plan predicts, with a margin"
+    )
+    max_mem: Annotated[str, BeforeValidator(_text), AfterValidator(_memory)] | None = Field(
+        None, description="most memory that bench asks for by itself, at first or after a run that needed more"
     )
     time: Annotated[str, BeforeValidator(_text), AfterValidator(_time)] = Field(
-        "4h", description="time limit of a job: 90m, 8h, 1-12:00:00"
+        "4h", description="time limit of a job: 90m, 8h, 1-12:00:00; default: what plan predicts, with a margin"
+    )
+    max_time: Annotated[str, BeforeValidator(_text), AfterValidator(_time)] | None = Field(
+        None, description="longest time limit that bench asks for by itself, at first or after a run that needed more"
     )
     array_parallelism: int = Field(64, ge=1, description="jobs of one array that run at a time")
     runs_per_job: int = Field(1, ge=1, description="runs that a job carries out one after the other")

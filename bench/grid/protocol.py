@@ -8,6 +8,8 @@ A protocol is data. Besides those in ``protocols/``, a grid may name the path of
 * ``view``: the keys of ``results.specification.View`` apart from ``dataset``. ``size: evaluation`` stands for the data
   set's evaluation size; ``short_side``, ``window`` and ``stride`` may say ``dataset``: what the paper uses for it.
 * ``scoring``: the keys of ``results.specification.Scoring``. ``fit_split: train`` fits the matching on another split.
+  ``names: FILE``, or a mapping with ``text: FILE``, names clusters by text vectors; the path starts from the folder of
+  the file that states it.
 * ``clusters``: ``any``, or ``classes`` where the number of clusters must be the number of classes.
 * ``datasets``: data set -> ``view`` and ``scoring`` that replace the common ones, key by key.
 """
@@ -26,8 +28,9 @@ from spectral_bench.common.documents.problems import Problems, describe, validat
 from spectral_bench.common.documents.reading import read_document
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
+from spectral_bench.common.registry import absolute_path
 from spectral_bench.datasets.interface import DataInfo
-from spectral_bench.results.specification import Protocol, Scoring, View
+from spectral_bench.results.specification import BackboneSpec, Protocol, Scoring, View
 
 FOLDER = Path(__file__).parent / "protocols"
 Clusters = Literal["any", "classes"]
@@ -130,6 +133,7 @@ class _Keys(BaseModel):
 def _define(document: Document, folder: Path, users: tuple[str, ...]) -> Definition:
     """The definition that a document writes down, on top of the one that it extends."""
     problems = Problems(document.places)
+    document = _with_text(document, folder, problems)
     extended = document.get(("extends",))
     base = None
     if isinstance(extended, str):
@@ -143,6 +147,20 @@ def _define(document: Document, folder: Path, users: tuple[str, ...]) -> Definit
     note = keys.note or (base.note if base else "")
     whole = base.document.overlaid(document) if base else document
     return Definition(keys.name, note, clusters, whole, document, base)
+
+
+def _with_text(document: Document, folder: Path, problems: Problems) -> Document:
+    """The document with the paths of files of text vectors made absolute: they start from its own folder."""
+    datasets = document.get(("datasets",))
+    starts: list[tuple[str, ...]] = [("scoring",)]
+    starts += [("datasets", name, "scoring") for name in datasets] if isinstance(datasets, dict) else []
+    for start in starts:
+        for path in ((*start, "names"), (*start, "names", "text")):
+            if isinstance(text := document.get(path), str) and text:
+                with problems.at(path):
+                    found = str(absolute_path(text, folder, f"text {text}"))
+                    document = document.with_part(path, standing_at(document.places[path], found))
+    return document
 
 
 def _check_datasets(datasets: Any, problems: Problems) -> None:
@@ -173,6 +191,18 @@ def resolve(definition: Definition, info: DataInfo, *, split: str, subset: int |
     return Protocol(name=definition.name, view=view, fit_view=_fit_view(view, scoring), scoring=scoring)
 
 
+def name_view(protocol: Protocol, network: BackboneSpec) -> View:
+    """The view that gives the mean features of clusters, by a network in the space of texts, for a resolved protocol.
+
+    It looks at the same images in the same way, or at all of the split whose images ``names`` asks for. What follows
+    on scores changes nothing of it: views that differ in that alone share one.
+    """
+    view, names = protocol.view, protocol.scoring.names
+    split = None if names is None else names.split
+    other = {} if split in (None, view.split) else {"split": split, "subset": None}
+    return view.model_copy(update={**other, "crf": None, "refine": None, "names": network})
+
+
 def class_count(protocol: Protocol, info: DataInfo) -> int:
     """The number of classes that a resolved protocol counts."""
     return len(info.class_sets[protocol.scoring.classes or info.default_classes].classes)
@@ -183,6 +213,8 @@ def _view(definition: Definition, info: DataInfo, split: str, subset: int | None
     problems = problems.of(written.places)
     if written.states(("dataset",)):
         problems.add("dataset", "the data set of a view is chosen by the runs of a grid, not by a protocol")
+    if written.states(("names",)):
+        problems.add("names", "clusters are named by a scoring; expected scoring: {names: FILE}")
     given = {"dataset": info.name, "split": split, "subset": subset}
     for key, value in given.items():
         if not written.states((key,)):
@@ -260,6 +292,8 @@ def _scoring(definition: Definition, info: DataInfo, split: str, problems: Probl
         problems.add("fit_split", unknown(f"split of {info.name}", scoring.fit_split, info.splits))
     elif scoring.fit_split is not None and scoring.fit_split in info.unlabelled:
         problems.add("fit_split", info.without_labels(scoring.fit_split))
+    if scoring.names is not None and scoring.names.split not in (None, *info.splits):
+        problems.add(("names", "split"), unknown(f"split of {info.name}", str(scoring.names.split), info.splits))
     budget, size = scoring.label_budget, info.splits.get(scoring.fit_split or "")
     if budget is not None and scoring.fit_split == split:
         problems.add("label_budget", f"fit_split: {split} is the split that is scored; name another, such as train")

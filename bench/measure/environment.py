@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import json
 import os
 import platform
 import re
@@ -207,8 +208,13 @@ def _cuda() -> str | None:
     return getattr(version, "cuda", None)
 
 
-def _slurm() -> dict[str, str] | None:
-    found = {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ}
+ASKED = "SPECTRAL_BENCH_ASKED"  # a job of Slurm tells its workers what it asked for: JSON
+
+
+def _slurm() -> dict[str, Any] | None:
+    found: dict[str, Any] = {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ}
+    if found and (asked := os.environ.get(ASKED)):
+        found |= json.loads(asked)
     return found or None
 
 

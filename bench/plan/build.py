@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -239,20 +240,29 @@ def free_memory(slots: int) -> int:
     return min([psutil.virtual_memory().available, *memory_rooms()]) // slots
 
 
-def predicted_bytes(runs: Sequence[PlannedRun]) -> int:
+class Specified(Protocol):
+    """What says which fit it is about: a run of a plan, or an order."""
+
+    @property
+    def spec(self) -> FitSpec:
+        """The fit."""
+
+
+def predicted_bytes(runs: Sequence[Specified]) -> int:
     """The memory of a process that carries out these runs side by side.
 
     The process itself, what each holds from step to step, and the step of the run that takes most.
     """
-    return PROCESS_BYTES + sum(map(_held, runs)) + max(map(_step, runs))
+    return PROCESS_BYTES + sum(map(held_bytes, runs)) + max(map(_step, runs))
 
 
-def _held(run: PlannedRun) -> int:
+def held_bytes(run: Specified) -> int:
+    """What a run holds from step to step: its network, and what is kept of the optimiser."""
     params = method_facts(run.spec.method).params(**run.spec.params)
     return params.held_bytes(_channels(run))
 
 
-def _step(run: PlannedRun) -> int:
+def _step(run: Specified) -> int:
     params = run.spec.params
     sides = training_sides(run.spec.data)
     info = backbone_info(run.spec.backbone.name, run.spec.backbone.options)
@@ -261,7 +271,7 @@ def _step(run: PlannedRun) -> int:
     return patches * (_PATCH_BYTES * (1 + depth) * _channels(run) + _EDGE_BYTES * min(neighbours, patches))
 
 
-def _channels(run: PlannedRun) -> int:
+def _channels(run: Specified) -> int:
     return sum(backbone_info(run.spec.backbone.name, run.spec.backbone.options).channels)
 
 

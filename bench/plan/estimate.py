@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from spectral_bench.bench.plan.measured import evaluation_part, features_part, f
 from spectral_bench.bench.plan.prediction import Measurements, Part, predict
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun, RunStatus, views_of
+from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.registry import short_name
@@ -162,39 +163,73 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
         if not run.condition.finished:
             kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
             if kind not in alike:
-                alike[kind] = _absent_features(run, store)
+                alike[kind] = _absent_features(
+                    run.spec, store, fitted=run.condition.fitted, missing=run.condition.missing
+                )
             # Counted for the first run that needs them, which is going to wait for them.
             parts += [part for key, part in alike[kind] if key not in extracted]
             extracted.update(key for key, _ in alike[kind])
-            parts += _own_parts(run, store)
+            parts += _own_parts(
+                run.spec,
+                store,
+                fitted=run.condition.fitted,
+                missing=run.condition.missing,
+                interrupted=run.condition.state is RunState.INTERRUPTED,
+            )
         predicted.append(replace(run, parts=tuple(parts), prediction=predict(parts, measured)))
     return predicted
 
 
-def _absent_features(run: PlannedRun, store: Path) -> list[tuple[str, Part]]:
-    """The caches that are still to be written for a run, by key."""
-    wanted = wanted_caches(run.spec, fitted=run.condition.fitted, missing=run.condition.missing)
-    written = run.spec.model_dump(mode="json")
+def _absent_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> list[tuple[str, Part]]:
+    """The caches that are still to be written for what a run has left to do, by key."""
+    written = spec.model_dump(mode="json")
     return [
         (cache.key, features_part(written, cache.source.model_dump(mode="json"), _images(cache.source)))
-        for cache in wanted
+        for cache in wanted_caches(spec, fitted=fitted, missing=missing)
         if not is_present(store, cache.key)
     ]
 
 
-def _own_parts(run: PlannedRun, store: Path) -> list[Part]:
+def _own_parts(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View], interrupted: bool) -> list[Part]:
     """What only this run does: the rest of its fit, and its missing evaluations."""
-    written = run.spec.model_dump(mode="json")
+    written = spec.model_dump(mode="json")
     parts = []
-    if not run.condition.fitted:
-        part = fit_part(written, _images(run.spec.data))
+    if not fitted:
+        part = fit_part(written, _images(spec.data))
         # A checkpoint is never older than what a fit last said by more than its interval: near enough here.
-        if run.condition.state is RunState.INTERRUPTED and part.units is not None:
-            part = replace(part, units=part.units * _share_left(store, run.run_id))
+        if interrupted and part.units is not None:
+            part = replace(part, units=part.units * _share_left(store, spec.run_id))
         parts.append(part)
-    for view in run.condition.missing:
+    for view in missing:
         parts.append(evaluation_part(written, view.model_dump(mode="json"), _images(view)))
     return parts
+
+
+def parts_by_cache(run: PlannedRun, store: Path) -> tuple[dict[str, Part], list[Part]]:
+    """What a run of a plan has left to do: the features that it needs, by cache, and what only this run does."""
+    how_far = run.condition
+    left: dict[str, Any] = {"fitted": how_far.fitted, "missing": how_far.missing}
+    absent = dict(_absent_features(run.spec, store, **left))
+    return absent, _own_parts(run.spec, store, interrupted=how_far.state is RunState.INTERRUPTED, **left)
+
+
+def parts_of_order(order: Order, store: Store, *, elsewhere: Collection[str] = (), anew: bool = False) -> list[Part]:
+    """What an order has left to do.
+
+    Args:
+        order: of a run, or of an extraction of features.
+        store: where its results go.
+        elsewhere: caches that another order writes before, by key.
+        anew: it is going to be done again from the start, whatever is stored.
+    """
+    left: dict[str, Any] = {"fitted": False, "missing": order.views}
+    if not (anew or order.features_only):
+        left = {"fitted": not fit_missing(order, store), "missing": missing_views(order, store)}
+    features = [part for key, part in _absent_features(order.spec, store.path, **left) if key not in elsewhere]
+    if order.features_only:
+        return features
+    interrupted = not anew and store.has_checkpoint(order.spec.run_id)
+    return features + _own_parts(order.spec, store.path, interrupted=interrupted, **left)
 
 
 def _images(source: TrainingData | View) -> float | None:

@@ -51,8 +51,14 @@ def checked_params(facts: MethodFacts, stated: Mapping[str, Any], problems: Prob
     try:
         return complete_params(facts.name, stated)
     except ConfigError as error:
+        required = [key for key, field in facts.params.model_fields.items() if field.is_required()]
+        needed = {key: stated[key] for key in required if key in stated}
+        if len(needed) < len(required):
+            problems.add("params", str(error))
+            return None
         # Each by itself, so that every wrong value is told at once, at its own place in the file.
-        alone = {key: fault for key in stated if (fault := _fault(facts.name, {key: stated[key]}))}
+        faulty = needed if needed and _fault(facts.name, needed) else stated  # without what it needs none can be judged
+        alone = {key: fault for key in faulty if (fault := _fault(facts.name, {**needed, key: stated[key]}))}
         for key, fault in alone.items():
             problems.add(("params", key), fault)
         if not alone:  # each is valid, but not together with the others
@@ -353,6 +359,6 @@ def stored_view(view: View, features: Features) -> View:
     return view.model_copy(update={"features": find(features, view.dataset, view.split).digest()})
 
 
-_AFTER_FEATURES = {"crf", "refine", "upsample"}
+_AFTER_FEATURES = {"crf", "refine", "upsample", "names"}
 _OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "features"} | _AFTER_FEATURES
 """Keys of a view that change nothing of which features are looked at."""

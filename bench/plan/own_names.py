@@ -58,7 +58,7 @@ class OwnNames:
 
     def named(self, row: ResolvedRow) -> ResolvedRow:
         """A row whose own parts are called as the store calls them, else by their content."""
-        views = [view for protocol in row.protocols for view in (protocol.view, protocol.fit_view) if view is not None]
+        views = [view for protocol in row.protocols for view in protocol.views]
         # Most rows: seeds differ in nothing that could be a user's own, so the first tells for all.
         if not has_own(as_written(row.specs[0])) and not any(is_own_data(view.dataset) for view in views):
             return row
@@ -111,7 +111,7 @@ class OwnNames:
     def _view(self, view: View, past: Sequence[RecordedEvaluation]) -> View:
         if not is_own_data(view.dataset):
             return view
-        content = self._data_content(view.dataset, view.split, labels=True)
+        content = self._data_content(view.dataset, view.split, labels=view.names is None)
         fresh = view.model_copy(update={"known_as": _data_name(view.dataset, content)})
         today, kind = [view_part(as_written(fresh), content)], view_kind(as_written(fresh))
         found: dict[Relation, list[RecordedEvaluation]] = defaultdict(list)
@@ -197,9 +197,8 @@ def _further(name: str) -> Iterator[str]:
 
 
 def _renamed(protocol: Protocol, name: Mapping[str, View]) -> Protocol:
-    fit_view = protocol.fit_view
-    looked = {"view": name[protocol.view.view_id], "fit_view": None if fit_view is None else name[fit_view.view_id]}
-    return protocol.model_copy(update=looked)
+    views = {key: getattr(protocol, key) for key in ("view", "fit_view", "name_view")}
+    return protocol.model_copy(update={key: view and name[view.view_id] for key, view in views.items()})
 
 
 # What the own parts of fits and views consist of, and what a store has of them.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from spectral_bench.bench.work.order import order_files
@@ -212,3 +214,42 @@ def _past(store: Store, verify: bool, only: str | None) -> Sequence[PastRun]:
         return [] if run is None else [run]
     # Summaries are a fraction of the records: a store of thousands is read in a moment.
     return store.load_all(verify=True) if verify else store.summaries()
+
+
+@dataclass(frozen=True)
+class Try:
+    """One failed try of a run, by its record among the attempts.
+
+    Attributes:
+        kind: of the failure.
+        message: what it says.
+        finished: when, UTC, ISO 8601.
+        memory: MB that its job of Slurm asked for; None where it was none, or does not tell.
+        minutes: likewise of its time limit.
+    """
+
+    kind: str
+    message: str
+    finished: str = ""
+    memory: int | None = None
+    minutes: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """Such as ``asked for 2048 MB and 15 min: out_of_memory``."""
+        parts = [f"{self.memory} MB"] * bool(self.memory) + [f"{self.minutes} min"] * bool(self.minutes)
+        return f"asked for {' and '.join(parts)}: {self.kind}" if parts else self.kind
+
+
+def tries_of(store: Store, run_id: str) -> list[Try]:
+    """The failed tries of a run, oldest first; a file that cannot be read is passed over."""
+    found = []
+    for name in store.attempts(run_id):
+        try:
+            record = json.loads((store.run_folder(run_id) / "attempts" / f"{name}.json").read_bytes())
+            failure, asked = record["failure"], (record.get("environment") or {}).get("slurm") or {}
+            memory, minutes = asked.get("mem_mb"), asked.get("minutes")
+            found.append(Try(failure["kind"], failure["message"], record.get("finished", ""), memory, minutes))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return sorted(found, key=lambda one: one.finished)

@@ -37,7 +37,7 @@ from spectral_bench.bench.plan.inputs import (
     training_data,
     with_classes,
 )
-from spectral_bench.bench.plan.text import check_names, check_text
+from spectral_bench.bench.plan.text import check_names, check_text, keeping_names, with_names
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
@@ -144,6 +144,8 @@ class SharedParts:
         if key not in self._protocols:
             definition = load(reference, self.folder)
             protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
+            with _of_protocol(protocol.name):
+                protocol = with_names(protocol, info)
             self._protocols[key] = definition, protocol
         return self._protocols[key]
 
@@ -169,7 +171,8 @@ class SharedParts:
         """
         if features.mode != "files":
             return protocol
-        views = {key: view for key in ("view", "fit_view") if (view := getattr(protocol, key)) is not None}
+        keys = ("view", "fit_view", "name_view")
+        views = {key: view for key in keys if (view := getattr(protocol, key)) is not None}
         for key, view in views.items():
             known = (view, features)
             if known not in self._views:
@@ -210,9 +213,13 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
     protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
     if data and backbone:
-        views = (view for protocol in protocols or () for view in (protocol.view, protocol.fit_view) if view)
+        views = [view for protocol in protocols or () for view in protocol.views]
         check_inputs(backbone, (data, *views), problems)
+        for view in views:
+            if view.names is not None:
+                check_inputs(view.names, [view], problems)
     if params and info and protocols:
+        protocols = keeping_names(params, protocols)
         check_names(params, protocols, info, problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:
         return None

@@ -173,8 +173,7 @@ def plan_orders(plan: Plan, execution: Execution, roots: Sequence[Path]) -> list
 
 def views_of(protocols: Iterable[Protocol]) -> tuple[View, ...]:
     """All that protocols look at, each view once."""
-    wanted = (view for protocol in protocols for view in (protocol.view, protocol.fit_view) if view is not None)
-    return unique_views(shared(view) for view in wanted)
+    return unique_views(shared(view) for protocol in protocols for view in protocol.views)
 
 
 def unique_views(views: Iterable[View]) -> tuple[View, ...]:

@@ -9,12 +9,17 @@ from typing import Any
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.backbones.registry import is_own
+from spectral_bench.bench.features.text import language_network
+from spectral_bench.bench.grid.protocol import name_view
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import few
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.methods.maskclip.text_vectors import read_text
+from spectral_bench.results.manifest import Manifest
 from spectral_bench.results.matching import TEXT
 from spectral_bench.results.specification import BackboneSpec, Protocol, named_by_text
+from spectral_bench.results.store import Store
 
 
 def check_text(params: Mapping[str, Any], backbone: BackboneSpec, evaluated: DataInfo, problems: Problems) -> None:
@@ -46,11 +51,15 @@ def check_text(params: Mapping[str, Any], backbone: BackboneSpec, evaluated: Dat
             f"{where}: its space is that of facet {LANGUAGE}; set backbone_options: {{facet: {LANGUAGE}}}",
         )
         return
-    width = backbone_info(backbone.name, backbone.options).channels[-1]
-    if width != text.width:
+    channels = backbone_info(backbone.name, backbone.options).channels
+    if channels[-1] != text.width:
         problems.add(
-            ("params", "text"), f"{where}: its vectors have {text.width} channels, features of the backbone {width}"
+            ("params", "text"),
+            f"{where}: its vectors have {text.width} channels, features of the backbone {channels[-1]}",
         )
+    if not -len(channels) <= (level := params.get("level", -1)) < len(channels):
+        expected = f"{-len(channels)} to {len(channels) - 1}, a level of {backbone.name}"
+        problems.add(("params", "level"), f"level = {level}: expected {expected}")
 
 
 def check_names(params: Mapping[str, Any], protocols: Sequence[Protocol], info: DataInfo, problems: Problems) -> None:
@@ -67,13 +76,72 @@ def check_names(params: Mapping[str, Any], protocols: Sequence[Protocol], info: 
             continue
         classes = info.class_sets[protocol.scoring.classes or info.default_classes]
         if not named_by_text(params):
-            problems.add("method", f"protocol {protocol.name} matches by text, and the clusters here have no names")
+            if protocol.scoring.names is None:
+                problems.add(
+                    "method",
+                    f"protocol {protocol.name} matches by text, and the clusters here have no names; a file of text "
+                    "vectors names them: scoring: {matching: text, names: FILE}",
+                )
         elif path := params.get("text"):
             named = read_text(Path(path)).classes
             known = {tuple(one.classes) for one in info.class_sets.values()}
             if named in known - {tuple(classes.classes)}:  # of classes of no set at all it was told already
                 told = _other_classes(named, info.name, {classes.name: tuple(classes.classes)})
                 problems.add(("params", "text"), f"text {path}: {told} (protocol {protocol.name})")
+
+
+def with_names(protocol: Protocol, info: DataInfo) -> Protocol:
+    """A resolved protocol with the view that its clusters are named by; as it is where it names none.
+
+    Args:
+        protocol: resolved.
+        info: the data set that is evaluated.
+
+    Raises:
+        ConfigError: the text is of other classes, of another width, or of another network than the one that is named.
+        DataError: its file is not as such a file has to be.
+    """
+    names = protocol.scoring.names
+    if names is None:
+        return protocol
+    text, where = read_text(Path(names.text)), f"text {names.text}"
+    if names.text_digest not in ("", text.digest):
+        raise ConfigError(f"{where}: holds another text ({text.digest}) than text_digest says ({names.text_digest})")
+    classes = info.class_sets[protocol.scoring.classes or info.default_classes]
+    if text.classes != (own := tuple(classes.classes)):
+        raise ConfigError(f"{where}: {_other_classes(text.classes, info.name, {classes.name: own})}")
+    network = language_network(text, names.backbone, names.options, where)
+    known = {"text_digest": text.digest, "backbone": network.name, "options": network.options}
+    scoring = protocol.scoring.model_copy(update={"names": names.model_copy(update=known)})
+    protocol = protocol.model_copy(update={"scoring": scoring})
+    return protocol.model_copy(update={"name_view": name_view(protocol, network)})
+
+
+def keeping_names(params: Mapping[str, Any], protocols: Sequence[Protocol]) -> tuple[Protocol, ...]:
+    """The protocols of a row; clusters that have names keep them, so nothing has to find names for them."""
+    if not named_by_text(params):
+        return tuple(protocols)
+    found = []
+    for protocol in protocols:
+        scoring = protocol.scoring.model_copy(update={"names": None})
+        found.append(protocol.model_copy(update={"scoring": scoring, "name_view": None}))
+    return tuple(found)
+
+
+def keep_words(store: Store, manifest: Manifest) -> None:
+    """Keep in a store the words that a grid names clusters by, so that reports need no file of them.
+
+    Raises:
+        ConfigError: a file holds another text than when the grid was planned.
+        DataError: it is not as such a file has to be.
+        StoreError: the store cannot be written.
+    """
+    named = (protocol.scoring.names for row in manifest.rows for protocol in row.protocols)
+    for path, digest in dict.fromkeys((names.text, names.text_digest) for names in named if names is not None):
+        text = read_text(Path(path))
+        if text.digest != digest:
+            raise ConfigError(f"text {path}: has changed since the grid was planned with it; give the command again")
+        store.keep_words(text)
 
 
 def _other_classes(classes: tuple[str, ...], dataset: str, sets: Mapping[str, tuple[str, ...]]) -> str:

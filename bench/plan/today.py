@@ -31,8 +31,8 @@ class Code(Protocol):
     def fit(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
         """What a fit on a data set depends on."""
 
-    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
-        """What an evaluation on a data set depends on besides its fit."""
+    def evaluation(self, method: str, dataset: str, backbone: str, names: str = "") -> Mapping[str, str]:
+        """What an evaluation on a data set depends on besides its fit; ``names``: the network that names clusters."""
 
 
 class Data(Protocol):
@@ -59,13 +59,11 @@ class CurrentCode:
         """Module -> fingerprint of what a fit on a data set depends on."""
         return self._read("fit", (method, dataset, backbone), fit_code)
 
-    def evaluation(self, method: str, dataset: str, backbone: str) -> Mapping[str, str]:
+    def evaluation(self, method: str, dataset: str, backbone: str, names: str = "") -> Mapping[str, str]:
         """Module -> fingerprint of what an evaluation on a data set depends on besides its fit."""
-        return self._read("evaluation", (method, dataset, backbone), evaluation_code)
+        return self._read("evaluation", (method, dataset, backbone, *([names] if names else [])), evaluation_code)
 
-    def _read(
-        self, part: str, names: tuple[str, str, str], read: Callable[[str, str, str], Mapping[str, str]]
-    ) -> Mapping[str, str]:
+    def _read(self, part: str, names: tuple[str, ...], read: Callable[..., Mapping[str, str]]) -> Mapping[str, str]:
         key = (part, *names)
         if key not in self._known:
             try:
@@ -129,6 +127,12 @@ class Places:
         """The data set of an evaluation."""
         return self.evaluated.get(record.view_id, record.dataset)
 
+    def parts(self, record: RecordedEvaluation) -> tuple[str, ...]:
+        """Method, data set and backbone of an evaluation; then the network that its clusters are named by, if any."""
+        named = record.view.names if isinstance(record.view, View) else record.view.get("names")
+        network = () if named is None else (named["name"] if isinstance(named, Mapping) else named.name,)
+        return (self.method, self.looked_at(record), self.backbone, *network)
+
 
 def changes_in_words(
     fit: RecordedFit, evaluations: Sequence[RecordedEvaluation], code: Code, data: Data | None, places: Places
@@ -169,8 +173,8 @@ def changed_since(
         names = changed_modules(fit.code, code.fit(*parts), parts)
     for record in evaluations:
         if record.code:
-            parts = (places.method, places.looked_at(record), places.backbone)
-            names |= changed_modules(record.code, code.evaluation(*parts), parts)
+            used = places.parts(record)
+            names |= changed_modules(record.code, code.evaluation(*used), used)
     return sorted(names)
 
 

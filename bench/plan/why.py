@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import Condition, condition
-from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, comparable, data_states
+from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, Places, comparable, data_states
 from spectral_bench.common.errors import UserError
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
 from spectral_bench.results.class_lists import ClassLists
@@ -110,8 +110,8 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
         parts.append(_part("fit", past.fit, None, today.fit(*used), used, data))
         for view_id, record in past.evaluations.items():
             views.setdefault(view_id, record.view)  # of an evaluation that no grid asks for any more
-            used = (past.fit.method, record.dataset, backbone)
-            parts.append(_part(f"evaluation {view_id}", record, record.view, today.evaluation(*used), used, data))
+            seen = Places.of(past.fit).parts(record)
+            parts.append(_part(f"evaluation {view_id}", record, record.view, today.evaluation(*seen), seen, data))
     return Explanation(
         run_id,
         None if past is None else past.fit.spec,
@@ -143,7 +143,7 @@ def _asked(store: Store, run_id: str) -> tuple[tuple[Asked, ...], dict[str, View
             if run_id in row.runs.values():
                 names = tuple(protocol.name for protocol in row.protocols)
                 asked.append(Asked(manifest.name, row.title, names, _scored(reader, run_id, row.protocols, lists)))
-                wanted = (view for p in row.protocols for view in (p.view, p.fit_view) if view is not None)
+                wanted = (view for protocol in row.protocols for view in protocol.views)
                 views |= {view.view_id: view for view in wanted}
     return tuple(asked), views
 

@@ -17,13 +17,15 @@ from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, complete_options
+from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.features.pipeline import batch_part, concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import environment, now, reproducible
 from spectral_bench.bench.predict.files import FileImages, require_targets
 from spectral_bench.bench.predict.images import Wanted, write_masks
-from spectral_bench.bench.predict.pictures import cluster_key
+from spectral_bench.bench.predict.names import NAMES_FILE, Naming, is_file, mean_features, named_key
+from spectral_bench.bench.predict.pictures import Key, cluster_key
 from spectral_bench.bench.run.evaluate import scored_images
 from spectral_bench.bench.run.in_memory import (
     MemorySource,
@@ -36,9 +38,10 @@ from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such, shown
 from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import is_path
+from spectral_bench.common.registry import is_path, short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.maskclip.text_vectors import write_text
 from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
 from spectral_bench.methods.registry import names as method_names
 from spectral_bench.methods.threads import one_thread
@@ -63,6 +66,8 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         settings: how they were made, as plain values.
         size: (height, width) in pixels to which images were resized before the backbone looked at them.
         failed_checks: what the method found wrong with its own fit, in words; empty for a sound fit.
+        names: what each cluster is called, None for one without a patch; empty where nothing names them.
+        named_by: how they got their names, in a line; empty where they have none.
 
     Example:
         >>> masks = sb.cluster_images("photos/", k=8)  # doctest: +SKIP
@@ -79,11 +84,16 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         size: tuple[int, int],
         failed: tuple[str, ...],
         settings: Mapping[str, Any],
+        naming: tuple[Naming, Key] | None = None,
     ) -> None:
         self._files, self._scored = files, {one.image_id: one for one in scored}
         self.paths, self.n_clusters, self.size, self.failed_checks = dict(files.paths), n_clusters, size, failed
+        self._naming = None if naming is None else naming[0]
+        self._key = cluster_key(n_clusters) if naming is None else naming[1]
+        self.names, self.named_by = self._key.cluster_names, self._key.told
         self.settings = {
             **settings,
+            **({} if self._naming is None else {"names": self._naming.facts(self._key)}),
             "size": list(size),
             "grid": list(scored[0].layout.grid),
             "failed_checks": list(failed),
@@ -120,7 +130,9 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
 
         Args:
             folder: for ``<stem>.png`` (palette PNG of clusters; 16-bit grey above 256), ``<stem>_overlay.jpg``,
-                ``contact_sheet.jpg``, ``legend.csv`` (colour, share of the pixels) and ``settings.json``.
+                ``contact_sheet.jpg``, ``legend.csv`` (colour, share of the pixels) and ``settings.json``. Where
+                clusters have names, masks hold these: places in the list of words. Vectors that were made of words go
+                into ``names.safetensors``.
             overlays: whether to write colour overlays too.
             contours: draw the borders between clusters on overlays and on the contact sheet.
             progress: called with (images done, images in all).
@@ -144,7 +156,10 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         wanted = Wanted(overlays=overlays, contours=contours, sheet=True)
         masks = ((name, partial(self._mask, name)) for name in self)
         with reproducible(), one_thread():  # two images at a time instead of many small products cut in two
-            written = write_masks(masks, self._files, folder, cluster_key(self.n_clusters), wanted, progress=progress)
+            written = write_masks(masks, self._files, folder, self._key, wanted, progress=progress)
+        if self._naming is not None and self._naming.file is None:
+            write_text(folder / NAMES_FILE, self._naming.text)
+            written.append(folder / NAMES_FILE)
         images = {shown(name): shown(path.absolute()) for name, path in self.paths.items()}
         write_json(folder / SETTINGS, {**self.settings, "images": images})
         return [*written, folder / SETTINGS]
@@ -162,7 +177,7 @@ def clustering_params(method: str, stated: Mapping[str, Any], images: int) -> di
         free = [name for name in method_names() if not method_facts(name).uses_labels]
         raise ConfigError(unknown("method", method, free))
     fields = method_facts(method).params.model_fields
-    usual = {"k": CLUSTERS} if "k" in fields else {}
+    usual = {"k": CLUSTERS} if "k" in fields and "text" not in fields else {}  # of text vectors: their classes
     if "batch_size" in fields and isinstance(default := fields["batch_size"].default, int):
         usual["batch_size"] = min(default, images)
     return complete_params(method, {**usual, **stated})
@@ -195,12 +210,14 @@ def cluster_files(
     backbone: BackboneSpec,
     *,
     features: Features | None = None,
+    naming: Naming | None = None,
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int = 0,
     device: torch.device,
     precision: str = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
     fitting: Callable[[int, int], None] = lambda done, total: None,
+    calling: Callable[[int, int], None] = lambda done, total: None,
 ) -> ClusteredImages:
     """Fit a method on the patch features of images, and cluster the pixels of the same images with it.
 
@@ -213,6 +230,7 @@ def cluster_files(
         params: complete.
         backbone: the network; its weights need no digest. Of features in files, what ``network`` gives.
         features: of mode ``files``: where those of the images lie, by stems; None: the backbone makes them.
+        naming: what names clusters; None: they have no names.
         size: what images are resized to, all alike, since training stacks them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes.
         seed: of the fit.
@@ -220,6 +238,7 @@ def cluster_files(
         precision: of the method's networks.
         progress: called with (images seen by the backbone, images in all).
         fitting: called with (steps of the fit that are done, steps in all), where the method tells them.
+        calling: called with (images seen by the network of names, images in all).
 
     Raises:
         ConfigError: a name is unknown, the method needs labels, or a parameter does not fit so few images or patches.
@@ -243,10 +262,60 @@ def cluster_files(
         fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision, progress=fitting)
         scored = scored_images(fitted, view, items, device=device)
         kept = [replace(one, scores=one.scores.cpu()) for one in scored]  # of patches: masks are made when asked for
+        named = None if naming is None else (naming, _named(naming, method, kept, view, images, device, calling))
     used = {"name": backbone.name, "options": backbone.options}
     settings = {"method": method, "params": params, "backbone": used, "seed": seed, "precision": precision}
     settings |= {"device": str(device)} | ({} if features is None else {"features": features.model_dump(mode="json")})
-    return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted), settings)
+    return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted), settings, named)
+
+
+def takes_text(method: str) -> bool:
+    """Whether a method is given text vectors itself, so that its clusters have names already."""
+    known = is_path(method) or method in method_names()
+    return known and "text" in method_facts(method).params.model_fields
+
+
+def with_text(method: str, names: str | Path | Sequence[str], params: dict[str, Any], options: dict[str, Any]) -> bool:
+    """Hand a file of text vectors to a method that takes one, with a backbone in its space; whether it does.
+
+    Args:
+        method: the method.
+        names: the file; any other method may have words here.
+        params: stated ones of the method, which get the file.
+        options: of the backbone, which get the facet unless they have one.
+
+    Raises:
+        ConfigError: the method takes a file, and there are words, or two files.
+    """
+    if not takes_text(method):
+        return False
+    if not is_file(names):
+        raise ConfigError(
+            f"--names {names}: {short_name(method)} is given its names as a file; bench data text --names writes one"
+        )
+    if "text" in params:
+        raise ConfigError(f"--names {names} and --set text={params['text']}: give one of them")
+    params["text"] = str(Path(str(names)).absolute())
+    options.setdefault("facet", LANGUAGE)
+    return True
+
+
+def _named(
+    naming: Naming,
+    method: str,
+    kept: Sequence[ScoredImage],
+    view: View,
+    images: FileImages,
+    device: torch.device,
+    calling: Callable[[int, int], None],
+) -> Key:
+    """What the masks of named clusters hold."""
+    if takes_text(method):
+        return named_key(naming, None)
+    plain, folder = view.model_copy(update={"features": ""}), Path()  # of caches, of which there is none
+    seen = fresh_features(plain, naming.network, images=images, ids=images.ids, folder=folder, device=device, workers=2)
+    n_clusters = kept[0].scores.shape[1]
+    return named_key(naming, mean_features(kept, seen, n_clusters, lambda done: calling(done, len(kept))))
 
 
 def _part(item: ViewItem, patches: PatchBatch, at: int) -> ViewItem:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from spectral_bench.bench.evaluation.layout import score_bands
 from spectral_bench.bench.features.pipeline import ordered_map
 from spectral_bench.bench.features.views import fresh_features
 from spectral_bench.bench.predict.files import FileImages, nearest_folder, require_targets, scores_file, targets_of
+from spectral_bench.bench.predict.names import Naming, mean_features, named_key
 from spectral_bench.bench.predict.pictures import (
     Drawn,
     Key,
@@ -36,6 +38,7 @@ from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.registry import looks_at_antialiased
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
+from spectral_bench.results.matching import TEXT
 from spectral_bench.results.specification import FitSpec, Protocol, View
 from spectral_bench.results.store import Store
 
@@ -67,6 +70,8 @@ def predict(
     *,
     wanted: Wanted = Wanted(),
     key: Key | None = None,
+    naming: Naming | None = None,
+    named: Callable[[Key], None] = lambda key: None,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
@@ -83,6 +88,9 @@ def predict(
             ``<stem>_scores.npy`` ((H, W, K) float32, the largest being the cluster) and ``legend.csv``.
         wanted: what to write.
         key: what masks hold; None: clusters.
+        naming: what names clusters, by their features in these images; masks hold classes then. The scores of all
+            patches are held until every image was looked at.
+        named: told what masks hold, once clusters have names.
         device: auto, cpu, cuda or cuda:N.
         progress: called with (images done, images in all).
 
@@ -103,20 +111,17 @@ def predict(
     view = _of_whole_images(next((record.view for record in run.evaluations.values()), trained))
     files = FileImages(images)
     require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
-    features = fresh_features(
-        view,
-        spec.backbone,
-        images=files,
-        ids=files.ids,
-        folder=store.features_folder,
-        device=chosen,
-        workers=2,
-        antialias=looks_at_antialiased(spec.method, spec.params),
-    )
+    seen: Any = {"images": files, "ids": files.ids, "folder": store.features_folder, "device": chosen, "workers": 2}
+    features = fresh_features(view, spec.backbone, antialias=looks_at_antialiased(spec.method, spec.params), **seen)
     method = load_fit(store, run_id, chosen)
     if wanted.scores:
         _require_room(out, [image_header(path) for path in images], method.n_clusters)
     scored, said = scored_images(method, view, features, device=chosen), list[Path]()
+    if naming is not None:
+        held = [replace(image, scores=image.scores.cpu()) for image in scored]
+        key = named_key(naming, mean_features(held, fresh_features(view, naming.network, **seen), method.n_clusters))
+        named(key)
+        scored = iter(held)
     assigned = _assigned(scored, out if wanted.scores else None, said)
     return write_masks(assigned, files, out, key or cluster_key(method.n_clusters), wanted, progress=progress) + said
 
@@ -214,7 +219,7 @@ def _write_scores(image: ScoredImage, path: Path) -> Path:
 
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
-    refined = {"crf": None, "refine": None, "upsample": None}
+    refined = {"crf": None, "refine": None, "upsample": None, "names": None}
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, **refined})
 
 
@@ -254,8 +259,11 @@ def class_key(store: Store, run_id: str, protocol: str | None = None) -> Key:
     budget = chosen.scoring.label_budget
     few = "" if budget is None else f" ({how_many(budget, 'image')})"
     labels = f"labels of {short_name(view.dataset)} {view.split}{few}"
+    uses = f"which uses the {labels}"
+    if chosen.scoring.matching == TEXT:
+        labels, uses = "no label", "which uses no label"
     told = (
-        f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), which uses the {labels}: "
+        f"classes by the matching of protocol {chosen.name} ({chosen.scoring.matching}), {uses}: "
         f"{named} of {used} classes for {how_many(len(matched), 'cluster')}"
     )
     return Key(

@@ -49,6 +49,12 @@ class Key:
     matched_by: str = ""
 
     @property
+    def cluster_names(self) -> tuple[str | None, ...]:
+        """The name of each cluster, None for one without; empty where values are clusters."""
+        found = () if self.class_of is None else self.class_of.tolist()
+        return tuple(None if index == NO_CLASS else self.names[index] for index in found)
+
+    @property
     def has_palette(self) -> bool:
         """Whether masks are indices with a palette: all values, and that of no class, are below 256."""
         return len(self.colours) + (self.class_of is not None) <= _PALETTE

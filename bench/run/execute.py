@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.evaluate import evaluate, view_features
+from spectral_bench.bench.run.evaluate import view_features
 from spectral_bench.bench.run.fit import fit, load_fit, training_patches
+from spectral_bench.bench.run.naming import look
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs.pixel_memory import MEMORY as PIXEL_GRAPHS
 from spectral_bench.results.runs import CHECKPOINT_FILE
@@ -80,7 +81,7 @@ def _fitted(run: Run) -> tuple[FitRecord, Callable[[], Segmenter]]:
 def _evaluated(run: Run, view: View, method: Callable[[], Segmenter]) -> EvaluationRecord:
     record = run.store.evaluation_record(run.spec.run_id, view.view_id)
     if record is None or record.status == "failed":
-        return evaluate(run, view, method())
+        return look(run, view, method())
     return record
 
 

@@ -16,9 +16,10 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict
 
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.evaluate import evaluate, view_features
+from spectral_bench.bench.run.evaluate import view_features
 from spectral_bench.bench.run.execute import Outcome
 from spectral_bench.bench.run.fit import fit, training_patches
+from spectral_bench.bench.run.naming import look
 from spectral_bench.bench.work.order import Order
 from spectral_bench.bench.work.progress import METRICS_FILE, read_metrics
 from spectral_bench.common.errors import RunInterrupted
@@ -98,7 +99,7 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
         status = record.status
         for view in order.views:
             run = _Timed(order, store, should_stop)
-            evaluate(run, view, method)
+            look(run, view, method)
             if (each := run.each("evaluate")) is not None:
                 pace.image_s[view.view_id] = each
         write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())

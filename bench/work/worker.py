@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -332,7 +332,9 @@ def failure_of(error: BaseException, log: Path | None = None) -> Failure:
     return Failure(kind=kind_of(error), message=message, traceback=trace, log_tail=tail(log) if log else "")
 
 
-def record_failure(order: Order, store: Store, failure: Failure, *, started: str) -> None:
+def record_failure(
+    order: Order, store: Store, failure: Failure, *, started: str, asked: Mapping[str, int] | None = None
+) -> None:
     """Store a failure with the part of the order it struck: the fit, or the first evaluation that is missing.
 
     Nothing is stored where nothing is missing. The caller owns the claim on the run.
@@ -342,18 +344,20 @@ def record_failure(order: Order, store: Store, failure: Failure, *, started: str
         store: where the record goes.
         failure: what went wrong.
         started: when the attempt began, UTC, ISO 8601.
+        asked: what its job of Slurm asked for; None: this process is that job, and knows, or there was none.
 
     Raises:
         StoreError: the record cannot be written.
     """
-    spec = order.spec
+    spec, here = order.spec, environment()
+    here["slurm"] = {**(here["slurm"] or {}), **asked} if asked else here["slurm"]
     facts = {
         "run_id": spec.run_id,
         "status": "failed",
         "started": started,
         "finished": now(),
         "failure": failure,
-        "environment": environment(),
+        "environment": here,
         "execution": order.execution.model_dump(mode="json"),
     }
     # To the first part that is missing: all that comes after it has not been tried.

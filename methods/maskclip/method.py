@@ -13,7 +13,7 @@ from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.health import Check
 from spectral_bench.methods.inputs import named, one_by_one, require_finite, require_patches, unit_rows
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.maskclip.params import MaskClipParams
+from spectral_bench.methods.maskclip.params import MaskClipParams, TextParams
 from spectral_bench.methods.maskclip.text_vectors import TextVectors, read_text
 
 _LOOKED_AT = 8  # training images of which one at least must show that features differ from patch to patch
@@ -52,18 +52,12 @@ class MaskClip:
             NumericalError: features are not finite, or those of all patches are alike.
         """
         require_patches(patches, self.n_clusters)
-        text = _text(self.params)
-        channels = patches.channels
-        if channels[-1] != text.width:
-            raise ConfigError(
-                f"text {self.params.text}: its vectors have {text.width} channels and the last level of the backbone "
-                f"{channels[-1]}; its features must be those of the text's own model, in the space that both share"
-            )
-        if self.params.key_smoothing is not None and len(channels) < 2:
+        text = planned_text(self.params, patches.channels)
+        if self.params.key_smoothing is not None and len(patches.channels) < 2:
             raise ConfigError(
                 "key_smoothing looks at the keys in the level before the last; the backbone has one level"
             )
-        _require_sound(patches)
+        require_sound(patches)
         self._vectors = torch.from_numpy(text.vectors.copy()).to(context.device)
         self._class_of = torch.from_numpy(text.class_of.copy()).to(context.device)
         return self
@@ -90,18 +84,12 @@ class MaskClip:
     def _of_image(self, image: PatchBatch, vectors: Tensor) -> Tensor:
         """(1, K, h, w) scores of one image or window."""
         cosines = unit_rows(image.features[-1].float()).flatten(0, 2) @ vectors.T
-        scores = self.params.logit_scale * self._of_classes(cosines)
+        scores = self.params.logit_scale * of_classes(cosines, self._class_of, self.n_clusters)
         if self.params.prompt_denoising is not None:
             scores = _denoised(scores, self.params.prompt_denoising, lowest=-2 * self.params.logit_scale)
         if self.params.key_smoothing is not None:
             scores = _smoothed(scores.softmax(1), image.features[-2].float().flatten(0, 2), self.params.key_smoothing)
         return scores.T.reshape(1, self.n_clusters, *image.grid)
-
-    def _of_classes(self, cosines: Tensor) -> Tensor:
-        """(n, K): of cosines (n, P), the largest of each class."""
-        lowest = cosines.new_full((len(cosines), self.n_clusters), -torch.inf)
-        places = self._class_of.to(cosines.device).expand_as(cosines)
-        return lowest.scatter_reduce(1, places, cosines, "amax")
 
     def _fitted(self) -> Tensor:
         if self._vectors is None:
@@ -130,17 +118,39 @@ def _smoothed(probabilities: Tensor, keys: Tensor, threshold: float) -> Tensor:
     return torch.where(probabilities.amax(1, keepdim=True) <= threshold, mean, probabilities)
 
 
-def _text(params: MaskClipParams) -> TextVectors:
+def of_classes(cosines: Tensor, class_of: Tensor, k: int) -> Tensor:
+    """(n, K): of cosines (n, P) to text vectors, whose classes are ``class_of`` (P,), the largest of each class."""
+    lowest = cosines.new_full((len(cosines), k), -torch.inf)
+    return lowest.scatter_reduce(1, class_of.to(cosines.device).expand_as(cosines), cosines, "amax")
+
+
+def planned_text(params: TextParams, channels: tuple[int, ...]) -> TextVectors:
+    """The text that a run was planned with, for the last of its backbone's levels, of ``channels``.
+
+    Raises:
+        ConfigError: the file holds another text by now, or its vectors are of another width than the last level.
+        DataError: as ``read_text``.
+    """
     text = read_text(Path(params.text))
     if text.digest != params.text_digest:
         raise ConfigError(
             f"text {params.text}: holds another text ({text.digest}) than when the run was planned "
             f"({params.text_digest}); plan it anew"
         )
+    if channels[-1] != text.width:
+        raise ConfigError(
+            f"text {params.text}: its vectors have {text.width} channels and the last level of the backbone "
+            f"{channels[-1]}; its features must be those of the text's own model, in the space that both share"
+        )
     return text
 
 
-def _require_sound(patches: PatchSource) -> None:
+def require_sound(patches: PatchSource) -> None:
+    """Look at a few training images.
+
+    Raises:
+        NumericalError: features are not finite, or those of all patches that were looked at are alike.
+    """
     for seen, image in enumerate(patches.images(), 1):
         require_finite(image.features, "the training images")
         points = image.features[-1].flatten(0, 2)

@@ -14,7 +14,6 @@ Importing this module imports no torch.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spectral_bench.common.errors import DataError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import few
+from spectral_bench.common.words import Words
 
 SUFFIX = ".safetensors"
 
@@ -35,13 +34,10 @@ _NEEDED = ("classes", "prompts", "backbone", "backbone_weights")
 
 
 @dataclass(frozen=True)
-class TextVectors:
-    """Classes as vectors.
+class TextVectors(Words):
+    """Classes as vectors, and how these were made.
 
     Attributes:
-        classes: K names, in the order of a class set.
-        vectors: (P, D) float32 of length 1.
-        class_of: (P,) int64, the class of each vector.
         prompts: P lists of the words that a vector stands for.
         backbone: the image network whose features they name, as grids have it.
         backbone_weights: the digest of its weights.
@@ -51,9 +47,6 @@ class TextVectors:
         weights: the digest of its weights.
     """
 
-    classes: tuple[str, ...]
-    vectors: NDArray[np.float32]
-    class_of: NDArray[np.int64]
     prompts: tuple[tuple[str, ...], ...]
     backbone: str
     backbone_weights: str
@@ -61,19 +54,6 @@ class TextVectors:
     synonyms: str = ""
     model: str = ""
     weights: str = ""
-
-    @property
-    def width(self) -> int:
-        """D."""
-        return int(self.vectors.shape[1])
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """Of all that counts: names, vectors and the class of each. How they were made is told by none of it."""
-        found = hashlib.sha256(json.dumps([self.classes, self.vectors.shape], ensure_ascii=False).encode())
-        found.update(np.ascontiguousarray(self.vectors, dtype="<f4").data)
-        found.update(np.ascontiguousarray(self.class_of, dtype="<i8").data)
-        return found.hexdigest()[:16]
 
 
 def write_text(path: Path, text: TextVectors) -> None:

@@ -15,6 +15,8 @@ from spectral_bench.results.specification import identity_form, own_name, view_f
 
 _LISTED = 4
 
+_VIEWS = ("view", "fit_view", "name_view")
+
 
 def score_blockers(a: ScoredRow, b: ScoredRow) -> list[str]:
     """Why the scores of two rows cannot be compared; empty where they can."""
@@ -99,9 +101,10 @@ def _others(one: set[str], two: set[str]) -> bool:
 def _scored_as(entry: ScoredRow) -> dict[str, Any]:
     """How a row is looked at and scored. A data set of one's own is told by what was seen of it, not by its place."""
     written = entry.protocol.model_dump(mode="json", exclude={"name"})
-    written |= {part: view_form(written[part]) for part in ("view", "fit_view") if written[part] is not None}
-    for part in ("view", "fit_view"):
-        (written[part] or {}).pop("features", None)  # told by the fit
+    written |= {part: view_form(written[part]) for part in _VIEWS if written.get(part) is not None}
+    for part in _VIEWS:
+        (written.get(part) or {}).pop("features", None)  # told by the fit
+    (written["scoring"].get("names") or {}).pop("text", None)  # told by its digest
     if ":" in entry.protocol.view.dataset and _digests(entry, "images"):
         written["view"]["dataset"] = "own"
     return _flat(written)

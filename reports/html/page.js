@@ -1,6 +1,8 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  const live = document.getElementById("logs");  // of runs at work, where the page is kept up to date
+  const logs = live ? JSON.parse(live.textContent) : {};
 
   const element = (tag, text, className) => {
     const made = document.createElement(tag);
@@ -164,7 +166,8 @@
     if (run.spec !== undefined) block(made, "specification", json({ ...data.specs[run.spec], seed: run.seed }));
     if (run.execution) block(made, "execution", json(run.execution));
     if (run.environment !== undefined) block(made, "environment", json(data.environments[run.environment]));
-    if (run.log) block(made, "end of the log", element("pre", run.log));
+    const log = logs[run.id] || run.log;
+    if (log) block(made, "end of the log", element("pre", log));
     return made;
   };
 

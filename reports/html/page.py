@@ -19,6 +19,13 @@ from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.source import Source
 from spectral_bench.reports.table import Table
 
+TEMPLATES = Environment(
+    loader=PackageLoader("spectral_bench.reports.html", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 GALLERY = "gallery"
 _SECTIONS = (
     ("results", "Results", ("overview", "main")),
@@ -72,6 +79,7 @@ def html_parts(
     tables: Sequence[Table],
     figures: Mapping[str, Callable[[], bytes]],
     missing: Sequence[str] = (),
+    hole: str = "",
 ) -> Iterator[str]:
     """The page piece by piece: of thousands of runs it is large. The same store gives the same bytes.
 
@@ -80,17 +88,11 @@ def html_parts(
         source: the store.
         tables, figures: what to show, figures as SVG files; the start of their names says in which section.
         missing: sentences on panels of the gallery that are not shown.
+        hole: stands where a page that is kept up to date tells what is going on; empty: it is none.
     """
     book = RunBook(entries, source)
-    environment = Environment(
-        loader=PackageLoader("spectral_bench.reports.html", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").generate(
-        title="Segmentation benchmark",
+    yield from page_parts(
+        hole=hole,
         grids=list(dict.fromkeys(entry.grid for entry in entries)),
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),
         states=_states(book),
@@ -98,8 +100,34 @@ def html_parts(
         sections=_sections(tables, figures, missing, book, entries),
         payload=book.payload(),
         protocols=book.protocols,
+    )
+
+
+def page_parts(
+    *,
+    hole: str = "",
+    grids: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    states: Sequence[tuple[str, int]] = (),
+    facts: Sequence[tuple[str, str]] = (),
+    sections: Sequence[Section] = (),
+    payload: str = "",
+    protocols: Sequence[str] = (),
+) -> Iterator[str]:
+    """The page piece by piece, of what is there already; see ``html_parts``."""
+    return TEMPLATES.get_template("page.html.j2").generate(
+        title="Segmentation benchmark",
+        hole=hole,
+        grids=grids,
+        notes=notes,
+        states=states,
+        facts=facts,
+        sections=sections,
+        payload=payload,
+        protocols=protocols,
         style=_file("page.css"),
         script=_file("page.js"),
+        live_script=_file("live.js") if hole else "",
     )
 
 

@@ -18,8 +18,10 @@ from spectral_bench.bench.predict.cluster import (
     cluster_files,
     clustering_params,
     network,
+    with_text,
 )
 from spectral_bench.bench.predict.files import find_images
+from spectral_bench.bench.predict.names import find_naming
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.explain import explain
 from spectral_bench.results.specification import Features
@@ -40,6 +42,10 @@ def cluster_images(
     backbone: str = BACKBONE,
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Path | Mapping[str, Any] | None = None,
+    names: str | Path | Sequence[str] | None = None,
+    names_backbone: str = "",
+    names_options: Mapping[str, Any] | None = None,
+    text_model: str = "",
     size: int | tuple[int, int] = SHORT_SIDE,
     seed: int | None = None,
     random_state: int | None = None,
@@ -61,6 +67,10 @@ def cluster_images(
             grid can set of it.
         features: a folder of features computed elsewhere, a file an image by its stem, whose title ``backbone`` is
             then; or a grid's keys of features: ``{"root": "dir", "order": "chw"}``.
+        names: words, or a file of text vectors, that clusters are called by; no label is used. Words take open_clip.
+        names_backbone, names_options: the CLIP or SigLIP network whose features name clusters; default: that of the
+            file, or ``backbone``. The options of ``backbone`` hold where it is the same network.
+        text_model: of words, the text network as open_clip calls it, ``MODEL:WEIGHTS``; empty: known by the network.
         size: what all images are resized to before the backbone looks at them: (height, width) in pixels, or the short
             side, where the other one follows from the middle one of the images' shapes. Masks have their images' sizes.
         seed, random_state: of the fit, by either name; 0 where it is not said.
@@ -83,11 +93,23 @@ def cluster_images(
     method, files, given = name_of(method), find_images(_paths(images)), _files(features)
     settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": place_of(device)}
     settings |= {"features": given, "size": _size(size), "seed": seed_of(seed, random_state)}
+    options, params = dict(backbone_options or {}), dict(params)
+    if names is not None:
+        own = with_text(method, names, params, options)
+        network_of_names = name_of(backbone if own or not names_backbone else names_backbone, "backbone")
+        settings["naming"] = find_naming(
+            names,
+            backbone=name_of(backbone, "backbone"),
+            options=options,
+            network=network_of_names if own or names_backbone else "",
+            network_options=None if own else names_options,
+            text_model=text_model,
+        )
     found = cluster_files(
         files,
         method,
         clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
-        network(name_of(backbone, "backbone"), backbone_options or {}, given),
+        network(name_of(backbone, "backbone"), options, given),
         **settings,
     )
     return _with_warnings(found)

@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "deep_spectral": {"k": 4, "eigenvectors": 3, "segments": 6, "scores": "distance"},
     "nystrom": {"k": 4, "samples": 200, "neighbours": 10, "scores": "distance"},
     "maskclip": {"k": 4, "text": text_file(4, 8, several=2)},
+    "reco": {"k": 4, "text": text_file(4, 8, several=2), "archive": 3, "context": ("class 1",)},
     "neuralef_label_leak": {"k": 4, **NETWORK},
     "linear_probe": {"k": 4, "epochs": 2, "batch_size": 2},
     "oracle": {"k": 4},
@@ -62,7 +63,10 @@ def test_contract(name: str, check: str) -> None:
     keep(check, name, SMALL[name])
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("oracle", "maskclip")])  # which draw nothing
+NOTHING_DRAWN = ("oracle", "maskclip", "reco")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in NOTHING_DRAWN])
 def test_another_seed_gives_another_fit(name: str) -> None:
     subject = Subject(name, SMALL[name])
     assert not same_state(subject.fit(seed=0), subject.fit(seed=1))
@@ -123,6 +127,12 @@ def test_nystrom_keeps_it_with_other_extensions_too(params: dict[str, Any]) -> N
 def test_maskclip_keeps_it_with_smoothing_and_denoising_too() -> None:
     for check in CHECKS:
         keep(check, "maskclip", {**SMALL["maskclip"], "key_smoothing": 0.9, "prompt_denoising": 0.3})
+
+
+def test_reco_keeps_it_without_its_options_too() -> None:
+    plain = {"text_attention": False, "text_map": False, "context": (), "retrieval": "max", "level": -1}
+    for check in CHECKS:
+        keep(check, "reco", {**SMALL["reco"], **plain})
 
 
 @pytest.mark.parametrize("name", ["neuralef", "spin", "neuralsvd", "spectralnet"])

@@ -23,7 +23,7 @@ from spectral_bench.bench.executors.slurm.status import (
     order_path,
     track_runs,
 )
-from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission
+from spectral_bench.bench.executors.slurm.submissions import Ledger, Submission, what_was_asked
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress, tail
 from spectral_bench.bench.work.worker import ExitCode, extraction_failure, record_failure
@@ -45,6 +45,8 @@ NOT_FOUND = (126, 127)  # exit codes of a shell that could not start a program
 _NO_PROGRAM = "execve()"  # what srun says of a program that it could not start; it leaves with 2 then
 
 _NEVER = plain_reason("DependencyNeverSatisfied")
+
+NOT_EXTRACTED = "features were not extracted"  # how the failure of a run begins that waited for an extraction
 
 NOT_SEEN = "this node does not see the store"  # what a job says that does not find its submission
 
@@ -102,7 +104,16 @@ def _record(tracked: TrackedRuns, run: TrackedRun) -> None:
     # Busy: another launcher has taken the run over.
     with contextlib.suppress(Busy), store.claim(submitted.run_id):
         if not has_result(submitted, store):
-            record_failure(order, store, failure, started=run.submission.time)
+            asked = what_was_asked(run.submission)
+            if failure.message.startswith(NOT_EXTRACTED):  # what the extraction asked for, of which it has no record
+                asked = _asked_for_features(tracked, run) or asked
+            record_failure(order, store, failure, started=run.submission.time, asked=asked)
+
+
+def _asked_for_features(tracked: TrackedRuns, run: TrackedRun) -> dict[str, int]:
+    lacking = _lacking(tracked, run.submission, sure=False)
+    found = (what_was_asked(other.submission) for other in lacking if other.submitted.features_only)
+    return next(found, {})
 
 
 def _at_work(tracked: TrackedRuns, submission: Submission) -> bool:
@@ -196,7 +207,7 @@ def _of_features(tracked: TrackedRuns, lacking: Sequence[TrackedRun]) -> Failure
         if run.submitted.features_only and run.state is JobState.ENDED:
             cause = failure_of(tracked, run)
             if cause is not None:
-                return cause.model_copy(update={"message": f"features were not extracted: {cause.message}"})
+                return cause.model_copy(update={"message": f"{NOT_EXTRACTED}: {cause.message}"})
     return None
 
 

@@ -10,7 +10,7 @@ import pwd
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from spectral_bench.common.errors import ConfigError, UserError
@@ -237,14 +237,23 @@ def read_cluster(slurm: Slurm) -> Cluster:
     Raises:
         SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
     """
-    told = slurm.ask("scontrol", "show", "config")
-    config: dict[str, str] = dict(re.findall(r"^(\w+(?:\[0\])?)\s*=\s*(.*?)\s*$", told, re.M))
+    config = read_config(slurm)
     return Cluster(
         name=config.get("ClusterName", ""),
         controller=config.get("SlurmctldHost[0]", ""),
         accounting=config.get("AccountingStorageType", ""),
         longest=_longest_array(config),
     )
+
+
+def read_config(slurm: Slurm) -> dict[str, str]:
+    """The configuration of the cluster that answers.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
+    """
+    told = slurm.ask("scontrol", "show", "config")
+    return dict(re.findall(r"^(\w+(?:\[0\])?)\s*=\s*(.*?)\s*$", told, re.M))
 
 
 def _longest_array(config: dict[str, str]) -> int:
@@ -256,12 +265,31 @@ def _longest_array(config: dict[str, str]) -> int:
 
 @dataclass(frozen=True)
 class Partition:
-    """The nodes of a partition, each at its largest: processors, MB of memory, GPUs."""
+    """A partition: each of its nodes' figures at its largest, and its rules.
+
+    Attributes:
+        name: of the partition.
+        cpus: processors of a node.
+        memory: MB of a node.
+        gpus: of a node.
+        minutes: the longest time limit of a job; None: any.
+        nodes: how many there are; 0 where that was not asked.
+        state: ``UP``, ``DOWN``, ``DRAIN`` or ``INACTIVE``; empty where that was not asked.
+        default_minutes: of a job that states no time limit; None: the longest.
+        default_mem: memory of a job that states none, in words; empty: all of a node.
+        most_mem: MB that a job may ask for on a node; None: all of it.
+    """
 
     name: str
     cpus: int = 0
     memory: int = 0
     gpus: int = 0
+    minutes: int | None = None
+    nodes: int = 0
+    state: str = ""
+    default_minutes: int | None = None
+    default_mem: str = ""
+    most_mem: int | None = None
 
 
 def ask_partitions(slurm: Slurm) -> tuple[dict[str, Partition], str | None]:
@@ -271,6 +299,66 @@ def ask_partitions(slurm: Slurm) -> tuple[dict[str, Partition], str | None]:
         SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
     """
     return read_partitions(slurm.ask("sinfo", "-a", "-h", "-N", "-o", "%P|%c|%m|%G"))
+
+
+def ask_rules(slurm: Slurm, partitions: Mapping[str, Partition]) -> dict[str, Partition]:
+    """The same partitions with their rules: state, times and memory.
+
+    Raises:
+        SlurmMissing, SlurmUnreachable, SlurmRefused: as said.
+    """
+    told = read_rules(slurm.ask("scontrol", "show", "partition", "-a", "-o"))
+    config = read_config(slurm)
+    return {name: _with_rules(one, told.get(name, {}), config) for name, one in partitions.items()}
+
+
+def read_rules(text: str) -> dict[str, dict[str, str]]:
+    """The rules of each partition in the output of ``scontrol show partition -o``, a partition a line."""
+    rules = (dict(re.findall(r"(\w+)=(\S+)", line)) for line in text.splitlines())
+    return {one["PartitionName"]: one for one in rules if "PartitionName" in one}
+
+
+def _with_rules(partition: Partition, rules: Mapping[str, str], config: Mapping[str, str]) -> Partition:
+    default = _memory_rule("DefMem", rules) or _memory_rule("DefMem", config)
+    return replace(
+        partition,
+        minutes=minutes_of(rules.get("MaxTime", "")),
+        default_minutes=minutes_of(rules.get("DefaultTime", "")),
+        nodes=int(rules.get("TotalNodes", "0")) if rules.get("TotalNodes", "0").isdecimal() else 0,
+        state=rules.get("State", ""),
+        default_mem=" a ".join(default) if default else "",
+        most_mem=_most_memory(partition, rules) or _most_memory(partition, config),
+    )
+
+
+def _memory_rule(name: str, rules: Mapping[str, str]) -> tuple[str, str] | None:
+    """A rule of memory, as ``DefMemPerCPU`` or ``DefMemPerNode``: ``128 MB`` and of what; None where there is none."""
+    for key, what in (("PerCPU", "processor"), ("PerNode", "node")):
+        value = rules.get(name + key, "")
+        if value.isdecimal() and int(value):
+            return f"{value} MB", what
+    return None
+
+
+def _most_memory(partition: Partition, rules: Mapping[str, str]) -> int | None:
+    # A limit a processor is none: Slurm gives a job more processors where it asks for more memory.
+    found = _memory_rule("MaxMem", rules)
+    return int(found[0].removesuffix(" MB")) if found is not None and found[1] == "node" else None
+
+
+def minutes_of(text: str) -> int | None:
+    """Whole minutes of a time as Slurm prints it; None for none, such as ``UNLIMITED``."""
+    seconds = seconds_of(text)
+    return None if seconds is None else int(seconds // 60)
+
+
+def seconds_of(text: str) -> float | None:
+    """A duration as squeue prints it, ``[days-][hours:]minutes:seconds``; None for none, such as ``UNLIMITED``."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def read_partitions(text: str) -> tuple[dict[str, Partition], str | None]:

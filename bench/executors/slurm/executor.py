@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent, Schedule
-from spectral_bench.bench.executors.slurm.causes import record_ended
-from spectral_bench.bench.executors.slurm.cluster import Cluster, Slurm, SlurmRefused, SlurmUnreachable
-from spectral_bench.bench.executors.slurm.script import check_cluster, check_settings, refuse_unwritable
+from spectral_bench.bench.executors.slurm.causes import NOT_EXTRACTED, record_ended
+from spectral_bench.bench.executors.slurm.cluster import (
+    Cluster,
+    Slurm,
+    SlurmRefused,
+    SlurmUnreachable,
+    ask_partitions,
+    ask_rules,
+)
+from spectral_bench.bench.executors.slurm.resources import (
+    Limits,
+    Sizer,
+    asked_in_words,
+    limits_of,
+)
+from spectral_bench.bench.executors.slurm.script import Partitions, check_cluster, check_settings, refuse_unwritable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, order_path, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
 from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.plan.estimate import is_present, wanted_caches
+from spectral_bench.bench.plan.prediction import Measurements
+from spectral_bench.bench.plan.records import tries_of
 from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
 from spectral_bench.common.files import write_bytes
 from spectral_bench.results.identity import digest
@@ -25,6 +40,8 @@ from spectral_bench.results.store import Store
 
 SettingsOf = Callable[[str | None], SlurmSettings]
 """The settings of the jobs of a method; None: of those that extract features."""
+
+_FEATURES = "features"  # the name of an extraction that is only asked about
 
 _NO_MATTER = (
     "Invalid job id",  # it has just ended
@@ -43,15 +60,25 @@ class SlurmExecutor:
         settings: what the jobs of a method ask for.
         slurm: whom to ask.
         wait: come back only when all runs have ended.
+        measured: all that is known of times and memory; None: the store is read for it.
     """
 
     name = "slurm"
 
-    def __init__(self, store: Store, settings: SettingsOf, *, slurm: Slurm | None = None, wait: bool = False) -> None:
-        self._store, self._settings, self._wait = store, settings, wait
+    def __init__(
+        self,
+        store: Store,
+        settings: SettingsOf,
+        *,
+        slurm: Slurm | None = None,
+        wait: bool = False,
+        measured: Measurements | None = None,
+    ) -> None:
+        self._store, self._settings, self._wait, self._measured = store, settings, wait, measured
         self._slurm = slurm or Slurm()
         self._ledger = Ledger(store)
         self._cluster: Cluster | None = None
+        self._partitions: Partitions | None = None
 
     def check(self, methods: Iterable[str]) -> None:
         """See that Slurm is there and could carry out the jobs of some methods, before anything is written.
@@ -61,7 +88,20 @@ class SlurmExecutor:
         """
         refuse_unwritable(self._ledger.folder)
         self._cluster = check_cluster(self._slurm)
-        check_settings(self._slurm, [self._settings(None), *(self._settings(method) for method in methods)])
+        found, default = ask_partitions(self._slurm)
+        self._partitions = ask_rules(self._slurm, found), default
+        wanted = [self._settings(None), *(self._settings(method) for method in methods)]
+        check_settings(self._slurm, [self._within_limits(one) for one in wanted], self._partitions)
+
+    def _within_limits(self, stated: SlurmSettings) -> SlurmSettings:
+        """Settings whose time, where nobody states it, is no longer than the partition allows."""
+        most = self._limits(stated.partition).minutes
+        if "time" in stated.model_fields_set or most is None or most >= stated.minutes:
+            return stated
+        return stated.model_copy(update={"time": f"{most}m"})
+
+    def _limits(self, partition: str | None) -> Limits:
+        return limits_of(partition, *self._partitions) if self._partitions is not None else Limits()
 
     def run(self, jobs: Iterable[Job], on_event: OnEvent) -> dict[str, Exit]:
         """Submit ``jobs`` that are not in the queue yet: see ``Executor.run``.
@@ -81,7 +121,14 @@ class SlurmExecutor:
         if not self._wait:
             return exits
         return wait_for(
-            jobs, exits, job_exits, ledger=self._ledger, slurm=self._slurm, again=self.submit, on_event=on_event
+            jobs,
+            exits,
+            job_exits,
+            ledger=self._ledger,
+            slurm=self._slurm,
+            again=self.submit,
+            larger=self._larger,
+            on_event=on_event,
         )
 
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> dict[str, Exit]:
@@ -115,12 +162,55 @@ class SlurmExecutor:
         submitter = Submitter(self._ledger, self._slurm, orders, cluster=Cluster())
         return [submitter.show(array) for array in self._arrays(jobs, orders, submitter, write=False)]
 
+    def preview(self, jobs: Sequence[Job], orders: Mapping[str, Order], anew: Collection[str] = ()) -> list[Array]:
+        """The arrays that jobs are going to be submitted as, without a file in the store.
+
+        Args:
+            jobs: as for ``run``.
+            orders: theirs, by run id.
+            anew: runs that are to be done again from the start, whatever is stored.
+
+        Raises:
+            ConfigError: the cluster was checked, and would not take what a job asks for by itself.
+        """
+        every = dict(orders)
+        submitter = Submitter(self._ledger, self._slurm, every, cluster=self._cluster or Cluster())
+        arrays = self._arrays(jobs, every, submitter, write=False, anew=anew)
+        if self._partitions is not None:
+            check_settings(self._slurm, [one.settings for one in arrays if one.asked.chosen], self._partitions)
+        return arrays
+
     def _arrays(
-        self, jobs: Sequence[Job], orders: dict[str, Order], submitter: Submitter, *, write: bool
+        self,
+        jobs: Sequence[Job],
+        orders: dict[str, Order],
+        submitter: Submitter,
+        *,
+        write: bool,
+        anew: Collection[str] = (),
     ) -> list[Array]:
-        longest = submitter.cluster.longest
-        extracting, waiting = features_first(jobs, orders, self._store, queued=submitter.positions.keys(), write=write)
-        return pack([*extracting, *waiting], self._of(orders), frozenset(submitter.positions), longest)
+        longest, queued = submitter.cluster.longest, submitter.positions.keys()
+        written: dict[str, frozenset[str]] = {}
+        extracting, waiting = features_first(jobs, orders, self._store, queued=queued, write=write, written=written)
+        size = Sizer(self._store, orders, self._limits, self._measured, written=written, anew=anew)
+        every = [*extracting, *waiting]
+        return pack(every, self._of(orders), frozenset(submitter.positions), longest, size)
+
+    def _larger(self, job: Job) -> str:
+        """What the next try of a run that has failed is going to ask for, in words; empty where that is no more."""
+        tries = tries_of(self._store, job.run_id)
+        order = read_order(job.order_path)
+        if not tries:
+            return ""
+        # Of an extraction that failed, the runs that waited for it tell; it has settings of its own.
+        of_features = tries[-1].message.startswith(NOT_EXTRACTED)
+        orders = {job.run_id: order}
+        if of_features:
+            job = replace(job, run_id=_FEATURES)
+            orders[_FEATURES] = order.model_copy(update={"features_only": True})
+        stated = self._settings(None if of_features else order.spec.method)
+        asked = Sizer(self._store, orders, self._limits, self._measured).grows([job], stated, tries[-1].kind)
+        return "" if asked is None else f"{tries[-1].in_words}; {asked_in_words(asked.settings)} in the next try"
 
     def _of(self, orders: dict[str, Order]) -> Callable[[Job], SlurmSettings]:
         def settings(job: Job) -> SlurmSettings:
@@ -158,7 +248,8 @@ def _tell(array: Array, job_id: str | None, submitter: Submitter, exits: dict[st
             if submitter.orders[job.run_id].features_only:
                 continue
             why = submitter.rejected.get(job.run_id) if job_id is None else None
-            job_name = f"job {job_id}_{index}"
+            asks = f", asks for {asked_in_words(array.settings)}" if array.asked.chosen else ""
+            job_name = f"job {job_id}_{index}{asks}"
             on_event(Event("submitted" if why is None else "finished", job.run_id, exits[job.run_id], why or job_name))
 
 
@@ -181,6 +272,7 @@ def features_first(
     *,
     queued: Collection[str] = (),
     write: bool = True,
+    written: dict[str, frozenset[str]] | None = None,
 ) -> tuple[list[Job], list[Job]]:
     """Take the extraction of features that several jobs read out of them.
 
@@ -193,6 +285,7 @@ def features_first(
         store: where caches lie and orders are written.
         queued: extractions that are in the queue already, by name.
         write: whether to write the orders of the extractions.
+        written: where to note which caches each extraction writes, those in the queue too.
 
     Returns:
         The jobs that extract, and the given ones, which now require them.
@@ -212,6 +305,8 @@ def features_first(
             # Named after what it writes: whoever wants the same finds it in the queue.
             extraction = _job(missing, store)
             owner |= dict.fromkeys(missing, extraction.run_id)
+            if written is not None:
+                written[extraction.run_id] = frozenset(missing)
             if extraction.run_id not in queued:
                 order = _extraction(orders[job.run_id], caches[job.run_id], missing)
                 orders[extraction.run_id] = order

@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
-import re
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from spectral_bench.bench.executors.jobs import SUCCESSES, Exit, Job, Target
 from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
 from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, TimeLimits
-from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable
+from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable, seconds_of
 from spectral_bench.bench.executors.slurm.status import has_result, order_path
 from spectral_bench.bench.executors.slurm.submissions import (
     Ledger,
     Submission,
     SubmittedRun,
     read_submission,
+    what_was_asked,
     write_trace,
 )
-from spectral_bench.bench.measure.environment import now
+from spectral_bench.bench.measure.environment import ASKED, now
+from spectral_bench.bench.plan.records import tries_of
 from spectral_bench.bench.work.order import (
     STOP_FILE,
     Order,
@@ -99,6 +102,8 @@ class _Task:
         self._submission, self._index, self._store = submission, index, store
         self._ledger, self._slurm = Ledger(store), Slurm()
         self._delay = float(submission.settings.get("signal_delay", 90))
+        # Before the workers start, which inherit it: records say what was asked for, in each try.
+        os.environ[ASKED] = json.dumps(what_was_asked(submission) | _tries(submission.units[index].entries, store))
         self._stop = StopFlag()
         cpus = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
         self._local = LocalExecutor(
@@ -245,6 +250,16 @@ class _Task:
         return read_order(order_path(run, self._store))
 
 
+def _tries(runs: Sequence[SubmittedRun], store: Store) -> dict[str, Any]:
+    """What was asked for in the failed tries of each run, and how they ended."""
+    tries = {run.run_id: tries_of(store, run.run_id) for run in runs if not run.features_only}
+    found = {
+        name: [{"mem_mb": one.memory, "minutes": one.minutes, "ended": one.kind} for one in of_run]
+        for name, of_run in tries.items()
+    }
+    return {"tries": found} if any(found.values()) else {}
+
+
 def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) -> bool:
     """Whether this job was asked to stop because of its time limit, and not for another job's sake.
 
@@ -263,15 +278,6 @@ def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) ->
         return False
     found = seconds_of(told[0]) if told else limit
     return found is not None and elapsed >= found - delay - SLACK_S
-
-
-def seconds_of(text: str) -> float | None:
-    """A duration as squeue prints it, ``[days-][hours:]minutes:seconds``; None for none, such as ``UNLIMITED``."""
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if match is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def requeue(slurm: Slurm, patience: float) -> bool:

@@ -75,14 +75,23 @@ def check_cluster(slurm: Slurm) -> Cluster:
     return cluster
 
 
-def check_settings(slurm: Slurm, wanted: Iterable[SlurmSettings]) -> None:
+Partitions = tuple[dict[str, Partition], str | None]
+"""Those of a cluster by name, and the name of the default one."""
+
+
+def check_settings(slurm: Slurm, wanted: Iterable[SlurmSettings], known: Partitions | None = None) -> None:
     """See that some node of the partition could carry out such jobs.
+
+    Args:
+        slurm: whom to ask.
+        wanted: the settings.
+        known: the partitions; None: they are asked for.
 
     Raises:
         SlurmMissing, SlurmUnreachable: as said.
         ConfigError: there is no such partition, none of its nodes is large enough, or sbatch would refuse.
     """
-    partitions, default = ask_partitions(slurm)
+    partitions, default = known or ask_partitions(slurm)
     distinct = {settings.model_dump_json(): settings for settings in wanted}
     for settings in distinct.values():
         _check(settings, partitions, default)

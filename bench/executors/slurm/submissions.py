@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spectral_bench.bench.executors.slurm.cluster import Cluster, this_user
-from spectral_bench.bench.grid.keys import SLURM_KEYS, ExecutorBlock
+from spectral_bench.bench.grid.keys import SLURM_KEYS, ExecutorBlock, megabytes
 from spectral_bench.bench.measure.environment import now
 from spectral_bench.common.files import store_error, write_bytes, write_json
 from spectral_bench.common.locks import exclusive
@@ -124,6 +124,16 @@ def new_submission(
     )
 
 
+CHOSEN = "chosen"  # in the settings of a submission: those that were not stated by anybody
+
+
+def what_was_asked(submission: Submission) -> dict[str, int]:
+    """Memory in MB and time in minutes that the jobs of a submission asked for, as far as they did."""
+    settings = submission.settings
+    found = {"mem_mb": megabytes(settings["mem"])} if settings.get("mem") else {}
+    return found | ({"minutes": int(settings["minutes"])} if settings.get("minutes") else {})
+
+
 class Trace(_Part):
     """What a job left of itself: its host, the id that Slurm gave to this very job, and the runs it was at work on."""
 
@@ -204,11 +214,13 @@ class Ledger:
         (self.folder / submission.name).rename(target)
 
     def last_settings(self) -> ExecutorBlock:
-        """What the jobs of each method asked for when they were last submitted; others, what was asked for last."""
+        """What was stated of the jobs of each method when they were last submitted; of others, what was stated last."""
         last: dict[str, Any] = {}
         methods: dict[str, Any] = {}
         for submission in self.every():
-            last = {key: value for key, value in submission.settings.items() if key in SLURM_KEYS}
+            # What nobody stated is found anew for each submission.
+            chosen = submission.settings.get(CHOSEN, ())
+            last = {key: value for key, value in submission.settings.items() if key in SLURM_KEYS and key not in chosen}
             methods |= {run.method: last for unit in submission.units for run in unit.entries if run.method}
         return ExecutorBlock.model_validate(last | {"methods": methods})
 

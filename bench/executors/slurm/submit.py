@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm.cluster import LONGEST_ARRAY, Cluster, Slurm, SlurmRefused
+from spectral_bench.bench.executors.slurm.resources import Asked, as_stated
 from spectral_bench.bench.executors.slurm.script import run_sbatch, script_text
 from spectral_bench.bench.executors.slurm.submissions import (
+    CHOSEN,
     JobKey,
     Ledger,
     Submission,
@@ -37,11 +39,18 @@ class Array:
         settings: what each asks for.
         requires: runs, of this launch or an earlier one, whose jobs must have succeeded before any of these begins.
         units: the runs of each job, in their order.
+        asked: what each asks for, with what of it was not stated, and why.
     """
 
     settings: SlurmSettings
     requires: frozenset[str]
     units: tuple[tuple[Job, ...], ...]
+    asked: Asked
+
+    @property
+    def hours(self) -> float:
+        """That its jobs ask for, all together."""
+        return len(self.units) * self.settings.minutes / 60
 
 
 def pack(
@@ -49,6 +58,7 @@ def pack(
     settings: Callable[[Job], SlurmSettings],
     elsewhere: frozenset[str] = frozenset(),
     longest: int = LONGEST_ARRAY,
+    size: Callable[[Sequence[Job], SlurmSettings], Asked] = as_stated,
 ) -> list[Array]:
     """Put jobs into arrays, so that those that others require come first.
 
@@ -61,6 +71,7 @@ def pack(
         settings: what each asks for.
         elsewhere: jobs in the queue already, which may be required too.
         longest: jobs that one array may have.
+        size: what a job of some runs asks for, given what is stated.
     """
     names = {job.run_id for job in jobs}
     required = {name for job in jobs for name in job.requires}
@@ -76,7 +87,14 @@ def pack(
         asked = settings(members[0])
         # Whether a job that others require succeeds must not depend on its neighbours.
         units = [*_chunks(members, 1)] if alone else _units(members, asked)
-        arrays += [Array(asked, needs, tuple(part)) for part in _chunks(units, longest)]
+        alike: dict[str, list[tuple[Asked, tuple[Job, ...]]]] = {}
+        for unit in units:
+            sized = size(unit, asked)
+            alike.setdefault(sized.settings.model_dump_json(), []).append((sized, unit))
+        for found in alike.values():
+            sized = found[0][0]
+            parts = _chunks([unit for _, unit in found], longest)
+            arrays += [Array(sized.settings, needs, tuple(part), sized) for part in parts]
     return arrays
 
 
@@ -180,6 +198,7 @@ class Submitter:
             name, index = self.positions[run_id]
             after[name] = tuple(sorted({*after.get(name, ()), index}))
         settings = array.settings.model_dump(mode="json") | {"minutes": array.settings.minutes}
+        settings |= {CHOSEN: list(array.asked.chosen)} if array.asked.chosen else {}
         submission = new_submission(units, after=after, settings=settings, cluster=self.cluster)
         # At once, so that arrays which are submitted next can wait for these.
         for index, unit in enumerate(array.units):

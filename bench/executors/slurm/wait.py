@@ -18,6 +18,9 @@ from spectral_bench.results.state import JobState
 Again = Callable[[Sequence[Job], OnEvent], dict[str, Exit]]
 """Submits runs once more."""
 
+Larger = Callable[[Job], str]
+"""What the next try of a run that has failed is going to ask for, in words; empty where it would be no more."""
+
 STORE_S = 0.5
 SLURM_S = (2.0, 30.0)  # seconds between two questions to Slurm, at first and at most
 PATIENCE = 3  # looks in a row at which Slurm answers and does not know a run's job, before the run is submitted again
@@ -32,6 +35,7 @@ def wait_for(
     ledger: Ledger,
     slurm: Slurm,
     again: Again,
+    larger: Larger = lambda job: "",
     on_event: OnEvent,
 ) -> dict[str, Exit]:
     """Wait until every submitted run has ended, or until asked to stop, which leaves the jobs alone.
@@ -43,6 +47,7 @@ def wait_for(
         ledger: the submissions.
         slurm: whom to ask.
         again: submits what has to be submitted again.
+        larger: what a run that has failed is going to ask for in its next try.
         on_event: told of all that happens.
 
     Returns:
@@ -51,7 +56,7 @@ def wait_for(
     Raises:
         StoreError: the store cannot be read or written.
     """
-    watch = _Watch(jobs, dict(exits), job_exits, ledger, slurm, again, on_event)
+    watch = _Watch(jobs, dict(exits), job_exits, ledger, slurm, again, larger, on_event)
     stop = StopFlag()
     with stop_on_signals(stop, insist=False):
         while watch.left and not stop():
@@ -73,12 +78,15 @@ class _Watch:
         ledger: Ledger,
         slurm: Slurm,
         again: Again,
+        larger: Larger,
         on_event: OnEvent,
     ) -> None:
         self.exits = exits
         self._jobs = {job.run_id: job for job in jobs}
         self._job_exits = job_exits
         self._ledger, self._slurm, self._again, self._tell = ledger, slurm, again, on_event
+        self._larger = larger
+        self._enlarged: set[str] = set()  # runs in a further try, whose dependents are lost and go with it
         self._begun: set[str] = set()
         self._missed: dict[str, int] = {}
         self._rounds: dict[str, int] = {}
@@ -100,10 +108,25 @@ class _Watch:
         self._tell(Event("tick"))
 
     def _look_at_store(self) -> None:
+        enlarged = []
         for job in self.left:
             how = self._job_exits.elsewhere(job)
-            if how is not None:
+            if how == "failed" and (why := self._why_again(job)):
+                enlarged.append(job)
+                self._enlarged.add(job.run_id)
+                self._job_exits.forgive(job)
+                self._tell(Event("again", job.run_id, message=why))
+            elif how is not None:
                 self._end(job, how)
+        if enlarged:
+            with contextlib.suppress(SlurmUnreachable):  # they are missed at the looks that follow
+                self.exits |= self._again(enlarged, lambda event: None)
+
+    def _why_again(self, job: Job) -> str:
+        """Why a run that has failed is tried again; empty where it is not."""
+        base = next((name for name in job.requires if name in self._enlarged and self.exits[name] == "submitted"), None)
+        kind = self._job_exits.newest_failure(job)
+        return f"waits for {base}, which is tried again" if base and kind == "dependency" else self._larger(job)
 
     def _look_at_slurm(self) -> None:
         tracked = track_runs(self._ledger, self._slurm)

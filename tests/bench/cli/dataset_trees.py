@@ -66,6 +66,17 @@ def label_map(path: Path, values: NDArray[np.generic], variable: str = "LabelMap
     return path
 
 
+def ade20k(root: Path, n: int = 3) -> Path:
+    """ADEChallengeData2016 with ``n`` images a split; returns the data set's folder."""
+    base = root / "ADEChallengeData2016"
+    for split, short in (("training", "train"), ("validation", "val")):
+        for index in range(n):
+            stem = f"ADE_{short}_{index + 1:08}"
+            photo(base / "images" / split / f"{stem}.jpg", index)
+            labels(base / "annotations" / split / f"{stem}.png", random_ids(index, 150))
+    return base
+
+
 def imagenet(root: Path, n: int = 4) -> Path:
     """``n`` training images in two synsets, one of them grey-scale; returns the data set's folder."""
     for index in range(n):

@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 from cli_lab import Bench
-from dataset_trees import cityscapes, coco_stuff, pascal_voc, potsdam3
-from plan_lab import Lab
+from dataset_trees import ade20k, cityscapes, coco_stuff, pascal_context, pascal_voc, potsdam3
+from plan_lab import Lab, with_texts
 
 GRIDS = Path(__file__).parents[3] / "grids"
-ROWS = {"paper/primaps_kmeans": 6, "paper/stego": 24, "facets": 36}
+ROWS = {"paper/primaps_kmeans": 6, "paper/stego": 24, "paper/text": 9, "facets": 36}
+OPTIONS_STATED = ("facets", "paper/text")
+"""Grids whose rows differ in options of the backbone, so that no one set of them stands for all."""
+
 TREES = {"coco_stuff": coco_stuff, "pascal_voc": pascal_voc, "potsdam3": potsdam3}
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data root with Cityscapes, COCO-Stuff, VOC and Potsdam-3."""
-    cityscapes(tmp_path / "data")
-    for tree in TREES.values():
+    """A data root with Cityscapes, COCO-Stuff, VOC, Potsdam-3, Pascal Context and ADE20K."""
+    for tree in (cityscapes, pascal_context, ade20k, *TREES.values()):
         tree(tmp_path / "data")
     return tmp_path / "data"
 
@@ -74,7 +76,8 @@ def test_grids_of_the_field_plan_on_data_in_the_real_layouts(
 ) -> None:
     # Looking for weights would import timm and torch, and what is cached differs between machines.
     monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
-    result = bench("plan", GRIDS / f"{grid}.yaml", "--out", lab.out, "--data-root", root, "--json")
+    path = with_texts(GRIDS / f"{grid}.yaml", lab.out.parent)
+    result = bench("plan", path, "--out", lab.out, "--data-root", root, "--json")
     assert (result.code, result.errors) == (0, [])
     planned = json.loads(result.out)
     assert len({run["title"] for run in planned["runs"] if run["asked_for"]}) == ROWS[grid]
@@ -84,9 +87,9 @@ def test_grids_of_the_field_plan_on_data_in_the_real_layouts(
 @pytest.mark.parametrize("grid", ROWS)
 def test_grids_of_the_field_find_nothing_wrong_with_such_data(bench: Bench, lab: Lab, root: Path, grid: str) -> None:
     """All that a launch checks of grid, packages and data, but weights, which no test may fetch."""
-    options = {"facets": "random"}.get(grid, "{weights: random, facet: tokens, layers: [11]}")
-    key = "backbone_options.weights" if grid == "facets" else "backbone_options"
-    path = GRIDS / f"{grid}.yaml"
+    options = "random" if grid in OPTIONS_STATED else "{weights: random, facet: tokens, layers: [11]}"
+    key = "backbone_options.weights" if grid in OPTIONS_STATED else "backbone_options"
+    path = with_texts(GRIDS / f"{grid}.yaml", lab.out.parent, "random-0")
     command = ("run", "--grid", path, "--out", lab.out, "--data-root", root, "--dry-run", "--set", f"{key}={options}")
     result = bench(*command, "--set", "subset=null")
     assert result.code == 0, result.err

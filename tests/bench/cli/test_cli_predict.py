@@ -12,6 +12,7 @@ import pytest
 from cli_lab import Bench, Result
 from PIL import Image
 
+from spectral_bench.methods.testing import text_file
 from spectral_bench.results.store import Store
 
 Predict = Callable[..., Result]
@@ -159,3 +160,17 @@ def test_contours_are_drawn_on_overlays(predict: Predict, tmp_path: Path) -> Non
     assert white[0] == 0
     assert white[1] > 48
     assert predict("--contours", "--no-overlays").code == 2
+
+
+def test_masks_hold_words_where_a_text_names_clusters(walls: Path, predict: Predict, tmp_path: Path) -> None:
+    network = "vit_xsmall_patch16_clip_224"
+    text = text_file(("left", "right", "other"), 512, backbone=network, backbone_weights="random-0")
+    given = ("--names", text, "--names-option", "weights=random")
+    result = predict(*given, "--no-overlays")
+    assert result.code == 0, result.err
+    assert "named by text, clusters by their mean features of" in result.out
+    assert "no label used" in result.out
+    rows = legend(tmp_path / "out")
+    assert [row["name"] for row in rows] == ["left", "right", "other", "no class"]
+    assert sorted(" ".join(row["clusters"] for row in rows).split()) == ["0", "1", "2"]
+    assert "give one of them" in predict(*given, "--classes").err

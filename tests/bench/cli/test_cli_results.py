@@ -169,6 +169,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     def predict(store: Any, run_id: str, images: list[Path], out: Path, **options: Any) -> list[Path]:
         options.pop("progress")(1, len(images))
+        options.pop("named")
         calls.append((run_id, [path.name for path in images], out, options))
         return [out / f"{path.stem}.png" for path in images]
 
@@ -188,7 +189,7 @@ def test_predict_names_a_run_by_its_beginning_and_takes_folders(
     result = bench("predict", run_id[:-3], *arguments, "--device", "cpu", "--no-overlays")
     assert result.code == 0
     assert "3 files written to" in result.out
-    options = {"wanted": Wanted(overlays=False), "key": None, "device": "cpu"}
+    options = {"wanted": Wanted(overlays=False), "key": None, "device": "cpu", "naming": None}
     assert predicted == [(run_id, ["z.png", "a.png", "b.jpg"], finished.folder / "masks", options)]
     written = json.loads(bench("predict", run_id, *arguments, "--json").out)
     assert [Path(path).name for path in written] == ["z.png", "a.png", "b.png"]

@@ -89,6 +89,17 @@ def test_a_day_with_slurm(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Benc
     assert bench("cancel", "--all", "--out", lab.out).out == "no run waits or is at work\n"
 
 
+def test_what_nobody_states_is_asked_for_and_told(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    result = launch()
+    assert result.code == 0
+    assert "2 jobs (kmeans): 4G and 1h each; memory: by a rule of thumb, as it was never measured\n" in result.out
+    assert "margins: memory: the predicted peak, a quarter more" in result.out
+    assert all("--mem=4G" in call for call in slurm.submitted())
+    slurm.jobs[0].state = slurm.jobs[1].state = "OUT_OF_MEMORY"
+    assert bench("retry", "--out", lab.out).code == 0
+    assert any("--mem=8000M" in call for call in slurm.submitted())  # all that a node has
+
+
 def test_settings_of_a_profile_are_named(
     bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

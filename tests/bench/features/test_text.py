@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +172,13 @@ def test_another_network_is_refused(weights, tmp_path):
         vectors(weights, model="ViT-B-33")
     with pytest.raises(ConfigError, match="trained with quick-GELU; use ViT-B-32-quickgelu"):
         vectors(weights, model="ViT-B-32", weights="openai")
+    with pytest.raises(
+        ConfigError, match=f"--model ViT-B-16-quickgelu has quick-GELU, and --backbone {BACKBONE} has not"
+    ):
+        vectors(weights, model="ViT-B-16-quickgelu")
+    quick = "vit_base_patch16_clip_quickgelu_224"
+    with pytest.raises(ConfigError, match=f"--backbone {quick} has quick-GELU, and --model {MODEL} has not"):
+        vectors(weights, backbone=quick)
     with pytest.raises(ConfigError, match=r'"opena".*or a file'):
         vectors(weights, weights="opena")
     with pytest.raises(DataError, match="no such file"):
@@ -178,3 +186,19 @@ def test_another_network_is_refused(weights, tmp_path):
     (tmp_path / "bad.pt").write_text("no weights")
     with pytest.raises(DataError, match="cannot be loaded"):
         vectors(weights, weights=str(tmp_path / "bad.pt"))
+
+
+def test_siglip_of_open_clip_is_told_from_another(monkeypatch):
+    import timm
+
+    from spectral_bench.bench.features import text
+
+    networks = [timm.create_model("test_vit", num_classes=0, global_pool="map") for _ in range(2)]
+    monkeypatch.setattr(text, "load_backbone", lambda *given: SimpleNamespace(network=networks[0]))
+    monkeypatch.setattr(text, "weights_digest", lambda *given: "0123")
+    own, other = ({f"visual.trunk.{key}": one for key, one in net.state_dict().items()} for net in networks)
+    assert text._require_twin(own, "siglip", {}, "SigLIP") == "0123"
+    with pytest.raises(ConfigError, match=r"--backbone siglip: .* is not that of the image network of SigLIP"):
+        text._require_twin(other, "siglip", {}, "SigLIP")
+    with pytest.raises(ConfigError, match="cannot be compared with SigLIP"):
+        text._require_twin({"logit_scale": torch.ones(1)}, "siglip", {}, "SigLIP")

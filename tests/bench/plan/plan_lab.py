@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,17 @@ from spectral_bench.bench.plan.build import make_plan
 from spectral_bench.bench.plan.run_ids import ResolvedRow, resolve_rows
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import Data
+from spectral_bench.datasets.registry import data_info
+from spectral_bench.methods.maskclip.text_vectors import SUFFIX
+from spectral_bench.methods.testing import text_file
 from spectral_bench.results.contingency import ContingencyBuilder
 from spectral_bench.results.record import EvaluationRecord, Failure, FitRecord, HealthCheck, StageCost
 from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store
+
+CLIP = "vit_base_patch16_clip_quickgelu_224.openai"
+TEXTS = {"pascal_context": "59", "cityscapes": "19", "ade20k": "150"}
+"""Data sets whose classes the grids that ship name by text, and which set."""
 
 NOW = "2026-01-01T00:00:00+00:00"
 CODE = {"bench.run": "aaaa", "methods.kmeans": "bbbb"}
@@ -46,6 +54,26 @@ def failure(kind: str = "exception", message: str = "it broke\nbadly") -> Failur
 
 def unhealthy() -> HealthCheck:
     return HealthCheck(name="clusters in use", value=1.0, limit=2.0, passed=False, note="1 < 2")
+
+
+def with_texts(path: Path, folder: Path, weights: str = "0" * 16) -> Path:
+    """A grid of ours, beside text vectors of the data sets that it names by text; the grid itself where there is none.
+
+    Args:
+        path: of the grid.
+        folder: where copies are put.
+        weights: the digest of the backbone's weights.
+    """
+    named = [name for name in TEXTS if f"{name}{SUFFIX}" in path.read_text()]
+    if not named:
+        return path
+    there = folder / path.parent.name
+    shutil.copytree(path.parent, there, dirs_exist_ok=True)
+    for name in named:
+        classes = tuple(data_info(name).class_sets[TEXTS[name]].classes)
+        text = text_file(classes, 512, backbone=CLIP, backbone_weights=weights)
+        shutil.copy(text, there / f"{name}{SUFFIX}")
+    return there / path.name
 
 
 class FixedCode:

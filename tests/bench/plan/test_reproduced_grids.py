@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
-from plan_lab import FixedCode, Lab, fit_record
+from plan_lab import FixedCode, Lab, fit_record, with_texts
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
@@ -76,7 +76,7 @@ def _digests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_digests")
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_run_of_the_shipped_grids_is_reproduced_by_its_own_grid(path: Path, tmp_path: Path) -> None:
-    plan = make_plan(load_grid(path), None, tmp_path / "none", FixedCode())
+    plan = make_plan(load_grid(with_texts(path, tmp_path)), None, tmp_path / "none", FixedCode())
     asked = [run for run in plan.runs if run.asked_for and run.spec.seed == 0]
     assert asked
     for run in asked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plan_lab import FixedCode
+from plan_lab import CLIP, TEXTS, FixedCode, with_texts
 
 from spectral_bench.bench.grid.load import load_grid
 from spectral_bench.bench.plan.build import make_plan
@@ -14,7 +14,7 @@ from spectral_bench.methods.params import GraphParams
 from spectral_bench.results.specification import Crf
 
 ROOT = Path(__file__).parents[3]
-FIELD = {"primaps_kmeans": "arXiv 2404.16818", "stego": "ICLR 2022"}
+FIELD = {"primaps_kmeans": "arXiv 2404.16818", "stego": "ICLR 2022", "text": "ECCV 2022"}
 """Grids of other papers than that of the harness -> where it was published."""
 PUBLISHED = sorted((ROOT / "grids" / "paper").glob("*.yaml"))
 PAPER = [path for path in PUBLISHED if path.stem not in FIELD]
@@ -27,7 +27,7 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(path: Path, tmp_path: Path) -> Plan:
-    return make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
+    return make_plan(load_grid(with_texts(path, tmp_path)), None, tmp_path / "out", FixedCode())
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
@@ -39,7 +39,8 @@ def test_a_grid_of_a_paper_plans_without_data_and_names_it(path: Path, tmp_path:
     assert FIELD.get(path.stem, "ICCV 2023") in comment
     assert plan.grid.name == f"paper-{path.stem.replace('_', '-')}"
     assert plan.grid.note
-    assert all(row.grid_row.settings.seeds == (0, 1, 2) for row in plan.rows)
+    seeds = (0,) if path.stem == "text" else (0, 1, 2)  # where nothing is drawn
+    assert all(row.grid_row.settings.seeds == seeds for row in plan.rows)
     assert plan.caches == ()  # features are computed as they are read: no cache of hundreds of gigabytes
 
 
@@ -92,7 +93,7 @@ def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", FIELD)
+@pytest.mark.parametrize("name", ["primaps_kmeans", "stego"])
 def test_the_benchmarks_of_the_field_are_looked_at_as_there(name: str, tmp_path: Path) -> None:
     plan = planned(ROOT / "grids/paper" / f"{name}.yaml", tmp_path)
     for row in plan.rows:
@@ -127,6 +128,46 @@ def test_the_k_means_grid_states_the_numbers_that_are_to_be_met() -> None:
     for row in rows:
         line = next(line for line in text.splitlines() if line.startswith(f"#   {timm[str(row.timm)]} "))
         assert f"{row.metrics['accuracy']} / {row.metrics['mIoU']:>4}" in line
+
+
+def test_rows_named_by_text_are_looked_at_as_naclip_looks(tmp_path: Path) -> None:
+    plan = planned(ROOT / "grids/paper/text.yaml", tmp_path)
+    wanted = [(name, dataset) for name in ("MaskCLIP", "NACLIP", "ReCo") for dataset in TEXTS]
+    assert [(row.grid_row.settings.name, row.grid_row.settings.dataset) for row in plan.rows] == wanted
+    for row in plan.rows:
+        spec, name, dataset = row.specs[0], row.grid_row.settings.name, row.grid_row.settings.dataset
+        assert spec.method == ("reco" if name == "ReCo" else "maskclip")
+        assert spec.backbone.name == CLIP
+        assert spec.backbone.options.get("attention") == ("neighbour" if name == "NACLIP" else None)
+        assert spec.params["k"] == int(TEXTS[dataset])
+        if name == "ReCo":
+            assert spec.params["context"][1:] == ["sky", "building", "road", "person"]
+        else:
+            assert spec.params["key_smoothing"] is spec.params["prompt_denoising"] is None
+        assert len(row.protocols) == (2 if name == "NACLIP" else 1)
+        for protocol in row.protocols:
+            view, side = protocol.view, 560 if dataset == "cityscapes" else 336
+            assert (view.resize.short_side, view.window, view.stride) == (side, 224, 112)
+            assert (view.split, view.subset, view.crf, view.label_resize) == ("val", None, None, False)
+            assert (protocol.scoring.matching, protocol.scoring.classes) == ("text", TEXTS[dataset])
+            refined = protocol.name.endswith("pamr")
+            assert (view.refine and (view.refine.iterations, view.refine.dilations)) == (
+                (10, (8, 16)) if refined else None
+            )
+
+
+def test_the_grid_of_text_states_the_published_numbers_of_its_rows() -> None:
+    from spectral_bench.results.published.loading import load_published
+
+    lines = (ROOT / "grids/paper/text.yaml").read_text().splitlines()
+    classes = [("pascal_context", 59), ("cityscapes", 19), ("ade20k", 150)]
+    rows = [row for row in load_published().rows if row.file == "training_free" and row.backbone == "CLIP ViT-B/16"]
+    for method in ("MaskCLIP", "NACLIP", "NACLIP + PAMR", "ReCo"):
+        found = {
+            (row.protocol.dataset, row.protocol.classes): row.metrics["mIoU"] for row in rows if row.method == method
+        }
+        line = next(line for line in lines if line.startswith(f"#   {method}  "))
+        assert [float(number) for number in line.split()[-3:]] == [found[key] for key in classes]
 
 
 OWN = (ROOT / "ablations.yaml", *sorted((ROOT / "grids").glob("*.yaml")))

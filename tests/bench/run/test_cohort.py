@@ -52,6 +52,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "linear_probe": [{"k": 11, "epochs": 2, "batch_size": 2}, {"k": 11, "epochs": 3, "batch_size": 2}],
     "oracle": [{"k": 11}],
     "maskclip": [{"text": text_file(11, 192)}, {"text": text_file(11, 192, 2), "key_smoothing": 0.9}],
+    "reco": [{"text": text_file(11, 192), "archive": 2, "level": 0}, {"text": text_file(11, 192), "archive": 3}],
     "spin": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "decay": 0.5}],
     "neuralsvd": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "nesting": "joint"}],
     "spectralnet": [{**SPIN, "neighbours": 20}, {**SPIN, "neighbours": 8, "decay": 0.5, "separate": False}],

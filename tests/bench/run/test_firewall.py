@@ -30,6 +30,7 @@ TINY = {
     "mlp_width": 16,
     "functions": 3,
     "width": 8,
+    "archive": 2,
 }
 LABEL_FREE = [name for name, entry in METHODS.items() if not entry.facts.uses_labels and entry.facts.fit_from is None]
 LEARNING = [name for name, entry in METHODS.items() if entry.facts.uses_labels and not entry.facts.labels_at_prediction]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -44,6 +45,14 @@ def test_a_name_and_its_settings_are_the_same():
     spelled = View.model_validate({**PLAIN.model_dump(), "refine": {"name": "pamr", "iterations": 10}})
     assert spelled == REFINED
     assert View.model_validate(REFINED.model_dump(mode="json")).view_id == REFINED.view_id
+
+
+def test_distances_are_a_list_in_the_file_of_a_protocol():
+    written = {**PLAIN.model_dump(mode="json"), "refine": {"name": "pamr", "dilations": [8, 16]}}
+    assert View.model_validate_json(json.dumps(written), strict=True).refine.dilations == (8, 16)
+    written["refine"]["dilations"] = [8, "16"]
+    with pytest.raises(ValidationError, match="valid integer"):
+        View.model_validate_json(json.dumps(written), strict=True)
 
 
 @pytest.mark.parametrize(

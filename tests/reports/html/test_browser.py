@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
+from browsing import CHROMIUM, SAY, console, told
 from report_samples import FAILED, WHOLE, Outcome, add_row, outcomes, write_grid
 
 from spectral_bench.reports.api import all_tables
@@ -19,16 +15,10 @@ from spectral_bench.reports.html.page import render_html
 from spectral_bench.results.reproduce import grid_of
 from spectral_bench.results.store import Store
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr"
-)
-PATIENCE = 240  # seconds: a browser that starts cold on a loaded machine; it is ended once it has spoken
-SPOKEN = "found: "
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="244.8pt" height="100pt"><rect width="90" height="9"/></svg>'
-HARNESS = """
-<script>
+HARNESS = (
+    f"<script>{SAY}"
+    + """
 addEventListener("load", () => {
   const found = {};
   const table = document.getElementById("table-main");
@@ -83,7 +73,7 @@ addEventListener("load", () => {
     panel.addEventListener("close", () => {
       found.closed = !panel.open;
       found.hash = location.hash;
-      console.log("found: " + encodeURIComponent(JSON.stringify(found)));
+      say(found);
     });
     panel.querySelector(".close").click();
   }, { once: true });
@@ -91,6 +81,7 @@ addEventListener("load", () => {
 });
 </script>
 """
+)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -142,20 +133,13 @@ def look(store: Store, folder: Path) -> tuple[dict[str, Any], list[str]]:
         "</body>", HARNESS + "</body>"
     )
     (folder / "page.html").write_text(text, encoding="utf-8")
-    command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
-    console: list[str] = []
+    lines: list[str] = []
     # The page says when it is done; a fixed span of time would be too short on a machine that is busy.
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as browser:
-        watch = threading.Timer(PATIENCE, browser.kill)
-        watch.start()
-        assert browser.stderr is not None
-        for line in browser.stderr:
-            console.append(line)
-            if "CONSOLE" in line and (SPOKEN in line or "Uncaught" in line):
+    with console(folder / "page.html", folder / "profile") as spoken:
+        for line in spoken:
+            lines.append(line)
+            if (found := told(line)) is not None:
+                return found, lines[:-1]
+            if "Uncaught" in line:
                 break
-        watch.cancel()
-        browser.kill()
-    errors = [line for line in console if "CONSOLE" in line and SPOKEN not in line]
-    spoken = [line for line in console if SPOKEN in line]
-    assert spoken, "".join(console)
-    return json.loads(unquote(spoken[0].split(SPOKEN)[1].split('"')[0])), errors
+    raise AssertionError("".join(lines) or "the page said nothing")

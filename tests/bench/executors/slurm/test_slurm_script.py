@@ -20,7 +20,9 @@ LINES = ("#SBATCH --array=0-0%1", "#SBATCH --kill-on-invalid-dep=yes", "#SBATCH 
 
 def test_options_are_on_the_command_line_too(slurm_lab: SlurmLab) -> None:
     """The environment outranks the script, and the command line the environment."""
-    slurm_lab.block = ExecutorBlock(time="8h", partition="low", sbatch={"mail-type": "END", "exclusive": True})
+    slurm_lab.block = ExecutorBlock(
+        mem="4G", time="8h", partition="low", sbatch={"mail-type": "END", "exclusive": True}
+    )
     slurm_lab.launch(slurm_lab.job())
     script = slurm_lab.fake.jobs[0].script
     stated = re.findall(r"^#SBATCH (--[\w-]+)", script, re.MULTILINE)

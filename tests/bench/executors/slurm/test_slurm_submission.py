@@ -17,7 +17,7 @@ from spectral_bench.results.documents import names_in
 
 
 def test_what_was_submitted_is_in_the_store(slurm_lab: SlurmLab) -> None:
-    slurm_lab.block = ExecutorBlock(runs_per_job=2, time="20m")
+    slurm_lab.block = ExecutorBlock(runs_per_job=2, time="20m", mem="4G")
     jobs = [slurm_lab.job(seed) for seed in range(3)]
     assert slurm_lab.launch(*jobs) == {job.run_id: "submitted" for job in jobs}
     (submission,) = slurm_lab.ledger.open()

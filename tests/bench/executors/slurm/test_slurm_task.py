@@ -19,8 +19,8 @@ from slurm_workbench import SlurmLab
 from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.executors.slurm import job as task
 from spectral_bench.bench.executors.slurm.causes import TimeLimits, mark_of
-from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm
-from spectral_bench.bench.executors.slurm.job import ran_out_of_time, requeue, seconds_of
+from spectral_bench.bench.executors.slurm.cluster import Answer, Slurm, seconds_of
+from spectral_bench.bench.executors.slurm.job import ran_out_of_time, requeue
 from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.bench.work.order import read_order
 from spectral_bench.bench.work.progress import ProgressFile

@@ -12,6 +12,7 @@ from slurm_workbench import SlurmLab
 from spectral_bench.bench.executors.jobs import Exit, Job
 from spectral_bench.bench.executors.slurm import wait as waiting
 from spectral_bench.bench.executors.slurm.cluster import Answer
+from spectral_bench.bench.grid.keys import ExecutorBlock
 
 Step = Callable[[], object]
 
@@ -20,6 +21,7 @@ Step = Callable[[], object]
 def lab(slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> SlurmLab:
     monkeypatch.setattr(waiting, "STORE_S", 0.0)
     monkeypatch.setattr(waiting, "SLURM_S", (0.0, 0.0))
+    slurm_lab.block = ExecutorBlock(mem="4G", time="4h")  # as stated, and never more
     return slurm_lab
 
 

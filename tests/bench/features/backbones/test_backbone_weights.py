@@ -115,6 +115,21 @@ def test_weights_from_the_hubs_cache_are_loaded_and_digested(hub):
         assert torch.equal(loaded[f"network.{name}"], state[name])
 
 
+def test_a_language_network_of_the_hub_keeps_its_projection(hub, monkeypatch):
+    import timm
+
+    name, repository = "vit_xsmall_patch16_clip_224", "timm/vit_xsmall_patch16_clip_224.tinyclip_yfcc15m"
+    torch.manual_seed(5)
+    state = timm.create_model(name, num_classes=512).state_dict()
+    put_in_hub(hub, repository, state)
+    loaded = load_backbone(name, {"facet": "language"}, "cpu").state_dict()
+    for part in ("head.weight", "blocks.9.attn.proj.weight"):
+        assert torch.equal(loaded[f"network.{part}"], state[part])
+    monkeypatch.setattr("spectral_bench.bench.features.backbones.timm_vit.joint_width", lambda architecture: 640)
+    with pytest.raises(DataError, match="its projection has 512 channels, expected the 640 shared with texts"):
+        load_backbone(name, {"facet": "language"}, "cpu")
+
+
 def test_a_name_without_weights_is_refused_instead_of_left_random():
     with pytest.raises(ConfigError, match=r"no pretrained weights.*weights: random"):
         weights_digest("vit_small_patch16_18x2_224")

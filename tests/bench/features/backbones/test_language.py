@@ -141,6 +141,34 @@ def test_open_clip_with_its_own_weights_says_the_same(tmp_path, quick):
     torch.testing.assert_close(own.mT.unflatten(-1, (5, 5)), logits, rtol=0, atol=1e-5)
 
 
+def test_siglip_of_open_clip_with_its_own_weights_says_the_same(tmp_path):
+    pytest.importorskip("open_clip", reason="the extra text is not installed")
+    from open_clip.model import CLIPTextCfg, CustomTextCLIP
+    from timm import create_model
+
+    # As open_clip builds SigLIP: timm's transformer, which pools by attention and needs no further projection.
+    vision = {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none", "image_size": 160}
+    text = CLIPTextCfg(context_length=8, vocab_size=50, width=16, heads=2, layers=1)
+    model = CustomTextCLIP(64, vision, text, init_logit_bias=-10).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.add_(torch.randn(parameter.shape) * 0.05)
+    torch.save(model.state_dict(), tmp_path / "siglip.pt")
+    network = create_model("test_vit", num_classes=0, global_pool="map").eval()
+    load_checkpoint(network, tmp_path / "siglip.pt", "small")
+    inputs = torch.randn(2, 3, 160, 160)
+    torch.testing.assert_close(network(inputs), model.encode_image(inputs), rtol=0, atol=1e-5)
+    trunk = model.visual.trunk
+    tokens = trunk.forward_features(inputs)[:, trunk.num_prefix_tokens :]
+    alone = torch.stack([trunk.attn_pool(tokens[:, i : i + 1]) for i in range(tokens.shape[1])], 1)
+    found = sequences(network, inputs, {})
+    torch.testing.assert_close(found[1], alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[0], trunk.attn_pool.kv(tokens)[..., :64], rtol=0, atol=1e-5)
+    lacking = {key: value for key, value in model.state_dict().items() if "attn_pool.kv" not in key}
+    torch.save(lacking, tmp_path / "lacking.pt")
+    with pytest.raises(DataError, match=r"lacks attn_pool\.kv\.bias, attn_pool\.kv\.weight"):
+        load_checkpoint(network, tmp_path / "lacking.pt", "small")
+
+
 def test_levels_are_keys_and_features_of_the_joint_space():
     options = {"weights": "random", "facet": "language", "clip_resize": "interpolate"}
     assert backbone_info(CLIP, options).channels == (256, 512)

@@ -1,16 +1,54 @@
-"""What becomes of the scores of patches at the pixels of a label, as a view states it. Imports no torch."""
+"""Parts of specifications that name nothing: how images are resized and transformed, and scores become clusters."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Spec(BaseModel):
     """Base of all specifications: immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Resize(Spec):
+    """How an image is resized: to an exact size, to a short side (smaller images are enlarged too), or not at all."""
+
+    mode: Literal["none", "exact", "short_side"] = "none"
+    size: tuple[int, int] | None = Field(None, description="(height, width) in pixels, for mode exact")
+    short_side: int | None = Field(None, ge=16, description="pixels, for mode short_side")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for mode, value in (("exact", "size"), ("short_side", "short_side")):
+            if (self.mode == mode) != (getattr(self, value) is not None):
+                raise ValueError(f"mode {mode} and a {value} belong together")
+        if self.size is not None and min(self.size) < 16:
+            raise ValueError(f"size: both sides must be at least 16 pixels, got {list(self.size)}")
+        return self
+
+
+class Transform(Spec):
+    """What happens to a training image before its features are computed. Labels steer nothing here."""
+
+    resize: Resize = Resize()
+    scale: tuple[float, float] | None = Field(None, description="range of a random factor on the size after resizing")
+    crop: int | None = Field(None, ge=16, description="side of a random square crop in pixels, padded if larger")
+    flip: bool = Field(False, description="mirror left to right with probability 1/2")
+    photometric: bool = Field(False, description="random brightness, contrast, saturation and hue")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale: expected two positive factors, the smaller one first, got {list(self.scale)}")
+        return self
+
+    @property
+    def random(self) -> bool:
+        """Whether two draws differ."""
+        return self.scale is not None or self.crop is not None or self.flip or self.photometric
 
 
 class Crf(Spec):
@@ -64,4 +102,6 @@ def named_settings(key: str, value: Any, of: type[Pamr] | type[Guided]) -> Any:
         name = of.model_fields["name"].default
         plain = "bilinear" if of is Guided else "null"
         raise ValueError(f"{key} = {value!r}: expected {name}, its settings as {{name: {name}, ...}}, or {plain}")
+    if isinstance(value, dict):  # strict validation of a file refuses lists behind a validator of one's own
+        return {name: tuple(kept) if isinstance(kept, list) else kept for name, kept in value.items()}
     return value
