@@ -22,15 +22,16 @@ def of(**keys):
 def test_it_is_another_view_of_the_same_fit_with_pamr_or_a_crf_behind_it(store, make_order):
     pytest.importorskip("pydensecrf")
     idle = {"iterations": 1, "gaussian_weight": 0.0, "bilateral_weight": 0.0}  # a CRF that leaves scores as they are
-    views = (PLAIN, of(upsample="guided"), of(refine="pamr"), of(refine="pamr", upsample="guided"))
+    pamr = {"name": "pamr", "iterations": 1, "dilations": [1]}
+    views = (PLAIN, of(upsample="guided"), of(refine=pamr), of(refine=pamr, upsample="guided"))
     order = make_order(views=(*views, of(crf=idle, upsample="guided")))
     assert execute(order, store=store, should_stop=lambda: False).status == "done"
     records = [store.evaluation_record(order.spec.run_id, view.view_id) for view in order.views]
-    plain, guided, pamr, both, crf = (store.contingency(order.spec.run_id, view.view_id) for view in order.views)
-    assert {tuple(one.matrix([0]).sum(0)) for one in (guided, pamr, both)} == {tuple(plain.matrix([0]).sum(0))}
+    plain, guided, refined, both, crf = (store.contingency(order.spec.run_id, view.view_id) for view in order.views)
+    assert {tuple(one.matrix([0]).sum(0)) for one in (guided, refined, both)} == {tuple(plain.matrix([0]).sum(0))}
     assert plain != guided
     assert guided == crf
-    assert both != pamr
+    assert both != refined
     stages = [[cost.stage for cost in record.costs if cost.stage in ("guided", "pamr")] for record in records]
     assert stages == [[], ["guided"], ["pamr"], ["pamr"], []]
     assert "bench.evaluation.guided" in records[1].code
