@@ -80,9 +80,9 @@ class Guided(Spec):
     """Up-sampling of scores along the image that keeps the mean of each patch; distances in pixels of the label."""
 
     name: Literal["guided"] = "guided"
-    iterations: int = Field(20, ge=1)
+    iterations: int = Field(60, ge=1)
     distances: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 2, 3, 6), min_length=1, description="of neighbours, in eight directions each"
+        (1, 2, 3), min_length=1, description="of neighbours, in eight directions each"
     )
     contrast: float = Field(0.07, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
     keep: float = Field(

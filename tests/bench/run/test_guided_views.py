@@ -53,7 +53,7 @@ def test_each_setting_is_part_of_the_views_identity(change):
 
 
 def test_a_name_and_its_settings_are_the_same():
-    assert of(upsample={"name": "guided", "iterations": 20}) == of(upsample="guided")
+    assert of(upsample={"name": "guided", "iterations": 60}) == of(upsample="guided")
     assert View.model_validate(of(upsample="guided").model_dump(mode="json")) == of(upsample="guided")
 
 
