@@ -78,10 +78,10 @@ def varied_graph(image: Tensor, options: GraphOptions, directed: Directed, *, bi
 
 
 def _averaged(image: Tensor, size: int) -> Tensor:
-    """(ceil(h / size), ceil(w / size), 3) means of blocks of the image; of size 1 the image itself."""
+    """(ceil(h / size), ceil(w / size), 3) means of blocks of the image, float64; of size 1 the image itself."""
     if size == 1:
         return image
-    planes = image.permute(2, 0, 1)[None]
+    planes = image.double().permute(2, 0, 1)[None]
     means = torch.nn.functional.avg_pool2d(planes, size, ceil_mode=True, count_include_pad=False)
     return means[0].permute(1, 2, 0).contiguous()
 
