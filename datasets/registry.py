@@ -17,7 +17,9 @@ class DataRegistry(Registry):
 
     def load(self, name: str) -> Any:
         """The class of a data set, as ``Registry.load``; a plain path is told how a data set of one's own is named."""
-        if not is_path(name) and name not in self.names() and looks_like_path(name):
+        # All names come last: they are read off the metadata of every installed package.
+        plain = name not in self._builtin and not is_path(name)
+        if plain and looks_like_path(name) and name not in self.names():
             raise ConfigError(
                 f'unknown data set "{name}"; your own is named by the YAML file that describes it, as '
                 f"{FOLDER}FILE.yaml, which bench data init FOLDER writes"

@@ -17,11 +17,7 @@ from spectral_bench.results.statistics import NO_CLAIM, PairedDifference
 
 COMPARED = ("mIoU", "accuracy")
 
-COLUMNS = (
-    *(column for column in SETTING_COLUMNS if column.key != "configuration"),
-    Column("configuration", "configuration", machine=True),
-    Column("factor", "factor", machine=True),
-    Column("change", "change"),
+COMPARED_COLUMNS = (
     *(
         column
         for key in COMPARED
@@ -36,6 +32,13 @@ COLUMNS = (
     Column("detectable", "detectable", "effect"),
     Column("more_seeds", "more seeds", "count"),
     Column("in_words", "in words", machine=True),
+)
+COLUMNS = (
+    *(column for column in SETTING_COLUMNS if column.key != "configuration"),
+    Column("configuration", "configuration", machine=True),
+    Column("factor", "factor", machine=True),
+    Column("change", "change"),
+    *COMPARED_COLUMNS,
 )
 
 
@@ -56,8 +59,17 @@ def _table(ablation: Ablation, name: str) -> Table:
     factors = {key.strip() for _, entry in ablation.pairs for key in (entry.row.factor or "").split(",")}
     shared = common_settings([entry for _, entry in ablation.pairs], factors)
     rows = tuple(_row(index, pair, compared, shared, notes) for index, pair in enumerate(ablation.pairs))
+    remark_on_differences(rows, "the baseline", notes)
+    own = "; ".join(f"{factor} = {text}" for factor, text in baseline_texts(ablation).items())
+    change = f"one change at a time, from {own}." if own else "one change at a time."
+    caption = f"Ablation of {ablation.pairs[0][0].marked_title}: {change}"
+    return Table(name, caption, COLUMNS, rows, notes.notes())
+
+
+def remark_on_differences(rows: Sequence[TableRow], other: str, notes: NoteBook) -> None:
+    """Say what the ``COMPARED_COLUMNS`` of some rows tell, which are compared with ``other``."""
     notes.remark(
-        "Differences to the baseline in points of per cent: the mean over the seeds that both rows have, paired by "
+        f"Differences to {other} in points of per cent: the mean over the seeds that both rows have, paired by "
         "seed, with the 95 % Student-t interval where there are two seeds or more. Verdicts on mIoU at the 5 % level, "
         f"corrected over the table by Holm's method; a claim needs {MIN_SEEDS} seeds."
     )
@@ -69,10 +81,6 @@ def _table(ablation: Ablation, name: str) -> Table:
             "More seeds: about how many would decide if difference and spread stay as they are; a dash: no number up "
             "to 1000; 0: only the correction for the size of the table stands in the way."
         )
-    own = "; ".join(f"{factor} = {text}" for factor, text in baseline_texts(ablation).items())
-    change = f"one change at a time, from {own}." if own else "one change at a time."
-    caption = f"Ablation of {ablation.pairs[0][0].marked_title}: {change}"
-    return Table(name, caption, COLUMNS, rows, notes.notes())
 
 
 def _row(
@@ -84,6 +92,24 @@ def _row(
     change = "baseline" if is_baseline else f"{entry.row.factor} = {value_text(entry.row.value)}"
     cells["factor"] = Cell(value=entry.row.factor or "")
     cells["change"] = Cell(value=change, runs=entry.all_runs, marks=cells["configuration"].marks)
+    cells |= compared_cells(index, pair, compared, notes)
+    return TableRow(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
+
+
+def compared_cells(
+    index: int, pair: tuple[ScoredRow, ScoredRow], compared: Compared, notes: NoteBook
+) -> dict[str, Cell]:
+    """The cells of ``COMPARED_COLUMNS`` of a row, the second of the pair: what tells it from the first, and how surely.
+
+    Args:
+        index: of the pair among those that were ``compared``.
+        pair: the row that is compared with, and the row; twice the same for the former's own line.
+        compared: the differences.
+        notes: gets the notes of marks.
+    """
+    baseline, entry = pair
+    is_baseline = entry is baseline
+    cells: dict[str, Cell] = {}
     for key in COMPARED:
         cells[key] = score_cell(entry, METRICS[key][1], notes)
         if not is_baseline:
@@ -95,7 +121,7 @@ def _row(
         cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
     elif found is not None:
         cells |= {"verdict": Cell(value="no claim"), "in_words": Cell(value=NO_CLAIM)}
-    return TableRow(cells, ranked=entry.ranked, group="" if is_baseline else entry.row.factor or "")
+    return cells
 
 
 def _difference_cell(

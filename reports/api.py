@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.reports.ablation_table import ablation_tables
+from spectral_bench.reports.against_table import against_table
 from spectral_bench.reports.collect import Changed, Matchings, collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.health_table import health_table
@@ -65,13 +66,18 @@ def build_tables(
     grid: str | None = None,
     protocol: str | None = None,
     matching: Matchings = None,
+    against: Sequence[str] = (),
     resamples: int = 0,
     changed: Changed | None = None,
 ) -> list[Table]:
-    """The main results, then an ablation table for each grid with a baseline. Arguments and errors: ``build_table``."""
+    """The main results, an ablation table for each grid with a baseline, and differences to the rows named ``against``.
+
+    Arguments and errors: as for ``build_table`` and ``reports.against_table``.
+    """
     entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     intervals = image_intervals(source, resamples) if resamples else None
-    return [main_table(entries, intervals), *ablation_tables(entries)]
+    beside = [against_table(entries, against)] if against else []
+    return [main_table(entries, intervals), *ablation_tables(entries), *beside]
 
 
 def build_published_table(
@@ -120,8 +126,13 @@ def fit_only(source: Source, grid: str | None = None) -> tuple[list[str], bool]:
     return lines, not rows or any(row.protocols for row in rows)
 
 
-def all_tables(entries: Sequence[ScoredRow], intervals: Intervals | None = None) -> list[Table]:
-    """Every table of some entries: main results (with ``intervals`` over images), overview, ablations, costs, ..."""
+def all_tables(
+    entries: Sequence[ScoredRow], intervals: Intervals | None = None, against: Sequence[str] = ()
+) -> list[Table]:
+    """Every table of some entries: main results (with ``intervals`` over images), overview, ablations, costs, ...
+
+    With titles of rows to compare all others ``against`` also that table; its errors: ``reports.against_table``.
+    """
     # What was trained and what it cost is the same under each matching that was asked for.
     fits = [entry for entry in entries if entry.asked == entries[0].asked]
     health, overview = health_table(fits), overview_table(entries)
@@ -129,6 +140,7 @@ def all_tables(entries: Sequence[ScoredRow], intervals: Intervals | None = None)
         main_table(entries, intervals),
         *([overview] if overview is not None else []),
         *ablation_tables(entries),
+        *([against_table(entries, against)] if against else []),
         cost_table(fits),
         *per_class_tables(entries),
         *([health] if health is not None else []),

@@ -9,6 +9,12 @@ from dataclasses import dataclass, replace
 from spectral_bench.reports.table import Cell, CellState, Column, Kind, Table
 
 NO_VALUE = "–"
+SIGNIFICANT = 8
+"""Digits that all releases of numpy and scipy agree on: their logarithms differ in the last of 16."""
+
+EFFECT_DIGITS = 4
+"""The same of effects, which come from the noncentral t distribution: scipy 1.12 and 1.17 agree to 8."""
+
 _MAX_DECIMALS = 3
 _LEAST = 1e-300  # below it a power of ten is no number of its own
 _SECONDS = ((3600.0, "h", 3 * 3600.0), (60.0, "min", 600.0), (1.0, "s", 0.0))
@@ -16,6 +22,11 @@ _FLOPS = ((1e12, "TFLOP", 1e12), (1e9, "GFLOP", 1e9), (1e6, "MFLOP", 0.0))
 _JOULES = ((1e6, "MJ", 1e6), (1e3, "kJ", 1e3), (1.0, "J", 0.0))
 _BYTES = ((1e9, "GB", 1e9), (1e6, "MB", 1e6), (1e3, "kB", 0.0))
 _UNITS = {"seconds": _SECONDS, "bytes": _BYTES, "flops": _FLOPS, "joules": _JOULES}
+
+
+def rounded(value: float, digits: int = SIGNIFICANT) -> float:
+    """A number with so many significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ class Source(Protocol):
     """A store of records, read only. ``results.store.Store`` is one."""
 
     @property
-    def scores_folder(self) -> Path:
-        """Where scores are kept, by the digests of what they were computed from; it need not exist."""
+    def scores_folder(self) -> Path | None:
+        """Where scores are kept, by the digests of what they were computed from; None: nowhere. It need not exist."""
         ...
 
     def manifests(self) -> Sequence[Manifest]:

@@ -42,6 +42,7 @@ def write_all(
     grid: str | None = None,
     protocol: str | None = None,
     matching: Matchings = None,
+    against: Sequence[str] = (),
     resamples: int = 0,
     published: Sequence[str] | None = None,
     changed: Changed | None = None,
@@ -55,7 +56,7 @@ def write_all(
     Each file replaces the one of its name at once; other files in the folder are left alone.
 
     Args:
-        source, grid, protocol, matching, resamples, changed: as for ``build_table``.
+        source, grid, protocol, matching, against, resamples, changed: as for ``build_tables``.
         folder: made if it is missing.
         published: data sets whose published numbers stand beside measured rows (``build_published_table``); None: none.
         make_panels: makes the panels of the gallery that the store lacks; None: only stored ones are shown. What is
@@ -75,7 +76,7 @@ def write_all(
     entries = collect(source, grid=grid, protocol=protocol, matching=matching, changed=changed)
     intervals = _told(image_intervals(source, resamples), entries, progress) if resamples else None
     panels, missing = _panels(entries, source, make_panels)
-    tables, figures = all_tables(entries, intervals), all_figures(entries, source.run_folder, panels)
+    tables, figures = all_tables(entries, intervals, against), all_figures(entries, source.run_folder, panels)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)

@@ -82,11 +82,11 @@ class KeptScores:
     """The scores that a store keeps, read once.
 
     Args:
-        folder: ``scores/`` of the store; it need not exist.
+        folder: ``scores/`` of the store; it need not exist. None: of a store that is not written, which keeps none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / CODE
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = None if folder is None else folder / CODE
         self._new: dict[str, Any] = {}
 
     def find(self, key: ScoreKey) -> Scores | None:
@@ -100,12 +100,12 @@ class KeptScores:
 
     def save(self) -> None:
         """Keep what is new. Where the store cannot be written they are computed again next time."""
-        if not self._new:
+        if not self._new or self._folder is None:
             return
         try:
             _write(self._folder, self._new)
             if len(names := _files(self._folder)) > MOST_FILES:
-                self._merge(names)
+                self._merge(self._folder, names)
         except (StoreError, OSError) as error:
             logger.info("scores are not kept: %s", error)
         self._kept.update(self._new)
@@ -113,14 +113,14 @@ class KeptScores:
 
     @cached_property
     def _kept(self) -> dict[str, Any]:
-        return _read_files(self._folder, _files(self._folder))
+        return {} if self._folder is None else _read_files(self._folder, _files(self._folder))
 
-    def _merge(self, names: list[str]) -> None:
+    def _merge(self, folder: Path, names: list[str]) -> None:
         """Make one file of many. What another process adds meanwhile stays: only what was read is removed."""
-        merged = _write(self._folder, _read_files(self._folder, names))
+        merged = _write(folder, _read_files(folder, names))
         for name in names:
             if name != merged:
-                (self._folder / name).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> list[str]:

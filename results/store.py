@@ -11,6 +11,7 @@ Layout (readers ignore files that they do not know)::
     texts/<digest>.npz     words that clusters are named by: see ``results.naming``
     checks/<code>/         what check-method found of methods of the user's own: see ``results.checks``
     records/<run_id>/      all that a run leaves: see ``results.runs``
+    capsule.json           only in a capsule, a store that nothing is written into: see ``results.capsule``
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ EIGENSPACES_FOLDER = "eigenspaces"
 SCORES_FOLDER = "scores"
 FLOPS_FOLDER = "flops"
 TEXTS_FOLDER = "texts"
+CAPSULE_FILE = "capsule.json"
 
 
 class Store(RunRecords):
@@ -68,25 +70,36 @@ class Store(RunRecords):
         return self.path / FEATURES_FOLDER
 
     @property
-    def scores_folder(self) -> Path:
-        """Where reports keep scores, by the digests of what they were computed from."""
-        return self.path / SCORES_FOLDER
+    def scores_folder(self) -> Path | None:
+        """Where reports keep scores, by the digests of what they were computed from; None: a capsule keeps none."""
+        return None if self.is_capsule else self.path / SCORES_FOLDER
+
+    @property
+    def is_capsule(self) -> bool:
+        """Whether it is a capsule, which is read and never written."""
+        return (self.path / CAPSULE_FILE).exists()
 
     @classmethod
-    def open(cls, path: Path | str, *, create: bool = False) -> Self:
+    def open(cls, path: Path | str, *, create: bool = False, to_write: bool = False) -> Self:
         """The store at ``path``.
 
         Args:
             path: its folder.
-            create: make a store of a folder that is missing or empty.
+            create: make a store of a folder that is missing or empty, and write into it.
+            to_write: something in it is to be changed.
 
         Raises:
-            StoreError: no store is there, a newer release wrote it, or it cannot be made.
+            StoreError: no store is there, a newer release wrote it, it cannot be made, or it is a capsule and was to be
+                written.
         """
         store = cls(Path(path).absolute())
         if not (store.path / STORE_FILE).exists():
             store._create(create)
         store._check()
+        if (create or to_write) and store.is_capsule:
+            raise StoreError(
+                f"{store.path}: a capsule, which is read only; name the store of the runs, or a new folder, by --out"
+            )
         return store
 
     def _create(self, wanted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import multiprocessing.forkserver
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ReprEntry
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 # The workers share the cores among themselves; and a sum has the same bits in each of them. Before torch is imported.
@@ -25,11 +26,13 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 # A busy machine is no failure, and the same code passes or fails every time; "explore" draws new examples.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None)
+_PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_PATIENT)
+settings.register_profile("explore", **_PATIENT)
 settings.load_profile("repeatable")
 
 _cache: tempfile.TemporaryDirectory[str] | None = None
+_committed: dict[Path, int] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,11 +48,47 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PIP_CACHE_DIR", str(user / "pip"))
     _cache = tempfile.TemporaryDirectory(prefix="bench-tests-", ignore_cleanup_errors=True)
     os.environ["XDG_CACHE_HOME"] = _cache.name
+    _committed.update(_fixtures())
+
+
+def _fixtures() -> dict[Path, int]:
+    """When each file and folder that is committed for tests to read was changed last."""
+    folders = Path(__file__).parent.glob("**/fixtures")
+    return {path: path.stat().st_mtime_ns for folder in folders for path in (folder, *folder.rglob("*"))}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A test that writes into a fixture, in place of a copy, makes the session fail."""
+    if _committed and (now := _fixtures()) != _committed:
+        changed = sorted(
+            {str(path.relative_to(session.config.rootpath)) for path, _ in now.items() ^ _committed.items()}
+        )
+        text = f"ERROR: tests have written into {', '.join(changed[:5])}; they are to copy a fixture first"
+        session.config.get_terminal_writer().line(f"\n{text}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure() -> None:
     if _cache is not None:
         _cache.cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Workers collect all tests each: compiled files are kept for the next, and for the processes that tests start.
+
+    Only here, since a file that a test edits has a compiled one that may seem to belong to it: Python compares seconds.
+    What is loaded by then stays, so that no collection of garbage walks through it again.
+    """
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = False
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

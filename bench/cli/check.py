@@ -25,6 +25,7 @@ from spectral_bench.bench.cli.options import (
     plain_parameters,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.partitions import show_cluster
 from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.features.backbones import weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
@@ -178,8 +179,30 @@ class Finding:
     ok: bool | None = None
 
 
-def doctor(out: Out = DEFAULT_OUT, data_root: Roots = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Say what this machine offers and what is in the way; exit code 1 if something is."""
+def doctor(
+    out: Out = DEFAULT_OUT,
+    data_root: Roots = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="What the Slurm cluster that is reached from here offers, instead.")
+    ] = False,
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            "--grid", "-g", help="With --cluster: what this grid would ask of each partition.", metavar="FILE"
+        ),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Say what this machine offers and what is in the way; exit code 1 if something is.
+
+    With --cluster: partitions with their limits and GPUs, and what a grid would ask of each; exit code 1 where no Slurm
+    answers, or no partition takes all jobs of the grid.
+    """
+    if grid is not None and not cluster:
+        raise ConfigError(f"--grid {grid}: says what is asked of a cluster; give --cluster too")
+    if cluster:
+        return show_cluster(grid, out, data_roots(data_root).roots, as_json=as_json)
     findings = [
         *_versions(),
         *_device(),

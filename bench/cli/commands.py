@@ -69,6 +69,14 @@ COMMANDS: Mapping[str, Home] = {
         "Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.",
         "watch:Watchable",
     ),
+    "pack": Home(
+        "capsule:pack",
+        "Pack what tables and figures of a grid rest on into a capsule of a few MB, with these tables and figures.",
+    ),
+    "replay": Home(
+        "capsule:replay",
+        "Compute every table and figure of a capsule anew and compare them with those that it holds, to the byte.",
+    ),
     "compare": Home(
         "compare:compare",
         "Say which cells of A and B differ, by how much, and whether that can be told from noise (paired by seed).",

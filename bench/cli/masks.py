@@ -96,6 +96,8 @@ def predict(
         raise ConfigError("--names and --classes: masks hold words or classes; give one of them")
     require_names(names, names_backbone, names_option, text_model)
     store = Store.open(out)
+    if store.is_capsule:
+        raise StoreError(f"{store.path}: a capsule, which holds no fits; name the store of the runs by --out")
     run_id = find_run(store, run, among=lambda one: StoredRun(store.fit_record(one)).fitted)
     # All that can be wrong with paths is told before torch is loaded and before the first mask is written.
     files = find_images(images)

@@ -66,6 +66,15 @@ SeveralMatchings = Annotated[
         "--matching", help=f"{_MATCHINGS} May be given several times, for a row each; own is each protocol's own."
     ),
 ]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        help="Add a table of every row's difference to this one, by its title, which may have * and ?: to the one of "
+        "the same K, scored alike. May be given several times.",
+        metavar="ROW",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Jobs = Annotated[
@@ -113,6 +122,26 @@ MaxHours = Annotated[
         help="Stop in order after so many hours: begin nothing that would not fit, by what plan predicts, and let what "
         "runs then save itself. Exit code 3 where that leaves runs over and none has failed.",
         metavar="H",
+    ),
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="Begin only what fits into so many hours or GPU-hours (90m, 2h, 20gpuh) by what plan predicts, say what "
+        "is left out, and stop in order. With Slurm: hours that jobs ask for. Exit code 3 where it leaves runs over.",
+        metavar="HOURS",
+        show_default=False,
+    ),
+]
+BudgetBy = Annotated[
+    str | None,
+    typer.Option(
+        "--budget-by",
+        help="What --budget takes first: rows (each with all of its seeds, in the grid's order; default) or seeds (the "
+        "first of all rows, then the second).",
+        metavar="rows|seeds",
+        show_default=False,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]

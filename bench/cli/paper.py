@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Protocol, Roots, SeveralMatchings
+from spectral_bench.bench.cli.options import DEFAULT_OUT, Against, Debug, Json, Out, Protocol, Roots, SeveralMatchings
 from spectral_bench.bench.cli.output import say, show_json, show_table, tell, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.common.errors import UserError
@@ -39,6 +39,7 @@ def check_paper(
     ] = None,
     protocol: Protocol = None,
     matching: SeveralMatchings = None,
+    against: Against = None,
     data_root: Roots = None,
     listed: Annotated[bool, typer.Option("--list", help="List what agrees too.")] = False,
     as_json: Json = False,
@@ -50,7 +51,7 @@ def check_paper(
     """
     read = read_paper(paper)
     chosen = {"grid": None if grid is None else grid_name(grid), "protocol": protocol, "matching": matching}
-    checked = _checker([Store.open(store) for store in stores or [out]], chosen).check(read)
+    checked = _checker([Store.open(store) for store in stores or [out]], chosen, against or ()).check(read)
     if not checked.findings:
         raise UserError(f"{paper}: no number in it names anything of these tables; see bench report for their rows")
     failed = bool(_told(checked, everything=False)) or bool(read.unread)
@@ -61,14 +62,14 @@ def check_paper(
     return 1 if failed else 0
 
 
-def _checker(stores: Sequence[Store], chosen: dict[str, Any]) -> Checker:
+def _checker(stores: Sequence[Store], chosen: dict[str, Any], against: Sequence[str]) -> Checker:
     facts: list[Fact] = []
     macros: dict[str, list[str]] = {}
     for number, store in enumerate(stores):
         entries = collect(store, **chosen)
         if not entries:
             continue
-        tables = [*all_tables(entries), published_table(entries, load_published(), ())]
+        tables = [*all_tables(entries, against=against), published_table(entries, load_published(), ())]
         # The measured rows beside published ones are those of the other tables once more.
         facts += (fact for fact in facts_of(tables, number) if fact.published or fact.table != tables[-1].name)
         for name, text in definitions_in(render_macros(tables)):

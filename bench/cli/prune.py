@@ -80,7 +80,7 @@ def prune(
     for kind in only or ():
         if kind not in KINDS:
             raise ConfigError(f"--only: {unknown('kind', kind, KINDS)}")
-    store = Store.open(out)
+    store = Store.open(out, to_write=yes)
     found, kept = leftovers(store)
     found = [item for item in found if not only or item.kind in only]
     gone = removed(store, found) if yes else []

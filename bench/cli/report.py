@@ -11,6 +11,7 @@ import typer
 
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
+    Against,
     Debug,
     GridName,
     GridOption,
@@ -35,7 +36,7 @@ from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports import Table, build_published_table, build_table, build_tables, render
 from spectral_bench.reports.api import fit_only
 from spectral_bench.reports.collect import Changed, collect
-from spectral_bench.reports.gallery.panels import WantedPanel
+from spectral_bench.reports.gallery.panels import PanelMaker, WantedPanel
 from spectral_bench.reports.renderers.csv import table_records
 from spectral_bench.results.store import Store
 
@@ -83,7 +84,7 @@ Watch = Annotated[
 _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
 PAGE = "index.html"
-_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--watch")
+_OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--against", "--watch")
 
 
 def report(
@@ -101,6 +102,7 @@ def report(
     ] = None,
     protocol: Protocol = None,
     matching: SeveralMatchings = None,
+    against: Against = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Resamples of the images, for intervals over images; 0: none.")
     ] = 0,
@@ -120,14 +122,15 @@ def report(
 ) -> int:
     """Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.
 
-    Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows.
+    Formats of one table, csv and standalone, hold the main one, or with --with-published measured and published rows,
+    or with --against the differences.
     """
     for wanted in filter(None, (everything, to and to.parent, per_run and per_run.parent)):
         require_folder(wanted)
     named = one_grid(grid_file, grid)
     name = grid_name(named) if named is not None else None
     if per_run is not None:
-        others = (form not in (None, _FORM), to, everything, resamples, with_published, published, watch)
+        others = (form not in (None, _FORM), to, everything, resamples, with_published, published, against, watch)
         refuse_beside_per_run(per_run, [option for option, given in zip(_OF_TABLES, others, strict=True) if given])
         return _write_per_run(out, per_run, {"grid": name, "protocol": protocol, "matching": matching}, as_json)
     chosen = {"grid": name, "protocol": protocol, "matching": matching, "resamples": resamples, "changed": _changed()}
@@ -135,13 +138,13 @@ def report(
     panels = partial(_panels, data_roots(data_root), parse_device(device)) if gallery else None
     if watch is not None:
         folder = page_folder(everything, {"--json": as_json, "--to": to, "--format": form})
-        return _keep(out, folder, watch, named, chosen | {"published": beside}, panels)
+        return _keep(out, folder, watch, named, chosen | {"published": beside, "against": against or ()}, panels)
     store = Store.open(out)
     if nothing_to_score(store, name, as_json=as_json):
         return 0
     if everything is not None:
-        return _write_all(store, everything, chosen | {"published": beside}, panels, as_json)
-    tables = _tables(store, chosen, beside, alone=as_json or form in _ONE_TABLE)
+        return _write_all(store, everything, chosen | {"published": beside, "against": against or ()}, panels, as_json)
+    tables = _tables(store, chosen, beside, against or (), alone=as_json or form in _ONE_TABLE)
     _show(store, tables, form, to, as_json=as_json)
     return 0
 
@@ -167,12 +170,16 @@ def nothing_to_score(store: Store, grid: str | None, *, as_json: bool = False) -
     return bool(fitted) and not others
 
 
-def _tables(store: Store, chosen: dict[str, Any], beside: Sequence[str] | None, *, alone: bool) -> list[Table]:
-    """What to show of a store; ``alone``: one table, that of the main results or that beside published ones."""
+def _tables(
+    store: Store, chosen: dict[str, Any], beside: Sequence[str] | None, against: Sequence[str], *, alone: bool
+) -> list[Table]:
+    """What to show of a store; ``alone``: one table, the differences, those beside published ones, or the main ones."""
     rows = {key: value for key, value in chosen.items() if key != "resamples"}
+    if alone and against:
+        return build_tables(store, **chosen, against=against)[-1:]
     if alone:
         return [build_table(store, **chosen) if beside is None else build_published_table(store, beside, **rows)]
-    tables = build_tables(store, **chosen)
+    tables = build_tables(store, **chosen, against=against)
     if beside is not None:
         tables.insert(1, build_published_table(store, beside, **rows))
     return tables
@@ -202,7 +209,7 @@ def _write_all(
         written = write_all(
             store,
             folder,
-            make_panels=None if panels is None else partial(panels, store, progress),
+            make_panels=_maker(panels, store, progress),
             progress=lambda name, done, total: progress(done, total),
             **chosen,
         )
@@ -210,6 +217,11 @@ def _write_all(
         f"{how_many(len(written), 'file')}; start with {written[-1]}"
     )
     return 0
+
+
+def _maker(panels: MakePanels | None, store: Store, progress: Progress) -> PanelMaker | None:
+    """What makes panels of a store; a capsule holds no weights, and takes no panels."""
+    return None if panels is None or store.is_capsule else partial(panels, store, progress)
 
 
 def page_folder(folder: Path | None, others: Mapping[str, object]) -> Path:
@@ -239,7 +251,7 @@ def _keep(
     def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:
         from spectral_bench.reports import write_all  # draws
 
-        make = None if panels is None or page_only else partial(panels, store, lambda done, total: None)
+        make = None if page_only else _maker(panels, store, lambda done, total: None)
         write_all(store, folder, make_panels=make, page=page, page_only=page_only, **chosen)
 
     PageKeeper(out, folder / PAGE, every, grid, write).run()

@@ -77,7 +77,7 @@ def retry(
     files = [name for name in runs or () if name.endswith((".yaml", ".yml"))]
     for file in files:
         grid = one_grid(file, grid)
-    store = Store.open(out)
+    store = Store.open(out, to_write=True)
     named = chosen_runs(store, [name for name in runs or () if name not in files])
     wanted = _wanted(store, named, grid, and_abandoned)
     if not wanted:

@@ -9,7 +9,7 @@ import signal
 import socket
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,7 @@ from spectral_bench.bench.executors.slurm.cluster import unheeded
 from spectral_bench.bench.executors.slurm.executor import SlurmExecutor
 from spectral_bench.bench.executors.slurm.executor import cancel as cancel_jobs
 from spectral_bench.bench.executors.slurm.resources import MARGINS, asked_in_words
+from spectral_bench.bench.executors.slurm.submit import Array
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.states import Plan, plan_orders
 from spectral_bench.bench.work.order import STOP_FILE, Execution
@@ -141,32 +142,50 @@ class SlurmLaunch:
         block: the grid's settings.
         stated: those of the command line, which take precedence.
         wait: whether to wait for the runs.
+        grow: whether to try again with twice as much what ended out of memory or time while it is waited for.
     """
 
     block: ExecutorBlock
     stated: SlurmSettings
     wait: bool
+    grow: bool = True
+    _made: dict[Path, SlurmExecutor] = field(default_factory=dict, repr=False, compare=False)
 
     def settings(self, method: str | None) -> SlurmSettings:
         """The settings of the jobs of a method; None: of those that extract features."""
         return self.block.settings(method, self.stated)
 
     def executor(self, store: Store) -> SlurmExecutor:
-        """The executor."""
-        return SlurmExecutor(store, self.settings, wait=self.wait)
+        """The executor, one a store: what it has asked of the cluster is not asked again."""
+        path = store.path.absolute()
+        if path not in self._made:
+            self._made[path] = SlurmExecutor(Store(path), self.settings, wait=self.wait, grow=self.grow)
+        return self._made[path]
 
-    def announce(self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]) -> None:
-        """Say what jobs ask for by themselves, and why; nothing where all is stated."""
-        store = Store(plan.store.absolute())
+    def arrays(
+        self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]
+    ) -> list[Array]:
+        """The arrays that the rest of a plan is going to be submitted as, without what is in the queue."""
+        store = Store(plan.store)
+        executor = self.executor(store)
         orders = {order.spec.run_id: order for order in plan_orders(plan, execution, roots)}
         jobs = [job_of(order, store, cohorts) for order in orders.values()]
+        queued = executor.queued(jobs)
         anew = {run.run_id for run in plan.unfinished if run.condition.state == "stale"}
-        executor = self.executor(store)
-        executor.check({order.spec.method for order in orders.values()})  # which tells what partitions allow
-        chosen = [one for one in executor.preview(jobs, orders, anew) if one.asked.chosen]
+        return executor.preview([job for job in jobs if job.run_id not in queued], orders, anew)
+
+    def announce(self, plan: Plan, arrays: Sequence[Array]) -> None:
+        """Say what jobs ask for by themselves, and why; nothing where all is stated.
+
+        Raises:
+            UserError: the cluster would not take it.
+        """
+        methods_of = {run.run_id: run.spec.method for run in plan.unfinished}
+        self.executor(Store(plan.store)).check_chosen(arrays)
+        chosen = [one for one in arrays if one.asked.chosen]
         for array in chosen:
             runs = [job.run_id for unit in array.units for job in unit]
-            methods = sorted({orders[name].spec.method if name in orders else "features" for name in runs})
+            methods = sorted({methods_of.get(name, "features") for name in runs})
             count = how_many(len(array.units), "job")
             asks = asked_in_words(array.settings)
             say(f"{count} ({', '.join(methods)}): {asks} each; {array.asked.why}")
@@ -182,7 +201,7 @@ class SlurmLaunch:
         check_methods(self.block, {run.spec.method for run in plan.runs})
         if plan.unfinished and not show_only:
             warn_of_environment()
-            self.executor(Store(plan.store.absolute())).check({run.spec.method for run in plan.unfinished})
+            self.executor(Store(plan.store)).check({run.spec.method for run in plan.unfinished})
 
     def show(self, plan: Plan, execution: Execution, roots: Sequence[Path], cohorts: Mapping[str, str]) -> int:
         """Print the scripts that sbatch would be given. Writes nothing."""
@@ -198,7 +217,9 @@ class SlurmLaunch:
         return 0
 
 
-def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: bool) -> SlurmLaunch:
+def slurm_launch(
+    block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: bool, *, grow: bool = True
+) -> SlurmLaunch:
     """How to launch, given the options of the command line; ``gpus`` empty: not stated.
 
     Raises:
@@ -206,7 +227,7 @@ def slurm_launch(block: ExecutorBlock, stated: SlurmSettings, gpus: str, wait: b
     """
     given = stated.model_dump(exclude_unset=True) | ({"gpus": gpus} if gpus else {})
     given |= {"sbatch": [f"{key}={value}" for key, value in stated.sbatch.items()]} if stated.sbatch else {}
-    return SlurmLaunch(block, stated_settings(given), wait)
+    return SlurmLaunch(block, stated_settings(given), wait, grow)
 
 
 def warn_of_environment() -> None:
@@ -242,7 +263,7 @@ def cancel(
     """
     if bool(runs) == everything:
         raise ConfigError("name the runs to cancel, or say --all for every run that waits or is at work")
-    store = Store.open(out)
+    store = Store.open(out, to_write=True)
     chosen = chosen_runs(store, runs)
     # Slurm first: what it carries out has an owner on another machine, which no signal from here reaches.
     cancelled = cancel_jobs(store, chosen)

@@ -115,6 +115,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         "identity": None if found.spec is None else found.spec.model_dump(mode="json"),
         "parts": [_part_json(part) for part in found.parts],
         "attempts": list(found.attempts),
+        "tries": [asdict(one) for one in found.tries],
         "owner": found.owner,
     }
 
@@ -150,6 +151,7 @@ def lines(found: Explanation) -> Iterator[str]:
         yield from _part_lines(part)
     if found.attempts:
         yield f"\nfailures behind it: {', '.join(found.attempts)} (in its folder, attempts/)"
+        yield from (f"  {one.finished or 'no time recorded'}: {one.in_words}" for one in found.tries)
     if advice := _advice(found):
         yield f"\n{advice}"
 

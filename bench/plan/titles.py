@@ -13,10 +13,11 @@ from pydantic import TypeAdapter
 
 from spectral_bench.bench.features.backbones import complete_options
 from spectral_bench.bench.grid.keys import RunSettings
-from spectral_bench.bench.grid.load import Grid
+from spectral_bench.bench.grid.load import Grid, GridRow, grid_name, load_grid
 from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.run_ids import ResolvedRow
 from spectral_bench.common.documents.problems import Problems
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.registry import is_from_files, is_weights_file, short_name
 from spectral_bench.methods.params import Params
 from spectral_bench.results.class_lists import class_tables
@@ -94,9 +95,43 @@ def show_value(value: Any) -> str:
 
 def stated_settings(row: ResolvedRow) -> dict[str, Any]:
     """What the grid states for a row: parameters by name, and keys of the run."""
-    stated = row.grid_row.stated
+    return _stated(row.grid_row)
+
+
+def _stated(row: GridRow) -> dict[str, Any]:
+    stated = row.stated
     own = {key: value for key, value in stated.items() if key not in _NOT_SETTINGS}
     return {**(stated.get("params") or {}), **own}
+
+
+def text_of_grid(reference: str, manifests: Sequence[Manifest]) -> tuple[str, str]:
+    """The name of a grid, as ``grid_name``, and the text of its file; no text where it was given by its name.
+
+    Args:
+        reference: the name, or the file.
+        manifests: of the store whose rows the file must be that of.
+
+    Raises:
+        ConfigError: the file is no valid grid, or its rows are not those that the store has under its name.
+    """
+    name = grid_name(reference)
+    if name == reference:
+        return name, ""
+    rows = load_grid(Path(reference)).rows
+    for kept in (manifest.rows for manifest in manifests if manifest.name == name):
+        if len(kept) != len(rows) or not all(map(_is_row_of, rows, kept)):
+            raise ConfigError(
+                f"{reference}: its rows ({len(rows)}) are not those that the store has of grid {name} ({len(kept)}); "
+                f"carry it out by bench run, or give the name {name} for the rows of the store"
+            )
+    return name, Path(reference).read_text(encoding="utf-8")
+
+
+def _is_row_of(row: GridRow, kept: ManifestRow) -> bool:
+    """Whether a row of a grid's file states what the store has of it."""
+    same_name = row.settings.name in (None, kept.title)
+    same_seeds = sorted(row.settings.seeds) == sorted(kept.runs)
+    return same_name and same_seeds and _JSON.dump_python(_stated(row), mode="json") == kept.settings
 
 
 def all_settings(row: ResolvedRow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from spectral_bench.bench.plan.records import Snapshot
+from spectral_bench.bench.plan.records import Snapshot, Try, tries_of
 from spectral_bench.bench.plan.states import Condition, condition
 from spectral_bench.bench.plan.today import Code, CurrentCode, Data, DataState, Places, comparable, data_states
 from spectral_bench.common.errors import UserError
@@ -76,6 +76,7 @@ class Explanation:
         asked: the rows that ask for it.
         parts: its records, the fit's first.
         attempts: the names of the failures behind it.
+        tries: these failures, with what their jobs of Slurm asked for, oldest first.
         owner: what the process that works on it says of itself; empty where none does.
     """
 
@@ -86,6 +87,7 @@ class Explanation:
     parts: tuple[Part, ...]
     attempts: tuple[str, ...]
     owner: dict[str, Any] = field(default_factory=dict)
+    tries: tuple[Try, ...] = ()
 
 
 def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> Explanation:
@@ -120,6 +122,7 @@ def explain(store: Store, run_id: str, data: Data, code: Code | None = None) -> 
         tuple(parts),
         tuple(store.attempts(run_id)),
         store.owner(run_id),
+        tuple(tries_of(store, run_id)),
     )
 
 

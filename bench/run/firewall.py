@@ -43,7 +43,16 @@ from spectral_bench.results.store import Store
 
 BACKBONE = "vit_tiny_patch16_224"
 CLASSES = 4
-PRELOAD = ("torch", "timm", "spectral_bench.bench.run", "spectral_bench.bench.run.firewall")
+# Imported, and its code hashed, once for all trials. No method is among them: each trial imports its own.
+PRELOAD = (
+    "torch",
+    "timm",
+    "spectral_bench.bench.run",
+    "spectral_bench.bench.run.firewall",
+    "spectral_bench.bench.features.backbones.timm_vit",
+    "spectral_bench.datasets.folder",
+    "spectral_bench.bench.executors.warm",
+)
 IMAGES, GRID, PATCH = 8, (6, 7), 16
 TRAINED, EVALUATED = "train", "val"
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from spectral_bench.reports.ablations import ablations
 from spectral_bench.reports.collect import alike, distinct
 from spectral_bench.reports.figures.ablation import ablation_figure
+from spectral_bench.reports.figures.clusters import clusters_figure
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.qualitative import qualitative_figure
@@ -30,6 +31,8 @@ CAPTIONS = {
     "(cached features left out, but for what stays in memory where each run of a row extracted some): means over "
     "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. "
     "†: uses labels.",
+    "clusters": "mIoU against K, of configurations that were run with several: mean and 95 % Student-t interval over "
+    "seeds.",
     "per-class": "IoU by class in per cent, mean over seeds. Grey: neither labelled nor predicted. †: uses labels.",
     "stages": "Seconds a run by stage, mean over seeds; what another run had paid for is left out. Cached features are "
     "extracted once for all rows and have bars of their own. A figure holds rows of one kind of hardware. "
@@ -74,6 +77,7 @@ def all_figures(
     found += _numbered("qualitative", [qualitative_figure(own) for own in panels])
     found += _numbered("eigenfunctions", [eigenfunction_figure(own) for own in panels])
     found += _numbered("trade-off", [figure for group in groups for figure in _by_hardware(trade_off_figure, group)])
+    found += _numbered("clusters", [clusters_figure(group) for group in groups])
     found += _numbered("per-class", [per_class_figure(group) for group in groups])
     fits = _distinct_fits(groups)
     found += _numbered("stages", [figure for group in fits for figure in _by_hardware(stage_figure, group)])

@@ -24,7 +24,7 @@ from spectral_bench.reports.peaks import undisturbed
 from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.statistics import summarise
 
-MOST_NAMES = 16
+MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Mark:
 def trade_off_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure | None:
     """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show.
 
-    Of more than 16 rows only those on a front are named; the others are grey dots.
+    Of more than 20 rows only those on a front are named; the others are grey dots.
 
     Args:
         entries: rows that are scored alike and were timed on one kind of hardware.

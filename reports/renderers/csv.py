@@ -9,23 +9,26 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from spectral_bench.reports.formatting import EFFECT_DIGITS, rounded
 from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow, all_runs
 
 
-def render_csv(table: Table) -> str:
+def render_csv(table: Table, digits: int | None = None) -> str:
     """The table as CSV (commas, quotes where needed, line feed), a header line first.
 
     A column of numbers gives its key, and ``<key>_std`` or ``<key>_low`` and ``<key>_high`` where it has a spread.
     Percentages are on the 0-100 scale, times in seconds, memory in bytes. A value that does not exist is empty. Three
     columns close each row: ``state`` (of its cells without a value), ``notes`` and ``runs`` (run ids, spaces between).
+
+    Args:
+        table: any table.
+        digits: significant digits of numbers that are no integers, for effects at most 4; None: all that they have.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_names(table))
     for row in table.rows:
-        writer.writerow(
-            ["" if value is None else value if isinstance(value, str) else repr(value) for value in _values(table, row)]
-        )
+        writer.writerow([_text(value) for value in _values(table, row, digits)])
     return stream.getvalue()
 
 
@@ -45,10 +48,18 @@ def _names(table: Table) -> list[str]:
     return [name for column in table.columns for name in column_names(column)] + ["state", "notes", "runs"]
 
 
-def _values(table: Table, row: TableRow) -> list[float | str | None]:
+def _values(table: Table, row: TableRow, digits: int | None = None) -> list[float | str | None]:
     """What stands in a row, by ``_names``."""
-    values = [value for column in table.columns for value in _fields(column, row.cell(column))]
+    values = [
+        _rounded(value, column, digits) for column in table.columns for value in _fields(column, row.cell(column))
+    ]
     return [*values, row_state(table, row), row_notes(table, row), " ".join(all_runs(row.cells.values()))]
+
+
+def _rounded(value: float | str | None, column: Column, digits: int | None) -> float | str | None:
+    if digits is None or not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return rounded(value, min(digits, EFFECT_DIGITS) if column.kind == "effect" else digits)
 
 
 def _text(value: float | str | None) -> str:

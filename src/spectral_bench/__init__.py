@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spectral_bench._grids import plan, run
     from spectral_bench._images import ClusteredImages, cluster_images
     from spectral_bench._lists import backbones, datasets, methods
-    from spectral_bench._records import load_records
+    from spectral_bench._records import load_records, pack, replay
 
 __all__ = [
     "ClusteredImages",
@@ -34,7 +34,9 @@ __all__ = [
     "load",
     "load_records",
     "methods",
+    "pack",
     "plan",
+    "replay",
     "run",
 ]
 
@@ -46,7 +48,9 @@ _HOMES = {
     "fit": "_fits",
     "load": "_fits",
     "load_records": "_records",
+    "pack": "_records",
     "plan": "_grids",
+    "replay": "_records",
     "run": "_grids",
 }
 

@@ -1,14 +1,20 @@
-"""The records of a store as a table."""
+"""The records of a store as a table, and capsules of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from spectral_bench.reports.collect import Matchings, collect
 from spectral_bench.reports.per_run import per_run
 from spectral_bench.results.store import Store
+
+if TYPE_CHECKING:  # draws: matplotlib is what records shall not wait for
+    from spectral_bench.reports.capsule import Packed
+    from spectral_bench.reports.replay import Replay
 
 
 def load_records(
@@ -46,3 +52,70 @@ def load_records(
     """
     entries = collect(Store.open(Path(store)), grid=grid, protocol=protocol, matching=matching)
     return per_run(entries)
+
+
+def pack(
+    store: str | Path,
+    to: str | Path,
+    *,
+    grid: str | Path | None = None,
+    protocol: str | None = None,
+    matching: Matchings = None,
+    against: str | Sequence[str] = (),
+    resamples: int = 0,
+    unfinished: bool = False,
+    force: bool = False,
+) -> Packed:
+    """Make a capsule: what tables and figures rest on, with these tables and figures, as ``bench pack`` does.
+
+    Args:
+        store: the folder of the store, or a capsule that is packed again.
+        to: the folder of the capsule: new, empty, or with ``force`` a capsule, which is replaced.
+        grid: a grid by its name or its file, which is then kept too and must be as it was run; None: all grids.
+        protocol, matching, against, resamples: of its report, as for ``bench report``.
+        unfinished: pack although runs are not finished; each caption then says so.
+        force: replace a capsule.
+
+    Returns:
+        Its ``folder``, its head (``capsule``, with ``digest``, ``runs``, ``left_out``) and its ``bytes``.
+
+    Raises:
+        StoreError: there is no store, or the target is something else or cannot be written.
+        UserError: a name is unknown, or runs are not finished.
+
+    Example:
+        >>> sb.pack("results/runs", "my-study", grid="ablations.yaml").capsule.digest  # doctest: +SKIP
+    """
+    from spectral_bench.bench.plan.titles import text_of_grid
+    from spectral_bench.reports.capsule import pack as pack_store
+    from spectral_bench.results.capsule import ReportOptions
+
+    place = Store.open(Path(store))
+    name, text = (None, "") if grid is None else text_of_grid(str(grid), place.manifests())
+    options = ReportOptions(
+        protocol=protocol, matching=_listed(matching), against=_listed(against), resamples=resamples
+    )
+    stated = options if options != ReportOptions() else None
+    return pack_store(place, Path(to), grid=name, grid_text=text, options=stated, preliminary=unfinished, force=force)
+
+
+def replay(capsule: str | Path) -> Replay:
+    """Compute the tables and figures of a capsule anew and compare them with those it holds, as ``bench replay`` does.
+
+    Returns:
+        ``equal``, and ``differences``: each with ``path``, ``what``, ``line``, and that line as it was ``shipped`` and
+        ``replayed``.
+
+    Raises:
+        StoreError: it is no capsule, or a newer release made it.
+
+    Example:
+        >>> assert sb.replay("my-study").equal  # doctest: +SKIP
+    """
+    from spectral_bench.reports.replay import replay as replay_capsule
+
+    return replay_capsule(Path(capsule))
+
+
+def _listed(given: str | Sequence[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +34,15 @@ def make_order(store: Store) -> MakeOrder:
         return path
 
     return make
+
+
+@pytest.fixture
+def crf_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of a CRF come from a server that has loaded torch, where nothing is asked of how they start."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["spectral_bench.bench.evaluation.crf"])
+    namespace = SimpleNamespace(get_context=lambda method: context, active_children=multiprocessing.active_children)
+    monkeypatch.setattr("spectral_bench.bench.evaluation.crf.multiprocessing", namespace)
 
 
 @pytest.fixture

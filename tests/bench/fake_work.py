@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,17 @@ def count(store: Store, seed: int, what: str, **behaviour: Any) -> int:
     """How often something was done."""
     path = store.run_folder(spec_of(seed, **behaviour).run_id) / what
     return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def signal_at_fit(folder: Path, number: signal.Signals) -> None:
+    """Send this process a signal as soon as the run of a folder is at its fit, where it heeds them."""
+
+    def watch() -> None:
+        while not (folder / "was-fit").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _raise(run: _Run) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,7 +166,7 @@ def test_not_converged(store: Store, make_order: MakeOrder) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
 def test_signals_ask_to_stop_and_it_goes_on_later(store: Store, make_order: MakeOrder, number: signal.Signals) -> None:
     path = make_order(stage="fit", act="patient")
-    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    fake_work.signal_at_fit(store.run_folder(spec_of(stage="fit", act="patient").run_id), number)
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)]
     assert work(path) == ExitCode.INTERRUPTED
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)] == before

@@ -58,7 +58,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         label_map_size(tmp_path / "text.mat")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(1, 400), st.booleans())
 def test_truncated_files_give_a_data_error_or_the_values(tmp_path: Path, keep: int, compress: bool) -> None:
     path = tmp_path / "a.mat"

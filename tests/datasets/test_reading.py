@@ -151,7 +151,7 @@ def test_text_under_an_image_name_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from(["png", "jpg", "bmp", "webp", "tif"]),
     st.integers(0, 4000),

@@ -161,9 +161,9 @@ def test_threads_leave_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyP
     def in_turn(*args: Any, **options: Any) -> Any:
         if not hasattr(met, "yes"):
             met.yes = True
-            inside.wait(60)
+            inside.wait(300)
         if threading.current_thread().name == "second":
-            first_done.wait(60)
+            first_done.wait(300)
         return inner(*args, **options)
 
     def first() -> None:

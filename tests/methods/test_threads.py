@@ -29,7 +29,7 @@ def test_threads_come_back_after_an_error() -> None:
 
 
 def test_tasks_run_side_by_side() -> None:
-    meeting, seen = threading.Barrier(3, timeout=20), []
+    meeting, seen = threading.Barrier(3, timeout=300), []
 
     def task(number: int) -> None:
         meeting.wait()  # ends only if all three run at once

@@ -66,6 +66,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> list[Table]:
     return [published_table(entries, load_published(), datasets) for datasets in ([], ["all"])]
 
 
+@pytest.mark.slow
 def test_every_table_compiles_without_a_warning(measured: list[Table], published: list[Table], tmp_path: Path):
     """Each on a page of its own, under the head that it has in a document of its own."""
     kinds = {table.name.split("-")[0] for table in measured}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from report_samples import CLASSES, START, VIEW, Outcome, add_row, contingency, 
 
 from spectral_bench.common.words import Words
 from spectral_bench.reports import build_table, render
+from spectral_bench.reports.capsule import pack
 from spectral_bench.reports.cells import CALLED_NOTE, TEXT_NOTE
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.images import image_intervals
+from spectral_bench.reports.replay import replay
 from spectral_bench.reports.table import CellState
 from spectral_bench.results.naming import ClusterVectors
 from spectral_bench.results.record import EvaluationRecord
@@ -162,3 +165,19 @@ def test_words_of_other_classes_have_no_score(store: Store) -> None:
     store.write_evaluation(record, ClusterVectors(np.array([1, 1]), AXES))
     (entry,) = collect(write_grid(store, row))
     assert "text /t.safetensors is of other classes than today's list" in entry.seeds[0].reason
+
+
+def test_a_capsule_keeps_the_names(vectors: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spectral_bench.reports.capsule.rendered", lambda _, form: form.encode())
+    vectors.keep_words(called(("land", "air"))[1])  # which no grid names clusters by
+    packed = pack(vectors, tmp_path / "capsule").capsule
+    assert [path for path in packed.kept if path.startswith("texts/")] == [f"texts/{called()[1].digest}.npz"]
+    assert packed.left_out["words that the grids do not name clusters by"].files == 1
+    ours, theirs = (
+        [one.scores for one in collect(store)[0].done] for store in (vectors, Store.open(tmp_path / "capsule"))
+    )
+    assert [one.miou for one in ours if one] == [one.miou for one in theirs if one]
+    assert len(theirs) == 2
+    assert replay(tmp_path / "capsule").equal
+    (tmp_path / "capsule" / next(iter(path for path in packed.kept if path.startswith("texts/")))).unlink()
+    assert "missing" in {one.what for one in replay(tmp_path / "capsule").differences}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_record_of_a_newer_release_is_refused(store: Store):
 
 
 def test_old_stores_have_summaries(tmp_path: Path):
-    old = Store.open(Path(__file__).parent / "fixtures" / "store_v1")
+    old = Store.open(shutil.copytree(Path(__file__).parent / "fixtures" / "store_v1", tmp_path / "old"))
     runs, summaries = old.load_all(), old.summaries()
     assert [one.run_id for one in summaries] == [run.run_id for run in runs]
     assert [one.fit.configuration_id for one in summaries] == [run.fit.configuration_id for run in runs]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from spectral_bench.bench.executors.jobs import Event, Exit, Job, JobExits, OnEvent, Schedule
 from spectral_bench.bench.executors.slurm.causes import NOT_EXTRACTED, record_ended
 from spectral_bench.bench.executors.slurm.cluster import (
     Cluster,
     Slurm,
+    SlurmMissing,
     SlurmRefused,
     SlurmUnreachable,
     ask_partitions,
@@ -25,16 +26,13 @@ from spectral_bench.bench.executors.slurm.resources import (
 from spectral_bench.bench.executors.slurm.script import Partitions, check_cluster, check_settings, refuse_unwritable
 from spectral_bench.bench.executors.slurm.status import TrackedRun, TrackedRuns, order_path, release_held, track_runs
 from spectral_bench.bench.executors.slurm.submissions import Ledger
-from spectral_bench.bench.executors.slurm.submit import Array, Submitter, pack
+from spectral_bench.bench.executors.slurm.submit import Array, Submitter, features_first, pack
 from spectral_bench.bench.executors.slurm.wait import wait_for
 from spectral_bench.bench.grid.keys import SlurmSettings
-from spectral_bench.bench.plan.estimate import is_present, wanted_caches
 from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.records import tries_of
-from spectral_bench.bench.work.order import Order, final_status, fit_missing, missing_views, read_order
-from spectral_bench.common.files import write_bytes
-from spectral_bench.results.identity import digest
-from spectral_bench.results.specification import View
+from spectral_bench.bench.work.order import Order, final_status, read_order
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.state import JobState
 from spectral_bench.results.store import Store
 
@@ -60,6 +58,7 @@ class SlurmExecutor:
         settings: what the jobs of a method ask for.
         slurm: whom to ask.
         wait: come back only when all runs have ended.
+        grow: while it waits, try again with twice as much what ended out of memory or time.
         measured: all that is known of times and memory; None: the store is read for it.
     """
 
@@ -72,9 +71,11 @@ class SlurmExecutor:
         *,
         slurm: Slurm | None = None,
         wait: bool = False,
+        grow: bool = True,
         measured: Measurements | None = None,
     ) -> None:
-        self._store, self._settings, self._wait, self._measured = store, settings, wait, measured
+        self._store, self._settings, self._measured = store, settings, measured
+        self._wait, self._grow = wait, grow
         self._slurm = slurm or Slurm()
         self._ledger = Ledger(store)
         self._cluster: Cluster | None = None
@@ -87,11 +88,34 @@ class SlurmExecutor:
             UserError: as ``check_cluster`` and ``check_settings`` say.
         """
         refuse_unwritable(self._ledger.folder)
+        _, partitions = self.learn()
+        wanted = [self._settings(None), *(self._settings(method) for method in methods)]
+        check_settings(self._slurm, [self._within_limits(one) for one in wanted], partitions)
+
+    def learn(self) -> tuple[Cluster, Partitions]:
+        """What the cluster is, and what its partitions allow, which jobs keep to from here on.
+
+        Raises:
+            UserError: as ``check_cluster`` says.
+        """
         self._cluster = check_cluster(self._slurm)
         found, default = ask_partitions(self._slurm)
         self._partitions = ask_rules(self._slurm, found), default
-        wanted = [self._settings(None), *(self._settings(method) for method in methods)]
-        check_settings(self._slurm, [self._within_limits(one) for one in wanted], self._partitions)
+        return self._cluster, self._partitions
+
+    def refusal(self, settings: SlurmSettings) -> str:
+        """Why the cluster would not take a job with such settings; empty where it would.
+
+        Raises:
+            SlurmMissing, SlurmUnreachable: as said.
+        """
+        try:
+            check_settings(self._slurm, [settings], self._partitions)
+        except SlurmMissing:
+            raise
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def _within_limits(self, stated: SlurmSettings) -> SlurmSettings:
         """Settings whose time, where nobody states it, is no longer than the partition allows."""
@@ -127,7 +151,7 @@ class SlurmExecutor:
             ledger=self._ledger,
             slurm=self._slurm,
             again=self.submit,
-            larger=self._larger,
+            larger=self._larger if self._grow else lambda job: "",
             on_event=on_event,
         )
 
@@ -169,16 +193,31 @@ class SlurmExecutor:
             jobs: as for ``run``.
             orders: theirs, by run id.
             anew: runs that are to be done again from the start, whatever is stored.
-
-        Raises:
-            ConfigError: the cluster was checked, and would not take what a job asks for by itself.
         """
         every = dict(orders)
         submitter = Submitter(self._ledger, self._slurm, every, cluster=self._cluster or Cluster())
-        arrays = self._arrays(jobs, every, submitter, write=False, anew=anew)
-        if self._partitions is not None:
-            check_settings(self._slurm, [one.settings for one in arrays if one.asked.chosen], self._partitions)
-        return arrays
+        return self._arrays(jobs, every, submitter, write=False, anew=anew)
+
+    def check_chosen(self, arrays: Iterable[Array]) -> None:
+        """See that the cluster, which was checked, takes what jobs ask for by themselves.
+
+        Raises:
+            UserError: as ``check_settings`` says.
+        """
+        check_settings(self._slurm, [one.settings for one in arrays if one.asked.chosen], self._partitions)
+
+    def queued(self, jobs: Sequence[Job]) -> set[str]:
+        """The runs of ``jobs`` whose very order is in the queue; none where the cluster was not checked.
+
+        Raises:
+            SlurmUnreachable: the queue cannot be seen.
+        """
+        if self._cluster is None or not self._ledger.open():
+            return set()
+        tracked = track_runs(self._ledger, self._slurm)
+        if tracked.report.queue_error:
+            raise SlurmUnreachable(tracked.report.queue_error)
+        return self._in_queue(tracked, jobs)
 
     def _arrays(
         self,
@@ -251,88 +290,6 @@ def _tell(array: Array, job_id: str | None, submitter: Submitter, exits: dict[st
             asks = f", asks for {asked_in_words(array.settings)}" if array.asked.chosen else ""
             job_name = f"job {job_id}_{index}{asks}"
             on_event(Event("submitted" if why is None else "finished", job.run_id, exits[job.run_id], why or job_name))
-
-
-@dataclass(frozen=True)
-class _Caches:
-    """The caches of one run that are still to be written: those of its training images, and of views."""
-
-    training: frozenset[str]
-    views: dict[str, View]
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return self.training | self.views.keys()
-
-
-def features_first(
-    jobs: Sequence[Job],
-    orders: dict[str, Order],
-    store: Store,
-    *,
-    queued: Collection[str] = (),
-    write: bool = True,
-    written: dict[str, frozenset[str]] | None = None,
-) -> tuple[list[Job], list[Job]]:
-    """Take the extraction of features that several jobs read out of them.
-
-    Each cache is written by one job: that of the first run that reads it. A cache that a single run reads is left to
-    that run, as nothing would be gained.
-
-    Args:
-        jobs: runs.
-        orders: their orders, by run id; those of the extractions are added.
-        store: where caches lie and orders are written.
-        queued: extractions that are in the queue already, by name.
-        write: whether to write the orders of the extractions.
-        written: where to note which caches each extraction writes, those in the queue too.
-
-    Returns:
-        The jobs that extract, and the given ones, which now require them.
-    """
-    caches = {job.run_id: _missing_caches(orders[job.run_id], store) for job in jobs}
-    readers: dict[str, int] = {}
-    for found in caches.values():
-        for key in found.keys:
-            readers[key] = readers.get(key, 0) + 1
-    shared = {key for key, count in readers.items() if count > 1}
-    owner: dict[str, str] = {}
-    extracting: list[Job] = []
-    waiting: list[Job] = []
-    for job in jobs:
-        keys = caches[job.run_id].keys & shared
-        if missing := keys - owner.keys():
-            # Named after what it writes: whoever wants the same finds it in the queue.
-            extraction = _job(missing, store)
-            owner |= dict.fromkeys(missing, extraction.run_id)
-            if written is not None:
-                written[extraction.run_id] = frozenset(missing)
-            if extraction.run_id not in queued:
-                order = _extraction(orders[job.run_id], caches[job.run_id], missing)
-                orders[extraction.run_id] = order
-                extracting.append(extraction)
-                if write:
-                    write_bytes(extraction.order_path, (order.model_dump_json(indent=1) + "\n").encode())
-        waiting.append(replace(job, requires=job.requires | {owner[key] for key in keys}))
-    return extracting, waiting
-
-
-def _missing_caches(order: Order, store: Store) -> _Caches:
-    fitted = not fit_missing(order, store)
-    wanted = wanted_caches(order.spec, fitted=fitted, missing=missing_views(order, store))
-    missing = [cache for cache in wanted if not is_present(store.path, cache.key)]
-    views = {cache.key: cache.source for cache in missing if isinstance(cache.source, View)}
-    return _Caches(frozenset(cache.key for cache in missing) - views.keys(), views)
-
-
-def _extraction(order: Order, caches: _Caches, keys: frozenset[str]) -> Order:
-    views = tuple(view for key, view in caches.views.items() if key in keys)
-    return order.model_copy(update={"views": views, "features_only": True, "requires": None})
-
-
-def _job(keys: frozenset[str], store: Store) -> Job:
-    name = f"features-{digest(sorted(keys), 8)}"
-    return Job(name, store.path / "slurm" / "orders" / f"{name}.json")
 
 
 def cancel(store: Store, run_ids: Sequence[str] | None, slurm: Slurm | None = None) -> list[str]:

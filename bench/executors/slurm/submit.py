@@ -1,10 +1,10 @@
-"""Which runs share a job, which jobs form an array, and how arrays are handed to Slurm one after the other."""
+"""Which runs share a job, what they need before, which jobs form an array, and how arrays are handed to Slurm."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,10 +23,15 @@ from spectral_bench.bench.executors.slurm.submissions import (
 )
 from spectral_bench.bench.grid.keys import SlurmSettings
 from spectral_bench.bench.measure.environment import now
-from spectral_bench.bench.work.order import Order
+from spectral_bench.bench.plan.budget import Piece
+from spectral_bench.bench.plan.estimate import is_present, wanted_caches
+from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.worker import record_failure
+from spectral_bench.common.files import write_bytes
+from spectral_bench.results.identity import digest
 from spectral_bench.results.record import Failure
-from spectral_bench.results.store import Busy
+from spectral_bench.results.specification import View
+from spectral_bench.results.store import Busy, Store
 
 Item = TypeVar("Item")
 
@@ -51,6 +56,108 @@ class Array:
     def hours(self) -> float:
         """That its jobs ask for, all together."""
         return len(self.units) * self.settings.minutes / 60
+
+
+def job_pieces(arrays: Iterable[Array], *, of_gpus: bool = False) -> tuple[dict[str, Piece], dict[str, str]]:
+    """What jobs ask for, a piece a job.
+
+    Args:
+        arrays: in which they are submitted.
+        of_gpus: count GPU-hours, of which a job without a GPU asks for none.
+
+    Returns:
+        The pieces, by the first run of each, and of each run the name of its piece.
+    """
+    arrays = list(arrays)
+    home = {job.run_id: unit[0].run_id for array in arrays for unit in array.units for job in unit}
+    pieces: dict[str, Piece] = {}
+    for array in arrays:
+        each = array.settings.minutes / 60 * (array.settings.n_gpus if of_gpus else 1)
+        needs = frozenset(home[name] for name in array.requires if name in home)
+        pieces |= {unit[0].run_id: Piece(each, needs) for unit in array.units}
+    return pieces, home
+
+
+@dataclass(frozen=True)
+class _Caches:
+    """The caches of one run that are still to be written: those of its training images, and of views."""
+
+    training: frozenset[str]
+    views: dict[str, View]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return self.training | self.views.keys()
+
+
+def features_first(
+    jobs: Sequence[Job],
+    orders: dict[str, Order],
+    store: Store,
+    *,
+    queued: Collection[str] = (),
+    write: bool = True,
+    written: dict[str, frozenset[str]] | None = None,
+) -> tuple[list[Job], list[Job]]:
+    """Take the extraction of features that several jobs read out of them.
+
+    Each cache is written by one job: that of the first run that reads it. A cache that a single run reads is left to
+    that run, as nothing would be gained.
+
+    Args:
+        jobs: runs.
+        orders: their orders, by run id; those of the extractions are added.
+        store: where caches lie and orders are written.
+        queued: extractions that are in the queue already, by name.
+        write: whether to write the orders of the extractions.
+        written: where to note which caches each extraction writes, those in the queue too.
+
+    Returns:
+        The jobs that extract, and the given ones, which now require them.
+    """
+    caches = {job.run_id: _missing_caches(orders[job.run_id], store) for job in jobs}
+    readers: dict[str, int] = {}
+    for found in caches.values():
+        for key in found.keys:
+            readers[key] = readers.get(key, 0) + 1
+    shared = {key for key, count in readers.items() if count > 1}
+    owner: dict[str, str] = {}
+    extracting: list[Job] = []
+    waiting: list[Job] = []
+    for job in jobs:
+        keys = caches[job.run_id].keys & shared
+        if missing := keys - owner.keys():
+            # Named after what it writes: whoever wants the same finds it in the queue.
+            extraction = _job(missing, store)
+            owner |= dict.fromkeys(missing, extraction.run_id)
+            if written is not None:
+                written[extraction.run_id] = frozenset(missing)
+            if extraction.run_id not in queued:
+                order = _extraction(orders[job.run_id], caches[job.run_id], missing)
+                orders[extraction.run_id] = order
+                extracting.append(extraction)
+                if write:
+                    write_bytes(extraction.order_path, (order.model_dump_json(indent=1) + "\n").encode())
+        waiting.append(replace(job, requires=job.requires | {owner[key] for key in keys}))
+    return extracting, waiting
+
+
+def _missing_caches(order: Order, store: Store) -> _Caches:
+    fitted = not fit_missing(order, store)
+    wanted = wanted_caches(order.spec, fitted=fitted, missing=missing_views(order, store))
+    missing = [cache for cache in wanted if not is_present(store.path, cache.key)]
+    views = {cache.key: cache.source for cache in missing if isinstance(cache.source, View)}
+    return _Caches(frozenset(cache.key for cache in missing) - views.keys(), views)
+
+
+def _extraction(order: Order, caches: _Caches, keys: frozenset[str]) -> Order:
+    views = tuple(view for key, view in caches.views.items() if key in keys)
+    return order.model_copy(update={"views": views, "features_only": True, "requires": None})
+
+
+def _job(keys: frozenset[str], store: Store) -> Job:
+    name = f"features-{digest(sorted(keys), 8)}"
+    return Job(name, store.path / "slurm" / "orders" / f"{name}.json")
 
 
 def pack(

@@ -205,7 +205,8 @@ def process(subject: Subject) -> None:
         raise ContractViolation(f"it cannot be pickled: {type(error).__name__}: {error}") from error
     _demand(back.info == subject.described.info, "pickled and read back, it states something else")
     here = replace(subject, device="cpu")
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # which imports what is heavy once, however many are checked
+    context.set_forkserver_preload(["timm", __name__])
     with context.Pool(1) as pool:
         there = pool.apply(features_digest, (here.name, dict(here.options), here.sides))
     _demand(there == _digest(_features(here)), "another process gets other features from it")

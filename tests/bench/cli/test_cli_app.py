@@ -22,7 +22,7 @@ LEAVES = [
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=600, check=False
     )
 
 
@@ -179,6 +179,6 @@ def test_the_module_and_its_exit_code(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     command = f"{sys.executable} -m bench list backbones | head -1"
-    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
     assert found.stdout == "efficientnet_lite0\n"
     assert "Traceback" not in found.stderr

@@ -43,6 +43,7 @@ class Constant:
 '''
 
 
+@pytest.mark.slow
 def test_a_method_that_ships_keeps_every_promise(bench: Bench) -> None:
     result = bench("check-method", "kmeans", "--set", "k=4")
     assert result.code == 0, result.out

@@ -127,13 +127,13 @@ def test_ctrl_c_leaves_a_valid_store_and_says_how_to_go_on(tmp_path: Path) -> No
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
     )
     out = tmp_path / "o"
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and not any(
         '"fit"' in path.read_text() for path in out.glob("records/neuralef-*/progress.json")
     ):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=240)
+    stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "left; go on with:" in stdout
     assert "--grid g.yaml --out o" in stdout

@@ -81,7 +81,7 @@ def test_scores_from_files_are_those_from_the_cache_to_the_bit(bench: Bench, dty
 @pytest.mark.camvid
 @pytest.mark.skipif(not CAMVID, reason="needs the CamVid images below $BENCH_DATA or ../shared/data")
 def test_camvid_from_files_is_camvid_from_the_cache_to_the_bit(bench: Bench) -> None:
-    from_files_and_cache(bench, "float16", "camvid", "--data-root", CAMVID[0], subset=12)
+    from_files_and_cache(bench, "float16", "camvid", "--data-root", CAMVID[0], subset=4)
 
 
 def made(n: tuple[int, int, int] = (6, 8, 5)) -> None:

@@ -1,20 +1,22 @@
-"""``run --max-hours``: what is begun, when it stops, and what is said of the rest."""
+"""``run --max-hours`` and ``--budget``: what is begun, when it stops, and what is said of the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_lab import Bench
-from plan_lab import Lab
+from cli_lab import Bench, FakeExecutor
+from plan_lab import SMALL, Lab
 
-from spectral_bench.bench.cli import run as module
+from spectral_bench.bench.cli import hours as module
+from spectral_bench.bench.cli.hours import TIME_UP, Hours, fitting_cohorts
 from spectral_bench.bench.cli.launch import Launch
-from spectral_bench.bench.cli.run import TIME_UP, Hours
 from spectral_bench.bench.executors import InlineExecutor
 from spectral_bench.bench.executors.jobs import Event, Job
-from spectral_bench.bench.plan.prediction import Prediction
+from spectral_bench.bench.plan.budget import Piece
+from spectral_bench.bench.plan.prediction import Part, Prediction
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.work.worker import ExitCode
 from spectral_bench.common.files import write_bytes
@@ -151,3 +153,98 @@ def test_an_executor_leaves_out_what_is_not_admitted_and_what_waits_for_it(lab: 
 def test_hours_that_are_none_are_refused(bench: Bench, lab: Lab, options: tuple[str, ...], says: str) -> None:
     result = bench("run", "--grid", lab.write("runs: [{method: kmeans}]"), "--out", lab.out, *options)
     assert (result.code, result.err) == (2, f"error: {says}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--budget", "2"), "--budget 2: expected hours or GPU-hours above 0, such as 90m, 2h, 1.5d or 20gpuh"),
+        (("--budget", "0h"), "--budget 0h: expected hours or GPU-hours above 0, such as 90m, 2h, 1.5d or 20gpuh"),
+        (("--budget", "-1h"), "--budget -1h: expected hours or GPU-hours above 0, such as 90m, 2h, 1.5d or 20gpuh"),
+        (("--budget", "2h", "--max-hours", "3"), "--budget 2h: --max-hours 3 is given, too; give one of them"),
+        (
+            ("--budget", "2h", "--budget-by", "row"),
+            '--budget-by: unknown order "row"; did you mean "rows"? valid: rows, seeds',
+        ),
+        (("--budget-by", "seeds"), "--budget-by seeds: says in which order a budget is spent; give --budget too"),
+        (
+            ("--budget", "20gpuh"),
+            "--budget 20gpuh: no GPU is named; give --gpus or --device cuda, or a budget in hours",
+        ),
+    ],
+)
+def test_budgets_that_are_none_are_refused(bench: Bench, lab: Lab, options: tuple[str, ...], says: str) -> None:
+    result = bench("run", "--grid", lab.write("runs: [{method: kmeans}]"), "--out", lab.out, *options)
+    assert (result.code, result.err) == (2, f"error: {says}\n")
+    assert not lab.out.exists()
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, *, fit: float | None) -> None:
+    """Every cache takes six minutes, and each run as many hours as its part of a fit says."""
+
+    def hours(parts: Sequence[Part], measured: object) -> float | None:
+        return 0.1 if [part.kind for part in parts] == ["features"] else fit
+
+    monkeypatch.setattr("spectral_bench.bench.plan.budget._hours", hours)
+
+
+@pytest.mark.parametrize(
+    ("by", "titles", "left"),
+    [
+        ((), ["input=last, seed 0", "input=last, seed 1"], "kmeans, input=last_l2, seeds 0, 1"),
+        (("--budget-by", "seeds"), ["input=last, seed 0", "input=last_l2, seed 0"], "kmeans, input=last, seed 1"),
+    ],
+)
+def test_what_fits_into_a_budget_is_done_and_the_rest_is_told(
+    bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, by: tuple[str, ...], titles: list[str], left: str
+) -> None:
+    planted(monkeypatch, fit=0.5)
+    done: list[FakeExecutor] = []
+
+    def make(*given: object, **options: object) -> FakeExecutor:
+        done.append(FakeExecutor(lab.store))
+        return done[-1]
+
+    monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", make)
+    wanted = ("run", "--grid", lab.write(SMALL), "--out", lab.out)
+    result = bench(*wanted, "--budget", "1.25h", *by)
+    assert result.code == TIME_UP
+    of = {run.run_id: f"{run.title.removeprefix('kmeans, ')}, seed {run.spec.seed}" for run in lab.plan().runs}
+    assert [of[name] for name in done[-1].carried_out] == titles
+    lines = result.out.splitlines()
+    first = f"--budget 1.25h, {'seeds' if by else 'rows'} first: 2 runs in 72 min of 75 min"
+    assert lines[0] == first
+    assert lines[1].startswith(f"left out: {left}: needs ")
+    assert lines[1].endswith(", and 3 min were left")
+    assert "all of it needs --budget 2.2h" in lines
+    # What is done costs nothing any more: the same command goes on, and ends with all of it.
+    monkeypatch.setattr(
+        "spectral_bench.bench.cli.hours.pieces_of", lambda plan: {r.run_id: Piece(0.5) for r in plan.unfinished}
+    )
+    assert bench(*wanted, "--budget", "1.25h").code == 0
+    assert len(done[-1].carried_out) == 2
+    assert len(lab.store.manifests()[0].rows) == 2
+
+
+def test_a_budget_too_small_for_anything_does_nothing(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, fit=0.5)
+    result = bench("run", "--grid", lab.write(SMALL), "--out", lab.out, "--budget", "10m", "--dry-run")
+    assert result.code == TIME_UP
+    assert "--budget 10m, rows first: 0 runs in 0 s of 10 min" in result.out
+    assert not lab.out.exists()
+
+
+def test_what_nobody_knows_begins_last(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, fit=None)
+    result = bench("run", "--grid", lab.write(SMALL), "--out", lab.out, "--budget", "1h", "--dry-run")
+    assert result.code == 0
+    assert "--budget 1h, rows first: 4 runs in 12 min of 60 min, as far as known" in result.out
+    assert "4 runs of a kind not seen before come last, while there is time (bench plan --probe tells)" in result.out
+
+
+def test_cohorts_that_would_not_fit_are_torn(lab: Lab) -> None:
+    plan = plan_of(lab, 1000.0, 3000.0, 500.0, None)
+    names = [run.run_id for run in plan.runs]
+    formed = dict(zip(names, "aabb", strict=True))
+    assert fitting_cohorts(formed, plan, 1.0) == {names[2]: "b", names[3]: "b"}
+    assert fitting_cohorts(formed, plan, 2.0) == formed

@@ -127,6 +127,7 @@ def test_what_is_wrong_is_told_before_work_starts(
 
 
 class TestCheckBackbone:
+    @pytest.mark.slow
     def test_one_that_keeps_all(self, bench: Bench, tmp_path: Path) -> None:
         project(tmp_path)
         result = bench("check-backbone", "mine.py:ColourPyramid", "--set", "reach=2")

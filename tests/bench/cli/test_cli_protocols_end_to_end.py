@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +13,11 @@ from spectral_bench.results.contingency import Contingency
 from spectral_bench.results.metrics import score
 from spectral_bench.results.store import Store
 
-ROOT = Path(__file__).parents[3]
 FITTED = """\
 name: fitted
-note: short side 128 with windows, a CRF, two fixed images, matching fitted on the training images
+note: short side 96 with windows, a CRF, two fixed images, matching fitted on the training images
 extends: whole
-view: {resize: {mode: short_side, short_side: 128, size: null}, window: 96, stride: 64, subset: 2, crf: {}}
+view: {resize: {mode: short_side, short_side: 96, size: null}, window: 64, stride: 48, subset: 2, crf: {iterations: 2}}
 scoring: {fit_split: train}
 """
 
@@ -34,17 +30,16 @@ def counted(store: Store, run_id: str) -> dict[tuple[str, str], Contingency]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("crf_server")
 def test_a_users_protocol_fits_its_matching_on_training_images_and_scores_a_fixed_subset(
     bench: Bench, tmp_path: Path
 ) -> None:
     pytest.importorskip("pydensecrf.densecrf")
     (tmp_path / "fitted.yaml").write_text(FITTED)
     (tmp_path / "g.yaml").write_text("protocols: [fitted.yaml]\nruns: [{method: kmeans, subset: 4, params: {k: 6}}]\n")
-    options = ("--grid", "g.yaml", "--out", "o", "--threads", "1", "--workers", "2")
-    command = (sys.executable, "-m", "bench", "run", *options)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    options = ("--grid", "g.yaml", "--out", "o", "--executor", "inline", "--threads", "1", "--workers", "2")
+    done = bench("run", *options)
+    assert done.code == 0, done.out + done.err
     store = Store.open(tmp_path / "o")
     (entry,) = collect(store)
     (seed,) = entry.seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -98,6 +99,89 @@ def test_what_nobody_states_is_asked_for_and_told(bench: Bench, lab: Lab, slurm:
     slurm.jobs[0].state = slurm.jobs[1].state = "OUT_OF_MEMORY"
     assert bench("retry", "--out", lab.out).code == 0
     assert any("--mem=8000M" in call for call in slurm.submitted())  # all that a node has
+
+
+def test_a_budget_counts_what_jobs_ask_for(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    shown = launch("--budget", "1h", "--print-sbatch", "--mem", "2G")
+    assert shown.code == 0
+    assert "--array=0-0%" in shown.out
+    result = launch("--budget", "1h", "--mem", "2G", "--budget-by", "seeds")
+    assert (result.code, result.err) == (3, "")
+    told = result.out.splitlines()
+    # A job takes both rows of a seed here, and an hour.
+    assert told[0] == "--budget 1h, seeds first: 2 runs, whose jobs ask for 60 min"
+    assert told[1] == "left out: kmeans, input=last, seed 1: needs 60 min, and 0 s were left"
+    assert "all of it needs --budget 2h" in told
+    assert len(slurm.jobs) == 1
+    # What is in the queue is paid for.
+    result = launch("--budget", "1h", "--mem", "2G")
+    assert result.code == 0
+    assert len(slurm.jobs) == 2
+    gpus = launch("--budget", "1.5gpuh", "--mem", "2G", "--gpus", "2", "--partition", "gpu", "--dry-run")
+    assert "0 runs, whose jobs ask for 0 GPU-hours" in gpus.out
+
+
+def test_the_cluster_is_asked_once_before_jobs_are_submitted(slurm: FakeSlurm, launch: Bench) -> None:
+    assert launch("--mem", "2G").code == 0
+    trials = [call for call in slurm.asked("sbatch") if "--test-only" in call]
+    assert len(trials) == len(set(trials)) == 1
+
+
+class TestDoctor:
+    GRID = SMALL + "executor: {runs_per_job: 2, methods: {kmeans: {mem: 12G}}}\n"
+
+    def test_partitions_and_what_a_grid_asks_of_each(self, bench: Bench, lab: Lab, slurm: FakeSlurm) -> None:
+        slurm.rules = (
+            "PartitionName=debug MaxTime=1-00:00:00 DefaultTime=01:00:00 MaxMemPerNode=6000 State=UP TotalNodes=2\n"
+        )
+        result = bench("doctor", "--cluster", "--grid", lab.write(self.GRID), "--out", lab.out)
+        assert (result.code, result.err) == (0, "")
+        assert "cluster fake, controller head1: 4 partitions, arrays of up to 1000 jobs" in result.out
+        lines = [line.split() for line in result.out.splitlines()]
+        assert ["debug", "*", "UP", "2", "4", "0", "8000M", "6000M", "all", "24.0", "h", "60", "min"] in lines
+        fits = [line for line in lines if line[:1] in (["debug"], ["gpu"]) and "kmeans" in line]
+        assert [line[1:7] for line in fits] == [["2", "4", "kmeans", "12G", "4h", "-"]] * 2
+        assert "no: --mem 12G: the largest node of partition debug has 8000 MB" in " ".join(fits[0])
+        assert fits[1][-1] == "yes"
+        assert not lab.out.exists()
+
+    def test_as_json(self, bench: Bench, lab: Lab, slurm: FakeSlurm) -> None:
+        result = bench("doctor", "--cluster", "--grid", lab.write(self.GRID), "--out", lab.out, "--json")
+        told = json.loads(result.out)
+        assert told["cluster"]["name"] == "fake"
+        by_name = {one["name"]: one for one in told["partitions"]}
+        assert by_name["gpu"]["gpus"] == 2
+        assert [name for name, one in by_name.items() if one["default"]] == ["debug"]
+        kmeans = {one["partition"]: bool(one["why_not"]) for one in told["asks"] if one["what"] == ["kmeans"]}
+        assert kmeans == {"debug": True, "low": True, "gpu": False, "quiet": True}
+
+    def test_where_no_partition_takes_it(self, bench: Bench, lab: Lab, slurm: FakeSlurm) -> None:
+        grid = lab.write(self.GRID.replace("12G", "99G"))
+        assert bench("doctor", "--cluster", "--grid", grid, "--out", lab.out).code == 1
+
+    def test_where_no_slurm_answers(self, bench: Bench, lab: Lab, slurm: FakeSlurm) -> None:
+        slurm.unreachable = True
+        result = bench("doctor", "--cluster", "--out", lab.out)
+        assert (result.code, result.err) == (1, "")
+        assert result.out.startswith("no cluster to submit to: scontrol: slurm_load_jobs error: Unable to contact")
+        told = json.loads(bench("doctor", "--cluster", "--out", lab.out, "--json").out)
+        assert (told["cluster"], told["partitions"]) == (None, [])
+        assert "Unable to contact" in told["error"]
+
+    def test_a_grid_alone_is_refused(self, bench: Bench, lab: Lab) -> None:
+        result = bench("doctor", "--grid", lab.write(SMALL), "--out", lab.out)
+        assert (result.code, result.errors[0][-20:]) == (2, "; give --cluster too")
+
+
+def test_why_tells_what_each_try_asked_for(bench: Bench, lab: Lab, slurm: FakeSlurm, launch: Bench) -> None:
+    assert launch("--time", "20m").code == 0
+    for job in slurm.jobs:
+        job.state = "OUT_OF_MEMORY"
+    assert bench("status", "--out", lab.out).code == 0
+    text = bench("why", runs(lab)[0], "--out", lab.out).out
+    assert re.search(r"failures behind it: 1 .*\n  \d{4}-\S+: asked for 4096 MB and 20 min: out_of_memory\n", text)
+    (one,) = json.loads(bench("why", runs(lab)[0], "--out", lab.out, "--json").out)["tries"]
+    assert (one["kind"], one["memory"], one["minutes"]) == ("out_of_memory", 4096, 20)
 
 
 def test_settings_of_a_profile_are_named(
@@ -269,7 +353,7 @@ done = threading.Event()
 signal.signal(signal.SIGTERM, lambda number, frame: done.set())
 with Store.open(sys.argv[1]).claim(sys.argv[2]):
     print("mine", flush=True)
-    done.wait(600)
+    done.wait(1200)
 """
 
 
@@ -279,7 +363,7 @@ class TestThisMachine:
         command = [sys.executable, "-c", HOLD, str(lab.store.path), run.run_id]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as process:
             assert process.stdout is not None
-            guard = threading.Timer(120, process.kill)
+            guard = threading.Timer(600, process.kill)
             guard.start()
             assert process.stdout.readline() == b"mine\n"
             result = bench("cancel", run.run_id, "--out", lab.out)

@@ -17,6 +17,7 @@ from plan_lab import SMALL, Lab
 from report_samples import Outcome, add_row, make_store, outcomes, write_grid
 
 from spectral_bench.reports.ablation_table import ablation_tables
+from spectral_bench.reports.against_table import against_table
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.health_table import health_table
@@ -79,6 +80,7 @@ def tables(tmp_path: Path) -> dict[str, list[str]]:
     found = {
         "main": main_table(entries, lambda entry: None),
         "ablation-GRID": ablation_tables(entries)[0],
+        "against": against_table(entries, ["base"]),
         "costs": cost_table(entries),
         "health": health_table(entries),
         "per-class": per_class_tables(entries)[0],
@@ -95,7 +97,7 @@ def test_the_settings_and_the_end_of_a_row() -> None:
     assert told("End of each row") == END
 
 
-@pytest.mark.parametrize("name", ["main", "ablation-GRID", "costs", "health"])
+@pytest.mark.parametrize("name", ["main", "ablation-GRID", "against", "costs", "health"])
 def test_tables_with_all_settings(tables: dict[str, list[str]], name: str) -> None:
     written = tables[name]
     assert set(SETTINGS) <= set(written)

@@ -72,6 +72,7 @@ def pool(processes: int, images: Pictures | None = None, **options: object) -> C
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("crf_server")
 @pytest.mark.parametrize(
     ("processes", "memory", "guided"),
     [(0, None, None), (1, None, Guided(iterations=2)), (3, None, None), (3, NEED, None)],
@@ -90,6 +91,7 @@ def test_the_number_of_processes_and_the_memory_change_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("crf_server")
 def test_counting_through_the_pool_and_what_goes_wrong_in_it() -> None:
     images = scored()
     with pool(1) as crf:
@@ -101,6 +103,7 @@ def test_counting_through_the_pool_and_what_goes_wrong_in_it() -> None:
             count(crf.ahead(images[:1]), Pictures(), n_clusters=4, n_labels=3, assign=crf.assign)
 
 
+@pytest.mark.slow
 def test_what_the_processes_cost_is_the_cost_of_the_stage() -> None:
     """Their CPU time is known when they have ended, and their memory to themselves only."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -122,6 +125,7 @@ def test_what_the_processes_cost_is_the_cost_of_the_stage() -> None:
     assert costs["crf"].peak_rss > costs["next"].peak_rss + 100 * 2**20
 
 
+@pytest.mark.slow
 def test_a_process_tells_its_own_peak_and_not_that_of_its_parent() -> None:
     told: list[int] = []
     held = bytearray(b"x") * (1500 * 2**20)
@@ -149,6 +153,7 @@ def test_an_image_that_does_not_fit_is_named_with_what_it_needs() -> None:
         next(crf.ahead(scored()))
 
 
+@pytest.mark.usefixtures("crf_server")
 def test_a_stop_is_heeded_before_an_image_and_during_it() -> None:
     answers = iter([False, False, True])
     with pytest.raises(RunInterrupted, match="before the CRF of image c"), pool(1, should_stop=answers.__next__) as crf:
@@ -159,6 +164,7 @@ def test_a_stop_is_heeded_before_an_image_and_during_it() -> None:
             crf.assign(scored()[0])
 
 
+@pytest.mark.usefixtures("crf_server")
 @pytest.mark.parametrize("delay", [0.0, 0.5])  # the image is still to be sent, or is on its way
 def test_a_process_that_is_killed_is_told_as_a_lack_of_memory(delay: float) -> None:
     slow = WindowLayout((Crop.whole(16, 20),), (4, 5), (16, 20), Crop.whole(16, 20), (800, 1000))

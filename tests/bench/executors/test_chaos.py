@@ -72,7 +72,7 @@ def test_kills_at_random_moments(store: Store, make_order: MakeOrder, tmp_path: 
         if launchers[-1].poll() is not None or chance.random() < 0.3:  # some days there are two
             launchers.append(_launch(store, paths))
     for launcher in launchers:
-        launcher.wait(timeout=120)
+        launcher.wait(timeout=600)
 
     jobs = [Job(path.stem, path) for path in paths]
     exits = LocalExecutor(store, jobs=2, target=fake_work.target, preload=["spectral_bench.bench.work.worker"]).run(

@@ -55,15 +55,8 @@ def test_failure_goes_on_with_the_rest_and_fails_what_depends_on_it(store: Store
 def test_interrupt_stops_the_batch(store: Store, make_order: MakeOrder) -> None:
     jobs = jobs_of(make_order(0, stage="fit", act="patient"), make_order(1))
 
-    def press(event: Event) -> None:
-        if event.kind == "started":
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-
-    before = signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
-    try:
-        exits = InlineExecutor(store, target=work).run(jobs, press)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    fake_work.signal_at_fit(store.run_folder(jobs[0].run_id), signal.SIGINT)
+    exits = InlineExecutor(store, target=work).run(jobs, lambda event: None)
     assert [exits[job.run_id] for job in jobs] == ["interrupted", "pending"]
     assert run(store, jobs) == ["done", "done"]
 

@@ -55,7 +55,7 @@ class TestLaunchers:
         bad = batch.add(6, pause=0.1, stage="fit", act="raise", always=True)
         both = [launch(batch), launch(batch)]
         for launcher in both:
-            said, _ = launcher.communicate(timeout=120)
+            said, _ = launcher.communicate(timeout=600)
             assert launcher.returncode == 0
             exits = json.loads(said.splitlines()[-1])
             assert exits == {job.run_id: "failed" if job is bad else "done" for job in batch.jobs}
@@ -100,7 +100,7 @@ class TestLaunchers:
         launcher = launch(batch)
         wait_for((tmp_path / "importing").exists)
         os.killpg(launcher.pid, signal.SIGINT)
-        said, _ = launcher.communicate(timeout=120)
+        said, _ = launcher.communicate(timeout=600)
         assert json.loads(said.splitlines()[-1]) == {batch.jobs[0].run_id: "interrupted"}
         assert batch.store.attempts(batch.jobs[0].run_id) == []
 
@@ -109,6 +109,6 @@ class TestLaunchers:
         launcher = launch(batch)
         wait_for(lambda: (batch.store.run_folder(job.run_id) / "was-fit").exists())
         launcher.terminate()
-        said, _ = launcher.communicate(timeout=120)
+        said, _ = launcher.communicate(timeout=600)
         assert json.loads(said.splitlines()[-1]) == {job.run_id: "interrupted"}
         assert launcher.returncode == 0

@@ -15,52 +15,60 @@ from spectral_bench.bench.executors.local import PRELOAD, _parts
 from spectral_bench.bench.work.order import read_order
 
 ASK = """
-import importlib, json, gc, os
-os.environ["SPECTRAL_BENCH_PARTS"] = {parts!r}
-for name in {preload!r}:
+import gc, importlib, json, os
+*heavy, warm = {preload!r}
+for name in heavy:
     importlib.import_module(name)
-from spectral_bench.bench.code import fingerprint
-from spectral_bench.bench.code.records import code_of_run
-from spectral_bench.bench.measure import environment
-parsed = []
-parse = fingerprint.ast.parse
-fingerprint.ast.parse = lambda source, filename: parsed.append(filename) or parse(source, filename=filename)
-code = code_of_run("kmeans", "synthetic", ["synthetic"], "efficientnet_lite0")
-looked_up = environment._packages.cache_info().currsize
-print(json.dumps([[name.rpartition("/")[2] for name in parsed], code, looked_up, gc.get_freeze_count()]))
+
+def found():
+    from spectral_bench.bench.code import fingerprint
+    from spectral_bench.bench.code.records import code_of_run
+    from spectral_bench.bench.measure import environment
+    parsed = []
+    parse = fingerprint.ast.parse
+    fingerprint.ast.parse = lambda source, filename: parsed.append(filename) or parse(source, filename=filename)
+    code = code_of_run("kmeans", "synthetic", ["synthetic"], "efficientnet_lite0")
+    looked_up = environment._packages.cache_info().currsize
+    return [[name.rpartition("/")[2] for name in parsed], code, looked_up, gc.get_freeze_count()]
+
+for names, parts in (([], ""), ([warm], ""), ([warm], "spectral_bench.methods.kmeans")):
+    if os.fork() == 0:  # each goes on from the heavy imports
+        os.environ["SPECTRAL_BENCH_PARTS"] = parts
+        for name in names:
+            importlib.import_module(name)
+        print(json.dumps(found()), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
 """
+Found = tuple[list[str], list[Any], int, int]
+"""Files that a worker parsed, the code of a run, how often packages were looked up, and what was frozen."""
 
 
-def asked(preload: tuple[str, ...], parts: str = "") -> list[object]:
-    done = subprocess.run(
-        [sys.executable, "-c", ASK.format(preload=preload, parts=parts)], check=True, capture_output=True
-    )
-    found: list[object] = json.loads(done.stdout)
-    return found
+@pytest.fixture(scope="module")
+def asked() -> list[Found]:
+    """What a worker finds: without the last import of the server, with it, and where a launch named its parts."""
+    *_, warm = PRELOAD
+    assert warm == "spectral_bench.bench.executors.warm"
+    done = subprocess.run([sys.executable, "-c", ASK.format(preload=PRELOAD)], check=True, capture_output=True)
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.slow
-def test_a_worker_hashes_only_what_it_loads_itself_and_finds_the_same() -> None:
-    *rest, warm = PRELOAD
-    assert warm == "spectral_bench.bench.executors.warm"
-    parsed, code, looked_up, frozen = asked(PRELOAD)
-    plainly, expected, not_yet, none = asked(tuple(rest))
+def test_a_worker_hashes_only_what_it_loads_itself_and_finds_the_same(asked: list[Found]) -> None:
+    (plainly, expected, not_yet, none), (parsed, code, looked_up, frozen), _ = asked
     assert code == expected
-    assert isinstance(parsed, list)
-    assert isinstance(plainly, list)
     assert set(parsed) < set(plainly)
     assert "kmeans.py" in parsed  # of methods a worker has the newest
     assert len(parsed) <= 20 < len(plainly)
     assert (looked_up, not_yet, none) == (1, 0, 0)
-    assert isinstance(frozen, int)
     assert frozen > 0
 
 
 @pytest.mark.slow
-def test_parts_of_a_launch_are_hashed_for_all_workers_unless_they_change() -> None:
-    parsed, code, *_ = asked(PRELOAD, "spectral_bench.methods.kmeans")
-    _, expected, *_ = asked(PRELOAD)
-    assert "kmeans.py" not in parsed  # type: ignore[operator]
+def test_parts_of_a_launch_are_hashed_for_all_workers_unless_they_change(asked: list[Found]) -> None:
+    _, (without, expected, *_), (parsed, code, *_) = asked
+    assert "kmeans.py" in without
+    assert "kmeans.py" not in parsed
     assert code == expected
 
 

@@ -54,5 +54,5 @@ def test_an_error_is_raised_where_its_result_is_due(workers):
 
 
 def test_threads_work_at_once():
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=300)
     assert len(list(ordered_map(lambda _: barrier.wait(), range(2), workers=2, ahead=2))) == 2

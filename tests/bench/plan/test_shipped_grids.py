@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,13 +28,16 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spectral_bench.bench.plan.inputs.weights_digest", lambda name, options: "0" * 16)
 
 
-def planned(path: Path, tmp_path: Path) -> Plan:
-    return make_plan(load_grid(with_texts(path, tmp_path)), None, tmp_path / "out", FixedCode())
+@functools.cache
+def planned(path: Path) -> Plan:
+    """The plan of a grid, made once for all tests, which only read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return make_plan(load_grid(with_texts(path, Path(folder))), None, Path("out"), FixedCode())
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
-def test_a_grid_of_a_paper_plans_without_data_and_names_it(path: Path, tmp_path: Path) -> None:
-    plan = planned(path, tmp_path)
+def test_a_grid_of_a_paper_plans_without_data_and_names_it(path: Path) -> None:
+    plan = planned(path)
     assert plan.unfinished
     comment = path.read_text().split("\nname:")[0]
     assert comment.startswith("# ")
@@ -60,8 +65,8 @@ def test_all_tables_of_the_paper_have_a_grid() -> None:
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
-def test_settings_are_those_of_the_paper(path: Path, tmp_path: Path) -> None:
-    for run in planned(path, tmp_path).runs:
+def test_settings_are_those_of_the_paper(path: Path) -> None:
+    for run in planned(path).runs:
         spec, params = run.spec, run.spec.params
         assert (spec.data.transform.scale, spec.data.transform.flip) == ((0.5, 2.0), True)
         if spec.method == "kmeans":
@@ -79,11 +84,11 @@ def test_settings_are_those_of_the_paper(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
+def test_k_means_of_the_paper_scores_as_its_code_did() -> None:
     rows = [
         (path.stem, run.spec.method, run.spec.params["scores"], run.spec.params["input"])
         for path in PAPER
-        for run in planned(path, tmp_path).runs
+        for run in planned(path).runs
         if run.spec.method in ("kmeans", "neuralef_kmeans")
     ]
     assert {row[0] for row in rows} == {path.stem for path in PAPER} - {"alpha", "backbones"}
@@ -94,8 +99,8 @@ def test_k_means_of_the_paper_scores_as_its_code_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["primaps_kmeans", "stego"])
-def test_the_benchmarks_of_the_field_are_looked_at_as_there(name: str, tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/paper" / f"{name}.yaml", tmp_path)
+def test_the_benchmarks_of_the_field_are_looked_at_as_there(name: str) -> None:
+    plan = planned(ROOT / "grids/paper" / f"{name}.yaml")
     for row in plan.rows:
         spec, patch = row.specs[0], 14 if "patch14" in row.grid_row.settings.backbone else 8
         assert spec.backbone.options == {"facet": "tokens", "layers": [11], "weights": "hub"}
@@ -130,8 +135,8 @@ def test_the_k_means_grid_states_the_numbers_that_are_to_be_met() -> None:
         assert f"{row.metrics['accuracy']} / {row.metrics['mIoU']:>4}" in line
 
 
-def test_rows_named_by_text_are_looked_at_as_naclip_looks(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/paper/text.yaml", tmp_path)
+def test_rows_named_by_text_are_looked_at_as_naclip_looks() -> None:
+    plan = planned(ROOT / "grids/paper/text.yaml")
     wanted = [(name, dataset) for name in ("MaskCLIP", "NACLIP", "ReCo") for dataset in TEXTS]
     assert [(row.grid_row.settings.name, row.grid_row.settings.dataset) for row in plan.rows] == wanted
     for row in plan.rows:
@@ -174,13 +179,13 @@ OWN = (ROOT / "ablations.yaml", *sorted((ROOT / "grids").glob("*.yaml")))
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
-def test_all_rows_of_a_grid_are_compared_by_one_kind_of_scores(path: Path, tmp_path: Path) -> None:
-    kinds = {run.spec.params.get("scores", "distance") for run in planned(path, tmp_path).runs}
+def test_all_rows_of_a_grid_are_compared_by_one_kind_of_scores(path: Path) -> None:
+    kinds = {run.spec.params.get("scores", "distance") for run in planned(path).runs}
     assert kinds == ({"one_hot", "distance"} if path.stem == "scores" else {"distance"})
 
 
-def test_scores_ablates_them_on_five_seeds_and_shares_its_psi(tmp_path: Path) -> None:
-    plan, camvid = (planned(ROOT / "grids" / name, tmp_path) for name in ("scores.yaml", "camvid.yaml"))
+def test_scores_ablates_them_on_five_seeds_and_shares_its_psi() -> None:
+    plan, camvid = (planned(ROOT / "grids" / name) for name in ("scores.yaml", "camvid.yaml"))
     keys = ("input", "scores")
     assert [(row.specs[0].method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
         *(("kmeans", i, s) for i in ("last", "last_l2", "all_standardised_l2") for s in ("one_hot", "distance")),
@@ -192,13 +197,13 @@ def test_scores_ablates_them_on_five_seeds_and_shares_its_psi(tmp_path: Path) ->
     assert psi <= {run.run_id for run in plan.runs}
 
 
-def test_views_are_those_of_the_papers_protocols(tmp_path: Path) -> None:
-    main = planned(ROOT / "grids/paper/main_results.yaml", tmp_path)
+def test_views_are_those_of_the_papers_protocols() -> None:
+    main = planned(ROOT / "grids/paper/main_results.yaml")
     assert {(view.centre_crop, view.crf is not None) for run in main.runs for view in run.views} == {
         (320, False),
         (320, True),
     }
-    sliding = planned(ROOT / "grids/paper/sliding_window.yaml", tmp_path)
+    sliding = planned(ROOT / "grids/paper/sliding_window.yaml")
     assert {
         (view.dataset, view.resize.short_side, view.window, view.stride) for r in sliding.runs for view in r.views
     } == {
@@ -208,22 +213,22 @@ def test_views_are_those_of_the_papers_protocols(tmp_path: Path) -> None:
     assert {view.crf for run in sliding.runs for view in run.views} == {None, Crf()}
 
 
-def test_psi_is_trained_once_a_seed_and_reused(tmp_path: Path) -> None:
+def test_psi_is_trained_once_a_seed_and_reused() -> None:
     for name in ("camvid.yaml", "camvid_k256.yaml", "paper/main_results.yaml", "paper/clusters.yaml"):
-        runs = planned(ROOT / "grids" / name, tmp_path).runs
+        runs = planned(ROOT / "grids" / name).runs
         assert all(run.asked_for for run in runs)
         assert any(run.requires for run in runs)
 
 
-def test_zero_shot_trains_on_imagenet_alone(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/paper/zero_shot.yaml", tmp_path)
+def test_zero_shot_trains_on_imagenet_alone() -> None:
+    plan = planned(ROOT / "grids/paper/zero_shot.yaml")
     trained = {run.run_id: {view.dataset for view in run.views} for run in plan.runs if run.spec.method == "neuralef"}
     assert len(trained) == 3
     assert set().union(*trained.values()) == {"pascal_context", "cityscapes"}
 
 
-def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
-    plan = planned(ROOT / "ablations.yaml", tmp_path)
+def test_the_ablations_are_small_on_purpose_and_say_so() -> None:
+    plan = planned(ROOT / "ablations.yaml")
     assert "small on purpose" in plan.grid.note.lower()
     specs = [run.spec for run in plan.runs]
     assert {spec.data.dataset for spec in specs} == {"synthetic"}
@@ -238,8 +243,8 @@ def test_the_ablations_are_small_on_purpose_and_say_so(tmp_path: Path) -> None:
     assert plan.cache_bytes < 10**8
 
 
-def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/graphs.yaml", tmp_path)
+def test_graphs_varies_every_option_of_the_graph() -> None:
+    plan = planned(ROOT / "grids/graphs.yaml")
     assert "small on purpose" in plan.grid.note.lower()
     assert [row.grid_row.role for row in plan.rows].count("baseline") == 1
     assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
@@ -258,8 +263,8 @@ def test_graphs_varies_every_option_of_the_graph(tmp_path: Path) -> None:
     assert varied == set(GraphParams.model_fields)
 
 
-def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: Path) -> None:
-    plan, camvid = planned(ROOT / "grids/leak.yaml", tmp_path), planned(ROOT / "grids/camvid.yaml", tmp_path)
+def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings() -> None:
+    plan, camvid = planned(ROOT / "grids/leak.yaml"), planned(ROOT / "grids/camvid.yaml")
     rows = {row.grid_row.settings.method: row for row in plan.rows}
     assert list(rows) == ["neuralef", "neuralef_label_leak", "linear_probe", "oracle"]
     assert [row.facts.uses_labels for row in rows.values()] == [False, True, True, True]
@@ -270,8 +275,8 @@ def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings(tmp_path: 
     assert rows["linear_probe"].specs[0].params["k"] == rows["oracle"].specs[0].params["k"] == 11
 
 
-def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/camvid_spectral.yaml", tmp_path)
+def test_camvid_spectral_has_the_settings_of_the_reference_figures() -> None:
+    plan = planned(ROOT / "grids/camvid_spectral.yaml")
     keys = ("eigenvectors", "segments", "colour_weight", "published", "samples", "neighbours", "input", "extension")
     rows = [(row.grid_row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows]
     assert rows[:8] == [
@@ -290,8 +295,8 @@ def test_camvid_spectral_has_the_settings_of_the_reference_figures(tmp_path: Pat
     assert all([spec.seed for spec in row.specs] == [0, 1, 2, 3, 4] for row in plan.rows[8:])
 
 
-def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/camvid.yaml", tmp_path)
+def test_camvid_is_the_grid_of_the_documentation() -> None:
+    plan = planned(ROOT / "grids/camvid.yaml")
     keys = ("input", "iterations")
     assert [(row.grid_row.settings.method, *(row.specs[0].params.get(key) for key in keys)) for row in plan.rows] == [
         ("kmeans", "last", 100),
@@ -320,8 +325,8 @@ def test_camvid_is_the_grid_of_the_documentation(tmp_path: Path) -> None:
     assert (psi.params["graph_level"], psi.params["graph_standardise"]) == (-1, False)
 
 
-def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs(tmp_path: Path) -> None:
-    plan, camvid = (planned(ROOT / "grids" / name, tmp_path) for name in ("camvid_k256.yaml", "camvid.yaml"))
+def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs() -> None:
+    plan, camvid = (planned(ROOT / "grids" / name) for name in ("camvid_k256.yaml", "camvid.yaml"))
     keys = ("k", "base_k", "input", "iterations", "orthogonality")
     rows = [row for row in plan.rows if row.specs[0].method == "neuralef_kmeans"]
     assert [tuple(row.specs[0].params.get(key) for key in keys) for row in rows] == [
@@ -338,8 +343,8 @@ def test_camvid_at_k_256_differs_from_camvid_in_clusters_and_epochs(tmp_path: Pa
     assert constrained.specs[0] == known.model_copy(update={"params": changed})
 
 
-def test_facets_crosses_facets_layers_and_backbones(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/facets.yaml", tmp_path)
+def test_facets_crosses_facets_layers_and_backbones() -> None:
+    plan = planned(ROOT / "grids/facets.yaml")
     facets = {row.specs[0].backbone.options["facet"] for row in plan.rows}
     layers = {tuple(row.specs[0].backbone.options["layers"]) for row in plan.rows}
     backbones = {row.grid_row.settings.backbone for row in plan.rows}
@@ -352,8 +357,8 @@ def test_facets_crosses_facets_layers_and_backbones(tmp_path: Path) -> None:
     assert {run.spec.params["k"] for run in plan.runs} == {27}
 
 
-def test_facets_of_camvid_share_their_runs_with_camvid(tmp_path: Path) -> None:
-    plan = planned(ROOT / "grids/facets_camvid.yaml", tmp_path)
+def test_facets_of_camvid_share_their_runs_with_camvid() -> None:
+    plan = planned(ROOT / "grids/facets_camvid.yaml")
     assert [(row.specs[0].method, row.specs[0].params["input"]) for row in plan.rows] == [
         ("kmeans", "last_l2"),
         ("kmeans", "last"),
@@ -362,9 +367,5 @@ def test_facets_of_camvid_share_their_runs_with_camvid(tmp_path: Path) -> None:
         ("nystrom", "all_standardised_l2"),
     ]
     assert all(len(row.specs) == 5 for row in plan.rows)  # as many as a claim needs
-    known = {
-        run.run_id
-        for name in ("camvid", "camvid_spectral")
-        for run in planned(ROOT / f"grids/{name}.yaml", tmp_path).runs
-    }
+    known = {run.run_id for name in ("camvid", "camvid_spectral") for run in planned(ROOT / f"grids/{name}.yaml").runs}
     assert {run.run_id for run in plan.runs if run.spec.seed < 3} <= known

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from spectral_bench.bench.features.backbones import weights_digest
+from spectral_bench.bench.code import fingerprint
+from spectral_bench.bench.features.backbones import timm_hub, weights_digest
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.methods.registry import complete_params
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
@@ -33,6 +37,30 @@ def write_tree(root: Path, seed: int = 0, n_images: int = 4) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(array.clip(0, 255).astype(np.uint8)).save(path)
     return root
+
+
+_file = functools.cache(fingerprint._file)
+_build_network = timm_hub.build_network
+
+
+@functools.cache
+def _drawn(seed: int, name: str, **settings: Any) -> torch.nn.Module:
+    return _build_network(name, pretrained=False, **settings)
+
+
+def _built(name: str, *, pretrained: bool, **settings: Any) -> torch.nn.Module:
+    if pretrained:
+        return _build_network(name, pretrained=True, **settings)
+    return copy.deepcopy(_drawn(torch.initial_seed(), name, **settings))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _once_for_all_runs() -> Iterator[None]:
+    """Random weights are drawn once a seed, and each file of the project is looked for once: no test here adds one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint, "_file", _file)
+        patch.setattr(timm_hub, "build_network", _built)
+        yield
 
 
 @pytest.fixture

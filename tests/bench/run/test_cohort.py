@@ -136,6 +136,7 @@ def test_fresh_crops_are_drawn_once_for_all(store, make_order, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("crf_server")
 def test_a_crf_is_that_of_one_run_at_a_time(store, make_order, alone):
     pytest.importorskip("pydensecrf.densecrf", reason="the extra crf is not installed")
     view = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64, 96)), crf=Crf())
@@ -326,7 +327,7 @@ def test_a_killed_process_takes_no_run_along(store, make_order, alone):
             killed.append(store.owner(jobs[0].run_id)["pid"])
             os.kill(killed[0], signal.SIGKILL)
 
-    exits = LocalExecutor(store, preload=["spectral_bench.bench.work.worker"], threads=1).run(jobs, watch)
+    exits = LocalExecutor(store, threads=1).run(jobs, watch)
     assert set(exits.values()) == {"done"}
     again = [event.message for event in events if event.kind == "again"]
     assert sum("alone" in message for message in again) == 1

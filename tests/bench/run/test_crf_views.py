@@ -14,6 +14,8 @@ PLAIN = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(64
 WITH_CRF = PLAIN.model_copy(update={"crf": Crf()})
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("crf_server")
 def test_a_crf_is_another_view_of_the_same_fit(store, make_order):
     pytest.importorskip("pydensecrf.densecrf")
     order = make_order(views=(PLAIN, WITH_CRF))

@@ -10,6 +10,7 @@ import deadly
 import pytest
 from deadly import Moment
 
+from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.work.order import Order
 from spectral_bench.results.record import SITTING, EvaluationRecord, FitRecord
 from spectral_bench.results.store import Store
@@ -22,7 +23,7 @@ def carry_out(order: Order, at: Moment | None = None, told: Path | None = None) 
     path = order.store / "order.json"
     path.write_text(order.model_dump_json())
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["spectral_bench.bench.run", "deadly"])
+    context.set_forkserver_preload([*PRELOAD[:-1], "deadly", PRELOAD[-1]])
     process = context.Process(target=deadly.carry_out, args=(path, at, told))
     process.start()
     process.join()

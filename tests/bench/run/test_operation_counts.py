@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import multiprocessing
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.run import execute
+from spectral_bench.bench.work import worker
 from spectral_bench.methods import exact
 from spectral_bench.methods.exact import ExactSpace
 from spectral_bench.methods.graphs.kernel import Kernel
@@ -20,27 +22,32 @@ from spectral_bench.methods.neuralef.method import NeuralEF
 from spectral_bench.methods.nystrom.method import Nystrom
 
 NETWORK = {"epochs": 1, "batch_size": 2, "depth": 1, "heads": 1, "head_width": 8, "mlp_width": 16, "neighbours": 8}
-WORK = """
-import json, sys
-from pathlib import Path
-from spectral_bench.bench.work import worker
-import spectral_bench.bench.run
-opened = []
-def tell(event, arguments):
-    if event == "open" and isinstance(arguments[0], str):
-        opened.append(arguments[0])
-sys.addaudithook(tell)
-assert worker.main(Path(sys.argv[1])) == 0
-print(json.dumps(opened))
-"""
+
+
+def carry_out(path: Path, told: Path) -> None:
+    """In a process of its own: work an order off and write down what was opened."""
+    opened: list[str] = []
+
+    def tell(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str):
+            opened.append(arguments[0])
+
+    sys.addaudithook(tell)
+    assert worker.main(path) == 0
+    told.write_text(json.dumps(opened))
 
 
 def opened_by(order, folder: Path) -> Counter[str]:
     """How often a worker with this order opens each file below ``folder``, by its path from there."""
     path = order.store / f"{order.spec.run_id}.json"
     path.write_text(order.model_dump_json())
-    done = subprocess.run([sys.executable, "-c", WORK, str(path)], check=True, capture_output=True)
-    found = [Path(name) for name in json.loads(done.stdout.splitlines()[-1])]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    process = context.Process(target=carry_out, args=(path, told := path.with_name("told.json")))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    found = [Path(name) for name in json.loads(told.read_text())]
     return Counter(str(name.relative_to(folder)) for name in found if name.is_relative_to(folder) and not name.is_dir())
 
 

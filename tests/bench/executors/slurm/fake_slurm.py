@@ -44,6 +44,7 @@ class FakeSlurm:
     host: str = "head1"
     longest: int = 1001
     scheduler: str = "bf_interval=2"
+    rules: str = ""
     next_id: int = 100
 
     def __call__(self, command: Sequence[str], /) -> Answer:
@@ -94,6 +95,8 @@ class FakeSlurm:
     def scontrol(self, given: Sequence[str]) -> Answer:
         if given[0] in ("requeue", "release"):
             return Answer(0)
+        if "partition" in given:
+            return Answer(0, self.rules)
         told = {
             "AccountingStorageType": self.accounting,
             "ClusterName": self.cluster,

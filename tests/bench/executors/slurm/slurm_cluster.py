@@ -21,7 +21,7 @@ from spectral_bench.bench.grid.keys import ExecutorBlock
 from spectral_bench.common.errors import UserError
 from spectral_bench.results.store import Store
 
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 ROOT = Path(__file__).parents[4]
 
 

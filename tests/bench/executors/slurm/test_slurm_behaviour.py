@@ -40,8 +40,8 @@ def submit(slurm: Slurm) -> Iterator[Callable[..., str]]:
     submitted: list[str] = []
 
     def sleeping(*options: str) -> str:
-        always = ("--parsable", "--mem=20M", "--output=/dev/null", "--time=5")
-        submitted.append(slurm.ask("sbatch", *always, *options, "--wrap=sleep 240").strip())
+        always = ("--parsable", "--mem=20M", "--output=/dev/null", "--time=15")
+        submitted.append(slurm.ask("sbatch", *always, *options, "--wrap=sleep 800").strip())
         return submitted[-1]
 
     yield sleeping
@@ -49,7 +49,7 @@ def submit(slurm: Slurm) -> Iterator[Callable[..., str]]:
         slurm.answer("scancel", *submitted)
 
 
-def until(what: Callable[[], object], seconds: float = 30.0) -> None:
+def until(what: Callable[[], object], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it never happened"

@@ -8,9 +8,9 @@ import pytest
 from slurm_workbench import SlurmLab
 
 from spectral_bench.bench.executors.jobs import Job
-from spectral_bench.bench.executors.slurm.executor import features_first
 from spectral_bench.bench.executors.slurm.status import order_path
 from spectral_bench.bench.executors.slurm.submissions import write_trace
+from spectral_bench.bench.executors.slurm.submit import features_first
 from spectral_bench.bench.grid.keys import ExecutorBlock, SlurmSettings
 from spectral_bench.bench.plan.estimate import wanted_caches
 from spectral_bench.bench.work.order import read_order

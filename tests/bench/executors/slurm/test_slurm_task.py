@@ -94,7 +94,7 @@ def test_a_run_that_another_launcher_has_in_hand_comes_last_and_is_waited_for(la
 
     other = threading.Thread(target=hold, daemon=True)
     other.start()
-    assert held.wait(120)
+    assert held.wait(600)
     assert carry_out(lab) == ExitCode.DONE
     other.join()
     assert len(lab.store.load_all(verify=True)) == 2
@@ -129,6 +129,7 @@ def test_a_run_that_is_cancelled_at_work_saves_and_makes_way(lab: SlurmLab, monk
 
 def test_a_worker_that_slurm_signals_before_its_job(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm signals one process after the other: the job is told after its worker has left, and goes back too."""
+    monkeypatch.setattr(task, "LAG_S", 600.0)
     job = lab.job(0, stage="fit", act="patient")
     lab.launch(job)
     put_back: list[float] = []

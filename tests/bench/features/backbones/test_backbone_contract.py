@@ -65,7 +65,7 @@ def test_one_that_keeps_all_breaks_none(tmp_path: Path) -> None:
     [
         ("efficientnet_lite0", {}),
         ("test_vit", {"weights": "random"}),
-        ("vit_small_patch16_224.dino", {"weights": "random"}),
+        pytest.param("vit_small_patch16_224.dino", {"weights": "random"}, marks=pytest.mark.nightly),
         ("vit_xsmall_patch16_clip_224", {"weights": "random"}),
         ("vit_xsmall_patch16_clip_224", {"weights": "random", "clip_resize": "interpolate"}),
         ("examples/own_backbone.py:ColourPyramid", {}),
