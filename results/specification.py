@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results.identity import digest
 from spectral_bench.results.parts import Crf as Crf
@@ -260,6 +261,8 @@ class View(NamedData):
     @field_validator("upsample", mode="before")
     @classmethod
     def _upsample_by_name(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in (names := ("bilinear", "guided")):
+            raise ValueError(unknown("value", value, names))
         return None if value == "bilinear" else named_settings("upsample", value, Guided)
 
     @model_validator(mode="after")

@@ -68,7 +68,7 @@ def test_distances_are_a_list_in_the_file_of_a_protocol():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"upsample": "nearest"}, "guided"),
+        ({"upsample": "gided"}, 'unknown value "gided"; did you mean "guided"? valid: bilinear, guided'),
         ({"upsample": True}, "upsample = True: expected guided, its settings as {name: guided, ...}, or bilinear"),
         ({"upsample": {"iterations": 0}}, "greater than or equal to 1"),
         ({"upsample": {"distances": []}}, "at least 1 item"),
