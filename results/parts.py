@@ -82,9 +82,9 @@ class Guided(Spec):
     name: Literal["guided"] = "guided"
     iterations: int = Field(60, ge=1)
     distances: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 2, 3), min_length=1, description="of neighbours, in eight directions each"
+        (1, 2, 3, 6), min_length=1, description="of neighbours, in eight directions each"
     )
-    contrast: float = Field(0.07, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
+    contrast: float = Field(0.03, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
     keep: float = Field(
         1.0, ge=0, le=1, description="share of what the mean over a patch has lost that it gets back at each iteration"
     )
