@@ -39,13 +39,13 @@ def bench(grid: Path, out: Path, *options: str) -> None:
 def test_three_runs_a_job_give_the_records_of_the_local_executor(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     content = yaml.safe_load(chaos_slurm.grid_text(2))
-    for row, seeds in zip(content["runs"], ([0, 1], [0], [0]), strict=True):  # a job of three, and one that waits
+    for row, seeds in zip(content["runs"], ([0, 1, 2], [0], [0]), strict=True):  # a job of three; one waits
         row["seeds"] = seeds
     grid.write_text(yaml.safe_dump(content))
     bench(grid, tmp_path / "slurm", "--executor", "slurm", "--wait")
     bench(grid, tmp_path / "local", "--threads", "1")
     found, expected = (chaos_slurm.content(tmp_path / name) for name in ("slurm", "local"))
-    assert len(expected) == 2 * 4
+    assert len(expected) == 2 * 5
     submissions = Ledger(Store.open(tmp_path / "slurm")).every()
     assert 3 in {len(unit.entries) for one in submissions for unit in one.units}
     assert found == expected
