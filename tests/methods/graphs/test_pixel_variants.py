@@ -13,12 +13,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.deep_spectral.decompose import Decomposer
+from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.graphs.pixel_memory import MEMORY
 from spectral_bench.methods.graphs.pixel_variants import cielab, strong_gradients
 from spectral_bench.methods.graphs.pixels import pixel_counts, pixel_graph
+from spectral_bench.methods.inputs import Standardiser
+from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.params import GraphParams
 
 Matrix = NDArray[np.float64]
 
@@ -139,6 +148,66 @@ def test_images_of_a_batch_keep_to_themselves_and_are_remembered_by_their_option
         assert torch.equal(together.to_dense(), torch.block_diag(*alone))
         assert together.dtype == torch.float32
         assert not torch.equal(together.to_dense(), pixel_graph(pixels).to_dense())
+
+
+VARIED: list[dict[str, Any]] = [{"pixel_colours": "lab"}, {"pixel_scales": 3}, {"pixel_cut": 0.3}]
+
+
+def batch_of_one() -> PatchBatch:
+    features = torch.randn(1, 5, 6, 4, generator=torch.Generator().manual_seed(0))
+    return PatchBatch((features,), draw_image(5, 6, True, 4)[None].float(), ("a",), (Crop.whole(80, 96),))
+
+
+@pytest.mark.parametrize("varied", VARIED)
+def test_the_kernel_of_a_batch_has_the_graph_that_parameters_ask_for(varied: dict[str, Any]) -> None:
+    batch = batch_of_one()
+    plain, other = (kernel_of(batch, GraphParams(**how), None).dense() for how in ({}, varied))
+    parts = [
+        SparseKernel(normalised(pixel_graph(batch.pixels, options=GraphOptions(**how)))).dense() for how in ({}, varied)
+    ]
+    torch.testing.assert_close(other - plain, 0.3 * (parts[1] - parts[0]), atol=1e-6, rtol=0)
+    assert not torch.equal(other, plain)
+
+
+@pytest.mark.parametrize("varied", VARIED)
+@pytest.mark.parametrize("edges", ["union", "sum"])
+def test_deep_spectral_adds_the_graph_that_parameters_ask_for(varied: dict[str, Any], edges: Any) -> None:
+    batch = batch_of_one()
+    plain, other = (
+        Decomposer(DeepSpectralParams(colour_edges=edges, **how), Standardiser.nothing()).affinity(batch)
+        for how in ({}, varied)
+    )
+    params = DeepSpectralParams()
+    counts = [
+        pixel_counts(
+            batch.pixels,
+            options=GraphOptions(
+                pixel_near=params.colour_near,
+                pixel_far=params.colour_far,
+                near_weight=params.near_weight,
+                far_weight=params.far_weight,
+                **how,
+            ),
+            binary=edges == "union",
+        )[0]
+        for how in ({}, varied)
+    ]
+    expected = params.colour_weight * (counts[1] - counts[0])
+    torch.testing.assert_close(other - plain, expected.to(plain.dtype), atol=1e-5, rtol=0)
+    assert not torch.equal(other, plain)
+
+
+@pytest.mark.parametrize("varied", VARIED)
+def test_a_varied_graph_is_another_fit_and_the_published_one_none(varied: dict[str, Any]) -> None:
+    (name,) = varied
+    for model in (GraphParams, DeepSpectralParams):
+        assert name not in model().model_dump(mode="json")
+        assert model(**varied).model_dump(mode="json")[name] == varied[name]
+    for model, nothing in ((GraphParams, {"alpha": 0}), (DeepSpectralParams, {"colour_weight": 0})):
+        with pytest.raises(ValidationError, match=f"{name} = .*: .* = 0 leaves the"):
+            model(**varied, **nothing)
+    with pytest.raises(ValidationError, match="with published: true"):
+        DeepSpectralParams(published=True, **varied)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
