@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from spectral_bench.bench.evaluation import crf, pamr
+from spectral_bench.bench.evaluation import crf, guided, pamr
 from spectral_bench.bench.evaluation.layout import WindowLayout, label_map
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import window_crops
 from spectral_bench.results.contingency import Contingency, ContingencyBuilder
 from spectral_bench.results.metrics import resampled_miou, score
 from spectral_bench.results.record import ClassTable
-from spectral_bench.results.specification import Crf, Pamr
+from spectral_bench.results.specification import Crf, Guided, Pamr
 
 K = 256
 CAMVID = WindowLayout((Crop.whole(352, 480),), (22, 30), (352, 480), Crop.whole(352, 480), (360, 480))
@@ -100,7 +100,7 @@ def test_sliding_label_map(benchmark: BenchmarkFixture, way: Callable[[Tensor, W
 
 @pytest.mark.benchmark(group="refined 360 x 480 label map, CPU time", timer=time.process_time)
 @pytest.mark.parametrize("n_clusters", [64, 256])
-@pytest.mark.parametrize("way", ["argmax", "pamr", "crf"])
+@pytest.mark.parametrize("way", ["argmax", "pamr", "guided", "crf"])
 def test_refinement(benchmark: BenchmarkFixture, way: str, n_clusters: int) -> None:
     scores, rng = random_scores(CAMVID)[:, :n_clusters].contiguous(), np.random.default_rng(0)
     blocks = np.kron(rng.integers(0, 256, (18, 24, 3)), np.ones((20, 20, 1)))  # areas with some noise, as photographs
@@ -108,9 +108,10 @@ def test_refinement(benchmark: BenchmarkFixture, way: str, n_clusters: int) -> N
     ways: dict[str, Callable[[], object]] = {
         "argmax": lambda: label_map(scores, CAMVID),
         "pamr": lambda: pamr.refine(scores, CAMVID, image, Pamr()),
+        "guided": lambda: guided.largest_of(scores, CAMVID, image, Guided()),
         "crf": lambda: crf.refine(scores, CAMVID, image, Crf()),
     }
-    run(benchmark, ways[way], rounds=1 if way == "crf" else 3)
+    run(benchmark, ways[way], rounds=1 if way in ("crf", "guided") else 3)
 
 
 Maps = list[tuple[NDArray[np.int64], NDArray[np.uint16]]]

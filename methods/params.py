@@ -111,7 +111,39 @@ class KMeansParams(LloydParams):
     )
 
 
-class GraphParams(Params):
+class PixelGraphParams(Params):
+    """What a graph of pixels can be beside the published one; see ``methods.graphs.pixel_variants``."""
+
+    pixel_colours: Literal["rgb", "lab"] = Field(
+        "rgb",
+        exclude_if=lambda value: value == "rgb",  # identities are those of before there was a choice
+        description="colours that neighbours are found by: RGB in [0, 1], or CIELAB divided by 100",
+    )
+    pixel_scales: int = Field(
+        1,
+        ge=1,
+        le=4,
+        exclude_if=lambda value: value == 1,
+        description="scales whose pixel graphs are summed: pixels, and means of 2 x 2, 4 x 4 and 8 x 8 of them",
+    )
+    pixel_cut: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        exclude_if=lambda value: value == 0,
+        description="share of an image's pixels, those of the strongest gradients, that no edge crosses; 0: none is "
+        "cut",
+    )
+
+    def varied_pixels(self) -> str | None:
+        """The first parameter that asks for another pixel graph than the published one, as ``name = value``."""
+        for name, field in PixelGraphParams.model_fields.items():
+            if (value := getattr(self, name)) != field.default:
+                return f"{name} = {value}"
+        return None
+
+
+class GraphParams(PixelGraphParams):
     """The kernel of a batch of patches, shared by the methods that approximate its eigenfunctions."""
 
     graph: Literal["knn", "mutual", "epsilon", "full"] = Field(
@@ -126,6 +158,12 @@ class GraphParams(Params):
     )
     graph_standardise: bool = Field(False, description="standardise the graph's level with training statistics")
     alpha: float = Field(0.3, ge=0, description="weight of the pixel graph; 0 leaves it out")
+
+    @model_validator(mode="after")
+    def _vary_what_is_there(self) -> Self:
+        if self.alpha == 0 and (varied := self.varied_pixels()):
+            raise ValueError(f"{varied}: alpha = 0 leaves the pixel graph out")
+        return self
 
 
 class TrainingParams(Params):

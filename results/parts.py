@@ -1,8 +1,8 @@
-"""Parts of specifications that name nothing: how images are resized and transformed, and how scores are refined."""
+"""Parts of specifications that name nothing: how images are resized and transformed, and scores become clusters."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -74,3 +74,34 @@ class Pamr(Spec):
     contrast: float = Field(
         0.1, gt=0, description="of colours, in local standard deviations: smaller weighs edges more"
     )
+
+
+class Guided(Spec):
+    """Up-sampling of scores along the image that keeps the mean of each patch; distances in pixels of the label."""
+
+    name: Literal["guided"] = "guided"
+    iterations: int = Field(60, ge=1)
+    distances: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 3, 6), min_length=1, description="of neighbours, in eight directions each"
+    )
+    contrast: float = Field(0.03, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
+    keep: float = Field(
+        1.0, ge=0, le=1, description="share of what the mean over a patch has lost that it gets back at each iteration"
+    )
+
+
+def named_settings(key: str, value: Any, of: type[Pamr] | type[Guided]) -> Any:
+    """The settings that a name alone stands for; what is no name and no settings is refused.
+
+    Raises:
+        ValueError: as said, with what is expected.
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if not (value is None or isinstance(value, (dict, of))):
+        name = of.model_fields["name"].default
+        plain = "bilinear" if of is Guided else "null"
+        raise ValueError(f"{key} = {value!r}: expected {name}, its settings as {{name: {name}, ...}}, or {plain}")
+    if isinstance(value, dict):  # strict validation of a file refuses lists behind a validator of one's own
+        return {name: tuple(kept) if isinstance(kept, list) else kept for name, kept in value.items()}
+    return value

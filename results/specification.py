@@ -19,13 +19,16 @@ from pydantic import (
     model_validator,
 )
 
+from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import is_weights_file
 from spectral_bench.results.identity import digest
 from spectral_bench.results.parts import Crf as Crf
+from spectral_bench.results.parts import Guided as Guided
 from spectral_bench.results.parts import Pamr as Pamr
 from spectral_bench.results.parts import Resize as Resize
 from spectral_bench.results.parts import Spec as Spec
 from spectral_bench.results.parts import Transform as Transform
+from spectral_bench.results.parts import named_settings
 
 
 class Named(Spec):
@@ -239,6 +242,11 @@ class View(NamedData):
         description="digest of the files of features that are looked at; empty: a backbone makes them",
     )
     refine: Pamr | None = Field(None, exclude_if=lambda value: value is None, description="pamr: before the argmax")
+    upsample: Guided | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # identities are those of before there was a choice
+        description="how scores of patches reach pixels: bilinear (none), or guided by the image",
+    )
     names: BackboneSpec | None = Field(
         None,
         exclude_if=lambda value: value is None,  # identities are those of before clusters could be named so
@@ -247,14 +255,15 @@ class View(NamedData):
 
     @field_validator("refine", mode="before")
     @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if not (value is None or isinstance(value, (dict, Pamr))):
-            raise ValueError(f"refine = {value!r}: expected pamr, its settings as {{name: pamr, ...}}, or null")
-        if isinstance(value, dict) and isinstance(listed := value.get("dilations"), list):
-            return {**value, "dilations": tuple(listed)}  # strict validation of a file refuses lists behind this one
-        return value
+    def _refine_by_name(cls, value: Any) -> Any:
+        return named_settings("refine", value, Pamr)
+
+    @field_validator("upsample", mode="before")
+    @classmethod
+    def _upsample_by_name(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in (names := ("bilinear", "guided")):
+            raise ValueError(unknown("value", value, names))
+        return None if value == "bilinear" else named_settings("upsample", value, Guided)
 
     @model_validator(mode="after")
     def _refined_once(self) -> Self:

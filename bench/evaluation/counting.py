@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,9 +14,9 @@ from spectral_bench.bench.evaluation.layout import WindowLayout, label_map
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.common.errors import DataError
-from spectral_bench.datasets.interface import LabelLoader
+from spectral_bench.datasets.interface import ImageLoader, LabelLoader
 from spectral_bench.datasets.subset import subset
-from spectral_bench.datasets.transforms import crop_label
+from spectral_bench.datasets.transforms import apply_crop, crop_label
 from spectral_bench.methods.registry import method_facts
 from spectral_bench.results.contingency import Contingency, ContingencyBuilder
 
@@ -126,6 +127,15 @@ def count(
         builder.add(image.image_id, clusters.cpu().numpy(), label)
         counted(done)
     return builder.build()
+
+
+def view_image(images: ImageLoader, image_id: str, layout: WindowLayout) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of 0 to 255 at the pixels that a layout calls the label's: what ``view_label`` is to labels."""
+    image = images.image(image_id)
+    frame = layout.frame
+    if layout.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
+        return image
+    return apply_crop(image, frame)  # the frame lies inside of the image: nothing is filled
 
 
 def view_label(labels: LabelLoader, image_id: str, image_size: tuple[int, int], layout: WindowLayout) -> NDArray[Any]:

@@ -26,14 +26,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.counting import ScoredImage, view_image
+from spectral_bench.bench.evaluation.guided import Guide, at_once, guided_bytes
 from spectral_bench.bench.evaluation.layout import WindowLayout, score_bands
 from spectral_bench.bench.measure.meter import resident_peak
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.interface import ImageLoader
-from spectral_bench.datasets.transforms import apply_crop
 from spectral_bench.methods.memory import free_bytes
-from spectral_bench.results.specification import Crf
+from spectral_bench.results.specification import Crf, Guided
 
 COPIES = 12
 """Matrices of K x pixels float32 that inference holds at its peak (energies, beliefs, messages, the lattice's values).
@@ -70,21 +70,13 @@ def require_countable(n_clusters: int, target: tuple[int, int]) -> None:
         )
 
 
-def crf_image(images: ImageLoader, image_id: str, layout: WindowLayout) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of 0 to 255 at the pixels that a layout calls the label's: what ``view_label`` is to labels."""
-    image = images.image(image_id)
-    frame = layout.frame
-    if layout.target == image.shape[:2] and (frame.height, frame.width) == frame.resized:
-        return image
-    return apply_crop(image, frame)  # the frame lies inside of the image: nothing is filled
-
-
-def energies(scores: Tensor, layout: WindowLayout) -> NDArray[np.float32]:
+def energies(scores: Tensor, layout: WindowLayout, guide: Guide | None = None) -> NDArray[np.float32]:
     """(K, H * W) float32 unary energies: minus the logarithm of the softmax of the resampled scores, cut at 1e-5.
 
     Args:
         scores: (W, K, h, w) float32 patch scores of the windows, on the CPU.
         layout: where windows and label lie.
+        guide: what up-samples the scores along the image; None: they are up-sampled bilinearly.
 
     Raises:
         FloatingPointError: a score is nan or infinite.
@@ -92,13 +84,23 @@ def energies(scores: Tensor, layout: WindowLayout) -> NDArray[np.float32]:
     from pydensecrf.utils import unary_from_softmax
 
     out = np.empty((scores.shape[1], *layout.target), np.float32)
-    for rows, band in score_bands(scores, layout):
+    for rows, band in score_bands(scores, layout) if guide is None else _guided_bands(scores, guide):
         shares = torch.softmax(band, dim=-1).permute(2, 0, 1).numpy()
         out[:, rows] = unary_from_softmax(shares).reshape(shares.shape)
     return out.reshape(len(out), -1)
 
 
-def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> NDArray[np.int64]:
+def _guided_bands(scores: Tensor, guide: Guide) -> Iterator[tuple[slice, Tensor]]:
+    """As ``score_bands``. Guided up-sampling needs all pixels at once, and so goes by parts of the clusters."""
+    step = at_once(guide.layout.target[0] * guide.layout.target[1])
+    whole = torch.cat([guide.scores(scores[:, first : first + step]) for first in range(0, scores.shape[1], step)], -1)
+    for row in range(len(whole)):
+        yield slice(row, row + 1), whole[row : row + 1]
+
+
+def refine(
+    scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: Crf, guided: Guided | None = None
+) -> NDArray[np.int64]:
     """The cluster of each label pixel after a DenseCRF.
 
     Args:
@@ -107,6 +109,7 @@ def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: 
         image: (H, W, 3) uint8 RGB at the label's pixels.
         crf: iterations, sizes and weights. ``black_image`` puts zeros in the place of ``image``: the released code cast
             values of 0 to 1 to integers.
+        guided: how scores are up-sampled; None: bilinearly.
 
     Returns:
         (H, W) int64; ties go to the lowest cluster index.
@@ -120,7 +123,8 @@ def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], crf: 
     height, width = layout.target
     require_countable(scores.shape[1], layout.target)
     field = DenseCRF2D(width, height, scores.shape[1])
-    field.setUnaryEnergy(energies(scores, layout))  # copied there, and freed here at once
+    guide = None if guided is None else Guide.of(layout, image, guided, scores.device)
+    field.setUnaryEnergy(energies(scores, layout, guide))  # copied there, and freed here at once
     seen = np.zeros_like(image) if crf.black_image else np.array(image, order="C")  # the library wants to write
     field.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
     field.addPairwiseBilateral(sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=seen, compat=crf.bilateral_weight)
@@ -152,6 +156,7 @@ class CrfPool:
         stage: measures the waiting, and the end of the processes: only then does the kernel count their CPU time as
             this process's.
         helpers: told the bytes that the processes hold, each at its own peak, whenever that is known anew.
+        guided: how scores are up-sampled; None: bilinearly.
         memory: bytes that all processes may take together; None: four fifths of what is free.
     """
 
@@ -164,9 +169,10 @@ class CrfPool:
         should_stop: Callable[[], bool],
         stage: Callable[[str], AbstractContextManager[None]],
         helpers: Callable[[int], None] = lambda n_bytes: None,
+        guided: Guided | None = None,
         memory: int | None = None,
     ) -> None:
-        self._crf, self._images = crf, images
+        self._crf, self._images, self._guided = crf, images, guided
         self._should_stop, self._stage, self._helpers = should_stop, stage, helpers
         self._processes, self._memory = max(1, processes), memory or 0
         if memory is None:
@@ -231,44 +237,48 @@ class CrfPool:
             try:
                 refined = future.result()
             except BrokenProcessPool as error:
-                raise MemoryError(f"a process was killed during the CRF; {_needs(image)}") from error
+                raise MemoryError(f"a process was killed during the CRF; {self._needs(image)}") from error
             self._peaks[refined.process] = max(refined.peak, self._peaks.get(refined.process, 0))
             self._helpers(sum(self._peaks.values()))
             return torch.from_numpy(refined.clusters)
 
     def _full(self, waiting: Iterable[ScoredImage], image: ScoredImage) -> bool:
         at_work = [other for other in waiting if not self._begun[other.image_id].done()]
-        taken = sum(_bytes(other) for other in at_work)
-        return len(at_work) >= 2 * self._processes or taken + _bytes(image) > self._memory
+        taken = sum(self._bytes(other) for other in at_work)
+        return len(at_work) >= 2 * self._processes or taken + self._bytes(image) > self._memory
 
     def _begin(self, image: ScoredImage) -> None:
         if self._should_stop():
             raise RunInterrupted(f"stopped before the CRF of image {image.image_id}")
         require_countable(image.scores.shape[1], image.layout.target)
-        if _bytes(image) > self._memory:
-            raise MemoryError(f"{_needs(image)}, and {self._memory / 1e9:.1f} GB are there to be used")
-        picture = crf_image(self._images, image.image_id, image.layout)
-        task = (image.scores.cpu().numpy(), image.layout, picture, self._crf)
+        if self._bytes(image) > self._memory:
+            raise MemoryError(f"{self._needs(image)}, and {self._memory / 1e9:.1f} GB are there to be used")
+        picture = view_image(self._images, image.image_id, image.layout)
+        task = (image.scores.cpu().numpy(), image.layout, picture, self._crf, self._guided)
         try:
             self._begun[image.image_id] = self._pool.submit(_refine, *task)
         except BrokenProcessPool as error:
             raise MemoryError(f"a process was killed during the CRF before image {image.image_id}") from error
 
+    def _bytes(self, image: ScoredImage) -> int:
+        """Of the CRF; scores that are up-sampled along the image are there before it, twice as they are joined."""
+        count, size = image.scores.shape[1], image.layout.target
+        if self._guided is None:
+            return crf_bytes(count, size)
+        return max(crf_bytes(count, size), guided_bytes(count, size, self._guided) + 8 * count * size[0] * size[1])
 
-def _bytes(image: ScoredImage) -> int:
-    return crf_bytes(image.scores.shape[1], image.layout.target)
+    def _needs(self, image: ScoredImage) -> str:
+        height, width = image.layout.target
+        return (
+            f"image {image.image_id}: a CRF over {image.scores.shape[1]} clusters of {height} x {width} pixels takes "
+            f"about {self._bytes(image) / 1e9:.1f} GB"
+        )
 
 
-def _needs(image: ScoredImage) -> str:
-    height, width = image.layout.target
-    return (
-        f"image {image.image_id}: a CRF over {image.scores.shape[1]} clusters of {height} x {width} pixels takes about "
-        f"{_bytes(image) / 1e9:.1f} GB"
-    )
-
-
-def _refine(scores: NDArray[np.float32], layout: WindowLayout, image: NDArray[np.uint8], crf: Crf) -> _Refined:
-    clusters = refine(torch.from_numpy(scores), layout, image, crf)
+def _refine(
+    scores: NDArray[np.float32], layout: WindowLayout, image: NDArray[np.uint8], crf: Crf, guided: Guided | None
+) -> _Refined:
+    clusters = refine(torch.from_numpy(scores), layout, image, crf, guided)
     return _Refined(clusters, os.getpid(), resident_peak())
 
 

@@ -283,7 +283,7 @@ def full_scores(scores: Tensor, layout: WindowLayout) -> Tensor:
 
 def _tiles(scores: Tensor, layout: WindowLayout, columns: int, n_bytes: int) -> Iterator[tuple[slice, slice, Tensor]]:
     """Label rows, label columns and (rows, columns, K) scores of each tile."""
-    joined = _join(scores, layout)
+    joined = side_by_side(scores, layout)
     width = min(columns, layout.target[1])
     height = max(1, n_bytes // (width * joined.shape[-1] * joined.element_size()))
     across = [_on(block, joined.device) for block in blocks(layout.columns, width)]
@@ -293,8 +293,17 @@ def _tiles(scores: Tensor, layout: WindowLayout, columns: int, n_bytes: int) -> 
             yield rows, pixels, torch.matmul(shares, band[:, patches])
 
 
-def _join(scores: Tensor, layout: WindowLayout) -> Tensor:
-    """The patches of all windows laid side by side: (S_y * h, S_x * w, K) float32, contiguous."""
+def side_by_side(scores: Tensor, layout: WindowLayout) -> Tensor:
+    """The patches of all windows laid side by side: (S_y * h, S_x * w, K) float32, contiguous.
+
+    Args:
+        scores: (W, K, h, w) patch scores of the windows.
+        layout: where windows and label lie.
+
+    Raises:
+        ValueError: the shape of ``scores`` does not fit the layout.
+        FloatingPointError: a score is nan or infinite.
+    """
     n_windows, (height, width) = len(layout.crops), layout.grid
     if scores.ndim != 4 or (scores.shape[0], *scores.shape[2:]) != (n_windows, height, width):
         raise ValueError(f"scores of shape {tuple(scores.shape)}; expected ({n_windows}, K, {height}, {width})")

@@ -15,15 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.counting import ScoredImage
-from spectral_bench.bench.evaluation.crf import crf_image
-from spectral_bench.bench.evaluation.layout import WindowLayout, first_largest, full_scores
+from spectral_bench.bench.evaluation.counting import ScoredImage, view_image
+from spectral_bench.bench.evaluation.guided import (
+    Guide,
+    at_once,
+    guided_bytes,
+    largest_by_parts,
+    means,
+    neighbour_indices,
+)
+from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.memory import free_bytes
-from spectral_bench.results.specification import Pamr
+from spectral_bench.results.specification import Guided, Pamr
 
-_SCORES = 2**28  # bytes of the scores of clusters that are refined at once
-_LEAST = 8  # clusters at once, however large the image is
 _EPSILON = 1e-8  # beside the deviation, where a neighbourhood has one colour
 
 
@@ -32,6 +37,7 @@ def pamr_clusters(
     *,
     images: ImageLoader,
     pamr: Pamr,
+    guided: Guided | None = None,
     stage: Callable[[str], AbstractContextManager[None]],
 ) -> Tensor:
     """(H, W) int64 clusters of an image's label pixels after PAMR, on the device of the scores.
@@ -40,6 +46,7 @@ def pamr_clusters(
         image: the scored image.
         images: where the image itself comes from.
         pamr: iterations, dilations and contrast.
+        guided: how scores are up-sampled; None: bilinearly.
         stage: charges the work to the stage ``pamr``.
 
     Raises:
@@ -48,24 +55,28 @@ def pamr_clusters(
     """
     height, width = image.layout.target
     device, wanted = image.scores.device, pamr_bytes(image.scores.shape[1], (height, width), pamr)
+    if guided is not None:
+        wanted += guided_bytes(image.scores.shape[1], (height, width), guided)
     if wanted > (free := free_bytes(device)):
         raise MemoryError(
             f"image {image.image_id}: PAMR at {height} x {width} pixels takes about {wanted / 1e9:.1f} GB, and "
             f"{free / 1e9:.1f} GB are free"
         )
     with stage("pamr"):
-        return refine(image.scores, image.layout, crf_image(images, image.image_id, image.layout), pamr)
+        return refine(image.scores, image.layout, view_image(images, image.image_id, image.layout), pamr, guided)
 
 
 def pamr_bytes(n_clusters: int, target: tuple[int, int], pamr: Pamr) -> int:
     """Bytes that PAMR over ``n_clusters`` at (height, width) pixels takes at its peak, about."""
     pixels = target[0] * target[1]
     # Weights, neighbours and what they are made of; scores before and after an iteration, and as they are resampled.
-    return 4 * pixels * (5 * 8 * len(pamr.dilations) + 3 * min(n_clusters, _at_once(pixels)))
+    return 4 * pixels * (5 * 8 * len(pamr.dilations) + 3 * min(n_clusters, at_once(pixels)))
 
 
 @torch.no_grad()
-def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr: Pamr) -> Tensor:
+def refine(
+    scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr: Pamr, guided: Guided | None = None
+) -> Tensor:
     """The cluster of each label pixel after PAMR.
 
     Args:
@@ -73,6 +84,7 @@ def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr:
         layout: where windows and label lie.
         image: (H, W, 3) uint8 RGB at the label's pixels.
         pamr: iterations, dilations and contrast.
+        guided: how scores are up-sampled; None: bilinearly.
 
     Returns:
         (H, W) int64 on the scores' device; ties go to the lowest cluster index.
@@ -83,39 +95,20 @@ def refine(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], pamr:
     seen = torch.from_numpy(np.array(image)).to(scores.device)
     neighbours = neighbour_indices(layout.target, pamr.dilations, scores.device)
     weights = neighbour_weights(seen.float() / 255, neighbours, pamr)
-    step = _at_once(len(neighbours))
-    best = torch.full((len(neighbours),), -torch.inf, device=scores.device)
-    found = torch.zeros(len(neighbours), dtype=torch.int64, device=scores.device)
-    for start in range(0, scores.shape[1], step):
-        values = full_scores(scores[:, start : start + step], layout).flatten(0, 1)
-        values = refined(values, neighbours, weights, pamr.iterations)
-        index = first_largest(values)
-        largest = values.gather(1, index[:, None])[:, 0]
-        better = largest > best
-        best, found = torch.where(better, largest, best), torch.where(better, index + start, found)
-    return found.view(layout.target)
+    guide = None if guided is None else Guide.of(layout, image, guided, scores.device)
+
+    def up(part: Tensor) -> Tensor:
+        values = full_scores(part, layout) if guide is None else guide.scores(part)
+        return refined(values.flatten(0, 1), neighbours, weights, pamr.iterations).view(values.shape)
+
+    return largest_by_parts(scores, layout.target, up)
 
 
 def refined(values: Tensor, neighbours: Tensor, weights: Tensor, iterations: int) -> Tensor:
     """(N, K) scores of N pixels, each a weighted mean of its neighbours' as many times as ``iterations`` says."""
     for _ in range(iterations):
-        # A sum of rows by weights, with the same bits at any number of threads, and no matrix of N x P x K.
-        values = torch.nn.functional.embedding_bag(neighbours, values, per_sample_weights=weights, mode="sum")
+        values = means(values, neighbours, weights)
     return values
-
-
-def neighbour_indices(size: tuple[int, int], dilations: tuple[int, ...], device: torch.device) -> Tensor:
-    """(H W, 8 per dilation) int32 indices of each pixel's neighbours; beyond the border those of its nearest pixels."""
-    height, width = size
-    rows = torch.arange(height, device=device, dtype=torch.int32)[:, None]
-    columns = torch.arange(width, device=device, dtype=torch.int32)
-    steps = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
-    found = [
-        (rows + down * by).clamp(0, height - 1) * width + (columns + right * by).clamp(0, width - 1)
-        for by in dilations
-        for down, right in steps
-    ]
-    return torch.stack(found, -1).view(height * width, -1)
 
 
 def neighbour_weights(image: Tensor, neighbours: Tensor, pamr: Pamr) -> Tensor:
@@ -140,7 +133,3 @@ def neighbour_weights(image: Tensor, neighbours: Tensor, pamr: Pamr) -> Tensor:
         deviation = (squares / (total - 1)).sqrt()
         distances += others.sub_(own).abs_().div_(pamr.contrast * deviation + _EPSILON)
     return torch.softmax(distances.div_(-image.shape[-1]), 1)
-
-
-def _at_once(pixels: int) -> int:
-    return max(_LEAST, _SCORES // (4 * pixels))

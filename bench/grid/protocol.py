@@ -200,7 +200,7 @@ def name_view(protocol: Protocol, network: BackboneSpec) -> View:
     view, names = protocol.view, protocol.scoring.names
     split = None if names is None else names.split
     other = {} if split in (None, view.split) else {"split": split, "subset": None}
-    return view.model_copy(update={**other, "crf": None, "refine": None, "names": network})
+    return view.model_copy(update={**other, "crf": None, "refine": None, "upsample": None, "names": network})
 
 
 def class_count(protocol: Protocol, info: DataInfo) -> int:

@@ -359,6 +359,6 @@ def stored_view(view: View, features: Features) -> View:
     return view.model_copy(update={"features": find(features, view.dataset, view.split).digest()})
 
 
-_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "crf", "refine", "features"}
-_OF_WHOLE_IMAGES |= {"names"}
+_AFTER_FEATURES = {"crf", "refine", "upsample", "names"}
+_OF_WHOLE_IMAGES = {"dataset", "known_as", "split", "subset", "resize", "label_resize", "features"} | _AFTER_FEATURES
 """Keys of a view that change nothing of which features are looked at."""

@@ -219,7 +219,7 @@ def _write_scores(image: ScoredImage, path: Path) -> Path:
 
 def _of_whole_images(view: View) -> View:
     """``view`` without what selects, cuts or refines: whole images at their own size."""
-    refined = {"crf": None, "refine": None, "names": None}
+    refined = {"crf": None, "refine": None, "upsample": None, "names": None}
     return view.model_copy(update={"subset": None, "centre_crop": None, "label_resize": False, **refined})
 
 

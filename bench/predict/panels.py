@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.evaluation import pamr
-from spectral_bench.bench.evaluation.counting import ScoredImage, assign, labels_at_prediction, view_label
-from spectral_bench.bench.evaluation.crf import crf_image, refine
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, labels_at_prediction, view_image, view_label
+from spectral_bench.bench.evaluation.crf import refine
+from spectral_bench.bench.evaluation.guided import largest_of
 from spectral_bench.bench.features import ViewItem
 from spectral_bench.bench.features.pipeline import batch_part, middle_window
 from spectral_bench.bench.features.views import fresh_features, kept_features
@@ -187,15 +188,17 @@ def _by_run(wanted: Sequence[WantedPanel]) -> dict[tuple[str, View], tuple[str, 
 
 
 def _clusters(scored: ScoredImage, view: View, images: ImageLoader) -> NDArray[np.int64]:
-    """(H, W) clusters of the label's pixels, after PAMR or the CRF where the view has one."""
-    if view.crf is None and view.refine is None:
+    """(H, W) clusters of the label's pixels, as the view says that scores become clusters."""
+    if view.crf is None and view.refine is None and view.upsample is None:
         clusters: NDArray[np.int64] = assign(scored).cpu().numpy()
         return clusters
-    image = crf_image(images, scored.image_id, scored.layout)
-    if view.crf is None:
-        assert view.refine is not None
-        return pamr.refine(scored.scores, scored.layout, image, view.refine).cpu().numpy()
-    return refine(scored.scores.cpu(), scored.layout, image, view.crf)
+    image = view_image(images, scored.image_id, scored.layout)
+    if view.crf is not None:
+        return refine(scored.scores.cpu(), scored.layout, image, view.crf, view.upsample)
+    if view.refine is not None:
+        return pamr.refine(scored.scores, scored.layout, image, view.refine, view.upsample).cpu().numpy()
+    assert view.upsample is not None
+    return largest_of(scored.scores, scored.layout, image, view.upsample).cpu().numpy()
 
 
 def _eigenfunctions(method: Segmenter, batch: PatchBatch) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import torch
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, count, labels_at_prediction
 from spectral_bench.bench.evaluation.crf import CrfPool
+from spectral_bench.bench.evaluation.guided import guided_clusters
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.evaluation.pamr import pamr_clusters
 from spectral_bench.bench.features import open_view_features
@@ -151,8 +152,12 @@ def _count(
         counted = partial(counting, counted=lambda done: progress(done, len(features)))
         if view.refine is not None:
             images = run.open_data(view.dataset).images(view.split)
-            refined = partial(pamr_clusters, images=images, pamr=view.refine, stage=meter.stage)
-            counted = partial(counted, assign=refined)
+            of_pamr = partial(pamr_clusters, images=images, pamr=view.refine, guided=view.upsample, stage=meter.stage)
+            counted = partial(counted, assign=of_pamr)
+        elif view.upsample is not None and view.crf is None:
+            images = run.open_data(view.dataset).images(view.split)
+            of_guided = partial(guided_clusters, images=images, guided=view.upsample, stage=meter.stage)
+            counted = partial(counted, assign=of_guided)
         contingency = counted(scored) if view.crf is None else _with_crf(run, view, scored, counted, meter)
     if contingency.n_images < len(features):
         raise RunInterrupted
@@ -172,6 +177,7 @@ def _with_crf(
         should_stop=run.should_stop,
         stage=meter.stage,
         helpers=meter.helpers,
+        guided=view.upsample,
     ) as pool:
         return counted(pool.ahead(scored), assign=pool.assign)
 

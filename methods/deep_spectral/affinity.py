@@ -34,7 +34,7 @@ def image_affinity(
         features: (h, w, C), finite; a patch of zeros is similar to none.
         pixels: (h, w, 3), RGB in [0, 1].
         colour_weight: lambda; at 0 the colours are not looked at.
-        colour: numbers of colour neighbours and weights of place.
+        colour: numbers of colour neighbours, weights of place, and what is varied of the graph of pixels.
         binary: C is 1 where any neighbourhood joins two patches.
         published: a patch is among its own neighbours, as in the released code, and ties are broken as there.
         power: p, of each similarity.
@@ -58,10 +58,12 @@ def image_affinity(
         affinity.pow_(power)
     if colour_weight == 0:
         return affinity
-    counts = (
-        _published(pixels, colour, dtype) if published else pixel_counts(pixels[None], options=colour, dtype=dtype)[0]
-    )
-    return affinity.add_(counts.clamp_max_(1) if binary else counts, alpha=colour_weight)
+    if published:
+        counts = _published(pixels, colour, dtype)
+        counts = counts.clamp_max_(1) if binary else counts
+    else:
+        counts = pixel_counts(pixels[None], options=colour, binary=binary, dtype=dtype)[0]
+    return affinity.add_(counts, alpha=colour_weight)
 
 
 def _rescale(gram: Tensor, present: Tensor) -> None:

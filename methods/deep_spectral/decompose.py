@@ -50,6 +50,9 @@ class Decomposer:
             pixel_far=params.colour_far,
             near_weight=params.near_weight,
             far_weight=params.far_weight,
+            pixel_colours=params.pixel_colours,
+            pixel_scales=params.pixel_scales,
+            pixel_cut=params.pixel_cut,
         )
         require_finite(image.features, images_of(image))
         with named(image):

@@ -6,13 +6,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from spectral_bench.methods.params import CentreParams, DiscretiseOption, FeatureInput
+from spectral_bench.methods.params import CentreParams, DiscretiseOption, FeatureInput, PixelGraphParams
 
 _OF_CUTS = {"affinity_power": 10.0, "similarity": "rescaled", "colour_weight": 0.0}
 """What another cut than ``eigenvectors`` has in the place of the defaults: the graph of DiffCut."""
 
 
-class DeepSpectralParams(CentreParams):
+class DeepSpectralParams(PixelGraphParams, CentreParams):
     """Per-image graphs, segments an image by eigenvectors or cuts, and k-means of the segments over the data set."""
 
     k: int = Field(64, ge=2, description="number of clusters of segments over the data set")
@@ -123,6 +123,7 @@ class DeepSpectralParams(CentreParams):
                 "colour_far",
                 "near_weight",
                 "far_weight",
+                *PixelGraphParams.model_fields,
             )
             changed = [name for name in fixed if getattr(self, name) != fields[name].default]
             if changed:
@@ -130,6 +131,12 @@ class DeepSpectralParams(CentreParams):
                 raise ValueError(f"{name} = {getattr(self, name)}: with published: true it is {fields[name].default}")
             if self.colour_weight == 0:
                 raise ValueError("colour_weight = 0 leaves out the colours, which are all that published: true changes")
+        return self
+
+    @model_validator(mode="after")
+    def _vary_what_is_there(self) -> Self:
+        if self.colour_weight == 0 and (varied := self.varied_pixels()):
+            raise ValueError(f"{varied}: colour_weight = 0 leaves the colours out")
         return self
 
     @model_validator(mode="after")

@@ -79,7 +79,13 @@ def kernel_of(batch: PatchBatch, params: GraphParams, statistics: Statistics | N
         alpha=params.alpha,
         level=params.graph_level,
         statistics=statistics if params.graph_standardise else None,
-        options=GraphOptions(kind=params.graph, epsilon=params.graph_epsilon),
+        options=GraphOptions(
+            kind=params.graph,
+            epsilon=params.graph_epsilon,
+            pixel_colours=params.pixel_colours,
+            pixel_scales=params.pixel_scales,
+            pixel_cut=params.pixel_cut,
+        ),
     )
 
 

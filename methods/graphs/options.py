@@ -9,6 +9,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 
 GraphKind = Literal["knn", "mutual", "epsilon", "full"]
+PixelColours = Literal["rgb", "lab"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class GraphOptions:
         pixel_far: neighbours of a pixel where place weighs little (``far_weight``).
         near_weight: factor on x and y, which run over [0, 1], beside RGB in [0, 1].
         far_weight: the same for the second set of neighbours.
+        pixel_colours: what is compared of pixels: ``rgb``, or ``lab``, CIELAB divided by 100.
+        pixel_scales: scales 1, 2, 4, ... whose pixel graphs are summed; see ``pixel_variants``.
+        pixel_cut: share of an image's pixels, those of the strongest gradients, that no edge crosses; 0: none is cut.
     """
 
     kind: GraphKind = "knn"
@@ -32,6 +36,9 @@ class GraphOptions:
     pixel_far: int = 5
     near_weight: float = 2.0
     far_weight: float = 0.1
+    pixel_colours: PixelColours = "rgb"
+    pixel_scales: int = 1
+    pixel_cut: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(GraphKind):
@@ -44,3 +51,9 @@ class GraphOptions:
         for name in ("near_weight", "far_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"graph option {name} = {getattr(self, name)}: expected a finite factor >= 0")
+        if self.pixel_colours not in get_args(PixelColours):
+            raise ConfigError(unknown("colours of pixels", str(self.pixel_colours), get_args(PixelColours)))
+        if self.pixel_scales < 1:
+            raise ConfigError(f"graph option pixel_scales = {self.pixel_scales}: expected 1 or more scales")
+        if not 0 <= self.pixel_cut < 1:
+            raise ConfigError(f"graph option pixel_cut = {self.pixel_cut}: expected a share >= 0 and below 1")

@@ -22,15 +22,17 @@ class ImageGraph(NamedTuple):
     Attributes:
         counts: (n,) int32, neighbours of each pixel.
         columns: (nnz,) int16 or int32, the neighbours, ascending for each pixel.
+        values: (nnz,) float64 weights of the edges; None: all are 1.
     """
 
     counts: NDArray[np.int32]
     columns: NDArray[np.signedinteger]
+    values: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return self.counts.nbytes + self.columns.nbytes
+        return self.counts.nbytes + self.columns.nbytes + (0 if self.values is None else self.values.nbytes)
 
 
 class PixelMemory:

@@ -17,6 +17,7 @@ from spectral_bench.methods.graphs.nearest import largest_entries
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.graphs.pixel_memory import MEMORY, ImageGraph
 from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
+from spectral_bench.methods.graphs.pixel_variants import colours_of, is_varied, varied_graph
 
 _TABLES = 10  # float64 tables of rows x pixels in use at a time, counted in those of float32
 
@@ -28,24 +29,26 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
     weight w, or its ``pixel_far`` nearest with the small one; x and y run over [0, 1] (Deng and Luo, 2023, section
     3.2; the colour affinity of Melas-Kyriazi et al., 2022, with exact neighbours). A pixel is no neighbour of itself;
     ties go to the lowest index. On the CPU a k-d tree finds the neighbours that no tie decides, tables of distances
-    the rest, and a graph is made once an image as long as ``PixelMemory`` knows it.
+    the rest, and a graph is made once an image as long as ``PixelMemory`` knows it. Options beside neighbours, weights
+    and colours make it a weighted graph, found on the CPU for pixels on any device (``pixel_variants``).
 
     Args:
         pixels: (B, h, w, 3), RGB in [0, 1].
-        options: numbers of neighbours, clipped to h w - 1, and weights.
+        options: numbers of neighbours, clipped to h w - 1, weights, and what is varied.
         dtype: of the values of the result.
 
     Returns:
-        (B h w, B h w) sparse CSR of ones; nodes in row-major order within an image, images in order.
+        (B h w, B h w) sparse CSR of ones, or of the weights of ``pixel_variants``; nodes in row-major order within an
+        image, images in order.
 
     Raises:
         NumericalError: a pixel is NaN or infinite.
     """
     options = options or GraphOptions()
     _require_finite(pixels)
-    if pixels.device.type == "cpu" and len(pixels):
+    if (pixels.device.type == "cpu" or is_varied(options)) and len(pixels):
         images = pixels.detach() if pixels.dtype in (torch.float32, torch.float64) else pixels.detach().double()
-        return _joined([_known_image(image, options) for image in images.contiguous()], dtype)
+        return _joined([_known_image(image, options) for image in images.contiguous().cpu()], dtype, pixels.device)
     size = pixels[..., 0].numel()
     edges = [*_all_directed_edges(pixels, options), (pixels.new_empty(0).long(),) * 2]
     forward, backward = (torch.cat(nodes) for nodes in zip(*edges, strict=True))
@@ -56,28 +59,41 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
 def _known_image(image: Tensor, options: GraphOptions) -> ImageGraph:
     """The graph of one image (h, w, 3) on the CPU."""
     settings = f"{options.pixel_near} {options.near_weight!r} {options.pixel_far} {options.far_weight!r}"
+    settings += f" {options.pixel_colours} {options.pixel_scales} {options.pixel_cut!r}"
     return MEMORY.recall(image.numpy(), settings, lambda: _image_graph(image, options))
 
 
 def _image_graph(image: Tensor, options: GraphOptions) -> ImageGraph:
     nodes = image[..., 0].numel()
+    narrow = np.int16 if nodes <= np.iinfo(np.int16).max else np.int32
+    if is_varied(options):
+        graph = varied_graph(image, options, lambda small: _directed(small, options), binary=True)
+        return ImageGraph(np.diff(graph.indptr).astype(np.int32), graph.indices.astype(narrow), graph.data)
+    directed = _directed(image, options)
+    joined = directed + directed.T.tocsr()
+    joined.sort_indices()
+    return ImageGraph(np.diff(joined.indptr).astype(np.int32), joined.indices.astype(narrow))
+
+
+def _directed(image: Tensor, options: GraphOptions) -> scipy.sparse.csr_array:
+    """(n, n) int8: by how many of a row's neighbourhoods, near and far, a column is held."""
+    nodes = image[..., 0].numel()
     directed = scipy.sparse.csr_array((nodes, nodes), dtype=np.int8)
     for rows, columns in _all_directed_edges(image[None], options):
         ones = np.ones(len(rows), dtype=np.int8)
         directed += scipy.sparse.coo_array((ones, (rows.numpy(), columns.numpy())), (nodes, nodes)).tocsr()
-    joined = directed + directed.T.tocsr()
-    joined.sort_indices()
-    narrow = np.int16 if nodes <= np.iinfo(np.int16).max else np.int32
-    return ImageGraph(np.diff(joined.indptr).astype(np.int32), joined.indices.astype(narrow))
+    return directed
 
 
-def _joined(images: list[ImageGraph], dtype: torch.dtype) -> Tensor:
+def _joined(images: list[ImageGraph], dtype: torch.dtype, device: torch.device) -> Tensor:
     """The graph of a batch, image after image."""
     starts = np.cumsum([0, *(len(image.counts) for image in images[:-1])])
     columns = [image.columns.astype(np.int32) + int(start) for image, start in zip(images, starts, strict=True)]
     counts = torch.from_numpy(np.concatenate([image.counts for image in images])).long()
     held = torch.from_numpy(np.concatenate(columns))
-    return sparse.from_counts(counts, held, torch.ones(held.numel(), dtype=dtype))
+    values = [image.values for image in images if image.values is not None]
+    weights = torch.from_numpy(np.concatenate(values)).to(dtype) if values else torch.ones(held.numel(), dtype=dtype)
+    return sparse.from_counts(counts.to(device), held.to(device), weights.to(device))
 
 
 def _require_finite(pixels: Tensor) -> None:
@@ -85,7 +101,13 @@ def _require_finite(pixels: Tensor) -> None:
         raise NumericalError("pixels of the graph hold NaN or infinite values")
 
 
-def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+def pixel_counts(
+    pixels: Tensor,
+    *,
+    options: GraphOptions | None = None,
+    binary: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """How many of the neighbourhoods of ``pixel_graph`` join two pixels: 0 to 4, where that graph has 0 or 1.
 
     Two pixels can be joined by the near and by the far set of neighbours, each of them from either side. The colour
@@ -94,10 +116,12 @@ def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: 
     Args:
         pixels: (B, h, w, 3), RGB in [0, 1].
         options: numbers of neighbours, clipped to h w - 1, and weights.
+        binary: two pixels are joined by 1 where any neighbourhood joins them, on each scale by itself.
         dtype: of the result.
 
     Returns:
-        (B, h w, h w) dense and symmetric, 0 on the diagonal; nodes in row-major order.
+        (B, h w, h w) dense and symmetric, 0 on the diagonal; nodes in row-major order. Of several scales the weighted
+        sum of ``pixel_variants``.
 
     Raises:
         NumericalError: a pixel is NaN or infinite.
@@ -105,18 +129,25 @@ def pixel_counts(pixels: Tensor, *, options: GraphOptions | None = None, dtype: 
     _require_finite(pixels)
     count, height, width = pixels.shape[:3]
     nodes = height * width
+    options = options or GraphOptions()
+    if is_varied(options) and count:
+        graphs = [
+            varied_graph(image, options, lambda small: _directed(small, options), binary=binary)
+            for image in pixels.detach().cpu()
+        ]
+        return torch.stack([torch.from_numpy(graph.toarray()) for graph in graphs]).to(pixels.device, dtype)
     counts = torch.zeros(count * nodes, nodes, dtype=dtype, device=pixels.device)
-    for rows, columns in _all_directed_edges(pixels, options or GraphOptions()):
+    for rows, columns in _all_directed_edges(pixels, options):
         counts[rows, columns % nodes] += 1  # no edge is twice among them
         counts[columns, rows % nodes] += 1
-    return counts.view(count, nodes, nodes)
+    return (counts.clamp_max_(1) if binary else counts).view(count, nodes, nodes)
 
 
 def _all_directed_edges(pixels: Tensor, options: GraphOptions) -> Iterator[tuple[Tensor, Tensor]]:
     """Edges from some nodes to all their near, or all their far, neighbours: (E,) nodes that they leave and reach."""
     count, height, width = pixels.shape[:3]
     nodes = height * width
-    colours = pixels.detach().double()
+    colours = colours_of(pixels, options)
     for wanted, weight in ((options.pixel_near, options.near_weight), (options.pixel_far, options.far_weight)):
         k = min(wanted, nodes - 1)
         rows = torch.arange(count * nodes, device=pixels.device)

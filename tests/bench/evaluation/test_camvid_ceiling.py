@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from spectral_bench.bench.evaluation.counting import ScoredImage, count
+from spectral_bench.bench.evaluation.counting import ScoredImage, assign, count, view_image
+from spectral_bench.bench.evaluation.guided import largest_of
 from spectral_bench.bench.evaluation.layout import window_layout
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.patch_labels import PatchLabels
@@ -24,7 +25,7 @@ from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import resize_label
 from spectral_bench.results.metrics import score
 from spectral_bench.results.record import ClassTable
-from spectral_bench.results.specification import Resize, View
+from spectral_bench.results.specification import Guided, Resize, View
 
 VIEW = View(dataset="camvid", split="val", resize=Resize(mode="exact", size=(352, 480)))
 
@@ -65,3 +66,27 @@ def test_perfect_labels_at_patch_resolution_reach_the_known_ceiling() -> None:
         assert found.matching.tolist() == list(range(11))
     assert scores["iou"].miou == pytest.approx(0.754, abs=0.002)
     assert scores["iou"].n_images == 101
+
+
+@pytest.mark.camvid
+@pytest.mark.slow
+def test_guided_up_sampling_lifts_the_ceiling_where_things_are_thin() -> None:
+    """On all 101 images: 75.3 to 79.4 % mIoU, poles 0.7 to 8.8, signs 51 to 65."""
+    data = opened()
+    labels, images, classes = data.labels("val"), data.images("val"), data.info.class_sets[data.info.default_classes]
+    table = ClassTable(classes=list(classes.classes), raw_ids=[list(ids) for ids in classes.raw_ids])
+    few = list(islice(class_shares(labels), 0, None, 20))
+
+    def guided(image: ScoredImage) -> torch.Tensor:
+        picture = view_image(images, image.image_id, image.layout)
+        return largest_of(image.scores, image.layout, picture, Guided())
+
+    found = {}
+    for name, how in (("bilinear", assign), ("guided", guided)):
+        contingency = count(few, labels, n_clusters=11, n_labels=data.info.n_raw_labels, assign=how)
+        scores = score(contingency, table, "iou")
+        found[name] = dict(zip(scores.classes, scores.iou, strict=True)) | {"mean": scores.miou}
+    gain = {name: found["guided"][name] - found["bilinear"][name] for name in ("mean", "pole", "sign symbol")}
+    assert gain["mean"] > 0.03
+    assert gain["pole"] > 0.03
+    assert gain["sign symbol"] > 0.1

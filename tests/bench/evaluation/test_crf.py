@@ -9,8 +9,8 @@ from crf_reference import beliefs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spectral_bench.bench.evaluation.counting import view_label
-from spectral_bench.bench.evaluation.crf import crf_bytes, crf_image, energies, refine
+from spectral_bench.bench.evaluation.counting import view_image, view_label
+from spectral_bench.bench.evaluation.crf import crf_bytes, energies, refine
 from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores, label_map, window_layout
 from spectral_bench.bench.features.recipes import view_recipe
 from spectral_bench.common.geometry import Crop
@@ -159,7 +159,7 @@ def test_the_image_lies_pixel_by_pixel_over_the_label(view: dict[str, object]) -
     look, source = View(dataset="x", split="val", **view), OneImage(90, 70)  # type: ignore[arg-type]
     crops = tuple(shot.crop for shot in view_recipe(look).shots(0, 90, 70))
     layout = window_layout(look, (90, 70), crops, (8, 8), (crops[0].height, crops[0].width))
-    image, label = crf_image(source, "a", layout), view_label(source, "a", (90, 70), layout)
+    image, label = view_image(source, "a", layout), view_label(source, "a", (90, 70), layout)
     assert image.shape == (*label.shape, 3)
     assert (np.abs(image[..., 0].astype(int) - 20 * label.astype(int)) <= 1).mean() > 0.6  # all but the soft edges
     assert len(np.unique(label)) > 3

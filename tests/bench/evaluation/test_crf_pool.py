@@ -21,7 +21,7 @@ from spectral_bench.bench.evaluation.layout import WindowLayout
 from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.geometry import Crop
-from spectral_bench.results.specification import Crf
+from spectral_bench.results.specification import Crf, Guided
 
 pytest.importorskip("pydensecrf.densecrf")
 
@@ -73,11 +73,16 @@ def pool(processes: int, images: Pictures | None = None, **options: object) -> C
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("crf_server")
-@pytest.mark.parametrize(("processes", "memory"), [(0, None), (1, None), (3, None), (3, NEED)])
-def test_the_number_of_processes_and_the_memory_change_nothing(processes: int, memory: int | None) -> None:
-    expected = [refine(image.scores, LAYOUT, Pictures().image(image.image_id), Crf()) for image in scored()]
+@pytest.mark.parametrize(
+    ("processes", "memory", "guided"),
+    [(0, None, None), (1, None, Guided(iterations=2)), (3, None, None), (3, NEED, None)],
+)
+def test_the_number_of_processes_and_the_memory_change_nothing(
+    processes: int, memory: int | None, guided: Guided | None
+) -> None:
+    expected = [refine(image.scores, LAYOUT, Pictures().image(image.image_id), Crf(), guided) for image in scored()]
     stages = Stages()
-    with pool(processes, memory=memory, stage=stages) as crf:
+    with pool(processes, memory=memory, stage=stages, guided=guided) as crf:
         found = [(image.image_id, crf.assign(image).numpy()) for image in crf.ahead(scored())]
     assert [name for name, _ in found] == list(Pictures.ids)
     for (_, clusters), wanted in zip(found, expected, strict=True):

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from spectral_bench.bench.evaluation import guided as parts
 from spectral_bench.bench.evaluation import pamr as module
 from spectral_bench.bench.evaluation.counting import ScoredImage
+from spectral_bench.bench.evaluation.guided import neighbour_indices
 from spectral_bench.bench.evaluation.layout import WindowLayout, full_scores, label_map
 from spectral_bench.bench.evaluation.pamr import (
-    neighbour_indices,
     neighbour_weights,
     pamr_bytes,
     pamr_clusters,
@@ -130,7 +131,7 @@ def test_equal_scores_go_to_the_lowest_cluster_whatever_the_parts(monkeypatch: p
     whole = refine(tied, LAYOUT, image, Pamr(iterations=3))
     assert not {7, 9} & set(whole.unique().tolist())
     for at_once in (1, 2, 4):
-        monkeypatch.setattr(module, "_at_once", lambda pixels, count=at_once: count)
+        monkeypatch.setattr(parts, "at_once", lambda pixels, count=at_once: count)
         assert torch.equal(refine(tied, LAYOUT, image, Pamr(iterations=3)), whole)
 
 
