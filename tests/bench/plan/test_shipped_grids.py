@@ -260,7 +260,9 @@ def test_graphs_varies_every_option_of_the_graph() -> None:
         assert len([key for key in one if one[key] != baseline[key]]) in (1, 2)
     factors = {row.grid_row.factor for row in plan.rows if row.grid_row.factor}
     varied = {name.strip() for factor in factors for name in factor.split(",")}
-    assert varied == set(GraphParams.model_fields)
+    of_pixels = {row.grid_row.factor for row in planned(ROOT / "grids/pixel_graph.yaml").rows} - {None}
+    assert of_pixels == {"pixel_colours", "pixel_scales", "pixel_cut"}
+    assert varied | of_pixels == set(GraphParams.model_fields)
 
 
 def test_leak_sets_the_leak_beside_the_row_of_camvid_and_the_ceilings() -> None:
