@@ -31,6 +31,7 @@ NO_FILES = ("results/runs",)
 """What looks like a path of the project and is none: the default store."""
 LONGEST_LINE = 100
 
+GENERATED = re.compile(r"<!-- (study|classes): .*?<!-- end of \1 -->", re.DOTALL)  # benchmarks/study_page.py
 FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```[ ]*$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -171,6 +172,7 @@ def long_lines(text: str) -> Iterator[str]:
     for _, block in FENCE.findall(text):
         if block.startswith("#!"):
             text = text.replace(block, "")
+    text = GENERATED.sub("", text)
     for line in text.splitlines():
         if len(line) > LONGEST_LINE:
             yield f"{len(line)} characters: {line}"
