@@ -1,10 +1,13 @@
 """Does ``bench plan --probe`` predict what runs take? Forty small runs of many kinds, probed and then carried out.
 
-    python benchmarks/predictions.py FOLDER [--cpu] [--load]
+    python benchmarks/predictions.py FOLDER [--times 6] [--cpu] [--load]
 
 Prints a Markdown table: predicted and measured seconds and peak memory of each run, and how many of the measured times
 lie in the predicted range, within 30 %, and of memory within 20 %. Then a second one: the same runs of another seed,
 predicted from the runs of the first.
+
+Runs of a second say little: records tell when a run began and ended in whole seconds, so that what no stage is charged
+with may be a second off. ``--times N`` makes training steps N times as many.
 
 The machine should be idle, as its load is a part of what is timed: ``--load`` prints its average beside each table. On
 a busy one, ``--cpu`` measures probes and runs in CPU seconds, which others hardly change; what no stage is charged with
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +64,7 @@ runs:
   - {method: linear_probe, params: {batch_size: 16, epochs: 10}}
 """
 
+_COUNTS = re.compile(r"steps: (?:\d+|\[[\d, ]+\])")
 _ON_CPU = "import time\n\ntime.perf_counter = time.process_time\n"
 
 
@@ -79,6 +84,11 @@ class Compared:
     def held(self) -> bool:
         """Whether the time lies in the range."""
         return self.low <= self.measured <= self.high
+
+
+def grid_text(times: int) -> str:
+    """The grid with ``times`` as many training steps."""
+    return _COUNTS.sub(lambda found: re.sub(r"\d+", lambda one: str(times * int(one[0])), found[0]), GRID)
 
 
 def plan_of(path: Path, store: Path, seeds: str) -> Plan:
@@ -143,12 +153,13 @@ def table(found: Sequence[Compared]) -> Iterable[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="for the grid and its store")
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="N times as many training steps")
     parser.add_argument("--cpu", action="store_true", help="measure in CPU seconds")
     parser.add_argument("--load", action="store_true", help="print the load of the machine")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     path, store = given.folder / "predictions.yaml", given.folder / "store"
-    path.write_text(GRID)
+    path.write_text(grid_text(given.times))
     if given.cpu:  # all that is timed is timed in processes that begin after this, in which Python imports it by itself
         (given.folder / "sitecustomize.py").write_text(_ON_CPU)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(given.folder.absolute()), os.environ.get("PYTHONPATH", "")])
