@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from spectral_bench.bench.executors.local import PRELOAD
 from spectral_bench.bench.run import execute
 from spectral_bench.bench.work import worker
+from spectral_bench.datasets import contents
 from spectral_bench.methods import exact
 from spectral_bench.methods.exact import ExactSpace
 from spectral_bench.methods.graphs.kernel import Kernel
@@ -96,6 +98,9 @@ def test_no_image_is_predicted_again_for_the_checks(store, make_order, monkeypat
 
 @pytest.mark.slow
 def test_a_run_reads_headers_and_labels_alone_where_features_are_kept(store, make_order, data_root: Path):
+    newest = max(path.stat().st_ctime_ns for path in data_root.rglob("*"))
+    while time.time_ns() <= newest + contents._SETTLED_NS:  # of younger files no digest is kept
+        time.sleep(0.1)
     assert any("train" in name for name in opened_by(make_order(seed=0), data_root))
     opened = opened_by(make_order(seed=1), data_root)
     evaluated = {f"camvid/{folder}/val{index}.png" for folder in ("val", "valannot") for index in range(4)}
