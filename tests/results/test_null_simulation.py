@@ -16,6 +16,7 @@ def test_the_simulation_repeats_itself(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert simulate(20, 1, monkeypatch, capsys) == simulate(20, 1, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_the_simulation_finds_the_promised_rates(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     text = simulate(300, 1, monkeypatch, capsys)
     rates = {line.split("|")[1].strip(): line.split("|")[2:5] for line in text.splitlines()[2:]}

@@ -54,6 +54,7 @@ def test_a_method_that_ships_keeps_every_promise(bench: Bench) -> None:
     assert int(kept) >= 12
 
 
+@pytest.mark.slow
 def test_a_broken_method_is_told_what_it_breaks(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
     result = bench("check-method", "mine.py:Constant", "--json")

@@ -47,6 +47,7 @@ def fails_elsewhere_first(path: Path, *, known_failures: int | None) -> int:
     return fake_work.target(path, known_failures=known_failures)
 
 
+@pytest.mark.slow
 class TestLaunchers:
     def test_two_share_the_work(self, batch: Batch) -> None:
         """Each run is executed once, and both learn how all of them ended."""

@@ -110,6 +110,7 @@ def bases(make_order: Any, method: str, params: dict[str, Any]) -> list[Order]:
     return [] if start is None else [make_order(start, base_params(method, params), views=())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_has_the_bits_that_it_has_alone(method, store, make_order, alone):
     orders = []
@@ -126,6 +127,7 @@ def test_a_run_has_the_bits_that_it_has_alone(method, store, make_order, alone):
         require_same(order, store, alone(order))
 
 
+@pytest.mark.slow
 def test_fresh_crops_are_drawn_once_for_all(store, make_order, alone):
     crops = Transform(resize=Resize(mode="exact", size=(64, 96)), scale=(0.8, 1.5), crop=64, flip=True)
     how = {"transform": crops, "features": Features(mode="online")}
@@ -277,6 +279,7 @@ def test_each_thread_computes_with_the_threads_of_the_order(store, make_order, m
     assert set(seen) == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [True, False])
 def test_stopped_runs_go_on_with_the_same_bits(together, store, make_order, alone):
     orders = [make_order("neuralef", {**NETWORK, **one, "epochs": 6}) for one in EF[:3]]
@@ -294,6 +297,7 @@ def test_stopped_runs_go_on_with_the_same_bits(together, store, make_order, alon
         require_same(order, store, alone(order))
 
 
+@pytest.mark.slow
 def test_one_run_is_stopped_alone(store, make_order, alone, monkeypatch):
     monkeypatch.setattr(process, "_LOOK_S", 0.0)
     orders = [make_order("neuralef", {**NETWORK, **one, "epochs": 6}) for one in EF[:3]]

@@ -119,6 +119,7 @@ def test_a_method_that_opens_no_label_is_sound(tmp_path: Path) -> None:
     assert disk_violations(toy(tmp_path, "in fit", "pass"), {}) == {}
 
 
+@pytest.mark.slow
 def test_a_fit_that_opens_label_files_is_caught(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", IN_FIT), {})
     assert found.keys() == {PERMUTED, REMOVED}
@@ -285,11 +286,13 @@ def test_chance_outweighs_what_was_said_of_labels() -> None:
     assert judged(sound) == sound
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_keeps_no_promise(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", "raise ValueError('broken')"), {})
     assert found == dict.fromkeys(DISK_CHECKS, "the fit fails: ValueError: broken")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_fit_that_fails(tmp_path: Path) -> None:
     found = disk_violations(toy(tmp_path, "in fit", "os._exit(7)"), {})
     assert found == dict.fromkeys(DISK_CHECKS, "the fit fails: its process ended with exit code 7")

@@ -98,6 +98,7 @@ if peak.source == "VmHWM":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("functions", "width"), [(8, 1200), (16, 600)])
 def test_what_is_told_is_no_less_than_what_is_measured_and_not_much_more(functions: int, width: int) -> None:
     """36 pairs are three backward passes, and 136 are nine: what one held must be gone in the next.

@@ -55,6 +55,7 @@ def written(folder: Path, *changes: str) -> Subject:
     return Subject(f"{folder}/mine.py:Mine")
 
 
+@pytest.mark.slow
 def test_one_that_keeps_all_breaks_none(tmp_path: Path) -> None:
     assert violations(written(tmp_path)) == {}
 
