@@ -12,8 +12,8 @@ from spectral_bench.reports.renderers.tex_escape import label
 from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells, value_text
 from spectral_bench.reports.table import Cell, CellState, Column, NoteBook, Table, TableRow
-from spectral_bench.results.comparison import MIN_SEEDS, verdict
-from spectral_bench.results.statistics import NO_CLAIM, PairedDifference
+from spectral_bench.results.comparison import MIN_SEEDS, Verdict, verdict
+from spectral_bench.results.statistics import NO_CLAIM
 
 COMPARED = ("mIoU", "accuracy")
 
@@ -117,11 +117,29 @@ def compared_cells(
             cells[f"{key}_p"] = Cell(value=compared.p.get((index, key)))
     found = compared.differences.get((index, "mIoU"))
     cells["seeds_compared"] = Cell(value=len(entry.done) if is_baseline else found.summary.n if found else 0)
-    if found is not None and entry.replicated and baseline.replicated:
-        cells.update(_verdict_cells(found, compared.p.get((index, "mIoU"))))
+    reached = verdict_on(index, pair, compared)
+    if reached is not None:
+        cells |= {
+            "verdict": Cell(value=reached.word),
+            "detectable": Cell(value=reached.detectable),
+            "more_seeds": Cell(value=reached.more_seeds),
+            "in_words": Cell(value=reached.sentence),
+        }
     elif found is not None:
         cells |= {"verdict": Cell(value="no claim"), "in_words": Cell(value=NO_CLAIM)}
     return cells
+
+
+def verdict_on(index: int, pair: tuple[ScoredRow, ScoredRow], compared: Compared) -> Verdict | None:
+    """What may be said of the difference in mIoU of a pair; None without one, or where seeds are no replicates.
+
+    Args:
+        index, pair, compared: as for ``compared_cells``.
+    """
+    found = compared.differences.get((index, "mIoU"))
+    if found is None or not all(row.replicated for row in pair):
+        return None
+    return verdict(found.summary, compared.p.get((index, "mIoU")))
 
 
 def _difference_cell(
@@ -138,13 +156,3 @@ def _difference_cell(
         return Cell(runs=runs, marks=(notes.mark(text),) if entry.done else ())
     summary = found.summary
     return Cell(value=summary.mean, low=summary.low, high=summary.high, n=summary.n, runs=runs)
-
-
-def _verdict_cells(found: PairedDifference, p: float | None) -> dict[str, Cell]:
-    reached = verdict(found.summary, p)
-    return {
-        "verdict": Cell(value=reached.word),
-        "detectable": Cell(value=reached.detectable),
-        "more_seeds": Cell(value=reached.more_seeds),
-        "in_words": Cell(value=reached.sentence),
-    }

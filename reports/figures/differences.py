@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spectral_bench.reports.ablation_table import verdict_on
 from spectral_bench.reports.against_table import Differences
 from spectral_bench.reports.figures.style import MARKERS, PAGE_WIDTH, colours, new_figure, printable, shorten, style
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import clusters
-from spectral_bench.results.comparison import verdict
 
 METRIC = "mIoU"
 _ROW_HEIGHT, _AROUND = 0.17, 0.75  # inches
@@ -65,9 +65,8 @@ def _panel(axes: Axes, shown: Sequence[Comparison], places: dict[str, int], foun
         if difference is None:
             continue
         summary, place = difference.summary, places[entry.marked_title]
-        claimed = entry.replicated and reference.replicated
-        word = verdict(summary, found.compared.p.get((index, METRIC))).word if claimed else ""
-        decided = word in _DECIDED
+        reached = verdict_on(index, (reference, entry), found.compared)
+        decided = reached is not None and reached.word in _DECIDED
         colour = decided_colour if decided else open_colour
         if summary.low is not None and summary.high is not None:
             axes.plot([summary.low, summary.high], [place, place], color=colour, zorder=2)
