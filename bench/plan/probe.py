@@ -101,14 +101,15 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
         small = _shrunk(spec, images, PROBE_STEPS)
         above = orders[-1].spec.run_id if orders else None
         order = Order(spec=small, views=views if last else (), requires=above, **shared)
-        whole, larger = None, None
+        whole, larger = None, ()
         if last and is_trained(spec.params):
             count = steps_of(spec.params, None if total is None else float(total)) or images
             whole = order.model_copy(update={"spec": _shrunk(spec, images, count)})
-        if last and (total is None or total > images):
-            more = 2 * images if total is None else min(total, max(2 * images, 4 * LEAST_IMAGES))
-            if above is None:  # a fit that starts from another would need that on more images, too
-                larger = order.model_copy(update={"spec": _shrunk(spec, more, PROBE_STEPS), "views": ()})
+        if last and above is None:  # a fit that starts from another would need that on more images, too
+            sizes = _larger_sizes(images, total, is_trained(spec.params))
+            larger = tuple(
+                order.model_copy(update={"spec": _shrunk(spec, more, PROBE_STEPS), "views": ()}) for more in sizes
+            )
         orders.append(order)
         asked.append(Asked(whole=whole, larger=larger))
     return Probe(run, tuple(orders), tuple(asked))
@@ -123,6 +124,18 @@ def _images(spec: FitSpec, total: int | None) -> int:
     while count < most and params.misfits(count, 100 * count):
         count = min(most, 2 * count)
     return count
+
+
+def _larger_sizes(images: int, total: int | None, trained: bool) -> list[int]:
+    """Numbers of images above ``images``, each twice the last; one for a training, whose steps are timed anyway."""
+    first = max(2 * images, 4 * LEAST_IMAGES)
+    if total is None:
+        return [2 * images]
+    sizes = []
+    while images < total and not (trained and sizes):
+        images = min(total, max(2 * images, first))
+        sizes.append(images)
+    return sizes
 
 
 def _at_most(count: int, view: View) -> int:
@@ -164,8 +177,9 @@ def found_by(probe: Probe, scratch: Store) -> list[Measurement]:
         pace = Pace.model_validate_json((scratch.run_folder(run.run_id) / FOUND_FILE).read_bytes())
     except (OSError, ValidationError):  # it ended before all was timed
         return []
-    larger = None if asked.larger is None else scratch.fit_record(asked.larger.spec.run_id)
-    found = [*_of_features(run, order, pace), _of_fit(run.fit, larger, pace)]
+    larger = [scratch.fit_record(order.spec.run_id) for order in asked.larger]
+    done = [record for record in larger if record is not None and record.status != "failed"]
+    found = [*_of_features(run, order, pace), _of_fit(run.fit, done, pace)]
     found += [_of_view(record, run.fit, pace) for record in run.evaluations.values() if record.status != "failed"]
     return [replace(one, probe=True) for one in found]
 
@@ -190,46 +204,65 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
         )
 
 
-def _of_fit(record: FitRecord, larger: FitRecord | None, pace: Pace) -> Measurement:
-    # What comes before it are features, which were measured source by source.
-    *_, small = of_fit(record, record.spec.model_dump(mode="json"))
-    trained = is_trained(record.spec.params)
-    if larger is not None and larger.status != "failed":
-        *_, other = of_fit(larger, larger.spec.model_dump(mode="json"))
-        small = _by_two(small, other, by_units=not trained)
+def _of_fit(record: FitRecord, larger: Sequence[FitRecord], pace: Pace) -> Measurement:
+    found, trained = _fit_alone(record), is_trained(record.spec.params)
+    if larger and pace.again is not None:
+        sizes = [_fit_alone(one) for one in (pace.again, *larger)]
+        found = _with_looks(found, sizes) if trained else _at_largest(found, sizes)
     if trained and pace.step_s is not None:
-        small = _at_pace(small, pace.step_s * record.spec.params["steps"])
-    return replace(small, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
+        found = _at_pace(found, pace.step_s * record.spec.params["steps"])
+    return replace(found, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
 
 
-def _by_two(small: Measurement, large: Measurement, *, by_units: bool) -> Measurement:
-    """What of a measurement grows with images, by another of the same on more of them.
+def _fit_alone(record: FitRecord) -> Measurement:
+    # What comes before it are features, which were measured source by source.
+    *_, found = of_fit(record, record.spec.model_dump(mode="json"))
+    return found
+
+
+def _at_largest(first: Measurement, sizes: Sequence[Measurement]) -> Measurement:
+    """A fit of all patches at once, by its last two sizes.
 
     Args:
-        small: the measurement.
-        large: the other.
-        by_units: all of it may; else what looks at each image once, apart from the steps of a training.
+        first: the first one in its process, which pays for what happens once in each.
+        sizes: later ones, on as many images as the first and on more and more.
     """
-    few, many = small.part.images or 1.0, large.part.images or 1.0
-    if many <= few:
-        return small
-    share = few / (many - few)
+    small, large = sizes[-2:]
+    grows = _growth(small.growing, large.growing, *_images_of(small, large))
+    beyond = max(sum(first.growing.values()) - sum(sizes[0].growing.values()), 0.0)
+    rest = beyond + sum(large.growing.values()) - sum(grows.values())
+    few, many = _images_of(sizes[0], large)
+    each = _host_per_image(sizes)
+    host = first.host + int(each * (many - few))
+    once = _with_rest(first.once, rest)
+    return replace(large, growing=grows, once=once, host=host, host_per_image=each)
 
+
+def _with_looks(first: Measurement, sizes: Sequence[Measurement]) -> Measurement:
+    """A training, with what looks at each image once, apart from its steps, by two sizes; arguments as above."""
+    small, large = sizes[-2:]
+    few, many = _images_of(small, large)
+    grows = {name: each * few / many for name, each in _growth(small.by_image, large.by_image, few, many).items()}
+    rest = max(sum(first.by_image.values()) - sum(grows.values()), 0.0)
+    once = _with_rest(first.once, rest)
+    return replace(first, by_image=grows, once=once, host_per_image=_host_per_image(sizes))
+
+
+def _growth(small: Mapping[str, float], large: Mapping[str, float], few: float, many: float) -> dict[str, float]:
+    """Of the seconds of ``large``, by stage, those that grow with images, by those of ``small``, of fewer images."""
+    share = many / (many - few)
     # Two points give a slope and a rest. Noise may tip either below 0, or the slope above all that was measured.
-    def growth(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> float:
-        return min(max((other.get(name, 0.0) - one[name]) * share, 0.0), one[name])
+    return {name: min(max((large[name] - small.get(name, 0.0)) * share, 0.0), large[name]) for name in large}
 
-    one, other = (small.growing, large.growing) if by_units else (small.by_image, large.by_image)
-    grows = {name: growth(name, one, other) for name in one}
-    rest = sum(one.values()) - sum(grows.values())
-    further = large.host - small.host
-    return replace(
-        small,
-        growing=grows if by_units else small.growing,
-        by_image=small.by_image if by_units else grows,
-        once=_with_rest(small.once, rest),
-        host_per_image=further / (many - few) if further > LEAST_GROWTH else 0.0,
-    )
+
+def _images_of(small: Measurement, large: Measurement) -> tuple[float, float]:
+    return small.part.images or 1.0, large.part.images or 1.0
+
+
+def _host_per_image(sizes: Sequence[Measurement]) -> float:
+    few, many = _images_of(sizes[0], sizes[-1])
+    further = sizes[-1].host - sizes[0].host
+    return further / (many - few) if further > LEAST_GROWTH else 0.0
 
 
 def _of_view(record: EvaluationRecord, fit: FitRecord, pace: Pace) -> Measurement:

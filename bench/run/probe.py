@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
@@ -25,11 +25,13 @@ from spectral_bench.bench.work.progress import METRICS_FILE, read_metrics
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.graphs.pixel_memory import MEMORY as PIXEL_GRAPHS
-from spectral_bench.results.record import StageCost
+from spectral_bench.results.record import FitRecord, StageCost
 from spectral_bench.results.store import Store
 
 ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
 LEAST_STEPS, MOST_STEPS = 6, 12  # timed: at least so many, and more until one of them has written the curve
+# Fits of more and more images: until one takes so long that what grows stands out, or all together take long.
+CLEAR_S, LONG_S = 0.5, 4.0
 
 
 class Asked(BaseModel):
@@ -37,13 +39,13 @@ class Asked(BaseModel):
 
     Attributes:
         whole: the order with the training steps of the real run, of which some are timed; None for what has no steps.
-        larger: the order on more images, which tells what grows with them; None where there are no more.
+        larger: the order on more and more images, which tell what grows with them; empty where there are no more.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     whole: Order | None = None
-    larger: Order | None = None
+    larger: tuple[Order, ...] = ()
 
 
 class Pace(BaseModel):
@@ -54,6 +56,8 @@ class Pace(BaseModel):
         image_s: view id -> seconds of the evaluation of an image after the first.
         features: what the features of some images took, a list a source: the training images as ``""``, or a view's id.
         feature_s: likewise seconds an image after the first, for sources of which there was more than one.
+        again: the record of the order's fit, carried out a second time: without what only the first one in a process
+            takes, as fits on more images are; None where there are none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -62,6 +66,7 @@ class Pace(BaseModel):
     image_s: dict[str, float] = {}
     features: dict[str, list[StageCost]] = {}
     feature_s: dict[str, float] = {}
+    again: FitRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,25 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
             look(run, view, method)
             if (each := run.each("evaluate")) is not None:
                 pace.image_s[view.view_id] = each
+        if asked.larger:
+            pace.again, _ = fit(_Timed(order, store, should_stop))
+            store.write_fit(record)  # what the first one took is a run's
         write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
-        if asked.larger is not None:
-            fit(_Timed(asked.larger, store, should_stop))
+        _fit_larger(asked.larger, store, should_stop)
     except RunInterrupted:
         return Outcome("interrupted")
     return Outcome(status)
+
+
+def _fit_larger(orders: Sequence[Order], store: Store, should_stop: Callable[[], bool]) -> None:
+    """Fit one after the other, each on more images; the rest is left once the last took long enough to tell."""
+    begun = time.perf_counter()
+    for order in orders:
+        last = time.perf_counter()
+        fit(_Timed(order, store, should_stop))
+        now = time.perf_counter()
+        if now - last >= CLEAR_S or now - begun >= LONG_S:
+            return
 
 
 def _time_features(run: _Timed, pace: Pace) -> None:

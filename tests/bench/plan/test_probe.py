@@ -51,11 +51,17 @@ def test_a_probe_is_as_small_as_the_parameters_allow(lab: Lab, scratch: Store) -
     assert [view.subset for view in order.views] == [EVALUATED_IMAGES]
     assert (order.store, order.data_roots, order.execution.threads) == (scratch.path, (lab.folder,), 3)
     assert asked.whole is not None
-    assert asked.larger is not None
     # Of the 50 epochs of 8 batches, not of the one batch that the probe's images make: the curve follows from it.
     assert asked.whole.spec.params["steps"] == 400
-    assert (asked.larger.spec.data.subset, asked.larger.views) == (16, ())
-    assert run.run_id not in {order.spec.run_id, asked.whole.spec.run_id, asked.larger.spec.run_id}
+    (larger,) = asked.larger
+    assert (larger.spec.data.subset, larger.views) == (16, ())
+    assert run.run_id not in {order.spec.run_id, asked.whole.spec.run_id, larger.spec.run_id}
+
+
+def test_a_fit_of_all_patches_at_once_is_probed_on_more_and_more_images(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan("{defaults: {subset: 50}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
+    (asked,) = probe_of(run, scratch, Execution(), []).asked
+    assert [order.spec.data.subset for order in asked.larger] == [16, 32, 50]
 
 
 def test_more_clusters_than_patches_ask_for_more_images(lab: Lab, scratch: Store) -> None:
@@ -79,8 +85,8 @@ def test_a_fit_that_others_start_from_is_carried_out_once_and_as_its_own_probe_a
     assert asked.whole is not None
 
 
-def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace) -> list[Measurement]:
-    """What is made of a probe that left these costs on 4 images, and on 16."""
+def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace, first: float = 3.0) -> list[Measurement]:
+    """What is made of a probe that left these costs on 4 images, on 4 again, and on 16; ``first``: of its first fit."""
     probe = probe_of(run, scratch, Execution(), [])
     (order,), (asked,) = probe.orders, probe.asked
     facts = {"execution": {"device": "cpu", "threads": 1}, "environment": {"cpu": "lab"}, "code": {}}
@@ -89,14 +95,17 @@ def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace) -> list[Measure
         one = cost("fit", fit).model_copy(update={"items": images, "peak_rss": rss})
         return [one, cost("graph", 1.0), cost("health", health)]
 
-    scratch.write_fit(fit_record(order.spec, costs=costs(4, 3.0, 0.5, 10**9), **facts))
-    assert asked.larger is not None
-    scratch.write_fit(fit_record(asked.larger.spec, costs=costs(16, 3.6, 2.0, 10**9 + 12 * LEAST_GROWTH), **facts))
+    scratch.write_fit(fit_record(order.spec, costs=costs(4, first, 0.5, 10**9), **facts))
+    again = fit_record(order.spec, costs=costs(4, 3.0, 0.5, 10**9), **facts)
+    memory = 10**9 + 12 * LEAST_GROWTH
+    scratch.write_fit(fit_record(asked.larger[0].spec, costs=costs(16, 3.6, 2.0, memory), **facts))
     lab_like = Lab(scratch.path.parent)
     lab_like.out = scratch.path
     evaluated = cost("evaluate", 6.0).model_copy(update={"items": 3})
     lab_like.evaluate(order.spec, order.views[0], costs=[evaluated, cost("health", 1.0)], **facts)
-    (scratch.run_folder(order.spec.run_id) / FOUND_FILE).write_text(pace.model_dump_json())
+    (scratch.run_folder(order.spec.run_id) / FOUND_FILE).write_text(
+        pace.model_copy(update={"again": again}).model_dump_json()
+    )
     return found_by(probe, scratch)
 
 
@@ -134,12 +143,18 @@ def test_steps_that_see_as_many_images_as_there_are_do_not_grow_with_these(lab: 
     assert fit.once["rest"] == pytest.approx(4.0 - 0.5 * 2)
 
 
-def test_a_fit_of_all_patches_at_once_is_scaled_by_two_sizes_with_a_wide_range(lab: Lab, scratch: Store) -> None:
+def test_a_fit_of_all_patches_is_scaled_by_its_last_two_sizes_with_a_wide_range(
+    lab: Lab, scratch: Store
+) -> None:
     (run,) = lab.plan("{defaults: {subset: 32}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
-    found = leave(lab, scratch, run, Pace())
+    found = leave(lab, scratch, run, Pace(), first=3.75)
     (fit,) = [one for one in found if one.part.kind == "fit"]
-    assert fit.growing["fit"] == pytest.approx(0.2)  # of (3.6 - 3.0) / 12 images, four
-    assert fit.once["rest"] >= 2.8
+    assert fit.part.images == 16
+    assert fit.growing["fit"] == pytest.approx(0.8)  # of (3.6 - 3.0) / 12 images, sixteen
+    assert fit.growing["health"] == pytest.approx(2.0)
+    # Of a constant graph, of the fit without its growth, and of what only the first one took.
+    assert fit.once["rest"] == pytest.approx(1.0 + 2.8 + 0.75)
+    assert fit.host == pytest.approx(10**9 + 12 * LEAST_GROWTH)
     narrow, wide = (
         predict([part], Measurements([fit])) for part in (fit.part, replace(fit.part, units=400.0, images=400.0))
     )
