@@ -143,9 +143,7 @@ def test_steps_that_see_as_many_images_as_there_are_do_not_grow_with_these(lab: 
     assert fit.once["rest"] == pytest.approx(4.0 - 0.5 * 2)
 
 
-def test_a_fit_of_all_patches_is_scaled_by_its_last_two_sizes_with_a_wide_range(
-    lab: Lab, scratch: Store
-) -> None:
+def test_a_fit_of_all_patches_is_scaled_by_its_last_two_sizes_with_a_wide_range(lab: Lab, scratch: Store) -> None:
     (run,) = lab.plan("{defaults: {subset: 32}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
     found = leave(lab, scratch, run, Pace(), first=3.75)
     (fit,) = [one for one in found if one.part.kind == "fit"]
