@@ -15,10 +15,12 @@ clock or the machine: what tables tell of these stands in the records.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -59,6 +61,7 @@ PICTURES = ("pdf",)
 Progress = Callable[[int, int], None]
 _VERSIONS = ("spectral-segmentation-bench", "numpy", "scipy", "matplotlib")
 _NAMED = 5
+_ABANDONED_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def _new_folder(to: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside ``to`` that becomes it when the block ends without an error, and is gone otherwise."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(to)
         temporary = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}.", suffix=".tmp"))
     except OSError as error:
         raise store_error(to, error) from error
@@ -242,6 +246,13 @@ def _new_folder(to: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if to.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_abandoned(to: Path) -> None:
+    """Remove what a process that was killed has left: no other that is still at work is as old."""
+    for left in to.parent.glob(f".{glob.escape(to.name)}.*.tmp"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -229,6 +229,8 @@ def _seed(reader: Reader, seed: int, run_id: str, protocol: Protocol, lists: Cla
     if fit is None or evaluation is None or state is not RunState.DONE:
         return result
     result = replace(result, bases=tuple(reader.bases(fit)))
+    if protocol.names_by_features and protocol.name_view is not None:
+        result = replace(result, called=reader.evaluation(run_id, protocol.name_view.view_id))
     try:
         scores = run_scores(reader, run_id, protocol, classes, lists)
         relisted = classes is not None and counted_otherwise(evaluation, protocol, classes)

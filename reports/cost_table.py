@@ -46,10 +46,12 @@ def cost_table(entries: Sequence[ScoredRow]) -> Table:
     """
     notes, entries = NoteBook(), distinct(entries)
     found = stages(entries)
+    called = any(result.called is not None for entry in entries for result in entry.done)
     columns = (
         *SETTING_COLUMNS,
         Column("hardware", "hardware", constant=True),
         *(Column(stage.key, stage.label, "seconds", "lower", "std") for stage in found),
+        *([Column("names_s", "names by text", "seconds", "lower", "std")] if called else []),
         Column("base_fit_s", "fit started from", "seconds", "lower", "std"),
         Column("images_per_s", "images/s", "number", "higher", "std"),
         Column("peak_rss_bytes", "peak RSS", "bytes", "lower"),
@@ -80,6 +82,11 @@ def cost_table(entries: Sequence[ScoredRow]) -> Table:
         notes.remark(
             "Fit started from: seconds of the stored fit that a row's fits start from, its features left out. Another "
             "run paid for it and the other columns leave it out; a comparison of methods has to add it."
+        )
+    if called:
+        notes.remark(
+            "Names by text: seconds of a pass of its own over the evaluated images, which finds the mean feature of "
+            "each cluster; the other columns leave it out."
         )
     return Table("costs", "Time and memory.", columns, rows, notes.notes())
 
@@ -120,6 +127,7 @@ def _row(
     cells["hardware"] = Cell(value=entry_hardware(entry), runs=entry.runs)
     for stage in found:
         cells[stage.key] = mean_cell(entry, stage_seconds(stage), unlike)
+    cells["names_s"] = mean_cell(entry, _names_s, unlike)
     cells["base_fit_s"] = mean_cell(entry, lambda result: run_cost(result).base_fit_s, unlike)
     cells["images_per_s"] = mean_cell(entry, _throughput, unlike)
     cells["peak_rss_bytes"] = peak_cell(entry, peak_rss(entry), disturbed)
@@ -130,6 +138,12 @@ def _row(
         cells[key] = peak_cell(entry, measure)
     cells["energy_j"] = mean_cell(entry, lambda result: run_cost(result).energy_j)
     return TableRow(cells, ranked=entry.ranked)
+
+
+def _names_s(result: SeedResult) -> float | None:
+    costs = [] if result.called is None else result.called.costs
+    own = [cost.wall_s for cost in costs if cost.stage != FEATURES_STAGE and not cost.reused]
+    return sum(own) if own else None
 
 
 def _flops_features(result: SeedResult) -> float | None:

@@ -38,6 +38,7 @@ class SeedResult:
         scores: from the stored contingency, with the protocol's class set and matching.
         fit, evaluation: the records, as far as they exist.
         bases: the records of the fits that this one starts from, the nearest first.
+        called: the record of the pass that found the mean features by which its clusters are called; None elsewhere.
         changed: modules whose code has changed since, where that was asked for.
         versions: digests of all files that it saw, where any differ from those that newer runs saw; empty elsewhere.
         own_code: whether the code of a method of the user's own passed ``check-method``; empty for methods that ship.
@@ -52,6 +53,7 @@ class SeedResult:
     fit: FitRecord | None = None
     evaluation: EvaluationRecord | None = None
     bases: tuple[FitRecord, ...] = ()
+    called: EvaluationRecord | None = None
     changed: tuple[str, ...] = ()
     versions: frozenset[Version] = frozenset()
     own_code: OwnCode = ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from spectral_bench.common.documents.document import Document, KeyPath, Place, standing_at
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.results.specification import Features, Transform
 
 NamedTransform = Literal["evaluation", "paper"]
@@ -248,11 +249,23 @@ class ExecutorBlock(SlurmSettings):
         Args:
             method: its name; None: extraction of features.
             stated: what the command line states, which takes precedence.
+
+        Raises:
+            ConfigError: more is asked for than bench may ask for by itself.
         """
         special = self.features if method is None else self.methods.get(method, SlurmSettings())
         own = {"jobs", "methods", "features"}
         values = self.model_dump(exclude_unset=True, exclude=own) | special.model_dump(exclude_unset=True)
-        return SlurmSettings(**values | (stated.model_dump(exclude_unset=True) if stated else {}))
+        found = SlurmSettings(**values | (stated.model_dump(exclude_unset=True) if stated else {}))
+        _require_within("mem", found.mem, found.max_mem, megabytes)
+        _require_within("time", found.time if "time" in found.model_fields_set else None, found.max_time, minutes)
+        return found
+
+
+def _require_within(name: str, asked: str | None, most: str | None, size: Callable[[str], int]) -> None:
+    # Slurm takes memory of 0 for all that a node has, which is not known here.
+    if asked is not None and most is not None and size(asked) > size(most):
+        raise ConfigError(f"{name}: {asked} is more than max_{name}, {most}; state one of them, or a larger max_{name}")
 
 
 SLURM_KEYS: tuple[str, ...] = tuple(SlurmSettings.model_fields)

@@ -101,7 +101,8 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
         small = _shrunk(spec, images, PROBE_STEPS)
         above = orders[-1].spec.run_id if orders else None
         order = Order(spec=small, views=views if last else (), requires=above, **shared)
-        whole, larger = None, ()
+        whole: Order | None = None
+        larger: tuple[Order, ...] = ()
         if last and is_trained(spec.params):
             count = steps_of(spec.params, None if total is None else float(total)) or images
             whole = order.model_copy(update={"spec": _shrunk(spec, images, count)})
@@ -128,12 +129,11 @@ def _images(spec: FitSpec, total: int | None) -> int:
 
 def _larger_sizes(images: int, total: int | None, trained: bool) -> list[int]:
     """Numbers of images above ``images``, each twice the last; one for a training, whose steps are timed anyway."""
-    first = max(2 * images, 4 * LEAST_IMAGES)
     if total is None:
         return [2 * images]
-    sizes = []
+    sizes: list[int] = []
     while images < total and not (trained and sizes):
-        images = min(total, max(2 * images, first))
+        images = min(total, max(2 * images, 4 * LEAST_IMAGES))
         sizes.append(images)
     return sizes
 

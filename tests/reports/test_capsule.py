@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -331,6 +332,16 @@ def test_a_capsule_can_be_packed_again_in_its_place(capsule: Path) -> None:
     pack(Store.open(capsule), capsule, force=True)
     assert bytes_of(capsule) == before
     assert [path.name for path in capsule.parent.iterdir()] == ["capsule"]
+
+
+def test_what_a_killed_one_has_left_is_removed_once_it_is_old(filled: Store, tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".capsule.a.tmp", ".capsule.b.tmp", ".another.a.tmp"))
+    for folder in (old, new, other):
+        (folder / "report").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    pack(filled, tmp_path / "capsule")
+    assert sorted(path.name for path in tmp_path.glob(".*.tmp")) == [other.name, new.name]
 
 
 def test_a_failure_leaves_what_was_there(filled: Store, capsule: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ from spectral_bench.reports import build_table, render
 from spectral_bench.reports.capsule import pack
 from spectral_bench.reports.cells import CALLED_NOTE, TEXT_NOTE
 from spectral_bench.reports.collect import collect
+from spectral_bench.reports.cost_table import cost_table
 from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.images import image_intervals
 from spectral_bench.reports.replay import replay
 from spectral_bench.reports.rows import TEXT_SYMBOL
 from spectral_bench.reports.table import CellState
 from spectral_bench.results.naming import ClusterVectors
-from spectral_bench.results.record import EvaluationRecord
+from spectral_bench.results.record import EvaluationRecord, StageCost
 from spectral_bench.results.specification import BackboneSpec, Names, Protocol, Scoring
 from spectral_bench.results.store import Store
 
@@ -96,8 +97,10 @@ def vectors(store: Store) -> Store:
     for seed, found in ((0, AXES[::-1]), (1, [[0.1, 0.2], [0, 0]])):
         run_id, view = row.runs[seed], protocol.name_view
         assert view is not None
+        took = {"features": 9.0, "predict": 1.0 + seed, "names": 0.5}
+        costs = [StageCost(stage=name, wall_s=each, cpu_s=each, peak_rss=1) for name, each in took.items()]
         record = EvaluationRecord(
-            run_id=run_id, view_id=view.view_id, view=view, status="done", started=START, finished=START
+            run_id=run_id, view_id=view.view_id, view=view, status="done", started=START, finished=START, costs=costs
         )
         counts = np.array([5, 5 if seed == 0 else 0])
         store.write_evaluation(record, ClusterVectors(counts, np.array(found, np.float32)))
@@ -115,6 +118,14 @@ def test_clusters_are_called_by_their_features_and_scored_from_stored_counts(vec
     again = collect(vectors)[0].done[0].scores  # kept scores
     assert again is not None
     assert again.matching.tolist() == [1, 0]
+
+
+def test_what_calling_them_took_has_a_column_of_its_own(vectors: Store) -> None:
+    table = cost_table(collect(vectors))
+    (column,) = [column for column in table.columns if column.key == "names_s"]
+    assert column.label == "names by text"
+    assert table.rows[0].cells["names_s"].value == pytest.approx(2.0)  # 1.5 and 2.5; the features have their own
+    assert not [column for column in cost_table(collect(vectors, matching=["iou"])).columns if column.key == "names_s"]
 
 
 def test_they_stand_beside_what_labels_give(vectors: Store) -> None:

@@ -86,6 +86,25 @@ def test_what_takes_precedence() -> None:
     assert block.settings("spin", SlurmSettings(time="2h")) == SlurmSettings(partition="cpu", time="2h", gpus=1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"mem": "8G", "max_mem": "4G"}, "mem: 8G is more than max_mem, 4G"),
+        ({"time": "2h", "max_time": "90m"}, "time: 2h is more than max_time, 90m"),
+    ],
+)
+def test_more_than_the_most_is_refused_wherever_it_is_stated(asked: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ExecutorBlock.model_validate(asked).settings("kmeans")
+    first, most = asked.items()
+    with pytest.raises(ConfigError, match=message):
+        ExecutorBlock.model_validate(dict([most])).settings("kmeans", SlurmSettings.model_validate(dict([first])))
+
+
+def test_a_most_alone_allows_the_default_time() -> None:
+    assert ExecutorBlock(max_time="90m", mem="0", max_mem="4G").settings(None).max_time == "90m"
+
+
 def test_numbers_of_gpus() -> None:
     assert SlurmSettings(gpus="2").n_gpus == SlurmSettings(gpus=2).n_gpus == SlurmSettings(gpus="a100:2").n_gpus == 2
 
