@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from spectral_bench.reports.formatting import NumberFormat, number_format
 from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
 from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL
-from spectral_bench.reports.table import Cell, Table, TableRow
+from spectral_bench.reports.table import Cell, Column, Table, TableRow
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%
@@ -23,7 +23,7 @@ _NAME_NO_ROW = ("train_images", "weights", "common_settings")
 def render_macros(tables: Sequence[Table]) -> str:
     """A file that defines ``\\benchnumber{table/row/column}`` for every number of some tables.
 
-    Names are lower-case ASCII: the table's name, the row's first text (with a number where rows share it) and the
+    Names are lower-case ASCII: the table's name, the row's (see ``number_names``) and the
     column's key; ``-std``, ``-low`` and ``-high`` follow for spreads. Numbers are rounded and in the unit that the
     table shows; a comment names unit and runs, and says where labels were used.
     """
@@ -31,13 +31,34 @@ def render_macros(tables: Sequence[Table]) -> str:
 
 
 def number_names(table: Table) -> list[str]:
-    """The middle part of the names, one a row: unlike rows have unlike names."""
+    """The middle part of the names, one a row: unlike rows have unlike names.
+
+    A row is called by its first text, and rows that share it by the first further texts in which they differ, such as
+    ``kmeans--k64``: the order of rows decides nothing, unless they differ in no text and are numbered.
+    """
+    naming = [c for c in table.folded().columns if c.kind == "text" and c.key not in _NAME_NO_ROW]
+    first, further = naming[:1], [column for column in naming[1:] if not column.machine]
+    named = [[_text(row, column) for column in first] or ["row"] for row in table.rows]
+    for column in further:
+        alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, parts in enumerate(named):
+            alike[tuple(parts)].append(index)
+        for group in alike.values():
+            texts = [_text(table.rows[index], column) for index in group]
+            if len(set(texts)) > 1:
+                for index, text in zip(group, texts, strict=True):
+                    named[index].append(text)
+    return _numbered(["--".join(parts) for parts in named])
+
+
+def _text(row: TableRow, column: Column) -> str:
+    return label(str(row.cell(column).value))
+
+
+def _numbered(stems: Iterable[str]) -> list[str]:
     names: list[str] = []
     taken: Counter[str] = Counter()  # stem -> names that are it, or it with a number
-    naming = [c for c in table.folded().columns if c.kind == "text" and c.key not in _NAME_NO_ROW]
-    for row in table.rows:
-        texts = (str(row.cell(column).value) for column in naming)
-        stem = label(next(texts, "row"))
+    for stem in stems:
         name = f"{stem}--{taken[stem] + 1}" if taken[stem] else stem
         names.append(name)
         taken.update({name, name.rpartition("--")[0]})

@@ -34,6 +34,17 @@ def test_rows_that_share_a_name_are_numbered():
     assert number_names(TABLE) == ["k-means-1", "k-means-1--2", "other"]
 
 
+def test_rows_that_share_a_text_are_told_apart_by_the_next_ones_in_any_order() -> None:
+    columns = (Column("grid", "grid"), Column("configuration", "row"), Column("protocol", "protocol"))
+    texts = [("a", "k-means", "k64"), ("a", "k-means", "k11"), ("a", "SpIN", "k64"), ("b", "SpIN", "k64")]
+    rows = [TableRow({column.key: Cell(text) for column, text in zip(columns, row, strict=True)}) for row in texts]
+    names = ["a--k-means--k64", "a--k-means--k11", "a--spin", "b"]
+    assert number_names(Table("main", "", columns, tuple(rows))) == names
+    assert number_names(Table("main", "", columns, tuple(rows[::-1]))) == names[::-1]
+    more = TableRow({"grid": Cell("a"), "configuration": Cell("new"), "protocol": Cell("k64")})
+    assert number_names(Table("main", "", columns, (more, *rows))) == ["a--new", *names]
+
+
 def test_every_number_has_a_macro_with_unit_and_runs():
     text = render_macros([TABLE])
     assert definitions(text) == {
