@@ -29,8 +29,9 @@ from spectral_bench.results.record import FitRecord, StageCost
 from spectral_bench.results.store import Store
 
 ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
-LEAST_STEPS, MOST_STEPS = 6, 12  # timed: at least so many, and more until one of them has written the curve
-# Fits of more and more images: until one takes so long that what grows stands out, or all together take long.
+# Steps are timed for `CLEAR_S` seconds, at least so many, and more until one of them has written the curve; fits of
+# more and more images until one takes as long, so that what grows stands out, or all together take `LONG_S`.
+LEAST_STEPS, MOST_STEPS = 6, 12
 CLEAR_S, LONG_S = 0.5, 4.0
 
 
@@ -168,8 +169,10 @@ class _Counted(_Timed):
     @property
     def enough(self) -> bool:
         """Whether a step after the first has written the curve, too, unless that takes too long to come."""
-        steps = len(self.ticks["fit"])
-        return steps >= MOST_STEPS or (steps >= LEAST_STEPS and len(self._written()) > 0)
+        ticks = self.ticks["fit"]
+        if len(ticks) < LEAST_STEPS or ticks[-1][0] - ticks[0][0] < CLEAR_S:
+            return False
+        return len(ticks) >= MOST_STEPS or len(self._written()) > 0
 
     def __post_init__(self) -> None:
         asked = self.should_stop
