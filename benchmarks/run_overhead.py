@@ -1,7 +1,9 @@
 """What the harness adds to small runs: 12 of k-means by ``bench run``, beside a bare script that computes the same.
 
 ``python benchmarks/run_overhead.py [--rounds 5]`` takes both in turn, each from an empty folder, and prints seconds of
-the CPU (of all processes, whoever started them) and of the wall clock, medians and ranges, and the ratio. The bare
+the CPU (of all processes, whoever started them) and of the wall clock, medians and ranges, and the ratio. ``--old``
+adds the harness of another checkout. Bytecode is kept, as in an installation: ``PYTHONDONTWRITEBYTECODE`` would have
+every process compile the sources anew, and is not passed on. The bare
 script computes the features once and then fits, predicts and counts run after run in one process: no plan, no
 processes, no records, no logs, no tables. Both must count the same pixels. With ``--profile`` one run is profiled, in a
 process forked as the local executor does it. Linux alone.
@@ -34,6 +36,7 @@ executor: {jobs: 1}
 runs:
   - {method: kmeans, params: {scores: distance}, matrix: {k: [4, 8, 16]}, seeds: [0, 1, 2, 3]}
 """
+ROOT = Path(__file__).parents[1]
 _BECOME_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: orphans, such as a fork server, are ours to wait for
 
 
@@ -63,10 +66,12 @@ def orders(store: Path) -> list[Path]:
     return sorted(store.glob("records/*/order-*.json"))
 
 
-def measured(command: list[str]) -> tuple[float, float]:
+def measured(command: list[str], checkout: Path = ROOT) -> tuple[float, float]:
     """Seconds of the CPU and of the wall clock of a command and of all processes that it leaves."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPATH"] = str(checkout / "src")
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     wall = time.perf_counter() - begun
     while True:
         try:
@@ -152,14 +157,16 @@ def profile(order: Path) -> None:
     os.waitpid(child, 0)
 
 
-def compare(rounds: int, *, profiled: bool) -> None:
-    """Both forms in turn."""
+def compare(rounds: int, old: Path | None, *, profiled: bool) -> None:
+    """All forms in turn."""
     ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1)
-    taken: dict[str, list[tuple[float, float]]] = {"harness": [], "bare": []}
+    checkouts = {"harness": ROOT} | ({} if old is None else {"old harness": old.absolute()})
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in (*checkouts, "bare")}
     with TemporaryDirectory() as held:
-        reference = Path(held, "reference")
-        reference.mkdir()
-        subprocess.run(harness(reference), check=True, stdout=subprocess.DEVNULL)
+        for name, checkout in checkouts.items():  # once before any is measured: sources are compiled along the way
+            (folder := Path(held, f"first {name}")).mkdir()
+            measured(harness(folder), checkout)
+        reference = Path(held, "first harness")
         script = [sys.executable, __file__, "--bare", str(reference / "store")]
         same = json.loads(subprocess.run(script, check=True, capture_output=True).stdout)
         assert same == stored(reference / "store"), "the two forms do not count the same"
@@ -167,24 +174,29 @@ def compare(rounds: int, *, profiled: bool) -> None:
             profile(orders(reference / "store")[0])
             return
         for turn in range(rounds):
-            folder = Path(held, str(turn))
-            folder.mkdir()
-            taken["harness"].append(measured(harness(folder)))
+            for name, checkout in checkouts.items():
+                folder = Path(held, f"{turn} {name}")
+                folder.mkdir()
+                taken[name].append(measured(harness(folder), checkout))
             taken["bare"].append(measured(script))
     for place, what in enumerate(("CPU", "wall")):
         sides = {name: [one[place] for one in found] for name, found in taken.items()}
         words = [f"{name} {statistics.median(s):.1f} s [{min(s):.1f}, {max(s):.1f}]" for name, s in sides.items()]
-        ratios = [one / other for one, other in zip(*sides.values(), strict=True)]
-        say(f"{what}: {', '.join(words)}; ratio {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
+        for name in checkouts:
+            ratios = [one / other for one, other in zip(sides[name], sides["bare"], strict=True)]
+            middle = statistics.median(ratios)
+            words.append(f"{name} of bare {middle:.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
+        say(f"{what}: {', '.join(words)}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--old", type=Path, help="another checkout, whose harness is measured, too")
     parser.add_argument("--profile", action="store_true", help="of one run, in place of the comparison")
     parser.add_argument("--bare", type=Path, help="compute what this store holds, and no more")
     given = parser.parse_args()
     if given.bare:
         bare(given.bare)
     else:
-        compare(given.rounds, profiled=given.profile)
+        compare(given.rounds, given.old, profiled=given.profile)

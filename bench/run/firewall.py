@@ -45,6 +45,7 @@ BACKBONE = "vit_tiny_patch16_224"
 CLASSES = 4
 # Imported, and its code hashed, once for all trials. No method is among them: each trial imports its own.
 PRELOAD = (
+    "spectral_bench.common.uncollected",
     "torch",
     "timm",
     "spectral_bench.bench.run",

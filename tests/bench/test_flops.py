@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_a_count_is_kept_by_size_options_code_and_releases(monkeypatch: pytest.M
     backbone_flops(TINY, 1, 64, 96, tmp_path)
     assert backbone_flops(TINY, 1, 48, 48, tmp_path) == vit_by_hand(48, 48)
     backbone_flops(BackboneSpec(name=TINY.name, options={**RANDOM, "seed": 1}), 1, 64, 96, tmp_path)
-    monkeypatch.setattr(flops.metadata, "version", lambda package: "0.0")
+    assert flops.releases() == [metadata.version("torch"), metadata.version("timm")]
+    monkeypatch.setattr(flops, "releases", lambda: ["0.0", "0.0"])
     backbone_flops(TINY, 1, 64, 96, tmp_path)
     monkeypatch.setattr(flops, "fingerprint", lambda modules, loaded: {"other": "code"})
     backbone_flops(TINY, 1, 64, 96, tmp_path)

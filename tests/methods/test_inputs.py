@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.inputs import (
+    all_finite,
     by_chunks,
     images_of,
     one_by_one,
@@ -55,6 +56,16 @@ def test_features_that_are_not_finite_are_refused_with_their_level(bad: float) -
     levels[1][0, 2] = bad
     with pytest.raises(NumericalError, match="level 1 of the features of image a holds NaN or infinite"):
         require_finite(levels, "image a")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [(), (float("nan"),), (float("inf"),), (float("inf"), -float("inf"))])
+@pytest.mark.parametrize("scale", [1.0, -1.0, 0.0])
+def test_values_are_finite_even_if_their_sum_is_not(dtype: torch.dtype, bad: tuple[float, ...], scale: float) -> None:
+    values = torch.full((5, 7), torch.finfo(dtype).max * scale, dtype=dtype)
+    values[2, 3 : 3 + len(bad)] = torch.tensor(bad, dtype=dtype)
+    assert all_finite(values) is bool(torch.isfinite(values).all()) is (not bad)
+    assert all_finite(values[:0])
 
 
 def test_images_are_named() -> None:

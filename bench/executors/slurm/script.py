@@ -15,8 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from submitit.slurm.slurm import SlurmExecutor as SubmititExecutor
-
 from spectral_bench.bench.executors.slurm.cluster import (
     Cluster,
     Partition,
@@ -205,7 +203,7 @@ def script_text(submission: Submission, settings: SlurmSettings, folder: Path, j
         job_ids: the ids of the submissions that it comes after, by name.
     """
     refuse_unwritable(folder)
-    writer = _Writer(str(folder).replace("%", _PERCENT))
+    writer = _writer(str(folder).replace("%", _PERCENT))
     writer.update_parameters(**_parameters(submission, settings, job_ids, folder))
     writer.parameters["map_count"] = len(submission.units)  # an array even of one, so that all jobs are named alike
     command = shlex.join(["-u", "-m", "spectral_bench.bench.executors.slurm.job", str(folder)])
@@ -215,12 +213,16 @@ def script_text(submission: Submission, settings: SlurmSettings, folder: Path, j
     return text.replace(_PERCENT, "%%")  # which Slurm reads as one sign that stands for nothing
 
 
-class _Writer(SubmititExecutor):
-    """Only writes scripts, so that they can be shown where there is no Slurm."""
+def _writer(folder: str) -> Any:
+    """submitit's executor, which only writes scripts, so that they can be shown where there is no Slurm."""
+    from submitit.slurm.slurm import SlurmExecutor  # with asyncio and ssl: of no use to a launch on this machine
 
-    @classmethod
-    def affinity(cls) -> int:
-        return 2
+    class Writer(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 2
+
+    return Writer(folder)
 
 
 def _parameters(

@@ -172,6 +172,15 @@ def test_the_list_of_commands_loads_no_executor_and_no_arrays() -> None:
     assert python("-c", code).stderr == ""
 
 
+def test_a_launch_and_its_tables_import_nothing_that_others_need() -> None:
+    heavy = ["torch", "timm", "pandas", "matplotlib", "scipy.stats", "scipy.optimize", "scipy.sparse", "submitit"]
+    code = (
+        "import sys; from spectral_bench.bench.cli.commands import load_command; load_command('run'); "
+        f"import spectral_bench.reports; print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert python("-c", code).stdout == "[]\n"
+
+
 def test_the_module_and_its_exit_code(tmp_path: Path) -> None:
     found = python("-m", "bench", "plan", "--grid", "gone.yaml", cwd=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == (2, "", "error: gone.yaml: no such file\n")
