@@ -88,6 +88,19 @@ class Guided(Spec):
     keep: float = Field(
         1.0, ge=0, le=1, description="share of what the mean over a patch has lost that it gets back at each iteration"
     )
+    correction: Literal["shift", "ratio"] = Field(
+        "shift",
+        exclude_if=lambda value: value == "shift",  # identities are those of before there was a choice
+        description="how a patch gets its mean back: the same added to each of its pixels, or each multiplied by the "
+        "same, which needs scores of 0 or more",
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="scores of a patch are first made shares, by a softmax over clusters of scores / temperature; "
+        "null: they are taken as they are",
+    )
 
 
 def named_settings(key: str, value: Any, of: type[Pamr] | type[Guided]) -> Any:
