@@ -84,6 +84,12 @@ class Guided(Spec):
     distances: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 2, 3, 6), min_length=1, description="of neighbours, in eight directions each"
     )
+    distances_taken: Literal["together", "in_turn"] = Field(
+        "together",
+        exclude_if=lambda value: value == "together",  # identities are those of before there was a choice
+        description="neighbours of an iteration: at all distances; or at one of them, from the last to the first and "
+        "again, which takes a fraction of the time",
+    )
     contrast: float = Field(0.03, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
     keep: float = Field(
         1.0, ge=0, le=1, description="share of what the mean over a patch has lost that it gets back at each iteration"

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -109,14 +110,13 @@ class Guide:
 
     Attributes:
         layout: where windows and label lie.
-        neighbours: (N, P) int32 of ``neighbour_indices``.
-        weights: (N, P) of ``colour_weights``.
+        passes: (N, P) int32 of ``neighbour_indices`` and (N, P) of ``colour_weights``, of one iteration after another
+            and again from the first.
         guided: the settings.
     """
 
     layout: WindowLayout
-    neighbours: Tensor
-    weights: Tensor
+    passes: tuple[tuple[Tensor, Tensor], ...]
     guided: Guided
 
     @classmethod
@@ -129,9 +129,13 @@ class Guide:
             guided: the settings.
             device: where to compute.
         """
-        neighbours = neighbour_indices(layout.target, guided.distances, device)
         colours = torch.from_numpy(np.array(image)).to(device).flatten(0, 1).float() / 255
-        return cls(layout, neighbours, colour_weights(colours, neighbours, guided.contrast), guided)
+        together = guided.distances_taken == "together"
+        passes = []
+        for distances in [guided.distances] if together else [(one,) for one in reversed(guided.distances)]:
+            neighbours = neighbour_indices(layout.target, distances, device)
+            passes.append((neighbours, colour_weights(colours, neighbours, guided.contrast)))
+        return cls(layout, tuple(passes), guided)
 
     def of_patches(self, scores: Tensor) -> Tensor:
         """(W, K, h, w) patch scores of all clusters, as they are up-sampled: shares where there is a temperature."""
@@ -159,8 +163,8 @@ class Guide:
         def spread(parts: Tensor) -> Tensor:
             return columns.spread_across(rows.spread(parts * seen)).mul_(self.guided.keep)
 
-        for _ in range(self.guided.iterations):
-            values = means(values.flatten(0, 1), self.neighbours, self.weights).view(values.shape)
+        for neighbours, weights in islice(cycle(self.passes), self.guided.iterations):
+            values = means(values.flatten(0, 1), neighbours, weights).view(values.shape)
             if self.guided.keep:
                 mean = columns.mean_across(rows.mean(values))
                 if self.guided.correction == "ratio":

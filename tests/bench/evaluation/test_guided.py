@@ -95,12 +95,13 @@ def naive(values: NDArray[Any], given: NDArray[Any], layout: WindowLayout, image
                 if min(patch) >= 0:
                     patches.setdefault((index, *patch), []).append((row, column))
                     held.setdefault((row, column), []).append((index, *patch))
-    for _ in range(how.iterations):
+    for iteration in range(how.iterations):
+        turn = how.distances[-1 - iteration % len(how.distances)]
         following = np.zeros_like(current)
         for row in range(height):
             for column in range(width):
                 shares, total = [], 0.0
-                for by in how.distances:
+                for by in how.distances if how.distances_taken == "together" else [turn]:
                     for down, right in around:
                         place = min(max(row + down * by, 0), height - 1), min(max(column + right * by, 0), width - 1)
                         square = ((colours[place] - colours[row, column]) ** 2).sum()
@@ -128,12 +129,12 @@ def naive(values: NDArray[Any], given: NDArray[Any], layout: WindowLayout, image
 
 @pytest.mark.parametrize("layout", [ONE, MIRRORED, WINDOWS], ids=["whole", "mirrored", "windows"])
 @pytest.mark.parametrize("keep", [1.0, 0.4, 0.0])
-@pytest.mark.parametrize("correction", ["shift", "ratio"])
-def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float, correction: Any) -> None:
+@pytest.mark.parametrize(("correction", "taken"), [("shift", "together"), ("ratio", "in_turn")])
+def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float, correction: Any, taken: Any) -> None:
     image, given = picture(layout, seed=3), scores(layout)
     given = torch.softmax(given, 1) if correction == "ratio" else given
     image[: layout.target[0] // 2] //= 8  # similar colours: weights of all sizes
-    how = Guided(iterations=3, distances=(1, 3), contrast=0.1, keep=keep, correction=correction)
+    how = Guided(iterations=3, distances=(1, 3), contrast=0.1, keep=keep, correction=correction, distances_taken=taken)
     expected = naive(full_scores(given, layout).numpy(), given.double().numpy(), layout, image, how)
     found = Guide.of(layout, image, how, CPU).scores(given)
     assert found.dtype == torch.float32

@@ -55,6 +55,7 @@ def test_views_without_it_keep_their_identities():
         {"keep": 0.0},
         {"correction": "ratio"},
         {"temperature": 0.3},
+        {"distances_taken": "in_turn"},
     ],
 )
 def test_each_setting_is_part_of_the_views_identity(change):
