@@ -161,7 +161,8 @@ class Guide:
         seen = (rows.held[:, None] & columns.held)[..., None]
 
         def spread(parts: Tensor) -> Tensor:
-            return columns.spread_across(rows.spread(parts * seen)).mul_(self.guided.keep)
+            found = columns.spread_across(rows.spread(parts * seen))
+            return found if self.guided.keep == 1 else found.mul_(self.guided.keep)
 
         for neighbours, weights in islice(cycle(self.passes), self.guided.iterations):
             values = means(values.flatten(0, 1), neighbours, weights).view(values.shape)
@@ -169,7 +170,7 @@ class Guide:
                 mean = columns.mean_across(rows.mean(values))
                 if self.guided.correction == "ratio":
                     vanished = mean <= wanted * _VANISHED
-                    values *= spread(torch.where(vanished, 1.0, wanted / mean) - 1).add_(1)
+                    values.addcmul_(values, spread(torch.where(vanished, 1.0, wanted / mean) - 1))
                     mean = torch.where(vanished, mean, wanted)
                     if not bool(vanished.any()):
                         continue
