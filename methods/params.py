@@ -182,6 +182,9 @@ class TrainingParams(Params):
         return self
 
 
+SEPARATE_BATCHES = 64
+"""Batches that functions are separated over, where a grid does not say."""
+
 TRAINED_BYTES = 16
 """Bytes a parameter in training: itself, its gradient and Adam's two moments, in float32."""
 

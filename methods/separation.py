@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.methods.graphs.kernel import Kernel
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
 from spectral_bench.methods.spin.spectrum import second_moment
+
+Orders = Literal[1, 2]
 
 _ROUNDS = 3  # of fitting the share of noise, which depends on the eigenvectors, and those on it
 
@@ -51,7 +54,38 @@ def batch_moments(
     return torch.stack(sigmas), torch.stack(pis)
 
 
-def separation(sigmas: Tensor, pis: Tensor) -> tuple[Tensor, Tensor]:
+def separated(
+    outputs: Callable[[PatchBatch], Tensor],
+    white: Tensor,
+    kernel: Callable[[PatchBatch], Kernel],
+    patches: PatchSource,
+    *,
+    context: FitContext,
+    batch_size: int,
+    batches: int,
+    orders: Orders = 1,
+) -> Tensor:
+    """(m, n) float64 T such that T u are single eigenfunctions of what the outputs u span, by descending eigenvalue.
+
+    Args:
+        outputs: u of a batch, (N, n).
+        white: (m, n) matrix such that ``white`` u are orthonormal over all training patches.
+        kernel, patches, context, batch_size, batches: as for ``batch_moments``.
+        orders: as for ``separation``.
+
+    Raises:
+        RunInterrupted: the run was asked to stop.
+    """
+
+    def functions(batch: PatchBatch) -> Tensor:
+        return outputs(batch) @ white.to(batch.pixels.dtype).T
+
+    moments = batch_moments(functions, kernel, patches, context=context, batch_size=batch_size, batches=batches)
+    rotation, _ = separation(*moments, orders=orders)
+    return rotation.T @ white
+
+
+def separation(sigmas: Tensor, pis: Tensor, *, orders: Orders = 1) -> tuple[Tensor, Tensor]:
     """The rotation of functions that are orthonormal over all training patches, and eigenvalues, descending.
 
     Columns of the rotation R are the eigenvectors of the average M of Y^T K Y over batches, that is of Y^T L Y with
@@ -62,9 +96,14 @@ def separation(sigmas: Tensor, pis: Tensor) -> tuple[Tensor, Tensor]:
     example Owen, *Monte Carlo theory, methods and examples*, chapter 8). Of one batch the share is a half, which gives
     the eigenvectors of the batch's own S^-1/2 (Y^T K Y) S^-1/2, S = Y^T Y, up to terms of second order in S - I.
 
+    The first order leaves the noise of pairs of patches. With K(x, x') = sum_m l_m y_m(x) y_m(x') + rest it is
+    (Y^T Y - I) M (Y^T Y - I), plus what the rest, of eigenvalues beyond the n first, adds in the same way.
+    ``orders=2`` takes this off too, times a share of its own.
+
     Args:
         sigmas: (B, n, n) E[y y^T] of each batch.
         pis: (B, n, n) E[y (K y)^T] of each batch.
+        orders: up to which power of Y^T Y - I noise is taken off.
 
     Returns:
         (n, n) rotation and (n,) eigenvalues, float64.
@@ -73,17 +112,21 @@ def separation(sigmas: Tensor, pis: Tensor) -> tuple[Tensor, Tensor]:
     excess = sigmas - torch.eye(sigmas.shape[-1], dtype=sigmas.dtype, device=sigmas.device)
     mean = pis.mean(0)
     for _ in range(_ROUNDS):
-        known = mean @ excess + excess @ mean
-        mean = pis.mean(0) - _share(pis, known) * known.mean(0)
+        first = mean @ excess + excess @ mean
+        share = _share(pis, first, alone=0.5)
+        second = excess @ mean @ excess
+        mean = pis.mean(0) - share * first.mean(0)
+        if orders == 2:
+            mean = mean - _share(pis - share * first, second, alone=0.0) * second.mean(0)
     values, vectors = torch.linalg.eigh((mean + mean.T) / 2)
     return vectors.flip(1), values.flip(0)
 
 
-def _share(found: Tensor, known: Tensor) -> float:
-    """Least squares of what batches differ by on what is known of it, in [0, 1], off the diagonal."""
+def _share(found: Tensor, known: Tensor, *, alone: float) -> float:
+    """Least squares of what batches differ by on what is known of it, in [0, 1], off the diagonal; of one ``alone``."""
     found, known = (part - part.mean(0) for part in (found, known))
     off = ~torch.eye(found.shape[-1], dtype=torch.bool, device=found.device)
     spread = float(known[:, off].square().sum())
     if len(found) < 2 or spread == 0:
-        return 0.5
+        return alone
     return min(max(float((found * known)[:, off].sum()) / spread, 0.0), 1.0)

@@ -84,9 +84,28 @@ class Guided(Spec):
     distances: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 2, 3, 6), min_length=1, description="of neighbours, in eight directions each"
     )
+    distances_taken: Literal["together", "in_turn"] = Field(
+        "together",
+        exclude_if=lambda value: value == "together",  # identities are those of before there was a choice
+        description="neighbours of an iteration: at all distances; or at one of them, from the last to the first and "
+        "again, which takes a fraction of the time",
+    )
     contrast: float = Field(0.03, gt=0, description="deviation of a Gaussian of colours, RGB in [0, 1]")
     keep: float = Field(
         1.0, ge=0, le=1, description="share of what the mean over a patch has lost that it gets back at each iteration"
+    )
+    correction: Literal["shift", "ratio"] = Field(
+        "shift",
+        exclude_if=lambda value: value == "shift",  # identities are those of before there was a choice
+        description="how a patch gets its mean back: the same added to each of its pixels, or each multiplied by the "
+        "same, which needs scores of 0 or more",
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="scores of a patch are first made shares, by a softmax over clusters of scores / temperature; "
+        "null: they are taken as they are",
     )
 
 

@@ -93,6 +93,7 @@ def energies(scores: Tensor, layout: WindowLayout, guide: Guide | None = None) -
 def _guided_bands(scores: Tensor, guide: Guide) -> Iterator[tuple[slice, Tensor]]:
     """As ``score_bands``. Guided up-sampling needs all pixels at once, and so goes by parts of the clusters."""
     step = at_once(guide.layout.target[0] * guide.layout.target[1])
+    scores = guide.of_patches(scores)
     whole = torch.cat([guide.scores(scores[:, first : first + step]) for first in range(0, scores.shape[1], step)], -1)
     for row in range(len(whole)):
         yield slice(row, row + 1), whole[row : row + 1]

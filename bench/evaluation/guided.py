@@ -6,7 +6,9 @@ neighbours of a similar colour, and moved, patch by patch, by what their mean ov
 the patch's score. This is Tobler's smooth pycnophylactic interpolation (JASA 1979, 74, 519-530: smoothing that gives
 each region its total back), with neighbours weighed by colour, as in joint bilateral up-sampling (Kopf et al., 2007).
 
-It is linear in the scores and looks at no cluster beside another, so that clusters are up-sampled in parts.
+It looks at no cluster beside another, so that clusters are up-sampled in parts, and is linear in the scores. With
+``correction: ratio`` pixels of a patch are multiplied, as densities are in Tobler's own form, in the place of moved:
+what is like a cluster's pixels elsewhere gains more of it than what is not. It then takes scores of 0 or more.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -24,6 +27,7 @@ from torch.nn.functional import embedding_bag
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, view_image
 from spectral_bench.bench.evaluation.layout import Axis, WindowLayout, first_largest, full_scores, side_by_side
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.memory import free_bytes
 from spectral_bench.results.specification import Guided
@@ -32,6 +36,7 @@ _SCORES = 2**28  # bytes of the scores of clusters that are up-sampled at once
 _LEAST = 8  # clusters at once, however large the image is
 _COPIES = 6  # of these scores at the peak
 _PIXELS = 2**16  # whose weights are made at once
+_VANISHED = 1e-6  # part of a patch's score that is left of it as a mean, below which no factor brings it back
 _FLOOR = 1e-6  # weight of a neighbour of any colour: the weights of a pixel never sum to 0
 
 
@@ -74,7 +79,7 @@ def guided_bytes(n_clusters: int, target: tuple[int, int], guided: Guided) -> in
 def largest_of(scores: Tensor, layout: WindowLayout, image: NDArray[np.uint8], guided: Guided) -> Tensor:
     """(H, W) int64 index of the largest up-sampled score, part by part of the clusters. Arguments as for ``Guide``."""
     guide = Guide.of(layout, image, guided, scores.device)
-    return largest_by_parts(scores, layout.target, guide.scores)
+    return largest_by_parts(guide.of_patches(scores), layout.target, guide.scores)
 
 
 @torch.no_grad()
@@ -105,14 +110,13 @@ class Guide:
 
     Attributes:
         layout: where windows and label lie.
-        neighbours: (N, P) int32 of ``neighbour_indices``.
-        weights: (N, P) of ``colour_weights``.
+        passes: (N, P) int32 of ``neighbour_indices`` and (N, P) of ``colour_weights``, of one iteration after another
+            and again from the first.
         guided: the settings.
     """
 
     layout: WindowLayout
-    neighbours: Tensor
-    weights: Tensor
+    passes: tuple[tuple[Tensor, Tensor], ...]
     guided: Guided
 
     @classmethod
@@ -125,27 +129,62 @@ class Guide:
             guided: the settings.
             device: where to compute.
         """
-        neighbours = neighbour_indices(layout.target, guided.distances, device)
         colours = torch.from_numpy(np.array(image)).to(device).flatten(0, 1).float() / 255
-        return cls(layout, neighbours, colour_weights(colours, neighbours, guided.contrast), guided)
+        together = guided.distances_taken == "together"
+        passes = []
+        for distances in [guided.distances] if together else [(one,) for one in reversed(guided.distances)]:
+            neighbours = neighbour_indices(layout.target, distances, device)
+            passes.append((neighbours, colour_weights(colours, neighbours, guided.contrast)))
+        return cls(layout, tuple(passes), guided)
+
+    def of_patches(self, scores: Tensor) -> Tensor:
+        """(W, K, h, w) patch scores of all clusters, as they are up-sampled: shares where there is a temperature."""
+        temperature = self.guided.temperature
+        return scores if temperature is None else torch.softmax(scores.float() / temperature, 1)
 
     @torch.no_grad()
     def scores(self, scores: Tensor) -> Tensor:
         """(W, k, h, w) float32 patch scores of some clusters to their (H, W, k) scores at the label's pixels.
 
+        Args:
+            scores: what ``of_patches`` gives, or some clusters of it.
+
         Raises:
+            ConfigError: a score is negative, and patches get their means back by ratios.
             FloatingPointError: a score is nan or infinite.
         """
         layout = self.layout
+        if self.guided.correction == "ratio":
+            _require_shares(scores)
         rows, columns = Members.of(layout.rows, scores.device), Members.of(layout.columns, scores.device)
         wanted, values = side_by_side(scores, layout), full_scores(scores, layout)
         seen = (rows.held[:, None] & columns.held)[..., None]
-        for _ in range(self.guided.iterations):
-            values = means(values.flatten(0, 1), self.neighbours, self.weights).view(values.shape)
+
+        def spread(parts: Tensor) -> Tensor:
+            found = columns.spread_across(rows.spread(parts * seen))
+            return found if self.guided.keep == 1 else found.mul_(self.guided.keep)
+
+        for neighbours, weights in islice(cycle(self.passes), self.guided.iterations):
+            values = means(values.flatten(0, 1), neighbours, weights).view(values.shape)
             if self.guided.keep:
-                short = (wanted - columns.mean_across(rows.mean(values))) * seen
-                values += columns.spread_across(rows.spread(short)).mul_(self.guided.keep)
+                mean = columns.mean_across(rows.mean(values))
+                if self.guided.correction == "ratio":
+                    vanished = mean <= wanted * _VANISHED
+                    values.addcmul_(values, spread(torch.where(vanished, 1.0, wanted / mean) - 1))
+                    mean = torch.where(vanished, mean, wanted)
+                    if not bool(vanished.any()):
+                        continue
+                values += spread(wanted - mean)
         return values
+
+
+def _require_shares(scores: Tensor) -> None:
+    least = float(scores.min())
+    if least < 0:
+        raise ConfigError(
+            f"upsample: correction: ratio multiplies scores, which are 0 or more then; there are some of {least:.3g}: "
+            "set a temperature, which makes them shares, or correction: shift"
+        )
 
 
 def means(values: Tensor, neighbours: Tensor, weights: Tensor) -> Tensor:

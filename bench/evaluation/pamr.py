@@ -101,7 +101,7 @@ def refine(
         values = full_scores(part, layout) if guide is None else guide.scores(part)
         return refined(values.flatten(0, 1), neighbours, weights, pamr.iterations).view(values.shape)
 
-    return largest_by_parts(scores, layout.target, up)
+    return largest_by_parts(scores if guide is None else guide.of_patches(scores), layout.target, up)
 
 
 def refined(values: Tensor, neighbours: Tensor, weights: Tensor, iterations: int) -> Tensor:

@@ -149,6 +149,23 @@ def check_sizes(
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
 
 
+def check_scores(params: Mapping[str, Any], views: Iterable[View], problems: Problems) -> None:
+    """Note views that multiply the scores of a method that are negative by its own parameters.
+
+    Args:
+        params: complete parameters of the method.
+        views: what it is looked at by.
+        problems: where to note, by the keys of the run.
+    """
+    guided = [view.upsample for view in views if view.upsample is not None]
+    if params.get("scores") == "distance" and any(g.correction == "ratio" and g.temperature is None for g in guided):
+        problems.add(
+            ("params", "scores"),
+            "scores = distance: minus the squared distances are negative, and upsample: correction: ratio multiplies "
+            "them: set its temperature, which makes them shares, or correction: shift",
+        )
+
+
 def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], problems: Problems) -> None:
     """Note sizes of inputs that the backbone refuses; where they depend on images, it says so itself when it sees them.
 

@@ -29,6 +29,7 @@ from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
     check_inputs,
+    check_scores,
     check_sizes,
     checked_params,
     facts_of,
@@ -219,6 +220,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
             if view.names is not None:
                 check_inputs(view.names, [view], problems)
     if params and info and protocols:
+        check_scores(params, [view for protocol in protocols for view in protocol.views], problems)
         protocols = keeping_names(params, protocols)
         check_names(params, protocols, info, problems)
     if not row.sound or facts is None or params is None or data is None or backbone is None or protocols is None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from spectral_bench.methods.params import (
+    SEPARATE_BATCHES,
     TRAINED_BYTES,
     AngleLimit,
     GraphParams,
@@ -14,8 +15,6 @@ from spectral_bench.methods.params import (
     TrainingParams,
     psi_parameters,
 )
-
-SEPARATE_BATCHES = 64
 
 
 class NeuralEFParams(GraphParams, TrainingParams):

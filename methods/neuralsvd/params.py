@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from spectral_bench.methods.params import FunctionParams
+from spectral_bench.methods.params import SEPARATE_BATCHES, FunctionParams
 
 Nesting = Literal["sequential", "joint"]
 Overlaps = Literal["batch", "halves"]
@@ -31,3 +31,24 @@ class NeuralSVDParams(FunctionParams):
         description="gradient of a function: equal: over its mean square, the estimate of its eigenvalue, so that "
         "functions of small eigenvalues are learnt as fast as others; plain: as it is. Both end at the same functions",
     )
+    separate: bool = Field(
+        False,
+        exclude_if=lambda value: value is False,  # identities are those of before there was a choice
+        description="afterwards rotate the functions by the eigenvectors of the averaged Y' K Y, with noise of patches "
+        "and of pairs of them taken off, so that each is an eigenfunction of what they span",
+    )
+    separate_batches: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,
+        description=f"batches that Y' K Y is averaged over, for separate: true, there {SEPARATE_BATCHES}; clipped to "
+        "those of an epoch",
+    )
+
+    @model_validator(mode="after")
+    def _fill_in_batches(self) -> Self:
+        if self.separate and self.separate_batches is None:
+            object.__setattr__(self, "separate_batches", SEPARATE_BATCHES)
+        elif self.separate_batches is not None and not self.separate:
+            raise ValueError(f"separate_batches = {self.separate_batches} is for separate: true alone")
+        return self

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.separation import batch_moments, separation
+from spectral_bench.methods.interface import FitContext, PatchSource
+from spectral_bench.methods.separation import separated
 from spectral_bench.methods.spectralnet.objective import TITLE, RayleighTerms, rayleigh_terms
 from spectral_bench.methods.spectralnet.params import SpectralNetParams
 from spectral_bench.methods.spin.averages import CovarianceAverage
@@ -50,20 +50,15 @@ class SpectralNet(LearntFunctions):
         if not self.params.separate:
             return white
         del values
-
-        def functions(batch: PatchBatch) -> Tensor:
-            return self._values(batch.features).flatten(0, -2) @ white.to(batch.pixels.dtype).T
-
-        moments = batch_moments(
-            functions,
+        return separated(
+            self._outputs,
+            white,
             self.kernel,
             patches,
             context=context,
             batch_size=self.params.batch_size,
             batches=self.params.separate_batches,
         )
-        rotation, _ = separation(*moments)
-        return rotation.T @ white
 
 
 def _measures(terms: RayleighTerms) -> dict[str, float]:

@@ -218,6 +218,10 @@ class LearntFunctions:
             out: Tensor = _learnt(self._network)(torch.cat(self._seen(levels), -1))
         return out
 
+    def _outputs(self, batch: PatchBatch) -> Tensor:
+        """u of all patches of a batch, (N, n) float32, without gradient."""
+        return self._values(batch.features).flatten(0, -2)
+
     def _whitened(self, values: Tensor) -> Tensor:
         return values @ _learnt(self._whitening).to(values.device).T
 

@@ -71,6 +71,23 @@ def test_eight_eigenfunctions_are_found_if_the_penalty_suffices(
 
 
 @pytest.mark.slow
+def test_separated_nested_functions_are_each_nearer_than_a_few_degrees_early(rbf: ModuleType) -> None:
+    """After 1000 of the 2500 steps, at which all are within 1.2 degrees (``docs/measurements.md``)."""
+    known = rbf.reference()
+    network = rbf.train_nested(known, steps=1000, batch=384, averaged=64)
+    assert rbf.own_angles(network, known).max() < 3
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(5))
+def test_eight_separated_nested_functions_are_each_within_a_degree_or_so(rbf: ModuleType, seed: int) -> None:
+    """At most 1.17 degrees where it was measured; other processors round otherwise, and a run goes its own way then."""
+    known = rbf.reference()
+    network = rbf.train_nested(known, steps=2500, batch=512, averaged=128, seed=seed)
+    assert rbf.own_angles(network, known).max() < 1.4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "degrees"),
     [

@@ -1,5 +1,6 @@
 """Functions of a span are turned into single eigenfunctions, with less noise than an average alone has."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -76,3 +77,33 @@ def test_noise_that_the_functions_do_not_share_is_left_alone() -> None:
     rotation, found = separation(sigmas, values.expand(20, 3, 3))
     torch.testing.assert_close(found, values.diagonal())
     assert cosines(rotation).min() > 1 - 1e-12
+
+
+def test_noise_of_pairs_is_taken_off_too() -> None:
+    """Of the same kernel, with fewer batches: what the first order leaves turns the functions of close eigenvalues."""
+    x = torch.linspace(0, 1, 400, dtype=torch.float64)
+    kernel = torch.exp(-((x[:, None] - x) ** 2) / 0.02)
+    functions = torch.linalg.eigh(kernel / 400).eigenvectors.flip(1)[:, :6] * 20
+    first, second = (
+        cosines(turn(6, 1) @ separation(*sampled(kernel, functions @ turn(6, 1), 12, 96), orders=orders)[0])
+        for orders in (1, 2)
+    )
+    assert (1 - second).max() < 0.2 * (1 - first).max()
+
+
+@pytest.mark.parametrize("batches", [1, 20])
+def test_a_kernel_of_the_functions_alone_is_separated_without_error(batches: int) -> None:
+    """K = sum_m l_m y_m y_m': all of its noise is known, whatever the draw, if there are batches to compare."""
+    values = torch.diag(torch.tensor([0.8, 0.79, 0.5], dtype=torch.float64))
+    generator = torch.Generator().manual_seed(1)
+    sigmas = []
+    for _ in range(batches):
+        y = torch.randn(200, 3, generator=generator, dtype=torch.float64)
+        sigmas.append(y.T @ y / 200)
+    sigma = torch.stack(sigmas)
+    rotation, found = separation(sigma, sigma @ values @ sigma, orders=2)
+    if batches == 1:  # no share can be told from one: it stays with the half of the first order
+        assert torch.equal(rotation, separation(sigma, sigma @ values @ sigma)[0])
+    else:
+        torch.testing.assert_close(found, values.diagonal(), atol=1e-3, rtol=0)
+        assert cosines(rotation).min() > 1 - 1e-4

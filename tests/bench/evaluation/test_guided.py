@@ -28,6 +28,7 @@ from spectral_bench.bench.evaluation.guided import (
 )
 from spectral_bench.bench.evaluation.layout import Axis, WindowLayout, full_scores, label_map
 from spectral_bench.bench.evaluation.pamr import neighbour_weights, refine, refined
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.transforms import window_crops
 from spectral_bench.results.specification import Guided, Pamr
@@ -94,12 +95,13 @@ def naive(values: NDArray[Any], given: NDArray[Any], layout: WindowLayout, image
                 if min(patch) >= 0:
                     patches.setdefault((index, *patch), []).append((row, column))
                     held.setdefault((row, column), []).append((index, *patch))
-    for _ in range(how.iterations):
+    for iteration in range(how.iterations):
+        turn = how.distances[-1 - iteration % len(how.distances)]
         following = np.zeros_like(current)
         for row in range(height):
             for column in range(width):
                 shares, total = [], 0.0
-                for by in how.distances:
+                for by in how.distances if how.distances_taken == "together" else [turn]:
                     for down, right in around:
                         place = min(max(row + down * by, 0), height - 1), min(max(column + right * by, 0), width - 1)
                         square = ((colours[place] - colours[row, column]) ** 2).sum()
@@ -111,18 +113,28 @@ def naive(values: NDArray[Any], given: NDArray[Any], layout: WindowLayout, image
             (index, y, x): given[index, :, y, x] - np.mean([following[pixel] for pixel in pixels], axis=0)
             for (index, y, x), pixels in patches.items()
         }
+        ratios = {
+            patch: given[patch[0], :, patch[1], patch[2]] / (given[patch[0], :, patch[1], patch[2]] - missing)
+            for patch, missing in short.items()
+            if how.correction == "ratio"
+        }
         for pixel, owned in held.items():
-            following[pixel] += how.keep * np.mean([short[patch] for patch in owned], axis=0)
+            if ratios:
+                following[pixel] *= 1 + how.keep * (np.mean([ratios[patch] for patch in owned], axis=0) - 1)
+            else:
+                following[pixel] += how.keep * np.mean([short[patch] for patch in owned], axis=0)
         current = following
     return current
 
 
 @pytest.mark.parametrize("layout", [ONE, MIRRORED, WINDOWS], ids=["whole", "mirrored", "windows"])
 @pytest.mark.parametrize("keep", [1.0, 0.4, 0.0])
-def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float) -> None:
+@pytest.mark.parametrize(("correction", "taken"), [("shift", "together"), ("ratio", "in_turn")])
+def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float, correction: Any, taken: Any) -> None:
     image, given = picture(layout, seed=3), scores(layout)
+    given = torch.softmax(given, 1) if correction == "ratio" else given
     image[: layout.target[0] // 2] //= 8  # similar colours: weights of all sizes
-    how = Guided(iterations=3, distances=(1, 3), contrast=0.1, keep=keep)
+    how = Guided(iterations=3, distances=(1, 3), contrast=0.1, keep=keep, correction=correction, distances_taken=taken)
     expected = naive(full_scores(given, layout).numpy(), given.double().numpy(), layout, image, how)
     found = Guide.of(layout, image, how, CPU).scores(given)
     assert found.dtype == torch.float32
@@ -135,11 +147,54 @@ def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float) -> 
     np.testing.assert_array_equal(clusters.numpy()[clear], expected.argmax(-1)[clear])
 
 
-def test_each_patch_keeps_its_mean() -> None:
-    given, image = scores(ONE), picture(ONE)
-    found = Guide.of(ONE, image, Guided(), CPU).scores(given)
+@pytest.mark.parametrize("correction", ["shift", "ratio"])
+def test_each_patch_keeps_its_mean(correction: Any) -> None:
+    given, image = torch.softmax(scores(ONE), 1), picture(ONE)
+    given[:, 3] = 0
+    found = Guide.of(ONE, image, Guided(correction=correction), CPU).scores(given)
     means = found.view(2, 8, 3, 8, 5).mean((1, 3)).permute(2, 0, 1)
     torch.testing.assert_close(means, given[0], atol=1e-4, rtol=0)
+    assert found[..., 3].abs().max() < 1e-4
+    if correction == "ratio":
+        assert found.min() >= 0
+
+
+def test_ratios_give_what_is_thin_more_of_its_patch_than_shifts() -> None:
+    """A post of 1 pixel in patches of 8, of a colour near that of the rest."""
+    post = np.zeros(ONE.target, dtype=bool)
+    post[:, 10] = True
+    image = np.where(post[..., None], 120, 100).repeat(3, 2).astype(np.uint8)
+    share = torch.tensor([0.0, 0.125, 0.0]).expand(2, 3)
+    given = torch.stack([1 - share, share])[None]
+    shifted, multiplied = (
+        Guide.of(ONE, image, Guided(correction=how, contrast=0.05), CPU).scores(given)[..., 1].numpy()[post]
+        for how in ("shift", "ratio")
+    )
+    assert multiplied.mean() > 1.2 * shifted.mean()
+
+
+def test_ratios_of_negative_scores_are_refused_and_a_temperature_makes_them_shares() -> None:
+    given, image = scores(WINDOWS), picture(WINDOWS)
+    with pytest.raises(ConfigError, match=r"correction: ratio multiplies scores, .* some of -\d.*: set a temperature"):
+        largest_of(given, WINDOWS, image, Guided(correction="ratio"))
+    how = Guided(iterations=3, correction="ratio", temperature=0.5)
+    shares = torch.softmax(given / 0.5, 1)
+    expected = largest_of(shares, WINDOWS, image, Guided(iterations=3, correction="ratio"))
+    assert torch.equal(largest_of(given, WINDOWS, image, how), expected)
+    pamr = Pamr(iterations=1)
+    whole = refine(shares, WINDOWS, image, pamr, Guided(iterations=3, correction="ratio"))
+    assert torch.equal(refine(given, WINDOWS, image, pamr, how), whole)
+    guides = [Guide.of(WINDOWS, image, one, CPU) for one in (how, how.model_copy(update={"temperature": None}))]
+    np.testing.assert_array_equal(energies(given, WINDOWS, guides[0]), energies(shares, WINDOWS, guides[1]))
+
+
+def test_what_has_vanished_in_a_patch_comes_back_by_ratios_too() -> None:
+    """Patches of one pixel each, whose neighbours have none of their cluster: their mean is 0 at first."""
+    layout = WindowLayout((WHOLE,), (2, 3), (16, 24), WHOLE, (2, 3))
+    given = torch.zeros(1, 2, 2, 3)
+    given[0, 1, 0, 0], given[0, 0] = 1, 1 - given[0, 1]
+    how = Guided(iterations=1, distances=(2,), correction="ratio")
+    torch.testing.assert_close(Guide.of(layout, picture(layout), how, CPU).scores(given), given[0].permute(1, 2, 0))
 
 
 def test_what_fills_a_small_part_of_a_patch_wins_its_pixels() -> None:
@@ -158,9 +213,12 @@ def test_equal_scores_go_to_the_lowest_cluster_whatever_the_parts(monkeypatch: p
     tied[:, 7], tied[:, 9] = tied[:, 2], tied[:, 2]
     whole = largest_of(tied, WINDOWS, image, how)
     assert not {7, 9} & set(whole.unique().tolist())
+    shares = Guided(iterations=3, correction="ratio", temperature=2.0)
+    other = largest_of(tied, WINDOWS, image, shares)
     for count in (1, 2, 4):
         monkeypatch.setattr(module, "at_once", lambda pixels, count=count: count)
         assert torch.equal(largest_of(tied, WINDOWS, image, how), whole)
+        assert torch.equal(largest_of(tied, WINDOWS, image, shares), other)
 
 
 def test_the_crf_starts_from_the_same_scores() -> None:

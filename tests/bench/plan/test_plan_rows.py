@@ -205,3 +205,14 @@ def test_more_than_the_training_images_have(rows: Rows, run: str, where: str, sa
 )
 def test_all_that_the_training_images_have_or_what_is_not_known_yet(rows: Rows, run: str) -> None:
     assert len(rows(f"{{runs: [{{{run}, subset: 2}}]}}")) == 1
+
+
+def test_negative_scores_that_a_view_would_multiply_are_told_before_work(rows: Rows) -> None:
+    def planned(scores: str, rest: str) -> list[ResolvedRow]:
+        ratio = f"{{name: ratio, extends: whole, view: {{upsample: {{name: guided, correction: ratio{rest}}}}}}}"
+        return rows(f"{{runs: [{{method: kmeans, params: {{scores: {scores}}}, protocols: [{ratio}]}}]}}")
+
+    with pytest.raises(ConfigError, match=r"params.scores: scores = distance: .* are negative, .* set its temperature"):
+        planned("distance", "")
+    for scores, rest in (("one_hot", ""), ("distance", ", temperature: 0.1")):
+        assert len(planned(scores, rest)) == 1

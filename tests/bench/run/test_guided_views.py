@@ -42,10 +42,21 @@ def test_views_without_it_keep_their_identities():
     assert "upsample" not in PLAIN.model_dump(mode="json")
     assert of(upsample="bilinear") == PLAIN
     assert PLAIN.view_id == "5dc479f18458"
+    assert of(upsample="guided").view_id == "fae29bb30dfc"
 
 
 @pytest.mark.parametrize(
-    "change", [{"iterations": 9}, {"distances": (1, 2)}, {"contrast": 0.2}, {"keep": 0.5}, {"keep": 0.0}]
+    "change",
+    [
+        {"iterations": 9},
+        {"distances": (1, 2)},
+        {"contrast": 0.2},
+        {"keep": 0.5},
+        {"keep": 0.0},
+        {"correction": "ratio"},
+        {"temperature": 0.3},
+        {"distances_taken": "in_turn"},
+    ],
 )
 def test_each_setting_is_part_of_the_views_identity(change):
     other = PLAIN.model_copy(update={"upsample": Guided(**change)})
@@ -76,6 +87,8 @@ def test_distances_are_a_list_in_the_file_of_a_protocol():
         ({"upsample": {"contrast": 0}}, "greater than 0"),
         ({"upsample": {"keep": 1.5}}, "less than or equal to 1"),
         ({"upsample": {"sigma": 1}}, "sigma"),
+        ({"upsample": {"correction": "product"}}, "'shift' or 'ratio'"),
+        ({"upsample": {"temperature": 0}}, "greater than 0"),
     ],
 )
 def test_wrong_keys_are_refused(keys, message):

@@ -56,6 +56,44 @@ def test_functions_have_mean_square_one_over_the_training_patches(source: Memory
     torch.testing.assert_close(functions_of(fitted(source), source).square().mean(0), torch.ones(3))
 
 
+def test_separated_functions_are_of_the_same_span_one_by_one_nearer_and_in_order(source: MemorySource) -> None:
+    """After few steps; the whole source is one batch, so that its kernel is that of all training patches."""
+    params = {"batch_size": 8, "functions": 5, "width": 16, "steps": 60, "lr": 1e-2}
+    plain, turned = (fitted(source, **params, separate=wanted) for wanted in (False, True))
+    batch = source.batch(range(8))
+    mixed, functions = (functions_of(method, source).double() for method in (plain, turned))
+    across = torch.linalg.svdvals(torch.linalg.qr(mixed).Q.T @ torch.linalg.qr(functions).Q)
+    assert across.min() > 1 - 1e-5
+    torch.testing.assert_close(functions.T @ functions / len(functions), torch.eye(5).double(), atol=1e-4, rtol=0)
+    moments = functions.T @ plain.kernel(batch).apply(functions.float()).double() / len(functions)
+    quotients = moments.diagonal()
+    torch.testing.assert_close(moments, quotients.diag(), atol=2e-3, rtol=0)
+    assert quotients.tolist() == sorted(quotients.tolist(), reverse=True)
+    assert (mixed.T @ plain.kernel(batch).apply(mixed.float()).double() / len(mixed)).triu(1).abs().max() > 2e-2
+
+
+def test_vanished_functions_stay_zero_and_come_last_when_others_are_separated(source: MemorySource) -> None:
+    """What has no positive eigenvalue left takes no part in the rotation."""
+    method = fitted(source, functions=4, separate=True)
+    patches = source.subsample(source.n_patches)
+    values = method._values(patches.features)
+    values[:, 1] = 1e-7
+    context = fit_context()
+    scaling = method._scaling(values, source, context)
+    assert not scaling[3].any()
+    assert not scaling[:, 1].any()
+    scaled = values.double() @ scaling.T
+    torch.testing.assert_close((scaled.T @ scaled / len(scaled))[:3, :3], torch.eye(3).double(), atol=1e-4, rtol=0)
+    assert not method._scaling(values * 0, source, context).any()
+
+
+def test_identities_of_functions_that_are_not_separated_are_those_of_before() -> None:
+    assert not {"separate", "separate_batches"} & NeuralSVDParams().model_dump().keys()
+    assert NeuralSVDParams(separate=True).model_dump()["separate_batches"] == 64
+    with pytest.raises(ValueError, match="separate_batches = 8 is for separate: true alone"):
+        NeuralSVDParams(separate_batches=8)
+
+
 def test_a_function_without_a_positive_eigenvalue_becomes_zero_and_is_no_noise(source: MemorySource) -> None:
     method = NeuralSVD(NeuralSVDParams(functions=3))
     values = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -67,7 +105,15 @@ def test_a_function_without_a_positive_eigenvalue_becomes_zero_and_is_no_noise(s
 
 
 @pytest.mark.parametrize(
-    "change", [{"nesting": "joint"}, {"overlaps": "halves"}, {"steps_of": "plain"}, {"functions": 4}, {"alpha": 0.0}]
+    "change",
+    [
+        {"nesting": "joint"},
+        {"overlaps": "halves"},
+        {"steps_of": "plain"},
+        {"functions": 4},
+        {"alpha": 0.0},
+        {"separate": True},
+    ],
 )
 def test_every_parameter_of_the_training_reaches_it(source: MemorySource, change: dict[str, Any]) -> None:
     assert not same_state(fitted(source), fitted(source, **change))
