@@ -92,6 +92,7 @@ class InlineExecutor:
 PRELOAD = (
     "torch",
     "timm",
+    "torch.utils.flop_counter",
     "scipy.sparse.linalg",
     "spectral_bench.bench.work.worker",
     "spectral_bench.bench.run",
