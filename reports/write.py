@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from spectral_bench.common.collection import young_collection
+from spectral_bench.common.collection import no_collection, young_collection
 from spectral_bench.common.files import write_bytes
 from spectral_bench.reports.api import RENDERERS, all_tables
 from spectral_bench.reports.collect import Changed, Matchings, collect, distinct
@@ -77,7 +77,8 @@ def write_all(
     intervals = _told(image_intervals(source, resamples), entries, progress) if resamples else None
     panels, missing = _panels(entries, source, make_panels)
     tables = all_tables(entries, intervals, against)
-    figures = all_figures(entries, source.run_folder, panels, against)
+    with no_collection():  # what is made here stays until it is drawn
+        figures = all_figures(entries, source.run_folder, panels, against)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)

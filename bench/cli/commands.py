@@ -67,7 +67,7 @@ COMMANDS: Mapping[str, Home] = {
     "report": Home(
         "report:report",
         "Print the tables: a row a configuration, mean and standard deviation over seeds, time and memory.",
-        "watch:Watchable",
+        "report:Watchable",
     ),
     "pack": Home(
         "capsule:pack",

@@ -7,15 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
-from spectral_bench.bench.cli.launch import job_of
 from spectral_bench.bench.cli.output import on_terminal, show_table
-from spectral_bench.bench.executors.jobs import Job
 from spectral_bench.bench.grid.overrides import parse_override
-from spectral_bench.bench.work.order import newest_order, read_order
+from spectral_bench.bench.work.order import newest_order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown
 from spectral_bench.common.names import few, how_many
@@ -364,17 +363,26 @@ def _is_text(path: Path) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in str(path.absolute()))
 
 
+class Watchable(TyperCommand):
+    """Lets ``--watch`` stand without its seconds, which are then ``seconds``."""
+
+    seconds: float
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options off ``args``."""
+        # click has no option whose value may be left out; a number behind it is taken for the seconds.
+        for index in [index for index, text in enumerate(args) if text == "--watch"]:
+            following = args[index + 1] if index + 1 < len(args) else ""
+            if not re.fullmatch(r"\d+(\.\d+)?", following):
+                args = [*args[:index], f"--watch={self.seconds:g}", *args[index + 1 :]]
+        return list(super().parse_args(ctx, args))
+
+
 RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs, by id or by its beginning: see bench status.", metavar="RUN")
 ]
 RunName = Annotated[str, typer.Argument(help="The run, by id or by its beginning: see bench status.", metavar="RUN")]
 Reference = Annotated[str, typer.Argument(help="A run of the store, by its id or the beginning of it.", metavar="RUN")]
-
-
-def newest_job(store: Store, run_id: str) -> Job | None:
-    """The job of the order that was last written for a run; None where none was."""
-    last = last_order(store, run_id)
-    return None if last is None else job_of(read_order(last), store)
 
 
 def last_order(store: Store, run_id: str) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spectral_bench.bench.cli import options
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Against,
@@ -26,9 +27,9 @@ from spectral_bench.bench.cli.options import (
     require_folder,
 )
 from spectral_bench.bench.cli.output import on_terminal, progress_bar, say, show_json, show_tables, warn
-from spectral_bench.bench.cli.watch import WATCH_S, PageKeeper
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.today import CurrentCode, changed_since
+from spectral_bench.common.collection import no_collection
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
@@ -39,6 +40,8 @@ from spectral_bench.reports.collect import Changed, collect
 from spectral_bench.reports.gallery.panels import PanelMaker, WantedPanel
 from spectral_bench.reports.renderers.csv import table_records
 from spectral_bench.results.store import Store
+
+WATCH_S = 10
 
 Progress = Callable[[int, int], None]
 MakePanels = Callable[[Store, Progress, Sequence[WantedPanel]], list[str]]
@@ -85,6 +88,12 @@ _ONE_TABLE = ("csv", "standalone")
 _FORM = "markdown"
 PAGE = "index.html"
 _OF_TABLES = ("--format", "--to", "--all", "--resamples", "--with-published", "--published", "--against", "--watch")
+
+
+class Watchable(options.Watchable):
+    """Lets ``--watch`` of a report stand without its seconds."""
+
+    seconds = WATCH_S
 
 
 def report(
@@ -203,7 +212,8 @@ def _write_all(
     panels: MakePanels | None,
     as_json: bool,
 ) -> int:
-    from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
+    with no_collection():  # what is imported stays
+        from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
 
     with progress_bar("writing the report") as progress:
         written = write_all(
@@ -247,6 +257,8 @@ def _keep(
     panels: MakePanels | None,
 ) -> int:
     """Keep the page in ``folder`` up to date until Ctrl-C; panels of the gallery are made once no run is at work."""
+
+    from spectral_bench.bench.cli.watch import PageKeeper  # draws
 
     def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:
         from spectral_bench.reports import write_all  # draws
@@ -292,7 +304,8 @@ def _panels(
     roots: DataRoots, device: str, store: Store, progress: Progress, wanted: Sequence[WantedPanel]
 ) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it
+    with no_collection():  # what is imported stays
+        from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it
 
     problems = make_panels(store, wanted, roots, device=device, progress=progress)
     for problem in problems:

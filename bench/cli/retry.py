@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.launch import Launch, watching
+from spectral_bench.bench.cli.launch import Launch, job_of, watching
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -14,7 +14,7 @@ from spectral_bench.bench.cli.options import (
     Out,
     RunNames,
     chosen_runs,
-    newest_job,
+    last_order,
     one_grid,
     parse_gpus,
 )
@@ -129,16 +129,22 @@ def _orders(store: Store, run_ids: list[str]) -> dict[str, tuple[Job, Order]]:
     left = list(run_ids)
     while left:
         run_id = left.pop(0)
-        job = newest_job(store, run_id)
+        job = _newest_job(store, run_id)
         if job is None:
             raise ConfigError(f"run {run_id}: the store has no order of it; issue bench run with its grid")
         order = read_order(job.order_path)
         found[run_id] = (job, order)
         if order.requires is not None and order.requires not in found:
             # A base that has vanished since has to be fitted again, or the run would wait for what nobody makes.
-            base = newest_job(store, order.requires)
+            base = _newest_job(store, order.requires)
             left += [order.requires] if base is not None and fit_missing(read_order(base.order_path), store) else []
     return found
+
+
+def _newest_job(store: Store, run_id: str) -> Job | None:
+    """The job of the order that was last written for a run; None where none was."""
+    last = last_order(store, run_id)
+    return None if last is None else job_of(read_order(last), store)
 
 
 def _executor(name: str, store: Store, jobs: int | None, gpus: str, stated: SlurmSettings, wait: bool) -> Executor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from spectral_bench.bench.cli import options
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -59,19 +58,10 @@ StateFilter = Annotated[
 ]
 
 
-class Watchable(TyperCommand):
+class Watchable(options.Watchable):
     """Lets ``--watch`` stand without its seconds."""
 
-    seconds: float = WATCH_S
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the options off ``args``."""
-        # click has no option whose value may be left out; a number behind it is taken for the seconds.
-        for index in [index for index, text in enumerate(args) if text == "--watch"]:
-            following = args[index + 1] if index + 1 < len(args) else ""
-            if not re.fullmatch(r"\d+(\.\d+)?", following):
-                args = [*args[:index], f"--watch={self.seconds:g}", *args[index + 1 :]]
-        return list(super().parse_args(ctx, args))
+    seconds = WATCH_S
 
 
 def status(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spectral_bench.bench.cli import status
 from spectral_bench.bench.cli.options import find_store
 from spectral_bench.bench.cli.output import say, warn
 from spectral_bench.bench.cli.runs import at_work_for, counts_in_words, time_left
@@ -30,7 +29,6 @@ from spectral_bench.results.runs import FIT_FILE
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
-WATCH_S = 10
 PAUSE = 4
 """After each look, and after each time that tables and figures are made, at least so many times what it took is waited:
 a watcher takes no more than two fifths of a core, however large the store is."""
@@ -47,12 +45,6 @@ _FAILED = (RunState.FAILED, RunState.CANCELLED, RunState.NOT_CONVERGED)
 wait = time.sleep
 WritePage = Callable[[Store, Callable[[Iterable[str]], bytes], bool], None]
 """Writes what is known of a store, given what makes the page of its parts, and whether to write the page alone."""
-
-
-class Watchable(status.Watchable):
-    """Lets ``--watch`` of a report stand without its seconds."""
-
-    seconds = WATCH_S
 
 
 class PageKeeper:

@@ -94,6 +94,7 @@ PRELOAD = (
     "spectral_bench.common.uncollected",
     "torch",
     "timm",
+    "torch.utils.flop_counter",
     "scipy.sparse.linalg",
     "spectral_bench.bench.work.worker",
     "spectral_bench.bench.run",

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from spectral_bench.bench.code.fingerprint import fingerprint
 from spectral_bench.bench.features.backbones import load_backbone
@@ -32,6 +31,8 @@ def count_flops(work: Callable[[], object]) -> int:
     Counted are matrix products, convolutions and attention, a multiplication with its addition as two; a sparse product
     counts as the dense one would. Attention takes torch's plain form, since its fused forms are not counted on a CPU.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings Triton, and only counting needs it
+
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())

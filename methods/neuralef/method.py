@@ -181,12 +181,17 @@ class NeuralEF:
         with context.stage("graph"):
             kernel = self.kernel(batch)
         half = context.precision == "bfloat16"
-        standardised = self._statistics.digest if params.standardise and self._statistics is not None else None
         with torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=half):
-            hidden = psi.deep(batch.shared(("tokens", standardised), lambda: psi.tokens(batch.features)))
+            hidden = psi.deep(self._tokens(psi, batch))
             logits = psi.outputs(hidden)
         step = training_step(logits.flatten(0, 1), kernel, params, number=number, steps=steps, context=context)
         return self._completed(step, hidden, batch, context)
+
+    def _tokens(self, psi: Psi, batch: PatchBatch) -> Tensor:
+        """What psi's first block sees of a batch; runs side by side with the same statistics find it once."""
+        known_by = self._statistics.digest if self.params.standardise and self._statistics is not None else None
+        tokens: Tensor = batch.shared(("tokens", known_by), lambda: psi.tokens(batch.features))
+        return tokens
 
     def _separated(self, patches: PatchSource, context: FitContext) -> Tensor:
         """(K, K) float32 matrix that psi's outputs are multiplied by: orthonormal over the batches, then rotated."""
@@ -220,7 +225,7 @@ class NeuralEF:
         """As ``predict``, to rounding: psi takes all images of a batch in one pass, as in training."""
         psi = self._on(batch.pixels.device)
         with torch.no_grad():
-            outputs: Tensor = psi(batch.features)
+            outputs: Tensor = psi.outputs(psi.deep(self._tokens(psi, batch)))
         if not bool(torch.isfinite(outputs).all()):
             return self.predict(batch)  # says what is not finite
         return self._scores(outputs, batch)

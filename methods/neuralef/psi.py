@@ -57,9 +57,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) tokens to (B, N, C)."""
-        tokens = tokens + self.attention(self.attention_norm(tokens))
-        out: Tensor = tokens + self.mlp(self.mlp_norm(tokens))
-        return out
+        tokens = _added(tokens, self.attention(self.attention_norm(tokens)))
+        return _added(tokens, self.mlp(self.mlp_norm(tokens)))
 
 
 class OrthogonalHead(nn.Module):
@@ -156,7 +155,14 @@ class Psi(nn.Module):
 
     def tokens(self, features: tuple[Tensor, ...]) -> Tensor:
         """(B, h, w, C_l) features of each level to the (B, h * w, C) float32 tokens that the first block sees."""
-        return (torch.cat([level.flatten(1, 2) for level in features], -1) - self.mean) * self.scale
+        images, height, width, _ = features[0].shape
+        tokens = self.mean.new_empty(images, height * width, sum(level.shape[-1] for level in features))
+        first = 0
+        for level in features:  # each level straight to its place: memory is what this takes, not arithmetic
+            last = first + level.shape[-1]
+            torch.sub(level.flatten(1, 2), self.mean[first:last], out=tokens[..., first:last])
+            first = last
+        return tokens.mul_(self.scale)
 
     def deep(self, tokens: Tensor) -> Tensor:
         """(B, h * w, C) tokens to outputs of the last block, of the same shape."""
@@ -206,6 +212,13 @@ def restored(build: Callable[[tuple[int, ...]], Psi], state: dict[str, Tensor]) 
         psi = build((state["mean"].numel(),))
     psi.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
     return psi.eval()
+
+
+def _added(tokens: Tensor, found: Tensor) -> Tensor:
+    """The sum of two tensors; without gradients in the place of ``found``, which nothing else needs then."""
+    if torch.is_grad_enabled() or found.dtype != tokens.dtype:
+        return tokens + found
+    return found.add_(tokens)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -36,7 +36,7 @@ class _Classes:
 
     def paint(self, classes: NDArray[np.int64], none: Colour) -> NDArray[np.uint8]:
         """(H, W, 3) colours of an (H, W) map of classes; ``none`` where the class is -1."""
-        painted: Colour = np.where((classes < 0)[..., None], none, self.colours[np.maximum(classes, 0)])
+        painted: Colour = np.concatenate([self.colours, none[None]])[classes]  # -1 is the last
         return painted
 
 
@@ -82,8 +82,7 @@ def class_colours(table: ClassTable) -> NDArray[np.uint8]:
 
 def errors(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.uint8]:
     """(H, W, 3) colours of two (H, W) maps of classes: right, wrong (no class at all is wrong), and void truth."""
-    marked = np.where((predicted == truth)[..., None], RIGHT, WRONG)
-    shown: Colour = np.where((truth < 0)[..., None], VOID, marked)
+    shown: Colour = np.stack([WRONG, RIGHT, VOID])[np.where(truth < 0, 2, predicted == truth)]
     return shown
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -165,5 +166,29 @@ def rendered(figure: Figure, form: str) -> bytes:
         if engine is not None:  # lay out once: each further drawing would move things a little
             engine.execute(figure)
             figure.set_layout_engine(None)  # "none" would leave a stand-in, for which each file is drawn twice more
-        figure.savefig(stream, format=form, metadata=dates[form])
+        with _glyphs_alone():
+            figure.savefig(stream, format=form, metadata=dates[form])
     return stream.getvalue()
+
+
+# Tables of a font that no reader of a PDF looks at: where its glyphs stand is written into the page.
+_LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB", "MATH", "kern")
+
+
+@contextmanager
+def _glyphs_alone() -> Iterator[None]:
+    """Within the block matplotlib embeds fonts without rules of layout: cutting those down takes most of its time."""
+    load = subset.load_font
+
+    def load_glyphs(*given: Any, **named: Any) -> Any:
+        font = load(*given, **named)
+        for tag in _LAYOUT_TABLES:
+            if tag in font:
+                del font[tag]
+        return font
+
+    subset.load_font = load_glyphs
+    try:
+        yield
+    finally:
+        subset.load_font = load

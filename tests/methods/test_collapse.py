@@ -1,5 +1,7 @@
 """Without noise the objective prefers one cluster for all patches to good clusters; what becomes of a fit then."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,8 @@ from spectral_bench.methods.graphs.batch import batch_kernel
 from spectral_bench.methods.health import HEALTH_STAGE, assignment_spread
 from spectral_bench.methods.neuralef.loss import neuralef_loss, normalise_columns
 from spectral_bench.methods.neuralef.method import NeuralEF
+from spectral_bench.methods.neuralef.psi import Psi
+from spectral_bench.methods.shared import Products
 from spectral_bench.methods.testing import MemoryLabels, MemorySource, Recorder, fit, scenes
 
 PARAMS = {
@@ -52,6 +56,20 @@ def test_the_checks_are_no_part_of_the_fits_own_time(name: str) -> None:
     labels = MemoryLabels(truth, 5) if name == "linear_probe" else None
     fit(name, CHECKED[name], source, recorder=recorder, labels=labels)
     assert recorder.stages[-1] == HEALTH_STAGE
+
+
+def test_checks_side_by_side_standardise_a_batch_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of runs that see the same batches with the same statistics; each finds what it finds alone."""
+    source, _ = scenes(8, (4, 5), noise=1.0)
+    methods = [fit("neuralef", PARAMS | {"epochs": 1, "k": k}, source) for k in (4, 5)]
+    batch = source.batch(range(4))
+    alone = [method._scores_at_once(batch) for method in methods]
+    made: list[object] = []
+    standardise = Psi.tokens
+    monkeypatch.setattr(Psi, "tokens", lambda *given: made.append(given) or standardise(*given))
+    shared = replace(batch, products=Products(lambda product, new: None))
+    assert all(torch.equal(method._scores_at_once(shared), own) for method, own in zip(methods, alone, strict=True))
+    assert len(made) == 1
 
 
 def spread(method: NeuralEF) -> float:

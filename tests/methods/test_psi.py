@@ -1,10 +1,14 @@
 """The network psi against a literal implementation, its symmetries, and its orthogonal head."""
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spectral_bench.methods.neuralef.psi import Block, LinearAttention, OrthogonalHead, Psi
 from spectral_bench.methods.testing import scenes
@@ -98,6 +102,51 @@ def test_inputs_are_standardised_with_training_statistics() -> None:
     deviation[2] = 0
     torch.testing.assert_close(hidden.std(0, correction=0), deviation, atol=1e-4, rtol=0)
     assert {"mean", "scale"} <= psi.state_dict().keys()
+
+
+class Made(TorchDispatchMode):
+    """Counts the operations, by name, whose result takes memory of its own for as many numbers or more."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers, self.found = numbers, Counter[str]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        held = {
+            one.untyped_storage().data_ptr() for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)
+        }
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.numel() >= self.numbers:
+            self.found[str(function)] += result.untyped_storage().data_ptr() not in held
+        return result
+
+
+def test_levels_are_standardised_at_their_place() -> None:
+    psi, features = small(), levels()
+    psi.mean.copy_(torch.randn(18))
+    psi.scale.copy_(torch.rand(18))
+    plainly = (torch.cat([level.flatten(1, 2) for level in features], -1) - psi.mean) * psi.scale
+    with Made(2 * 15 * 18) as made:
+        tokens = psi.tokens(features)
+    assert made.found.total() == 1
+    assert torch.equal(tokens, plainly)
+
+
+def test_features_of_other_channels_are_refused() -> None:
+    psi, features = small(), levels()
+    for others in (features[:-1], (*features, features[0])):
+        with pytest.raises(RuntimeError):
+            psi.tokens(others)
+
+
+def test_without_gradients_sums_take_no_memory_and_are_the_same() -> None:
+    block, tokens = Block(18, 2, 4, 16), torch.randn(2, 15, 18)
+    before, learning = tokens.clone(), block(tokens)
+    with torch.no_grad(), Made(tokens.numel()) as made:
+        found = block(tokens)
+    assert made.found["aten.add_.Tensor"] == made.found["aten.add.Tensor"] == 0
+    assert torch.equal(found, learning)
+    assert torch.equal(tokens, before)
 
 
 def test_half_precision_stops_before_norm_and_head() -> None:

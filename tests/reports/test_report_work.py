@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fontTools import subset
+from fontTools.ttLib.tables.otBase import BaseTTXConverter
 from matplotlib.figure import Figure
 from report_samples import VIEW, WHOLE, Outcome, add_row, outcomes, write_grid
 from work_counter import calls
@@ -144,8 +146,42 @@ def test_a_figure_is_laid_out_once_and_drawn_once_a_file(monkeypatch: pytest.Mon
     assert drawn(lambda: [rendered(figure, form) for form in FORMATS]) == len(FORMATS)
 
 
+def test_rules_of_layout_of_an_embedded_font_are_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = new_figure(2.0)
+    figure.subplots().set_xlabel("fi")  # a ligature, which rules of layout would add
+    load, embedded = subset.load_font, []
+    monkeypatch.setattr(subset.Subsetter, "subset", _told(subset.Subsetter.subset, embedded))
+    read = counter(BaseTTXConverter, "decompile", monkeypatch)  # of the tables of layout, which are one class
+    assert read(lambda: rendered(figure, "pdf")) == 0
+    assert embedded
+    for font in embedded:
+        assert not {"GDEF", "GPOS", "GSUB", "MATH", "kern"} & set(font.keys())
+        assert {"glyf", "hmtx", "fpgm", "prep"} <= set(font.keys())
+    assert subset.load_font is load
+
+
+def _told(cut: Callable[..., None], seen: list[Any]) -> Callable[..., None]:
+    """``Subsetter.subset`` that adds the font which it has cut down to ``seen``."""
+
+    def told(self: subset.Subsetter, font: Any) -> None:
+        cut(self, font)
+        seen.append(font)
+
+    return told
+
+
+def loaded_by(module: str) -> set[str]:
+    """What a process has imported that imports one module."""
+    look = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
 def test_what_draws_imports_neither_seaborn_nor_what_it_brings() -> None:
     """seaborn, pandas and scipy.stats take longer to import than a figure to draw."""
-    look = "import sys, spectral_bench.reports.write; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert not {"seaborn", "pandas", "scipy.stats", "torch"} & set(done.stdout.split())
+    assert not {"seaborn", "pandas", "scipy.stats", "torch"} & loaded_by("spectral_bench.reports.write")
+
+
+def test_tables_wait_for_no_drawing_and_panels_for_no_triton() -> None:
+    assert not {"matplotlib", "torch"} & loaded_by("spectral_bench.bench.cli.report")
+    assert "triton" not in loaded_by("spectral_bench.bench.predict.panels")

@@ -95,6 +95,13 @@ def test_half_precision_rounds_to_the_nearest(tmp_path):
     assert (level - expected).abs().max() <= 2**-12  # values are below 1
 
 
+def test_every_number_of_half_precision_is_read_as_numpy_reads_it():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)  # with subnormal, infinite and undefined ones
+    read = opening._float32(every).numpy()
+    assert np.array_equal(read, every.astype(np.float32), equal_nan=True)
+    assert np.array_equal(np.signbit(read), np.signbit(every))
+
+
 def test_what_is_read_may_be_written_to(tmp_path):
     cache = open_(tmp_path)
     cache.batch(0).features[0].zero_()
