@@ -50,7 +50,9 @@ def tree_neighbours(points: NDArray[np.float64], k: int, squared: Squared | None
     clear = near[:, k] - near[:, k - 1] > _ROUNDING * largest
     rows = index[seen][clear]
     known = Neighbours(rows, columns[clear, :k].astype(np.int64), np.setdiff1d(index, rows, assume_unique=True))
-    for further in _FURTHER if squared is not None else ():
+    if squared is None:
+        return known
+    for further in _FURTHER:
         if known.open.size and k + 1 + further < len(points):
             known = _decided(known, tree, points, k, further, squared, _ROUNDING * largest)
     return known

@@ -90,9 +90,9 @@ class Nystrom:
         require_patches(patches, self.params.k)
         size, count = self.params.sampled(len(patches), patches.n_patches), self._count
         if not size:
-            least = patches.n_patches // len(patches)
+            whole = patches.n_patches // len(patches)
             raise ConfigError(
-                f"samples = {self.params.samples}: expected at least {least}, the patches of one image, for sampling: "
+                f"samples = {self.params.samples}: expected at least {whole}, the patches of one image, for sampling: "
                 "images"
             )
         if count >= size:

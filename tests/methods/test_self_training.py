@@ -14,7 +14,7 @@ from spectral_bench.bench.code.records import fit_code
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.neuralef.psi import Psi
-from spectral_bench.methods.params import PLAIN
+from spectral_bench.methods.params import PLAIN, Colours
 from spectral_bench.methods.registry import REGISTRY, base_method, base_params, colours_asked, complete_params
 from spectral_bench.methods.self_training.method import SelfTraining, _Pair
 from spectral_bench.methods.self_training.params import SelfTrainingParams
@@ -180,6 +180,8 @@ def test_it_asks_for_the_pixels_that_its_start_looks_at() -> None:
     params = {**SMALL, "epochs": 1, "start": "deep_spectral", "start_params": start}
     assert colours_asked("self_training", params).antialiased
     assert colours_asked("self_training", SMALL) == PLAIN
+    finer = {**params, "start_params": {"pixel_grid": 2, "segments": 4}}
+    assert colours_asked("self_training", finer) == Colours(samples=2)
     base = fit("deep_spectral", {"k": 5, **start}, SOURCE)
     fit("self_training", params, SOURCE.asked(colours_asked("self_training", params)), base=base)
 
