@@ -29,6 +29,7 @@ from spectral_bench.methods.deep_spectral.decompose import Decomposer
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.inputs import Standardiser
 from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.params import Colours
 from spectral_bench.results.specification import BackboneSpec, Resize, View
 
 VECTORS = 14
@@ -104,7 +105,7 @@ def images_of(dataset: str, roots: tuple[Path, ...], every: int) -> Iterator[Pat
         folder=Path(),
         device=torch.device("cpu"),
         workers=0,
-        antialias=True,
+        colours=Colours(antialiased=True),
     )
     for item in features:
         yield item.patches

@@ -18,12 +18,13 @@ from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.imports import WHY, forbidden_imports
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
+from spectral_bench.methods.params import Colours
 from spectral_bench.methods.registry import (
     base_method,
     base_params,
+    colours_asked,
     complete_params,
     load_method,
-    looks_at_antialiased,
     method_facts,
 )
 from spectral_bench.methods.testing import (
@@ -35,6 +36,7 @@ from spectral_bench.methods.testing import (
     same_state,
     scenes,
     stop_after,
+    with_colours,
 )
 
 NONDETERMINISTIC = "two fits of one seed differ: draw from context.seeds only"
@@ -73,20 +75,19 @@ class Subject:
     def fit(self, source: MemorySource | None = None, seed: int = 0, **context: Any) -> Segmenter:
         """The method fitted on ``source``, else on the standard scenes."""
         settings = {"labels": self.labels, "device": self.device, **context}
-        return fit(self.name, self.params, (source or scenes()[0]).asked(self._antialias), seed, **settings)
+        return fit(self.name, self.params, (source or scenes()[0]).asked(self._colours), seed, **settings)
 
     def predict(self, method: Segmenter, batch: PatchBatch) -> Tensor:
         """Its scores of a batch of scenes, on the subject's device."""
         return predict_scores(method, self.here(batch), self.labels)
 
     def here(self, batch: PatchBatch) -> PatchBatch:
-        """A batch on the subject's device, with antialiased pixels only where the method asks for them, as in a run."""
-        asked = batch if self._antialias else replace(batch, antialiased=None)
-        return asked.to(torch.device(self.device))
+        """A batch on the subject's device, with the colours that the method asks for and no others, as in a run."""
+        return with_colours(batch, self._colours).to(torch.device(self.device))
 
     @property
-    def _antialias(self) -> bool:
-        return looks_at_antialiased(self.name, complete_params(self.name, self.params))
+    def _colours(self) -> Colours:
+        return colours_asked(self.name, complete_params(self.name, self.params))
 
 
 def facts(subject: Subject) -> None:
@@ -180,13 +181,7 @@ def node_order(subject: Subject) -> None:
     method, batch = subject.fit(), subject.here(scenes()[0].batch([0]))
     if not isinstance(method, Spectral) or getattr(method, "per_image", False):
         return
-    turned = PatchBatch(
-        tuple(level.flip(1, 2) for level in batch.features),
-        batch.pixels.flip(1, 2),
-        batch.image_ids,
-        batch.crops,
-        batch.of_antialiased(lambda pixels: pixels.flip(1, 2)),
-    )
+    turned = batch.each(lambda tensor: tensor.flip(1, 2) if tensor.ndim < 6 else tensor.flip(1, 2, 3, 4))
     gap = float((method.kernel(turned).dense() - method.kernel(batch).dense().flip(0, 1)).abs().max())
     _demand(gap <= 1e-4, f"the kernel of an image turned by 180 degrees differs by {gap:.2g}: it leans on node order")
     gap = float((method.eigenfunctions(turned) - method.eigenfunctions(batch).flip(2, 3)).abs().max())

@@ -215,7 +215,7 @@ def _digest(kernel: Kernel, count: int) -> str:
 def _content(batch: PatchBatch) -> str:
     """Of all that a kernel may depend on, and of the kind of device, whose sums have last bits of their own."""
     digest = hashlib.blake2b(f"{batch.pixels.device.type} {len(batch)} {batch.grid}".encode(), digest_size=16)
-    for part in (*batch.features, batch.pixels, batch.antialiased):
+    for part in (*batch.features, batch.pixels, batch.antialiased, batch.fine):
         if part is not None:
             held = part.detach().cpu().contiguous()
             digest.update(f"{held.dtype} {tuple(held.shape)}".encode())

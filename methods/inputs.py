@@ -146,21 +146,9 @@ def by_chunks(
 
 def only_features(batch: PatchBatch) -> PatchBatch:
     """The batch in float32 and without gradients, whatever its caller computed it in."""
-    features = tuple(level.detach().float() for level in batch.features)
-    antialiased = batch.of_antialiased(lambda pixels: pixels.detach().float())
-    return PatchBatch(features, batch.pixels.detach().float(), batch.image_ids, batch.crops, antialiased)
+    return batch.each(lambda tensor: tensor.detach().float())
 
 
 def one_by_one(batch: PatchBatch) -> list[PatchBatch]:
     """The images of a batch as batches of one: what is computed of them does not depend on what else is predicted."""
-    parts = [slice(index, index + 1) for index in range(len(batch))]
-    return [
-        PatchBatch(
-            tuple(level[part] for level in batch.features),
-            batch.pixels[part],
-            batch.image_ids[part],
-            batch.crops[part],
-            None if batch.antialiased is None else batch.antialiased[part],
-        )
-        for part in parts
-    ]
+    return [batch.part(slice(index, index + 1)) for index in range(len(batch))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
@@ -35,6 +35,8 @@ class PatchBatch:
         antialiased: as ``pixels``, but shrunk with antialiasing and in 8 bits, as image libraries do; None unless the
             method's ``Params.antialiased_pixels`` asks for them.
         products: what runs side by side have computed of this very batch; None where a run is alone.
+        fine: (B, h, w, g, g, 3) float32, g x g colour samples of each patch, as ``pixels`` from a grid g times as fine;
+            None unless the method's ``Params.colour_samples`` asks for them.
     """
 
     features: tuple[Tensor, ...]
@@ -43,6 +45,7 @@ class PatchBatch:
     crops: tuple[Crop, ...]
     antialiased: Tensor | None = None
     products: Products | None = field(default=None, repr=False, compare=False)
+    fine: Tensor | None = None
 
     def __len__(self) -> int:
         """The number B of images."""
@@ -57,12 +60,28 @@ class PatchBatch:
         """The same batch on another device."""
 
         def moved() -> PatchBatch:
-            features = tuple(level.to(device) for level in self.features)
-            antialiased = self.of_antialiased(lambda pixels: pixels.to(device))
-            pixels = self.pixels.to(device)
-            return PatchBatch(features, pixels, self.image_ids, self.crops, antialiased, self.products)
+            return self.each(lambda tensor: tensor.to(device), products=self.products)
 
         return self.shared(("on", str(device)), moved)
+
+    def part(self, entries: slice) -> PatchBatch:
+        """Some of its images as a batch of their own."""
+        return self.each(lambda tensor: tensor[entries], image_ids=self.image_ids[entries], crops=self.crops[entries])
+
+    def each(self, function: Callable[[Tensor], Tensor], **changes: Any) -> PatchBatch:
+        """The batch with ``function`` of each of its tensors, whose first axes are B, h and w.
+
+        Args:
+            function: of one tensor.
+            changes: of further attributes; ``products``, which are of this very batch, are left out otherwise.
+        """
+
+        def of(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else function(tensor)
+
+        features, pixels = tuple(function(level) for level in self.features), function(self.pixels)
+        colours = {"antialiased": of(self.antialiased), "fine": of(self.fine)}
+        return replace(self, features=features, pixels=pixels, **{"products": None, **colours, **changes})
 
     def shared(self, key: Hashable, make: Callable[[], T], serves: Callable[[T], bool] = lambda value: True) -> T:
         """What ``make`` computes of this batch; runs side by side that give the same key compute it once.
@@ -73,10 +92,6 @@ class PatchBatch:
             serves: whether a result that is there will do.
         """
         return make() if self.products is None else self.products.recall(key, make, serves)
-
-    def of_antialiased(self, function: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """``function`` of the antialiased pixels, or None where there are none."""
-        return None if self.antialiased is None else function(self.antialiased)
 
 
 @dataclass(frozen=True)

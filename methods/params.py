@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spectral_bench.methods.graphs.options import PixelVariant
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours of images that a batch brings besides ``PatchBatch.pixels``, for methods that ask for them.
+
+    Attributes:
+        antialiased: whether it has ``PatchBatch.antialiased``.
+        samples: colour samples of a patch, down and across, in ``PatchBatch.fine``; 1: that is None.
+    """
+
+    antialiased: bool = False
+    samples: int = 1
+
+
+PLAIN = Colours()
+"""Those of a batch that brings ``pixels`` alone."""
 
 
 class Params(BaseModel):
@@ -27,6 +47,11 @@ class Params(BaseModel):
     def antialiased_pixels(self) -> bool:
         """Whether the method looks at ``PatchBatch.antialiased``, which is made only for those that do."""
         return False
+
+    @property
+    def colour_samples(self) -> int:
+        """How many samples of a patch, down and across, the method looks at in ``PatchBatch.fine``; 1: at none."""
+        return 1
 
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """Parameters that training data of this size cannot do with: name -> what is expected of its value.
@@ -134,6 +159,24 @@ class PixelGraphParams(Params):
         description="share of an image's pixels, those of the strongest gradients, that no edge crosses; 0: none is "
         "cut",
     )
+    pixel_grid: int = Field(
+        1,
+        ge=1,
+        le=8,
+        exclude_if=lambda value: value == 1,
+        description="colour samples of a patch, down and across, that are the pixels of the graph; the edges of those "
+        "of two patches are summed",
+    )
+
+    @property
+    def pixel_variant(self) -> PixelVariant:
+        """The same in one value, as graphs take it."""
+        return PixelVariant(self.pixel_colours, self.pixel_scales, self.pixel_cut, self.pixel_grid)
+
+    @property
+    def colour_samples(self) -> int:
+        """Those of the grid."""
+        return self.pixel_grid
 
     def varied_pixels(self) -> str | None:
         """The first parameter that asks for another pixel graph than the published one, as ``name = value``."""

@@ -18,7 +18,7 @@ from spectral_bench.methods.maskclip.params import MaskClipParams
 from spectral_bench.methods.neuralef import params as _neuralef
 from spectral_bench.methods.neuralsvd.params import NeuralSVDParams
 from spectral_bench.methods.nystrom.params import NystromParams
-from spectral_bench.methods.params import Params
+from spectral_bench.methods.params import Colours, Params
 from spectral_bench.methods.reco.params import ReCoParams
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.spectralnet.params import SpectralNetParams
@@ -233,9 +233,10 @@ def complete_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("; ".join(problems)) from error
 
 
-def looks_at_antialiased(name: str, params: Mapping[str, Any]) -> bool:
-    """Whether a method with these complete parameters looks at ``PatchBatch.antialiased``."""
-    return bool(getattr(params_model(name).model_validate(dict(params)), "antialiased_pixels", False))
+def colours_asked(name: str, params: Mapping[str, Any]) -> Colours:
+    """The colours that a method with these complete parameters looks at besides ``PatchBatch.pixels``."""
+    asked = params_model(name).model_validate(dict(params))
+    return Colours(bool(getattr(asked, "antialiased_pixels", False)), int(getattr(asked, "colour_samples", 1)))
 
 
 def starts(uses_labels: bool = False) -> tuple[str, ...]:

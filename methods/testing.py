@@ -11,7 +11,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from spectral_bench.methods.interface import (
     Statistics,
 )
 from spectral_bench.methods.maskclip.text_vectors import TextVectors, write_text
+from spectral_bench.methods.params import Colours
 from spectral_bench.methods.registry import base_method, base_params, complete_params, load_method, method_facts
 
 
@@ -47,12 +48,12 @@ class MemorySource:
         self.features = tuple(features)
         self.pixels = torch.full((*features[0].shape[:3], 3), 0.5) if pixels is None else pixels
         self.seeds = SeedStreams(seed)
-        self._antialias = True
+        self._colours = Colours(antialiased=True)
 
-    def asked(self, antialias: bool) -> MemorySource:
-        """The same images, with antialiased pixels only where they are asked for."""
+    def asked(self, colours: Colours) -> MemorySource:
+        """The same images, with these colours: see ``with_colours``."""
         other = copy.copy(self)
-        other._antialias = antialias
+        other._colours = colours
         return other
 
     @property
@@ -84,9 +85,8 @@ class MemorySource:
         height, width = self.pixels.shape[1:3]
         ids = tuple(self.image_ids[index] for index in indices)
         crops = (Crop.whole(16 * height, 16 * width),) * len(ids)
-        pixels = self.pixels[chosen]
-        antialiased = pixels if self._antialias else None
-        return PatchBatch(tuple(level[chosen] for level in self.features), pixels, ids, crops, antialiased)
+        plain = PatchBatch(tuple(level[chosen] for level in self.features), self.pixels[chosen], ids, crops)
+        return with_colours(plain, self._colours)
 
     def batches(self, epoch: int, size: int, start: int = 0) -> Iterator[PatchBatch]:
         """The shuffled batches of an epoch from batch ``start`` on."""
@@ -116,6 +116,16 @@ class MemorySource:
         flat = [level.flatten(0, 2).double() for level in self.features]
         mean = tuple(level.mean(0).float() for level in flat)
         return Statistics(mean, tuple(level.std(0, correction=0).float() for level in flat))
+
+
+def with_colours(batch: PatchBatch, colours: Colours) -> PatchBatch:
+    """The batch with these colours and no others: antialiased ones are its pixels, finer ones lie between them."""
+    (height, width), samples, fine = batch.grid, colours.samples, None
+    if samples > 1:
+        size = (height * samples, width * samples)
+        grid = functional.interpolate(batch.pixels.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1)
+        fine = grid.reshape(len(batch), height, samples, width, samples, 3).transpose(2, 3).contiguous()
+    return replace(batch, antialiased=batch.pixels if colours.antialiased else None, fine=fine)
 
 
 def scenes(

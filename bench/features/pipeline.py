@@ -24,6 +24,7 @@ from spectral_bench.common.geometry import Crop
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.datasets.transforms.resize import resize_image
 from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.params import PLAIN, Colours
 
 
 def extract(
@@ -32,7 +33,7 @@ def extract(
     ids: Sequence[str],
     crops: Sequence[Crop],
     *,
-    antialias: bool = False,
+    colours: Colours = PLAIN,
 ) -> PatchBatch:
     """Features and pixels of B images, on the backbone's device.
 
@@ -41,12 +42,28 @@ def extract(
         images: B arrays (H, W, 3) uint8 RGB of one size.
         ids: B names.
         crops: B crops: which part of its image each array shows.
-        antialias: add pixels that are shrunk with antialiasing.
+        colours: that are added to the pixels.
     """
-    stacked = torch.from_numpy(np.stack(images)).to(backbone.device)
-    scaled = stacked.permute(0, 3, 1, 2).float() / 255
-    pixels = antialiased_pixels(images, backbone.info).to(backbone.device) if antialias else None
-    return PatchBatch(backbone.features(scaled), grid_pixels(scaled, backbone.info), tuple(ids), tuple(crops), pixels)
+    scaled = _scaled(images, backbone.device)
+    pixels = grid_pixels(scaled, backbone.info)
+    batch = PatchBatch(backbone.features(scaled), pixels, tuple(ids), tuple(crops))
+    return _with_colours(batch, images, scaled, colours, backbone.info)
+
+
+def _with_colours(
+    batch: PatchBatch, images: Sequence[NDArray[np.uint8]], scaled: Tensor, colours: Colours, info: BackboneInfo
+) -> PatchBatch:
+    """The batch of B images (H, W, 3), and ``scaled`` of them, with the colours that are asked for, on its device."""
+    if colours.antialiased:
+        batch = replace(batch, antialiased=antialiased_pixels(images, info).to(scaled.device))
+    if colours.samples > 1:
+        batch = replace(batch, fine=fine_pixels(scaled, info, colours.samples))
+    return batch
+
+
+def _scaled(images: Sequence[NDArray[np.uint8]], device: torch.device | str = "cpu") -> Tensor:
+    """(B, 3, H, W) float32 RGB in [0, 1] on the device."""
+    return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def antialiased_pixels(images: Sequence[NDArray[np.uint8]], info: BackboneInfo) -> Tensor:
@@ -66,21 +83,35 @@ def antialiased_pixels(images: Sequence[NDArray[np.uint8]], info: BackboneInfo) 
     return torch.from_numpy(np.stack(shrunk)).float() / 255
 
 
-def grid_pixels(images: Tensor, info: BackboneInfo) -> Tensor:
+def fine_pixels(images: Tensor, info: BackboneInfo, samples: int) -> Tensor:
+    """``samples`` x ``samples`` colours of each patch: what ``grid_pixels`` takes from a grid so many times as fine.
+
+    Returns:
+        (B, h, w, samples, samples, 3) float32 in [0, 1].
+    """
+    grid = grid_pixels(images, info, samples)
+    count, rows, columns = grid.shape[:3]
+    cells = grid.view(count, rows // samples, samples, columns // samples, samples, 3)
+    return cells.transpose(2, 3).contiguous()
+
+
+def grid_pixels(images: Tensor, info: BackboneInfo, samples: int = 1) -> Tensor:
     """Images bilinearly down-sampled to the patch grid, without antialiasing (align_corners False).
 
     Args:
         images: (B, 3, H, W) float32 RGB in [0, 1].
         info: the backbone that the grid belongs to.
+        samples: the grid is so many times as fine, down and across.
 
     Returns:
-        (B, h, w, 3) float32 in [0, 1]. Where the grid reaches beyond the image its border is repeated, so that every
-        patch has a colour that occurs in the image.
+        (B, h, w, 3) float32 in [0, 1], h and w times ``samples``. Where the grid reaches beyond the image its border is
+        repeated, so that every patch has a colour that occurs in the image.
     """
     height, width = images.shape[-2:]
     rows, columns = info.cover(height, width)
     padded = functional.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
-    grid = functional.interpolate(padded, info.grid(height, width), mode="bilinear", align_corners=False)
+    size = [patches * samples for patches in info.grid(height, width)]
+    grid = functional.interpolate(padded, size, mode="bilinear", align_corners=False)
     return grid.permute(0, 2, 3, 1).contiguous()
 
 
@@ -88,26 +119,22 @@ def concatenate(batches: Sequence[PatchBatch]) -> PatchBatch:
     """One batch of all entries of batches that share a grid."""
     if len(batches) == 1:
         return batches[0]
-    antialiased = [batch.antialiased for batch in batches if batch.antialiased is not None]
+    antialiased, fine = (
+        [held for batch in batches if (held := getattr(batch, name)) is not None] for name in ("antialiased", "fine")
+    )
     return PatchBatch(
         tuple(torch.cat(level) for level in zip(*(batch.features for batch in batches), strict=True)),
         torch.cat([batch.pixels for batch in batches]),
         tuple(image_id for batch in batches for image_id in batch.image_ids),
         tuple(crop for batch in batches for crop in batch.crops),
         torch.cat(antialiased) if len(antialiased) == len(batches) else None,
+        fine=torch.cat(fine) if len(fine) == len(batches) else None,
     )
 
 
 def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
     """The entries ``start`` to ``stop`` (excluded) of a batch."""
-    part = slice(start, stop)
-    return PatchBatch(
-        tuple(level[part] for level in batch.features),
-        batch.pixels[part],
-        batch.image_ids[part],
-        batch.crops[part],
-        batch.of_antialiased(lambda pixels: pixels[part]),
-    )
+    return batch.part(slice(start, stop))
 
 
 def middle_window(batch: PatchBatch) -> int:
@@ -168,9 +195,7 @@ def central(batch: PatchBatch, cover: tuple[int, int], most: int) -> PatchBatch:
         )
         for crop in batch.crops
     )
-    features = tuple(level[:, *part] for level in batch.features)
-    antialiased = batch.of_antialiased(lambda pixels: pixels[:, *part])
-    return PatchBatch(features, batch.pixels[:, *part], batch.image_ids, crops, antialiased)
+    return batch.each(lambda tensor: tensor[:, *part], crops=crops)
 
 
 Item = TypeVar("Item")
@@ -236,7 +261,7 @@ class Extraction:
         inference_batch: shots a forward pass.
         progress: called with (images done, images in all).
         should_stop: asked after every image.
-        antialias: whether batches bring pixels that are shrunk with antialiasing.
+        colours: what batches bring besides their pixels.
     """
 
     images: ImageLoader
@@ -247,7 +272,7 @@ class Extraction:
     inference_batch: int = 8
     progress: Callable[[int, int], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False
-    antialias: bool = False
+    colours: Colours = PLAIN
 
     @cached_property
     def backbone(self) -> FrozenNetwork:
@@ -300,10 +325,10 @@ class Extraction:
                 raise RunInterrupted(f"stopped while features were extracted, after {done} of {len(indices)} images")
             yield item
 
-    def with_antialiased(
+    def with_colours(
         self, batch: PatchBatch, recipe: Recipe, index: int, info: BackboneInfo, first: int = 0
     ) -> PatchBatch:
-        """A batch of stored features of image number ``index``, with antialiased pixels where they are wanted.
+        """A batch of stored features of image number ``index``, with the further colours that are wanted.
 
         These are in no cache: they are made of the image, which is decoded again.
 
@@ -314,13 +339,13 @@ class Extraction:
             info: of the backbone.
             first: number of the batch's first shot.
         """
-        if not self.antialias:
+        if self.colours == PLAIN:
             return batch
         image = self.images.image(self.ids[index])
         shots = recipe.shots(index, *image.shape[:2])[first : first + len(batch)]
         inside = all(shot.crop.inside for shot in shots)
         taken = [shot.take(image, (0, 0, 0) if inside else self.backbone.fill) for shot in shots]
-        return replace(batch, antialiased=antialiased_pixels(taken, info))
+        return _with_colours(batch, taken, _scaled(taken), self.colours, info)
 
     def _extract(self, group: Sequence[ImageShots]) -> PatchBatch:
         shots = [shot for taken in group for shot in taken.shots]
@@ -328,9 +353,7 @@ class Extraction:
         crops = [crop for taken in group for crop in taken.crops]
         step = self.inference_batch
         parts = [slice(start, start + step) for start in range(0, len(shots), step)]
-        return concatenate(
-            [extract(self.backbone, shots[p], ids[p], crops[p], antialias=self.antialias) for p in parts]
-        )
+        return concatenate([extract(self.backbone, shots[p], ids[p], crops[p], colours=self.colours) for p in parts])
 
 
 def equal_grids(items: Iterable[tuple[ImageShots, PatchBatch]]) -> Iterator[tuple[ImageShots, PatchBatch]]:

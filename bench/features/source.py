@@ -33,6 +33,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.methods.interface import PatchBatch, PatchSample, Statistics
+from spectral_bench.methods.params import PLAIN, Colours
 from spectral_bench.results.specification import FitSpec, Transform
 
 
@@ -283,7 +284,7 @@ def open_training_source(
     cache_limit: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
-    antialias: bool = False,
+    colours: Colours = PLAIN,
 ) -> TrainingSource:
     """The training patches of ``spec``: from a cache, written unless it is there, from files, or computed when read.
 
@@ -299,7 +300,7 @@ def open_training_source(
         cache_limit: bytes that the cache may take.
         progress: called with (images done, images in all) while the cache is written.
         should_stop: asked after every image.
-        antialias: add pixels that are shrunk with antialiasing; beside cached features they are made of the images.
+        colours: that batches bring besides their pixels; beside cached features they are made of the images.
 
     Raises:
         ConfigError: the transform cannot give images of one size.
@@ -309,7 +310,7 @@ def open_training_source(
     """
     transform = spec.data.transform
     require_one_size(transform)
-    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, antialias)
+    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, colours)
     if spec.features.mode == "online":
         used_weights(spec.backbone, work)
         return OnlineSource(work, transform, spec.seed)
@@ -320,7 +321,7 @@ def open_training_source(
         return CachedSource(
             cache,
             spec.seed,
-            lambda batch, index, shot: work.with_antialiased(batch, recipe, index, info.of_grid(batch.grid), shot),
+            lambda batch, index, shot: work.with_colours(batch, recipe, index, info.of_grid(batch.grid), shot),
         )
 
     if spec.features.mode == "files":

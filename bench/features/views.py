@@ -27,6 +27,7 @@ from spectral_bench.bench.features.recipes import Recipe, view_recipe
 from spectral_bench.datasets.interface import ImageLoader
 from spectral_bench.datasets.subset import subset
 from spectral_bench.methods.interface import PatchBatch
+from spectral_bench.methods.params import PLAIN, Colours
 from spectral_bench.results.specification import BackboneSpec, Features, View
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class ViewFeatures:
             ((taken, batch),) = self._work.features(self._recipe, [index])
             return self._item(taken.original, batch)
         batch = self._cache.batch(index)
-        batch = self._work.with_antialiased(batch, self._recipe, index, self._info.of_grid(batch.grid))
+        batch = self._work.with_colours(batch, self._recipe, index, self._info.of_grid(batch.grid))
         return self._item(self._cache.meta.images[index].size, batch)
 
     def _item(self, original: tuple[int, int], batch: PatchBatch) -> ViewItem:
@@ -135,7 +136,7 @@ def open_view_features(
     cache_limit: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
-    antialias: bool = False,
+    colours: Colours = PLAIN,
 ) -> ViewFeatures:
     """The features of ``view``: cached or in files where the fit's features are, else computed as they are read.
 
@@ -149,7 +150,7 @@ def open_view_features(
         features: mode and dtype of the fit.
         images: loader of the view's split.
         ids: the images of the view's subset, in order.
-        backbone, folder, device, workers, inference_batch, cache_limit, progress, should_stop, antialias: as for
+        backbone, folder, device, workers, inference_batch, cache_limit, progress, should_stop, colours: as for
             ``open_training_source``.
 
     Raises:
@@ -160,7 +161,7 @@ def open_view_features(
     """
     recipe, merged = view_recipe(view), view.flip == "features"
     info = backbone_info(backbone_spec.name, backbone_spec.options)
-    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, antialias)
+    work = Extraction(images, ids, backbone, device, workers, inference_batch, progress, should_stop, colours)
     if features.mode == "online":
         used_weights(backbone_spec, work)
         return ViewFeatures(work, recipe, info, None, merged=merged)
@@ -181,7 +182,7 @@ def open_view_features(
 
 
 def kept_features(
-    view: View, backbone: BackboneSpec, features: Features, *, images: ImageLoader, folder: Path, antialias: bool
+    view: View, backbone: BackboneSpec, features: Features, *, images: ImageLoader, folder: Path, colours: Colours
 ) -> ViewFeatures | None:
     """The features of a view from the cache that an evaluation has read; None where there is none.
 
@@ -191,7 +192,7 @@ def kept_features(
         features: mode and dtype of the fit.
         images: loader of the view's split.
         folder: of the store's feature caches, none of which is written.
-        antialias: add pixels that are shrunk with antialiasing.
+        colours: that batches bring besides their pixels.
 
     Raises:
         DataError: an image cannot be read, or the weights are not those of the plan.
@@ -203,7 +204,7 @@ def kept_features(
     def network() -> FrozenNetwork:
         return load_backbone(backbone.name, backbone.options, "cpu")
 
-    work = Extraction(images, ids, network, "cpu", 0, 1, lambda done, total: None, lambda: False, antialias)
+    work = Extraction(images, ids, network, "cpu", 0, 1, lambda done, total: None, lambda: False, colours)
     request = cache_request(work, recipe, backbone, features, source=images_of(view), limit=0)
     cache = read_cache(folder / request.key, request.material, request.data_digest, ids)
     info = backbone_info(backbone.name, backbone.options)
@@ -219,7 +220,7 @@ def fresh_features(
     folder: Path,
     device: torch.device,
     workers: int,
-    antialias: bool = False,
+    colours: Colours = PLAIN,
     stored: Features | None = None,
 ) -> ViewFeatures:
     """What a backbone makes of images under a view, without a cache, a limit or a stop signal.
@@ -232,7 +233,7 @@ def fresh_features(
         folder: of the store's feature caches, none of which is written.
         device: where to compute.
         workers: threads that decode.
-        antialias: add pixels that are shrunk with antialiasing.
+        colours: that batches bring besides their pixels.
         stored: of mode ``files``: where the features of the images lie, which no backbone makes. None: one does.
     """
     return open_view_features(
@@ -249,5 +250,5 @@ def fresh_features(
         cache_limit=0,
         progress=lambda done, total: None,
         should_stop=lambda: False,
-        antialias=antialias,
+        colours=colours,
     )

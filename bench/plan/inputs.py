@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from spectral_bench.bench.features.backbones import backbone_info, complete_options, weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
@@ -58,9 +60,11 @@ def checked_params(facts: MethodFacts, stated: Mapping[str, Any], problems: Prob
             return None
         # Each by itself, so that every wrong value is told at once, at its own place in the file.
         faulty = needed if needed and _fault(facts.name, needed) else stated  # without what it needs none can be judged
-        alone = {key: fault for key in faulty if (fault := _fault(facts.name, {**needed, key: stated[key]}))}
+        found = {key: _fault(facts.name, {**needed, key: stated[key]}) for key in faulty}
+        # Beside the others a value may be right that is wrong alone, where a default is what it does not go with.
+        alone = {key: fault for key, fault in found.items() if fault and (fault.own or fault.said in str(error))}
         for key, fault in alone.items():
-            problems.add(("params", key), fault)
+            problems.add(("params", key), fault.said)
         if not alone:  # each is valid, but not together with the others
             problems.add("params", str(error))
         return None
@@ -72,11 +76,19 @@ def _unknown(facts: MethodFacts, key: str) -> str:
     return unknown(f"parameter of {facts.name}", key, facts.params.model_fields) + hint
 
 
-def _fault(method: str, params: Mapping[str, Any]) -> str | None:
+class _Fault(NamedTuple):
+    """What is wrong with parameters, and whether with one by itself, whatever the others are."""
+
+    said: str
+    own: bool
+
+
+def _fault(method: str, params: Mapping[str, Any]) -> _Fault | None:
     try:
         complete_params(method, params)
     except ConfigError as error:
-        return str(error)
+        cause = error.__cause__
+        return _Fault(str(error), isinstance(cause, ValidationError) and any(one["loc"] for one in cause.errors()))
     return None
 
 

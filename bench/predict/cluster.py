@@ -42,7 +42,8 @@ from spectral_bench.common.registry import is_path, short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.maskclip.text_vectors import write_text
-from spectral_bench.methods.registry import complete_params, looks_at_antialiased, method_facts
+from spectral_bench.methods.params import Colours
+from spectral_bench.methods.registry import colours_asked, complete_params, method_facts
 from spectral_bench.methods.registry import names as method_names
 from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.specification import BackboneSpec, Features, Resize, View
@@ -255,7 +256,7 @@ def cluster_files(
     stored = _digest(features, images, info, seen)
     view = View(dataset="", split="", resize=Resize(mode="exact", size=seen), features=stored)
     with reproducible():
-        items = _features(view, images, backbone, device, looks_at_antialiased(method, params), progress, features)
+        items = _features(view, images, backbone, device, colours_asked(method, params), progress, features)
         patches = concatenate([item.patches for item in items])
         items = [_part(item, patches, at) for at, item in enumerate(items)]  # no second copy
         source = MemorySource(patches, seed)
@@ -336,7 +337,7 @@ def _features(
     images: FileImages,
     backbone: BackboneSpec,
     device: torch.device,
-    antialias: bool,
+    colours: Colours,
     progress: Callable[[int, int], None],
     stored: Features | None,
 ) -> list[ViewItem]:
@@ -348,7 +349,7 @@ def _features(
         folder=Path(),  # of caches, of which there is none
         device=device,
         workers=2,
-        antialias=antialias,
+        colours=colours,
         stored=stored,
     )
     items = []

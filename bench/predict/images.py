@@ -36,7 +36,7 @@ from spectral_bench.common.files import atomic_writer
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
-from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.methods.registry import colours_asked
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
 from spectral_bench.results.matching import TEXT
 from spectral_bench.results.specification import FitSpec, Protocol, View
@@ -112,7 +112,7 @@ def predict(
     files = FileImages(images)
     require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
     seen: Any = {"images": files, "ids": files.ids, "folder": store.features_folder, "device": chosen, "workers": 2}
-    features = fresh_features(view, spec.backbone, antialias=looks_at_antialiased(spec.method, spec.params), **seen)
+    features = fresh_features(view, spec.backbone, colours=colours_asked(spec.method, spec.params), **seen)
     method = load_fit(store, run_id, chosen)
     if wanted.scores:
         _require_room(out, [image_header(path) for path in images], method.n_clusters)

@@ -26,7 +26,7 @@ from spectral_bench.common.errors import StoreError
 from spectral_bench.datasets.registry import open_data
 from spectral_bench.datasets.transforms import apply_crop
 from spectral_bench.methods.interface import Spectral
-from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.methods.registry import colours_asked
 from spectral_bench.results.contingency import ContingencyBuilder
 from spectral_bench.results.panels import FUNCTIONS, Panel, scaled, write_panel
 
@@ -122,11 +122,11 @@ class _Maker:
     def _items(self, fit: FitRecord, view: View, image_ids: tuple[str, ...]) -> list[ViewItem]:
         spec = fit.spec
         rounded = spec.features.mode == "cache" and spec.features.dtype == "float16"
-        antialias = looks_at_antialiased(spec.method, spec.params)
-        key = (spec.backbone.model_dump_json(), view.view_id, rounded, antialias, image_ids)
+        colours = colours_asked(spec.method, spec.params)
+        key = (spec.backbone.model_dump_json(), view.view_id, rounded, colours, image_ids)
         if self._last is None or self._last[0] != key:
             images, folder = open_data(view.dataset, self._roots).images(view.split), self._store.features_folder
-            kept = kept_features(view, spec.backbone, spec.features, images=images, folder=folder, antialias=antialias)
+            kept = kept_features(view, spec.backbone, spec.features, images=images, folder=folder, colours=colours)
             if kept is not None:
                 items = [kept.at(kept.image_ids.index(image_id)) for image_id in image_ids]
             else:
@@ -138,7 +138,7 @@ class _Maker:
                     folder=folder,
                     device=self._device,
                     workers=0,
-                    antialias=antialias,
+                    colours=colours,
                     stored=spec.features if spec.features.mode == "files" else None,
                 )
                 items = [replace(item, patches=_rounded(item.patches)) if rounded else item for item in features]

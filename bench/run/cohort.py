@@ -387,7 +387,7 @@ def _with_products(batch: PatchBatch, products: Products) -> PatchBatch:
 
 
 def _tensors(batch: PatchBatch) -> list[Tensor]:
-    held = [*batch.features, batch.pixels, batch.antialiased]
+    held = [*batch.features, batch.pixels, batch.antialiased, batch.fine]
     # Tensors made in inference mode keep no version; nor can they be changed in place outside of it.
     return [tensor for tensor in held if tensor is not None and not tensor.is_inference()]
 

@@ -19,7 +19,8 @@ from spectral_bench.bench.work.progress import METRICS_FILE, PROGRESS_FILE, Metr
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.datasets.interface import DataRoots, DataSet
 from spectral_bench.datasets.registry import open_data
-from spectral_bench.methods.registry import looks_at_antialiased
+from spectral_bench.methods.params import Colours
+from spectral_bench.methods.registry import colours_asked
 from spectral_bench.results.record import COHORT, SITTING
 
 if TYPE_CHECKING:
@@ -119,18 +120,18 @@ class Run:
             "progress": self.progress(stage),
             # One run's wish to stop must not end what is being read for all of them.
             "should_stop": self.should_stop if self.cohort is None else self.cohort.should_stop,
-            "antialias": self.antialias,
+            "colours": self.colours,
         }
 
     @cached_property
-    def antialias(self) -> bool:
-        """Whether the method looks at pixels that are shrunk with antialiasing."""
-        return looks_at_antialiased(self.spec.method, self.spec.params)
+    def colours(self) -> Colours:
+        """The colours that the method looks at besides the pixels of patches."""
+        return colours_asked(self.spec.method, self.spec.params)
 
     @cached_property
-    def seen_as(self) -> tuple[str, str, bool]:
+    def seen_as(self) -> tuple[str, str, Colours]:
         """How images are seen in this run: runs of a cohort that see them alike share what they read."""
-        return self.spec.features.model_dump_json(), self.spec.backbone.model_dump_json(), self.antialias
+        return self.spec.features.model_dump_json(), self.spec.backbone.model_dump_json(), self.colours
 
     def facts(self, meter: Meter) -> dict[str, Any]:
         """What every record says of where and how it was made, and what it cost."""

@@ -52,13 +52,8 @@ class MemorySource(TrainingSource):
 def chosen(batch: PatchBatch, indices: Sequence[int]) -> PatchBatch:
     """The entries of a batch at these places, in this order."""
     places = torch.tensor(list(indices))
-    return PatchBatch(
-        tuple(level[places] for level in batch.features),
-        batch.pixels[places],
-        tuple(batch.image_ids[index] for index in indices),
-        tuple(batch.crops[index] for index in indices),
-        batch.of_antialiased(lambda pixels: pixels[places]),
-    )
+    ids, crops = (tuple(held[index] for index in indices) for held in (batch.image_ids, batch.crops))
+    return batch.each(lambda tensor: tensor[places], image_ids=ids, crops=crops)
 
 
 def require_no_labels(method: str) -> None:

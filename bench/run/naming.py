@@ -14,6 +14,7 @@ from spectral_bench.bench.measure.environment import now
 from spectral_bench.bench.run.evaluate import evaluate, scored_images, view_features
 from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.datasets.subset import subset
+from spectral_bench.methods.params import PLAIN
 from spectral_bench.results.record import EvaluationRecord
 from spectral_bench.results.specification import Features
 
@@ -103,7 +104,7 @@ def _means(
 def _language(run: Run, view: View, network: BackboneSpec, images: ImageLoader) -> ViewFeatures | CohortView:
     """The same windows through the network in the space of texts, computed as they are asked for."""
     plain = view.model_copy(update={"features": ""})
-    settings = {**run.feature_settings(NAMES_STAGE), "antialias": False}
+    settings = {**run.feature_settings(NAMES_STAGE), "colours": PLAIN}
     settings["backbone"] = lambda: load_backbone(network.name, network.options, run.device)
 
     def opened() -> ViewFeatures:

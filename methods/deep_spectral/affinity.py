@@ -32,7 +32,7 @@ def image_affinity(
 
     Args:
         features: (h, w, C), finite; a patch of zeros is similar to none.
-        pixels: (h, w, 3), RGB in [0, 1].
+        pixels: (h, w, 3), RGB in [0, 1], or as many times finer as ``colour.pixels.grid`` says.
         colour_weight: lambda; at 0 the colours are not looked at.
         colour: numbers of colour neighbours, weights of place, and what is varied of the graph of pixels.
         binary: C is 1 where any neighbourhood joins two patches.

@@ -13,7 +13,7 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.methods.deep_spectral.affinity import all_alike, image_affinity
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.eigensolvers import Eigenpairs
-from spectral_bench.methods.graphs.batch import level_index
+from spectral_bench.methods.graphs.batch import graph_pixels, level_index
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.inputs import Standardiser, images_of, named, require_finite
 from spectral_bench.methods.interface import PatchBatch
@@ -50,9 +50,7 @@ class Decomposer:
             pixel_far=params.colour_far,
             near_weight=params.near_weight,
             far_weight=params.far_weight,
-            pixel_colours=params.pixel_colours,
-            pixel_scales=params.pixel_scales,
-            pixel_cut=params.pixel_cut,
+            pixels=params.pixel_variant,
         )
         require_finite(image.features, images_of(image))
         with named(image):
@@ -140,9 +138,9 @@ class Decomposer:
         return pairs
 
     def _pixels(self, image: PatchBatch) -> Tensor:
-        """The (1, h, w, 3) colours that are compared."""
+        """The (1, g h, g w, 3) colours that are compared."""
         if not self.params.published:
-            return image.pixels
+            return graph_pixels(image, self.params.pixel_grid)
         if image.antialiased is None:
             raise ConfigError("published: true looks at antialiased pixels, and the batch has none: ask for them")
         return image.antialiased

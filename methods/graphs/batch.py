@@ -49,7 +49,7 @@ def batch_kernel(
     features = batch.shared(("graph features", seen), lambda: graph_features(batch, level, statistics))
     pixels = None
     if alpha != 0:
-        pixels = batch.shared(("pixels", options), lambda: normalised(pixel_graph(batch.pixels, options=options)))
+        pixels = batch.shared(("pixels", options), lambda: normalised(image_graph(batch, options)))
     if options.kind == "full":
         return FullKernel.of(features, None if pixels is None else SparseKernel(sparse.multiply(pixels, alpha)))
 
@@ -82,11 +82,37 @@ def kernel_of(batch: PatchBatch, params: GraphParams, statistics: Statistics | N
         options=GraphOptions(
             kind=params.graph,
             epsilon=params.graph_epsilon,
-            pixel_colours=params.pixel_colours,
-            pixel_scales=params.pixel_scales,
-            pixel_cut=params.pixel_cut,
+            pixels=params.pixel_variant,
         ),
     )
+
+
+def image_graph(batch: PatchBatch, options: GraphOptions, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The pixel graph of a batch: see ``pixel_graph``.
+
+    Raises:
+        NumericalError: pixels are not finite.
+        ConfigError: as ``graph_pixels``.
+    """
+    return pixel_graph(graph_pixels(batch, options.pixels.grid), options=options, dtype=dtype)
+
+
+def graph_pixels(batch: PatchBatch, grid: int) -> Tensor:
+    """The (B, grid h, grid w, 3) pixels that are joined, ``grid`` x ``grid`` a patch.
+
+    Raises:
+        ConfigError: the batch does not bring so many of each patch.
+    """
+    if grid == 1:
+        return batch.pixels
+    if batch.fine is None or batch.fine.shape[3] != grid:
+        found = "none" if batch.fine is None else f"{batch.fine.shape[3]} x {batch.fine.shape[3]}"
+        raise ConfigError(
+            f"pixel_grid = {grid} joins {grid} x {grid} colour samples of each patch, and the batch brings {found}: "
+            "ask for them, or set pixel_grid to 1"
+        )
+    rows, columns = (grid * patches for patches in batch.grid)
+    return batch.fine.transpose(2, 3).reshape(len(batch), rows, columns, 3)
 
 
 def kernel_settings(params: GraphParams, statistics: Statistics | None) -> tuple[object, ...]:

@@ -1,4 +1,6 @@
-"""Pixel graphs beside the published one: colours in CIELAB, several scales, no edge across a strong gradient."""
+"""Pixel graphs beside the published one: colours in CIELAB, several scales, no edge across a strong gradient, and
+edges of pixels finer than patches, summed into patches.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +44,19 @@ def cielab(pixels: Tensor) -> Tensor:
 
 
 def varied_graph(image: Tensor, options: GraphOptions, directed: Directed, *, binary: bool) -> scipy.sparse.csr_array:
-    """The affinity of the pixels of one image: the sum over scales of their graphs.
+    """The affinity of the patches of one image, of g x g pixels each: the sum over scales of the graphs of pixels.
 
     At scale s the image is averaged over blocks of s x s pixels (smaller ones at the border). The graph of the blocks,
     found like that of pixels, loses its edges across strong gradients; an edge of two blocks then joins each pixel of
     the one to each of the other with 1 / s^2 of its weight, so that all scales count alike in the degree of a pixel.
 
+    Two patches are joined by the sum of the weights between their pixels over g^2: with the edges inside of it, the
+    degree of a patch would be the mean of its pixels'. These are left out: a patch is no neighbour of itself. At g = 1
+    patches are pixels.
+
     Args:
-        image: (h, w, 3) on the CPU, RGB in [0, 1].
-        options: scales 1, 2, 4, ..., ``pixel_scales`` of them, and the share ``pixel_cut`` of strong gradients.
+        image: (g h, g w, 3) on the CPU, RGB in [0, 1].
+        options: scales 1, 2, 4, ..., the share of strong gradients, and the grid g.
         directed: gives the (n, n) numbers of neighbourhoods, near and far, of pixels that hold others.
         binary: two pixels or blocks are joined by 1, or by the number of neighbourhoods that join them, 1 to 4.
 
@@ -58,23 +64,35 @@ def varied_graph(image: Tensor, options: GraphOptions, directed: Directed, *, bi
         (h w, h w) float64, symmetric, sorted, without diagonal.
     """
     height, width = image.shape[:2]
-    total = scipy.sparse.csr_array((height * width, height * width), dtype=np.float64)
-    for level in range(options.pixel_scales):
+    grid = options.pixels.grid
+    patches = _owners(height, width, grid)
+    nodes = int(patches[-1]) + 1
+    total = scipy.sparse.csr_array((nodes, nodes), dtype=np.float64)
+    for level in range(options.pixels.scales):
         size = 2**level
         small = _averaged(image, size)
         numbers = directed(small)
         joined = (numbers + numbers.T).astype(np.float64).tocsr()
         if binary:
             joined.data[:] = 1
-        if options.pixel_cut > 0:
+        if options.pixels.cut > 0:
             joined = _without_crossings(joined, small, options)
-        rows = torch.arange(height)[:, None] // size * small.shape[1]
-        owner = (rows + torch.arange(width) // size).flatten().numpy()
-        blocks = scipy.sparse.csr_array((np.ones(len(owner)), owner, np.arange(len(owner) + 1)))
-        total = total + blocks @ joined @ blocks.T / size**2
+        parts = np.ones(len(patches)), (patches, _owners(height, width, size))  # how many pixels a patch has of a block
+        blocks = scipy.sparse.coo_array(parts, (nodes, joined.shape[0])).tocsr()
+        total = total + blocks @ joined @ blocks.T / (size * grid) ** 2
     total = total.tocsr()
+    if grid > 1:
+        total = scipy.sparse.csr_array(total - scipy.sparse.diags_array(total.diagonal()))
+        total.eliminate_zeros()
     total.sort_indices()
     return total
+
+
+def _owners(height: int, width: int, size: int) -> NDArray[np.int64]:
+    """(h w,) the block of size x size pixels, smaller ones at the border, that each pixel of an image lies in."""
+    rows, columns = np.arange(height)[:, None] // size, np.arange(width) // size
+    owners: NDArray[np.int64] = (rows * -(-width // size) + columns).flatten()
+    return owners
 
 
 def _averaged(image: Tensor, size: int) -> Tensor:
@@ -91,7 +109,7 @@ def _without_crossings(joined: scipy.sparse.csr_array, image: Tensor, options: G
 
     The cue of intervening contours (Leung and Malik, ECCV 1998), with a threshold in the place of their weight.
     """
-    strong = strong_gradients(colours_of(image, options).numpy(), options.pixel_cut)
+    strong = strong_gradients(colours_of(image, options).numpy(), options.pixels.cut)
     edges = joined.tocoo()
     width = image.shape[1]
     (down, right), (other_down, other_right) = np.divmod(edges.row, width), np.divmod(edges.col, width)
@@ -128,9 +146,4 @@ def strong_gradients(colours: Matrix, share: float) -> NDArray[np.bool_]:
 
 def colours_of(pixels: Tensor, options: GraphOptions) -> Tensor:
     """(..., 3) float64 colours that neighbours are found by."""
-    return cielab(pixels) if options.pixel_colours == "lab" else pixels.detach().double()
-
-
-def is_varied(options: GraphOptions) -> bool:
-    """Whether pixels are joined by more than their neighbours on one scale. (Colours alone change no rule.)"""
-    return options.pixel_scales > 1 or options.pixel_cut > 0
+    return cielab(pixels) if options.pixels.colours == "lab" else pixels.detach().double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import scipy.sparse
@@ -17,7 +18,7 @@ from spectral_bench.methods.graphs.nearest import largest_entries
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.graphs.pixel_memory import MEMORY, ImageGraph
 from spectral_bench.methods.graphs.pixel_tree import tree_neighbours
-from spectral_bench.methods.graphs.pixel_variants import colours_of, is_varied, varied_graph
+from spectral_bench.methods.graphs.pixel_variants import colours_of, varied_graph
 
 _TABLES = 10  # float64 tables of rows x pixels in use at a time, counted in those of float32
 
@@ -39,14 +40,15 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
 
     Returns:
         (B h w, B h w) sparse CSR of ones, or of the weights of ``pixel_variants``; nodes in row-major order within an
-        image, images in order.
+        image, images in order. With ``options.pixels.grid`` = g they are patches of g x g pixels, h / g down and w / g
+        across.
 
     Raises:
         NumericalError: a pixel is NaN or infinite.
     """
     options = options or GraphOptions()
     _require_finite(pixels)
-    if (pixels.device.type == "cpu" or is_varied(options)) and len(pixels):
+    if (pixels.device.type == "cpu" or options.pixels.reweighs) and len(pixels):
         images = pixels.detach() if pixels.dtype in (torch.float32, torch.float64) else pixels.detach().double()
         return _joined([_known_image(image, options) for image in images.contiguous().cpu()], dtype, pixels.device)
     size = pixels[..., 0].numel()
@@ -56,18 +58,18 @@ def pixel_graph(pixels: Tensor, *, options: GraphOptions | None = None, dtype: t
     return sparse.from_keys(keys, torch.ones(keys.numel(), dtype=dtype, device=pixels.device), size)
 
 
-def _known_image(image: Tensor, options: GraphOptions) -> ImageGraph:
-    """The graph of one image (h, w, 3) on the CPU."""
+def _known_image(image: Tensor, options: GraphOptions, *, binary: bool = True) -> ImageGraph:
+    """The graph of one contiguous image (h, w, 3) on the CPU."""
     settings = f"{options.pixel_near} {options.near_weight!r} {options.pixel_far} {options.far_weight!r}"
-    settings += f" {options.pixel_colours} {options.pixel_scales} {options.pixel_cut!r}"
-    return MEMORY.recall(image.numpy(), settings, lambda: _image_graph(image, options))
+    settings += f" {options.pixels} {binary}"
+    return MEMORY.recall(image.numpy(), settings, lambda: _image_graph(image, options, binary))
 
 
-def _image_graph(image: Tensor, options: GraphOptions) -> ImageGraph:
+def _image_graph(image: Tensor, options: GraphOptions, binary: bool) -> ImageGraph:
     nodes = image[..., 0].numel()
     narrow = np.int16 if nodes <= np.iinfo(np.int16).max else np.int32
-    if is_varied(options):
-        graph = varied_graph(image, options, lambda small: _directed(small, options), binary=True)
+    if options.pixels.reweighs:
+        graph = varied_graph(image, options, lambda small: _directed(small, options), binary=binary)
         return ImageGraph(np.diff(graph.indptr).astype(np.int32), graph.indices.astype(narrow), graph.data)
     directed = _directed(image, options)
     joined = directed + directed.T.tocsr()
@@ -120,8 +122,8 @@ def pixel_counts(
         dtype: of the result.
 
     Returns:
-        (B, h w, h w) dense and symmetric, 0 on the diagonal; nodes in row-major order. Of several scales the weighted
-        sum of ``pixel_variants``.
+        (B, h w, h w) dense and symmetric, 0 on the diagonal; nodes in row-major order. Of several scales, and of
+        patches of several pixels, the weighted sum of ``pixel_variants``.
 
     Raises:
         NumericalError: a pixel is NaN or infinite.
@@ -130,12 +132,11 @@ def pixel_counts(
     count, height, width = pixels.shape[:3]
     nodes = height * width
     options = options or GraphOptions()
-    if is_varied(options) and count:
-        graphs = [
-            varied_graph(image, options, lambda small: _directed(small, options), binary=binary)
-            for image in pixels.detach().cpu()
-        ]
-        return torch.stack([torch.from_numpy(graph.toarray()) for graph in graphs]).to(pixels.device, dtype)
+    if options.pixels.reweighs and count:
+        images = pixels.detach().contiguous().cpu()
+        known = [_known_image(image, options, binary=binary) for image in images]
+        tables = [_joined([graph], torch.float64, images.device).to_dense() for graph in known]
+        return torch.stack(tables).to(pixels.device, dtype)
     counts = torch.zeros(count * nodes, nodes, dtype=dtype, device=pixels.device)
     for rows, columns in _all_directed_edges(pixels, options):
         counts[rows, columns % nodes] += 1  # no edge is twice among them
@@ -154,7 +155,7 @@ def _all_directed_edges(pixels: Tensor, options: GraphOptions) -> Iterator[tuple
         if pixels.device.type == "cpu" and 1 <= k <= nodes - 2:
             undecided = [rows[:0]]
             for image, colour in enumerate(colours):
-                known = tree_neighbours(_points(colour, weight), k)
+                known = tree_neighbours(_points(colour, weight), k, partial(_squared_distances, colour, weight))
                 found = torch.from_numpy(known.rows).repeat_interleave(k), torch.from_numpy(known.columns).flatten()
                 yield found[0] + image * nodes, found[1] + image * nodes
                 undecided.append(torch.from_numpy(known.open) + image * nodes)
@@ -169,6 +170,28 @@ def _points(colour: Tensor, weight: float) -> NDArray[np.float64]:
     row, column = np.divmod(np.arange(height * width), width)
     place = np.stack([row / max(height - 1, 1), column / max(width - 1, 1)], 1)
     return np.concatenate([colour.flatten(0, 1).numpy(), weight * place], 1)
+
+
+def _squared_distances(
+    colour: Tensor, weight: float, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Those of pairs of pixels, to the bit as tables have them, so that what ties there ties here.
+
+    Args:
+        colour: of an image (h, w, 3).
+        weight: of place.
+        rows: (m,) pixels.
+        columns: (m, k) others.
+    """
+    height, width = colour.shape[:2]
+    down, across = max(height - 1, 1) ** 2, max(width - 1, 1) ** 2
+    (row, column), (other_row, other_column) = np.divmod(rows[:, None], width), np.divmod(columns, width)
+    vertical, horizontal = (row - other_row) ** 2 * across, (column - other_column) ** 2 * down
+    place = (vertical.astype(np.float64) + horizontal.astype(np.float64)) / (down * across) * weight**2
+    in_colour = np.zeros_like(place)
+    for channel in colour.flatten(0, 1).numpy().T:
+        in_colour += (channel[columns] - channel[rows][:, None]) ** 2
+    return in_colour + place
 
 
 def _place_distances(rows: Tensor, height: int, width: int) -> Tensor:

@@ -25,7 +25,7 @@ MOST_NODES = 1024
 _ACCURACY = 1e-4  # residual of the next eigenvector: the error of its value is about the square of that
 
 
-def certificate(kernel: Kernel, pairs: Eigenpairs, seed: int) -> tuple[Check, ...]:
+def certificate(kernel: Kernel, pairs: Eigenpairs, seed: int, least: float = -1.0) -> tuple[Check, ...]:
     """What is certain of the space of computed eigenvectors, for information.
 
     ``eigengap``: from the last computed eigenvalue to the next one. ``angle_bound``: no angle to the exact space is
@@ -36,9 +36,10 @@ def certificate(kernel: Kernel, pairs: Eigenpairs, seed: int) -> tuple[Check, ..
         kernel: of N nodes.
         pairs: the n < N largest eigenpairs that were found, descending; vectors (N, n) orthonormal.
         seed: of the start of a search for the next one.
+        least: no eigenvalue of the kernel is lower.
     """
     try:
-        following = _following(kernel, pairs, np.random.default_rng(seed))
+        following = _following(kernel, pairs, np.random.default_rng(seed), least)
     except NumericalError:
         return (Check("eigengap", None, None, passed=True, note="the next eigenvalue was not found"),)
     gap = float(pairs.values[-1]) - following
@@ -61,13 +62,13 @@ def _angle(kernel: Kernel, pairs: Eigenpairs) -> Check:
     return found if space.tied is None else replace(found, note="to the nearest of several exact spaces")
 
 
-def _following(kernel: Kernel, pairs: Eigenpairs, generator: np.random.Generator) -> float:
-    """The largest eigenvalue besides those found, which are moved to -1, the least that a kernel has."""
+def _following(kernel: Kernel, pairs: Eigenpairs, generator: np.random.Generator, least: float) -> float:
+    """The largest eigenvalue besides those found, which are moved to the least that the kernel has."""
     held: Any = (
         sparse.to_scipy(kernel.matrix.cpu()) if isinstance(kernel, SparseKernel) else kernel.dense().cpu().numpy()
     )
     vectors, values = pairs.vectors.cpu().numpy(), pairs.values.cpu().numpy()
-    moved = vectors * (values + 1)
+    moved = vectors * (values - least)
 
     def product(x: Any) -> Any:
         return held @ x - moved @ (vectors.T @ x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -13,11 +13,12 @@ from torch.nn import functional
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.centres import Centres
 from spectral_bench.methods.discretise import fit_discrete
-from spectral_bench.methods.eigensolvers import Eigenpairs, tolerance
+from spectral_bench.methods.eigensolvers import Eigenpairs, largest_eigenpairs_of_sparse, tolerance
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
+from spectral_bench.methods.graphs.batch import image_graph
 from spectral_bench.methods.graphs.features import feature_graph
-from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, SparseKernel, normalised, normalised_dense
+from spectral_bench.methods.graphs.kernel import DenseKernel, Kernel, normalised, normalised_dense, weighted
 from spectral_bench.methods.graphs.options import GraphOptions
 from spectral_bench.methods.health import HEALTH_STAGE, Check, collapse_check
 from spectral_bench.methods.inputs import (
@@ -31,7 +32,7 @@ from spectral_bench.methods.inputs import (
     require_patches,
 )
 from spectral_bench.methods.interface import FitContext, PatchBatch, PatchSource
-from spectral_bench.methods.laplacian import leading_eigenpairs, part_vectors
+from spectral_bench.methods.laplacian import indicators, leading_eigenpairs, part_vectors
 from spectral_bench.methods.nystrom.certificate import certificate
 from spectral_bench.methods.nystrom.extension import FIELDS, ClusterMeans, SampledGraph, reach_of
 from spectral_bench.methods.nystrom.params import NystromParams
@@ -52,11 +53,12 @@ _NOT_OF_THE_KERNEL = {"k", "samples", "eigenvectors", "solver", "row_normalise",
 class Nystrom:
     """Spectral clustering of a sample of the data set's patches (Ng, Jordan and Weiss, 2001).
 
-    The sample is drawn uniformly, or each patch of it is the farthest from those before. The leading eigenvectors of
-    the normalised affinity of the sample's graph, a row of values for each patch scaled to unit length, and k-means of
-    the rows or a rotation of the vectors. Other patches get the values of their nearest sampled patches (of all, or of
-    those that a search by representatives looks at), or those that Nystrom's formula gives them, and the nearest
-    centre; or every patch, sampled ones too, gets the cluster of the nearest mean feature.
+    The sample is drawn uniformly, or each patch of it is the farthest from those before, or it is made of whole images,
+    whose pixel graph may be added with a weight. The leading eigenvectors of the normalised affinity of its graph, a
+    row of values for each patch scaled to unit length, and k-means of the rows or a rotation of the vectors. Other
+    patches get the values of their nearest sampled patches (of all, or of those that a search by representatives looks
+    at), or those that Nystrom's formula gives them, and the nearest centre; or every patch, sampled ones too, gets the
+    cluster of the nearest mean feature.
 
     Args:
         params: parameters.
@@ -86,14 +88,20 @@ class Nystrom:
             RunInterrupted: the run was asked to stop; it starts anew.
         """
         require_patches(patches, self.params.k)
-        size, count = min(self.params.samples, patches.n_patches), self._count
+        size, count = self.params.sampled(len(patches), patches.n_patches), self._count
+        if not size:
+            whole = patches.n_patches // len(patches)
+            raise ConfigError(
+                f"samples = {self.params.samples}: expected at least {whole}, the patches of one image, for sampling: "
+                "images"
+            )
         if count >= size:
             raise ConfigError(f"eigenvectors = {count}: expected fewer than the {size} patches in the graph")
         if self.params.input == "all_standardised_l2":
             self._standardiser = Standardiser.of(patches, context.device)
-        features = self._sample(patches, size, context)
+        features, pixels = self._sample(patches, size, context)
         with context.stage("eigenvectors"):
-            found = self._decompose(features, count, context.seeds.integer("eigenvectors"))
+            found = self._decompose(features, pixels, count, context.seeds.integer("eigenvectors"))
         self._graph = found.graph
         rows = self._rows(found.graph.vectors)
         self._centres, checks = fit_discrete(
@@ -107,7 +115,8 @@ class Nystrom:
             self._representatives = Representatives.of(self._graph.features, *numbers, context.seeds)
         with context.stage(HEALTH_STAGE):
             used = torch.unique(self._scores(features[None, None]).argmax(1))
-            certain = certificate(found.kernel, found.pairs, context.seeds.integer("certificate"))
+            least = -1.0 - self.params.alpha
+            certain = certificate(found.kernel, found.pairs, context.seeds.integer("certificate"), least)
         self.checks = (collapse_check(len(used)), *checks[1:], *found.checks, *certain)
         return self
 
@@ -154,7 +163,7 @@ class Nystrom:
         return "sampled graph", self.params.model_dump(exclude=_NOT_OF_THE_KERNEL), self._bandwidth, *standardised
 
     def kernel(self, batch: PatchBatch) -> Kernel:
-        """D^-1/2 A D^-1/2 of the graph of the batch's own patches, built as that of the sample.
+        """D^-1/2 A D^-1/2, and alpha times that of pixels, of the batch's own patches, built as those of the sample.
 
         Raises:
             NumericalError: features are not finite.
@@ -162,7 +171,8 @@ class Nystrom:
         if self.params.kernel == "rbf":
             affinity = rbf_affinity(self._input_of(batch).flatten(0, -2), self._bandwidth)
             return DenseKernel(normalised_dense(affinity))
-        return SparseKernel(normalised(self._affinity(self._input_of(batch).flatten(0, -2))))
+        features = normalised(self._affinity(self._input_of(batch).flatten(0, -2)))
+        return weighted(features, self._pixels(batch, features.dtype), self.params.alpha)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Centres (K, n), the sampled graph, and mean and scale of all levels (empty where not standardised).
@@ -201,15 +211,27 @@ class Nystrom:
         options = GraphOptions(kind=self.params.graph)
         return feature_graph(features, neighbours=self.params.neighbours, options=options)
 
-    def _sample(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
-        """(size, D) features of the patches of the graph, on the context's device."""
-        if self.params.sampling == "farthest":
+    def _pixels(self, batch: PatchBatch, dtype: torch.dtype) -> Tensor | None:
+        """D~^-1/2 A~ D~^-1/2 of the pixel graph of a batch, sparse; None where it has no weight."""
+        if self.params.alpha == 0:
+            return None
+        with named(batch):
+            return normalised(image_graph(batch, GraphOptions(pixels=self.params.pixel_variant), dtype))
+
+    def _sample(self, patches: PatchSource, size: int, context: FitContext) -> tuple[Tensor, Tensor | None]:
+        """(size, D) features of the patches of the graph, on the context's device, and what their pixels add to it."""
+        pixels = None
+        if self.params.sampling == "images":
+            with context.stage("sampling"):  # in the order of training batches, which the seed draws
+                batch = next(iter(patches.batches(0, size * len(patches) // patches.n_patches))).to(context.device)
+                features, pixels = self._input_of(batch).flatten(0, -2), self._pixels(batch, torch.float64)
+        elif self.params.sampling == "farthest":
             with context.stage("sampling"):
                 features = self._farthest(patches, size, context).to(context.device)
         else:
             features = by_chunks(self._input, patches.subsample(size).features, context.device)
         require_finite((features,), "the training images")
-        return features
+        return features, pixels
 
     def _farthest(self, patches: PatchSource, size: int, context: FitContext) -> Tensor:
         """(size, D) features of farthest patches of all whole images, in the images' order."""
@@ -227,15 +249,21 @@ class Nystrom:
         indices, features = farthest_points(rows, size, generator, lambda done: context.progress(done, size))
         return features[torch.from_numpy(indices.argsort())]
 
-    def _decompose(self, features: Tensor, count: int, restart_seed: int) -> _Decomposed:
+    def _decompose(self, features: Tensor, pixels: Tensor | None, count: int, restart_seed: int) -> _Decomposed:
         """The eigenvectors of the sample's graph; patches without an edge are left out of it."""
         if self.params.kernel == "rbf":
             return self._decompose_rbf(features, count, restart_seed)
         affinity = self._affinity(features).double()
         degrees = sparse.row_sums(affinity)
-        joined = degrees > 0
+        kernel = weighted(normalised(affinity), pixels, self.params.alpha)
+        joined = degrees > 0 if pixels is None else sparse.row_sums(kernel.matrix) > 0
         _require_edges(int(joined.sum()), len(features), count, self.params.k)
-        pairs = leading_eigenpairs(affinity, count, solver=self.params.solver, restart_seed=restart_seed)
+        solving: dict[str, Any] = {"solver": self.params.solver, "restart_seed": restart_seed}
+        if pixels is None:
+            pairs = leading_eigenpairs(affinity, count, **solving)
+        else:  # no vector of it is known beforehand, but those of patches without an edge
+            alone = indicators((~joined).nonzero()[:, 0], degrees[:, None])
+            pairs = largest_eigenpairs_of_sparse(kernel.matrix, count, known=alone, **solving)
         graph = SampledGraph(
             features[joined],
             pairs.vectors[joined].float(),
@@ -243,8 +271,9 @@ class Nystrom:
             degrees[joined].float(),
             reach_of(features, self.params.neighbours)[joined],
         )
-        checks = _checks(pairs, int(part_vectors(affinity).shape[1]), int((~joined).sum()))
-        return _Decomposed(graph, pairs, SparseKernel(normalised(affinity)), checks)
+        parts = part_vectors(affinity if pixels is None else kernel.matrix).shape[1]
+        checks = _checks(pairs, int(parts), int((~joined).sum()), "the lightest" if pixels is None else "some")
+        return _Decomposed(graph, pairs, kernel, checks)
 
     def _decompose_rbf(self, features: Tensor, count: int, restart_seed: int) -> _Decomposed:
         """The same of the Gaussian kernel of all pairs, in float32."""
@@ -316,8 +345,8 @@ class _Decomposed:
     checks: tuple[Check, ...]
 
 
-def _checks(pairs: Eigenpairs, parts: int, alone: int) -> tuple[Check, ...]:
-    note = "more parts than eigenvectors: the lightest parts have no vector of their own"
+def _checks(pairs: Eigenpairs, parts: int, alone: int, without: str = "the lightest") -> tuple[Check, ...]:
+    note = f"more parts than eigenvectors: {without} parts have no vector of their own"
     limit = tolerance(pairs.vectors.dtype)
     return (
         Check("decomposition_residual", pairs.residual, limit, passed=pairs.residual <= limit),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from spectral_bench.methods.params import CentreParams, DiscretiseOption
+from spectral_bench.methods.params import CentreParams, DiscretiseOption, PixelGraphParams
 
 Extension = Literal["nearest", "weighted_nearest", "representatives", "nystrom", "cluster_means"]
 REPRESENTATIVES, CANDIDATES = 64, 512
@@ -18,17 +18,17 @@ _Bandwidth = Annotated[Literal["auto"] | float | None, Field(exclude_if=lambda v
 _OfSearch = Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)]
 
 
-class NystromParams(CentreParams):
+class NystromParams(PixelGraphParams, CentreParams):
     """Spectral clustering of sampled patches (Ng, Jordan and Weiss, 2001), extended to all other patches."""
 
     k: int = Field(64, ge=2, description="number of clusters")
 
     samples: int = Field(4000, ge=2, description="training patches in the graph; all if there are no more")
-    sampling: Literal["uniform", "farthest"] = Field(
+    sampling: Literal["uniform", "farthest", "images"] = Field(
         "uniform",
         exclude_if=lambda value: value == "uniform",  # identities are those of before there was a choice
         description="samples are drawn uniformly, or each is the farthest from all before it, of the patches of whole "
-        "training images",
+        "training images, or they are all patches of as many whole images as samples holds, drawn at random",
     )
     input: Literal["last_l2", "all_standardised_l2"] = Field(
         "last_l2", description="what the graph compares: the last level, or all levels standardised per channel"
@@ -48,6 +48,12 @@ class NystromParams(CentreParams):
         "knn", description="union of the nearest neighbours by cosine similarity, or mutual neighbours only"
     )
     neighbours: int = Field(32, ge=1, description="nearest neighbours of a patch in the sample, clipped to samples - 1")
+    alpha: float = Field(
+        0.0,
+        ge=0,
+        exclude_if=lambda value: value == 0,  # as for sampling
+        description="weight of the pixel graph beside that of features, for sampling: images; 0 leaves it out",
+    )
     eigenvectors: int | None = Field(
         None, ge=1, description="leading eigenvectors, the trivial one included; null: as many as clusters"
     )
@@ -100,6 +106,7 @@ class NystromParams(CentreParams):
         if self.extension == "weighted_nearest" and "extension_neighbours" not in self.model_fields_set:
             object.__setattr__(self, "extension_neighbours", WEIGHTED)
         self._fit_kernel()
+        self._fit_pixels()
         searches = self.extension == "representatives"
         for name, usual in (("representatives", REPRESENTATIVES), ("candidates", CANDIDATES)):
             if getattr(self, name) is None and searches:
@@ -121,9 +128,37 @@ class NystromParams(CentreParams):
         if self.discretise != "kmeans" and self.eigenvectors != self.k:
             raise ValueError(f"eigenvectors = {self.eigenvectors}: discretise: {self.discretise} needs k, {self.k}")
 
+    def _fit_pixels(self) -> None:
+        """The pixel graph is one of whole images, beside a graph of neighbours."""
+        if self.alpha == 0:
+            if varied := self.varied_pixels():
+                raise ValueError(f"{varied}: alpha = 0 leaves the pixel graph out")
+            return
+        if self.sampling != "images":
+            few = f"a sampled patch has hardly a neighbour of its image among samples of sampling: {self.sampling}"
+            raise ValueError(f"alpha = {self.alpha}: {few}; use sampling: images")
+        if self.kernel != "cosine_knn":
+            raise ValueError(f"alpha = {self.alpha} is for kernel: cosine_knn alone")
+        if self.extension == "nystrom":
+            none = "the formula would need edges of pixels between a patch and sampled images, of which it has none"
+            others = ", ".join(name for name in get_args(Extension) if name != "nystrom")
+            raise ValueError(f"extension = nystrom: with alpha = {self.alpha} {none}; expected one of {others}")
+
+    def sampled(self, images: int, patches: int) -> int:
+        """How many patches are in the graph, of training images of as many patches each."""
+        size = min(self.samples, patches)
+        return size if self.sampling != "images" else size - size % (patches // images)
+
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
-        """As for every method, and fewer eigenvectors than patches."""
+        """As for every method, fewer eigenvectors than patches, and room for a whole image where images are sampled."""
         found = super().misfits(images, patches)
-        if patches is not None and "k" not in found and (self.eigenvectors or 0) >= patches:
+        if patches is None or "k" in found:
+            return found
+        if (self.eigenvectors or 0) >= patches:
             found["eigenvectors"] = f"fewer than the {patches} training patches"
+        elif not (size := self.sampled(images, patches)):
+            found["samples"] = f"at least {patches // images}, the patches of one image, for sampling: images"
+        elif max(self.k, (self.eigenvectors or 0) + 1) > size:
+            name = "k" if self.k > size else "eigenvectors"
+            found[name] = f"fewer than the {size} patches of the {size * images // patches} sampled images"
         return found

@@ -76,6 +76,11 @@ class SelfTrainingParams(TrainingParams):
         """Whether the first teacher looks at them; the student does not."""
         return self._start().antialiased_pixels
 
+    @property
+    def colour_samples(self) -> int:
+        """As for antialiased pixels."""
+        return self._start().colour_samples
+
     def misfits(self, images: int, patches: int | None) -> dict[str, str]:
         """As for every method, and what the start cannot do with."""
         found = super().misfits(images, patches)

@@ -30,7 +30,7 @@ from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
 from spectral_bench.methods.labels import predict_scores
-from spectral_bench.methods.registry import complete_params, load_method, method_facts
+from spectral_bench.methods.registry import colours_asked, complete_params, load_method, method_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -191,6 +191,7 @@ def fit(
     complete = complete_params(method, with_k(method, params))
     seed = seed_of(seed, random_state)
     require_precision(precision)
+    require_plain_colours(method, complete)
     levels = levels_of(features)
     colours = pixels_of(pixels, levels)
     require_fitting(method, complete, len(levels[0]), levels[0][..., 0].numel())
@@ -263,6 +264,15 @@ def seed_of(seed: int | None, random_state: int | None) -> int:
     if isinstance(chosen, bool) or not isinstance(chosen, Integral) or not 0 <= chosen < 2**63:
         raise ConfigError(f"seed: {chosen!r}; expected an integer from 0 on, below 2^63")
     return int(chosen)
+
+
+def require_plain_colours(method: str, params: dict[str, Any]) -> None:
+    """Refuse a method that looks at several colours of a patch. Raises ``ConfigError``."""
+    if (samples := colours_asked(method, params).samples) > 1:
+        raise ConfigError(
+            f"{method}: pixel_grid = {samples}: it looks at {samples} x {samples} colours of each patch, and pixels "
+            "are one a patch here; leave it at 1, or use cluster_images or a grid, which have the images"
+        )
 
 
 def require_precision(precision: str) -> None:

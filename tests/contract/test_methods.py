@@ -116,10 +116,21 @@ def test_deep_spectral_keeps_it_by_other_cuts_too(params: dict[str, Any]) -> Non
         keep(check, "deep_spectral", {**SMALL["deep_spectral"], **params})
 
 
+@pytest.mark.parametrize("name", ["neuralef", "deep_spectral"])
+def test_methods_keep_it_with_finer_pixels_too(name: str) -> None:
+    for check in ("determinism", "batch_invariance", "node_order"):
+        keep(check, name, {**SMALL[name], "pixel_grid": 2})
+
+
 @pytest.mark.parametrize(
-    "params", [{"extension": "cluster_means"}, {"extension": "representatives", "representatives": 8, "candidates": 30}]
+    "params",
+    [
+        {"extension": "cluster_means"},
+        {"extension": "representatives", "representatives": 8, "candidates": 30},
+        {"sampling": "images", "alpha": 0.3, "pixel_grid": 2},
+    ],
 )
-def test_nystrom_keeps_it_with_other_extensions_too(params: dict[str, Any]) -> None:
+def test_nystrom_keeps_it_with_other_extensions_and_samples_too(params: dict[str, Any]) -> None:
     for check in CHECKS:
         keep(check, "nystrom", {**SMALL["nystrom"], **params})
 

@@ -133,6 +133,11 @@ def test_wrong_arrays_are_one_line(change: Any, options: dict[str, Any], message
         ("kmeans", {"device": None}, "device: None; expected one of auto"),
         ("linear_probe", {}, "is fitted with labels"),
         ("kmeans", {"device": "gpu"}, 'unknown device "gpu"'),
+        (
+            "deep_spectral",
+            {"pixel_grid": 2},
+            "2 x 2 colours of each patch, and pixels are one a patch here; leave it at 1",
+        ),
     ],
 )
 def test_wrong_settings_are_told_as_in_a_grid(

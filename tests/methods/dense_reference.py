@@ -81,6 +81,19 @@ def directed_pixel_edges(pixels: Matrix, k: int, weight: float) -> Matrix:
     return directed
 
 
+def summed(edges: Matrix, width: int, grid: int) -> Matrix:
+    """The edges between patches of grid x grid pixels, pair by pair; those inside of a patch are none."""
+    across = width // grid
+    patches = len(edges) // grid**2
+    total = np.zeros((patches, patches))
+    for one, other in zip(*np.nonzero(edges), strict=True):
+        (r, c), (y, x) = divmod(int(one), width), divmod(int(other), width)
+        here, there = r // grid * across + c // grid, y // grid * across + x // grid
+        if here != there:
+            total[here, there] += edges[one, other] / grid**2
+    return total
+
+
 def normalised(affinity: Matrix) -> Matrix:
     """D^-1/2 A D^-1/2 with an empty row for a node of degree 0."""
     degree = affinity.sum(1)

@@ -14,7 +14,8 @@ from spectral_bench.bench.code.records import fit_code
 from spectral_bench.common.errors import ConfigError, RunInterrupted
 from spectral_bench.methods.neuralef.params import NeuralEFParams
 from spectral_bench.methods.neuralef.psi import Psi
-from spectral_bench.methods.registry import REGISTRY, base_method, base_params, complete_params, looks_at_antialiased
+from spectral_bench.methods.params import PLAIN, Colours
+from spectral_bench.methods.registry import REGISTRY, base_method, base_params, colours_asked, complete_params
 from spectral_bench.methods.self_training.method import SelfTraining, _Pair
 from spectral_bench.methods.self_training.params import SelfTrainingParams
 from spectral_bench.methods.testing import MemoryCheckpoint, Recorder, fit, fit_context, same_state, scenes, stop_after
@@ -177,10 +178,12 @@ def test_memory_is_that_of_student_optimiser_and_teacher() -> None:
 def test_it_asks_for_the_pixels_that_its_start_looks_at() -> None:
     start = {"published": True, "segments": 4}
     params = {**SMALL, "epochs": 1, "start": "deep_spectral", "start_params": start}
-    assert looks_at_antialiased("self_training", params)
-    assert not looks_at_antialiased("self_training", SMALL)
+    assert colours_asked("self_training", params).antialiased
+    assert colours_asked("self_training", SMALL) == PLAIN
+    finer = {**params, "start_params": {"pixel_grid": 2, "segments": 4}}
+    assert colours_asked("self_training", finer) == Colours(samples=2)
     base = fit("deep_spectral", {"k": 5, **start}, SOURCE)
-    fit("self_training", params, SOURCE.asked(looks_at_antialiased("self_training", params)), base=base)
+    fit("self_training", params, SOURCE.asked(colours_asked("self_training", params)), base=base)
 
 
 def test_its_code_is_that_of_all_that_it_may_start_from() -> None:

@@ -1,6 +1,8 @@
-"""Antialiased pixels: PIL's, for those that ask, and the same beside cached features as beside computed ones."""
+"""Antialiased pixels (PIL's) and finer ones, for those that ask: the same beside cached and computed features."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +10,19 @@ import torch
 from PIL import Image
 
 from spectral_bench.bench.features import open_training_source, open_view_features
-from spectral_bench.bench.features.pipeline import antialiased_pixels, batch_part, central, concatenate
+from spectral_bench.bench.features.pipeline import (
+    antialiased_pixels,
+    batch_part,
+    central,
+    concatenate,
+    fine_pixels,
+    grid_pixels,
+)
+from spectral_bench.methods.params import Colours
 from spectral_bench.results.specification import BackboneSpec, Features, FitSpec, Resize, TrainingData, Transform, View
 
 BACKBONE = BackboneSpec(name="test_vit", options={"weights": "random", "seed": 1})
+ASKED = Colours(antialiased=True, samples=2)
 MODES = (Features(), Features(mode="online"))
 VIEWS = {
     "whole": {},
@@ -59,14 +70,32 @@ def test_a_border_is_repeated_to_whole_patches(make_images, tiny):
     assert torch.equal(antialiased_pixels([shot], tiny.info)[0], pil(padded, (3, 5)))
 
 
+def test_finer_pixels_are_those_of_a_finer_grid_in_the_place_of_their_patch(make_images, tiny):
+    images = make_images(2, (48, 70))  # 3 x 5 patches of 16 x 16 pixels, the last column padded
+    scaled = torch.from_numpy(np.stack([images.image(name) for name in images.ids])).permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(fine_pixels(scaled, tiny.info, 1)[:, :, :, 0, 0], grid_pixels(scaled, tiny.info))
+    own = fine_pixels(scaled, tiny.info, 16)  # as many as a patch has pixels: these themselves
+    assert own.shape == (2, 3, 5, 16, 16, 3)
+    for row, column in np.ndindex(3, 4):
+        part = scaled[:, :, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        torch.testing.assert_close(own[:, row, column], part.permute(0, 2, 3, 1))
+    assert torch.equal(own[:, :, 4, :, 6:], own[:, :, 4, :, 5:6].expand(2, 3, 16, 10, 3))  # the border, repeated
+
+
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_views_bring_the_same_beside_cached_and_computed_features(view, make_images, how):
     images = make_images(2, (48, 70))
-    cached, online = (views(images, {**how, "antialias": True}, features, **view) for features in MODES)
+    cached, online = (views(images, {**how, "colours": ASKED}, features, **view) for features in MODES)
     for one, other in zip(cached, online, strict=True):
         assert one.patches.antialiased.shape == one.patches.pixels.shape
         assert torch.equal(one.patches.antialiased, other.patches.antialiased)
-    assert all(item.patches.antialiased is None for features in MODES for item in views(images, how, features, **view))
+        assert one.patches.fine.shape == (*one.patches.pixels.shape[:3], 2, 2, 3)
+        assert torch.equal(one.patches.fine, other.patches.fine)
+    assert all(
+        item.patches.antialiased is item.patches.fine is None
+        for features in MODES
+        for item in views(images, how, features, **view)
+    )
 
 
 def ramps(image_id: str) -> np.ndarray:
@@ -82,20 +111,23 @@ def test_training_batches_bring_them_too(transform, make_images, how):
     images.image = ramps
     features = Features(views=2) if transform.random else Features()
     plain = source(images, how, features, transform)
-    asking = source(images, {**how, "antialias": True}, features, transform)
+    asking = source(images, {**how, "colours": ASKED}, features, transform)
     assert asking.reused  # one cache for those that ask and those that do not
     for epoch in (0, 1):
         for batch, without in zip(asking.batches(epoch, 2), plain.batches(epoch, 2), strict=True):
-            assert without.antialiased is None
+            assert without.antialiased is without.fine is None
             assert torch.equal(batch.pixels, without.pixels)
             assert batch.antialiased.shape == batch.pixels.shape
-            gaps = [(one - batch.pixels).abs().mean().item() for one in (batch.antialiased, batch.antialiased.flip(2))]
-            assert gaps[0] < 0.03 < gaps[1]  # the same crop, flipped as it is
-    whole = [batch.antialiased for batch in asking.images()]
+            for colours in (batch.antialiased, batch.fine.mean((3, 4))):
+                gaps = [(one - batch.pixels).abs().mean().item() for one in (colours, colours.flip(2))]
+                assert gaps[0] < 0.03 < gaps[1]  # the same crop, flipped as it is
+    whole = list(asking.images())
     assert len(whole) == 4
     if not transform.random:
-        online = source(images, {**how, "antialias": True}, Features(mode="online"), transform)
-        assert all(torch.equal(one, other.antialiased) for one, other in zip(whole, online.images(), strict=True))
+        online = source(images, {**how, "colours": ASKED}, Features(mode="online"), transform)
+        for one, other in zip(whole, online.images(), strict=True):
+            assert torch.equal(one.antialiased, other.antialiased)
+            assert torch.equal(one.fine, other.fine)
 
 
 def test_a_complete_cache_needs_no_backbone_for_them(make_images, how):
@@ -103,15 +135,21 @@ def test_a_complete_cache_needs_no_backbone_for_them(make_images, how):
         raise AssertionError("the backbone is not needed")
 
     images = make_images(1, (48, 70))
-    before = views(images, {**how, "antialias": True}, Features())
-    after = views(images, {**how, "antialias": True, "backbone": no_backbone}, Features())
+    before = views(images, {**how, "colours": ASKED}, Features())
+    after = views(images, {**how, "colours": ASKED, "backbone": no_backbone}, Features())
     assert torch.equal(before[0].patches.antialiased, after[0].patches.antialiased)
+    assert torch.equal(before[0].patches.fine, after[0].patches.fine)
 
 
 def test_cutting_and_joining_batches_keeps_them(make_images, how):
-    first, second = (item.patches for item in views(make_images(2, (48, 80)), {**how, "antialias": True}, MODES[1]))
+    first, second = (item.patches for item in views(make_images(2, (48, 80)), {**how, "colours": ASKED}, MODES[1]))
     both = concatenate([first, second])
-    assert torch.equal(both.antialiased, torch.cat([first.antialiased, second.antialiased]))
-    assert torch.equal(batch_part(both, 1, 2).antialiased, second.antialiased)
-    assert torch.equal(both.to("cpu").antialiased, both.antialiased)
-    assert central(first, (48, 80), 3).antialiased.shape == central(first, (48, 80), 3).pixels.shape
+    middle = central(first, (48, 80), 3)
+    assert middle.pixels.shape == (1, 1, 3, 3)
+    for name in ("antialiased", "fine"):
+        one, other = getattr(first, name), getattr(second, name)
+        assert torch.equal(getattr(both, name), torch.cat([one, other]))
+        assert torch.equal(getattr(batch_part(both, 1, 2), name), other)
+        assert torch.equal(getattr(both.to("cpu"), name), getattr(both, name))
+        assert torch.equal(getattr(middle, name), one[:, 1:2, 1:4])
+        assert getattr(concatenate([first, replace(second, antialiased=None, fine=None)]), name) is None

@@ -12,6 +12,7 @@ from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.features.files import find
 from spectral_bench.bench.features.patch_labels import PatchLabels
 from spectral_bench.common.geometry import Crop
+from spectral_bench.methods.params import Colours
 from spectral_bench.results.specification import (
     BackboneSpec,
     Features,
@@ -64,7 +65,7 @@ def test_views_are_those_of_the_cache_whatever_the_sizes(make_sized_images, how,
     features = Features(mode="files", root=f"{tmp_path}/{{split}}", stride=16, levels=LEVELS)
     view = view.model_copy(update={"features": find(features, "fake", "val").digest()})
     backbone = BackboneSpec(name="files:mine", options={"channels": list(CHANNELS), "stride": 16})
-    how = {**how, "backbone": no_backbone, "antialias": True}
+    how = {**how, "backbone": no_backbone, "colours": Colours(antialiased=True)}
     read = open_view_features(view, backbone_spec=backbone, features=features, images=images, ids=images.ids, **how)
     assert (read.computed, read.reused) == (False, False)
     for one, other in zip(read, cached, strict=True):
@@ -82,7 +83,7 @@ def test_without_a_stride_patches_span_the_image(make_sized_images, how, tmp_pat
     features = Features(mode="files", root=str(tmp_path))
     view = View(dataset="fake", split="val", features=find(features, "fake", "val").digest())
     backbone = BackboneSpec(name="files:mine", options={"channels": list(CHANNELS), "grid": [3, 4]})
-    how = {**how, "backbone": no_backbone, "antialias": True}
+    how = {**how, "backbone": no_backbone, "colours": Colours(antialiased=True)}
     read = open_view_features(view, backbone_spec=backbone, features=features, images=images, ids=images.ids, **how)
     for item in read:
         assert item.patches.grid == grids[item.image_id]

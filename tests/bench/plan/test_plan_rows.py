@@ -91,6 +91,15 @@ def test_a_variation_that_is_the_default_of_the_baseline_is_the_baseline(rows: R
         ("method: kmeans, matrix: {k: [3, 0]}", "runs[0].matrix.k[1]: kmeans: k = 0"),
         ("method: kmeans, matrix: {backbne: [a]}", '(or did you mean "backbone", a key of a run?)'),
         ("method: neuralef, params: {temperature_max: 0.5, temperature_min: 0.6}", "runs[0].params: neuralef: temp"),
+        ("method: nystrom, params: {alpha: 0.3}", "runs[0].params.alpha: nystrom: alpha = 0.3: a sampled patch has"),
+        (
+            "method: nystrom, params: {alpha: 0.3, sampling: image}",
+            "runs[0].params.sampling: unknown sampling of nystrom",
+        ),
+        (
+            "method: nystrom, params: {alpha: 0.3, sampling: images, extension: nystrom}",
+            "runs[0].params: nystrom: extens",
+        ),
         ("method: kmeans, dataset: camvd", 'runs[0].dataset: unknown data set "camvd"; did you mean "camvid"?'),
         ("method: kmeans, train_dataset: camvd", 'runs[0].train_dataset: unknown data set "camvd"'),
         ("method: kmeans, split: vla", 'runs[0].split: unknown split of synthetic "vla"; did you mean "val"?'),

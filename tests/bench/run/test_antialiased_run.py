@@ -1,4 +1,4 @@
-"""A method that asks for antialiased pixels gets the same ones wherever its images are looked at."""
+"""A method that asks for antialiased or finer pixels gets the same ones wherever its images are looked at."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.reports.gallery.panels import WantedPanel
 from spectral_bench.results.specification import Features
 
-PARAMS = {"published": True, "k": 4, "eigenvectors": 3, "segments": 6}
+SMALL = {"k": 4, "eigenvectors": 3, "segments": 6}
 
 
-@pytest.fixture
-def orders(store, make_order):
+@pytest.fixture(params=[{"published": True}, {"pixel_grid": 2}], ids=["antialiased", "finer"])
+def orders(request, store, make_order):
     """The same fit and evaluation on cached features in float32 and on computed ones."""
     made = [
-        make_order("deep_spectral", PARAMS, features=features)
+        make_order("deep_spectral", SMALL | request.param, features=features)
         for features in (Features(dtype="float32"), Features(mode="online"))
     ]
     for order in made:

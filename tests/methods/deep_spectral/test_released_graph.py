@@ -25,7 +25,7 @@ from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.deep_spectral.released import nearest, place_and_colour, released_counts
 from spectral_bench.methods.inputs import Standardiser
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.registry import complete_params, looks_at_antialiased
+from spectral_bench.methods.registry import colours_asked, complete_params
 
 KINDS = ((20, 2.0), (10, 0.1))
 GRID = (13, 17)
@@ -104,7 +104,8 @@ def test_eigenfunctions_and_kernel_are_those_of_the_released_graph() -> None:
     kernel = method.kernel(batch).dense().double()
     values = (functions @ kernel * functions).sum(1)
     assert float((functions @ kernel - values[:, None] * functions).abs().max()) < 1e-5
-    counts = released_counts(batch.of_antialiased(lambda pixels: pixels[0]).numpy(), KINDS)  # type: ignore[union-attr]
+    assert batch.antialiased is not None
+    counts = released_counts(batch.antialiased[0].numpy(), KINDS)
     assert counts.diagonal().tolist() == [4.0] * len(counts)
     assert np.array_equal(counts, counts.T)
     assert counts.sum() == 2 * (20 + 10) * len(counts)
@@ -143,8 +144,8 @@ def test_neighbours_are_those_of_pymatting_where_it_is_installed() -> None:
 def test_it_is_in_the_identity_only_where_it_is_chosen() -> None:
     assert "published" not in complete_params("deep_spectral", {})
     assert complete_params("deep_spectral", {"published": True})["published"] is True
-    assert not looks_at_antialiased("deep_spectral", complete_params("deep_spectral", {}))
-    assert looks_at_antialiased("deep_spectral", complete_params("deep_spectral", {"published": True}))
+    assert not colours_asked("deep_spectral", complete_params("deep_spectral", {})).antialiased
+    assert colours_asked("deep_spectral", complete_params("deep_spectral", {"published": True})).antialiased
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -15,19 +16,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.deep_spectral.decompose import Decomposer
 from spectral_bench.methods.deep_spectral.params import DeepSpectralParams
 from spectral_bench.methods.graphs import sparse
-from spectral_bench.methods.graphs.batch import kernel_of
+from spectral_bench.methods.graphs.batch import graph_pixels, kernel_of
 from spectral_bench.methods.graphs.kernel import SparseKernel, normalised
-from spectral_bench.methods.graphs.options import GraphOptions
+from spectral_bench.methods.graphs.options import GraphOptions, PixelVariant
 from spectral_bench.methods.graphs.pixel_memory import MEMORY
-from spectral_bench.methods.graphs.pixel_variants import cielab, strong_gradients
-from spectral_bench.methods.graphs.pixels import pixel_counts, pixel_graph
+from spectral_bench.methods.graphs.pixel_variants import cielab, strong_gradients, varied_graph
+from spectral_bench.methods.graphs.pixels import _directed, pixel_counts, pixel_graph
 from spectral_bench.methods.inputs import Standardiser
 from spectral_bench.methods.interface import PatchBatch
-from spectral_bench.methods.params import GraphParams
+from spectral_bench.methods.params import Colours, GraphParams
+from spectral_bench.methods.testing import with_colours
 
 Matrix = NDArray[np.float64]
 
@@ -76,13 +79,13 @@ def literal_strong(colours: Matrix, share: float) -> set[tuple[int, int]]:
 
 
 def literal(image: Matrix, options: GraphOptions, *, binary: bool) -> Matrix:
-    """The (h w, h w) sum over scales, edge by edge."""
+    """The sum over scales, edge by edge, of pixels and then of patches of them."""
     height, width = image.shape[:2]
     total = np.zeros((height * width, height * width))
-    for size in (2**level for level in range(options.pixel_scales)):
+    for size in (2**level for level in range(options.pixels.scales)):
         tops, lefts = range(0, height, size), range(0, width, size)
         small = np.array([[image[y : y + size, x : x + size].mean((0, 1)) for x in lefts] for y in tops])
-        colours = literal_lab(small) if options.pixel_colours == "lab" else small
+        colours = literal_lab(small) if options.pixels.colours == "lab" else small
         across, nodes = len(lefts), len(tops) * len(lefts)
         joined = np.zeros((nodes, nodes))
         for k, weight in ((options.pixel_near, 2.0), (options.pixel_far, 0.1)):
@@ -90,7 +93,7 @@ def literal(image: Matrix, options: GraphOptions, *, binary: bool) -> Matrix:
             joined += directed + directed.T
         if binary:
             joined = np.minimum(joined, 1)
-        strong = literal_strong(colours, options.pixel_cut) if options.pixel_cut else set()
+        strong = literal_strong(colours, options.pixels.cut) if options.pixels.cut else set()
         for one, other in zip(*np.nonzero(joined), strict=True):
             (r, c), (y, x) = divmod(one, across), divmod(other, across)
             steps = max(abs(r - y), abs(c - x))
@@ -101,13 +104,13 @@ def literal(image: Matrix, options: GraphOptions, *, binary: bool) -> Matrix:
                     joined[one, other] = 0
         owner = [(y // size) * across + x // size for y in range(height) for x in range(width)]
         total += joined[np.ix_(owner, owner)] / size**2
-    return total
+    return total if options.pixels.grid == 1 else reference.summed(total, image.shape[1], options.pixels.grid)
 
 
 @given(images, st.sampled_from(["rgb", "lab"]), st.integers(1, 3), st.sampled_from([0.0, 0.1, 0.4]), st.booleans())
 @settings(deadline=None, max_examples=40)
 def test_equals_the_literal_graph(image: torch.Tensor, colours: Any, scales: int, cut: float, binary: bool) -> None:
-    options = GraphOptions(pixel_near=4, pixel_far=2, pixel_colours=colours, pixel_scales=scales, pixel_cut=cut)
+    options = GraphOptions(pixel_near=4, pixel_far=2, pixels=PixelVariant(colours, scales, cut))
     expected = literal(image.numpy(), options, binary=binary)
     found = pixel_counts(image[None], options=options, binary=binary, dtype=torch.float64)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -116,6 +119,54 @@ def test_equals_the_literal_graph(image: torch.Tensor, colours: Any, scales: int
         MEMORY.clear()
         graph = pixel_graph(image[None], options=options, dtype=torch.float64)
         np.testing.assert_allclose(graph.to_dense().numpy(), expected, atol=1e-12)
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from([2, 3]),
+    st.sampled_from([("rgb", 1, 0.0), ("lab", 2, 0.0), ("rgb", 3, 0.2)]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=30)
+def test_edges_of_finer_pixels_are_summed_into_patches(
+    height: int, width: int, grid: int, variant: Any, binary: bool, smooth: bool, seed: int
+) -> None:
+    image = draw_image(height * grid, width * grid, smooth, seed)
+    options = GraphOptions(pixel_near=4, pixel_far=2, pixels=PixelVariant(*variant, grid))
+    expected = literal(image.numpy(), options, binary=binary)
+    assert expected.shape == (height * width,) * 2
+    found = pixel_counts(image[None], options=options, binary=binary, dtype=torch.float64)[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
+    if binary:
+        MEMORY.clear()
+        graph = pixel_graph(image[None], options=options, dtype=torch.float64)
+        np.testing.assert_allclose(graph.to_dense().numpy(), expected, atol=1e-12)
+
+
+@given(images, st.booleans())
+@settings(deadline=None, max_examples=20)
+def test_patches_of_one_pixel_have_the_published_graph_to_the_byte(image: torch.Tensor, binary: bool) -> None:
+    options = GraphOptions()
+    published = pixel_counts(image[None], options=options, binary=binary)[0].numpy()
+    graph = varied_graph(image, options, lambda small: _directed(small, options), binary=binary)
+    assert graph.toarray().astype(np.float32).tobytes() == published.tobytes()
+    batch = PatchBatch((), image[None], ("a",), (), fine=image[None, :, :, None, None])
+    assert graph_pixels(batch, 1) is batch.pixels
+
+
+def test_the_samples_of_a_batch_lie_in_the_place_of_their_patch() -> None:
+    rows, columns = torch.arange(6)[:, None].expand(6, 8), torch.arange(8).expand(6, 8)
+    image = torch.stack([rows, columns, rows * 0], -1).float()
+    fine = image.view(3, 2, 4, 2, 3).transpose(1, 2)
+    batch = PatchBatch((), image[None, ::2, ::2], ("a",), (), fine=fine[None])
+    assert torch.equal(graph_pixels(batch, 2), image[None])
+    for other, found in ((batch, "2 x 2"), (replace(batch, fine=None), "none")):
+        with pytest.raises(ConfigError, match=f"pixel_grid = 3 joins 3 x 3 .* brings {found}: ask for them, or set"):
+            graph_pixels(other, 3)
 
 
 def test_known_colours() -> None:
@@ -127,8 +178,10 @@ def test_known_colours() -> None:
 def test_no_edge_crosses_a_line_between_two_plains() -> None:
     image = torch.zeros(6, 9, 3)
     image[:, 4:] = 0.02  # so weak that colour alone keeps far neighbours on both sides
-    plain = pixel_graph(image[None], options=GraphOptions(pixel_near=12)).to_dense().view(6, 9, 6, 9)
-    cut = pixel_graph(image[None], options=GraphOptions(pixel_near=12, pixel_cut=0.5)).to_dense().view(6, 9, 6, 9)
+    plain, cut = (
+        pixel_graph(image[None], options=GraphOptions(pixel_near=12, pixels=variant)).to_dense().view(6, 9, 6, 9)
+        for variant in (PixelVariant(), PixelVariant(cut=0.5))
+    )
     assert plain[:, :3, :, 6:].any() or plain[:, :4, :, 5:].any()
     assert not cut[:, :3, :, 5:].any()
     assert cut[:, 3, :, 4].any()  # what lies side by side stays joined
@@ -142,7 +195,8 @@ def test_an_image_of_one_colour_has_no_strong_gradient() -> None:
 def test_images_of_a_batch_keep_to_themselves_and_are_remembered_by_their_options() -> None:
     MEMORY.clear()
     pixels = torch.stack([draw_image(5, 6, smooth, 3) for smooth in (True, False)]).float()
-    for options in (GraphOptions(pixel_scales=2), GraphOptions(pixel_cut=0.2), GraphOptions(pixel_colours="lab")):
+    for variant in ({"scales": 2}, {"cut": 0.2}, {"colours": "lab"}):
+        options = GraphOptions(pixels=PixelVariant(**variant))
         together = pixel_graph(pixels, options=options)
         alone = [pixel_graph(image[None], options=options).to_dense() for image in pixels]
         assert torch.equal(together.to_dense(), torch.block_diag(*alone))
@@ -150,21 +204,29 @@ def test_images_of_a_batch_keep_to_themselves_and_are_remembered_by_their_option
         assert not torch.equal(together.to_dense(), pixel_graph(pixels).to_dense())
 
 
-VARIED: list[dict[str, Any]] = [{"pixel_colours": "lab"}, {"pixel_scales": 3}, {"pixel_cut": 0.3}]
+VARIED: list[dict[str, Any]] = [{"pixel_colours": "lab"}, {"pixel_scales": 3}, {"pixel_cut": 0.3}, {"pixel_grid": 2}]
 
 
 def batch_of_one() -> PatchBatch:
     features = torch.randn(1, 5, 6, 4, generator=torch.Generator().manual_seed(0))
-    return PatchBatch((features,), draw_image(5, 6, True, 4)[None].float(), ("a",), (Crop.whole(80, 96),))
+    plain = PatchBatch((features,), draw_image(5, 6, True, 4)[None].float(), ("a",), (Crop.whole(80, 96),))
+    return with_colours(plain, Colours(samples=2))
+
+
+def graph_options(batch: PatchBatch, **how: Any) -> tuple[torch.Tensor, GraphOptions]:
+    """The pixels of a batch and the options of a graph that parameters of methods ask for."""
+    variant = {name.removeprefix("pixel_"): value for name, value in how.items()}
+    return graph_pixels(batch, how.get("pixel_grid", 1)), GraphOptions(pixels=PixelVariant(**variant))
 
 
 @pytest.mark.parametrize("varied", VARIED)
 def test_the_kernel_of_a_batch_has_the_graph_that_parameters_ask_for(varied: dict[str, Any]) -> None:
     batch = batch_of_one()
     plain, other = (kernel_of(batch, GraphParams(**how), None).dense() for how in ({}, varied))
-    parts = [
-        SparseKernel(normalised(pixel_graph(batch.pixels, options=GraphOptions(**how)))).dense() for how in ({}, varied)
-    ]
+    parts = []
+    for how in ({}, varied):
+        pixels, options = graph_options(batch, **how)
+        parts.append(SparseKernel(normalised(pixel_graph(pixels, options=options))).dense())
     torch.testing.assert_close(other - plain, 0.3 * (parts[1] - parts[0]), atol=1e-6, rtol=0)
     assert not torch.equal(other, plain)
 
@@ -178,20 +240,13 @@ def test_deep_spectral_adds_the_graph_that_parameters_ask_for(varied: dict[str, 
         for how in ({}, varied)
     )
     params = DeepSpectralParams()
-    counts = [
-        pixel_counts(
-            batch.pixels,
-            options=GraphOptions(
-                pixel_near=params.colour_near,
-                pixel_far=params.colour_far,
-                near_weight=params.near_weight,
-                far_weight=params.far_weight,
-                **how,
-            ),
-            binary=edges == "union",
-        )[0]
-        for how in ({}, varied)
-    ]
+    counts = []
+    for how in ({}, varied):
+        pixels, options = graph_options(batch, **how)
+        neighbours = {"pixel_near": params.colour_near, "pixel_far": params.colour_far}
+        weights = {"near_weight": params.near_weight, "far_weight": params.far_weight}
+        options = replace(options, **neighbours, **weights)
+        counts.append(pixel_counts(pixels, options=options, binary=edges == "union")[0])
     expected = params.colour_weight * (counts[1] - counts[0])
     torch.testing.assert_close(other - plain, expected.to(plain.dtype), atol=1e-5, rtol=0)
     assert not torch.equal(other, plain)
@@ -211,9 +266,10 @@ def test_a_varied_graph_is_another_fit_and_the_published_one_none(varied: dict[s
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("options", [GraphOptions(pixel_scales=2), GraphOptions(pixel_cut=0.2)])
-def test_cuda_gives_the_same_bits(options: GraphOptions) -> None:
-    pixels = torch.rand(2, 8, 9, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("variant", [PixelVariant(scales=2), PixelVariant(cut=0.2), PixelVariant(grid=2)])
+def test_cuda_gives_the_same_bits(variant: PixelVariant) -> None:
+    options = GraphOptions(pixels=variant)
+    pixels = torch.rand(2, 8, 10, 3, generator=torch.Generator().manual_seed(0))
     on_cpu, on_cuda = pixel_graph(pixels, options=options), pixel_graph(pixels.cuda(), options=options)
     assert on_cuda.device.type == "cuda"
     assert torch.equal(sparse.keys_of(on_cuda).cpu(), sparse.keys_of(on_cpu))
