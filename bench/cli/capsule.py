@@ -56,7 +56,7 @@ def pack(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Pack what tables and figures of a grid rest on into a capsule of some 70 kB a run, with these tables and figures.
+    """Pack what tables and figures of a grid rest on into a small capsule, with these tables and figures.
 
     Kept are records, counts, training curves and the grid; weights, features and images are not. Names of hosts and
     folders are replaced by neutral words. A capsule is a store that can be read, by report, compare, why and others.

@@ -71,7 +71,7 @@ COMMANDS: Mapping[str, Home] = {
     ),
     "pack": Home(
         "capsule:pack",
-        "Pack what tables and figures of a grid rest on into a capsule of some 70 kB a run, with these tables and figures.",
+        "Pack what tables and figures of a grid rest on into a small capsule, with these tables and figures.",
     ),
     "replay": Home(
         "capsule:replay",
