@@ -6,8 +6,7 @@ Prints a Markdown table: predicted and measured seconds and peak memory of each 
 lie in the predicted range, within 30 %, and of memory within 20 %. Then a second one: the same runs of another seed,
 predicted from the runs of the first.
 
-Runs of a second say little: records tell when a run began and ended in whole seconds, so that what no stage is charged
-with may be a second off. ``--times N`` makes training steps N times as many.
+Runs of half a second differ among themselves: ``--times N`` makes training steps N times as many.
 
 The machine should be idle, as its load is a part of what is timed: ``--load`` prints its average beside each table. On
 a busy one, ``--cpu`` measures probes and runs in CPU seconds, which others hardly change; what no stage is charged with
