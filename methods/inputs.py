@@ -110,7 +110,7 @@ def require_finite(levels: Sequence[Tensor], where: str) -> None:
 def all_finite(values: Tensor) -> bool:
     """Whether none of these values is NaN or infinite."""
     # One such value makes the sum one, and a sum takes a fortieth of looking at each. It may overflow by itself, too.
-    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
+    return math.isfinite(float(values.detach().sum())) or bool(torch.isfinite(values).all())
 
 
 def images_of(batch: PatchBatch) -> str:
