@@ -108,6 +108,17 @@ class Guided(Spec):
         "null: they are taken as they are",
     )
 
+    @model_validator(mode="after")
+    def _all_used(self) -> Self:
+        if self.keep == 0 and self.correction == "ratio":
+            raise ValueError("correction = ratio: with keep = 0 no patch gets its mean back, by either correction")
+        if self.distances_taken == "in_turn" and self.iterations < len(self.distances):
+            raise ValueError(
+                f"iterations = {self.iterations}: expected at least {len(self.distances)}, one for each of distances, "
+                "with distances_taken: in_turn"
+            )
+        return self
+
 
 def named_settings(key: str, value: Any, of: type[Pamr] | type[Guided]) -> Any:
     """The settings that a name alone stands for; what is no name and no settings is refused.

@@ -6,9 +6,10 @@ neighbours of a similar colour, and moved, patch by patch, by what their mean ov
 the patch's score. This is Tobler's smooth pycnophylactic interpolation (JASA 1979, 74, 519-530: smoothing that gives
 each region its total back), with neighbours weighed by colour, as in joint bilateral up-sampling (Kopf et al., 2007).
 
-It looks at no cluster beside another, so that clusters are up-sampled in parts, and is linear in the scores. With
-``correction: ratio`` pixels of a patch are multiplied, as densities are in Tobler's own form, in the place of moved:
-what is like a cluster's pixels elsewhere gains more of it than what is not. It then takes scores of 0 or more.
+It looks at no cluster beside another, so that clusters are up-sampled in parts, and is linear in the scores; a
+``temperature`` makes these shares of all clusters before. With ``correction: ratio`` pixels of a patch are multiplied,
+as densities are in Tobler's own form, in the place of moved: what is like a cluster's pixels elsewhere gains more of it
+than what is not. It then takes scores of 0 or more, and is linear no more.
 """
 
 from __future__ import annotations

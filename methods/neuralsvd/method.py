@@ -25,7 +25,8 @@ class NeuralSVD(LearntFunctions):
     """n eigenfunctions of the patch kernel, learnt in the order of their eigenvalues, and K centres among their values.
 
     The network's outputs become l_i^1/2 phi_i; the functions are these over their root mean square at the training
-    patches that are clustered. A function without a positive eigenvalue left to it becomes 0 and stays so.
+    patches that are clustered; with ``separate`` they are orthonormalised there and rotated instead. A function without
+    a positive eigenvalue left to it becomes 0 and stays so.
 
     Args:
         params: parameters; ``nesting`` says how functions are ordered.

@@ -128,8 +128,14 @@ def naive(values: NDArray[Any], given: NDArray[Any], layout: WindowLayout, image
 
 
 @pytest.mark.parametrize("layout", [ONE, MIRRORED, WINDOWS], ids=["whole", "mirrored", "windows"])
-@pytest.mark.parametrize("keep", [1.0, 0.4, 0.0])
-@pytest.mark.parametrize(("correction", "taken"), [("shift", "together"), ("ratio", "in_turn")])
+@pytest.mark.parametrize(
+    ("keep", "correction", "taken"),
+    [
+        *((keep, "shift", "together") for keep in (1.0, 0.4, 0.0)),
+        (0.0, "shift", "in_turn"),
+        *((keep, "ratio", "in_turn") for keep in (1.0, 0.4)),
+    ],
+)
 def test_it_is_the_formula_pixel_by_pixel(layout: WindowLayout, keep: float, correction: Any, taken: Any) -> None:
     image, given = picture(layout, seed=3), scores(layout)
     given = torch.softmax(given, 1) if correction == "ratio" else given

@@ -89,6 +89,11 @@ def test_distances_are_a_list_in_the_file_of_a_protocol():
         ({"upsample": {"sigma": 1}}, "sigma"),
         ({"upsample": {"correction": "product"}}, "'shift' or 'ratio'"),
         ({"upsample": {"temperature": 0}}, "greater than 0"),
+        ({"upsample": {"correction": "ratio", "keep": 0}}, "correction = ratio: with keep = 0 no patch gets its mean"),
+        (
+            {"upsample": {"distances_taken": "in_turn", "distances": (1, 2, 3), "iterations": 2}},
+            "iterations = 2: expected at least 3, one for each of distances, with distances_taken: in_turn",
+        ),
     ],
 )
 def test_wrong_keys_are_refused(keys, message):
