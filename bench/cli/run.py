@@ -131,11 +131,11 @@ def run(
     at_a_time = jobs_of(jobs, loaded, execution, devices)
     check_plan(made, execution, roots, devices, at_a_time, problems)
     place = _Place(execution, roots.roots, at_a_time, devices, on_slurm, together)
+    if on_slurm:
+        on_slurm.check(made, show_only=print_sbatch or dry_run)
     if dry_run:
         show_plan(made)
         return 0 if limit is None else place.within(made, limit).code(0)
-    if on_slurm:
-        on_slurm.check(made, show_only=print_sbatch)
     if wanted := absent_weights(made, here=on_slurm is None):
         fetch_weights(wanted)
         made = _plan(loaded, out, roots, rerun_stale)  # anew: ids hold the digest of the weights

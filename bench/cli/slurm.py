@@ -198,7 +198,10 @@ class SlurmLaunch:
         Raises:
             UserError: they do not.
         """
-        check_methods(self.block, {run.spec.method for run in plan.runs})
+        used = {run.spec.method for run in plan.runs}
+        check_methods(self.block, used)
+        for method in (None, *sorted(used)):
+            self.settings(method)
         if plan.unfinished and not show_only:
             warn_of_environment()
             self.executor(Store(plan.store)).check({run.spec.method for run in plan.unfinished})

@@ -128,12 +128,16 @@ def _images(spec: FitSpec, total: int | None) -> int:
 
 
 def _larger_sizes(images: int, total: int | None, trained: bool) -> list[int]:
-    """Numbers of images above ``images``, each twice the last; one for a training, whose steps are timed anyway."""
+    """Numbers of images above ``images``, each twice the last; one for a training, whose steps are timed anyway.
+
+    The last is ``total``, and at least 1.5 times the one before: of a few images more nothing can be told.
+    """
     if total is None:
         return [2 * images]
     sizes: list[int] = []
     while images < total and not (trained and sizes):
-        images = min(total, max(2 * images, 4 * LEAST_IMAGES))
+        double = max(2 * images, 4 * LEAST_IMAGES)
+        images = double if 1.5 * double <= total else total
         sizes.append(images)
     return sizes
 

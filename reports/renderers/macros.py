@@ -10,6 +10,7 @@ from spectral_bench.reports.own_methods import BROKEN_SYMBOL, UNPROVEN_SYMBOL
 from spectral_bench.reports.renderers.tex_escape import comment, label
 from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL
 from spectral_bench.reports.table import Cell, Column, Table, TableRow
+from spectral_bench.results.identity import digest
 
 _HEAD = r"""% Numbers by name: \benchnumber{table/row/column}. Made with the tables; do not edit.
 \providecommand{\benchnumber}[1]{%
@@ -34,17 +35,19 @@ def number_names(table: Table) -> list[str]:
     """The middle part of the names, one a row: unlike rows have unlike names.
 
     A row is called by its first text, and rows that share it by the first further texts in which they differ, such as
-    ``kmeans--k64``: the order of rows decides nothing, unless they differ in no text and are numbered.
+    ``kmeans--k64``. Where texts differ in characters that names cannot have, as ``level=-1`` and ``level=1``, a few
+    digits of their hash follow. The order of rows decides nothing, unless they differ in no text and are numbered.
     """
     naming = [c for c in table.folded().columns if c.kind == "text" and c.key not in _NAME_NO_ROW]
     first, further = naming[:1], [column for column in naming[1:] if not column.machine]
     named = [[_text(row, column) for column in first] or ["row"] for row in table.rows]
-    for column in further:
+    told = [(column, _text) for column in further] + [(column, _mark) for column in (*first, *further)]
+    for column, spelt in told:
         alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for index, parts in enumerate(named):
             alike[tuple(parts)].append(index)
         for group in alike.values():
-            texts = [_text(table.rows[index], column) for index in group]
+            texts = [spelt(table.rows[index], column) for index in group]
             if len(set(texts)) > 1:
                 for index, text in zip(group, texts, strict=True):
                     named[index].append(text)
@@ -53,6 +56,10 @@ def number_names(table: Table) -> list[str]:
 
 def _text(row: TableRow, column: Column) -> str:
     return label(str(row.cell(column).value))
+
+
+def _mark(row: TableRow, column: Column) -> str:
+    return digest(str(row.cell(column).value), 4)
 
 
 def _numbered(stems: Iterable[str]) -> list[str]:

@@ -45,6 +45,15 @@ def test_rows_that_share_a_text_are_told_apart_by_the_next_ones_in_any_order() -
     assert number_names(Table("main", "", columns, (more, *rows))) == ["a--new", *names]
 
 
+def test_rows_that_differ_in_signs_alone_are_told_apart_in_any_order() -> None:
+    rows = [TableRow({"configuration": Cell(f"SpIN, level={level}")}) for level in (-1, 1)]
+    rows.append(TableRow({"configuration": Cell("SpIN")}))
+    names = number_names(Table("main", "", COLUMNS, tuple(rows)))
+    assert len(set(names)) == 3
+    assert [name[:-4] for name in names[:2]] == ["spin-level-1--", "spin-level-1--"]
+    assert number_names(Table("main", "", COLUMNS, tuple(rows[::-1]))) == names[::-1]
+
+
 def test_every_number_has_a_macro_with_unit_and_runs():
     text = render_macros([TABLE])
     assert definitions(text) == {

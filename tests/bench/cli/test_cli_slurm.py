@@ -293,6 +293,24 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
     assert not lab.out.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mem", "8G", "--max-mem", "4G"), "mem: 8G is more than max_mem, 4G"),
+        (("--set", "executor.methods.kmeans.time=2h", "--max-time", "90m"), "time: 2h is more than max_time, 90m"),
+        (("--set", "executor.methods.kmean.time=1h"), 'executor.methods: unknown method "kmean"'),
+    ],
+)
+def test_a_dry_run_checks_what_jobs_ask_for_and_asks_no_cluster(
+    slurm: FakeSlurm, launch: Bench, options: tuple[str, ...], message: str
+) -> None:
+    result = launch("--dry-run", *options)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert launch("--dry-run").code == 0
+    assert slurm.commands == []
+
+
 def test_no_sbatch_on_the_path(bench: Bench, lab: Lab, launch: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from spectral_bench.bench.executors.slurm.cluster import Answer
 

@@ -21,9 +21,10 @@ from spectral_bench.bench.plan.probe import (
     scratch_store,
 )
 from spectral_bench.bench.plan.states import PlannedRun
-from spectral_bench.bench.run.probe import FOUND_FILE, Asked, Pace
+from spectral_bench.bench.run.context import Run
+from spectral_bench.bench.run.probe import CLEAR_S, FOUND_FILE, Asked, Pace, execute
 from spectral_bench.bench.work.order import Execution
-from spectral_bench.results.record import StageCost
+from spectral_bench.results.record import FitRecord, StageCost
 from spectral_bench.results.store import Store
 
 TRAINED = "{defaults: {subset: 32}, runs: [{method: neuralef, params: {k: 8, batch_size: 4, epochs: 50}}]}"
@@ -62,6 +63,34 @@ def test_a_fit_of_all_patches_at_once_is_probed_on_more_and_more_images(lab: Lab
     (run,) = lab.plan("{defaults: {subset: 50}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
     (asked,) = probe_of(run, scratch, Execution(), []).asked
     assert [order.spec.data.subset for order in asked.larger] == [16, 32, 50]
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(4, []), (5, [5]), (17, [17]), (33, [16, 33]), (48, [16, 32, 48])])
+def test_no_two_sizes_are_so_near_that_noise_would_pass_for_growth(
+    lab: Lab, scratch: Store, images: int, sizes: list[int]
+) -> None:
+    (run,) = lab.plan(f"{{defaults: {{subset: {images}}}, runs: [{{method: kmeans, params: {{k: 8}}}}]}}").unfinished
+    (asked,) = probe_of(run, scratch, Execution(), []).asked
+    assert [order.spec.data.subset for order in asked.larger] == sizes
+
+
+@pytest.mark.parametrize(("fit_s", "sizes"), [(0.1, [4, 4, 16, 32, 50]), (CLEAR_S, [4, 4, 16])])
+def test_features_do_not_decide_how_many_sizes_are_fitted(
+    lab: Lab, scratch: Store, monkeypatch: pytest.MonkeyPatch, fit_s: float, sizes: list[int]
+) -> None:
+    (run,) = lab.plan("{defaults: {subset: 50}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
+    probe = probe_of(run, scratch, Execution(), [])
+    (order,) = (one.model_copy(update={"views": ()}) for one in orders_of([probe], scratch))
+    fitted: list[int | None] = []
+
+    def fit(run: Run) -> tuple[FitRecord, None]:
+        fitted.append(run.spec.data.subset)
+        return fit_record(run.spec, costs=[cost("features", 60.0), cost("fit", fit_s)]), None
+
+    monkeypatch.setattr("spectral_bench.bench.run.probe.fit", fit)
+    monkeypatch.setattr("spectral_bench.bench.run.probe._time_features", lambda run, pace: None)
+    execute(order, store=scratch, should_stop=lambda: False)
+    assert fitted == sizes
 
 
 def test_more_clusters_than_patches_ask_for_more_images(lab: Lab, scratch: Store) -> None:
