@@ -257,7 +257,6 @@ def _keep(
     panels: MakePanels | None,
 ) -> int:
     """Keep the page in ``folder`` up to date until Ctrl-C; panels of the gallery are made once no run is at work."""
-
     from spectral_bench.bench.cli.watch import PageKeeper  # draws
 
     def write(store: Store, page: Callable[[Iterable[str]], bytes], page_only: bool) -> None:

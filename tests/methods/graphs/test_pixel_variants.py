@@ -107,11 +107,8 @@ def literal(image: Matrix, options: GraphOptions, *, binary: bool) -> Matrix:
     return total if options.pixels.grid == 1 else reference.summed(total, image.shape[1], options.pixels.grid)
 
 
-@given(images, st.sampled_from(["rgb", "lab"]), st.integers(1, 3), st.sampled_from([0.0, 0.1, 0.4]), st.booleans())
-@settings(deadline=None, max_examples=40)
-def test_equals_the_literal_graph(image: torch.Tensor, colours: Any, scales: int, cut: float, binary: bool) -> None:
-    options = GraphOptions(pixel_near=4, pixel_far=2, pixels=PixelVariant(colours, scales, cut))
-    expected = literal(image.numpy(), options, binary=binary)
+def assert_is(expected: NDArray[np.float64], image: torch.Tensor, options: GraphOptions, *, binary: bool) -> None:
+    """The counts of an image are ``expected``, and symmetric; of a binary graph the graph that is kept, too."""
     found = pixel_counts(image[None], options=options, binary=binary, dtype=torch.float64)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-12)
     np.testing.assert_array_equal(found, found.T)
@@ -119,6 +116,14 @@ def test_equals_the_literal_graph(image: torch.Tensor, colours: Any, scales: int
         MEMORY.clear()
         graph = pixel_graph(image[None], options=options, dtype=torch.float64)
         np.testing.assert_allclose(graph.to_dense().numpy(), expected, atol=1e-12)
+
+
+@given(images, st.sampled_from(["rgb", "lab"]), st.integers(1, 3), st.sampled_from([0.0, 0.1, 0.4]), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_equals_the_literal_graph(image: torch.Tensor, colours: Any, scales: int, cut: float, binary: bool) -> None:
+    options = GraphOptions(pixel_near=4, pixel_far=2, pixels=PixelVariant(colours, scales, cut))
+    expected = literal(image.numpy(), options, binary=binary)
+    assert_is(expected, image, options, binary=binary)
 
 
 @given(
@@ -138,13 +143,7 @@ def test_edges_of_finer_pixels_are_summed_into_patches(
     options = GraphOptions(pixel_near=4, pixel_far=2, pixels=PixelVariant(*variant, grid))
     expected = literal(image.numpy(), options, binary=binary)
     assert expected.shape == (height * width,) * 2
-    found = pixel_counts(image[None], options=options, binary=binary, dtype=torch.float64)[0].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-    np.testing.assert_array_equal(found, found.T)
-    if binary:
-        MEMORY.clear()
-        graph = pixel_graph(image[None], options=options, dtype=torch.float64)
-        np.testing.assert_allclose(graph.to_dense().numpy(), expected, atol=1e-12)
+    assert_is(expected, image, options, binary=binary)
 
 
 @given(images, st.booleans())
