@@ -1,12 +1,14 @@
 """Does ``bench plan --probe`` predict what runs take? Forty small runs of many kinds, probed and then carried out.
 
-    python benchmarks/predictions.py FOLDER [--times 6] [--cpu] [--load]
+    python benchmarks/predictions.py FOLDER [--times 5] [--cpu] [--load]
+    python benchmarks/predictions.py FOLDER --dataset camvid --data-root DIR --images 120 --times 2
 
 Prints a Markdown table: predicted and measured seconds and peak memory of each run, and how many of the measured times
-lie in the predicted range, within 30 %, and of memory within 20 %. Then a second one: the same runs of another seed,
-predicted from the runs of the first.
+lie in the predicted range, within 30 %, and of memory within 20 %. Then, unless ``--once`` is given, a second one: the
+same runs of another seed, predicted from the runs of the first.
 
-Runs of half a second differ among themselves: ``--times N`` makes training steps N times as many.
+Runs of half a second differ among themselves: ``--times N`` makes training steps N times as many, and ``--images``
+fits and evaluations longer, of a data set that has as many.
 
 The machine should be idle, as its load is a part of what is timed: ``--load`` prints its average beside each table. On
 a busy one, ``--cpu`` measures probes and runs in CPU seconds, which others hardly change; what no stage is charged with
@@ -36,7 +38,7 @@ TIME, MEMORY = 0.30, 0.20  # how far off a prediction may be
 
 GRID = """\
 name: predictions
-defaults: {dataset: synthetic, subset: 48, eval_subset: 16, seeds: [0]}
+DEFAULTS
 runs:
   - {method: kmeans, matrix: {k: [8, 64], input: [last, last_l2]}}
   - {method: kmeans, params: {k: 64, input: all_standardised_l2, scores: distance}}
@@ -57,6 +59,7 @@ runs:
   - {method: nystrom, params: {k: 12}, matrix: {samples: [512, 1024, 2048]}}
   - {method: nystrom, params: {k: 32, samples: 512, solver: eigh}}
   - {method: nystrom, params: {k: 12, samples: 512, input: all_standardised_l2}}
+  - {method: nystrom, params: {k: 12, samples: 1024, sampling: farthest, neighbours: 64}}
   - {method: deep_spectral, matrix: {k: [12, 48]}}
   - {method: deep_spectral, params: {k: 12, segments: 12, descriptor: last_l2}}
   - {method: linear_probe, params: {batch_size: 8}, matrix: {epochs: [4, 10]}}
@@ -85,22 +88,25 @@ class Compared:
         return self.low <= self.measured <= self.high
 
 
-def grid_text(times: int) -> str:
-    """The grid with ``times`` as many training steps."""
-    return _COUNTS.sub(lambda found: re.sub(r"\d+", lambda one: str(times * int(one[0])), found[0]), GRID)
+def grid_text(times: int = 1, dataset: str = "synthetic", images: int = 48) -> str:
+    """The grid with ``times`` as many training steps, on so many images of a data set, and a third for evaluation."""
+    data = f"defaults: {{dataset: {dataset}, subset: {images}, eval_subset: {images // 3}, seeds: [0]}}"
+    longer = _COUNTS.sub(lambda found: re.sub(r"\d+", lambda one: str(times * int(one[0])), found[0]), GRID)
+    return longer.replace("DEFAULTS", data)
 
 
-def plan_of(path: Path, store: Path, seeds: str) -> Plan:
+def plan_of(path: Path, store: Path, seeds: str, roots: Sequence[Path]) -> Plan:
     """The grid against the store."""
     known = Store.open(store) if store.exists() else None
-    return make_plan(load_grid(path, [f"seeds={seeds}"]), known, store, data=CurrentData(DataRoots()))
+    return make_plan(load_grid(path, [f"seeds={seeds}"]), known, store, data=CurrentData(DataRoots(roots)))
 
 
-def compare(path: Path, store: Path, seeds: str, *, cpu: bool) -> list[Compared]:
+def compare(path: Path, store: Path, seeds: str, roots: Sequence[Path], *, cpu: bool) -> list[Compared]:
     """Predict, carry out, and compare; ``cpu``: without what is on the wall clock where all else is CPU seconds."""
-    plan = plan_of(path, store, seeds)
+    plan = plan_of(path, store, seeds, roots)
     # Side by side, processes would hold what several runs need.
     wanted = ["run", "--grid", str(path), "--out", str(store), "--set", f"seeds={seeds}", "--cohort", "off"]
+    wanted += options_of(roots)
     if code := run_command_line(wanted):
         raise SystemExit(code)
     found = []
@@ -116,6 +122,11 @@ def compare(path: Path, store: Path, seeds: str, *, cpu: bool) -> list[Compared]
         held = _times(predicted, cpu)
         found.append(Compared(run.title, *held, seconds, predicted.host or 0, memory))
     return found
+
+
+def options_of(roots: Sequence[Path]) -> list[str]:
+    """Where data sets lie, for a command."""
+    return [word for root in roots for word in ("--data-root", str(root))]
 
 
 def _times(found: Prediction, cpu: bool) -> tuple[float, float, float]:
@@ -153,20 +164,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="for the grid and its store")
     parser.add_argument("--times", type=int, default=1, metavar="N", help="N times as many training steps")
+    parser.add_argument("--dataset", default="synthetic", help="one that has the images; default: synthetic")
+    parser.add_argument("--data-root", type=Path, action="append", default=[], metavar="DIR", help="where it lies")
+    parser.add_argument("--images", type=int, default=48, metavar="N", help="to fit on; a third of it for evaluation")
     parser.add_argument("--cpu", action="store_true", help="measure in CPU seconds")
     parser.add_argument("--load", action="store_true", help="print the load of the machine")
+    parser.add_argument("--once", action="store_true", help="leave out the runs of another seed")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     path, store = given.folder / "predictions.yaml", given.folder / "store"
-    path.write_text(grid_text(given.times))
+    path.write_text(grid_text(given.times, given.dataset, given.images))
     if given.cpu:  # all that is timed is timed in processes that begin after this, in which Python imports it by itself
         (given.folder / "sitecustomize.py").write_text(_ON_CPU)
         os.environ["PYTHONPATH"] = os.pathsep.join([str(given.folder.absolute()), os.environ.get("PYTHONPATH", "")])
-    if code := run_command_line(["plan", "--grid", str(path), "--out", str(store), "--probe"]):
+    roots = options_of(given.data_root)
+    if code := run_command_line(["plan", "--grid", str(path), "--out", str(store), "--probe", *roots]):
         raise SystemExit(code)
     told = []
-    for what, seeds in (("probes", "[0]"), ("runs of another seed", "[1]")):
-        lines = "\n".join(table(compare(path, store, seeds, cpu=given.cpu)))
+    for what, seeds in (("probes", "[0]"), ("runs of another seed", "[1]"))[: 1 if given.once else 2]:
+        lines = "\n".join(table(compare(path, store, seeds, given.data_root, cpu=given.cpu)))
         load = f", load {os.getloadavg()[1]:.1f}" if given.load else ""
         told.append(f"Predicted from {what}{load}:\n\n{lines}\n")
     print("\n".join(told))  # noqa: T201

@@ -17,7 +17,7 @@ HEALTH_STAGE = "health"
 
 LEAST_CLUSTERS = 2
 LEAST_SPREAD = 0.2  # fits without noise, which collapse, stay below 0.1; sound ones lie at 0.9 and above
-_LOOKED_AT = 32  # training images that the checks for collapse predict
+LOOKED_AT = 32  # training images that the checks for collapse predict
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def training_scores(
         batch_size: images a batch.
         device: that ``predict`` works on.
     """
-    for batch in islice(patches.batches(0, batch_size), math.ceil(_LOOKED_AT / batch_size)):
+    for batch in islice(patches.batches(0, batch_size), math.ceil(LOOKED_AT / batch_size)):
         yield predict(batch.to(device))
 
 

@@ -16,6 +16,7 @@ from spectral_bench.bench.plan.prediction import Measurement, Part, Stages
 from spectral_bench.bench.plan.records import PastRun, Recorded
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.files import write_bytes
+from spectral_bench.methods.registry import ANY, METHODS
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
 from spectral_bench.results.record import BASE_STAGE
@@ -25,17 +26,25 @@ logger = logging.getLogger(__name__)
 
 PROBES_FOLDER = "probes"  # in the store: what `plan --probe` measured, a file a configuration and machine
 
+HEALTH_STAGE = "health"  # as in `methods.health`, which imports torch; of so many images, or of a sample
 REST = "rest"  # the stage of what no stage was charged with: opening data, writing records
 
 _LENGTH = ("steps", "epochs")
-_STEPPED = ("fit", "graph")  # stages of a training that grow with its steps; others of a fit look at all images once
+# Stages of a training that grow with its steps; others of a fit look at all images once.
+_STEPPED = ("fit", "graph", "labels", "teacher")
 
 Written = Mapping[str, Any]
 """A specification as plain values."""
 
 
-def is_trained(params: Written) -> bool:
-    """Whether a method with these parameters is trained in steps, each on a batch of images."""
+def is_trained(method: str, params: Written) -> bool:
+    """Whether a method with these parameters is trained in steps, each on a batch of images.
+
+    One that ships and starts from the fit of one certain method has that one's parameters beside its own, and no steps.
+    """
+    shipped = METHODS.get(method)
+    if shipped is not None and shipped.facts.fit_from not in (None, ANY):
+        return False
     return "batch_size" in params and any(params.get(name) for name in _LENGTH)
 
 
@@ -56,7 +65,7 @@ def fit_part(written: Written, images: float | None) -> Part:
     form = identity_form(written)
     params, data = dict(form["params"]), {**form["data"], "subset": None}
     units: float | None = images
-    if is_trained(params):
+    if is_trained(str(form["method"]), params):
         steps = steps_of(params, images)
         units = None if steps is None else float(steps * params["batch_size"])
         # Fits that differ in length alone take the same time a step.
@@ -160,9 +169,9 @@ def of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
         spec: of it.
     """
     images = _items(record, "fit")
-    trained = is_trained(spec["params"])
+    trained = is_trained(str(spec["method"]), spec["params"])
     stages = _stages(record)
-    once = {name: stages.pop(name) for name in (BASE_STAGE, REST) if name in stages}
+    once = {name: stages.pop(name) for name in (BASE_STAGE, HEALTH_STAGE, REST) if name in stages}
     if _mode(spec) == "cache":
         yield from _of_features(record, spec, spec["data"], stages.pop("features", None))
     looks = {name: stages.pop(name) for name in list(stages) if trained and name not in _STEPPED}
@@ -179,7 +188,7 @@ def of_evaluation(record: Recorded, spec: Written, view: Written) -> Iterator[Me
     """
     part = evaluation_part(spec, view, _items(record, "evaluate"))
     stages = _stages(record)
-    once = {name: stages.pop(name) for name in ("health", REST) if name in stages}
+    once = {name: stages.pop(name) for name in (HEALTH_STAGE, REST) if name in stages}
     if _mode(spec) == "cache":
         yield from _of_features(record, spec, view, stages.pop("features", None))
     yield _measurement(record, part, stages, once=once)
@@ -200,7 +209,7 @@ def _measurement(
         part,
         dict(growing),
         dict(by_image or {}),
-        dict(once or {}),
+        once=dict(once or {}),
         host=max((cost.peak_rss for cost in costs), default=0),
         device=max(devices, default=None),
         machine=machine_of(record.execution, record.environment),

@@ -60,6 +60,7 @@ class Measurement:
         part: what was measured.
         growing: seconds by stage that grow with its units.
         by_image: seconds by stage that grow with its images alone, such as a last look at all of them after a training.
+        new: seconds by stage that grow with images that are met for the first time: with units, up to all images.
         once: seconds by stage that do not grow.
         host: peak resident bytes of the process; 0 where nobody looked.
         host_per_image: bytes by which that grows with each further image.
@@ -73,6 +74,7 @@ class Measurement:
     part: Part
     growing: Stages
     by_image: Stages = field(default_factory=dict)
+    new: Stages = field(default_factory=dict)
     once: Stages = field(default_factory=dict)
     host: int = 0
     host_per_image: float = 0.0
@@ -229,11 +231,17 @@ def _ratio(part: Part, one: Measurement) -> float | None:
 def _scaled(part: Part, one: Measurement) -> dict[str, float]:
     ratio = _ratio(part, one) or 1.0
     images = part.images / one.part.images if part.images and one.part.images else 1.0
+    new = _met(part, ratio * (one.part.units or 1.0)) / _met(one.part, one.part.units or 1.0)
     stages: dict[str, float] = defaultdict(float)
-    for seconds_of, times in ((one.growing, ratio), (one.by_image, images), (one.once, 1.0)):
+    for seconds_of, times in ((one.growing, ratio), (one.by_image, images), (one.new, new), (one.once, 1.0)):
         for stage, seconds in seconds_of.items():
             stages[stage] += seconds * times
     return dict(stages)
+
+
+def _met(part: Part, units: float) -> float:
+    """Images that are met in so many units."""
+    return units if part.images is None else min(units, part.images)
 
 
 def _host(part: Part, one: Measurement) -> int:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from spectral_bench.bench.plan.inputs import image_count
 from spectral_bench.bench.plan.measured import (
+    HEALTH_STAGE,
     PROBES_FOLDER,
     REST,
     features_part,
@@ -29,6 +30,7 @@ from spectral_bench.bench.run.probe import ASKED_FILE, FOUND_FILE, Asked, Pace, 
 from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.files import write_bytes
+from spectral_bench.methods.health import LOOKED_AT
 from spectral_bench.methods.registry import method_facts
 from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
 from spectral_bench.results.runs import Run
@@ -38,6 +40,7 @@ from spectral_bench.results.store import Store
 SCRATCH_FOLDER = ".scratch"
 PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
+NEW_STEPS = 4  # that a training's first epoch has at least: of them all but the first tell what a new image costs
 EVALUATED_IMAGES = MOST_READ  # as many as the checks of eigenfunctions may read: those of fewer images cost less
 # Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once.
 LINEAR_DRIFT, OTHER_DRIFT = 0.02, 0.3
@@ -93,27 +96,27 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
     few = ((view, _at_most(EVALUATED_IMAGES, view)) for view in run.condition.missing)
     views = tuple(view.model_copy(update={"subset": count}) for view, count in few)
     shared: dict[str, Any] = {"store": scratch.path, "data_roots": tuple(roots), "execution": execution}
+    orders = _chain(chain, images, views, shared)
+    sizes = _larger_sizes(run.spec, images, total)
+    whole: Order | None = None
+    if is_trained(run.spec.method, run.spec.params):
+        count = steps_of(run.spec.params, None if total is None else float(total)) or images
+        spec = _shrunk(run.spec, sizes[0] if sizes else images, count)
+        whole = orders[-1].model_copy(update={"spec": spec, "views": ()})
+    larger = tuple(_chain(chain, more, (), shared) for more in sizes)
+    bases = (Asked(),) * (len(chain) - 1)
+    return Probe(run, orders, (*bases, Asked(whole=whole, larger=larger)))
+
+
+def _chain(chain: Sequence[FitSpec], images: int, views: tuple[View, ...], shared: dict[str, Any]) -> tuple[Order, ...]:
+    """Orders of fits on few images, each of which starts from the one before; the last is looked at."""
     orders: list[Order] = []
-    asked: list[Asked] = []
     for spec in chain:
-        last = spec is run.spec
         # The whole chain in one size: a fit starts from another of the same data.
         small = _shrunk(spec, images, PROBE_STEPS)
         above = orders[-1].spec.run_id if orders else None
-        order = Order(spec=small, views=views if last else (), requires=above, **shared)
-        whole: Order | None = None
-        larger: tuple[Order, ...] = ()
-        if last and is_trained(spec.params):
-            count = steps_of(spec.params, None if total is None else float(total)) or images
-            whole = order.model_copy(update={"spec": _shrunk(spec, images, count)})
-        if last and above is None:  # a fit that starts from another would need that on more images, too
-            sizes = _larger_sizes(images, total, is_trained(spec.params))
-            larger = tuple(
-                order.model_copy(update={"spec": _shrunk(spec, more, PROBE_STEPS), "views": ()}) for more in sizes
-            )
-        orders.append(order)
-        asked.append(Asked(whole=whole, larger=larger))
-    return Probe(run, tuple(orders), tuple(asked))
+        orders.append(Order(spec=small, views=views if spec is chain[-1] else (), requires=above, **shared))
+    return tuple(orders)
 
 
 def _images(spec: FitSpec, total: int | None) -> int:
@@ -127,17 +130,19 @@ def _images(spec: FitSpec, total: int | None) -> int:
     return count
 
 
-def _larger_sizes(images: int, total: int | None, trained: bool) -> list[int]:
-    """Numbers of images above ``images``, each twice the last; one for a training, whose steps are timed anyway.
+def _larger_sizes(spec: FitSpec, images: int, total: int | None) -> list[int]:
+    """Numbers of images above ``images``, each twice the last; of a training from what makes some steps on.
 
     The last is ``total``, and at least 1.5 times the one before: of a few images more nothing can be told.
     """
-    if total is None:
-        return [2 * images]
+    least = 4 * LEAST_IMAGES
+    if is_trained(spec.method, spec.params):
+        least = max(least, NEW_STEPS * spec.params["batch_size"])
+    most = total if total is not None else max(2 * images, least)
     sizes: list[int] = []
-    while images < total and not (trained and sizes):
-        double = max(2 * images, 4 * LEAST_IMAGES)
-        images = double if 1.5 * double <= total else total
+    while images < most:
+        double = max(2 * images, least)
+        images = double if 1.5 * double <= most else most
         sizes.append(images)
     return sizes
 
@@ -148,7 +153,8 @@ def _at_most(count: int, view: View) -> int:
 
 
 def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
-    params = {**spec.params, **({"steps": steps} if is_trained(spec.params) else {})}
+    # Those of a fit that another starts from, too, where they are among its own.
+    params = {**spec.params, **({"steps": steps} if "steps" in spec.params else {})}
     data = spec.data.model_copy(update={"subset": images})
     return spec.model_copy(update={"data": data, "params": params})
 
@@ -181,9 +187,9 @@ def found_by(probe: Probe, scratch: Store) -> list[Measurement]:
         pace = Pace.model_validate_json((scratch.run_folder(run.run_id) / FOUND_FILE).read_bytes())
     except (OSError, ValidationError):  # it ended before all was timed
         return []
-    larger = [scratch.fit_record(order.spec.run_id) for order in asked.larger]
+    larger = [scratch.fit_record(chain[-1].spec.run_id) for chain in asked.larger]
     done = [record for record in larger if record is not None and record.status != "failed"]
-    found = [*_of_features(run, order, pace), _of_fit(run.fit, done, pace)]
+    found = [*_of_features(run, order, pace), _of_fit(run.fit, done, pace, image_count(probe.run.spec.data))]
     found += [_of_view(record, run.fit, pace) for record in run.evaluations.values() if record.status != "failed"]
     return [replace(one, probe=True) for one in found]
 
@@ -208,14 +214,24 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
         )
 
 
-def _of_fit(record: FitRecord, larger: Sequence[FitRecord], pace: Pace) -> Measurement:
-    found, trained = _fit_alone(record), is_trained(record.spec.params)
+def _of_fit(record: FitRecord, larger: Sequence[FitRecord], pace: Pace, total: int | None) -> Measurement:
+    found, trained = _fit_alone(record), is_trained(record.spec.method, record.spec.params)
     if larger and pace.again is not None:
         sizes = [_fit_alone(one) for one in (pace.again, *larger)]
-        found = _with_looks(found, sizes) if trained else _at_largest(found, sizes)
+        found = _with_looks(found, sizes, total) if trained else _at_largest(found, sizes)
     if trained and pace.step_s is not None:
         found = _at_pace(found, pace.step_s * record.spec.params["steps"])
+        found = _with_new(found, pace, total)
     return replace(found, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
+
+
+def _with_new(found: Measurement, pace: Pace, total: int | None) -> Measurement:
+    """A training with what an image adds to the first step that it is met in, or to each where not all can be kept."""
+    stage = "graph" if "graph" in found.growing else "fit"
+    units = found.part.units or 1.0
+    if pace.room is not None and (total is None or total > pace.room):
+        return replace(found, growing=_with(found.growing, stage, units * pace.new_s))
+    return replace(found, new={stage: min(units, found.part.images or units) * pace.new_s})
 
 
 def _fit_alone(record: FitRecord) -> Measurement:
@@ -238,18 +254,32 @@ def _at_largest(first: Measurement, sizes: Sequence[Measurement]) -> Measurement
     few, many = _images_of(sizes[0], large)
     each = _host_per_image(sizes)
     host = first.host + int(each * (many - few))
-    once = _with_rest(first.once, rest)
+    # Its checks are of a sample, which is whole among as many images as there are.
+    checks = {HEALTH_STAGE: large.once[HEALTH_STAGE]} if HEALTH_STAGE in large.once else {}
+    once = _with({**first.once, **checks}, REST, rest)
     return replace(large, growing=grows, once=once, host=host, host_per_image=each)
 
 
-def _with_looks(first: Measurement, sizes: Sequence[Measurement]) -> Measurement:
-    """A training, with what looks at each image once, apart from its steps, by two sizes; arguments as above."""
+def _with_looks(first: Measurement, sizes: Sequence[Measurement], total: int | None) -> Measurement:
+    """A training, with what looks at each image once apart from its steps, by the last two sizes.
+
+    Args:
+        first, sizes: as above, each of as many steps.
+        total: images of the real one; its own checks look at ``LOOKED_AT`` at most.
+    """
     small, large = sizes[-2:]
     few, many = _images_of(small, large)
-    grows = {name: each * few / many for name, each in _growth(small.by_image, large.by_image, few, many).items()}
-    rest = max(sum(first.by_image.values()) - sum(grows.values()), 0.0)
-    once = _with_rest(first.once, rest)
-    return replace(first, by_image=grows, once=once, host_per_image=_host_per_image(sizes))
+    fewer, more = ({**one.growing, **one.by_image} for one in (small, large))
+    each = {name: seconds / many for name, seconds in _growth(fewer, more, few, many).items()}
+    own = first.part.images or 1.0
+    grows = {name: seconds * own for name, seconds in each.items()}
+    rest = max(sum(first.by_image.values()) - sum(grows.get(name, 0.0) for name in first.by_image), 0.0)
+    growing = {name: max(seconds - grows.get(name, 0.0), 0.0) for name, seconds in first.growing.items()}
+    checks = large.once.get(HEALTH_STAGE, 0.0)
+    further = max(checks - small.once.get(HEALTH_STAGE, 0.0), 0.0) / (many - few)
+    checks += further * max(min(total or LOOKED_AT, LOOKED_AT) - many, 0)
+    once = _with({**first.once, **({HEALTH_STAGE: checks} if checks else {})}, REST, rest)
+    return replace(first, growing=growing, by_image=grows, once=once, host_per_image=_host_per_image(sizes))
 
 
 def _growth(small: Mapping[str, float], large: Mapping[str, float], few: float, many: float) -> dict[str, float]:
@@ -283,8 +313,8 @@ def _at_pace(found: Measurement, seconds: float) -> Measurement:
     if total <= 0:
         return found
     growing = {name: each * seconds / total for name, each in found.growing.items()}
-    return replace(found, growing=growing, once=_with_rest(found.once, max(total - seconds, 0.0)))
+    return replace(found, growing=growing, once=_with(found.once, REST, max(total - seconds, 0.0)))
 
 
-def _with_rest(once: Mapping[str, float], seconds: float) -> dict[str, float]:
-    return {**once, REST: once.get(REST, 0.0) + seconds}
+def _with(stages: Mapping[str, float], name: str, seconds: float) -> dict[str, float]:
+    return {**stages, name: stages.get(name, 0.0) + seconds}

@@ -10,11 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 
 from pydantic import BaseModel, ConfigDict
 
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.bench.measure.meter import Meter
 from spectral_bench.bench.run.context import Run
 from spectral_bench.bench.run.evaluate import view_features
 from spectral_bench.bench.run.execute import Outcome
@@ -26,38 +29,45 @@ from spectral_bench.common.errors import RunInterrupted
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.graphs.pixel_memory import MEMORY as PIXEL_GRAPHS
 from spectral_bench.results.record import FitRecord, StageCost
+from spectral_bench.results.specification import View
 from spectral_bench.results.store import Store
 
 ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
-# Steps are timed for `CLEAR_S` seconds, at least so many, and more until one of them has written the curve; fits of
-# more and more images until one takes as long without its cached features, so that what grows stands out, or all
-# together, features too, take `LONG_S`.
-LEAST_STEPS, MOST_STEPS = 6, 12
-CLEAR_S, LONG_S = 0.5, 4.0
+# Steps are timed for `CLEAR_S` seconds, at least so many after the first epoch, and more until one of them has written
+# the curve. Fits of more and more images go on, so that what grows stands out, until the next would make them take
+# longer than `LONG_S` together, or they have with their features.
+LEAST_STEPS, MOST_STEPS = 4, 12
+CLEAR_S, LONG_S = 1.0, 8.0
+PAUSE = 3.0  # times the median: what takes longer than that was the machine's pause, and counts as so long
 
 
 class Asked(BaseModel):
     """What a probe is to do besides its order; lies in the folder of the order's run.
 
     Attributes:
-        whole: the order with the training steps of the real run, of which some are timed; None for what has no steps.
-        larger: the order on more and more images, which tell what grows with them; empty where there are no more.
+        whole: the order with the training steps of the real run, and images of several of them, of which some are
+            timed; None for what has no steps.
+        larger: the order on more and more images, which tell what grows with them, each after the fits that it starts
+            from; empty where there are no more.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     whole: Order | None = None
-    larger: tuple[Order, ...] = ()
+    larger: tuple[tuple[Order, ...], ...] = ()
 
 
 class Pace(BaseModel):
     """What a probe found that records do not tell.
 
     Attributes:
-        step_s: seconds of a training step, those that write the curve and those that do not by their shares.
+        step_s: seconds of a training step whose images were met before, those that write the curve and those that do
+            not by their shares.
+        new_s: seconds that an image adds to the first step that it is met in: of what is kept from then on.
+        room: how many images there is room to keep that of; None: nothing is kept, or all.
         image_s: view id -> seconds of the evaluation of an image after the first.
         features: what the features of some images took, a list a source: the training images as ``""``, or a view's id.
-        feature_s: likewise seconds an image after the first, for sources of which there was more than one.
+        feature_s: likewise seconds an image, without the network's start.
         again: the record of the order's fit, carried out a second time: without what only the first one in a process
             takes, as fits on more images are; None where there are none.
     """
@@ -65,6 +75,8 @@ class Pace(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     step_s: float | None = None
+    new_s: float = 0.0
+    room: int | None = None
     image_s: dict[str, float] = {}
     features: dict[str, list[StageCost]] = {}
     feature_s: dict[str, float] = {}
@@ -76,16 +88,42 @@ class _Timed(Run):
     """A run that notes when each step or image of a stage was done."""
 
     ticks: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+    loads: list[float] = field(default_factory=list)
+
+    @cached_property
+    def backbone(self) -> FrozenNetwork:
+        """As of a run; how long it takes to load is noted."""
+        begun = time.perf_counter()
+        found = super().backbone
+        self.loads.append(time.perf_counter() - begun)
+        return found
+
+    def beside(self, order: Order) -> _Timed:
+        """Another order, with the network of this one."""
+        found = _Timed(order, self.store, self.should_stop)
+        vars(found)["backbone"] = self.backbone  # where `cached_property` would keep it
+        return found
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
         return lambda done, total: self.ticks[stage].append((time.perf_counter(), done))
 
     def each(self, stage: str) -> float | None:
-        """Mean seconds between two of a stage, from the first that was done; None where there were no two."""
+        """Mean seconds of one of a stage after the first that was done; None where there was no other."""
         ticks = [(at, done) for at, done in self.ticks[stage] if done > 0]
-        if len(ticks) < 2 or ticks[-1][1] <= ticks[0][1]:
-            return None
-        return (ticks[-1][0] - ticks[0][0]) / (ticks[-1][1] - ticks[0][1])
+        pairs = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in pairwise(ticks)]
+        return steady_mean([(seconds, count) for seconds, count in pairs if count > 0])
+
+
+def steady_mean(took: Sequence[tuple[float, int]]) -> float | None:
+    """Seconds of one of several alike, with pauses of the machine cut short.
+
+    Args:
+        took: seconds, and of how many.
+    """
+    if not took:
+        return None
+    most = PAUSE * median(seconds / count for seconds, count in took)
+    return sum(min(seconds, most * count) for seconds, count in took) / sum(count for _, count in took)
 
 
 def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> Outcome:
@@ -99,9 +137,9 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     PIXEL_GRAPHS.clear()  # as a run does: each pays for its own
     pace = Pace()
     try:
-        _time_features(_Timed(order, store, should_stop), pace)
+        _time_features(_Timed(order, store, should_stop), asked, pace)
         if asked.whole is not None:
-            pace.step_s = _time_steps(asked.whole, store, should_stop)
+            _time_steps(asked.whole, store, should_stop, pace)
         record, method = fit(_Timed(order, store, should_stop))
         status = record.status
         for view in order.views:
@@ -119,48 +157,56 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     return Outcome(status)
 
 
-def _fit_larger(orders: Sequence[Order], store: Store, should_stop: Callable[[], bool]) -> None:
-    """Fit one after the other, each on more images; the rest is left once the last took long enough to tell."""
-    begun = time.perf_counter()
-    for order in orders:
-        record, _ = fit(_Timed(order, store, should_stop))
+def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool]) -> None:
+    """Fit one after the other, each on twice the images, as long as that is not too long."""
+    begun, spent = time.perf_counter(), 0.0
+    for chain in chains:
+        record, _ = [fit(_Timed(order, store, should_stop)) for order in chain][-1]
         # Features that an earlier probe has extracted take no time here: they must not decide how far this one goes.
         alone = sum(cost.wall_s for cost in record.costs if cost.stage != "features")
-        if alone >= CLEAR_S or time.perf_counter() - begun >= LONG_S:
+        spent += alone
+        if spent + 2 * alone > LONG_S or time.perf_counter() - begun >= LONG_S:
             return
 
 
-def _time_features(run: _Timed, pace: Pace) -> None:
+def _time_features(run: _Timed, asked: Asked, pace: Pace) -> None:
     """Extract what the order caches, source by source; what an earlier probe has extracted is passed over."""
     if run.spec.features.mode != "cache":
         return
-    meter = run.meter()
-    training_patches(run, meter)
-    _note_features(run, "", meter.costs(), pace)
+    _time_source(run, "", training_patches, pace)
+    if pace.features and asked.larger:
+        # Of few images the first forward pass, and what is decoded ahead, would count for more than they do.
+        _time_source(run.beside(asked.larger[0][-1]), "", training_patches, pace)
     for view in run.order.views:
-        run.ticks.clear()
-        meter = run.meter()
-        view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
-        _note_features(run, view.view_id, meter.costs(), pace)
+
+        def extract(run: _Timed, meter: Meter, view: View = view) -> object:
+            return view_features(run, view, run.open_data(view.dataset).images(view.split), meter)
+
+        _time_source(run, view.view_id, extract, pace)
 
 
-def _note_features(run: _Timed, source: str, costs: list[StageCost], pace: Pace) -> None:
+def _time_source(run: _Timed, source: str, extract: Callable[[_Timed, Meter], object], pace: Pace) -> None:
+    meter = run.meter()
+    run.loads.clear()
+    extract(run, meter)
+    costs = meter.costs()
     if any(cost.reused for cost in costs):  # extracted for another probe: the time was that of a look
         return
-    pace.features[source] = costs
-    if (each := run.each("features")) is not None:
-        pace.feature_s[source] = each
+    pace.features.setdefault(source, costs)
+    (cost,) = costs
+    pace.feature_s[source] = max(cost.wall_s - sum(run.loads), 0.0) / (cost.items or 1)
 
 
-def _time_steps(order: Order, store: Store, should_stop: Callable[[], bool]) -> float | None:
-    """Mean seconds of a step of a training, of which the first steps are done and the rest is not."""
+def _time_steps(order: Order, store: Store, should_stop: Callable[[], bool], pace: Pace) -> None:
+    """Time steps of a training, of which the first are done and the rest is not."""
     run = _Counted(order, store, should_stop)
     try:
         fit(run)
     except RunInterrupted:  # by itself, as soon as enough steps are timed; or by somebody else after all
         if should_stop():
             raise
-    return run.mean()
+    pace.step_s, pace.new_s = run.means()
+    pace.room = PIXEL_GRAPHS.room
 
 
 @dataclass(frozen=True)
@@ -168,12 +214,22 @@ class _Counted(_Timed):
     """A fit that is stopped once enough of its steps were timed."""
 
     @property
+    def batch_size(self) -> int:
+        """Images a step."""
+        return int(self.spec.params["batch_size"])
+
+    @property
+    def first_epoch(self) -> int:
+        """Steps whose images are met for the first time."""
+        return int((self.spec.data.subset or 0) // self.batch_size)
+
+    @property
     def enough(self) -> bool:
         """Whether a step after the first has written the curve, too, unless that takes too long to come."""
-        ticks = self.ticks["fit"]
-        if len(ticks) < LEAST_STEPS or ticks[-1][0] - ticks[0][0] < CLEAR_S:
+        ticks, more = self.ticks["fit"], len(self.ticks["fit"]) - self.first_epoch
+        if more < LEAST_STEPS or ticks[-1][0] - ticks[0][0] < CLEAR_S:
             return False
-        return len(ticks) >= MOST_STEPS or len(self._written()) > 0
+        return more >= MOST_STEPS or len(self._written()) > 0
 
     def __post_init__(self) -> None:
         asked = self.should_stop
@@ -185,14 +241,19 @@ class _Counted(_Timed):
         steps = [int(row["step"]) for row in read_metrics(self.folder / METRICS_FILE)]
         return [step for step in steps if 0 < step < len(self.ticks["fit"])]
 
-    def mean(self) -> float | None:
-        """Mean seconds of a step; None where there were no two."""
+    def means(self) -> tuple[float | None, float]:
+        """Mean seconds of a step whose images were met before, None where there were no two; and more a new image."""
         at = [when for when, _ in self.ticks["fit"]]
         took = {index: later - earlier for index, (earlier, later) in enumerate(pairwise(at), 1)}
-        written = [took[step] for step in self._written() if step in took]
-        plain = [seconds for step, seconds in took.items() if step not in self._written()]
-        if not plain or not written:
-            return fmean(took.values()) if took else None
+        written = self._written()
+        new, known = (
+            [(took[step], 1) for step in took if step not in written and (step < self.first_epoch) is first]
+            for first in (True, False)
+        )
+        usual, first = steady_mean(known or new), steady_mean(new)
+        if usual is None:
+            return steady_mean([(seconds, 1) for seconds in took.values()]), 0.0
+        further = max((first or usual) - usual, 0.0)
         # Of `every` steps one writes the curve, which costs more: both kinds by their shares.
-        every = self._written()[0]
-        return (fmean(written) + (every - 1) * fmean(plain)) / every
+        each = [max(took[step] - usual - further * (step < self.first_epoch), 0.0) for step in written]
+        return usual + (fmean(each) / written[0] if each else 0.0), further / self.batch_size

@@ -64,6 +64,12 @@ class PixelMemory:
                     self._held -= self._known.popitem(last=False)[1].size
         return graph
 
+    @property
+    def room(self) -> int | None:
+        """How many graphs of the mean size of those that are kept there is room for; None where none is kept."""
+        with self._lock:
+            return self.limit * len(self._known) // self._held if self._held else None
+
     def clear(self) -> None:
         """Forget all graphs."""
         with self._lock:

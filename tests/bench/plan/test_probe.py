@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,18 @@ from spectral_bench.bench.plan.probe import (
 )
 from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.bench.run.context import Run
-from spectral_bench.bench.run.probe import CLEAR_S, FOUND_FILE, Asked, Pace, execute
+from spectral_bench.bench.run.probe import (
+    CLEAR_S,
+    FOUND_FILE,
+    LEAST_STEPS,
+    LONG_S,
+    MOST_STEPS,
+    Asked,
+    Pace,
+    _Counted,
+    execute,
+    steady_mean,
+)
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.record import FitRecord, StageCost
 from spectral_bench.results.store import Store
@@ -54,15 +66,16 @@ def test_a_probe_is_as_small_as_the_parameters_allow(lab: Lab, scratch: Store) -
     assert asked.whole is not None
     # Of the 50 epochs of 8 batches, not of the one batch that the probe's images make: the curve follows from it.
     assert asked.whole.spec.params["steps"] == 400
-    (larger,) = asked.larger
-    assert (larger.spec.data.subset, larger.views) == (16, ())
+    assert asked.whole.spec.data.subset == 16  # four batches, of which the first is not timed
+    (larger,), (most,) = asked.larger
+    assert (larger.spec.data.subset, most.spec.data.subset, larger.views) == (16, 32, ())
     assert run.run_id not in {order.spec.run_id, asked.whole.spec.run_id, larger.spec.run_id}
 
 
 def test_a_fit_of_all_patches_at_once_is_probed_on_more_and_more_images(lab: Lab, scratch: Store) -> None:
     (run,) = lab.plan("{defaults: {subset: 50}, runs: [{method: kmeans, params: {k: 8}}]}").unfinished
     (asked,) = probe_of(run, scratch, Execution(), []).asked
-    assert [order.spec.data.subset for order in asked.larger] == [16, 32, 50]
+    assert [order.spec.data.subset for (order,) in asked.larger] == [16, 32, 50]
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(4, []), (5, [5]), (17, [17]), (33, [16, 33]), (48, [16, 32, 48])])
@@ -71,10 +84,12 @@ def test_no_two_sizes_are_so_near_that_noise_would_pass_for_growth(
 ) -> None:
     (run,) = lab.plan(f"{{defaults: {{subset: {images}}}, runs: [{{method: kmeans, params: {{k: 8}}}}]}}").unfinished
     (asked,) = probe_of(run, scratch, Execution(), []).asked
-    assert [order.spec.data.subset for order in asked.larger] == sizes
+    assert [order.spec.data.subset for (order,) in asked.larger] == sizes
 
 
-@pytest.mark.parametrize(("fit_s", "sizes"), [(0.1, [4, 4, 16, 32, 50]), (CLEAR_S, [4, 4, 16])])
+@pytest.mark.parametrize(
+    ("fit_s", "sizes"), [(0.1, [4, 4, 16, 32, 50]), (0.3 * LONG_S, [4, 4, 16, 32]), (LONG_S, [4, 4, 16])]
+)
 def test_features_do_not_decide_how_many_sizes_are_fitted(
     lab: Lab, scratch: Store, monkeypatch: pytest.MonkeyPatch, fit_s: float, sizes: list[int]
 ) -> None:
@@ -88,7 +103,7 @@ def test_features_do_not_decide_how_many_sizes_are_fitted(
         return fit_record(run.spec, costs=[cost("features", 60.0), cost("fit", fit_s)]), None
 
     monkeypatch.setattr("spectral_bench.bench.run.probe.fit", fit)
-    monkeypatch.setattr("spectral_bench.bench.run.probe._time_features", lambda run, pace: None)
+    monkeypatch.setattr("spectral_bench.bench.run.probe._time_features", lambda run, asked, pace: None)
     execute(order, store=scratch, should_stop=lambda: False)
     assert fitted == sizes
 
@@ -114,6 +129,70 @@ def test_a_fit_that_others_start_from_is_carried_out_once_and_as_its_own_probe_a
     assert asked.whole is not None
 
 
+def test_what_a_fit_starts_from_is_made_on_more_and_more_images_too(lab: Lab, scratch: Store) -> None:
+    text = "runs: [{method: neuralef_kmeans, subset: 50, params: {k: 8, batch_size: 4, steps: 30}}]"
+    (run,) = (one for one in lab.plan(text).unfinished if one.spec.method == "neuralef_kmeans")
+    _, asked = probe_of(run, scratch, Execution(), []).asked
+    for (base, own), images in zip(asked.larger, [16, 32, 50], strict=True):
+        assert (base.spec.method, base.spec.data.subset, base.spec.params["steps"]) == ("neuralef", images, 2)
+        assert (own.spec.method, own.spec.data.subset) == ("neuralef_kmeans", images)
+        assert own.requires == base.spec.run_id
+
+
+@pytest.mark.parametrize(
+    ("took", "mean"),
+    [
+        ([], None),
+        ([(2.0, 4)], 0.5),
+        ([(1.0, 1), (2.0, 1), (1.5, 1)], 1.5),
+        # A pause of 50 counts as three times the median; of two images, as that of each.
+        ([(1.0, 1)] * 9 + [(50.0, 1)], 1.2),
+        ([(2.0, 2)] * 9 + [(50.0, 2)], 1.2),
+    ],
+)
+def test_a_pause_of_the_machine_hardly_moves_a_pace(took: list[tuple[float, int]], mean: float | None) -> None:
+    assert steady_mean(took) == (mean if mean is None else pytest.approx(mean))
+
+
+def counted(lab: Lab, scratch: Store, seconds: list[float], written: Sequence[int] = ()) -> _Counted:
+    """A training whose steps took so long; the first four, of four images each, see images for the first time."""
+    (run,) = lab.plan(TRAINED).unfinished
+    (asked,) = probe_of(run, scratch, Execution(), []).asked
+    assert asked.whole is not None
+    timed = _Counted(asked.whole, scratch, lambda: False)
+    timed.ticks["fit"] += [(sum(seconds[: step + 1]), step + 1) for step in range(len(seconds))]
+    for step in written:
+        timed.curve.append(step, {"loss": 0.1})
+    return timed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written", "step_s", "new_s"),
+    [
+        ([9.0, 2.2, 2.2, 2.2, 1.0, 1.0, 1.0, 1.0], [], 1.0, 0.3),
+        ([9.0, 2.2, 2.2, 2.2, 1.0, 1.5, 1.0, 1.0], [0, 5], 1.1, 0.3),  # of five steps one writes the curve
+        ([9.0, 2.2, 2.7, 2.2, 1.0, 1.0, 1.0, 1.0], [0, 2, 4, 6], 1.0 + (0.5 + 0 + 0) / 3 / 2, 0.3),
+        ([9.0, 0.8, 0.8, 0.8, 1.0, 1.0, 1.0, 1.0], [], 1.0, 0.0),
+        ([9.0, 2.0, 2.0], [], 2.0, 0.0),
+        ([9.0], [], None, 0.0),
+    ],
+)
+def test_steps_of_new_images_and_those_that_write_the_curve_count_by_their_shares(
+    lab: Lab, scratch: Store, seconds: list[float], written: list[int], step_s: float | None, new_s: float
+) -> None:
+    found = counted(lab, scratch, seconds, written).means()
+    assert found == (step_s if step_s is None else pytest.approx(step_s), pytest.approx(new_s))
+
+
+def test_steps_are_timed_until_enough_of_known_images_have_come(lab: Lab, scratch: Store) -> None:
+    steps = [CLEAR_S] * (4 + LEAST_STEPS)
+    assert not counted(lab, scratch, steps[1:], [2]).should_stop()
+    assert counted(lab, scratch, steps, [2]).should_stop()
+    more = [CLEAR_S / 100] * (4 + MOST_STEPS)
+    assert not counted(lab, scratch, more).should_stop()  # all of them take less than a second
+    assert counted(lab, scratch, [step * 100 for step in more]).should_stop()
+
+
 def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace, first: float = 3.0) -> list[Measurement]:
     """What is made of a probe that left these costs on 4 images, on 4 again, and on 16; ``first``: of its first fit."""
     probe = probe_of(run, scratch, Execution(), [])
@@ -127,7 +206,7 @@ def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace, first: float = 
     scratch.write_fit(fit_record(order.spec, costs=costs(4, first, 0.5, 10**9), **facts))
     again = fit_record(order.spec, costs=costs(4, 3.0, 0.5, 10**9), **facts)
     memory = 10**9 + 12 * LEAST_GROWTH
-    scratch.write_fit(fit_record(asked.larger[0].spec, costs=costs(16, 3.6, 2.0, memory), **facts))
+    scratch.write_fit(fit_record(asked.larger[0][-1].spec, costs=costs(16, 3.6, 2.0, memory), **facts))
     lab_like = Lab(scratch.path.parent)
     lab_like.out = scratch.path
     evaluated = cost("evaluate", 6.0).model_copy(update={"items": 3})
@@ -155,10 +234,11 @@ def test_a_training_is_scaled_by_its_pace_and_the_rest_by_images_or_not_at_all(l
     assert prediction is not None
     features = 2 * (2.0 + 0.75 * 32)  # of both splits by the larger sample: loading the network, then 32 images
     fit = 0.5 * 400
-    looks = (0.5 - 0.125 * 4) + 0.125 * 32  # of a last look at all images, by the two sizes
+    looks = (3.6 - 3.0) / 12 * 32  # by which fits of as many steps grow with images
+    checks = 2.0 + 0.125 * (32 - 16)  # of as many images as there are, up to 32
     evaluation = 1.5 * 32 + 1.0
-    rest = (4.0 - 0.5 * 2) + (6.0 - 1.5 * 3)
-    assert prediction.seconds == pytest.approx(features + fit + looks + evaluation + rest)
+    rest = (4.0 - 0.05 * 4 - 0.5 * 2) + (6.0 - 1.5 * 3)
+    assert prediction.seconds == pytest.approx(features + fit + looks + checks + evaluation + rest)
     assert prediction.host == pytest.approx(10**9 + LEAST_GROWTH * 28)
     assert prediction.basis == "probes"
 
@@ -169,7 +249,31 @@ def test_steps_that_see_as_many_images_as_there_are_do_not_grow_with_these(lab: 
     (fit,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
     assert fit.part.units == fit.part.images == 4
     assert sum(fit.growing.values()) == pytest.approx(0.5 * 2)
-    assert fit.once["rest"] == pytest.approx(4.0 - 0.5 * 2)
+    assert fit.by_image["fit"] == pytest.approx((3.6 - 3.0) / 12 * 4)
+    assert fit.once["rest"] == pytest.approx(4.0 - 0.05 * 4 - 0.5 * 2)
+
+
+def test_no_more_than_so_many_images_are_checked_after_a_training(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED.replace("subset: 32", "subset: 60")).unfinished
+    (fit,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
+    assert fit.once["health"] == pytest.approx(2.0 + 0.125 * (32 - 16))
+
+
+@pytest.mark.parametrize("room", [None, 32, 31])
+def test_new_images_cost_more_once_or_each_time_where_there_is_no_room(
+    lab: Lab, scratch: Store, room: int | None
+) -> None:
+    """Of 400 steps of four images 32 are new; where fewer can be kept, each of the 1600 is made anew."""
+    (run,) = lab.plan(TRAINED).unfinished
+    known, told = (
+        predict([part for part in run.parts if part.kind == "fit"], Measurements(leave(lab, scratch, run, pace)))
+        for pace in (Pace(step_s=0.5), Pace(step_s=0.5, new_s=0.01, room=room))
+    )
+    assert known is not None
+    assert told is not None
+    times = 1600 if room == 31 else 32
+    assert told.seconds - known.seconds == pytest.approx(0.01 * times)
+    assert told.stages["graph"] - known.stages["graph"] == pytest.approx(0.01 * times)
 
 
 def test_a_fit_of_all_patches_is_scaled_by_its_last_two_sizes_with_a_wide_range(lab: Lab, scratch: Store) -> None:
@@ -178,7 +282,7 @@ def test_a_fit_of_all_patches_is_scaled_by_its_last_two_sizes_with_a_wide_range(
     (fit,) = [one for one in found if one.part.kind == "fit"]
     assert fit.part.images == 16
     assert fit.growing["fit"] == pytest.approx(0.8)  # of (3.6 - 3.0) / 12 images, sixteen
-    assert fit.growing["health"] == pytest.approx(2.0)
+    assert fit.once["health"] == pytest.approx(2.0)  # of a sample, whatever it is drawn from
     # Of a constant graph, of the fit without its growth, and of what only the first one took.
     assert fit.once["rest"] == pytest.approx(1.0 + 2.8 + 0.75)
     assert fit.host == pytest.approx(10**9 + 12 * LEAST_GROWTH)

@@ -63,6 +63,17 @@ def test_a_graph_beyond_the_limit_drives_nothing_out() -> None:
     assert (small.made, large.made) == (1, 2)
 
 
+def test_room_is_told_by_the_mean_size_of_what_is_kept() -> None:
+    memory = PixelMemory(limit=10 * graph(48).size)
+    assert memory.room is None
+    memory.recall(image(1), "", Maker(48))
+    assert memory.room == 10
+    memory.recall(image(2), "", Maker(146))  # 296 bytes beside 100
+    assert memory.room == 1000 * 2 // 396
+    memory.clear()
+    assert memory.room is None
+
+
 def test_batches_of_known_images_have_the_graph_of_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = torch.rand(4, 6, 7, 3, generator=torch.Generator().manual_seed(0))
     for options in (GraphOptions(), GraphOptions(pixel_near=3), GraphOptions(far_weight=0.5)):
