@@ -66,7 +66,7 @@ _RC: Any = {
     "axes.linewidth": 0.6,
     "grid.linewidth": 0.4,
     "pdf.fonttype": 42,
-    "savefig.dpi": 300,
+    "savefig.dpi": 200,
     "svg.hashsalt": "reports",
 }
 
@@ -144,7 +144,7 @@ def _font() -> FT2Font:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``<stem>.pdf``, ``<stem>.svg`` and ``<stem>.png`` (300 dpi); the same figure gives the same bytes.
+    """Write ``<stem>.pdf``, ``<stem>.svg`` and ``<stem>.png`` (200 dpi); the same figure gives the same bytes.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
