@@ -17,7 +17,7 @@ import psutil
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.estimate import features_key, planned_caches, with_predictions
-from spectral_bench.bench.plan.inputs import facts_of, training_sides
+from spectral_bench.bench.plan.inputs import counts_of, facts_of, training_sides
 from spectral_bench.bench.plan.measured import measurements, read_probes
 from spectral_bench.bench.plan.own_names import OwnNames
 from spectral_bench.bench.plan.prediction import Measurements
@@ -78,6 +78,8 @@ def make_plan(
         refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
+    if data is not None:
+        runs = [replace(run, counts=counts_of((run.spec.data, *run.views), data.count)) for run in runs]
     measured = Measurements(())
     # Where nothing is left to do, nobody asks how long it takes, and thousands of records need not be gone through.
     if any(run.condition.changed or not run.condition.finished for run in runs):

@@ -23,21 +23,26 @@ from spectral_bench.bench.features.cache.meta import (
     planned_bytes,
 )
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
-from spectral_bench.bench.plan.inputs import image_count, training_sides, view_sides
+from spectral_bench.bench.plan.inputs import counts_of, image_count, training_sides, view_sides
 from spectral_bench.bench.plan.measured import evaluation_part, features_part, fit_part, measurements, read_probes
 from spectral_bench.bench.plan.prediction import Measurements, Part, predict
 from spectral_bench.bench.plan.records import Snapshot
 from spectral_bench.bench.plan.states import Plan, PlannedCache, PlannedRun, RunStatus, views_of
+from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Order, fit_missing, missing_views
 from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.errors import StoreError, UserError
 from spectral_bench.common.registry import short_name
+from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import FitSpec, TrainingData, View, identity_form
 from spectral_bench.results.state import RunState
 from spectral_bench.results.store import Store
 
 FEATURES_FOLDER = "features"
+
+Counts = Mapping[tuple[str, str], int]
+"""(Data set, split) -> images, of data sets that do not state it."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
             kind = (run.features, run.condition.fitted, tuple(view.view_id for view in run.condition.missing))
             if kind not in alike:
                 alike[kind] = _absent_features(
-                    run.spec, store, fitted=run.condition.fitted, missing=run.condition.missing
+                    run.spec, store, run.counts, fitted=run.condition.fitted, missing=run.condition.missing
                 )
             # Counted for the first run that needs them, which is going to wait for them.
             parts += [part for key, part in alike[kind] if key not in extracted]
@@ -172,6 +177,7 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
             parts += _own_parts(
                 run.spec,
                 store,
+                run.counts,
                 fitted=run.condition.fitted,
                 missing=run.condition.missing,
                 interrupted=run.condition.state is RunState.INTERRUPTED,
@@ -180,28 +186,32 @@ def with_predictions(runs: Sequence[PlannedRun], measured: Measurements, store: 
     return predicted
 
 
-def _absent_features(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View]) -> list[tuple[str, Part]]:
+def _absent_features(
+    spec: FitSpec, store: Path, counts: Counts, *, fitted: bool, missing: Sequence[View]
+) -> list[tuple[str, Part]]:
     """The caches that are still to be written for what a run has left to do, by key."""
     written = spec.model_dump(mode="json")
     return [
-        (cache.key, features_part(written, cache.source.model_dump(mode="json"), _images(cache.source)))
+        (cache.key, features_part(written, cache.source.model_dump(mode="json"), _images(cache.source, counts)))
         for cache in wanted_caches(spec, fitted=fitted, missing=missing)
         if not is_present(store, cache.key)
     ]
 
 
-def _own_parts(spec: FitSpec, store: Path, *, fitted: bool, missing: Sequence[View], interrupted: bool) -> list[Part]:
+def _own_parts(
+    spec: FitSpec, store: Path, counts: Counts, *, fitted: bool, missing: Sequence[View], interrupted: bool
+) -> list[Part]:
     """What only this run does: the rest of its fit, and its missing evaluations."""
     written = spec.model_dump(mode="json")
     parts = []
     if not fitted:
-        part = fit_part(written, _images(spec.data))
+        part = fit_part(written, _images(spec.data, counts))
         # A checkpoint is never older than what a fit last said by more than its interval: near enough here.
         if interrupted and part.units is not None:
             part = replace(part, units=part.units * _share_left(store, spec.run_id))
         parts.append(part)
     for view in missing:
-        parts.append(evaluation_part(written, view.model_dump(mode="json"), _images(view)))
+        parts.append(evaluation_part(written, view.model_dump(mode="json"), _images(view, counts)))
     return parts
 
 
@@ -209,8 +219,8 @@ def parts_by_cache(run: PlannedRun, store: Path) -> tuple[dict[str, Part], list[
     """What a run of a plan has left to do: the features that it needs, by cache, and what only this run does."""
     how_far = run.condition
     left: dict[str, Any] = {"fitted": how_far.fitted, "missing": how_far.missing}
-    absent = dict(_absent_features(run.spec, store, **left))
-    return absent, _own_parts(run.spec, store, interrupted=how_far.state is RunState.INTERRUPTED, **left)
+    absent = dict(_absent_features(run.spec, store, run.counts, **left))
+    return absent, _own_parts(run.spec, store, run.counts, interrupted=how_far.state is RunState.INTERRUPTED, **left)
 
 
 def parts_of_order(order: Order, store: Store, *, elsewhere: Collection[str] = (), anew: bool = False) -> list[Part]:
@@ -225,15 +235,16 @@ def parts_of_order(order: Order, store: Store, *, elsewhere: Collection[str] = (
     left: dict[str, Any] = {"fitted": False, "missing": order.views}
     if not (anew or order.features_only):
         left = {"fitted": not fit_missing(order, store), "missing": missing_views(order, store)}
-    features = [part for key, part in _absent_features(order.spec, store.path, **left) if key not in elsewhere]
+    counts = counts_of((order.spec.data, *order.views), CurrentData(DataRoots(order.data_roots)).count)
+    features = [part for key, part in _absent_features(order.spec, store.path, counts, **left) if key not in elsewhere]
     if order.features_only:
         return features
     interrupted = not anew and store.has_checkpoint(order.spec.run_id)
-    return features + _own_parts(order.spec, store.path, interrupted=interrupted, **left)
+    return features + _own_parts(order.spec, store.path, counts, interrupted=interrupted, **left)
 
 
-def _images(source: TrainingData | View) -> float | None:
-    count = image_count(source)
+def _images(source: TrainingData | View, counts: Counts) -> float | None:
+    count = image_count(source, counts)
     return None if count is None else float(count)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -197,9 +197,29 @@ def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], p
             return
 
 
-def image_count(source: TrainingData | View) -> int | None:
-    """How many images are looked at; None where the data set does not state it."""
-    return source.subset or data_info(source.dataset).splits.get(source.split)
+def image_count(source: TrainingData | View, counts: Mapping[tuple[str, str], int] | None = None) -> int | None:
+    """How many images are looked at; None where neither the data set states it nor ``counts``.
+
+    Args:
+        source: the images.
+        counts: (data set, split) -> images, of data sets that do not state it.
+    """
+    stated = source.subset or data_info(source.dataset).splits.get(source.split)
+    return stated or (counts or {}).get((source.dataset, source.split))
+
+
+def counts_of(
+    sources: Iterable[TrainingData | View], count: Callable[[str, str], int | None]
+) -> dict[tuple[str, str], int]:
+    """(Data set, split) -> images, of those that do not state it.
+
+    Args:
+        sources: the images.
+        count: counts those of a data set and split; None where they are not at hand.
+    """
+    unstated = {(source.dataset, source.split) for source in sources if image_count(source) is None}
+    found = {where: count(*where) for where in sorted(unstated)}
+    return {where: images for where, images in found.items() if images is not None}
 
 
 def training_sides(data: TrainingData) -> tuple[int, int] | None:

@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 PROBES_FOLDER = "probes"  # in the store: what `plan --probe` measured, a file a configuration and machine
 
-HEALTH_STAGE = "health"  # as in `methods.health`, which imports torch; of so many images, or of a sample
+HEALTH_STAGE = "health"  # as in `methods.health`, which imports torch; a fit's checks look at few images, or a sample
 REST = "rest"  # the stage of what no stage was charged with: opening data, writing records
 
 _LENGTH = ("steps", "epochs")
 # Stages of a training that grow with its steps; others of a fit look at all images once.
-_STEPPED = ("fit", "graph", "labels", "teacher")
+_STEPPED = ("fit", "graph", "teacher")
 
 Written = Mapping[str, Any]
 """A specification as plain values."""
@@ -68,7 +68,8 @@ def fit_part(written: Written, images: float | None) -> Part:
     if is_trained(str(form["method"]), params):
         steps = steps_of(params, images)
         units = None if steps is None else float(steps * params["batch_size"])
-        # Fits that differ in length alone take the same time a step.
+    if "batch_size" in params:
+        # Fits that differ in length alone take the same time a step, and what starts from them the same time.
         params = {name: value for name, value in params.items() if name not in _LENGTH}
     backbone = _network(form["backbone"])
     stated = {name: form.get(name) for name in ("features", "precision")}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,7 +24,7 @@ from spectral_bench.bench.plan.measured import (
     of_fit,
     steps_of,
 )
-from spectral_bench.bench.plan.prediction import Measurement
+from spectral_bench.bench.plan.prediction import Measurement, Stages
 from spectral_bench.bench.plan.run_ids import base_spec
 from spectral_bench.bench.plan.states import Plan, PlannedRun
 from spectral_bench.bench.run.health import MOST_READ
@@ -40,6 +42,7 @@ from spectral_bench.results.store import Store
 SCRATCH_FOLDER = ".scratch"
 PROBE_STEPS = 2  # of the fit whose evaluation is timed; its own pace is that of a longer one
 LEAST_IMAGES = 4
+NO_WARM_UP = 1e-9  # of the steps of a training: of the first alone, which is not timed
 NEW_STEPS = 4  # that a training's first epoch has at least: of them all but the first tell what a new image costs
 EVALUATED_IMAGES = MOST_READ  # as many as the checks of eigenfunctions may read: those of fewer images cost less
 # Of a prediction from a probe: what is done step by step or image by image, and a fit of all patches at once.
@@ -64,12 +67,18 @@ class Probe:
 
 
 def runs_to_probe(plan: Plan) -> list[PlannedRun]:
-    """The unfinished runs, of each configuration the first, of which a part was never measured."""
+    """The unfinished runs, of each configuration the longest, of which a part was never measured."""
     found: dict[tuple[str, ...], PlannedRun] = {}
     for run in plan.unfinished:
         if any(not plan.measured.same(part) for part in run.parts):
-            found.setdefault(tuple(part.same for part in run.parts if part.kind != "features"), run)
+            key = tuple(part.same for part in run.parts if part.kind != "features")
+            if key not in found or _length(run) > _length(found[key]):
+                found[key] = run
     return list(found.values())
+
+
+def _length(run: PlannedRun) -> float:
+    return max((part.units or 0.0 for part in run.parts if part.kind == "fit"), default=0.0)
 
 
 def scratch_store(store: Path) -> Store:
@@ -91,21 +100,25 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
     chain = [run.spec]
     while (base := base_spec(chain[0])) is not None:
         chain.insert(0, base)
-    total = image_count(run.spec.data)
+    total = image_count(run.spec.data, run.counts)
     images = max(_images(spec, total) for spec in chain)
-    few = ((view, _at_most(EVALUATED_IMAGES, view)) for view in run.condition.missing)
+    few = ((view, _at_most(EVALUATED_IMAGES, view, run.counts)) for view in run.condition.missing)
     views = tuple(view.model_copy(update={"subset": count}) for view, count in few)
     shared: dict[str, Any] = {"store": scratch.path, "data_roots": tuple(roots), "execution": execution}
     orders = _chain(chain, images, views, shared)
     sizes = _larger_sizes(run.spec, images, total)
-    whole: Order | None = None
+    asked = Asked(larger=tuple(_chain(chain, more, (), shared) for more in sizes))
     if is_trained(run.spec.method, run.spec.params):
-        count = steps_of(run.spec.params, None if total is None else float(total)) or images
+        count = steps_of(run.spec.params, None if total is None else float(total)) or PROBE_STEPS
         spec = _shrunk(run.spec, sizes[0] if sizes else images, count)
-        whole = orders[-1].model_copy(update={"spec": spec, "views": ()})
-    larger = tuple(_chain(chain, more, (), shared) for more in sizes)
+        asked.whole = orders[-1].model_copy(update={"spec": spec, "views": ()})
+        if 0 < (warm_up := float(run.spec.params.get("warm_up", 0.0))) < 1:
+            later = spec.model_copy(update={"params": {**spec.params, "warm_up": NO_WARM_UP}})
+            asked.later, asked.warm_up = asked.whole.model_copy(update={"spec": later}), warm_up
+        if "steps" not in run.spec.params:  # epochs of more images are more steps: no look at all that grows
+            asked.larger = asked.larger[:0]
     bases = (Asked(),) * (len(chain) - 1)
-    return Probe(run, orders, (*bases, Asked(whole=whole, larger=larger)))
+    return Probe(run, orders, (*bases, asked))
 
 
 def _chain(chain: Sequence[FitSpec], images: int, views: tuple[View, ...], shared: dict[str, Any]) -> tuple[Order, ...]:
@@ -131,9 +144,10 @@ def _images(spec: FitSpec, total: int | None) -> int:
 
 
 def _larger_sizes(spec: FitSpec, images: int, total: int | None) -> list[int]:
-    """Numbers of images above ``images``, each twice the last; of a training from what makes some steps on.
+    """Numbers of images above ``images``, each twice the last; of a training from those of ``NEW_STEPS`` steps on.
 
-    The last is ``total``, and at least 1.5 times the one before: of a few images more nothing can be told.
+    The last is ``total``, if that is known, and at least 1.5 times the one before: of a few images more nothing can be
+    told.
     """
     least = 4 * LEAST_IMAGES
     if is_trained(spec.method, spec.params):
@@ -147,14 +161,15 @@ def _larger_sizes(spec: FitSpec, images: int, total: int | None) -> list[int]:
     return sizes
 
 
-def _at_most(count: int, view: View) -> int:
-    total = image_count(view)
+def _at_most(count: int, view: View, counts: Mapping[tuple[str, str], int]) -> int:
+    total = image_count(view, counts)
     return count if total is None else min(count, total)
 
 
 def _shrunk(spec: FitSpec, images: int, steps: int) -> FitSpec:
     # Those of a fit that another starts from, too, where they are among its own.
-    params = {**spec.params, **({"steps": steps} if "steps" in spec.params else {})}
+    short = {"steps": steps} if "steps" in spec.params else {"epochs": 1} if "epochs" in spec.params else {}
+    params = {**spec.params, **short}
     data = spec.data.model_copy(update={"subset": images})
     return spec.model_copy(update={"data": data, "params": params})
 
@@ -189,7 +204,10 @@ def found_by(probe: Probe, scratch: Store) -> list[Measurement]:
         return []
     larger = [scratch.fit_record(chain[-1].spec.run_id) for chain in asked.larger]
     done = [record for record in larger if record is not None and record.status != "failed"]
-    found = [*_of_features(run, order, pace), _of_fit(run.fit, done, pace, image_count(probe.run.spec.data))]
+    found = [
+        *_of_features(run, order, pace),
+        _of_fit(run.fit, done, pace, image_count(probe.run.spec.data, probe.run.counts)),
+    ]
     found += [_of_view(record, run.fit, pace) for record in run.evaluations.values() if record.status != "failed"]
     return [replace(one, probe=True) for one in found]
 
@@ -218,20 +236,31 @@ def _of_fit(record: FitRecord, larger: Sequence[FitRecord], pace: Pace, total: i
     found, trained = _fit_alone(record), is_trained(record.spec.method, record.spec.params)
     if larger and pace.again is not None:
         sizes = [_fit_alone(one) for one in (pace.again, *larger)]
+        made = [*pace.made, *(0 for _ in sizes)]
+        sizes = [_without(one, pace.new_s * count) for one, count in zip(sizes, made, strict=False)]
         found = _with_looks(found, sizes, total) if trained else _at_largest(found, sizes)
     if trained and pace.step_s is not None:
-        found = _at_pace(found, pace.step_s * record.spec.params["steps"])
+        found = _at_pace(found, pace.step_s * (steps_of(record.spec.params, found.part.images) or 1))
         found = _with_new(found, pace, total)
     return replace(found, drift=LINEAR_DRIFT if trained else OTHER_DRIFT)
 
 
 def _with_new(found: Measurement, pace: Pace, total: int | None) -> Measurement:
     """A training with what an image adds to the first step that it is met in, or to each where not all can be kept."""
-    stage = "graph" if "graph" in found.growing else "fit"
-    units = found.part.units or 1.0
+    stage, units = _new_stage(found), found.part.units or 1.0
     if pace.room is not None and (total is None or total > pace.room):
         return replace(found, growing=_with(found.growing, stage, units * pace.new_s))
     return replace(found, new={stage: min(units, found.part.images or units) * pace.new_s})
+
+
+def _new_stage(found: Measurement) -> str:
+    return "graph" if "graph" in found.growing else "fit"
+
+
+def _without(found: Measurement, seconds: float) -> Measurement:
+    """A training without what images cost that it met for the first time."""
+    stage = _new_stage(found)
+    return replace(found, growing={**found.growing, stage: max(found.growing.get(stage, 0.0) - seconds, 0.0)})
 
 
 def _fit_alone(record: FitRecord) -> Measurement:
@@ -241,19 +270,18 @@ def _fit_alone(record: FitRecord) -> Measurement:
 
 
 def _at_largest(first: Measurement, sizes: Sequence[Measurement]) -> Measurement:
-    """A fit of all patches at once, by its last two sizes.
+    """A fit of all patches at once, by its sizes.
 
     Args:
         first: the first one in its process, which pays for what happens once in each.
         sizes: later ones, on as many images as the first and on more and more.
     """
-    small, large = sizes[-2:]
-    grows = _growth(small.growing, large.growing, *_images_of(small, large))
+    large, images = sizes[-1], [_images_of(one) for one in sizes]
+    grows = _growth(images, [one.growing for one in sizes])
     beyond = max(sum(first.growing.values()) - sum(sizes[0].growing.values()), 0.0)
     rest = beyond + sum(large.growing.values()) - sum(grows.values())
-    few, many = _images_of(sizes[0], large)
     each = _host_per_image(sizes)
-    host = first.host + int(each * (many - few))
+    host = first.host + int(each * (images[-1] - images[0]))
     # Its checks are of a sample, which is whole among as many images as there are.
     checks = {HEALTH_STAGE: large.once[HEALTH_STAGE]} if HEALTH_STAGE in large.once else {}
     once = _with({**first.once, **checks}, REST, rest)
@@ -261,40 +289,52 @@ def _at_largest(first: Measurement, sizes: Sequence[Measurement]) -> Measurement
 
 
 def _with_looks(first: Measurement, sizes: Sequence[Measurement], total: int | None) -> Measurement:
-    """A training, with what looks at each image once apart from its steps, by the last two sizes.
+    """A training, with what looks at each image once apart from its steps, by its sizes.
 
     Args:
-        first, sizes: as above, each of as many steps.
-        total: images of the real one; its own checks look at ``LOOKED_AT`` at most.
+        first: the first one in its process.
+        sizes: later ones of as many steps, on as many images as the first and on more and more.
+        total: images of the real one; its own checks look at as many whole batches as hold ``LOOKED_AT`` at most.
     """
-    small, large = sizes[-2:]
-    few, many = _images_of(small, large)
-    fewer, more = ({**one.growing, **one.by_image} for one in (small, large))
-    each = {name: seconds / many for name, seconds in _growth(fewer, more, few, many).items()}
-    own = first.part.images or 1.0
-    grows = {name: seconds * own for name, seconds in each.items()}
+    large, images = sizes[-1], [_images_of(one) for one in sizes]
+    all_grows = _growth(images, [{**one.growing, **one.by_image} for one in sizes])
+    grows = {name: seconds / images[-1] * _images_of(first) for name, seconds in all_grows.items()}
     rest = max(sum(first.by_image.values()) - sum(grows.get(name, 0.0) for name in first.by_image), 0.0)
     growing = {name: max(seconds - grows.get(name, 0.0), 0.0) for name, seconds in first.growing.items()}
     checks = large.once.get(HEALTH_STAGE, 0.0)
-    further = max(checks - small.once.get(HEALTH_STAGE, 0.0), 0.0) / (many - few)
-    checks += further * max(min(total or LOOKED_AT, LOOKED_AT) - many, 0)
+    further = max(checks - sizes[-2].once.get(HEALTH_STAGE, 0.0), 0.0) / (images[-1] - images[-2])
+    batch = int(first.part.settings.get("batch_size", 1))
+    most = batch * math.ceil(LOOKED_AT / batch)
+    checks += further * max(min(total or most, most) - images[-1], 0)
     once = _with({**first.once, **({HEALTH_STAGE: checks} if checks else {})}, REST, rest)
     return replace(first, growing=growing, by_image=grows, once=once, host_per_image=_host_per_image(sizes))
 
 
-def _growth(small: Mapping[str, float], large: Mapping[str, float], few: float, many: float) -> dict[str, float]:
-    """Of the seconds of ``large``, by stage, those that grow with images, by those of ``small``, of fewer images."""
-    share = many / (many - few)
-    # Two points give a slope and a rest. Noise may tip either below 0, or the slope above all that was measured.
-    return {name: min(max((large[name] - small.get(name, 0.0)) * share, 0.0), large[name]) for name in large}
+def _growth(images: Sequence[float], seconds: Sequence[Stages]) -> dict[str, float]:
+    """Of the seconds of the last of several fits, by stage, those that grow with images.
+
+    All sizes tell the slope, by least squares: iterations, and so the time an image, differ from one to the next.
+
+    Args:
+        images: of each fit, not all the same.
+        seconds: by stage, of each fit.
+    """
+    mean, last = fmean(images), seconds[-1]
+    apart = sum((count - mean) ** 2 for count in images)
+    slopes = {
+        name: sum((count - mean) * one.get(name, 0.0) for count, one in zip(images, seconds, strict=True)) / apart
+        for name in last
+    }
+    # Noise may tip the slope below 0, or above all that was measured.
+    return {name: min(max(slope * images[-1], 0.0), last[name]) for name, slope in slopes.items()}
 
 
-def _images_of(small: Measurement, large: Measurement) -> tuple[float, float]:
-    return small.part.images or 1.0, large.part.images or 1.0
+def _images_of(one: Measurement) -> float:
+    return one.part.images or 1.0
 
 
 def _host_per_image(sizes: Sequence[Measurement]) -> float:
-    few, many = _images_of(sizes[0], sizes[-1])
+    few, many = _images_of(sizes[0]), _images_of(sizes[-1])
     further = sizes[-1].host - sizes[0].host
     return further / (many - few) if further > LEAST_GROWTH else 0.0
 
@@ -311,7 +351,7 @@ def _at_pace(found: Measurement, seconds: float) -> Measurement:
     """A measurement whose growing part takes ``seconds``, and whose remainder comes once."""
     total = sum(found.growing.values())
     if total <= 0:
-        return found
+        return replace(found, growing={"fit" if found.part.kind == "fit" else "evaluate": seconds})
     growing = {name: each * seconds / total for name, each in found.growing.items()}
     return replace(found, growing=growing, once=_with(found.once, REST, max(total - seconds, 0.0)))
 

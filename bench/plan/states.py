@@ -61,6 +61,7 @@ class PlannedRun:
         title: of the first row that asks for it.
         asked_for: False for a fit that is there only because another starts from it.
         condition: how far it is.
+        counts: (data set, split) -> images, of those whose data set does not state it and is at hand.
         parts: of what is left to do.
         prediction: what these are going to take; None where nothing is known to go by.
     """
@@ -73,6 +74,7 @@ class PlannedRun:
     title: str
     asked_for: bool = True
     condition: Condition = Condition(RunState.NEW)
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     prediction: Prediction | None = None
 

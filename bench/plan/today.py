@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from spectral_bench.bench.code.fingerprint import changed
 from spectral_bench.bench.code.fingerprint import is_own_file as is_own
@@ -23,6 +23,9 @@ from spectral_bench.results.record import files_seen
 from spectral_bench.results.specification import FitSpec, View
 
 DataState = Literal["as it was", "same names and sizes", "changed", "not at hand"]
+
+
+Found = TypeVar("Found")
 
 
 class Code(Protocol):
@@ -43,6 +46,9 @@ class Data(Protocol):
 
     def labels(self, dataset: str, split: str) -> str | None:
         """Of the labels of a split."""
+
+    def count(self, dataset: str, split: str) -> int | None:
+        """The images of a split, of which there is no digest here but their number."""
 
 
 class CurrentCode:
@@ -84,15 +90,19 @@ class CurrentData:
         self._roots = roots
         self.images = cache(self._images)
         self.labels = cache(self._labels)
+        self.count = cache(self._count)
 
     def _images(self, dataset: str, split: str) -> str | None:
-        return _digest(lambda: open_data(dataset, self._roots).images(split).digest())
+        return _at_hand(lambda: open_data(dataset, self._roots).images(split).digest())
 
     def _labels(self, dataset: str, split: str) -> str | None:
-        return _digest(lambda: label_files(open_data(dataset, self._roots).labels(split)))
+        return _at_hand(lambda: label_files(open_data(dataset, self._roots).labels(split)))
+
+    def _count(self, dataset: str, split: str) -> int | None:
+        return _at_hand(lambda: len(open_data(dataset, self._roots).images(split).ids))
 
 
-def _digest(read: Callable[[], str]) -> str | None:
+def _at_hand(read: Callable[[], Found]) -> Found | None:
     try:
         return read()
     except Exception:  # a data set of others may raise anything, and whoever works with the data hears of it then

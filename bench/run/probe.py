@@ -6,9 +6,10 @@ thrown away. What the records there do not tell, the pace of a step and of an im
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -38,7 +39,9 @@ ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
 # longer than `LONG_S` together, or they have with their features.
 LEAST_STEPS, MOST_STEPS = 4, 12
 CLEAR_S, LONG_S = 1.0, 8.0
-PAUSE = 3.0  # times the median: what takes longer than that was the machine's pause, and counts as so long
+# What takes more than so many times the median was the machine's pause, and counts as so long; unless more than one in
+# so many does, as every eighth image where eight go through a network together.
+PAUSE, RARE = 3.0, 10
 
 
 class Asked(BaseModel):
@@ -47,6 +50,8 @@ class Asked(BaseModel):
     Attributes:
         whole: the order with the training steps of the real run, and images of several of them, of which some are
             timed; None for what has no steps.
+        later: the same with steps as they are after its warm-up; None where all are alike.
+        warm_up: the share of steps before those.
         larger: the order on more and more images, which tell what grows with them, each after the fits that it starts
             from; empty where there are no more.
     """
@@ -54,6 +59,8 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     whole: Order | None = None
+    later: Order | None = None
+    warm_up: float = 1.0
     larger: tuple[tuple[Order, ...], ...] = ()
 
 
@@ -64,12 +71,13 @@ class Pace(BaseModel):
         step_s: seconds of a training step whose images were met before, those that write the curve and those that do
             not by their shares.
         new_s: seconds that an image adds to the first step that it is met in: of what is kept from then on.
-        room: how many images there is room to keep that of; None: nothing is kept, or all.
+        room: how many images there is room to keep that of; None where nothing is kept.
         image_s: view id -> seconds of the evaluation of an image after the first.
         features: what the features of some images took, a list a source: the training images as ``""``, or a view's id.
         feature_s: likewise seconds an image, without the network's start.
         again: the record of the order's fit, carried out a second time: without what only the first one in a process
             takes, as fits on more images are; None where there are none.
+        made: how many images the fit met for the first time when it was carried out again, and each one on more images.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -81,6 +89,7 @@ class Pace(BaseModel):
     features: dict[str, list[StageCost]] = {}
     feature_s: dict[str, float] = {}
     again: FitRecord | None = None
+    made: list[int] = []
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class _Timed(Run):
 
 
 def steady_mean(took: Sequence[tuple[float, int]]) -> float | None:
-    """Seconds of one of several alike, with pauses of the machine cut short.
+    """Seconds of one of several alike, with rare pauses of the machine cut short.
 
     Args:
         took: seconds, and of how many.
@@ -123,6 +132,8 @@ def steady_mean(took: Sequence[tuple[float, int]]) -> float | None:
     if not took:
         return None
     most = PAUSE * median(seconds / count for seconds, count in took)
+    if sum(seconds > most * count for seconds, count in took) * RARE > len(took):
+        most = math.inf
     return sum(min(seconds, most * count) for seconds, count in took) / sum(count for _, count in took)
 
 
@@ -140,33 +151,60 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
         _time_features(_Timed(order, store, should_stop), asked, pace)
         if asked.whole is not None:
             _time_steps(asked.whole, store, should_stop, pace)
+        if asked.later is not None and pace.step_s is not None:
+            first, further = pace.step_s, pace.new_s
+            _time_steps(asked.later, store, should_stop, pace)
+            pace.step_s = asked.warm_up * first + (1 - asked.warm_up) * (pace.step_s or first)
+            pace.new_s = max(further, pace.new_s)
         record, method = fit(_Timed(order, store, should_stop))
         status = record.status
         for view in order.views:
             run = _Timed(order, store, should_stop)
+            begun = time.perf_counter()
             look(run, view, method)
-            if (each := run.each("evaluate")) is not None:
+            took = time.perf_counter() - begun - sum(run.loads)
+            # Several images go through the network together, so that those after the first tell too little.
+            each = took / view.subset if order.spec.features.mode == "online" and view.subset else run.each("evaluate")
+            if each is not None:
                 pace.image_s[view.view_id] = each
         if asked.larger:
-            pace.again, _ = fit(_Timed(order, store, should_stop))
+            pace.again, made = _fitted([order], store, should_stop)
+            pace.made.append(made)
             store.write_fit(record)  # what the first one took is a run's
         write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
-        _fit_larger(asked.larger, store, should_stop)
+        pace.made += _fit_larger(asked.larger, store, should_stop)
+        write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
     except RunInterrupted:
         return Outcome("interrupted")
     return Outcome(status)
 
 
-def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool]) -> None:
-    """Fit one after the other, each on twice the images, as long as that is not too long."""
+def _fitted(chain: Sequence[Order], store: Store, should_stop: Callable[[], bool]) -> tuple[FitRecord, int]:
+    """The record of the last of fits that start from each other, and how many images it met for the first time."""
+    for order in chain:
+        PIXEL_GRAPHS.clear()
+        made = PIXEL_GRAPHS.made
+        record, _ = fit(_Timed(order, store, should_stop))
+    return record, PIXEL_GRAPHS.made - made
+
+
+def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool]) -> list[int]:
+    """Fit one after the other, each on twice the images, as long as that is not too long.
+
+    Returns:
+        How many images each met for the first time.
+    """
     begun, spent = time.perf_counter(), 0.0
+    found: list[int] = []
     for chain in chains:
-        record, _ = [fit(_Timed(order, store, should_stop)) for order in chain][-1]
+        record, made = _fitted(chain, store, should_stop)
+        found.append(made)
         # Features that an earlier probe has extracted take no time here: they must not decide how far this one goes.
         alone = sum(cost.wall_s for cost in record.costs if cost.stage != "features")
         spent += alone
         if spent + 2 * alone > LONG_S or time.perf_counter() - begun >= LONG_S:
-            return
+            break
+    return found
 
 
 def _time_features(run: _Timed, asked: Asked, pace: Pace) -> None:
@@ -220,14 +258,27 @@ class _Counted(_Timed):
 
     @property
     def first_epoch(self) -> int:
-        """Steps whose images are met for the first time."""
-        return int((self.spec.data.subset or 0) // self.batch_size)
+        """Steps whose images are met for the first time; 0 where later epochs see other views, and all are alike."""
+        return 0 if self.spec.features.views > 1 else int((self.spec.data.subset or 0) // self.batch_size)
+
+    @property
+    def steps(self) -> list[float]:
+        """When each step was done."""
+        found: list[float] = []
+        for at, done in self.ticks["fit"]:
+            if done <= len(found):  # what comes after a training, such as k-means, counts anew
+                break
+            found.append(at)
+        return found
 
     @property
     def enough(self) -> bool:
-        """Whether a step after the first has written the curve, too, unless that takes too long to come."""
-        ticks, more = self.ticks["fit"], len(self.ticks["fit"]) - self.first_epoch
-        if more < LEAST_STEPS or ticks[-1][0] - ticks[0][0] < CLEAR_S:
+        """Whether steps after the first epoch are timed, one that writes the curve too, unless that takes too long."""
+        steps = self.steps
+        took, more = steps[-1] - steps[0] if steps else 0.0, len(steps) - self.first_epoch
+        if took >= LONG_S and len(steps) >= LEAST_STEPS:
+            return True
+        if more < LEAST_STEPS or took < CLEAR_S:
             return False
         return more >= MOST_STEPS or len(self._written()) > 0
 
@@ -239,21 +290,24 @@ class _Counted(_Timed):
     def _written(self) -> list[int]:
         """The steps after the first, from 0, that wrote the curve."""
         steps = [int(row["step"]) for row in read_metrics(self.folder / METRICS_FILE)]
-        return [step for step in steps if 0 < step < len(self.ticks["fit"])]
+        return [step for step in steps if 0 < step < len(self.steps)]
 
     def means(self) -> tuple[float | None, float]:
         """Mean seconds of a step whose images were met before, None where there were no two; and more a new image."""
-        at = [when for when, _ in self.ticks["fit"]]
-        took = {index: later - earlier for index, (earlier, later) in enumerate(pairwise(at), 1)}
+        took = {index: later - earlier for index, (earlier, later) in enumerate(pairwise(self.steps), 1)}
         written = self._written()
-        new, known = (
-            [(took[step], 1) for step in took if step not in written and (step < self.first_epoch) is first]
-            for first in (True, False)
-        )
-        usual, first = steady_mean(known or new), steady_mean(new)
+        new, known = ([step for step in took if (step < self.first_epoch) is first] for first in (True, False))
+        plain = {step for step in took if step not in written}
+        usual = _mean_of(took, known, plain) or _mean_of(took, new, plain)
         if usual is None:
-            return steady_mean([(seconds, 1) for seconds in took.values()]), 0.0
-        further = max((first or usual) - usual, 0.0)
-        # Of `every` steps one writes the curve, which costs more: both kinds by their shares.
-        each = [max(took[step] - usual - further * (step < self.first_epoch), 0.0) for step in written]
+            return None, 0.0
+        further = max((_mean_of(took, new, plain) or usual) - usual, 0.0)
+        # Of `every` steps one writes the curve, which costs more: both kinds by their shares. Where all do, all count.
+        each = [max(took[step] - usual - further * (step < self.first_epoch), 0.0) for step in written if plain]
         return usual + (fmean(each) / written[0] if each else 0.0), further / self.batch_size
+
+
+def _mean_of(took: Mapping[int, float], steps: Sequence[int], plain: Collection[int]) -> float | None:
+    """Mean seconds of those of ``steps`` that are plain, or of all where none is."""
+    chosen = [step for step in steps if step in plain] or steps
+    return steady_mean([(took[step], 1) for step in chosen])

@@ -39,10 +39,15 @@ class PixelMemory:
     """Graphs by the content of their image; those longest unused are forgotten beyond ``limit`` bytes.
 
     Several threads may use one memory; a graph that two of them miss at once is made twice.
+
+    Attributes:
+        limit: bytes of graphs that are kept.
+        made: graphs that were not known and were made, up to now.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
+        self.made = 0
         self._known: OrderedDict[bytes, ImageGraph] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
@@ -57,6 +62,7 @@ class PixelMemory:
                 return self._known[key]
         graph = make()
         with self._lock:
+            self.made += 1
             if key not in self._known and graph.size <= self.limit:
                 self._known[key] = graph
                 self._held += graph.size

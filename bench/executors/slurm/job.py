@@ -22,7 +22,13 @@ from typing import Any
 from spectral_bench.bench.executors.jobs import SUCCESSES, Exit, Job, Target
 from spectral_bench.bench.executors.local import PRELOAD, LocalExecutor
 from spectral_bench.bench.executors.slurm.causes import NOT_SEEN, TimeLimits
-from spectral_bench.bench.executors.slurm.cluster import Slurm, SlurmRefused, SlurmUnreachable, seconds_of
+from spectral_bench.bench.executors.slurm.cluster import (
+    Slurm,
+    SlurmMissing,
+    SlurmRefused,
+    SlurmUnreachable,
+    seconds_of,
+)
 from spectral_bench.bench.executors.slurm.status import has_result, order_path
 from spectral_bench.bench.executors.slurm.submissions import (
     Ledger,
@@ -271,7 +277,7 @@ def ran_out_of_time(slurm: Slurm, elapsed: float, delay: float, limit: float) ->
     """
     try:
         told = slurm.ask("squeue", "-h", "-j", own_job(), "-O", "TimeLimit:40,PreemptTime:40").split()
-    except (SlurmUnreachable, SlurmRefused):
+    except (SlurmMissing, SlurmUnreachable, SlurmRefused):  # a node need not have Slurm's commands on its path
         told = []  # the limit that was asked for has to do
     # A time of preemption is set: another job wants the node, however much time this one had left.
     if len(told) == 2 and told[1] not in ("N/A", "Unknown", "NONE"):
@@ -295,7 +301,7 @@ def requeue(slurm: Slurm, patience: float) -> bool:
                 say(f"not put back into the queue: {error}")
                 return False
             time.sleep(AGAIN_S)
-        except SlurmRefused as error:  # it would refuse again
+        except (SlurmMissing, SlurmRefused) as error:  # it would refuse again
             say(f"not put back into the queue: {error}")
             return False
         else:

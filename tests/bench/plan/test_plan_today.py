@@ -29,6 +29,9 @@ class Today:
     def labels(self, dataset: str, split: str) -> str | None:
         return self._labels
 
+    def count(self, dataset: str, split: str) -> int | None:
+        return None
+
 
 @pytest.fixture
 def finished(lab: Lab) -> Lab:

@@ -14,7 +14,9 @@ from spectral_bench.bench.plan.prediction import Measurement, Measurements, Part
 from spectral_bench.bench.plan.probe import (
     EVALUATED_IMAGES,
     LEAST_GROWTH,
+    NO_WARM_UP,
     SCRATCH_FOLDER,
+    _growth,
     found_by,
     orders_of,
     probe_of,
@@ -53,7 +55,7 @@ def test_of_a_configuration_one_run_is_probed_whatever_its_length(lab: Lab) -> N
         "{method: neuralef, params: {k: 9}}, {method: kmeans, matrix: {subset: [16, 32]}}]}"
     )
     titles = [(run.title, run.spec.seed) for run in runs_to_probe(lab.plan(text))]
-    assert titles == [("neuralef, k=8, steps=10", 0), ("neuralef, k=9", 0), ("kmeans, subset=16", 0)]
+    assert titles == [("neuralef, k=8, steps=1000", 0), ("neuralef, k=9", 0), ("kmeans, subset=32", 0)]
 
 
 def test_a_probe_is_as_small_as_the_parameters_allow(lab: Lab, scratch: Store) -> None:
@@ -108,6 +110,21 @@ def test_features_do_not_decide_how_many_sizes_are_fitted(
     assert fitted == sizes
 
 
+@pytest.mark.parametrize(
+    ("seconds", "grows"),
+    [
+        ([1.0, 2.0, 4.0], 4.0),  # 0.1 s an image
+        ([1.5, 2.5, 4.5], 4.0),
+        ([1.0, 3.0, 4.0], 4.0 * 13 / 14),  # of all, where the last two would tell 0.05
+        ([4.0, 2.0, 1.0], 0.0),
+        ([0.0, 0.0, 4.0], 4.0),
+    ],
+)
+def test_what_grows_is_told_by_all_sizes(seconds: list[float], grows: float) -> None:
+    found = _growth([10.0, 20.0, 40.0], [{"fit": one} for one in seconds])
+    assert found == {"fit": pytest.approx(grows)}
+
+
 def test_more_clusters_than_patches_ask_for_more_images(lab: Lab, scratch: Store) -> None:
     (run,) = lab.plan("runs: [{method: kmeans, params: {k: 1500}}]").unfinished
     probe = probe_of(run, scratch, Execution(), [])
@@ -148,6 +165,9 @@ def test_what_a_fit_starts_from_is_made_on_more_and_more_images_too(lab: Lab, sc
         # A pause of 50 counts as three times the median; of two images, as that of each.
         ([(1.0, 1)] * 9 + [(50.0, 1)], 1.2),
         ([(2.0, 2)] * 9 + [(50.0, 2)], 1.2),
+        # What comes again and again is no pause, such as eight images that go through a network together.
+        ([(0.8, 1), *[(0.0, 1)] * 7] * 2, 0.1),
+        ([(1.0, 1)] * 8 + [(50.0, 1)], 58 / 9),
     ],
 )
 def test_a_pause_of_the_machine_hardly_moves_a_pace(took: list[tuple[float, int]], mean: float | None) -> None:
@@ -172,6 +192,7 @@ def counted(lab: Lab, scratch: Store, seconds: list[float], written: Sequence[in
         ([9.0, 2.2, 2.2, 2.2, 1.0, 1.0, 1.0, 1.0], [], 1.0, 0.3),
         ([9.0, 2.2, 2.2, 2.2, 1.0, 1.5, 1.0, 1.0], [0, 5], 1.1, 0.3),  # of five steps one writes the curve
         ([9.0, 2.2, 2.7, 2.2, 1.0, 1.0, 1.0, 1.0], [0, 2, 4, 6], 1.0 + (0.5 + 0 + 0) / 3 / 2, 0.3),
+        ([9.0, 2.2, 2.2, 2.2, 1.0, 1.0, 1.0, 1.0], list(range(8)), 1.0, 0.3),  # all do
         ([9.0, 0.8, 0.8, 0.8, 1.0, 1.0, 1.0, 1.0], [], 1.0, 0.0),
         ([9.0, 2.0, 2.0], [], 2.0, 0.0),
         ([9.0], [], None, 0.0),
@@ -191,6 +212,45 @@ def test_steps_are_timed_until_enough_of_known_images_have_come(lab: Lab, scratc
     more = [CLEAR_S / 100] * (4 + MOST_STEPS)
     assert not counted(lab, scratch, more).should_stop()  # all of them take less than a second
     assert counted(lab, scratch, [step * 100 for step in more]).should_stop()
+    assert counted(lab, scratch, [LONG_S / 3] * 4).should_stop()  # the first epoch alone takes too long
+
+
+def test_what_follows_on_the_steps_of_a_training_is_no_step(lab: Lab, scratch: Store) -> None:
+    timed = counted(lab, scratch, [9.0, 1.0, 1.0])
+    timed.ticks["fit"] += [(12.0 + turn, turn) for turn in (1, 2, 3, 4)]  # of k-means
+    assert timed.steps == [9.0, 10.0, 11.0]
+    assert timed.means() == (pytest.approx(1.0), 0.0)
+
+
+def test_later_epochs_of_several_views_meet_new_images_too(lab: Lab, scratch: Store) -> None:
+    timed = counted(lab, scratch, [1.0])
+    assert timed.first_epoch == 4
+    spec = timed.spec.model_copy(update={"features": timed.spec.features.model_copy(update={"views": 2})})
+    order = timed.order.model_copy(update={"spec": spec})
+    assert _Counted(order, scratch, lambda: False).first_epoch == 0
+
+
+def test_steps_after_the_warm_up_of_self_training_are_timed_by_themselves(lab: Lab, scratch: Store) -> None:
+    text = "runs: [{method: self_training, params: {k: 8, batch_size: 4, steps: 30, warm_up: 0.2}}]"
+    (run,) = (one for one in lab.plan(text).unfinished if one.spec.method == "self_training")
+    *_, asked = probe_of(run, scratch, Execution(), []).asked
+    assert asked.whole is not None
+    assert asked.later is not None
+    assert asked.warm_up == 0.2
+    assert asked.later.spec.params == {**asked.whole.spec.params, "warm_up": NO_WARM_UP}
+
+
+def test_a_fit_that_starts_from_a_training_is_known_by_its_own_probe(lab: Lab, scratch: Store) -> None:
+    text = "runs: [{method: neuralef_kmeans, subset: 50, params: {k: 8, batch_size: 4}, matrix: {steps: [30, 60]}}]"
+    runs = [one for one in lab.plan(text).unfinished if one.spec.method == "neuralef_kmeans"]
+    probe = probe_of(runs[1], scratch, Execution(), [])
+    scratch.write_fit(fit_record(probe.orders[-1].spec, costs=[cost("fit", 1.0).model_copy(update={"items": 4})]))
+    (scratch.run_folder(probe.orders[-1].spec.run_id) / FOUND_FILE).write_text(Pace().model_dump_json())
+    found = Measurements(found_by(probe, scratch))
+    for run in runs:  # whatever the length of what they start from
+        (fit,) = (part for part in run.parts if part.kind == "fit")
+        assert found.same(fit)
+        assert (fit.units, fit.images) == (50, 50)
 
 
 def leave(lab: Lab, scratch: Store, run: PlannedRun, pace: Pace, first: float = 3.0) -> list[Measurement]:
@@ -257,6 +317,21 @@ def test_no_more_than_so_many_images_are_checked_after_a_training(lab: Lab, scra
     (run,) = lab.plan(TRAINED.replace("subset: 32", "subset: 60")).unfinished
     (fit,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
     assert fit.once["health"] == pytest.approx(2.0 + 0.125 * (32 - 16))
+
+
+def test_looks_do_not_grow_by_what_new_images_cost(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED).unfinished
+    pace = Pace(step_s=0.5, new_s=0.05, made=[4, 16])
+    (fit,) = [one for one in leave(lab, scratch, run, pace) if one.part.kind == "fit"]
+    assert fit.by_image["graph"] == 0  # of 1.0 - 4 x 0.05 and 1.0 - 16 x 0.05
+    (other,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
+    assert fit.by_image["fit"] == other.by_image["fit"] > 0
+
+
+def test_a_pace_holds_where_looks_take_all_that_a_small_fit_took(lab: Lab, scratch: Store) -> None:
+    (run,) = lab.plan(TRAINED).unfinished
+    found = leave(lab, scratch, run, Pace(step_s=0.5), first=0.01)
+    assert sum(next(one for one in found if one.part.kind == "fit").growing.values()) == pytest.approx(0.5 * 2)
 
 
 @pytest.mark.parametrize("room", [None, 32, 31])

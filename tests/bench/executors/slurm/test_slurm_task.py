@@ -252,3 +252,13 @@ class TestTime:
         assert requeue(Slurm(fake), patience=0)
         assert fake.commands == [("scontrol", "requeue", "77_5")]  # 77 alone would be all jobs of the array
         assert not requeue(Slurm(FakeSlurm(unreachable=True)), patience=-1)
+
+    def test_a_node_may_lack_the_commands(self, capfd: pytest.CaptureFixture[str]) -> None:
+        def absent(command: tuple[str, ...]) -> Answer:
+            raise FileNotFoundError(command[0])
+
+        assert ran_out_of_time(Slurm(absent), 3600 - 95, delay=90, limit=3600)
+        assert not ran_out_of_time(Slurm(absent), 60, delay=90, limit=3600)
+        assert not requeue(Slurm(absent), patience=600)
+        told = capfd.readouterr()
+        assert "not put back into the queue: no scontrol on the path" in told.out + told.err
