@@ -78,12 +78,12 @@ def make_plan(
         refuse_two_lists(rows)
     planned = planned_runs(rows, titles)
     runs = [replace(run, condition=_condition(run, snapshot, today, data, names.alike)) for run in planned]
-    if data is not None:
-        runs = [replace(run, counts=counts_of((run.spec.data, *run.views), data.count)) for run in runs]
     measured = Measurements(())
     # Where nothing is left to do, nobody asks how long it takes, and thousands of records need not be gone through.
     if any(run.condition.changed or not run.condition.finished for run in runs):
         measured = Measurements(chain(measurements(snapshot.past), read_probes(folder)))
+        counts = {} if data is None else counts_of(set().union(*(run.splits for run in runs)), data.count)
+        runs = [replace(run, counts=counts) for run in runs]
         runs = with_predictions(runs, measured, folder)
     return Plan(
         grid=grid,

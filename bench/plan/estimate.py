@@ -223,7 +223,9 @@ def parts_by_cache(run: PlannedRun, store: Path) -> tuple[dict[str, Part], list[
     return absent, _own_parts(run.spec, store, run.counts, interrupted=how_far.state is RunState.INTERRUPTED, **left)
 
 
-def parts_of_order(order: Order, store: Store, *, elsewhere: Collection[str] = (), anew: bool = False) -> list[Part]:
+def parts_of_order(
+    order: Order, store: Store, *, elsewhere: Collection[str] = (), anew: bool = False, data: CurrentData | None = None
+) -> list[Part]:
     """What an order has left to do.
 
     Args:
@@ -231,11 +233,14 @@ def parts_of_order(order: Order, store: Store, *, elsewhere: Collection[str] = (
         store: where its results go.
         elsewhere: caches that another order writes before, by key.
         anew: it is going to be done again from the start, whatever is stored.
+        data: counts images of data sets that do not state how many they have; None: of the order's roots.
     """
     left: dict[str, Any] = {"fitted": False, "missing": order.views}
     if not (anew or order.features_only):
         left = {"fitted": not fit_missing(order, store), "missing": missing_views(order, store)}
-    counts = counts_of((order.spec.data, *order.views), CurrentData(DataRoots(order.data_roots)).count)
+    splits = {(view.dataset, view.split) for view in left["missing"]}
+    splits |= set() if left["fitted"] else {(order.spec.data.dataset, order.spec.data.split)}
+    counts = counts_of(splits, (data or CurrentData(DataRoots(order.data_roots))).count)
     features = [part for key, part in _absent_features(order.spec, store.path, counts, **left) if key not in elsewhere]
     if order.features_only:
         return features
@@ -271,6 +276,9 @@ def seconds_left(store: Store, runs: Sequence[RunStatus]) -> dict[str, float | N
         return {}
     measured = Measurements(chain(measurements(Snapshot(store).past), read_probes(store.path)))
     planned = list(_planned(unfinished, runs))
+    # Those of one's own need no roots; others state how many images they have.
+    counts = counts_of(set().union(*(run.splits for run in planned)), CurrentData(DataRoots()).count)
+    planned = [replace(run, counts=counts) for run in planned]
     try:
         predicted = with_predictions(planned, measured, store.path)
     except UserError:  # a file of the user's own is gone, and only the runs that need it shall miss it

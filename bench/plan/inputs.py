@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from spectral_bench.bench.features.backbones.registry import backbone as describ
 from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import nearest, unknown
 from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.datasets.interface import DataInfo
@@ -208,17 +209,18 @@ def image_count(source: TrainingData | View, counts: Mapping[tuple[str, str], in
     return stated or (counts or {}).get((source.dataset, source.split))
 
 
-def counts_of(
-    sources: Iterable[TrainingData | View], count: Callable[[str, str], int | None]
-) -> dict[tuple[str, str], int]:
-    """(Data set, split) -> images, of those that do not state it.
+def counts_of(splits: Iterable[tuple[str, str]], count: Callable[[str, str], int | None]) -> dict[tuple[str, str], int]:
+    """(Data set, split) -> images, of those that do not state it and are at hand.
 
     Args:
-        sources: the images.
-        count: counts those of a data set and split; None where they are not at hand.
+        splits: data sets and splits.
+        count: counts the images of one; None where they are not at hand.
     """
-    unstated = {(source.dataset, source.split) for source in sources if image_count(source) is None}
-    found = {where: count(*where) for where in sorted(unstated)}
+    found: dict[tuple[str, str], int | None] = {}
+    for where in sorted(set(splits)):
+        with suppress(UserError):  # a description that is gone: whoever needs the data hears of it then
+            if data_info(where[0]).splits.get(where[1]) is None:
+                found[where] = count(*where)
     return {where: images for where, images in found.items() if images is not None}
 
 

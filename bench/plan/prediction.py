@@ -231,7 +231,8 @@ def _ratio(part: Part, one: Measurement) -> float | None:
 def _scaled(part: Part, one: Measurement) -> dict[str, float]:
     ratio = _ratio(part, one) or 1.0
     images = part.images / one.part.images if part.images and one.part.images else 1.0
-    new = _met(part, ratio * (one.part.units or 1.0)) / _met(one.part, one.part.units or 1.0)
+    all_images = part.images or one.part.images
+    new = _met(all_images, ratio * (one.part.units or 1.0)) / _met(one.part.images, one.part.units or 1.0)
     stages: dict[str, float] = defaultdict(float)
     for seconds_of, times in ((one.growing, ratio), (one.by_image, images), (one.new, new), (one.once, 1.0)):
         for stage, seconds in seconds_of.items():
@@ -239,9 +240,9 @@ def _scaled(part: Part, one: Measurement) -> dict[str, float]:
     return dict(stages)
 
 
-def _met(part: Part, units: float) -> float:
-    """Images that are met in so many units."""
-    return units if part.images is None else min(units, part.images)
+def _met(images: float | None, units: float) -> float:
+    """Of so many images those that are met in so many units."""
+    return units if images is None else min(units, images)
 
 
 def _host(part: Part, one: Measurement) -> int:

@@ -33,7 +33,7 @@ from spectral_bench.bench.work import worker
 from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.health import LOOKED_AT
-from spectral_bench.methods.registry import method_facts
+from spectral_bench.methods.registry import METHODS, method_facts
 from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
 from spectral_bench.results.runs import Run
 from spectral_bench.results.specification import FitSpec, View
@@ -112,7 +112,9 @@ def probe_of(run: PlannedRun, scratch: Store, execution: Execution, roots: Seque
         count = steps_of(run.spec.params, None if total is None else float(total)) or PROBE_STEPS
         spec = _shrunk(run.spec, sizes[0] if sizes else images, count)
         asked.whole = orders[-1].model_copy(update={"spec": spec, "views": ()})
-        if 0 < (warm_up := float(run.spec.params.get("warm_up", 0.0))) < 1:
+        # Of methods of the user's own the name may mean anything.
+        warm_up = run.spec.params.get("warm_up") if run.spec.method in METHODS else None
+        if warm_up is not None and 0 < warm_up < 1:
             later = spec.model_copy(update={"params": {**spec.params, "warm_up": NO_WARM_UP}})
             asked.later, asked.warm_up = asked.whole.model_copy(update={"spec": later}), warm_up
         if "steps" not in run.spec.params:  # epochs of more images are more steps: no look at all that grows
@@ -336,7 +338,8 @@ def _images_of(one: Measurement) -> float:
 def _host_per_image(sizes: Sequence[Measurement]) -> float:
     few, many = _images_of(sizes[0]), _images_of(sizes[-1])
     further = sizes[-1].host - sizes[0].host
-    return further / (many - few) if further > LEAST_GROWTH else 0.0
+    # Of few images more, what allocators do would be taken for that of each.
+    return further / (many - few) if further > LEAST_GROWTH and many - few >= 2 * LEAST_IMAGES else 0.0
 
 
 def _of_view(record: EvaluationRecord, fit: FitRecord, pace: Pace) -> Measurement:

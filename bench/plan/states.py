@@ -84,6 +84,11 @@ class PlannedRun:
         return None if self.prediction is None else self.prediction.seconds
 
     @property
+    def splits(self) -> set[tuple[str, str]]:
+        """(Data set, split) of all that it looks at."""
+        return {(self.spec.data.dataset, self.spec.data.split)} | {(view.dataset, view.split) for view in self.views}
+
+    @property
     def provisional(self) -> bool:
         """Whether the weights are not here yet, so that the run's identity is going to change."""
         return not self.spec.backbone.weights

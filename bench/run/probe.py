@@ -38,6 +38,7 @@ ASKED_FILE, FOUND_FILE = "probe.json", "pace.json"
 # the curve. Fits of more and more images go on, so that what grows stands out, until the next would make them take
 # longer than `LONG_S` together, or they have with their features.
 LEAST_STEPS, MOST_STEPS = 4, 12
+LEAST_KNOWN = 2  # after the first epoch, where steps are so long that fewer have to do
 CLEAR_S, LONG_S = 1.0, 8.0
 # What takes more than so many times the median was the machine's pause, and counts as so long; unless more than one in
 # so many does, as every eighth image where eight go through a network together.
@@ -172,8 +173,10 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
             pace.made.append(made)
             store.write_fit(record)  # what the first one took is a run's
         write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
-        pace.made += _fit_larger(asked.larger, store, should_stop)
-        write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
+        try:
+            _fit_larger(asked.larger, store, should_stop, pace)
+        finally:
+            write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
     except RunInterrupted:
         return Outcome("interrupted")
     return Outcome(status)
@@ -188,23 +191,17 @@ def _fitted(chain: Sequence[Order], store: Store, should_stop: Callable[[], bool
     return record, PIXEL_GRAPHS.made - made
 
 
-def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool]) -> list[int]:
-    """Fit one after the other, each on twice the images, as long as that is not too long.
-
-    Returns:
-        How many images each met for the first time.
-    """
+def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool], pace: Pace) -> None:
+    """Fit one after the other, each on twice the images, as long as that is not too long."""
     begun, spent = time.perf_counter(), 0.0
-    found: list[int] = []
     for chain in chains:
         record, made = _fitted(chain, store, should_stop)
-        found.append(made)
+        pace.made.append(made)
         # Features that an earlier probe has extracted take no time here: they must not decide how far this one goes.
         alone = sum(cost.wall_s for cost in record.costs if cost.stage != "features")
         spent += alone
         if spent + 2 * alone > LONG_S or time.perf_counter() - begun >= LONG_S:
-            break
-    return found
+            return
 
 
 def _time_features(run: _Timed, asked: Asked, pace: Pace) -> None:
@@ -276,7 +273,7 @@ class _Counted(_Timed):
         """Whether steps after the first epoch are timed, one that writes the curve too, unless that takes too long."""
         steps = self.steps
         took, more = steps[-1] - steps[0] if steps else 0.0, len(steps) - self.first_epoch
-        if took >= LONG_S and len(steps) >= LEAST_STEPS:
+        if took >= LONG_S and len(steps) >= LEAST_STEPS and (more >= LEAST_KNOWN or took >= 4 * LONG_S):
             return True
         if more < LEAST_STEPS or took < CLEAR_S:
             return False

@@ -6,7 +6,7 @@ that needed more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -21,9 +21,11 @@ from spectral_bench.bench.plan.estimate import parts_of_order
 from spectral_bench.bench.plan.measured import is_gpu, measurements, read_probes
 from spectral_bench.bench.plan.prediction import Measurements, Prediction, predict
 from spectral_bench.bench.plan.records import Snapshot, Try, tries_of
+from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Order
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.names import duration
+from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
 
 # Of memory: a quarter more than the predicted peak of a run, and what surrounds it. Slurm adds up what all processes of
@@ -114,6 +116,7 @@ class Sizer:
         self._store, self._orders, self._limits = store, orders, limits
         self._known, self._written, self._anew = measured, written or {}, anew
         self._predictions: dict[str, Prediction | None] = {}
+        self._data: dict[Hashable, CurrentData] = {}
         self._tries: dict[str, list[Try]] = {}
 
     @cached_property
@@ -227,7 +230,9 @@ class Sizer:
             order = self._orders[job.run_id]
             elsewhere = {key for name in job.requires for key in self._written.get(name, ())}
             try:
-                parts = parts_of_order(order, self._store, elsewhere=elsewhere, anew=job.run_id in self._anew)
+                data = self._data.setdefault(order.data_roots, CurrentData(DataRoots(order.data_roots)))
+                anew = job.run_id in self._anew
+                parts = parts_of_order(order, self._store, elsewhere=elsewhere, anew=anew, data=data)
                 self._predictions[job.run_id] = predict(parts, self._measured)
             except UserError:  # a file of the user's own is gone: the run is going to say so
                 self._predictions[job.run_id] = None

@@ -15,6 +15,7 @@ from spectral_bench.bench.plan.probe import (
     LEAST_GROWTH,
     SCRATCH_FOLDER,
     _growth,
+    _host_per_image,
     found_by,
     orders_of,
     probe_of,
@@ -222,6 +223,15 @@ def test_looks_do_not_grow_by_what_new_images_cost(lab: Lab, scratch: Store) -> 
     assert fit.by_image["graph"] == 0  # of 1.0 - 4 x 0.05 and 1.0 - 16 x 0.05
     (other,) = [one for one in leave(lab, scratch, run, Pace(step_s=0.5)) if one.part.kind == "fit"]
     assert fit.by_image["fit"] == other.by_image["fit"] > 0
+
+
+@pytest.mark.parametrize(("images", "told"), [(12, True), (11, False)])
+def test_memory_grows_by_what_enough_more_images_took(images: int, told: bool) -> None:
+    """Of one image more or two, the difference is what allocators do."""
+    few, many = (
+        Measurement(Part("fit", "a", "b", images=float(count)), {}, host=10**8 * count) for count in (4, images)
+    )
+    assert _host_per_image([few, many]) == (10**8 if told else 0.0)
 
 
 def test_a_pace_holds_where_looks_take_all_that_a_small_fit_took(lab: Lab, scratch: Store) -> None:

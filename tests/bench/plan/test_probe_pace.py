@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 from plan_lab import Lab, cost, fit_record
 
+from spectral_bench.bench.plan.inputs import counts_of
 from spectral_bench.bench.plan.prediction import Measurements
 from spectral_bench.bench.plan.probe import NO_WARM_UP, found_by, probe_of, scratch_store
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.run.probe import (
     CLEAR_S,
     FOUND_FILE,
+    LEAST_KNOWN,
     LEAST_STEPS,
     LONG_S,
     MOST_STEPS,
@@ -82,6 +84,8 @@ def test_images_of_ones_own_are_counted(lab: Lab, scratch: Store, own_data: Curr
     assert asked.whole is not None
     assert (asked.whole.spec.data.subset, asked.whole.spec.params["steps"]) == (12, 60)
     assert [view.subset for view in probe.orders[-1].views] == [10]
+    (lab.folder / "own.yaml").write_text("{")  # which is told elsewhere
+    assert counts_of([(run.spec.data.dataset, "train")], own_data.count) == {}
 
 
 def counted(lab: Lab, scratch: Store, seconds: list[float], written: Sequence[int] = ()) -> _Counted:
@@ -122,7 +126,10 @@ def test_steps_are_timed_until_enough_of_known_images_have_come(lab: Lab, scratc
     more = [CLEAR_S / 100] * (4 + MOST_STEPS)
     assert not counted(lab, scratch, more).should_stop()  # all of them take less than a second
     assert counted(lab, scratch, [step * 100 for step in more]).should_stop()
-    assert counted(lab, scratch, [LONG_S / 3] * 4).should_stop()  # the first epoch alone takes too long
+    slow = [LONG_S / 3] * (4 + LEAST_KNOWN)  # the first epoch alone takes too long: the cheaper steps after it tell
+    assert not counted(lab, scratch, slow[1:]).should_stop()
+    assert counted(lab, scratch, slow).should_stop()
+    assert counted(lab, scratch, [2 * LONG_S] * LEAST_STEPS).should_stop()
 
 
 def test_what_follows_on_the_steps_of_a_training_is_no_step(lab: Lab, scratch: Store) -> None:
