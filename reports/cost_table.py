@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from spectral_bench.reports.cells import mean_cell, peak_cell
 from spectral_bench.reports.collect import distinct
-from spectral_bench.reports.costs import FEATURES_STAGE, HEALTH_STAGE, run_cost
+from spectral_bench.reports.costs import FEATURES_STAGE, run_cost
 from spectral_bench.reports.hardware import entry_hardware, unlike_marks
 from spectral_bench.reports.peaks import cohort_marks, extraction_marks, peak_device, peak_rss
 from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.reports.settings import SETTING_COLUMNS, CommonSettings, common_settings, setting_cells
 from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
-from spectral_bench.results.record import BASE_STAGE, StageCost
+from spectral_bench.results.record import BASE_STAGE, HEALTH_STAGE, StageCost
 
 _ORDER = {
     name: place

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
+from spectral_bench.results.record import HEALTH_STAGE, EvaluationRecord, FitRecord, StageCost
 
 if TYPE_CHECKING:
     from spectral_bench.reports.rows import SeedResult
 
 FEATURES_STAGE = "features"
-HEALTH_STAGE = "health"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ SCHEMA_VERSION = 3
 BASE_STAGE = "base"
 """The stage in which a fit loads the stored fit that it starts from."""
 
+HEALTH_STAGE = "health"
+"""The stage of checks, as ``methods.health`` calls it, which imports torch."""
+
 COHORT = "cohort"
 """The key, in what a record says of its execution, of the ids of the runs of its cohort, its own among them: those that
 one process carried out side by side. A run that was alone has none."""

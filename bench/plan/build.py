@@ -17,7 +17,8 @@ import psutil
 from spectral_bench.bench.features.backbones import backbone_info
 from spectral_bench.bench.grid.load import Grid
 from spectral_bench.bench.plan.estimate import features_key, planned_caches, with_predictions
-from spectral_bench.bench.plan.inputs import counts_of, facts_of, training_sides
+from spectral_bench.bench.plan.images import counts_of, training_sides
+from spectral_bench.bench.plan.inputs import facts_of
 from spectral_bench.bench.plan.measured import measurements, read_probes
 from spectral_bench.bench.plan.own_names import OwnNames
 from spectral_bench.bench.plan.prediction import Measurements

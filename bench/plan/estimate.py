@@ -23,7 +23,7 @@ from spectral_bench.bench.features.cache.meta import (
     planned_bytes,
 )
 from spectral_bench.bench.features.recipes import Recipe, cached_recipe, view_recipe
-from spectral_bench.bench.plan.inputs import counts_of, image_count, training_sides, view_sides
+from spectral_bench.bench.plan.images import counts_of, image_count, training_sides, view_sides
 from spectral_bench.bench.plan.measured import evaluation_part, features_part, fit_part, measurements, read_probes
 from spectral_bench.bench.plan.prediction import Measurements, Part, predict
 from spectral_bench.bench.plan.records import Snapshot

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,8 +12,9 @@ from spectral_bench.bench.features.backbones import backbone_info, complete_opti
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
+from spectral_bench.bench.plan.images import image_count, training_sides, view_sides
 from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
 from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.datasets.interface import DataInfo
@@ -196,52 +196,6 @@ def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], p
         if seen is not None and (why := made.refused(*seen)):
             problems.add("backbone", f"{backbone.name}: {why}")
             return
-
-
-def image_count(source: TrainingData | View, counts: Mapping[tuple[str, str], int] | None = None) -> int | None:
-    """How many images are looked at; None where neither the data set states it nor ``counts``.
-
-    Args:
-        source: the images.
-        counts: (data set, split) -> images, of data sets that do not state it.
-    """
-    stated = source.subset or data_info(source.dataset).splits.get(source.split)
-    return stated or (counts or {}).get((source.dataset, source.split))
-
-
-def counts_of(splits: Iterable[tuple[str, str]], count: Callable[[str, str], int | None]) -> dict[tuple[str, str], int]:
-    """(Data set, split) -> images, of those that do not state it and are at hand.
-
-    Args:
-        splits: data sets and splits.
-        count: counts the images of one; None where they are not at hand.
-    """
-    found: dict[tuple[str, str], int | None] = {}
-    for where in sorted(set(splits)):
-        with suppress(UserError):  # a description that is gone: whoever needs the data hears of it then
-            if data_info(where[0]).splits.get(where[1]) is None:
-                found[where] = count(*where)
-    return {where: images for where, images in found.items() if images is not None}
-
-
-def training_sides(data: TrainingData) -> tuple[int, int] | None:
-    """Height and width in pixels of what the backbone sees; None where they depend on the images."""
-    if data.transform.crop is not None:
-        return data.transform.crop, data.transform.crop
-    return _resized(data.transform.resize)
-
-
-def view_sides(view: View) -> tuple[int, int] | None:
-    """The same of a view."""
-    if view.window is not None:
-        return None  # the number of windows depends on the images
-    if view.centre_crop is not None:
-        return view.centre_crop, view.centre_crop
-    return _resized(view.resize)
-
-
-def _resized(resize: Resize) -> tuple[int, int] | None:
-    return resize.size if resize.mode == "exact" else None
 
 
 PAPER_SCALE = (0.5, 2.0)  # times the short side, drawn for each crop

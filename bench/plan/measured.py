@@ -19,14 +19,13 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.registry import ANY, METHODS
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
-from spectral_bench.results.record import BASE_STAGE
+from spectral_bench.results.record import BASE_STAGE, HEALTH_STAGE
 from spectral_bench.results.specification import identity_form, own_name, view_form
 
 logger = logging.getLogger(__name__)
 
 PROBES_FOLDER = "probes"  # in the store: what `plan --probe` measured, a file a configuration and machine
 
-HEALTH_STAGE = "health"  # as in `methods.health`, which imports torch; a fit's checks look at few images, or a sample
 REST = "rest"  # the stage of what no stage was charged with: opening data, writing records
 
 _LENGTH = ("steps", "epochs")
@@ -172,6 +171,7 @@ def of_fit(record: Recorded, spec: Written) -> Iterator[Measurement]:
     images = _items(record, "fit")
     trained = is_trained(str(spec["method"]), spec["params"])
     stages = _stages(record)
+    # A fit's checks look at few images, or at a sample, however many there are.
     once = {name: stages.pop(name) for name in (BASE_STAGE, HEALTH_STAGE, REST) if name in stages}
     if _mode(spec) == "cache":
         yield from _of_features(record, spec, spec["data"], stages.pop("features", None))

@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import linear_regression
 from typing import Any
 
 from pydantic import ValidationError
 
-from spectral_bench.bench.plan.inputs import image_count
+from spectral_bench.bench.plan.images import image_count
 from spectral_bench.bench.plan.measured import (
-    HEALTH_STAGE,
     PROBES_FOLDER,
     REST,
     features_part,
@@ -34,7 +33,7 @@ from spectral_bench.bench.work.order import Execution, Order
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.health import LOOKED_AT
 from spectral_bench.methods.registry import METHODS, method_facts
-from spectral_bench.results.record import EvaluationRecord, FitRecord, StageCost
+from spectral_bench.results.record import HEALTH_STAGE, EvaluationRecord, FitRecord
 from spectral_bench.results.runs import Run
 from spectral_bench.results.specification import FitSpec, View
 from spectral_bench.results.store import Store
@@ -218,10 +217,9 @@ def _of_features(run: Run, order: Order, pace: Pace) -> Iterator[Measurement]:
     written = run.fit.spec.model_dump(mode="json")
     sources = {"": written["data"]} | {view.view_id: view.model_dump(mode="json") for view in order.views}
     machine = machine_of(run.fit.execution, run.fit.environment)
-    for name, costs in pace.features.items():
-        cost = StageCost.model_validate(costs[0])
+    for name, cost in pace.features.items():
         part = features_part(written, sources[name], float(cost.items or 1))
-        each = min(pace.feature_s.get(name, cost.wall_s / (cost.items or 1)) * (cost.items or 1), cost.wall_s)
+        each = min(pace.feature_s[name] * (cost.items or 1), cost.wall_s)
         yield Measurement(
             part,
             {"features": each},
@@ -321,12 +319,8 @@ def _growth(images: Sequence[float], seconds: Sequence[Stages]) -> dict[str, flo
         images: of each fit, not all the same.
         seconds: by stage, of each fit.
     """
-    mean, last = fmean(images), seconds[-1]
-    apart = sum((count - mean) ** 2 for count in images)
-    slopes = {
-        name: sum((count - mean) * one.get(name, 0.0) for count, one in zip(images, seconds, strict=True)) / apart
-        for name in last
-    }
+    last = seconds[-1]
+    slopes = {name: linear_regression(images, [one.get(name, 0.0) for one in seconds]).slope for name in last}
     # Noise may tip the slope below 0, or above all that was measured.
     return {name: min(max(slope * images[-1], 0.0), last[name]) for name, slope in slopes.items()}
 

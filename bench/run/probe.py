@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -74,7 +74,7 @@ class Pace(BaseModel):
         new_s: seconds that an image adds to the first step that it is met in: of what is kept from then on.
         room: how many images there is room to keep that of; None where nothing is kept.
         image_s: view id -> seconds of the evaluation of an image after the first.
-        features: what the features of some images took, a list a source: the training images as ``""``, or a view's id.
+        features: what the features of some images took, by source: the training images as ``""``, or a view's id.
         feature_s: likewise seconds an image, without the network's start.
         again: the record of the order's fit, carried out a second time: without what only the first one in a process
             takes, as fits on more images are; None where there are none.
@@ -87,7 +87,7 @@ class Pace(BaseModel):
     new_s: float = 0.0
     room: int | None = None
     image_s: dict[str, float] = {}
-    features: dict[str, list[StageCost]] = {}
+    features: dict[str, StageCost] = {}
     feature_s: dict[str, float] = {}
     again: FitRecord | None = None
     made: list[int] = []
@@ -148,6 +148,10 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
     asked = Asked.model_validate_json((folder / ASKED_FILE).read_bytes())
     PIXEL_GRAPHS.clear()  # as a run does: each pays for its own
     pace = Pace()
+
+    def keep() -> None:
+        write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
+
     try:
         _time_features(_Timed(order, store, should_stop), asked, pace)
         if asked.whole is not None:
@@ -172,11 +176,10 @@ def execute(order: Order, *, store: Store, should_stop: Callable[[], bool]) -> O
             pace.again, made = _fitted([order], store, should_stop)
             pace.made.append(made)
             store.write_fit(record)  # what the first one took is a run's
-        write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
-        try:
-            _fit_larger(asked.larger, store, should_stop, pace)
-        finally:
-            write_bytes(folder / FOUND_FILE, pace.model_dump_json().encode())
+        keep()
+        for made in _fit_larger(asked.larger, store, should_stop):
+            pace.made.append(made)
+            keep()  # each time: what an attempt that is killed has found by then counts
     except RunInterrupted:
         return Outcome("interrupted")
     return Outcome(status)
@@ -191,12 +194,16 @@ def _fitted(chain: Sequence[Order], store: Store, should_stop: Callable[[], bool
     return record, PIXEL_GRAPHS.made - made
 
 
-def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool], pace: Pace) -> None:
-    """Fit one after the other, each on twice the images, as long as that is not too long."""
+def _fit_larger(chains: Sequence[Sequence[Order]], store: Store, should_stop: Callable[[], bool]) -> Iterator[int]:
+    """Fit one after the other, each on twice the images, as long as that is not too long.
+
+    Yields:
+        How many images a fit met for the first time.
+    """
     begun, spent = time.perf_counter(), 0.0
     for chain in chains:
         record, made = _fitted(chain, store, should_stop)
-        pace.made.append(made)
+        yield made
         # Features that an earlier probe has extracted take no time here: they must not decide how far this one goes.
         alone = sum(cost.wall_s for cost in record.costs if cost.stage != "features")
         spent += alone
@@ -224,11 +231,10 @@ def _time_source(run: _Timed, source: str, extract: Callable[[_Timed, Meter], ob
     meter = run.meter()
     run.loads.clear()
     extract(run, meter)
-    costs = meter.costs()
-    if any(cost.reused for cost in costs):  # extracted for another probe: the time was that of a look
+    (cost,) = meter.costs()
+    if cost.reused:  # extracted for another probe: the time was that of a look
         return
-    pace.features.setdefault(source, costs)
-    (cost,) = costs
+    pace.features.setdefault(source, cost)
     pace.feature_s[source] = max(cost.wall_s - sum(run.loads), 0.0) / (cost.items or 1)
 
 
@@ -287,7 +293,8 @@ class _Counted(_Timed):
     def _written(self) -> list[int]:
         """The steps after the first, from 0, that wrote the curve."""
         steps = [int(row["step"]) for row in read_metrics(self.folder / METRICS_FILE)]
-        return [step for step in steps if 0 < step < len(self.steps)]
+        done = len(self.steps)
+        return [step for step in steps if 0 < step < done]
 
     def means(self) -> tuple[float | None, float]:
         """Mean seconds of a step whose images were met before, None where there were no two; and more a new image."""

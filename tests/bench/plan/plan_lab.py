@@ -26,6 +26,7 @@ TEXTS = {"pascal_context": "59", "cityscapes": "19", "ade20k": "150"}
 NOW = "2026-01-01T00:00:00+00:00"
 CODE = {"bench.run": "aaaa", "methods.kmeans": "bbbb"}
 
+TRAINED = "{defaults: {subset: 32}, runs: [{method: neuralef, params: {k: 8, batch_size: 4, epochs: 50}}]}"
 SMALL = """\
 name: small
 defaults: {subset: 8, seeds: [0, 1]}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plan_lab import Lab, cost, fit_record
+from plan_lab import TRAINED, Lab, cost, fit_record
 
 from spectral_bench.bench.plan.measured import read_probes, write_probe
 from spectral_bench.bench.plan.prediction import Measurement, Measurements, Part, predict
@@ -20,7 +20,6 @@ from spectral_bench.bench.plan.probe import (
     orders_of,
     probe_of,
     runs_to_probe,
-    scratch_store,
 )
 from spectral_bench.bench.plan.states import PlannedRun
 from spectral_bench.bench.run.context import Run
@@ -34,13 +33,6 @@ from spectral_bench.bench.run.probe import (
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.record import FitRecord, StageCost
 from spectral_bench.results.store import Store
-
-TRAINED = "{defaults: {subset: 32}, runs: [{method: neuralef, params: {k: 8, batch_size: 4, epochs: 50}}]}"
-
-
-@pytest.fixture
-def scratch(lab: Lab) -> Store:
-    return scratch_store(lab.store.path)
 
 
 def test_of_a_configuration_one_run_is_probed_whatever_its_length(lab: Lab) -> None:
@@ -182,7 +174,7 @@ def test_a_training_is_scaled_by_its_pace_and_the_rest_by_images_or_not_at_all(l
     pace = Pace(
         step_s=0.5,
         image_s={view: 1.5},
-        features={"": [extracted], view: [evaluated]},
+        features={"": extracted, view: evaluated},
         feature_s={"": 0.75, view: 0.5},
     )
     found = leave(lab, scratch, run, pace)

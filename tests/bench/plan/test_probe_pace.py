@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from PIL import Image
-from plan_lab import Lab, cost, fit_record
+from plan_lab import TRAINED, Lab, cost, fit_record
 
-from spectral_bench.bench.plan.inputs import counts_of
+from spectral_bench.bench.plan.images import counts_of
 from spectral_bench.bench.plan.prediction import Measurements
-from spectral_bench.bench.plan.probe import NO_WARM_UP, found_by, probe_of, scratch_store
+from spectral_bench.bench.plan.probe import NO_WARM_UP, found_by, probe_of
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.run.probe import (
     CLEAR_S,
@@ -27,13 +27,6 @@ from spectral_bench.bench.run.probe import (
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.datasets.interface import DataRoots
 from spectral_bench.results.store import Store
-
-TRAINED = "{defaults: {subset: 32}, runs: [{method: neuralef, params: {k: 8, batch_size: 4, epochs: 50}}]}"
-
-
-@pytest.fixture
-def scratch(lab: Lab) -> Store:
-    return scratch_store(lab.store.path)
 
 
 @pytest.mark.parametrize(
