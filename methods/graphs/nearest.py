@@ -12,6 +12,7 @@ from torch import Tensor
 from spectral_bench.methods.threads import side_by_side
 
 _CHUNK = 2**19  # entries of a block that a thread looks at in one go: they and their copy stay in its cache
+_WIDTH = 1.5  # slabs' width in k: narrower ones are sorted sooner, but let more entries of a row pass
 
 
 class Entries(NamedTuple):
@@ -36,9 +37,9 @@ def entries_above(block: Tensor, floor: float) -> Entries:
 def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     """The ``k`` largest entries greater than ``floor`` of each row of a (rows, columns) block.
 
-    Of equal entries at the boundary those of the lowest columns are taken. No entry may be NaN. On a CPU the k-th
-    largest entry of each row is found by numpy's vectorised partition, a few rows at a time; a GPU takes whole blocks:
-    few kernels and few waits for it matter more than the numbers it looks at.
+    Of equal entries at the boundary those of the lowest columns are taken. No entry may be NaN. On a CPU a lower bound
+    of the k-th largest entry of each row leaves few for numpy's vectorised partition, a few rows at a time; a GPU takes
+    whole blocks: few kernels and few waits for it matter more than the numbers it looks at.
     """
     if k <= 0:
         return entries_above(block, float("inf"))
@@ -73,21 +74,51 @@ def _by_threads(chunks: list[NDArray[np.floating]], k: int, floor: float) -> lis
 
 
 def _largest_of_chunk(table: NDArray[np.floating], k: int, floor: float) -> _Arrays:
+    rows, columns = table.shape
     above_floor = np.nextafter(table.dtype.type(floor), table.dtype.type(np.inf))
-    columns = table.shape[1]
+    places = np.flatnonzero(table >= np.maximum(_lower_bounds(table, k), above_floor))
+    values = table.reshape(-1).take(places)
+    starts = np.arange(rows) * columns
+    counts = _counts(places, starts)
+    if counts.max(initial=0) > k:
+        kept = _largest_of_few(values, counts, k)
+        places, values = places.take(kept), values.take(kept)
+        counts = _counts(places, starts)
+    return counts, places - np.repeat(starts, counts), values
+
+
+def _lower_bounds(table: NDArray[np.floating], k: int) -> NDArray[np.floating]:
+    """Of each row a value that k entries or more reach, and few others, (rows, 1).
+
+    A row is cut into slabs of one width, and the largest entry at each place of all slabs is taken. The k-th largest
+    of these is such a value, as k of them are entries that reach it; partition then looks at one slab, not at a row.
+    """
+    rows, columns = table.shape
     if columns <= k:
-        mask = table >= above_floor
-        counts = np.count_nonzero(mask, axis=1)
-    else:
-        kth = np.partition(table, columns - k, axis=1)[:, columns - k, None]
-        mask = table >= np.maximum(kth, above_floor)
-        counts = np.count_nonzero(mask, axis=1)
-        tied = np.flatnonzero(counts > k)
-        if tied.size:
-            mask[tied] &= _ties_to_the_lowest(table[tied], kth[tied], k)
-            counts[tied] = k
-    flat = np.flatnonzero(mask)
-    return counts, flat - np.repeat(np.arange(len(table)) * columns, counts), table.reshape(-1)[flat]
+        return np.full((rows, 1), -np.inf, table.dtype)
+    slabs = max(1, int(columns / (_WIDTH * k)))
+    width = columns // slabs
+    largest = table[:, : slabs * width].reshape(rows, slabs, width).max(axis=1) if slabs > 1 else table
+    return np.partition(largest, width - k, axis=1)[:, width - k, None]
+
+
+def _counts(places: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the ascending places lie in each row."""
+    return np.diff(np.searchsorted(places, starts), append=len(places))
+
+
+def _largest_of_few(values: NDArray[np.floating], counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Which of the values, ``counts`` a row, are among the k largest of their row, ties to the first, ascending."""
+    width = counts.max()
+    real = np.arange(width) < counts[:, None]
+    table = np.full(real.shape, -np.inf, values.dtype)
+    table[real] = values
+    kth = np.partition(table, width - k, axis=1)[:, width - k, None]
+    kept = table >= kth
+    tied = np.flatnonzero(np.count_nonzero(kept, axis=1) > k)
+    if tied.size:
+        kept[tied] &= _ties_to_the_lowest(table[tied], kth[tied], k)
+    return np.flatnonzero(kept[real])
 
 
 def _ties_to_the_lowest(table: NDArray[np.floating], kth: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
