@@ -75,7 +75,7 @@ def directions(features: Tensor) -> Directions:
             f" values (first: patch {first})"
         )
     tiny = torch.finfo(values.dtype).tiny
-    unit = torch.where(norms > tiny, values / norms.clamp_min(tiny), 0.0)
+    unit = (values / norms.clamp_min(tiny)).masked_fill_(norms <= tiny, 0.0)
     return Directions(unit, *repeated_rows(unit))
 
 

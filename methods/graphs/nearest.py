@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     table = block.detach().numpy()
     if not table.size:
         return entries_above(block, floor)
-    step = max(1, _CHUNK // table.shape[1])
+    step = max(1, min(_CHUNK // table.shape[1], math.ceil(len(table) / torch.get_num_threads())))
     chunks = [table[start : start + step] for start in range(0, len(table), step)]
     parts = _by_threads(chunks, k, floor)
     return Entries(*(torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)))

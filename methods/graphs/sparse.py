@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
@@ -73,8 +74,17 @@ def matmul(matrix: Tensor, dense: Tensor) -> Tensor:
 
 def scale(matrix: Tensor, factor: Tensor) -> Tensor:
     """``diag(factor) @ matrix @ diag(factor)`` for a factor of shape (N,)."""
-    values = matrix.values() * factor[row_index(matrix)] * factor[matrix.col_indices()]
+    values = matrix.values() * _of_rows(matrix, factor)
+    values *= factor.index_select(0, matrix.col_indices())  # a sixth of the time of factor[...], which wants int64
     return csr(matrix.crow_indices(), matrix.col_indices(), values)
+
+
+def _of_rows(matrix: Tensor, numbers: Tensor) -> Tensor:
+    """Of (N,) numbers that of the row of each entry, (nnz,)."""
+    counts = matrix.crow_indices().diff()
+    if numbers.device.type == "cpu":  # numpy copies a row's number, torch looks it up for each entry
+        return torch.from_numpy(np.repeat(numbers.numpy(), counts.numpy()))
+    return numbers.repeat_interleave(counts, output_size=matrix.values().numel())
 
 
 def multiply(matrix: Tensor, factor: float) -> Tensor:
