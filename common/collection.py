@@ -11,7 +11,8 @@ from contextlib import contextmanager
 def no_collection() -> Iterator[None]:
     """Pause the garbage collector: with thousands of records in the making it goes over all of them again and again.
 
-    Blocks may be nested; the outermost one starts it again, if it was running.
+    Blocks may be nested; the outermost one starts it again, if it was running. What was made in it is expected to stay:
+    it joins the oldest objects at once, so that no collection of young ones goes over it.
     """
     running = gc.isenabled()
     gc.disable()
@@ -19,6 +20,9 @@ def no_collection() -> Iterator[None]:
         yield
     finally:
         if running:
+            if not gc.get_freeze_count():  # else others have frozen objects that are to stay so
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation
             gc.enable()
 
 
