@@ -82,7 +82,6 @@ def write_all(
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
     names = list(figures)
-
     picture = _drawer(figures, ["svg"] if page_only else FORMATS)
     contents: dict[str, Callable[[], bytes]] = {}
     if page_only:
@@ -91,8 +90,13 @@ def write_all(
         contents |= _files(tables, names, picture)
         contents["index.md"] = lambda: _index(tables, names, missing, entries).encode()
     shown = {name: lambda name=name: picture(name, "svg") for name in names}
-    hole = "" if page is None else HOLE
-    contents[PAGE] = lambda: (page or _joined)(html_parts(entries, source, tables, shown, missing, hole))
+    contents[PAGE] = lambda: (page or _joined)(
+        html_parts(entries, source, tables, shown, missing, "" if page is None else HOLE)
+    )
+    return _written(folder, contents, progress)
+
+
+def _written(folder: Path, contents: dict[str, Callable[[], bytes]], progress: Progress) -> list[Path]:
     for number, (name, content) in enumerate(contents.items(), start=1):
         write_bytes(folder / name, content())
         progress(name, number, len(contents))

@@ -42,6 +42,7 @@ from spectral_bench.results.store import Store
 
 if TYPE_CHECKING:
     from spectral_bench.bench.predict.cluster import ClusteredImages
+    from spectral_bench.bench.predict.names import Naming
 
 
 Overlays = Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write colour overlays too.")]
@@ -111,22 +112,33 @@ def predict(
     key = class_key(store, run_id, protocol) if classes else None
     record = store.fit_record(run_id)
     warn_of_edits(record)
-    naming, told = None, [key.told] if key else list[str]()
-    if names is not None and record is not None:
-        backbone = record.spec.backbone
-        naming = naming_of(names, backbone.name, backbone.options, names_backbone, names_option, text_model)
+    told = [key.told] if key else list[str]()
+    naming = _naming_of_run(record, names, names_backbone, names_option, text_model)
     wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
     with progress_bar("predicting") as progress:
         options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
         options |= {"naming": naming, "named": lambda found: told.append(found.told)}
         written = predict_images(store, run_id, files, to, **options)
+    _tell_written(written, to, (*told, *([scores_in_words(record)] if scores and record else [])), as_json=as_json)
+    return 0
+
+
+def _naming_of_run(
+    record: FitRecord | None, names: str | None, network: str | None, options: list[str] | None, text_model: str | None
+) -> Naming | None:
+    if record is None:
+        return None
+    backbone = record.spec.backbone
+    return naming_of(names, backbone.name, backbone.options, network, options, text_model)
+
+
+def _tell_written(written: Sequence[Path], to: Path, told: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         show_json([str(path) for path in written])
-        return 0
-    for line in (*told, *([scores_in_words(record)] if scores and record else [])):
+        return
+    for line in told:
         tell(line)
     say(f"{how_many(len(written), 'file')} written to {to}")
-    return 0
 
 
 def require_drawn(*, overlays: bool, contours: bool) -> None:
@@ -190,23 +202,32 @@ Stored = Annotated[
     ),
 ]
 
+Seen = Annotated[
+    str, typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH.")
+]
+
+Method = Annotated[
+    str, typer.Option("--method", help="A method that needs no labels, by name or as path/to/file.py:Class.")
+]
+
+NewFolder = Annotated[
+    Path, typer.Option("--to", help="Folder for what is written: a new one, or an empty one.", metavar="DIR")
+]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Write into a folder that holds files, over those of the same names.")
+]
+
 
 def cluster(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them, of any sizes.", metavar="IMAGE...")],
-    to: Annotated[
-        Path, typer.Option("--to", help="Folder for what is written: a new one, or an empty one.", metavar="DIR")
-    ],
+    to: NewFolder,
     k: Annotated[int | None, typer.Option("--k", help="Number of clusters; default: 8.", metavar="N")] = None,
-    method: Annotated[
-        str, typer.Option("--method", help="A method that needs no labels, by name or as path/to/file.py:Class.")
-    ] = _METHOD,
+    method: Method = _METHOD,
     backbone: Network = _BACKBONE,
     features: Stored = None,
     parameters: Parameters = None,
-    size: Annotated[
-        str,
-        typer.Option("--size", help="What images are resized to for the backbone: the short side, or HEIGHTxWIDTH."),
-    ] = "320",
+    size: Seen = "320",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the fit.")] = 0,
     names: Names = None,
     names_backbone: NamesBackbone = None,
@@ -215,9 +236,7 @@ def cluster(
     device: Device = "auto",
     overlays: Overlays = True,
     contours: Contours = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that holds files, over those of the same names.")
-    ] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -239,11 +258,9 @@ def cluster(
     from spectral_bench.bench.predict.cluster import cluster_files, clustering_params, network, with_text
     from spectral_bench.bench.run.context import resolve_device
 
-    naming = None
-    if names is not None:
-        if with_text(method, names, stated, options):  # its own network names its clusters
-            names_backbone, names_option = backbone, None
-        naming = naming_of(names, backbone, options, names_backbone, names_option, text_model)
+    if names is not None and with_text(method, names, stated, options):  # its own network names its clusters
+        names_backbone, names_option = backbone, None
+    naming = naming_of(names, backbone, options, names_backbone, names_option, text_model)
     with _bars() as bar:
         found = cluster_files(
             files,

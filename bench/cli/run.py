@@ -114,16 +114,14 @@ def run(
     """
     path = required_grid(grid_file, grid, "run")
     devices, together = () if executor == "slurm" else parse_gpus(gpus), parse_cohort(cohort)
-    # What the command line alone says wrong comes first, before a file is read.
-    check_executor(executor, jobs, devices)
+    check_executor(executor, jobs, devices)  # what the command line alone says wrong, before a file is read
     check_hours(max_hours, executor)
     refuse_slurm_options(slurm, executor, wait=wait, print_sbatch=print_sbatch)
     asked = {"threads": threads, "workers": workers, "inference_batch": inference_batch, "executor": executor}
     asked |= {"device": parse_device(device), "cache_limit": parse_bytes(cache_limit)}
     execution = Execution(checkpoint_every=checkpoint_every, **asked)
-    held = gpus_asked_for(devices, execution.device)
+    held, problems = gpus_asked_for(devices, execution.device), Problems()
     limit = read_budget(budget, budget_by, max_hours=max_hours, executor=executor, gpus=held)
-    problems = Problems()
     loaded = load_grid(path, changes or (), problems=problems)
     on_slurm = slurm_launch(loaded.executor, slurm, gpus, wait, grow=limit is None) if executor == "slurm" else None
     roots = data_roots(data_root, loaded.data_roots)
@@ -142,14 +140,7 @@ def run(
     todo = place.within(made, limit)
     if on_slurm and print_sbatch:
         return on_slurm.show(todo.plan, execution, roots.roots, todo.cohorts, left=todo.left)
-    if on_slurm and todo.plan.unfinished:
-        on_slurm.announce(todo.plan, on_slurm.arrays(todo.plan, execution, roots.roots, todo.cohorts))
-    hours = None
-    if max_hours is not None:
-        hours = Hours(max_hours, todo.plan, todo.cohorts, held)
-    elif limit is not None and on_slurm is None:
-        hours = Hours(limit.hours(held), todo.plan, todo.cohorts, held, option=limit.option)
-    return todo.code(_carry_out(todo, place, hours))
+    return todo.code(_carry_out(todo, place, place.hours(todo, max_hours, limit)))
 
 
 @dataclass(frozen=True)
@@ -209,6 +200,15 @@ class _Place:
             tell(line)
         return _Todo(cut.plan, formed, cut.left)
 
+    def hours(self, todo: _Todo, most: float | None, limit: Budget | None) -> Hours | None:
+        """The hours of ``--max-hours``, or of a budget that no cluster keeps; None without either."""
+        held = gpus_asked_for(self.gpus, self.execution.device)
+        if most is not None:
+            return Hours(most, todo.plan, todo.cohorts, held)
+        if limit is not None and self.on_slurm is None:
+            return Hours(limit.hours(held), todo.plan, todo.cohorts, held, option=limit.option)
+        return None
+
     def executor(self, store: Store, hours: Hours | None) -> Executor:
         """The executor, within hours if there are any."""
         if self.on_slurm is not None:
@@ -239,6 +239,8 @@ def gpus_asked_for(devices: Sequence[str], device: str) -> int:
 
 def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
     plan, formed = todo.plan, todo.cohorts
+    if place.on_slurm and plan.unfinished:
+        place.on_slurm.announce(plan, place.on_slurm.arrays(plan, place.execution, place.roots, formed))
     for line in plan_lines(plan):
         tell(line)
     store = Store.open(plan.store, create=True)

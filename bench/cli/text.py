@@ -120,14 +120,16 @@ def _asked(classes: str | None, names: str | None) -> tuple[str, ...]:
 
 
 def naming_of(
-    names: str,
+    names: str | None,
     backbone: str,
     options: Mapping[str, Any],
     other: str | None,
     other_options: list[str] | None,
     text_model: str | None,
-) -> Naming:
-    """What names the clusters of a fit with this backbone. Loads torch."""
+) -> Naming | None:
+    """What names the clusters of a fit with this backbone, if anything does. Loads torch."""
+    if names is None:
+        return None
     from spectral_bench.bench.predict.names import find_naming
 
     return find_naming(

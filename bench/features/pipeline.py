@@ -132,11 +132,6 @@ def concatenate(batches: Sequence[PatchBatch]) -> PatchBatch:
     )
 
 
-def batch_part(batch: PatchBatch, start: int, stop: int) -> PatchBatch:
-    """The entries ``start`` to ``stop`` (excluded) of a batch."""
-    return batch.part(slice(start, stop))
-
-
 def middle_window(batch: PatchBatch) -> int:
     """The position of the middle one of an image's windows that are not mirrored; mirrored ones stand last."""
     return sum(not crop.flip for crop in batch.crops) // 2
@@ -154,7 +149,7 @@ def mirrored_in(batch: PatchBatch, cover: int) -> PatchBatch:
         cover: pixels that a row of patches spans.
     """
     half, patches = len(batch) // 2, batch.grid[1]
-    plain = batch_part(batch, 0, half)
+    plain = batch.part(slice(0, half))
     # Of patch i its centre, seen from the other side and counted in patches: (width - x) / p - 1/2 at x = (i + 1/2) p.
     places = torch.arange(patches, dtype=torch.float64).neg() + (patches * batch.crops[0].width / cover - 1)
     places = places.clamp(0, patches - 1)
@@ -299,7 +294,7 @@ class Extraction:
             batch = self._extract(group)
             start = 0
             for taken in group:
-                yield taken, batch_part(batch, start, start + len(taken.shots))
+                yield taken, batch.part(slice(start, start + len(taken.shots)))
                 start += len(taken.shots)
 
     def with_progress(self, recipe: Recipe) -> Iterator[tuple[ImageShots, PatchBatch]]:

@@ -19,7 +19,7 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, complete_options
 from spectral_bench.bench.features.backbones.language import LANGUAGE
 from spectral_bench.bench.features.files import find, titled
-from spectral_bench.bench.features.pipeline import batch_part, concatenate
+from spectral_bench.bench.features.pipeline import concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import environment, now, reproducible
 from spectral_bench.bench.predict.files import FileImages, require_targets
@@ -50,8 +50,7 @@ from spectral_bench.results.specification import BackboneSpec, Features, Resize,
 
 SHORT_SIDE, CLUSTERS, BACKBONE = 320, 8, "efficientnet_lite0"
 SETTINGS = "settings.json"
-_SMALLEST = 16
-_LONGEST = 8  # times the short side: a strip of one pixel must not become one of millions
+_SMALLEST, _LONGEST = 16, 8  # pixels; times the short side: a strip of one pixel must not become one of millions
 _ORIENTATION, _SWAPS_SIDES = 0x0112, range(5, 9)  # the tag of EXIF, and its values that turn by a quarter
 
 
@@ -251,23 +250,32 @@ def cluster_files(
     require_no_labels(method)
     info, images = backbone_info(backbone.name, backbone.options), FileImages(files)
     seen = size if isinstance(size, tuple) else common_size([upright_size(path) for path in files], size)
-    rows, columns = info.grid(*seen)
-    require_fitting(method, params, len(files), len(files) * rows * columns)
-    stored = _digest(features, images, info, seen)
-    view = View(dataset="", split="", resize=Resize(mode="exact", size=seen), features=stored)
+    require_fitting(method, params, len(files), len(files) * math.prod(info.grid(*seen)))
+    at_size, stored = Resize(mode="exact", size=seen), _digest(features, images, info, seen)
+    view = View(dataset="", split="", resize=at_size, features=stored)
     with reproducible():
         items = _features(view, images, backbone, device, colours_asked(method, params), progress, features)
-        patches = concatenate([item.patches for item in items])
-        items = [_part(item, patches, at) for at, item in enumerate(items)]  # no second copy
+        patches, items = _in_one(items)
         source = MemorySource(patches, seed)
         fitted = fit_in_memory(method, params, source, seed=seed, device=device, precision=precision, progress=fitting)
-        scored = scored_images(fitted, view, items, device=device)
-        kept = [replace(one, scores=one.scores.cpu()) for one in scored]  # of patches: masks are made when asked for
+        kept = [replace(one, scores=one.scores.cpu()) for one in scored_images(fitted, view, items, device=device)]
         named = None if naming is None else (naming, _named(naming, method, kept, view, images, device, calling))
-    used = {"name": backbone.name, "options": backbone.options}
-    settings = {"method": method, "params": params, "backbone": used, "seed": seed, "precision": precision}
-    settings |= {"device": str(device)} | ({} if features is None else {"features": features.model_dump(mode="json")})
+    settings = _settings(method, params, backbone, features, seed=seed, precision=precision, device=str(device))
     return ClusteredImages(images, kept, fitted.n_clusters, seen, failed_checks(fitted), settings, named)
+
+
+def _in_one(items: list[ViewItem]) -> tuple[PatchBatch, list[ViewItem]]:
+    """The patches of all items in one batch, and the items with parts of it, so that nothing is held twice."""
+    patches = concatenate([item.patches for item in items])
+    return patches, [replace(item, patches=patches.part(slice(at, at + 1))) for at, item in enumerate(items)]
+
+
+def _settings(
+    method: str, params: dict[str, Any], backbone: BackboneSpec, features: Features | None, **others: Any
+) -> dict[str, Any]:
+    used = {"name": backbone.name, "options": backbone.options}
+    files = {} if features is None else {"features": features.model_dump(mode="json")}
+    return {"method": method, "params": params, "backbone": used, **others, **files}
 
 
 def takes_text(method: str) -> bool:
@@ -317,10 +325,6 @@ def _named(
     seen = fresh_features(plain, naming.network, images=images, ids=images.ids, folder=folder, device=device, workers=2)
     n_clusters = kept[0].scores.shape[1]
     return named_key(naming, mean_features(kept, seen, n_clusters, lambda done: calling(done, len(kept))))
-
-
-def _part(item: ViewItem, patches: PatchBatch, at: int) -> ViewItem:
-    return replace(item, patches=batch_part(patches, at, at + 1))
 
 
 def _digest(features: Features | None, images: FileImages, info: BackboneInfo, seen: tuple[int, int]) -> str:

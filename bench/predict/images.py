@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.evaluation.layout import score_bands
 from spectral_bench.bench.features.pipeline import ordered_map
-from spectral_bench.bench.features.views import fresh_features
+from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.predict.files import FileImages, nearest_folder, require_targets, scores_file, targets_of
 from spectral_bench.bench.predict.names import Naming, mean_features, named_key
 from spectral_bench.bench.predict.pictures import (
@@ -118,12 +118,18 @@ def predict(
         _require_room(out, [image_header(path) for path in images], method.n_clusters)
     scored, said = scored_images(method, view, features, device=chosen), list[Path]()
     if naming is not None:
-        held = [replace(image, scores=image.scores.cpu()) for image in scored]
-        key = named_key(naming, mean_features(held, fresh_features(view, naming.network, **seen), method.n_clusters))
+        scored, key = _called(naming, scored, fresh_features(view, naming.network, **seen), method.n_clusters)
         named(key)
-        scored = iter(held)
     assigned = _assigned(scored, out if wanted.scores else None, said)
     return write_masks(assigned, files, out, key or cluster_key(method.n_clusters), wanted, progress=progress) + said
+
+
+def _called(
+    naming: Naming, scored: Iterable[ScoredImage], features: Iterable[ViewItem], clusters: int
+) -> tuple[Iterator[ScoredImage], Key]:
+    """All images, whose scores are held for it, and what their clusters are called."""
+    held = [replace(image, scores=image.scores.cpu()) for image in scored]
+    return iter(held), named_key(naming, mean_features(held, features, clusters))
 
 
 def _with_network(spec: FitSpec) -> FitSpec:

@@ -16,7 +16,7 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign, labels
 from spectral_bench.bench.evaluation.crf import refine
 from spectral_bench.bench.evaluation.guided import largest_of
 from spectral_bench.bench.features import ViewItem
-from spectral_bench.bench.features.pipeline import batch_part, middle_window
+from spectral_bench.bench.features.pipeline import middle_window
 from spectral_bench.bench.features.views import fresh_features, kept_features
 from spectral_bench.bench.measure.environment import require_crf
 from spectral_bench.bench.run.context import resolve_device
@@ -151,7 +151,7 @@ class _Maker:
         image = images.image(item.image_id)
         truth = view_label(data.labels(record.view.split), item.image_id, item.original, scored.layout)
         middle = middle_window(item.patches)  # of several windows the one in the middle
-        functions = _eigenfunctions(method, batch_part(item.patches, middle, middle + 1).to(self._device))
+        functions = _eigenfunctions(method, item.patches.part(slice(middle, middle + 1)).to(self._device))
         window = item.patches.crops[middle]
         return Panel(
             image=_shrunk(image, scored.layout.frame),

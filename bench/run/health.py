@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from numpy.linalg import LinAlgError
 
-from spectral_bench.bench.features.pipeline import batch_part, central, concatenate, middle_window
+from spectral_bench.bench.features.pipeline import central, concatenate, middle_window
 from spectral_bench.datasets.subset import in_drawing_order, subset
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.exact import MOST_EXACT_NODES, ExactSpaces
@@ -187,7 +187,7 @@ def held_out_images(features: ViewFeatures | CohortView, ids: tuple[str, ...]) -
     for image_id in in_drawing_order(ids)[:MOST_READ]:
         item = features.at(place[image_id])
         middle = middle_window(item.patches)
-        image = central(batch_part(item.patches, middle, middle + 1), item.cover, MOST_EXACT_NODES)
+        image = central(item.patches.part(slice(middle, middle + 1)), item.cover, MOST_EXACT_NODES)
         nodes = math.prod(image.grid)
         if chosen and (len(chosen) + 1) * nodes > WANTED_PATCHES:
             break

@@ -16,7 +16,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from spectral_bench._arrays import images_of, levels_of, pixels_of
-from spectral_bench.bench.features.pipeline import batch_part
 from spectral_bench.bench.measure.environment import reproducible
 from spectral_bench.bench.run.context import resolve_device
 from spectral_bench.bench.run.in_memory import (
@@ -143,7 +142,7 @@ class Fit:
         with reproducible(), torch.inference_mode():
             given = images_of(levels, colours)
             parts = [
-                look(batch_part(given, first, first + _IMAGES).to(self._device)).cpu()
+                look(given.part(slice(first, first + _IMAGES)).to(self._device)).cpu()
                 for first in range(0, len(given), _IMAGES)
             ]
         found = torch.cat(parts).clone()

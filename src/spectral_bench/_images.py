@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ from spectral_bench.bench.predict.cluster import (
     with_text,
 )
 from spectral_bench.bench.predict.files import find_images
-from spectral_bench.bench.predict.names import find_naming
+from spectral_bench.bench.predict.names import Naming, find_naming
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.explain import explain
 from spectral_bench.results.specification import Features
@@ -89,28 +90,53 @@ def cluster_images(
     Example:
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
-    require_precision(precision)
-    method, files, given = name_of(method), find_images(_paths(images)), _files(features)
-    settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": place_of(device)}
-    settings |= {"features": given, "size": _size(size), "seed": seed_of(seed, random_state)}
-    options, params = dict(backbone_options or {}), dict(params)
-    if names is not None:
-        own = with_text(method, names, params, options)
-        network_of_names = name_of(backbone if own or not names_backbone else names_backbone, "backbone")
-        settings["naming"] = find_naming(
-            names,
+    settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": device, "size": size}
+    settings |= {"features": features, "seed": seed_of(seed, random_state)}
+    words = _Words(names, names_backbone, names_options, text_model)
+    stated = params if k is None else {**params, "k": k}
+    return _clustered(images, method, stated, backbone, dict(backbone_options or {}), words, settings)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What clusters are called by, and what compares them with it, as ``cluster_images`` takes it."""
+
+    names: str | Path | Sequence[str] | None
+    backbone: str
+    options: Mapping[str, Any] | None
+    text_model: str
+
+    def naming(self, method: str, params: dict[str, Any], backbone: str, options: dict[str, Any]) -> Naming | None:
+        if self.names is None:
+            return None
+        own = with_text(method, self.names, params, options)
+        network = name_of(backbone if own or not self.backbone else self.backbone, "backbone")
+        return find_naming(
+            self.names,
             backbone=name_of(backbone, "backbone"),
             options=options,
-            network=network_of_names if own or names_backbone else "",
-            network_options=None if own else names_options,
-            text_model=text_model,
+            network=network if own or self.backbone else "",
+            network_options=None if own else self.options,
+            text_model=self.text_model,
         )
+
+
+def _clustered(
+    images: str | Path | Sequence[str | Path],
+    method: str,
+    params: dict[str, Any],
+    backbone: str,
+    options: dict[str, Any],
+    words: _Words,
+    settings: dict[str, Any],
+) -> ClusteredImages:
+    require_precision(settings["precision"])
+    method, files, given = name_of(method), find_images(_paths(images)), _files(settings["features"])
+    settings |= {"device": place_of(settings["device"]), "features": given, "size": _size(settings["size"])}
+    naming = words.naming(method, params, backbone, options)
+    complete = clustering_params(method, with_k(method, params), len(files))
     found = cluster_files(
-        files,
-        method,
-        clustering_params(method, with_k(method, params if k is None else {**params, "k": k}), len(files)),
-        network(name_of(backbone, "backbone"), options, given),
-        **settings,
+        files, method, complete, network(name_of(backbone, "backbone"), options, given), naming=naming, **settings
     )
     return _with_warnings(found)
 

@@ -12,7 +12,6 @@ from PIL import Image
 from spectral_bench.bench.features import open_training_source, open_view_features
 from spectral_bench.bench.features.pipeline import (
     antialiased_pixels,
-    batch_part,
     central,
     concatenate,
     fine_pixels,
@@ -149,7 +148,7 @@ def test_cutting_and_joining_batches_keeps_them(make_images, how):
     for name in ("antialiased", "fine"):
         one, other = getattr(first, name), getattr(second, name)
         assert torch.equal(getattr(both, name), torch.cat([one, other]))
-        assert torch.equal(getattr(batch_part(both, 1, 2), name), other)
+        assert torch.equal(getattr(both.part(slice(1, 2)), name), other)
         assert torch.equal(getattr(both.to("cpu"), name), getattr(both, name))
         assert torch.equal(getattr(middle, name), one[:, 1:2, 1:4])
         assert getattr(concatenate([first, replace(second, antialiased=None, fine=None)]), name) is None

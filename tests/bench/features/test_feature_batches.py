@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectral_bench.bench.features.backbones import BackboneInfo
-from spectral_bench.bench.features.pipeline import batch_part, central, concatenate, extract, grid_pixels
+from spectral_bench.bench.features.pipeline import central, concatenate, extract, grid_pixels
 from spectral_bench.common.geometry import Crop
 from spectral_bench.methods.interface import PatchBatch
 
@@ -78,7 +78,7 @@ def test_at_a_native_resolution_pixels_span_the_whole_image():
 def test_concatenate_undoes_entries(tiny, cut):
     crops = [Crop.whole(32, 32)] * 3
     batch = extract(tiny, [picture(32, 32, seed) for seed in range(3)], ["a", "b", "c"], crops)
-    again = concatenate([batch_part(batch, 0, cut), batch_part(batch, cut, 3)])
+    again = concatenate([batch.part(slice(0, cut)), batch.part(slice(cut, 3))])
     assert again.image_ids == batch.image_ids
     assert again.crops == batch.crops
     assert torch.equal(again.pixels, batch.pixels)
