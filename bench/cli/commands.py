@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from spectral_bench.bench.cli.output import set_up_streams
-from spectral_bench.common.collection import no_collection
+from spectral_bench.common.collection import importing
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.names import unknown
 
@@ -219,7 +219,7 @@ def load_function(name: str) -> Any:
 
 def _load(place: str) -> Any:
     module, _, attribute = place.partition(":")
-    with no_collection():  # what is imported stays
+    with importing():
         return getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
 
 

@@ -32,7 +32,7 @@ from spectral_bench.bench.plan.states import Plan, PlannedRun, plan_orders
 from spectral_bench.bench.plan.text import keep_words
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
 from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
-from spectral_bench.common.collection import no_collection
+from spectral_bench.common.collection import importing
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
@@ -375,7 +375,7 @@ def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[st
 
 def print_tables(store: Store, grid: str) -> None:
     """Print the tables of a grid."""
-    with no_collection():  # what is imported stays
+    with importing():
         from spectral_bench.reports import build_tables, render  # a plan, and a wrong option, shall not wait for them
         from spectral_bench.reports.api import fit_only
 

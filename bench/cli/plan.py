@@ -39,7 +39,7 @@ from spectral_bench.bench.plan.show import PLAN_COLUMNS, marked_title, plan_json
 from spectral_bench.bench.plan.states import Plan
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.bench.work.order import Execution
-from spectral_bench.common.collection import no_collection
+from spectral_bench.common.collection import importing
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import how_many
@@ -69,7 +69,7 @@ def plan(
     if not probe and (device != "auto" or threads):
         raise ConfigError("--device and --threads are for probes; give --probe too")
     execution = Execution(device=parse_device(device), threads=threads, executor="local")
-    with no_collection():  # what is imported stays, too
+    with importing():  # making a plan does, too
         problems = Problems()
         loaded = load_grid(required_grid(grid_file, grid, "plan"), changes or (), problems=problems)
         held = CurrentData(data_roots(data_root, loaded.data_roots))

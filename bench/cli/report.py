@@ -29,7 +29,7 @@ from spectral_bench.bench.cli.options import (
 from spectral_bench.bench.cli.output import on_terminal, progress_bar, say, show_json, show_tables, warn
 from spectral_bench.bench.grid.load import grid_name
 from spectral_bench.bench.plan.today import CurrentCode, changed_since
-from spectral_bench.common.collection import no_collection
+from spectral_bench.common.collection import importing
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import how_many
@@ -212,7 +212,7 @@ def _write_all(
     panels: MakePanels | None,
     as_json: bool,
 ) -> int:
-    with no_collection():  # what is imported stays
+    with importing():
         from spectral_bench.reports import write_all  # draws: matplotlib is what tables shall not wait for
 
     with progress_bar("writing the report") as progress:
@@ -303,7 +303,7 @@ def _panels(
     roots: DataRoots, device: str, store: Store, progress: Progress, wanted: Sequence[WantedPanel]
 ) -> list[str]:
     """Make panels of the gallery, and say on stderr which could not be made and why."""
-    with no_collection():  # what is imported stays
+    with importing():
         from spectral_bench.bench.predict.panels import make_panels  # loads torch, and only galleries need it
 
     problems = make_panels(store, wanted, roots, device=device, progress=progress)

@@ -14,6 +14,8 @@ from spectral_bench.methods.threads import side_by_side
 
 _CHUNK = 2**20  # entries of a block that a thread looks at in one go; smaller chunks wait for the interpreter's lock
 _WIDTH = 1.5  # slabs' width in k: narrower ones are sorted sooner, but let more entries of a row pass
+_LEAST_WIDTH = 64  # numpy takes maxima over narrow slabs slowly
+_FEW = 4  # entries that pass, in k: rows with more of them are looked at one by one
 
 
 class Entries(NamedTuple):
@@ -77,10 +79,15 @@ def _by_threads(chunks: list[NDArray[np.floating]], k: int, floor: float) -> lis
 def _largest_of_chunk(table: NDArray[np.floating], k: int, floor: float) -> _Arrays:
     rows, columns = table.shape
     above_floor = np.nextafter(table.dtype.type(floor), table.dtype.type(np.inf))
-    places = np.flatnonzero(table >= np.maximum(_lower_bounds(table, k), above_floor))
-    values = table.reshape(-1).take(places)
     starts = np.arange(rows) * columns
+    passing = table >= np.maximum(_lower_bounds(table, k), above_floor)
+    places = np.flatnonzero(passing)
     counts = _counts(places, starts)
+    if (many := np.flatnonzero(counts > _FEW * k)).size:
+        passing[many] &= _among_largest_of_rows(table[many], k)
+        places = np.flatnonzero(passing)
+        counts = _counts(places, starts)
+    values = table.reshape(-1).take(places)
     if counts.max(initial=0) > k:
         kept = _largest_of_few(values, counts, k)
         places, values = places.take(kept), values.take(kept)
@@ -97,7 +104,7 @@ def _lower_bounds(table: NDArray[np.floating], k: int) -> NDArray[np.floating]:
     rows, columns = table.shape
     if columns <= k:
         return np.full((rows, 1), -np.inf, table.dtype)
-    slabs = max(1, int(columns / (_WIDTH * k)))
+    slabs = max(1, int(columns / max(_WIDTH * k, _LEAST_WIDTH)))
     width = columns // slabs
     largest = table[:, : slabs * width].reshape(rows, slabs, width).max(axis=1) if slabs > 1 else table
     return np.partition(largest, width - k, axis=1)[:, width - k, None]
@@ -114,12 +121,17 @@ def _largest_of_few(values: NDArray[np.floating], counts: NDArray[np.int64], k: 
     real = np.arange(width) < counts[:, None]
     table = np.full(real.shape, -np.inf, values.dtype)
     table[real] = values
-    kth = np.partition(table, width - k, axis=1)[:, width - k, None]
-    kept = table >= kth
+    return np.flatnonzero(_among_largest_of_rows(table, k)[real])
+
+
+def _among_largest_of_rows(table: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
+    """Which entries are among the k largest of their row of more than k, ties to the lowest column."""
+    kth = np.partition(table, table.shape[1] - k, axis=1)[:, table.shape[1] - k, None]
+    kept: NDArray[np.bool_] = table >= kth
     tied = np.flatnonzero(np.count_nonzero(kept, axis=1) > k)
     if tied.size:
         kept[tied] &= _ties_to_the_lowest(table[tied], kth[tied], k)
-    return np.flatnonzero(kept[real])
+    return kept
 
 
 def _ties_to_the_lowest(table: NDArray[np.floating], kth: NDArray[np.floating], k: int) -> NDArray[np.bool_]:

@@ -73,8 +73,9 @@ def matmul(matrix: Tensor, dense: Tensor) -> Tensor:
 
 
 def scale(matrix: Tensor, factor: Tensor) -> Tensor:
-    """``diag(factor) @ matrix @ diag(factor)`` for a factor of shape (N,)."""
-    values = matrix.values() * _of_rows(matrix, factor)
+    """``diag(factor) @ matrix @ diag(factor)`` for a factor of shape (N,), without gradient."""
+    factor = factor.detach()
+    values = matrix.values().detach() * _of_rows(matrix, factor)
     values *= factor.index_select(0, matrix.col_indices())  # a sixth of the time of factor[...], which wants int64
     return csr(matrix.crow_indices(), matrix.col_indices(), values)
 

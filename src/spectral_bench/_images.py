@@ -91,7 +91,7 @@ def cluster_images(
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
     settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": device, "size": size}
-    settings |= {"features": features, "seed": seed_of(seed, random_state)}
+    settings |= {"features": features, "seed": (seed, random_state)}
     words = _Words(names, names_backbone, names_options, text_model)
     stated = params if k is None else {**params, "k": k}
     return _clustered(images, method, stated, backbone, dict(backbone_options or {}), words, settings)
@@ -133,6 +133,7 @@ def _clustered(
     require_precision(settings["precision"])
     method, files, given = name_of(method), find_images(_paths(images)), _files(settings["features"])
     settings |= {"device": place_of(settings["device"]), "features": given, "size": _size(settings["size"])}
+    settings["seed"] = seed_of(*settings["seed"])
     naming = words.naming(method, params, backbone, options)
     complete = clustering_params(method, with_k(method, params), len(files))
     found = cluster_files(

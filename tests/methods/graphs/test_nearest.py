@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from spectral_bench.methods.graphs import nearest
 from spectral_bench.methods.graphs.blocks import CPU_ELEMENTS, row_blocks
 from spectral_bench.methods.graphs.nearest import Entries, _largest_of_whole_rows, entries_above, largest_entries
 
@@ -35,11 +38,13 @@ def tied_block(rows: int, columns: int, levels: int, seed: int) -> Tensor:
     st.builds(tied_block, st.integers(1, 5), st.integers(1, 120), st.integers(1, 50), st.integers(0, 2**31)),
     st.integers(0, 20),
     st.sampled_from([float("-inf"), 0.0, 0.5]),
+    st.sampled_from([1, 64]),
 )
-@settings(deadline=None, max_examples=200)
-def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float) -> None:
+@settings(deadline=None, max_examples=300)
+def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float, least_width: int) -> None:
     before = block.clone()
-    assert as_lists(largest_entries(block, k, floor)) == expected(block, k, floor)
+    with mock.patch.object(nearest, "_LEAST_WIDTH", least_width):
+        assert as_lists(largest_entries(block, k, floor)) == expected(block, k, floor)
     if k:
         assert as_lists(_largest_of_whole_rows(block, k, floor)) == expected(block, k, floor)
     assert torch.equal(block, before)
@@ -70,6 +75,14 @@ def test_threads_and_chunks_change_nothing(levels: int, monkeypatch: pytest.Monk
         finally:
             torch.set_num_threads(threads)
         assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
+
+
+def test_rows_of_many_ties_beside_others_of_few() -> None:
+    block = torch.rand(9, 700, generator=torch.Generator().manual_seed(1))
+    block[3] = 0.5
+    block[5, ::2] = 2.0
+    block[7] = block[7, torch.arange(700) % 70]  # the same at the same place of each slab
+    assert as_lists(largest_entries(block, 30, 0.0)) == expected(block, 30, 0.0)
 
 
 def test_no_row_has_no_entry() -> None:
