@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,21 +12,39 @@ from spectral_bench.methods.graphs import nearest
 from spectral_bench.methods.graphs.features import feature_graph
 
 
+@pytest.fixture
+def partitioned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The (rows, columns) of all that is partitioned."""
+    shapes: list[tuple[int, int]] = []
+    partition = np.partition
+
+    def telling(table, place, axis):
+        shapes.append(table.shape)
+        return partition(table, place, axis=axis)
+
+    monkeypatch.setattr(nearest.np, "partition", telling)
+    return shapes
+
+
 @pytest.mark.parametrize(
     ("nodes", "neighbours", "share"), [(100, 64, 1.0), (300, 64, 0.7), (768, 64, 0.3), (1536, 256, 0.55)]
 )
 def test_few_similarities_are_partitioned(
-    nodes: int, neighbours: int, share: float, monkeypatch: pytest.MonkeyPatch
+    nodes: int, neighbours: int, share: float, partitioned: list[tuple[int, int]]
 ) -> None:
-    looked: list[int] = []
-    partition = np.partition
-
-    def counting(table, place, axis):
-        looked.append(table.size)
-        return partition(table, place, axis=axis)
-
-    monkeypatch.setattr(nearest.np, "partition", counting)
     features = torch.randn(nodes, 16, generator=torch.Generator().manual_seed(0))
     graph = feature_graph(features, neighbours=neighbours)
-    assert 0 < sum(looked) <= share * nodes * nodes
+    assert 0 < sum(map(math.prod, partitioned)) <= share * nodes * nodes
     assert len(graph.values()) <= 2 * nodes * neighbours
+
+
+def test_a_row_of_ties_widens_no_other(partitioned: list[tuple[int, int]]) -> None:
+    block = torch.rand(200, 2000, generator=torch.Generator().manual_seed(0))
+    block[7] = 0.5
+    nearest.largest_entries(block, 20, 0.0)
+    assert sum(map(math.prod, partitioned)) <= 0.1 * block.numel()
+
+
+def test_slabs_are_not_too_narrow_for_fast_maxima(partitioned: list[tuple[int, int]]) -> None:
+    nearest.largest_entries(torch.rand(50, 512, generator=torch.Generator().manual_seed(0)), 2, 0.0)
+    assert partitioned[0] == (50, 64)
