@@ -3,10 +3,13 @@
     pip install ncut-pytorch
     python benchmarks/ncut_peer.py time --store STORE                 (cached CamVid features of a store)
     python benchmarks/ncut_peer.py time --rows 1000000                (random rows of 384 channels)
+    python benchmarks/ncut_peer.py time --device cuda                 (the same on a GPU)
     python benchmarks/ncut_peer.py scores --store STORE --data-root DIR
 
 ``time`` clusters all rows by K = 64, a process for each fit, forms in turn: CPU seconds of fit and of labels for all
-rows on one thread, and the peak of resident memory beyond that of the rows. Both are handed the same unit vectors.
+rows on one thread, and the peak of resident memory beyond that of the rows. Both are handed the same unit vectors. On
+a GPU the rows lie there, seconds are those of the clock after a first fit that is not counted, memory is what torch
+allocates beyond the rows, and ``nystrom`` solves by ``chebyshev``, which stays on the device.
 ``scores`` runs its grid in the store, five seeds a row, and prints mIoU on validation with differences paired by seed.
 """
 
@@ -31,6 +34,7 @@ from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.testing import MemorySource, fit
 
 K, WIDTH, PATCHES = 64, 384, 660  # patches an image, as CamVid has; random rows are cut alike
+ON_GPU = 40_000  # patches of an image there: small ones would measure launches
 PEER = str(Path(__file__).parents[1] / "examples/peers/ncut_pytorch.py") + ":NcutPytorch"
 OURS: dict[str, dict[str, Any]] = {
     "nearest": {},
@@ -75,13 +79,17 @@ def random_rows(count: int) -> Tensor:
 
 def ours(rows: Tensor, samples: int, params: dict[str, Any]) -> Callable[[], Callable[[], Tensor]]:
     """A fit, which gives the function that labels all rows."""
-    count = len(rows) // PATCHES
-    levels = rows[: count * PATCHES].view(count, 1, PATCHES, -1)
-    source = MemorySource([levels], torch.zeros(1, 1, 1, 3).expand(count, 1, PATCHES, 3))
+    cuda = rows.device.type == "cuda"
+    patches = ON_GPU if cuda else PATCHES
+    count = len(rows) // patches
+    levels = rows[: count * patches].view(count, 1, patches, -1)
+    source = MemorySource([levels], torch.zeros(1, 1, 1, 3).expand(count, 1, patches, 3))
+    stated = {"k": K, "samples": samples, **params, **({"solver": "chebyshev"} if cuda else {})}
 
     def fitted() -> Callable[[], Tensor]:
-        method = fit("nystrom", {"k": K, "samples": samples, **params}, source)
-        return lambda: torch.cat([method.predict(batch).argmax(1).flatten() for batch in source.images()])
+        method = fit("nystrom", stated, source, device=rows.device)
+        images = (batch.to(rows.device) for batch in source.images())
+        return lambda: torch.cat([method.predict(batch).argmax(1).flatten() for batch in images])
 
     return fitted
 
@@ -92,8 +100,9 @@ def peer(rows: Tensor, samples: int) -> Callable[[], Callable[[], Tensor]]:
 
     def fitted() -> Callable[[], Tensor]:
         torch.manual_seed(SeedStreams(0).integer("ncut"))
-        model = Ncut(n_eig=K, n_sample=samples, device="cpu").fit(rows)
-        return lambda: torch.as_tensor(kway_ncut(model.transform(rows), device="cpu")).argmax(1)
+        device = rows.device.type
+        model = Ncut(n_eig=K, n_sample=samples, device=device).fit(rows)
+        return lambda: torch.as_tensor(kway_ncut(model.transform(rows), device=device)).argmax(1)
 
     return fitted
 
@@ -101,16 +110,39 @@ def peer(rows: Tensor, samples: int) -> Callable[[], Callable[[], Tensor]]:
 def one(form: str, args: argparse.Namespace) -> None:
     """Measure one fit in this process, and print it."""
     torch.set_num_threads(1)
-    rows = cached_rows(args.store) if args.store else random_rows(args.rows)
+    cuda = args.device == "cuda"
+    rows = (cached_rows(args.store) if args.store else random_rows(args.rows)).to(args.device)
     work = peer(rows, args.samples) if form == "ncut-pytorch" else ours(rows, args.samples, OURS[form])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    before, begun = _status("VmRSS"), time.process_time()
+    if cuda:
+        work()()  # kernels and libraries are loaded once a process
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before, begun = _held(cuda), _now(cuda)
     labels = work()
-    middle = time.process_time()
+    middle = _now(cuda)
     used = len(torch.unique(labels()))
-    done = time.process_time()
-    found = {"fit": middle - begun, "labels": done - middle, "peak": (_status("VmHWM") - before) / 2**20, "used": used}
+    done = _now(cuda)
+    found = {"fit": middle - begun, "labels": done - middle, "peak": _peak(cuda) - before, "used": used}
     say(json.dumps(found))
+
+
+def _now(cuda: bool) -> float:
+    """CPU seconds of this process, or those of the clock once the GPU has done what it was told."""
+    if not cuda:
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _held(cuda: bool) -> float:
+    """GB in use."""
+    return torch.cuda.memory_allocated() / 2**30 if cuda else _status("VmRSS") / 2**20
+
+
+def _peak(cuda: bool) -> float:
+    """Most GB in use since the peak was reset."""
+    return torch.cuda.max_memory_allocated() / 2**30 if cuda else _status("VmHWM") / 2**20
 
 
 def _status(name: str) -> int:
@@ -126,13 +158,15 @@ def times(args: argparse.Namespace) -> None:
     for _ in range(args.rounds):
         for form in args.forms:
             command = [sys.executable, __file__, "time", *asked, "--samples", str(args.samples), "--one", form]
+            command += ["--device", args.device]
             answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             taken[form].append(json.loads(answer.splitlines()[-1]))
     for form, turns in taken.items():
         middle = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
         say(
-            f"{form:16s} {args.samples} samples: fit {middle['fit']:6.1f} CPU s, labels {middle['labels']:6.1f},"
-            f" both {middle['fit'] + middle['labels']:6.1f}; {middle['peak']:.2f} GB beyond the rows;"
+            f"{form:16s} {args.samples} samples: fit {middle['fit']:7.2f} {'CPU ' if args.device == 'cpu' else ''}s,"
+            f" labels {middle['labels']:7.2f}, both {middle['fit'] + middle['labels']:7.2f};"
+            f" {middle['peak']:.2f} GB beyond the rows;"
             f" {middle['used']:.0f} clusters in use"
         )
 
@@ -178,6 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--forms", nargs="+", default=["ncut-pytorch", *OURS], choices=["ncut-pytorch", *OURS])
     parser.add_argument("--one", choices=["ncut-pytorch", *OURS], help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The largest eigenpairs of symmetric matrices by three solvers, each verified by its residual."""
+"""The largest eigenpairs of symmetric matrices by four solvers, each verified by its residual."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.arpack import arpack
+from spectral_bench.methods.chebyshev import Product, block_size, chebyshev
 from spectral_bench.methods.completeness import completed
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.lobpcg import GUARD, LEAST, lobpcg
 
-Solver = Literal["eigh", "arpack", "lobpcg"]
+Solver = Literal["eigh", "arpack", "lobpcg", "chebyshev"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -65,8 +66,10 @@ def largest_eigenpairs(
 
     ``eigh`` is the dense reference (LAPACK for the wanted part on the CPU, all of the batch in one call on CUDA),
     ``arpack`` restarted Lanczos in the matrix's dtype, ``lobpcg`` locally optimal conjugate gradients in float64; where
-    n is at most five times ``count`` and a few more, ``lobpcg`` is the dense LAPACK call too. The iterative two run on
-    the CPU, one matrix after another, and are asked again for what they left out of a repeated eigenvalue.
+    n is at most five times ``count`` and a few more, ``lobpcg`` is the dense LAPACK call too. These two run on the CPU,
+    one matrix after another, and are asked again for what they left out of a repeated eigenvalue. ``chebyshev`` filters
+    a subspace in the matrix's dtype and on its device, one matrix after another; where the block would be a third of
+    the space or more, it is the dense call.
 
     Args:
         matrix: (n, n) or (B, n, n), float32 or float64.
@@ -97,7 +100,8 @@ def largest_eigenpairs_of_sparse(
     """The ``count`` largest eigenpairs of a sparse symmetric matrix besides some that are known, descending.
 
     Known eigenvectors are moved to the far end of the spectrum, so that an eigenvalue of any multiplicity is found
-    whole. ``arpack`` and ``lobpcg`` run on the CPU and store no dense matrix; ``eigh`` makes the matrix dense.
+    whole. ``arpack`` and ``lobpcg`` run on the CPU, ``chebyshev`` on the matrix's device; none of them stores a dense
+    matrix of a large graph. ``eigh`` makes the matrix dense.
 
     Args:
         matrix: (n, n) sparse CSR of spectral norm about 1, float32 or float64.
@@ -115,6 +119,9 @@ def largest_eigenpairs_of_sparse(
     if solver == "eigh":
         dense = matrix.to_dense()
         return largest_eigenpairs(dense.sub_(DEFLATION * known @ known.T), count, solver=solver, seed=seed)
+    if solver == "chebyshev":
+        pairs = _by_filters(lambda block: sparse.matmul(matrix, block), known, count, seed)
+        return _verified(sparse.matmul(matrix, pairs[1]), *pairs, solver)
     held = known.cpu().numpy()
     values, vectors = _iterated(_deflated(matrix, known), count, solver, (seed, restart_seed), held)
     found = torch.from_numpy(values).to(matrix), torch.from_numpy(vectors).to(matrix)
@@ -169,6 +176,8 @@ def _solve(
         values, vectors = torch.linalg.eigh(matrix)
         return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
     known = matrix[..., :0] if deflated is None else deflated
+    if solver == "chebyshev":
+        return _each_by_filters(matrix, known, count, seeds[0])
     flat = (part.cpu().reshape(matrix.shape[:-2].numel(), *part.shape[-2:]).numpy() for part in (matrix, known))
     parts = []
     for one, away in zip(*flat, strict=True):
@@ -177,6 +186,31 @@ def _solve(
     values, vectors = (torch.stack(column).to(matrix) for column in zip(*parts, strict=True))
     leading = matrix.shape[:-2]
     return values.view(*leading, count), vectors.view(*leading, -1, count)
+
+
+def _each_by_filters(matrix: Tensor, known: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    size, leading = matrix.shape[-1], matrix.shape[:-2]
+    flat = zip(*(part.reshape(leading.numel(), size, part.shape[-1]) for part in (matrix, known)), strict=True)
+    found = [_by_filters(one.matmul, away, count, seed) for one, away in flat]
+    values, vectors = (torch.stack(column) for column in zip(*found, strict=True))
+    return values.view(*leading, count), vectors.view(*leading, size, count)
+
+
+def _by_filters(product: Product, known: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenpairs besides (n, p) known ones, on their device and of their dtype, descending."""
+    size, block = len(known), block_size(count)
+    if 3 * block >= size - known.shape[1]:
+        dense = product(torch.eye(size, dtype=known.dtype, device=known.device)) - DEFLATION * known @ known.T
+        values, vectors = torch.linalg.eigh((dense + dense.T) / 2)
+        return values[-count:].flip(0), vectors[:, -count:].flip(1)
+    limit = tolerance(known.dtype) / (10 if known.dtype == torch.float64 else 2)  # rounding leaves less in float64
+
+    def enough(values: Tensor, vectors: Tensor, image: Tensor) -> bool:
+        return bool(residuals(image[:, :count], values[:count], vectors[:, :count]).max() <= limit)
+
+    drawn = torch.randn(size, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    values, vectors = chebyshev(product, drawn.to(known), known, enough)
+    return values[:count], vectors[:, :count]
 
 
 def _iterated(matrix: Any, count: int, solver: Solver, seeds: tuple[int, int], known: Array) -> tuple[Array, Array]:

@@ -57,8 +57,10 @@ class NystromParams(PixelGraphParams, CentreParams):
     eigenvectors: int | None = Field(
         None, ge=1, description="leading eigenvectors, the trivial one included; null: as many as clusters"
     )
-    solver: Literal["eigh", "arpack", "lobpcg"] = Field(
-        "arpack", description="dense reference, Lanczos, or conjugate gradients, in float64"
+    solver: Literal["eigh", "arpack", "lobpcg", "chebyshev"] = Field(
+        "arpack",
+        description="dense reference, Lanczos, conjugate gradients in float64, or a filtered subspace, which "
+        "works on a GPU",
     )
     row_normalise: bool = Field(True, description="a patch's values of the eigenvectors are scaled to unit length")
     discretise: DiscretiseOption = "kmeans"

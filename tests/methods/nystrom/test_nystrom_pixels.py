@@ -49,7 +49,7 @@ def literal_kernel(batch: PatchBatch, alpha: float, grid: int = 1) -> NDArray[np
     return plain + alpha * reference.normalised(affinity)
 
 
-@pytest.mark.parametrize("solver", ["eigh", "arpack", "lobpcg"])
+@pytest.mark.parametrize("solver", ["eigh", "arpack", "lobpcg", "chebyshev"])
 @pytest.mark.parametrize("grid", [1, 2])
 def test_vectors_are_the_leading_ones_of_the_literal_kernel(grid: int, solver: str) -> None:
     method = fitted(alpha=0.4, pixel_grid=grid, solver=solver)

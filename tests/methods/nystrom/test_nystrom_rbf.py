@@ -68,7 +68,7 @@ def test_the_automatic_bandwidth_is_the_median_distance() -> None:
         bandwidth_of(rows[:1].expand(9, -1), "auto")
 
 
-@pytest.mark.parametrize("solver", ["eigh", "arpack", "lobpcg"])
+@pytest.mark.parametrize("solver", ["eigh", "arpack", "lobpcg", "chebyshev"])
 def test_eigenvectors_are_those_of_a_dense_decomposition(solver: Any) -> None:
     rows = unit(120, 1)
     exact = literal_kernel(rows, 0.8)

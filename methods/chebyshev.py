@@ -1,0 +1,106 @@
+"""Largest eigenpairs by a subspace that Chebyshev polynomials filter (Zhou, Saad, Tiago and Chelikowsky, 2006).
+
+All work is products of the matrix with a block of vectors and small dense decompositions, on the device of the matrix:
+where a Lanczos iteration waits for the host at each of thousands of vectors, this waits once a filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Product = Callable[[Tensor], Tensor]
+
+_DEGREE = 20  # of a filter at most: more products between two orthonormalisations, which cost as much as several
+_FILTERS = 300
+_GROWTH = 1e-2  # of the largest eigenvalue's vector by a filter, in units of 1 / eps
+_LANCZOS = 12  # steps that bound the lower end of the spectrum
+
+
+def block_size(count: int) -> int:
+    """Vectors of the block for ``count`` eigenpairs: those beyond them let the wanted ones converge without a gap."""
+    return count + max(16, count // 2)
+
+
+def chebyshev(
+    product: Product, start: Tensor, known: Tensor, enough: Callable[[Tensor, Tensor, Tensor], bool]
+) -> tuple[Tensor, Tensor]:
+    """Ritz pairs of the algebraically largest eigenvalues of a symmetric operator, descending.
+
+    A filter is the Chebyshev polynomial that is small between the lower end of the spectrum, bounded from below by a
+    few Lanczos steps (Zhou and Li, 2011), and the least Ritz value of the block, and grows above it; the filtered block
+    is made orthonormal, and its Ritz pairs are looked at. A block of random vectors holds a direction of each copy of a
+    repeated eigenvalue, up to as many as it has vectors.
+
+    Args:
+        product: (n, b) to the operator's image of its columns, (n, b).
+        start: (n, m) random vectors, m < n - p, of the operator's dtype and on its device.
+        known: (n, p) orthonormal eigenvectors that are not wanted; p may be 0.
+        enough: told values (m,), vectors (n, m) and their images, whether to stop.
+
+    Returns:
+        (m,) values and (n, m) orthonormal vectors, as near as the filters got; what was wanted is for the caller to
+        look at.
+    """
+    low = _lower_bound(product, start[:, 0], known)
+    values, vectors, image = _ritz(product, start, known)
+    for _ in range(_FILTERS):
+        if enough(values, vectors, image):
+            break
+        values, vectors, image = _ritz(product, _filtered(product, vectors, image, values, low), known)
+    return values, vectors
+
+
+def _filtered(product: Product, vectors: Tensor, image: Tensor, values: Tensor, low: float) -> Tensor:
+    """A polynomial of the block, scaled so that the vector of the largest Ritz value keeps its size.
+
+    Rounding mixes some of the largest one's vector into each column, where the polynomial makes it grow most. Its
+    degree is such that it does not come to outweigh what was there.
+    """
+    top, cut = float(values[0]), float(values[-1])
+    half, centre = max((cut - low) / 2, 1e-12), (cut + low) / 2
+    place = max((top - centre) / half, 1 + 1e-6)  # of the largest Ritz value, where the damped part is -1 to 1
+    degree = math.acosh(_GROWTH / torch.finfo(vectors.dtype).eps) / math.acosh(place)
+    first = 1 / place
+    ratio, before = first, vectors
+    now = (image - centre * vectors) * (first / half)
+    for _ in range(max(1, min(_DEGREE, int(degree))) - 1):
+        following = 1 / (2 / first - ratio)
+        after = (product(now) - centre * now) * (2 * following / half) - before * (ratio * following)
+        ratio, before, now = following, now, after
+    return now
+
+
+def _ritz(product: Product, block: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Ritz values of the span of a block without ``known``, descending, their vectors and the vectors' images."""
+    for _ in range(2):  # what rounding leaves of the known ones is taken out again
+        block = torch.linalg.qr(block - known @ (known.T @ block)).Q
+    image = product(block)
+    projected = block.T @ image
+    values, mixed = torch.linalg.eigh((projected + projected.T) / 2)
+    values, mixed = values.flip(0), mixed.flip(1)
+    return values, block @ mixed, image @ mixed
+
+
+def _lower_bound(product: Product, start: Tensor, known: Tensor) -> float:
+    """A value that no eigenvalue besides the known ones is below, but for the rarest starts."""
+    steps = min(_LANCZOS, len(start) - known.shape[1])
+    basis = start.new_zeros(len(start), steps)
+    vector = start - known @ (known.T @ start)
+    projected, last = start.new_zeros(steps, steps), 0.0
+    for step in range(steps):
+        basis[:, step] = vector / vector.norm()
+        image = product(basis[:, step : step + 1])[:, 0]
+        image -= known @ (known.T @ image)
+        found = basis.T @ image
+        projected[:, step] = found
+        vector = image - basis @ found
+        vector = vector - basis @ (basis.T @ vector)
+        last = float(vector.norm())
+        if last < 1e-6:
+            projected = projected[: step + 1, : step + 1]
+            break
+    return float(torch.linalg.eigvalsh(projected, UPLO="U")[0]) - last  # below the diagonal the next vector was missing
