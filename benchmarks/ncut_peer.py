@@ -34,7 +34,7 @@ from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.testing import MemorySource, fit
 
 K, WIDTH, PATCHES = 64, 384, 660  # patches an image, as CamVid has; random rows are cut alike
-ON_GPU = 40_000  # patches of an image there: small ones would measure launches
+ON_GPU = 40_000  # patches of an image there, about: small ones would measure launches
 PEER = str(Path(__file__).parents[1] / "examples/peers/ncut_pytorch.py") + ":NcutPytorch"
 OURS: dict[str, dict[str, Any]] = {
     "nearest": {},
@@ -80,7 +80,7 @@ def random_rows(count: int) -> Tensor:
 def ours(rows: Tensor, samples: int, params: dict[str, Any]) -> Callable[[], Callable[[], Tensor]]:
     """A fit, which gives the function that labels all rows."""
     cuda = rows.device.type == "cuda"
-    patches = ON_GPU if cuda else PATCHES
+    patches = len(rows) // max(1, round(len(rows) / ON_GPU)) if cuda else PATCHES
     count = len(rows) // patches
     levels = rows[: count * patches].view(count, 1, patches, -1)
     source = MemorySource([levels], torch.zeros(1, 1, 1, 3).expand(count, 1, patches, 3))

@@ -1,7 +1,7 @@
 """Largest eigenpairs by a subspace that Chebyshev polynomials filter (Zhou, Saad, Tiago and Chelikowsky, 2006).
 
-All work is products of the matrix with a block of vectors and small dense decompositions, on the device of the matrix:
-where a Lanczos iteration waits for the host at each of thousands of vectors, this waits once a filter.
+All work is products of the matrix with a block of vectors and decompositions of the block, on the device of the matrix:
+where a Lanczos iteration waits for the host at each of thousands of vectors, this waits a few times a filter.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _DEGREE = 20  # of a filter at most: more products between two orthonormalisatio
 _FILTERS = 300
 _GROWTH = 1e-2  # of the largest eigenvalue's vector by a filter, in units of 1 / eps
 _LANCZOS = 12  # steps that bound the lower end of the spectrum
+_CLUSTERED, _BELOW = 1e-3, 1e-2  # of the spectrum: a block that ends within a cluster is damped from below it on
 
 
 def block_size(count: int) -> int:
@@ -26,44 +27,54 @@ def block_size(count: int) -> int:
 
 
 def chebyshev(
-    product: Product, start: Tensor, known: Tensor, enough: Callable[[Tensor, Tensor, Tensor], bool]
+    product: Product, start: Tensor, known: Tensor, count: int, enough: Callable[[Tensor, Tensor], bool]
 ) -> tuple[Tensor, Tensor]:
-    """Ritz pairs of the algebraically largest eigenvalues of a symmetric operator, descending.
+    """The algebraically largest eigenpairs of a symmetric operator besides known ones, descending.
 
     A filter is the Chebyshev polynomial that is small between the lower end of the spectrum, bounded from below by a
     few Lanczos steps (Zhou and Li, 2011), and the least Ritz value of the block, and grows above it; the filtered block
     is made orthonormal, and its Ritz pairs are looked at. A block of random vectors holds a direction of each copy of a
-    repeated eigenvalue, up to as many as it has vectors.
+    repeated eigenvalue, up to as many as it has vectors. Known vectors are taken out of every product: rounding would
+    bring them in, and the polynomial would make them grow.
 
     Args:
         product: (n, b) to the operator's image of its columns, (n, b).
-        start: (n, m) random vectors, m < n - p, of the operator's dtype and on its device.
+        start: (n, m) random vectors, count < m < n - p, of the operator's dtype and on its device.
         known: (n, p) orthonormal eigenvectors that are not wanted; p may be 0.
-        enough: told values (m,), vectors (n, m) and their images, whether to stop.
+        count: eigenpairs that are wanted.
+        enough: told values (count,) and the norms (count,) of their residuals, whether to stop.
 
     Returns:
-        (m,) values and (n, m) orthonormal vectors, as near as the filters got; what was wanted is for the caller to
-        look at.
+        (count,) values and (n, count) orthonormal vectors, as near as the filters got.
     """
-    low = _lower_bound(product, start[:, 0], known)
-    values, vectors, image = _ritz(product, start, known)
+
+    def rest(block: Tensor) -> Tensor:
+        image = product(block)
+        return image - known @ (known.T @ image)
+
+    low = _lower_bound(rest, start[:, 0] - known @ (known.T @ start[:, 0]))
+    values, vectors, image = _ritz(rest, start, known)
     for _ in range(_FILTERS):
-        if enough(values, vectors, image):
+        if enough(values[:count], (image - vectors * values).norm(dim=0)[:count]):
             break
-        values, vectors, image = _ritz(product, _filtered(product, vectors, image, values, low), known)
-    return values, vectors
+        low = min(low, float(values[-1]))
+        values, vectors, image = _ritz(rest, _filtered(rest, vectors, image, values, count, low), known)
+    return values[:count], vectors[:, :count]
 
 
-def _filtered(product: Product, vectors: Tensor, image: Tensor, values: Tensor, low: float) -> Tensor:
+def _filtered(product: Product, vectors: Tensor, image: Tensor, values: Tensor, count: int, low: float) -> Tensor:
     """A polynomial of the block, scaled so that the vector of the largest Ritz value keeps its size.
 
     Rounding mixes some of the largest one's vector into each column, where the polynomial makes it grow most. Its
     degree is such that it does not come to outweigh what was there.
     """
-    top, cut = float(values[0]), float(values[-1])
-    half, centre = max((cut - low) / 2, 1e-12), (cut + low) / 2
+    top, last, cut = (float(values[place]) for place in (0, count - 1, -1))
+    eps, scale = torch.finfo(vectors.dtype).eps, max(abs(top), abs(low), torch.finfo(vectors.dtype).tiny)
+    if last - cut < _CLUSTERED * (top - low):
+        cut -= _BELOW * (top - low)
+    half, centre = max((cut - low) / 2, eps * scale), (cut + low) / 2
     place = max((top - centre) / half, 1 + 1e-6)  # of the largest Ritz value, where the damped part is -1 to 1
-    degree = math.acosh(_GROWTH / torch.finfo(vectors.dtype).eps) / math.acosh(place)
+    degree = math.acosh(_GROWTH / eps) / math.acosh(place)
     first = 1 / place
     ratio, before = first, vectors
     now = (image - centre * vectors) * (first / half)
@@ -85,22 +96,20 @@ def _ritz(product: Product, block: Tensor, known: Tensor) -> tuple[Tensor, Tenso
     return values, block @ mixed, image @ mixed
 
 
-def _lower_bound(product: Product, start: Tensor, known: Tensor) -> float:
-    """A value that no eigenvalue besides the known ones is below, but for the rarest starts."""
-    steps = min(_LANCZOS, len(start) - known.shape[1])
-    basis = start.new_zeros(len(start), steps)
-    vector = start - known @ (known.T @ start)
-    projected, last = start.new_zeros(steps, steps), 0.0
+def _lower_bound(product: Product, start: Tensor) -> float:
+    """A value below the spectrum: the least Ritz value of a Krylov space less the norm of what leads out of it."""
+    steps = min(_LANCZOS, len(start))
+    basis, projected = start.new_zeros(len(start), steps), start.new_zeros(steps, steps)
+    vector, last = start, 0.0
     for step in range(steps):
         basis[:, step] = vector / vector.norm()
         image = product(basis[:, step : step + 1])[:, 0]
-        image -= known @ (known.T @ image)
         found = basis.T @ image
         projected[:, step] = found
         vector = image - basis @ found
         vector = vector - basis @ (basis.T @ vector)
         last = float(vector.norm())
-        if last < 1e-6:
+        if last <= 100 * torch.finfo(start.dtype).eps * float(image.norm()):  # the space is invariant
             projected = projected[: step + 1, : step + 1]
             break
     return float(torch.linalg.eigvalsh(projected, UPLO="U")[0]) - last  # below the diagonal the next vector was missing

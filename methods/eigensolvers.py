@@ -28,6 +28,7 @@ Solver = Literal["eigh", "arpack", "lobpcg", "chebyshev"]
 Array = NDArray[np.floating[Any]]
 
 DEFLATION = 3.0  # moves an eigenvalue of at most 1 below -1, the least that a normalised affinity has
+_STALLED = 10  # filters within which the worst residual of a subspace falls by half, or rounding is what is left
 _ROUNDING = 8.0  # times eps n^1/2: what rounding leaves of a residual, measured on matrices of norm 1 to 3, is less
 
 
@@ -68,8 +69,8 @@ def largest_eigenpairs(
     ``arpack`` restarted Lanczos in the matrix's dtype, ``lobpcg`` locally optimal conjugate gradients in float64; where
     n is at most five times ``count`` and a few more, ``lobpcg`` is the dense LAPACK call too. These two run on the CPU,
     one matrix after another, and are asked again for what they left out of a repeated eigenvalue. ``chebyshev`` filters
-    a subspace in the matrix's dtype and on its device, one matrix after another; where the block would be a third of
-    the space or more, it is the dense call.
+    a subspace in the matrix's dtype and on its device, one matrix after another, from a start that both seeds draw, and
+    is not asked again; where the block would be a third of the space or more, it is the dense call.
 
     Args:
         matrix: (n, n) or (B, n, n), float32 or float64.
@@ -120,7 +121,7 @@ def largest_eigenpairs_of_sparse(
         dense = matrix.to_dense()
         return largest_eigenpairs(dense.sub_(DEFLATION * known @ known.T), count, solver=solver, seed=seed)
     if solver == "chebyshev":
-        pairs = _by_filters(lambda block: sparse.matmul(matrix, block), known, count, seed)
+        pairs = _by_filters(lambda block: sparse.matmul(matrix, block), known, count, (seed, restart_seed))
         return _verified(sparse.matmul(matrix, pairs[1]), *pairs, solver)
     held = known.cpu().numpy()
     values, vectors = _iterated(_deflated(matrix, known), count, solver, (seed, restart_seed), held)
@@ -177,7 +178,7 @@ def _solve(
         return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
     known = matrix[..., :0] if deflated is None else deflated
     if solver == "chebyshev":
-        return _each_by_filters(matrix, known, count, seeds[0])
+        return _each_by_filters(matrix, known, count, seeds)
     flat = (part.cpu().reshape(matrix.shape[:-2].numel(), *part.shape[-2:]).numpy() for part in (matrix, known))
     parts = []
     for one, away in zip(*flat, strict=True):
@@ -188,29 +189,34 @@ def _solve(
     return values.view(*leading, count), vectors.view(*leading, -1, count)
 
 
-def _each_by_filters(matrix: Tensor, known: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def _each_by_filters(matrix: Tensor, known: Tensor, count: int, seeds: tuple[int, int]) -> tuple[Tensor, Tensor]:
     size, leading = matrix.shape[-1], matrix.shape[:-2]
     flat = zip(*(part.reshape(leading.numel(), size, part.shape[-1]) for part in (matrix, known)), strict=True)
-    found = [_by_filters(one.matmul, away, count, seed) for one, away in flat]
+    found = [_by_filters(one.matmul, away, count, seeds) for one, away in flat]
     values, vectors = (torch.stack(column) for column in zip(*found, strict=True))
     return values.view(*leading, count), vectors.view(*leading, size, count)
 
 
-def _by_filters(product: Product, known: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def _by_filters(product: Product, known: Tensor, count: int, seeds: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The largest eigenpairs besides (n, p) known ones, on their device and of their dtype, descending."""
     size, block = len(known), block_size(count)
     if 3 * block >= size - known.shape[1]:
         dense = product(torch.eye(size, dtype=known.dtype, device=known.device)) - DEFLATION * known @ known.T
         values, vectors = torch.linalg.eigh((dense + dense.T) / 2)
         return values[-count:].flip(0), vectors[:, -count:].flip(1)
-    limit = tolerance(known.dtype) / (10 if known.dtype == torch.float64 else 2)  # rounding leaves less in float64
+    accuracy = tolerance(known.dtype) / 10
+    lately: list[float] = []
 
-    def enough(values: Tensor, vectors: Tensor, image: Tensor) -> bool:
-        return bool(residuals(image[:, :count], values[:count], vectors[:, :count]).max() <= limit)
+    def enough(values: Tensor, errors: Tensor) -> bool:
+        """Each residual is small beside its own eigenvalue, or rounding lets them fall no further."""
+        sizes = values.abs()
+        scale = torch.maximum(sizes, LEAST * sizes.max()).clamp_min(torch.finfo(values.dtype).tiny)
+        lately.append(float((errors / scale).max()))
+        stalled = len(lately) > _STALLED and min(lately[-_STALLED:]) > min(lately[:-_STALLED]) / 2
+        return lately[-1] <= accuracy or stalled
 
-    drawn = torch.randn(size, block, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    values, vectors = chebyshev(product, drawn.to(known), known, enough)
-    return values[:count], vectors[:, :count]
+    drawn = torch.from_numpy(np.random.default_rng(seeds).standard_normal((size, block)))
+    return chebyshev(product, drawn.to(known), known, count, enough)
 
 
 def _iterated(matrix: Any, count: int, solver: Solver, seeds: tuple[int, int], known: Array) -> tuple[Array, Array]:

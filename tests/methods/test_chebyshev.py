@@ -10,6 +10,7 @@ from spectral_bench.methods import chebyshev as filters
 from spectral_bench.methods.chebyshev import _lower_bound, block_size, chebyshev
 from spectral_bench.methods.eigensolvers import largest_eigenpairs, largest_eigenpairs_of_sparse, tolerance
 from spectral_bench.methods.errors import NumericalError
+from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import normalised
 from spectral_bench.methods.laplacian import part_vectors
@@ -55,7 +56,7 @@ def test_few_large_eigenvalues_do_not_drown_the_others(rest: float, dtype: torch
 def test_the_lower_end_is_bounded_whatever_it_is(low: float) -> None:
     matrix = with_spectrum(torch.cat([torch.linspace(low, 0.2, 480), torch.linspace(0.5, 1, 20)]))
     start = torch.randn(500, 36, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert _lower_bound(matrix.matmul, start[:, 0], matrix[:, :0]) <= low + 1e-9
+    assert _lower_bound(matrix.matmul, start[:, 0]) <= low + 1e-9
     found = largest_eigenpairs(matrix, 20, solver="chebyshev")
     torch.testing.assert_close(found.values, torch.linspace(0.5, 1, 20).double().flip(0), rtol=0, atol=1e-6)
 
@@ -70,14 +71,38 @@ def test_a_matrix_of_two_eigenvalues_ends_at_once() -> None:
         return matrix @ block
 
     start = torch.randn(300, block_size(5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-    def enough(values: Tensor, vectors: Tensor, image: Tensor) -> bool:
-        return float((image - vectors * values).norm(dim=0)[:5].max()) < 1e-9
-
-    found, vectors = chebyshev(product, start, matrix[:, :0], enough)
-    torch.testing.assert_close(found[:5], torch.ones(5, dtype=torch.float64))
+    found, vectors = chebyshev(product, start, matrix[:, :0], 5, lambda values, errors: float(errors.max()) < 1e-9)
+    torch.testing.assert_close(found, torch.ones(5, dtype=torch.float64))
     assert vectors.isfinite().all()
     assert calls < 60
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 3e-7), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("rest", [0.1, 0.03, 1e-3, 1e-5])
+def test_small_eigenvalues_beside_a_known_large_one(rest: float, dtype: torch.dtype, limit: float) -> None:
+    values = torch.cat([torch.ones(1), rest * torch.linspace(-1, 1, 399)]).double()
+    matrix = with_spectrum(values)
+    known = torch.linalg.eigh(matrix).eigenvectors[:, -1:]
+    full = sparse.from_counts(torch.full((400,), 400), torch.arange(400).repeat(400), matrix.to(dtype).flatten())
+    found = largest_eigenpairs_of_sparse(full, 10, known=known.to(dtype), solver="chebyshev")
+    wanted = values[1:].sort(descending=True).values[:10]
+    torch.testing.assert_close(found.values.double(), wanted, rtol=1e-4, atol=limit)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-9])
+def test_a_spectrum_of_any_size_whose_lower_end_is_the_larger(scale: float) -> None:
+    drawn = torch.rand(20, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    values = scale * torch.cat([torch.full((30,), 0.5), torch.full((250,), 0.1), -2 + 1e-6 * drawn])
+    found = largest_eigenpairs(with_spectrum(values, 2), 3, solver="chebyshev")
+    torch.testing.assert_close(found.values, torch.full((3,), 0.5 * scale, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_a_block_that_ends_within_a_cluster() -> None:
+    cluster = 0.5 + 1e-7 * torch.linspace(0, 1, 60, dtype=torch.float64)
+    values = torch.cat([torch.linspace(0.6, 1, 5), cluster, torch.linspace(-1, 0.49, 335)])
+    found = largest_eigenpairs(with_spectrum(values), 10, solver="chebyshev")
+    wanted = values.sort(descending=True).values[:10].double()
+    torch.testing.assert_close(found.values, wanted, rtol=0, atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_too_few_filters_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
