@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from spectral_bench.methods.errors import NumericalError
+
 Product = Callable[[Tensor], Tensor]
+
+_BEYOND = "chebyshev did not converge: its numbers went beyond their range"
 
 _DEGREE = 20  # of a filter at most: more products between two orthonormalisations, which cost as much as several
 _FILTERS = 300
@@ -35,7 +40,7 @@ def chebyshev(
     few Lanczos steps (Zhou and Li, 2011), and the least Ritz value of the block, and grows above it; the filtered block
     is made orthonormal, and its Ritz pairs are looked at. A block of random vectors holds a direction of each copy of a
     repeated eigenvalue, up to as many as it has vectors. Known vectors are taken out of every product: rounding would
-    bring them in, and the polynomial would make them grow.
+    bring them in, and the polynomial would make them grow. So are pairs that are found and far above all others.
 
     Args:
         product: (n, b) to the operator's image of its columns, (n, b).
@@ -46,35 +51,80 @@ def chebyshev(
 
     Returns:
         (count,) values and (n, count) orthonormal vectors, as near as the filters got.
+
+    Raises:
+        NumericalError: the operator's values are out of range.
     """
+
+    held, found = known, _Pairs(start[0, :0], start[:, :0], start[0, :0])
 
     def rest(block: Tensor) -> Tensor:
         image = product(block)
-        return image - known @ (known.T @ image)
+        return image - held @ (held.T @ image)
 
     low = _lower_bound(rest, start[:, 0] - known @ (known.T @ start[:, 0]))
-    values, vectors, image = _ritz(rest, start, known)
+    values, vectors, image = _ritz(rest, start, held)
+    norm = float(known.shape[1] > 0)  # known eigenvectors are those of eigenvalues about 1
     for _ in range(_FILTERS):
-        if enough(values[:count], (image - vectors * values).norm(dim=0)[:count]):
+        errors = (image - vectors * values).norm(dim=0)
+        if enough(torch.cat([found.values, values])[:count], torch.cat([found.errors, errors])[:count]):
             break
         low = min(low, float(values[-1]))
-        values, vectors, image = _ritz(rest, _filtered(rest, vectors, image, values, count, low), known)
-    return values[:count], vectors[:, :count]
+        norm = max(norm, -low, float(values[0]))
+        if not math.isfinite(low + norm + float(errors.sum())):
+            raise NumericalError(_BEYOND)
+        if ready := _outstanding(values, errors, count - len(found.values)):
+            found = found.with_more(values[:ready], vectors[:, :ready], errors[:ready])
+            held = torch.cat([held, vectors[:, :ready]], 1)
+            values, vectors, image = values[ready:], vectors[:, ready:], image[:, ready:]
+        filtered = _filtered(rest, vectors, image, values, count - len(found.values), low, norm)
+        if not bool(filtered.isfinite().all()):
+            raise NumericalError(_BEYOND)
+        values, vectors, image = _ritz(rest, filtered, held)
+    return torch.cat([found.values, values])[:count], torch.cat([found.vectors, vectors], 1)[:, :count]
 
 
-def _filtered(product: Product, vectors: Tensor, image: Tensor, values: Tensor, count: int, low: float) -> Tensor:
+class _Pairs(NamedTuple):
+    """Eigenpairs that are done with: (j,) values, (n, j) vectors, (j,) norms of residuals."""
+
+    values: Tensor
+    vectors: Tensor
+    errors: Tensor
+
+    def with_more(self, values: Tensor, vectors: Tensor, errors: Tensor) -> _Pairs:
+        """These and more."""
+        old_and_new = zip(self, (values, vectors, errors), strict=True)
+        return _Pairs(*(torch.cat([old, new], -1) for old, new in old_and_new))
+
+
+def _outstanding(values: Tensor, errors: Tensor, wanted: int) -> int:
+    """How many leading pairs are exact but for rounding, and larger than twice all others: they would limit the degree.
+
+    One of the wanted ones is left in any case.
+    """
+    exact = errors <= torch.finfo(values.dtype).eps ** 0.75 * values.abs()
+    ready = min(int(exact.long().cumprod(0).sum()), wanted - 1)
+    sizes = values.abs()
+    while ready > 0 and not float(sizes[ready - 1]) > 2 * float(sizes[ready:].max()):
+        ready -= 1
+    return ready
+
+
+def _filtered(
+    product: Product, vectors: Tensor, image: Tensor, values: Tensor, count: int, low: float, norm: float
+) -> Tensor:
     """A polynomial of the block, scaled so that the vector of the largest Ritz value keeps its size.
 
     Rounding mixes some of the largest one's vector into each column, where the polynomial makes it grow most. Its
     degree is such that it does not come to outweigh what was there.
     """
     top, last, cut = (float(values[place]) for place in (0, count - 1, -1))
-    eps, scale = torch.finfo(vectors.dtype).eps, max(abs(top), abs(low), torch.finfo(vectors.dtype).tiny)
+    kind = torch.finfo(vectors.dtype)
     if last - cut < _CLUSTERED * (top - low):
         cut -= _BELOW * (top - low)
-    half, centre = max((cut - low) / 2, eps * scale), (cut + low) / 2
+    half, centre = max((cut - low) / 2, 10 * kind.eps * norm, kind.tiny), (cut + low) / 2  # noise does not grow
     place = max((top - centre) / half, 1 + 1e-6)  # of the largest Ritz value, where the damped part is -1 to 1
-    degree = math.acosh(_GROWTH / eps) / math.acosh(place)
+    degree = math.acosh(_GROWTH / kind.eps) / math.acosh(place)
     first = 1 / place
     ratio, before = first, vectors
     now = (image - centre * vectors) * (first / half)

@@ -204,7 +204,7 @@ def _by_filters(product: Product, known: Tensor, count: int, seeds: tuple[int, i
         dense = product(torch.eye(size, dtype=known.dtype, device=known.device)) - DEFLATION * known @ known.T
         values, vectors = torch.linalg.eigh((dense + dense.T) / 2)
         return values[-count:].flip(0), vectors[:, -count:].flip(1)
-    accuracy = tolerance(known.dtype) / 10
+    accuracy, rounding = tolerance(known.dtype) / 10, _ROUNDING * math.sqrt(size) * torch.finfo(known.dtype).eps
     lately: list[float] = []
 
     def enough(values: Tensor, errors: Tensor) -> bool:
@@ -213,7 +213,7 @@ def _by_filters(product: Product, known: Tensor, count: int, seeds: tuple[int, i
         scale = torch.maximum(sizes, LEAST * sizes.max()).clamp_min(torch.finfo(values.dtype).tiny)
         lately.append(float((errors / scale).max()))
         stalled = len(lately) > _STALLED and min(lately[-_STALLED:]) > min(lately[:-_STALLED]) / 2
-        return lately[-1] <= accuracy or stalled
+        return lately[-1] <= accuracy or (stalled and float(errors.max()) <= rounding)
 
     drawn = torch.from_numpy(np.random.default_rng(seeds).standard_normal((size, block)))
     return chebyshev(product, drawn.to(known), known, count, enough)

@@ -97,6 +97,22 @@ def test_a_spectrum_of_any_size_whose_lower_end_is_the_larger(scale: float) -> N
     torch.testing.assert_close(found.values, torch.full((3,), 0.5 * scale, dtype=torch.float64), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("rest", [1e-2, 1e-4])
+def test_small_eigenvalues_below_one_that_is_wanted_too(rest: float, dtype: torch.dtype, limit: float) -> None:
+    values = torch.cat([torch.ones(1), rest * torch.linspace(-1, 1, 399)]).double()
+    found = largest_eigenpairs(with_spectrum(values).to(dtype), 10, solver="chebyshev")
+    wanted = values.sort(descending=True).values[:10]
+    torch.testing.assert_close(found.values.double(), wanted, rtol=1e-5, atol=limit)
+
+
+def test_values_out_of_range_are_told() -> None:
+    start = torch.randn(300, block_size(5), generator=torch.Generator().manual_seed(0))
+    matrix = with_spectrum(torch.linspace(-1, 1, 300)).float() * 1e37
+    with pytest.raises(NumericalError, match="beyond their range"):
+        chebyshev(matrix.matmul, start, matrix[:, :0], 5, lambda values, errors: False)
+
+
 def test_a_block_that_ends_within_a_cluster() -> None:
     cluster = 0.5 + 1e-7 * torch.linspace(0, 1, 60, dtype=torch.float64)
     values = torch.cat([torch.linspace(0.6, 1, 5), cluster, torch.linspace(-1, 0.49, 335)])
