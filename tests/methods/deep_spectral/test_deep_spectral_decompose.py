@@ -17,7 +17,7 @@ from spectral_bench.methods.inputs import Standardiser, one_by_one
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.testing import MemorySource, scenes
 
-SOLVERS = get_args(Solver)
+SOLVERS = get_args(DeepSpectralParams.model_fields["solver"].annotation)
 
 
 def decomposer(**params: Any) -> Decomposer:
