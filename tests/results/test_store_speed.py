@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,11 @@ def _records(seed: int) -> tuple[FitRecord, EvaluationRecord]:
 def test_a_record_costs_few_calls_to_read_and_none_of_its_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: int
 ) -> None:
-    """5000 records are to be read in 2 s: it takes 175 calls a run, however many there are, and 0.3 ms of CPU time."""
+    """5000 records are to be read in 2 s: it takes 175 calls a run, however many there are, and 0.3 ms of CPU time.
+
+    Most are pathlib's, which makes 1.5 to 2 times as many under Python 3.12.
+    """
+    room = 1 if sys.version_info < (3, 12) else 1.7
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     store = Store.open(tmp_path / "store", create=True)
     counts = _contingency()
@@ -55,9 +60,9 @@ def test_a_record_costs_few_calls_to_read_and_none_of_its_counts(
         store.write_evaluation(evaluated, counts)
     Store.open(store.path).load_all()  # what is done once a process, such as imports
     read: list[Run] = []
-    assert calls(lambda: read.extend(store.load_all())) < 250 * runs
+    assert calls(lambda: read.extend(store.load_all())) < 250 * room * runs
     assert len(read) == runs
     assert all(run.evaluations[VIEW.view_id].default_classes == "3" for run in read)
     states: set[str] = set()
-    assert calls(lambda: states.update(store.state(run.run_id) for run in read)) < 130 * runs
+    assert calls(lambda: states.update(store.state(run.run_id) for run in read)) < 130 * room * runs
     assert states == {"done"}
