@@ -64,7 +64,7 @@ def chebyshev(
 
     low = _lower_bound(rest, start[:, 0] - known @ (known.T @ start[:, 0]))
     values, vectors, image = _ritz(rest, start, held)
-    norm = float(known.shape[1] > 0)  # known eigenvectors are those of eigenvalues about 1
+    norm = float(known.shape[1] > 0)  # known eigenvalues may be as large as 1
     for _ in range(_FILTERS):
         errors = (image - vectors * values).norm(dim=0)
         if enough(torch.cat([found.values, values])[:count], torch.cat([found.errors, errors])[:count]):
