@@ -102,9 +102,9 @@ def _outstanding(values: Tensor, errors: Tensor, wanted: int) -> int:
 
     One of the wanted ones is left in any case.
     """
-    exact = errors <= torch.finfo(values.dtype).eps ** 0.75 * values.abs()
-    ready = min(int(exact.long().cumprod(0).sum()), wanted - 1)
     sizes = values.abs()
+    exact = errors <= torch.finfo(values.dtype).eps ** 0.75 * sizes
+    ready = min(int(exact.long().cumprod(0).sum()), wanted - 1)
     while ready > 0 and not float(sizes[ready - 1]) > 2 * float(sizes[ready:].max()):
         ready -= 1
     return ready

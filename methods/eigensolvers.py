@@ -162,20 +162,27 @@ def residuals(image: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
     Returns:
         (..., count).
     """
-    size, accuracy = vectors.shape[-2], torch.finfo(vectors.dtype).eps
-    floor = _ROUNDING * math.sqrt(size) * accuracy / tolerance(vectors.dtype)
-    sizes = values.abs()
-    scale = torch.maximum(sizes, LEAST * sizes.amax(-1, keepdim=True)).clamp_min(floor)
+    floor = _rounding(vectors.shape[-2], vectors.dtype) / tolerance(vectors.dtype)
     absolute: Tensor = (image - vectors * values[..., None, :]).norm(dim=-2)
-    return absolute / scale
+    return absolute / _sizes(values).clamp_min(floor)
+
+
+def _rounding(size: int, dtype: torch.dtype) -> float:
+    """More than rounding leaves of a residual of n rows."""
+    return _ROUNDING * math.sqrt(size) * torch.finfo(dtype).eps
+
+
+def _sizes(values: Tensor) -> Tensor:
+    """What residuals are relative to: |l| of (..., count) values, or a thousandth of the largest if that is more."""
+    sizes = values.abs()
+    return torch.maximum(sizes, LEAST * sizes.amax(-1, keepdim=True))
 
 
 def _solve(
     matrix: Tensor, count: int, solver: Solver, seeds: tuple[int, int], deflated: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     if solver == "eigh" and matrix.device.type != "cpu":
-        values, vectors = torch.linalg.eigh(matrix)
-        return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
+        return _largest_of_all(matrix, count)
     known = matrix[..., :0] if deflated is None else deflated
     if solver == "chebyshev":
         return _each_by_filters(matrix, known, count, seeds)
@@ -202,21 +209,24 @@ def _by_filters(product: Product, known: Tensor, count: int, seeds: tuple[int, i
     size, block = len(known), block_size(count)
     if 3 * block >= size - known.shape[1]:
         dense = product(torch.eye(size, dtype=known.dtype, device=known.device)) - DEFLATION * known @ known.T
-        values, vectors = torch.linalg.eigh((dense + dense.T) / 2)
-        return values[-count:].flip(0), vectors[:, -count:].flip(1)
-    accuracy, rounding = tolerance(known.dtype) / 10, _ROUNDING * math.sqrt(size) * torch.finfo(known.dtype).eps
+        return _largest_of_all((dense + dense.T) / 2, count)
+    accuracy, rounding = tolerance(known.dtype) / 10, _rounding(size, known.dtype)
     lately: list[float] = []
 
     def enough(values: Tensor, errors: Tensor) -> bool:
         """Each residual is small beside its own eigenvalue, or rounding lets them fall no further."""
-        sizes = values.abs()
-        scale = torch.maximum(sizes, LEAST * sizes.max()).clamp_min(torch.finfo(values.dtype).tiny)
-        lately.append(float((errors / scale).max()))
+        lately.append(float((errors / _sizes(values).clamp_min(torch.finfo(values.dtype).tiny)).max()))
         stalled = len(lately) > _STALLED and min(lately[-_STALLED:]) > min(lately[:-_STALLED]) / 2
         return lately[-1] <= accuracy or (stalled and float(errors.max()) <= rounding)
 
     drawn = torch.from_numpy(np.random.default_rng(seeds).standard_normal((size, block)))
     return chebyshev(product, drawn.to(known), known, count, enough)
+
+
+def _largest_of_all(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Of all eigenpairs of (..., n, n) matrices, found on their device, the largest, descending."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return values[..., -count:].flip(-1), vectors[..., -count:].flip(-1)
 
 
 def _iterated(matrix: Any, count: int, solver: Solver, seeds: tuple[int, int], known: Array) -> tuple[Array, Array]:

@@ -180,6 +180,10 @@ class _Place:
         return planned_cohorts(plan, self.execution.executor, self._slots, self.on_slurm)
 
     @property
+    def _held(self) -> int:
+        return gpus_asked_for(self.gpus, self.execution.device)
+
+    @property
     def _slots(self) -> int:
         return self.jobs or max(1, len(self.gpus))
 
@@ -193,20 +197,18 @@ class _Place:
             # Cohorts stay as they are, so that what is left out changes no job of what is not.
             cut = cut_on_slurm(plan, limit, lambda part: on_slurm.arrays(part, self.execution, self.roots, formed))
         else:
-            held = gpus_asked_for(self.gpus, self.execution.device)
-            cut = cut_here(plan, limit, held, self._slots)
-            formed = fitting_cohorts(self.cohorts(cut.plan), cut.plan, limit.hours(held))
+            cut = cut_here(plan, limit, self._held, self._slots)
+            formed = fitting_cohorts(self.cohorts(cut.plan), cut.plan, limit.hours(self._held))
         for line in cut.lines:
             tell(line)
         return _Todo(cut.plan, formed, cut.left)
 
     def hours(self, todo: _Todo, most: float | None, limit: Budget | None) -> Hours | None:
         """The hours of ``--max-hours``, or of a budget that no cluster keeps; None without either."""
-        held = gpus_asked_for(self.gpus, self.execution.device)
         if most is not None:
-            return Hours(most, todo.plan, todo.cohorts, held)
+            return Hours(most, todo.plan, todo.cohorts, self._held)
         if limit is not None and self.on_slurm is None:
-            return Hours(limit.hours(held), todo.plan, todo.cohorts, held, option=limit.option)
+            return Hours(limit.hours(self._held), todo.plan, todo.cohorts, self._held, option=limit.option)
         return None
 
     def executor(self, store: Store, hours: Hours | None) -> Executor:

@@ -39,9 +39,7 @@ def from_keys(keys: Tensor, values: Tensor, size: int) -> Tensor:
 
 def row_index(matrix: Tensor) -> Tensor:
     """The row of each entry, (nnz,) int64."""
-    crow = matrix.crow_indices()
-    rows = torch.arange(crow.numel() - 1, device=crow.device)
-    return rows.repeat_interleave(crow.diff().long(), output_size=matrix.values().numel())
+    return _of_rows(matrix, torch.arange(matrix.shape[0], device=matrix.device))
 
 
 def keys_of(matrix: Tensor) -> Tensor:

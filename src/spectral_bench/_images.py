@@ -90,11 +90,11 @@ def cluster_images(
     Example:
         >>> masks = sb.cluster_images("photos/", method="deep_spectral", k=8)  # doctest: +SKIP
     """
-    settings: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": device, "size": size}
-    settings |= {"features": features, "seed": (seed, random_state)}
+    asked: Any = {"precision": precision, "progress": progress, "fitting": fitting, "device": device, "size": size}
+    asked |= {"features": features, "seed": (seed, random_state)}
     words = _Words(names, names_backbone, names_options, text_model)
     stated = params if k is None else {**params, "k": k}
-    return _clustered(images, method, stated, backbone, dict(backbone_options or {}), words, settings)
+    return _clustered(images, method, stated, backbone, dict(backbone_options or {}), words, asked)
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,12 @@ def _clustered(
     backbone: str,
     options: dict[str, Any],
     words: _Words,
-    settings: dict[str, Any],
+    asked: dict[str, Any],
 ) -> ClusteredImages:
-    require_precision(settings["precision"])
-    method, files, given = name_of(method), find_images(_paths(images)), _files(settings["features"])
-    settings |= {"device": place_of(settings["device"]), "features": given, "size": _size(settings["size"])}
-    settings["seed"] = seed_of(*settings["seed"])
+    require_precision(asked["precision"])
+    method, files, given = name_of(method), find_images(_paths(images)), _files(asked["features"])
+    read = {"device": place_of(asked["device"]), "features": given, "size": _size(asked["size"])}
+    settings: Any = {**asked, **read, "seed": seed_of(*asked["seed"])}
     naming = words.naming(method, params, backbone, options)
     complete = clustering_params(method, with_k(method, params), len(files))
     found = cluster_files(

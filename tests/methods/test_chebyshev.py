@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from spectra import with_spectrum
 from torch import Tensor
 
 from spectral_bench.methods import chebyshev as filters
@@ -14,14 +15,6 @@ from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.features import feature_graph
 from spectral_bench.methods.graphs.kernel import normalised
 from spectral_bench.methods.laplacian import part_vectors
-
-
-def with_spectrum(values: Tensor, seed: int = 0) -> Tensor:
-    """A symmetric float64 matrix of these eigenvalues."""
-    size = len(values)
-    drawn = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    basis = torch.linalg.qr(drawn).Q
-    return (basis * values.double()) @ basis.T
 
 
 def random_graph(nodes: int) -> tuple[Tensor, Tensor]:

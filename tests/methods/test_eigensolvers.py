@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import eigh, subspace_angles
+from spectra import with_spectrum
 from torch import Tensor
 
 from spectral_bench.common.errors import ConfigError
@@ -15,14 +16,6 @@ from spectral_bench.methods.eigensolvers import Solver, largest_eigenpairs, resi
 from spectral_bench.methods.errors import NumericalError
 
 SOLVERS = list(get_args(Solver))
-
-
-def with_spectrum(values: Tensor, seed: int = 0) -> Tensor:
-    """A symmetric float64 matrix of the given eigenvalues."""
-    size = len(values)
-    basis = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)).double()).Q
-    matrix = basis @ torch.diag(values.double()) @ basis.T
-    return (matrix + matrix.T) / 2
 
 
 def decaying(size: int, seed: int = 0) -> Tensor:
