@@ -10,7 +10,7 @@ from torch import Tensor
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.directions import Directions, directions
-from spectral_bench.methods.graphs.nearest import Entries, entries_above, largest_entries
+from spectral_bench.methods.graphs.nearest import Entries, entries_above, largest_entries, largest_of_blocks
 from spectral_bench.methods.graphs.options import GraphOptions
 
 MAX_EDGES = 2**27  # about 1 GB of columns and weights
@@ -64,8 +64,8 @@ def feature_graph(
 
 
 def _nearest_edges(vectors: Directions, k: int) -> Tensor:
-    parts = [largest_entries(block, k, vectors.floor) for _, block in vectors.similarity_blocks()]
-    return _stack(parts)
+    blocks = (block for _, block in vectors.similarity_blocks())
+    return sparse.from_counts(*largest_of_blocks(blocks, k, vectors.floor))
 
 
 def strongest_edges(edges: Tensor, k: int) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from spectral_bench.methods.threads import side_by_side
 _CHUNK = 2**20  # entries of a block that a thread looks at in one go; smaller chunks wait for the interpreter's lock
 _WIDTH = 1.5  # slabs' width in k: narrower ones are sorted sooner, but let more entries of a row pass
 _LEAST_WIDTH = 64  # numpy takes maxima over narrow slabs slowly
+_FAST = 512  # numbers of a row that numpy sorts in a third of the time of a few more
 _FEW = 4  # entries that pass, in k: rows with more of them are looked at one by one
 
 
@@ -23,7 +25,7 @@ class Entries(NamedTuple):
 
     Attributes:
         counts: (rows,) int64, entries of each row.
-        columns: (n,) int64.
+        columns: (n,) int64, or int32 as graphs keep them: ``largest_of_blocks``.
         values: (n,), of the block's dtype.
     """
 
@@ -44,58 +46,87 @@ def largest_entries(block: Tensor, k: int, floor: float) -> Entries:
     of the k-th largest entry of each row leaves few for numpy's vectorised partition, a few rows at a time; a GPU takes
     whole blocks: few kernels and few waits for it matter more than the numbers it looks at.
     """
-    if k <= 0:
-        return entries_above(block, float("inf"))
-    if block.device.type != "cpu":
-        return _largest_of_whole_rows(block, k, floor)
-    table = block.detach().numpy()
-    if not table.size:
-        return entries_above(block, floor)
-    step = max(1, min(_CHUNK // table.shape[1], math.ceil(len(table) / torch.get_num_threads())))
+    counts, columns, values = largest_of_blocks([block], k, floor)
+    return Entries(counts, columns.long(), values)
+
+
+def largest_of_blocks(blocks: Iterable[Tensor], k: int, floor: float) -> Entries:
+    """As ``largest_entries``, with columns as int32, of one block of rows after the other.
+
+    A block may be gone when the next is made.
+    """
+    parts: list[Entries] = []
+    for block in blocks:
+        if k > 0 and block.device.type == "cpu" and block.numel():
+            parts += _by_threads(block.detach().numpy(), k, floor)
+        else:
+            parts.append(_largest_of_whole_rows(block, k, floor))
+    counts, columns, values = zip(*parts, strict=True)
+    return Entries(torch.cat(counts), torch.cat([some.int() for some in columns]), torch.cat(values))
+
+
+_Numbers = NDArray[Any]  # floats, or integers in their order
+
+
+def _by_threads(table: NDArray[np.floating], k: int, floor: float) -> list[Entries]:
+    """Entries, columns as int32, of some rows each, by torch's number of threads.
+
+    Numpy works on one thread and releases the interpreter's lock.
+    """
+    step = _rows_of_chunk(len(table), table.shape[1], torch.get_num_threads())
     chunks = [table[start : start + step] for start in range(0, len(table), step)]
-    parts = _by_threads(chunks, k, floor)
-    return Entries(*(torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)))
-
-
-_Arrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]
-"""Counts, columns and values, as in ``Entries``."""
-
-
-def _by_threads(chunks: list[NDArray[np.floating]], k: int, floor: float) -> list[_Arrays]:
-    """Each chunk's entries, by torch's number of threads; numpy works on one and releases the interpreter's lock."""
-    if torch.get_num_threads() == 1 or len(chunks) == 1:
+    if len(chunks) == 1 or torch.get_num_threads() == 1:
         return [_largest_of_chunk(chunk, k, floor) for chunk in chunks]
-    found: dict[int, _Arrays] = {}
-    with side_by_side() as (threads, run):
+    found: dict[int, Entries] = {}
+    waiting = iter(range(len(chunks)))  # of all threads: one that is held up leaves more to the others
+    with side_by_side() as (_, run):
 
-        def task(first: int) -> None:
-            for index in range(first, len(chunks), threads):
+        def task(_: int) -> None:
+            for index in waiting:
                 found[index] = _largest_of_chunk(chunks[index], k, floor)
 
         run(task)
     return [found[index] for index in range(len(chunks))]
 
 
-def _largest_of_chunk(table: NDArray[np.floating], k: int, floor: float) -> _Arrays:
+def _rows_of_chunk(rows: int, columns: int, threads: int) -> int:
+    """Rows of a chunk: as many chunks for each thread, and all of one size, so that none waits for the last."""
+    rounds = math.ceil(rows * columns / (_CHUNK * threads))
+    return math.ceil(rows / (rounds * threads))
+
+
+def _largest_of_chunk(table: NDArray[np.floating], k: int, floor: float) -> Entries:
     rows, columns = table.shape
     above_floor = np.nextafter(table.dtype.type(floor), table.dtype.type(np.inf))
+    ordered = _ordered(table, floor)
+    bounds = np.maximum(_lower_bounds(ordered, k).view(table.dtype), above_floor)
     starts = np.arange(rows) * columns
-    passing = table >= np.maximum(_lower_bounds(table, k), above_floor)
+    passing = table >= bounds
     places = np.flatnonzero(passing)
     counts = _counts(places, starts)
     if (many := np.flatnonzero(counts > _FEW * k)).size:
-        passing[many] &= _among_largest_of_rows(table[many], k)
+        passing[many] &= _among_largest_of_rows(ordered[many], k)
         places = np.flatnonzero(passing)
         counts = _counts(places, starts)
     values = table.reshape(-1).take(places)
     if counts.max(initial=0) > k:
-        kept = _largest_of_few(values, counts, k)
+        kept = _largest_of_few(_ordered(values, floor), counts, k)
         places, values = places.take(kept), values.take(kept)
         counts = _counts(places, starts)
-    return counts, places - np.repeat(starts, counts), values
+    columns_of = (places - np.repeat(starts, counts)).astype(np.int32)
+    return Entries(*map(torch.from_numpy, (counts, columns_of, values)))
 
 
-def _lower_bounds(table: NDArray[np.floating], k: int) -> NDArray[np.floating]:
+def _ordered(values: NDArray[np.floating], floor: float) -> _Numbers:
+    """Numbers that order entries above the floor as the entries do, and that are smaller for all others.
+
+    The bits of positive floats, read as integers, are in the order of the floats, and those of negative ones are
+    negative; numpy partitions integers in half the time.
+    """
+    return values.view(f"i{values.dtype.itemsize}") if floor >= 0 else values
+
+
+def _lower_bounds(table: _Numbers, k: int) -> _Numbers:
     """Of each row a value that k entries or more reach, and few others, (rows, 1).
 
     A row is cut into slabs of one width, and the largest entry at each place of all slabs is taken. The k-th largest
@@ -103,11 +134,15 @@ def _lower_bounds(table: NDArray[np.floating], k: int) -> NDArray[np.floating]:
     """
     rows, columns = table.shape
     if columns <= k:
-        return np.full((rows, 1), -np.inf, table.dtype)
+        return np.full((rows, 1), _lowest(table.dtype), table.dtype)
     slabs = max(1, int(columns / max(_WIDTH * k, _LEAST_WIDTH)))
     width = columns // slabs
     largest = table[:, : slabs * width].reshape(rows, slabs, width).max(axis=1) if slabs > 1 else table
     return np.partition(largest, width - k, axis=1)[:, width - k, None]
+
+
+def _lowest(dtype: np.dtype[Any]) -> float | int:
+    return -math.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
 def _counts(places: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -115,18 +150,24 @@ def _counts(places: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.
     return np.diff(np.searchsorted(places, starts), append=len(places))
 
 
-def _largest_of_few(values: NDArray[np.floating], counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def _largest_of_few(values: _Numbers, counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Which of the values, ``counts`` a row, are among the k largest of their row, ties to the first, ascending."""
     width = counts.max()
     real = np.arange(width) < counts[:, None]
-    table = np.full(real.shape, -np.inf, values.dtype)
+    table = np.full(real.shape, _lowest(values.dtype), values.dtype)
     table[real] = values
-    return np.flatnonzero(_among_largest_of_rows(table, k)[real])
+    return np.flatnonzero(_among_largest_of_rows(table, k, counts)[real])
 
 
-def _among_largest_of_rows(table: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
-    """Which entries are among the k largest of their row of more than k, ties to the lowest column."""
-    kth = np.partition(table, table.shape[1] - k, axis=1)[:, table.shape[1] - k, None]
+def _among_largest_of_rows(table: _Numbers, k: int, counts: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Which entries are among the k largest of their row of more than k, ties to the lowest column.
+
+    Args:
+        table: (rows, columns).
+        k: entries wanted.
+        counts: (rows,) leading entries of each row, which the others are below; None: all count.
+    """
+    kth = _kth_largest(table, k, counts)
     kept: NDArray[np.bool_] = table >= kth
     tied = np.flatnonzero(np.count_nonzero(kept, axis=1) > k)
     if tied.size:
@@ -134,7 +175,18 @@ def _among_largest_of_rows(table: NDArray[np.floating], k: int) -> NDArray[np.bo
     return kept
 
 
-def _ties_to_the_lowest(table: NDArray[np.floating], kth: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
+def _kth_largest(table: _Numbers, k: int, counts: NDArray[np.int64] | None) -> _Numbers:
+    """The k-th largest entry of each row of more than k, (rows, 1); long rows do not make short ones slow."""
+    width = table.shape[1]
+    if counts is None or not k < _FAST < width:
+        return np.partition(table, width - k, axis=1)[:, width - k, None]
+    kth = np.empty((len(table), 1), table.dtype)
+    for rows, most in ((np.flatnonzero(counts <= _FAST), _FAST), (np.flatnonzero(counts > _FAST), width)):
+        kth[rows] = np.partition(table[rows, :most], most - k, axis=1)[:, most - k, None]
+    return kth
+
+
+def _ties_to_the_lowest(table: _Numbers, kth: _Numbers, k: int) -> NDArray[np.bool_]:
     """Which entries are among the k largest of their row, of which more than k reach the k-th largest."""
     equal = table == kth
     room = k - np.count_nonzero(table > kth, axis=1)[:, None]
@@ -153,6 +205,8 @@ def _smallest_of_largest(table: Tensor, k: int) -> Tensor:
 
 
 def _largest_of_whole_rows(block: Tensor, k: int, floor: float) -> Entries:
+    if k <= 0:
+        return entries_above(block, float("inf"))
     if block.shape[1] <= k:
         return entries_above(block, floor)
     return _entries(block, _among_largest(block, k).logical_and_(block > floor))

@@ -45,6 +45,15 @@ def test_a_row_of_ties_widens_no_other(partitioned: list[tuple[int, int]]) -> No
     assert sum(map(math.prod, partitioned)) <= 0.1 * block.numel()
 
 
+def test_what_is_partitioned_stays_short_where_few_rows_are_long(partitioned: list[tuple[int, int]]) -> None:
+    """Numpy sorts up to 512 numbers at once and looks for pivots in longer rows, in three times the time."""
+    block = torch.randn(400, 5280, generator=torch.Generator().manual_seed(0))
+    block[:20] += 3.0 * (torch.arange(5280) % 406 < 50)  # large entries at the same places of each slab
+    nearest.largest_entries(block, 256, 0.0)
+    long = sum(rows for rows, columns in partitioned if columns > 512)
+    assert 0 < long < 0.2 * sum(rows for rows, _ in partitioned)
+
+
 def test_slabs_are_not_too_narrow_for_fast_maxima(partitioned: list[tuple[int, int]]) -> None:
     nearest.largest_entries(torch.rand(50, 512, generator=torch.Generator().manual_seed(0)), 2, 0.0)
     assert partitioned[0] == (50, 64)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from unittest import mock
 
 import pytest
@@ -10,7 +11,13 @@ from torch import Tensor
 
 from spectral_bench.methods.graphs import nearest
 from spectral_bench.methods.graphs.blocks import CPU_ELEMENTS, row_blocks
-from spectral_bench.methods.graphs.nearest import Entries, _largest_of_whole_rows, entries_above, largest_entries
+from spectral_bench.methods.graphs.nearest import (
+    Entries,
+    _largest_of_whole_rows,
+    entries_above,
+    largest_entries,
+    largest_of_blocks,
+)
 
 
 def expected(block: Tensor, k: int, floor: float) -> list[list[tuple[int, float]]]:
@@ -31,7 +38,10 @@ def as_lists(entries: Entries) -> list[list[tuple[int, float]]]:
 def tied_block(rows: int, columns: int, levels: int, seed: int) -> Tensor:
     """Few distinct values, so that almost every boundary is a tie."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-levels, levels + 1, (rows, columns), generator=generator).float() / levels
+    block = torch.randint(-levels, levels + 1, (rows, columns), generator=generator).float() / levels
+    block[block == -1] = -torch.inf
+    block[block == 0] *= -1  # zeros of either sign
+    return block if seed % 2 else block.double()
 
 
 @given(
@@ -39,11 +49,12 @@ def tied_block(rows: int, columns: int, levels: int, seed: int) -> Tensor:
     st.integers(0, 20),
     st.sampled_from([float("-inf"), 0.0, 0.5]),
     st.sampled_from([1, 64]),
+    st.sampled_from([1, 8, 512]),
 )
-@settings(deadline=None, max_examples=300)
-def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float, least_width: int) -> None:
+@settings(deadline=None, max_examples=400)
+def test_equals_a_stable_sort_of_each_row(block: Tensor, k: int, floor: float, least_width: int, fast: int) -> None:
     before = block.clone()
-    with mock.patch.object(nearest, "_LEAST_WIDTH", least_width):
+    with mock.patch.object(nearest, "_LEAST_WIDTH", least_width), mock.patch.object(nearest, "_FAST", fast):
         assert as_lists(largest_entries(block, k, floor)) == expected(block, k, floor)
     if k:
         assert as_lists(_largest_of_whole_rows(block, k, floor)) == expected(block, k, floor)
@@ -83,6 +94,28 @@ def test_rows_of_many_ties_beside_others_of_few() -> None:
     block[5, ::2] = 2.0
     block[7] = block[7, torch.arange(700) % 70]  # the same at the same place of each slab
     assert as_lists(largest_entries(block, 30, 0.0)) == expected(block, 30, 0.0)
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_long_rows_beside_short_ones(dtype: torch.dtype, floor: float) -> None:
+    block = torch.randn(40, 1600, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    block[::7] += 5.0 * (torch.arange(1600) % 400 < 150)  # at the same places of each slab: 600 of them pass
+    assert as_lists(largest_entries(block, 256, floor)) == expected(block, 256, floor)
+
+
+def test_blocks_one_after_the_other_are_one_table() -> None:
+    block = tied_block(50, 211, 9, 1)
+    overwritten = block[:20].clone()
+
+    def blocks() -> Iterator[Tensor]:
+        yield overwritten
+        overwritten.fill_(7.0)
+        yield block[20:]
+
+    found, whole = largest_of_blocks(blocks(), 20, 0.1), largest_entries(block, 20, 0.1)
+    assert found.columns.dtype == torch.int32
+    assert as_lists(found) == as_lists(whole)
 
 
 def test_no_row_has_no_entry() -> None:
