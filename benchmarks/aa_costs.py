@@ -129,10 +129,10 @@ def claims_by_seed(found: Comparison) -> set[str]:
     p_values: dict[str, float] = {}
     for pair in found.pairs:
         for name, measure in COSTS.items():
-            sides = [
+            first, second = (
                 {r.seed: v for r in row.done if (v := measure(run_cost(r))) is not None} for row in (pair.a, pair.b)
-            ]
-            difference = paired_difference(*sides)
+            )
+            difference = paired_difference(first, second)
             if difference is not None and difference.p is not None:
                 p_values[name] = difference.p
     return {name for name, p in holm(p_values).items() if p <= LEVEL}

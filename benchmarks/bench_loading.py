@@ -82,4 +82,5 @@ def test_crops(benchmark: BenchmarkFixture, tmp_path: Path, name: str, workers: 
     before = time.process_time()
     deliver()
     benchmark.extra_info["cpu_ms"] = round((time.process_time() - before) / CROPS * 1000, 1)
+    assert benchmark.stats is not None
     benchmark.extra_info["crops_a_second"] = round(CROPS / benchmark.stats.stats.min, 1)

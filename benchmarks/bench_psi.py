@@ -60,7 +60,7 @@ def test_orthogonal_weight(benchmark: Any, k: int, kind: str) -> None:
 
     def forward_and_backward() -> None:
         with parametrize.cached():
-            weight = head.weight() if layer is None else layer.weight
+            weight = head.weight() if layer is None else layer.get_parameter("weight")
             (weight * target).sum().backward()
 
     benchmark.pedantic(forward_and_backward, rounds=5, warmup_rounds=1)

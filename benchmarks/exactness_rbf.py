@@ -65,7 +65,7 @@ class RandomFourierNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, points: Tensor) -> Tensor:
-        phase = points @ self.frequencies
+        phase = points @ self.get_buffer("frequencies")
         return self.head(nn.functional.gelu(self.hidden(torch.cat([phase.sin(), phase.cos()], 1))))
 
 

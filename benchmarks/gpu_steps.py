@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ from torch.profiler import ProfilerActivity
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_graph_loss import dense_step, make_batch, sparse_step
-from spectral_bench.bench.features.batches import extract
+from bench_graph_loss import dense_step, make_batch, peak_memory, sparse_step, wait
 
 from spectral_bench.bench.features.backbones import load_backbone
+from spectral_bench.bench.features.pipeline import extract
 from spectral_bench.bench.measure.environment import environment, set_up_torch
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.common.geometry import Crop
@@ -68,11 +69,6 @@ class Sizes:
 
 
 SMALL = Sizes((2, (5, 6)), (2, (8, 8)), 64, 2, 8, "vit_tiny_patch16_224")
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def turns(forms: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
@@ -227,7 +223,7 @@ def step(sizes: Sizes, rounds: int, device: torch.device) -> None:
             forms: dict[str, Callable[[], object]] = {
                 "whole step": training.whole,
                 "kernel": training.kernel,
-                "noise": lambda training=training: training.noise(1),
+                "noise": partial(training.noise, 1),
                 "from the kernel on, eager": eager,
             }
             for part, times in turns(forms, rounds, device).items():
@@ -272,12 +268,12 @@ def peak(work: Callable[[], object], device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     work()
-    torch.cuda.synchronize(device)
+    wait(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     work()
-    torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before
+    wait(device)
+    return int(peak_memory(device)) - before
 
 
 def paper(sizes: Sizes, rounds: int, device: torch.device) -> None:

@@ -39,7 +39,8 @@ def records(store: Store) -> Iterator[tuple[FitRecord, list[EvaluationRecord]]]:
 def main(path: Path) -> None:
     shares: dict[str, list[float]] = defaultdict(list)
     for fit, looked in records(Store.open(path)):
-        costs = [cost for record in (fit, *looked) for cost in record.costs if cost.stage not in LEFT_OUT]
+        both: list[FitRecord | EvaluationRecord] = [fit, *looked]
+        costs = [cost for record in both for cost in record.costs if cost.stage not in LEFT_OUT]
         whole, health = (sum(c.cpu_s for c in costs if names(c.stage)) for names in (bool, HEALTH_STAGE.__eq__))
         shares[fit.spec.method].append(health / whole)
         sys.stdout.write(f"{fit.run_id}: {health:6.2f} of {whole:7.2f} CPU s, {health / whole:6.1%}\n")

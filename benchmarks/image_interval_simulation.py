@@ -59,10 +59,10 @@ class World:
 
 def contingency(counts: NDArray[np.int64]) -> Contingency:
     """Counts (N, K, C) as they are stored."""
-    image, cluster, label = np.nonzero(counts)
-    narrow = (part.astype(np.int32) for part in (image, cluster, label))
+    image, cluster, label = (places.astype(np.int32) for places in np.nonzero(counts))
     ids = tuple(map(str, range(len(counts))))
-    return Contingency(ids, *counts.shape[1:], *narrow, counts[image, cluster, label])
+    clusters, classes = counts.shape[1:]
+    return Contingency(ids, clusters, classes, image, cluster, label, counts[image, cluster, label])
 
 
 def trial(world: World, generator: np.random.Generator, images: int, matching: str) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,13 +62,14 @@ def contingency(seed: int) -> Contingency:
     image = np.repeat(np.arange(IMAGES), size)
     count = random.integers(1, 5000, IMAGES * size)
     ids = tuple(f"image{number:05d}" for number in range(IMAGES))
-    parts = (image, np.tile(cluster, IMAGES), np.tile(label, IMAGES))
-    return Contingency(ids, CLUSTERS, 12, *(part.astype(np.int32) for part in parts), count)
+    places = (image, np.tile(cluster, IMAGES), np.tile(label, IMAGES))
+    images, clusters, labels = (part.astype(np.int32) for part in places)
+    return Contingency(ids, CLUSTERS, 12, images, clusters, labels, count)
 
 
 def fill(store: Store, run: PlannedRun, counts: Contingency) -> None:
     """The records of one finished run."""
-    common = {
+    common: dict[str, Any] = {
         "started": NOW,
         "finished": NOW,
         "environment": environment(),
@@ -91,7 +93,7 @@ def fill(store: Store, run: PlannedRun, counts: Contingency) -> None:
         store.write_evaluation(evaluated(run, view, common), counts)
 
 
-def evaluated(run: PlannedRun, view: View, common: dict[str, object]) -> EvaluationRecord:
+def evaluated(run: PlannedRun, view: View, common: dict[str, Any]) -> EvaluationRecord:
     """The record of one finished evaluation."""
     names = ("features", "predict", "evaluate")
     info = data_info(view.dataset)
@@ -118,7 +120,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5000)
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
-    os.fsync = lambda handle: None
+    setattr(os, "fsync", lambda _: None)  # noqa: B010  # nothing here has to outlive a power cut
     grid = load_grid(write_grid(given.folder, given.runs), ())
     store = Store.open(given.folder / "store", create=True)
     plan = make_plan(grid, None, store.path)

@@ -193,7 +193,7 @@ def scores(args: argparse.Namespace) -> None:
         subprocess.run([*command, "--data-root", str(args.data_root), "--jobs", str(args.jobs)], check=True)
     held = sb.load_records(args.store)
     table = held[held.grid == "ncut-peer"].pivot_table(index="seed", columns="title", values="mIoU") * 100
-    peers = [title for title in table if title.startswith("peer")]
+    peers = [title for title in map(str, table) if title.startswith("peer")]
     for title in table:
         line = f"{title:24s} {table[title].mean():5.1f} +- {table[title].std():.1f}"
         for other in peers:

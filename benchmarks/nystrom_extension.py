@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,8 +75,8 @@ def times(rounds: int) -> None:
             return vectors[torch.cat(parts)[:, 0]]
 
         forms: dict[str, Callable[[], object]] = {
-            "nearest": lambda image=image: graph.nearest(image, 1),
-            "representatives": lambda image=image: graph.nearest_found(image, 1, found),
+            "nearest": partial(graph.nearest, image, 1),
+            "representatives": partial(graph.nearest_found, image, 1, found),
             "1024 samples": plain,
         }
         repeats = max(1, TAKEN // 4 // size)

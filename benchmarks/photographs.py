@@ -34,7 +34,8 @@ def main(folder: Path, method: str) -> None:
     backbone = BackboneSpec(name=name, options=complete_options(name, {}))
     load_backbone(name, backbone.options, cpu)
     told("weights")
-    files, params = find_images([folder]), clustering_params(method, {})
+    files = find_images([folder])
+    params = clustering_params(method, {}, len(files))
 
     def seen(done: int, total: int) -> None:
         if done == total:

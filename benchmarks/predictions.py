@@ -98,7 +98,7 @@ def grid_text(times: int = 1, dataset: str = "synthetic", images: int = 48) -> s
 def plan_of(path: Path, store: Path, seeds: str, roots: Sequence[Path]) -> Plan:
     """The grid against the store."""
     known = Store.open(store) if store.exists() else None
-    return make_plan(load_grid(path, [f"seeds={seeds}"]), known, store, data=CurrentData(DataRoots(roots)))
+    return make_plan(load_grid(path, [f"seeds={seeds}"]), known, store, data=CurrentData(DataRoots(tuple(roots))))
 
 
 def compare(path: Path, store: Path, seeds: str, roots: Sequence[Path], *, cpu: bool) -> list[Compared]:
