@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from bench_graph_loss import make_batch
 
-from spectral_bench.methods.eigensolvers import Solver
 from spectral_bench.methods.graphs.pixels import pixel_graph
 from spectral_bench.methods.laplacian import smallest_eigenpairs
+from spectral_bench.methods.params import Solver
 
 COLOUR_WEIGHT = 10.0
 

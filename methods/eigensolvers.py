@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import scipy.linalg
@@ -22,8 +22,7 @@ from spectral_bench.methods.completeness import completed
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.lobpcg import GUARD, LEAST, lobpcg
-
-Solver = Literal["eigh", "arpack", "lobpcg", "chebyshev"]
+from spectral_bench.methods.params import Solver
 
 Array = NDArray[np.floating[Any]]
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from spectral_bench.methods.eigensolvers import (
     DEFLATION,
     Eigenpairs,
-    Solver,
     largest_eigenpairs,
     largest_eigenpairs_of_sparse,
     residuals,
@@ -20,6 +19,7 @@ from spectral_bench.methods.eigensolvers import (
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.kernel import inverse_root, normalised
+from spectral_bench.methods.params import Solver
 
 
 def smallest_eigenpairs(

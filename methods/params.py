@@ -98,6 +98,9 @@ class CentreParams(Params):
     restarts: int = Field(1, ge=1, description="seedings tried; the one of the lowest inertia is kept")
 
 
+Solver = Literal["eigh", "arpack", "lobpcg", "chebyshev"]
+"""Of the largest eigenpairs of symmetric matrices: ``methods.eigensolvers``."""
+
 Discretise = Literal["kmeans", "rotation", "qr"]
 
 DiscretiseOption = Annotated[

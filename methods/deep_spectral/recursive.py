@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from spectral_bench.common.seeds import SeedStreams
 from spectral_bench.methods.arpack import arpack
-from spectral_bench.methods.eigensolvers import DEFLATION, Solver, residuals, tolerance
+from spectral_bench.methods.eigensolvers import DEFLATION, residuals, tolerance
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.laplacian import part_vectors, smallest_eigenpairs
+from spectral_bench.methods.params import Solver
 
 Array = NDArray[np.floating[Any]]
 

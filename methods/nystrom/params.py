@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from spectral_bench.methods.params import CentreParams, DiscretiseOption, PixelGraphParams
+from spectral_bench.methods.params import CentreParams, DiscretiseOption, PixelGraphParams, Solver
 
 Extension = Literal["nearest", "weighted_nearest", "representatives", "nystrom", "cluster_means"]
 REPRESENTATIVES, CANDIDATES = 64, 512
@@ -57,7 +57,7 @@ class NystromParams(PixelGraphParams, CentreParams):
     eigenvectors: int | None = Field(
         None, ge=1, description="leading eigenvectors, the trivial one included; null: as many as clusters"
     )
-    solver: Literal["eigh", "arpack", "lobpcg", "chebyshev"] = Field(
+    solver: Solver = Field(
         "arpack",
         description="dense reference, Lanczos, conjugate gradients in float64, or a filtered subspace, which "
         "works on a GPU",

@@ -10,9 +10,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from spectral_bench.methods.eigensolvers import Eigenpairs, Solver, largest_eigenpairs
+from spectral_bench.methods.eigensolvers import Eigenpairs, largest_eigenpairs
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs.kernel import DenseKernel, inverse_root
+from spectral_bench.methods.params import Solver
 
 _MEDIAN_OF = 1024  # samples whose distances are looked at
 
