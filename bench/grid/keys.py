@@ -257,15 +257,21 @@ class ExecutorBlock(SlurmSettings):
         own = {"jobs", "methods", "features"}
         values = self.model_dump(exclude_unset=True, exclude=own) | special.model_dump(exclude_unset=True)
         found = SlurmSettings(**values | (stated.model_dump(exclude_unset=True) if stated else {}))
-        _require_within("mem", found.mem, found.max_mem, megabytes)
-        _require_within("time", found.time if "time" in found.model_fields_set else None, found.max_time, minutes)
+        for name, asked, most, size in (
+            ("mem", found.mem, found.max_mem, megabytes),
+            ("time", found.time if "time" in found.model_fields_set else None, found.max_time, minutes),
+        ):
+            whose = f" for {method or 'features'}" if special.model_fields_set & {name, f"max_{name}"} else ""
+            _require_within(name, whose, asked, most, size)
         return found
 
 
-def _require_within(name: str, asked: str | None, most: str | None, size: Callable[[str], int]) -> None:
+def _require_within(name: str, whose: str, asked: str | None, most: str | None, size: Callable[[str], int]) -> None:
     # Slurm takes memory of 0 for all that a node has, which is not known here.
     if asked is not None and most is not None and size(asked) > size(most):
-        raise ConfigError(f"{name}: {asked} is more than max_{name}, {most}; state one of them, or a larger max_{name}")
+        raise ConfigError(
+            f"{name}{whose}: {asked} is more than max_{name}, {most}; state one of them, or a larger max_{name}"
+        )
 
 
 SLURM_KEYS: tuple[str, ...] = tuple(SlurmSettings.model_fields)

@@ -30,7 +30,12 @@ _INPUT = re.compile(
     r"|\\(?:sub)?import\*?\s*\{([^{}]*)\}\s*\{([^{}]*)\}"
     r"|\\input\s+([^\s{}\\]+)"
 )
-_LITERAL = re.compile(r"\\(begin|end)\{(verbatim\*?|lstlisting|minted|comment|filecontents\*?)\}")
+_LITERAL = re.compile(
+    r"\\(?P<edge>begin|end)\{(?P<name>verbatim\*?|lstlisting|minted|comment|filecontents\*?)\}"
+    r"|\\(?P<word>iffalse|if[A-Za-z]*|else|fi)(?![A-Za-z@])"
+    r"|\\(?:verb\*?|lstinline)(?P<mark>[^A-Za-z*\s\[{]).*?(?P=mark)"
+)
+_FALSE = ("iffalse",)
 _NO_TEXT = {".bbl", ".sty", ".cls", ".cfg", ".def", ".clo", ".ltx", ".pgf", ".pdf_tex", ".ind", ".gls", ".aux"}
 _OF_TEX = {"glyphtounicode", "pdf-trans", "binhex", "xy", "epsf", "ushyphex"}
 
@@ -169,10 +174,10 @@ def _read(path: Path, root: Path, paper: Paper, within: tuple[Path, ...]) -> Non
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if "\0" in text:
         raise UserError(f"{path}: expected a LaTeX file, found one that is no text")
-    literal = ""
+    passed_over: tuple[str, ...] = ()
     for number, raw in enumerate(text.splitlines(), start=1):
         place = Place(path, number)
-        line, literal = _without_literal(raw, literal)
+        line, passed_over = _without_literal(raw, passed_over)
         said = _COMMENT.search(line)
         if said is not None:
             line = line[: said.start()] + said[1]
@@ -219,15 +224,27 @@ def _until_the_end(line: str) -> tuple[str, bool]:
     return (line[: min(ends)], True) if ends else (line, False)
 
 
-def _without_literal(line: str, within: str) -> tuple[str, str]:
-    """The line without what is printed as it stands, and the environment of that kind that it ends in."""
+def _without_literal(line: str, within: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The line without what is printed as it stands or behind ``\\iffalse``, and what of that kind it ends in."""
     kept, position = [], 0
     for found in _LITERAL.finditer(line):
-        if not within and _COMMENT.search(line, position, found.start()) is not None:
-            break  # it is itself in a comment, and begins nothing
-        if not within and found[1] == "begin":
+        if within[:1] in ((), _FALSE) and _COMMENT.search(line, position, found.start()) is not None:
+            break  # it is itself in a comment, and begins or ends nothing
+        before, within = within, _entered(found, within)
+        if not before and (within or found["mark"]):
             kept.append(line[position : found.start()])
-            within = found[2]
-        elif within == found[2] and found[1] == "end":
-            within, position = "", found.end()
+        if not within and (before or found["mark"]):
+            position = found.end()
     return "".join([*kept, "" if within else line[position:]]), within
+
+
+def _entered(found: re.Match[str], within: tuple[str, ...]) -> tuple[str, ...]:
+    """What the text behind a match is in: an environment, or ``\\iffalse`` and conditions inside of it."""
+    if not within:
+        return (found["name"],) if found["edge"] == "begin" else _FALSE if found["word"] == _FALSE[0] else ()
+    if within[:1] != _FALSE:
+        return () if found["edge"] == "end" and found["name"] == within[0] else within
+    word = found["word"] or ""
+    if word.startswith("if"):
+        return (*within, word)
+    return within[:-1] if word == "fi" or (word == "else" and within == _FALSE) else within

@@ -191,6 +191,25 @@ def test_numbers_behind_a_sign_of_equality_or_a_slash_are_looked_up(check: Check
     assert [one.paper for one in denied(check(text))] == wrong
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("\\iffalse SpIN: mIoU 98.7.\\fi SpIN: mIoU 97.6.", ["97.6"]),
+        ("\\iffalse\nmIoU 98.7\n\\ifdraft mIoU 96.5 \\else 95.4 \\fi\nmIoU 94.3\n\\fi\nSpIN: mIoU 93.2.", ["93.2"]),
+        ("\\iffalse mIoU 98.7 \\else SpIN: mIoU 97.6. \\fi", ["97.6"]),
+        ("\\iffalse\nmIoU 98.7 % \\fi\nmIoU 96.5\n\\fi SpIN: mIoU 95.4.", ["95.4"]),
+        ("% \\iffalse\nSpIN: mIoU 98.7.\n% \\fi", ["98.7"]),
+        ("\\iffalse \\begin{comment} \\fi SpIN: mIoU 98.7. \\iffalse \\end{comment} \\fi", ["98.7"]),
+        ("\\begin{verbatim} \\iffalse \\end{verbatim} SpIN: mIoU 98.7.", ["98.7"]),
+        ("\\iftrue SpIN: mIoU 98.7. \\fi", ["98.7"]),
+        ("\\verb|SpIN: mIoU 98.7| and \\lstinline!mIoU 97.6!, SpIN: mIoU 96.5.", ["96.5"]),
+        ("\\verb+50%+ of it; SpIN: mIoU 98.7.", ["98.7"]),
+    ],
+)
+def test_what_tex_does_not_print_as_text_is_passed_over(check: Check, text: str, wrong: list[str]):
+    assert [one.paper for one in denied(check(text))] == wrong
+
+
 def test_a_hundred_changed_numbers_are_all_noticed(checker: Checker, paper: Path):
     """In each copy one digit of one number is another one."""
     read = read_paper(paper)

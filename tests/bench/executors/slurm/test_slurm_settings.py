@@ -101,6 +101,13 @@ def test_more_than_the_most_is_refused_wherever_it_is_stated(asked: dict[str, st
         ExecutorBlock.model_validate(dict([most])).settings("kmeans", SlurmSettings.model_validate(dict([first])))
 
 
+def test_of_a_block_of_a_method_its_name_is_told() -> None:
+    block = ExecutorBlock(max_mem="4G", methods={"spin": SlurmSettings(mem="8G")})
+    with pytest.raises(ConfigError, match="mem for spin: 8G is more than max_mem, 4G"):
+        block.settings("spin")
+    assert block.settings("kmeans").max_mem == "4G"
+
+
 def test_a_most_alone_allows_the_default_time() -> None:
     assert ExecutorBlock(max_time="90m", mem="0", max_mem="4G").settings(None).max_time == "90m"
 
