@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from contextvars import copy_context
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
@@ -34,14 +35,16 @@ def one_thread() -> Iterator[int]:
 def side_by_side() -> Iterator[tuple[int, Callable[[Callable[[int], None]], None]]]:
     """Gives the number T of torch's threads, and a function that runs ``task(0)`` to ``task(T - 1)`` in one each.
 
-    The first task goes to the thread that asks: a thread that is at work already loses no time to being woken. All
-    tasks run to their ends before that function returns; the first error is raised again. Operations release the
-    interpreter's lock, so tasks of large operations do run at the same time.
+    The first task goes to the thread that asks: a thread that is at work already loses no time to being woken. To the
+    others gradients, inference mode and context variables are what they are to it; autocast and modes that watch
+    operations stay with it. All tasks run to their ends before that function returns; the first error is raised again.
+    Operations release the interpreter's lock, so tasks of large operations do run at the same time.
     """
     with one_thread() as threads, ThreadPoolExecutor(max(1, threads - 1)) as pool:
 
         def run(task: Callable[[int], None]) -> None:
-            others = [pool.submit(task, number) for number in range(1, threads)]
+            alike = partial(_alike, task, torch.is_inference_mode_enabled(), torch.is_grad_enabled())
+            others = [pool.submit(copy_context().run, alike, number) for number in range(1, threads)]
             try:
                 task(0)
             finally:
@@ -50,6 +53,11 @@ def side_by_side() -> Iterator[tuple[int, Callable[[Callable[[int], None]], None
                 other.result()
 
         yield threads, run
+
+
+def _alike(task: Callable[[int], None], inference: bool, gradients: bool, number: int) -> None:
+    with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+        task(number)
 
 
 def each_on_one_thread(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

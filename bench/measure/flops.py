@@ -18,6 +18,7 @@ from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.features.backbones.registry import content_name, module_of
 from spectral_bench.common.errors import StoreError
 from spectral_bench.common.files import write_json
+from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.identity import digest
 from spectral_bench.results.specification import BackboneSpec
 
@@ -26,14 +27,15 @@ _COUNTED_BY = ("spectral_bench.bench.features.backbones.network",)
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """The operations of what ``work`` computes in this thread, without gradients.
+    """The operations of what ``work`` computes, without gradients.
 
     Counted are matrix products, convolutions and attention, a multiplication with its addition as two; a sparse product
     counts as the dense one would. Attention takes torch's plain form, since its fused forms are not counted on a CPU.
+    All of it is computed by one thread: what others do side by side is not seen from here.
     """
     from torch.utils.flop_counter import FlopCounterMode  # brings Triton, and only counting needs it
 
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with one_thread(), torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())
 

@@ -16,7 +16,7 @@ from spectral_bench.methods.threads import side_by_side
 _CHUNK = 2**20  # entries of a block that a thread looks at in one go; smaller chunks wait for the interpreter's lock
 _WIDTH = 1.5  # slabs' width in k: narrower ones are sorted sooner, but let more entries of a row pass
 _LEAST_WIDTH = 64  # numpy takes maxima over narrow slabs slowly
-_FAST = 512  # numbers of a row that numpy sorts in a third of the time of a few more
+_FAST = 512  # numbers of 32 bits in a row that numpy partitions in a third of the time of a few more
 _FEW = 4  # entries that pass, in k: rows with more of them are looked at one by one
 
 
@@ -61,6 +61,8 @@ def largest_of_blocks(blocks: Iterable[Tensor], k: int, floor: float) -> Entries
             parts += _by_threads(block.detach().numpy(), k, floor)
         else:
             parts.append(_largest_of_whole_rows(block, k, floor))
+    if len(parts) == 1:  # small tables, of which there may be many
+        return parts[0]._replace(columns=parts[0].columns.int())
     counts, columns, values = zip(*parts, strict=True)
     return Entries(torch.cat(counts), torch.cat([some.int() for some in columns]), torch.cat(values))
 
@@ -90,7 +92,7 @@ def _by_threads(table: NDArray[np.floating], k: int, floor: float) -> list[Entri
 
 
 def _rows_of_chunk(rows: int, columns: int, threads: int) -> int:
-    """Rows of a chunk: as many chunks for each thread, and all of one size, so that none waits for the last."""
+    """Rows of a chunk: as many chunks for each thread, as even as whole rows allow, so that none waits for the last."""
     rounds = math.ceil(rows * columns / (_CHUNK * threads))
     return math.ceil(rows / (rounds * threads))
 
@@ -121,7 +123,8 @@ def _ordered(values: NDArray[np.floating], floor: float) -> _Numbers:
     """Numbers that order entries above the floor as the entries do, and that are smaller for all others.
 
     The bits of positive floats, read as integers, are in the order of the floats, and those of negative ones are
-    negative; numpy partitions integers in half the time.
+    negative; numpy partitions up to ``_FAST`` of 32 bits in half the time, longer rows and those of 64 bits a little
+    sooner.
     """
     return values.view(f"i{values.dtype.itemsize}") if floor >= 0 else values
 
@@ -134,7 +137,7 @@ def _lower_bounds(table: _Numbers, k: int) -> _Numbers:
     """
     rows, columns = table.shape
     if columns <= k:
-        return np.full((rows, 1), _lowest(table.dtype), table.dtype)
+        return np.full((rows, 1), _lowest(table.dtype), table.dtype)  # as a float -0, and the floor is 0 or more
     slabs = max(1, int(columns / max(_WIDTH * k, _LEAST_WIDTH)))
     width = columns // slabs
     largest = table[:, : slabs * width].reshape(rows, slabs, width).max(axis=1) if slabs > 1 else table

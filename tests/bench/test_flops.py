@@ -14,6 +14,7 @@ from torch.nn import functional
 from spectral_bench.bench.features.backbones import load_backbone
 from spectral_bench.bench.measure import flops
 from spectral_bench.bench.measure.flops import backbone_flops, count_flops
+from spectral_bench.methods.threads import each_on_one_thread
 from spectral_bench.results.specification import BackboneSpec
 
 RANDOM = {"weights": "random", "seed": 0}
@@ -36,6 +37,17 @@ def test_a_linear_layer():
 def test_a_convolution():
     layer = nn.Conv2d(3, 5, 3, padding=1)
     assert count_flops(lambda: layer(torch.zeros(1, 3, 10, 12))) == 2 * 10 * 12 * 5 * 3 * 9
+
+
+def test_what_threads_do_side_by_side_is_counted_whole(monkeypatch: pytest.MonkeyPatch):
+    layer, threads = nn.Linear(8, 4), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = count_flops(lambda: each_on_one_thread(layer, [torch.zeros(3, 8)] * 5))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert found == 5 * 2 * 3 * 8 * 4
 
 
 def test_fused_attention_is_counted():

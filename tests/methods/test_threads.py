@@ -1,7 +1,11 @@
 """Torch's threads: one an operation for a while, tasks side by side, everything as before afterwards."""
 
 import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +45,43 @@ def test_tasks_run_side_by_side() -> None:
         assert sorted(seen) == [(0, 1), (1, 1), (2, 1)]
         run(task)
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_all_tasks_compute_as_the_one_who_asks(mode: Callable[[], AbstractContextManager[object]]) -> None:
+    weight, seen = torch.ones(2, requires_grad=True), {}
+
+    def task(number: int) -> None:
+        found = 2 * weight
+        seen[number] = (found.requires_grad, found.is_inference(), np.geterr()["divide"])
+
+    with mode(), np.errstate(divide="raise"), side_by_side() as (_, run):
+        run(task)
+        expected = ((2 * weight).requires_grad, (2 * weight).is_inference(), "raise")
+    assert seen == dict.fromkeys(range(3), expected)
+
+
+def test_one_thread_runs_one_task() -> None:
+    torch.set_num_threads(1)
+    seen: list[int] = []
+    with side_by_side() as (threads, run):
+        run(seen.append)
+    assert (threads, seen) == (1, [0])
+
+
+def test_all_tasks_have_ended_when_an_error_of_the_first_is_raised() -> None:
+    ended: list[int] = []
+
+    def task(number: int) -> None:
+        if number == 0:
+            raise ValueError("task 0")
+        time.sleep(0.2)
+        ended.append(number)
+
+    with side_by_side() as (_, run):
+        with pytest.raises(ValueError, match="task 0"):
+            run(task)
+        assert sorted(ended) == [1, 2]
 
 
 def test_an_error_of_a_task_is_raised_and_the_threads_come_back() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -102,6 +105,53 @@ def test_long_rows_beside_short_ones(dtype: torch.dtype, floor: float) -> None:
     block = torch.randn(40, 1600, generator=torch.Generator().manual_seed(2), dtype=dtype)
     block[::7] += 5.0 * (torch.arange(1600) % 400 < 150)  # at the same places of each slab: 600 of them pass
     assert as_lists(largest_entries(block, 256, floor)) == expected(block, 256, floor)
+
+
+def test_negative_entries_above_a_negative_floor() -> None:
+    block = torch.tensor([[-0.1, -0.2, -0.3, -0.4], [-0.4, -0.3, 0.0, -0.6]])
+    assert as_lists(largest_entries(block, 2, -0.5)) == expected(block, 2, -0.5)
+
+
+def test_columns_beyond_sixteen_bits_of_a_block_with_gradients() -> None:
+    block = torch.rand(3, 70_000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    found = largest_entries(block, 5, 0.0)
+    assert found.columns.dtype == torch.int64
+    assert found.columns.max() > 2**15
+    assert as_lists(found) == expected(block, 5, 0.0)
+    assert not found.values.requires_grad
+
+
+def test_parts_come_in_order_whichever_thread_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = tied_block(40, 211, 10**6, 3)
+    whole = largest_entries(block, 20, 0.1)
+    of_chunk, seen = nearest._largest_of_chunk, threading.Event()
+
+    def late(table: np.ndarray, k: int, floor: float) -> Entries:
+        if table[0, 0] == block[0, 0]:
+            assert seen.wait(timeout=60)  # the first ends last
+        found = of_chunk(table, k, floor)
+        if table[0, 0] != block[0, 0]:
+            seen.set()
+        return found
+
+    monkeypatch.setattr(nearest, "_largest_of_chunk", late)
+    monkeypatch.setattr(nearest, "_CHUNK", 2200)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = largest_entries(block, 20, 0.1)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
+
+
+@pytest.mark.parametrize(("rows", "columns", "threads"), [(1588, 5280, 2), (582, 14400, 2), (40, 100, 3), (1, 9, 4)])
+def test_chunks_are_few_even_and_of_a_bounded_size(rows: int, columns: int, threads: int) -> None:
+    step = nearest._rows_of_chunk(rows, columns, threads)
+    sizes = [min(step, rows - start) for start in range(0, rows, step)]
+    assert max(sizes) * columns <= nearest._CHUNK + columns
+    assert len(sizes) <= threads * math.ceil(rows * columns / (nearest._CHUNK * threads))
+    assert len(sizes) % threads == 0 or rows < 2 * threads**2
 
 
 def test_blocks_one_after_the_other_are_one_table() -> None:
