@@ -305,9 +305,8 @@ def _readme(capsule: Capsule, report: Report) -> str:
         stem = f"{REPORT_FOLDER}/figures/{label(name)}"
         links = ", ".join(f"[{form}]({stem}.{form})" for form in (*PICTURES, "json"))
         lines.append(f"* figure {name}: {links}. {text}")
-    if capsule.left_out:
-        lines += ["", "Left out of the store:", ""]
-        lines += [f"* {kind}: {how_many(one.files, 'file')}" for kind, one in capsule.left_out.items()]
+    # Not which files: those of caches come and go with every report, and the digest must not.
+    lines += ["", f"What was left out of the store, such as weights and features, is listed in {CAPSULE_FILE}."]
     words = ", ".join(how_many(count, kind) for kind, count in capsule.neutral.items())
     lines += ["", f"Replaced by neutral words: {words or 'nothing'}. Ids are as they were."]
     return "\n".join(lines) + "\n"
