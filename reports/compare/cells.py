@@ -10,8 +10,9 @@ from spectral_bench.reports.cells import Measure, seed_values, worst_state
 from spectral_bench.reports.compare.matching import match_rows
 from spectral_bench.reports.compare.reasons import code_changes, cost_blockers, remarks, score_blockers
 from spectral_bench.reports.compare.sittings import Part, Repeats, cost_repeats
-from spectral_bench.reports.costs import run_cost
+from spectral_bench.reports.costs import extracted_features, run_cost
 from spectral_bench.reports.main_table import METRICS
+from spectral_bench.reports.peaks import in_cohort
 from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.table import Kind
 from spectral_bench.results.comparison import MIN_SEEDS, verdict
@@ -166,11 +167,25 @@ def _cells(a: ScoredRow, b: ScoredRow, *, costs: bool, same_code: bool) -> list[
         return cells
     blockers = (*cost_blockers(a, b), *code)
     for key, (label, kind, measure, parts) in _COSTS.items():
-        values = _measured(a, measure), _measured(b, measure)
+        counted, uneven = _of_like_runs(measure, a, b) if kind == "bytes" else (measure, ())
+        values = _measured(a, counted), _measured(b, counted)
         if any(values):
-            repeats = cost_repeats(a, b, measure, parts)
-            cells.append(_Raw(key, label, kind, *values, blockers, ("", ""), repeats))
+            repeats = cost_repeats(a, b, counted, parts)
+            cells.append(_Raw(key, label, kind, *values, (*blockers, *uneven), ("", ""), repeats))
     return cells
+
+
+def _of_like_runs(measure: Measure, a: ScoredRow, b: ScoredRow) -> tuple[Measure, tuple[str, ...]]:
+    """A peak of memory without the seeds that did more on one side than on the other; why none is left, if so.
+
+    More is to extract features that others read, or to share the process with other runs.
+    """
+    sides = [{r.seed: (extracted_features(r), in_cohort(r)) for r in row.done} for row in (a, b)]
+    common = sides[0].keys() & sides[1].keys()
+    uneven = {seed for seed in common if sides[0][seed] != sides[1][seed]}
+    if uneven and uneven == common:
+        return measure, ("memory: only runs of one side extracted features, or shared their process",)
+    return lambda result: None if result.seed in uneven else measure(result), ()
 
 
 def _scores(key: str, a: ScoredRow, b: ScoredRow) -> tuple[dict[int, float], dict[int, float]]:

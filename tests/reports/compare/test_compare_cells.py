@@ -266,6 +266,21 @@ def test_times_need_the_same_hardware(tmp_path: Path):
     assert cell(near, "fit_s").word == "within tolerance"
 
 
+def test_peaks_are_of_seeds_that_did_the_same_on_both_sides(tmp_path: Path):
+    def first_extracts(*extracting: int) -> dict[int, Outcome]:
+        return {seed: Outcome(10, features_reused=seed not in extracting, **CPU) for seed in range(3)}
+
+    one = cell(compared(tmp_path / "1", first_extracts(0), first_extracts(), costs=True), "peak_rss_bytes")
+    assert (one.a.n, one.b.n, one.word) == (2, 2, "same")
+    alike = cell(compared(tmp_path / "2", first_extracts(0), first_extracts(0), costs=True), "peak_rss_bytes")
+    assert (alike.a.n, alike.b.n) == (3, 3)
+    none = cell(compared(tmp_path / "3", first_extracts(0, 1, 2), first_extracts(), costs=True), "peak_rss_bytes")
+    assert (none.word, none.difference) == ("not comparable", None)
+    assert none.reason == "memory: only runs of one side extracted features, or shared their process"
+    fit = cell(compared(tmp_path / "4", first_extracts(0), first_extracts(), costs=True), "fit_s")
+    assert (fit.a.n, fit.b.n) == (3, 3)
+
+
 def test_p_values_are_corrected_over_all_cells(tmp_path: Path):
     a, b = outcomes(10, 14, 12, 15, 11), outcomes(12, 15, 15, 16, 14)
     alone = cell(compared(tmp_path / "alone", a, b))
