@@ -191,6 +191,12 @@ def resolve(definition: Definition, info: DataInfo, *, split: str, subset: int |
     return Protocol(name=definition.name, view=view, fit_view=_fit_view(view, scoring), scoring=scoring)
 
 
+def named_splits(definition: Definition, dataset: str) -> list[str]:
+    """The splits of a data set that a protocol names itself, whether there are such or not."""
+    named = definition.part("view", dataset).get(("split",)), definition.part("scoring", dataset).get(("fit_split",))
+    return [split for split in named if isinstance(split, str)]
+
+
 def name_view(protocol: Protocol, network: BackboneSpec) -> View:
     """The view that gives the mean features of clusters, by a network in the space of texts, for a resolved protocol.
 

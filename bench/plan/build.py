@@ -52,6 +52,8 @@ def make_plan(
 ) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
+    A user's own data set states no numbers of images: what a row asks of it is checked by its files where they are.
+
     Args:
         grid: the grid.
         store: the records; None where there is no store yet.
@@ -67,12 +69,13 @@ def make_plan(
         ConfigError: a name or value of the grid is not valid; one line a problem.
         StoreError: the store cannot be read.
     """
-    rows = resolve_rows(grid, store.weights_lock() if store else {}, problems)
+    here = data or CurrentData(DataRoots())
+    rows = resolve_rows(grid, store.weights_lock() if store else {}, problems, here)
     # Before parts of a user's own get their names: a title is made of what the grid says.
     titles = row_titles(rows)
     today = code or CurrentCode()
     snapshot = Snapshot(store, verify=verify)
-    names = OwnNames(snapshot, today, data or CurrentData(DataRoots()), anew=anew)
+    names = OwnNames(snapshot, today, here, anew=anew)
     # From here on parts of a user's own are called by their content, or as the store calls them, in ids too.
     rows = [names.named(row) for row in rows]
     with nullcontext() if problems is None else problems.gathering():

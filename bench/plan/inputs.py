@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from spectral_bench.bench.features.backbones import backbone_info, complete_options, weights_digest
+from spectral_bench.bench.features.backbones import complete_options, weights_digest
 from spectral_bench.bench.features.backbones.registry import backbone as described
 from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
-from spectral_bench.bench.plan.images import image_count, training_sides, view_sides
+from spectral_bench.bench.plan.images import counted, image_count, training_grids, training_sides, view_sides
+from spectral_bench.bench.plan.today import Data
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
@@ -139,6 +141,7 @@ def check_sizes(
     data: TrainingData,
     backbone: BackboneSpec,
     problems: Problems,
+    today: Data | None = None,
 ) -> None:
     """Note parameters that ask for more training images or patches than there are.
 
@@ -148,16 +151,21 @@ def check_sizes(
         data: what it is trained on.
         backbone: whose patches it sees.
         problems: where to note, by the keys of the run.
+        today: the images that are there, which tell what the data set does not state; None: nobody looks at them.
     """
-    images, sides = image_count(data), training_sides(data)
-    # A data set of which nobody has counted the files yet: the fit itself says it.
+    images = image_count(data)
+    if images is None and today is not None:
+        images = today.count(data.dataset, data.split)
+    # A data set whose images are not at hand: the fit itself says it.
     if images is None:
         return
-    patches = None
-    if sides is not None:
-        rows, columns = backbone_info(backbone.name, backbone.options).grid(*sides)
-        patches = images * rows * columns
-    for name, expected in facts.params(**params).misfits(images, patches).items():
+    grids, checked = training_grids(data, backbone, today), facts.params(**params)
+    first = next(grids, None)
+    found = checked.misfits(images, None if first is None else images * prod(first))
+    # Asked only now, as it takes the headers of all images. A fit refuses images of several sizes, whatever their sum.
+    if found and any(grid != first for grid in grids):
+        found = checked.misfits(images, None)
+    for name, expected in found.items():
         where = f"{data.dataset} {data.split}" + (f" with subset: {data.subset}" if data.subset else "")
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
 
@@ -201,17 +209,18 @@ def check_inputs(backbone: BackboneSpec, looks: Iterable[TrainingData | View], p
 PAPER_SCALE = (0.5, 2.0)  # times the short side, drawn for each crop
 
 
-def training_data(settings: RunSettings, problems: Problems) -> TrainingData | None:
+def training_data(settings: RunSettings, problems: Problems, today: Data | None = None) -> TrainingData | None:
     """The images that a run is trained on, or None after noting problems.
 
     Args:
         settings: the run.
         problems: where to note, by the keys of the run.
+        today: counts images where the data set does not state their number; None: nobody does.
     """
     key = "dataset" if settings.train_dataset is None else "train_dataset"
     info = None
     with problems.at(key):
-        info = facts_of(settings.train_dataset or settings.dataset)
+        info = counted(facts_of(settings.train_dataset or settings.dataset), [settings.train_split], today)
     if info is None or not _split_is_valid(settings, info, problems):
         return None
     transform = None

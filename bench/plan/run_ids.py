@@ -24,7 +24,8 @@ from typing import Any
 from spectral_bench.bench.code.records import require_own_imports
 from spectral_bench.bench.grid.keys import RunSettings
 from spectral_bench.bench.grid.load import Grid, GridRow
-from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, resolve
+from spectral_bench.bench.grid.protocol import Definition, check_clusters, load, named_splits, resolve
+from spectral_bench.bench.plan.images import counted
 from spectral_bench.bench.plan.inputs import (
     backbone_spec,
     check_classes,
@@ -39,6 +40,7 @@ from spectral_bench.bench.plan.inputs import (
     with_classes,
 )
 from spectral_bench.bench.plan.text import check_names, check_text, keeping_names, with_names
+from spectral_bench.bench.plan.today import Data
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
@@ -69,7 +71,9 @@ class ResolvedRow:
     facts: MethodFacts
 
 
-def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | None = None) -> list[ResolvedRow]:
+def resolve_rows(
+    grid: Grid, weights: Mapping[str, str], problems: Problems | None = None, today: Data | None = None
+) -> list[ResolvedRow]:
     """All rows of a grid, resolved.
 
     Args:
@@ -77,12 +81,13 @@ def resolve_rows(grid: Grid, weights: Mapping[str, str], problems: Problems | No
         weights: backbone -> digest, for weights that are not on this machine but known to the store.
         problems: where to note what is wrong, for a caller that goes on to find more; the sound rows are returned.
             None: raised here.
+        today: the images that are there, which tell what data sets do not state; None: nobody looks at them.
 
     Raises:
         ConfigError: a name is unknown, a value is not valid, or two rows are the same; one line a problem.
     """
     found = Problems() if problems is None else problems
-    parts = SharedParts(grid.path.parent, weights)
+    parts = SharedParts(grid.path.parent, weights, today)
     resolved = [one for row in grid.rows if (one := _resolve(row, parts, found))]
     # Only now: whether a variation is the baseline shows when defaults are filled in.
     rows = _without_repeated_baselines(resolved)
@@ -109,10 +114,11 @@ class SharedParts:
     Args:
         folder: the folder of the grid, which paths of protocols start from.
         weights: backbone -> digest, as the store knows them.
+        today: the images that are there; None: nobody looks at them.
     """
 
-    def __init__(self, folder: Path, weights: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, weights: Mapping[str, str], today: Data | None = None) -> None:
+        self.folder, self.today = folder, today
         self._weights = weights
         self._protocols: dict[tuple[object, ...], tuple[Definition, Protocol]] = {}
         self._backbones: dict[tuple[str, str], BackboneSpec] = {}
@@ -144,6 +150,7 @@ class SharedParts:
         key = (repr(reference.value), info.name, settings.split, settings.eval_subset)
         if key not in self._protocols:
             definition = load(reference, self.folder)
+            info = counted(info, named_splits(definition, info.name), self.today)
             protocol = resolve(definition, info, split=settings.split, subset=settings.eval_subset)
             with _of_protocol(protocol.name):
                 protocol = with_names(protocol, info)
@@ -192,10 +199,10 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
             facts = parts.method(settings.method)
     if "dataset" not in lost:
         with problems.at("dataset"):
-            info = facts_of(settings.dataset)
+            info = counted(facts_of(settings.dataset), [settings.split], parts.today)
     trained_on = "dataset" if settings.train_dataset is None else "train_dataset"
     if not lost & {trained_on, "train_dataset", "train_split"}:
-        data = training_data(settings, problems)
+        data = training_data(settings, problems, parts.today)
     if facts is not None and "params" not in lost:
         stated = with_classes(facts, settings.params, data)
         params = checked_params(facts, stated, problems)
@@ -207,7 +214,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
     elif "backbone" not in lost and "features" not in lost and (data or settings.features.mode != "files"):
         backbone = parts.backbone(settings, problems)
     if facts and params and data and backbone:
-        check_sizes(facts, params, data, backbone, problems)
+        check_sizes(facts, params, data, backbone, problems, parts.today)
     if params and backbone and info:
         check_text(params, backbone, info, problems)
     clusters = params.get("k") if params else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
@@ -17,8 +18,9 @@ from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import few
 from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.digests import label_files
-from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.interface import DataRoots, DataSet, ImageLoader
 from spectral_bench.datasets.registry import open_data
+from spectral_bench.datasets.subset import subset as drawn
 from spectral_bench.results.record import files_seen
 from spectral_bench.results.specification import FitSpec, View
 
@@ -39,7 +41,7 @@ class Code(Protocol):
 
 
 class Data(Protocol):
-    """Digests of the files that are there today; None where they are not at hand, which says nothing of any run."""
+    """What the files that are there today tell; None where they are not at hand, which says nothing of any run."""
 
     def images(self, dataset: str, split: str) -> str | None:
         """Of the images of a split."""
@@ -49,6 +51,9 @@ class Data(Protocol):
 
     def count(self, dataset: str, split: str) -> int | None:
         """The images of a split, of which there is no digest here but their number."""
+
+    def sizes(self, dataset: str, split: str, subset: int | None = None) -> Iterator[tuple[int, int]]:
+        """(Height, width) in pixels of each image of a split or of a subset of it; none where they are not at hand."""
 
 
 class CurrentCode:
@@ -91,15 +96,32 @@ class CurrentData:
         self.images = cache(self._images)
         self.labels = cache(self._labels)
         self.count = cache(self._count)
+        self._loader = cache(self._listed)
+
+    def sizes(self, dataset: str, split: str, subset: int | None = None) -> Iterator[tuple[int, int]]:
+        """As ``Data``: by headers where images are files, one after the other, up to the first that cannot be read."""
+        with suppress(Exception):  # as ``_at_hand``
+            opened, images = self._loader(dataset, split)
+            by_header, path = getattr(opened, "image_size", None), getattr(images, "path", None)
+            for image_id in drawn(images.ids, subset):
+                if by_header is not None and path is not None:
+                    yield by_header(path(image_id))
+                else:
+                    height, width = images.image(image_id).shape[:2]
+                    yield height, width
+
+    def _listed(self, dataset: str, split: str) -> tuple[DataSet, ImageLoader]:
+        opened = open_data(dataset, self._roots)
+        return opened, opened.images(split)
 
     def _images(self, dataset: str, split: str) -> str | None:
-        return _at_hand(lambda: open_data(dataset, self._roots).images(split).digest())
+        return _at_hand(lambda: self._loader(dataset, split)[1].digest())
 
     def _labels(self, dataset: str, split: str) -> str | None:
         return _at_hand(lambda: label_files(open_data(dataset, self._roots).labels(split)))
 
     def _count(self, dataset: str, split: str) -> int | None:
-        return _at_hand(lambda: len(open_data(dataset, self._roots).images(split).ids))
+        return _at_hand(lambda: len(self._loader(dataset, split)[1].ids))
 
 
 def _at_hand(read: Callable[[], Found]) -> Found | None:

@@ -145,14 +145,15 @@ def test_two_class_lists_over_the_same_files_are_no_rows_of_one_grid(desk: Desk,
     """They are one data set to the store, whose rows are all scored over one list."""
     folder = project(tmp_path / "one")
     (folder / "g.yaml").write_text(
-        "runs:\n  - {method: kmeans, dataset: 'folder:leaves.yaml'}\n  - {method: kmeans, dataset: 'folder:other.yaml'}"
+        "defaults: {method: kmeans, params: {k: 4}}\n"
+        "runs:\n  - {dataset: 'folder:leaves.yaml'}\n  - {dataset: 'folder:other.yaml'}"
     )
     for ids, fine in (("[0, 2]", True), ("[2]", False)):
         (folder / "other.yaml").write_text(f"{DESCRIPTION.replace('[0, 2]', ids)}\nignore: [{7 if fine else 0}]")
         result = desk.bench("plan", "--grid", folder / "g.yaml", "--out", desk.store)
         assert result.code == (0 if fine else 2)
         if not fine:
-            assert "g.yaml:3" in result.err
+            assert "g.yaml:4" in result.err
             assert "same images and labels as" in result.err
             assert "leaves.yaml" in result.err
 

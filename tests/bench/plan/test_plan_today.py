@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ class Today:
 
     def count(self, dataset: str, split: str) -> int | None:
         return None
+
+    def sizes(self, dataset: str, split: str, subset: int | None = None) -> Iterator[tuple[int, int]]:
+        return iter(())
 
 
 @pytest.fixture
