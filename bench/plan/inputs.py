@@ -352,8 +352,12 @@ def stored_backbone(settings: RunSettings, problems: Problems) -> BackboneSpec |
         name = titled(title)
     if name is None:
         return None
-    with problems.at("features"):
+    files = None
+    with problems.at(("features", "root")):
         files = find(settings.features, settings.train_dataset or settings.dataset, settings.train_split)
+    if files is None:
+        return None
+    with problems.at("features"):
         return BackboneSpec(name=name, options=files.facts(), weights=files.digest())
     return None
 

@@ -43,7 +43,7 @@ from spectral_bench.bench.plan.text import check_names, check_text, keeping_name
 from spectral_bench.bench.plan.today import Data
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
-from spectral_bench.common.errors import ConfigError
+from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import absolute_name, absolute_path, is_path, is_weights_file
 from spectral_bench.datasets.interface import DataInfo
@@ -219,7 +219,7 @@ def _resolve(row: GridRow, parts: SharedParts, problems: Problems) -> ResolvedRo
         check_text(params, backbone, info, problems)
     clusters = params.get("k") if params else None
     looked_at = info if "split" not in lost else None  # else each protocol would complain of the split again
-    protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems) if looked_at else None
+    protocols = _protocols(row.protocols, settings, parts, looked_at, clusters, problems)
     if data and backbone:
         views = [view for protocol in protocols or () for view in protocol.views]
         check_inputs(backbone, (data, *views), problems)
@@ -308,36 +308,51 @@ def _protocols(
     references: Sequence[Document],
     settings: RunSettings,
     parts: SharedParts,
-    info: DataInfo,
+    info: DataInfo | None,
     clusters: int | None,
     problems: Problems,
 ) -> tuple[Protocol, ...] | None:
-    """The row's protocols on its data set, or None after noting problems."""
+    """The row's protocols on its data set (None: of no use), or None after noting problems."""
     if not references:  # fitted only: no split is looked at, and there need be no labels
         return ()
-    if settings.split not in info.splits:
-        problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
-        return None
-    if settings.split in info.unlabelled:
-        problems.add("split", info.without_labels(settings.split))
-        return None
-    size = info.splits[settings.split]
-    if settings.eval_subset is not None and size is not None and settings.eval_subset > size:
-        problems.add("eval_subset", f"{info.name} {settings.split} has {size} images only")
+    if info is None or not _can_be_evaluated(settings, info, problems):
+        for reference in references:  # one that is unknown is so on any data
+            of_reference = problems.of(reference.places)
+            with of_reference.at(()):
+                load(reference, parts.folder)
         return None
     found: dict[str, Protocol] = {}
     for reference in references:
-        problems = problems.of(reference.places)
-        with problems.at(()):
+        of_reference = problems.of(reference.places)
+        with of_reference.at(()):
             definition, protocol = parts.protocol(reference, info, settings)
-            with _of_protocol(protocol.name):
-                protocol = parts.looked_at(protocol, settings.features)
+            try:
+                with _of_protocol(protocol.name):
+                    protocol = parts.looked_at(protocol, settings.features)
+            except DataError as error:  # of files that the features name, not the protocol
+                problems.add(("features", "root"), str(error))
+                continue
             if clusters is not None:
                 check_clusters(definition, protocol, info, clusters)
             if protocol.name in found:
-                problems.add((), f'the protocol "{protocol.name}" stands here twice')
+                of_reference.add((), f'the protocol "{protocol.name}" stands here twice')
             found[protocol.name] = protocol
     return tuple(found.values()) or None
+
+
+def _can_be_evaluated(settings: RunSettings, info: DataInfo, problems: Problems) -> bool:
+    """Whether a data set has the images that a run is evaluated on, with labels; else the fault is noted."""
+    if settings.split not in info.splits:
+        problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
+        return False
+    if settings.split in info.unlabelled:
+        problems.add("split", info.without_labels(settings.split))
+        return False
+    size = info.splits[settings.split]
+    if settings.eval_subset is not None and size is not None and settings.eval_subset > size:
+        problems.add("eval_subset", f"{info.name} {settings.split} has {size} images only")
+        return False
+    return True
 
 
 def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:

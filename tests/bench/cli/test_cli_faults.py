@@ -93,6 +93,14 @@ def test_what_a_slip_makes_of_a_row_is_no_fault_of_its_own(bench: Bench, lab: La
         assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
 
 
+@pytest.mark.parametrize("slip", ["split: vall", "split: 3", "dataset: synthetik", "eval_subset: 999"])
+def test_an_unknown_protocol_is_told_beside_the_fault_of_what_it_looks_at(bench: Bench, lab: Lab, slip: str) -> None:
+    path = lab.write(f"runs: [{{method: kmeans, input: foo, {slip}, subset: -4, protocols: [slidin]}}]")
+    result = bench("plan", "--grid", path, "--out", lab.out)
+    keys = [line.split(": ")[2].removeprefix("runs[0].") for line in result.err.splitlines()]
+    assert sorted(keys) == sorted(["input", slip.partition(":")[0], "subset", "protocols[0]"])
+
+
 def test_what_a_faulty_key_stands_for_gives_no_second_fault(lab: Lab) -> None:
     """Its default is nobody's choice: a split or a method that the data set lacks by default is not complained of."""
     from spectral_bench.bench.grid.load import load_grid

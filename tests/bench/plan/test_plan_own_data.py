@@ -114,3 +114,16 @@ def test_features_that_were_computed_elsewhere_are_checked_alike(own: Lab, more:
     assert "at most 192, " in refused(own, f"method: kmeans, params: {{k: 193}}, {files}")[0]
     assert "at most the 8 training images" in refused(own, f"method: neuralef, {files}")[0]
     assert refused(own, f"method: kmeans, subset: 9, {files}") == ["runs[0].subset: own train has 8 images only"]
+
+
+def test_a_missing_folder_of_features_is_said_at_its_root_not_at_protocols(own: Lab) -> None:
+    (own.folder / "files" / "train").mkdir(parents=True)
+    np.save(own.folder / "files" / "train" / "0.npy", np.zeros((4, 6, 3), np.float32))
+    files = "backbone: mine, features: {mode: files, root: 'files/{split}'}"
+    (line,) = refused(
+        own, f"method: kmeans, params: {{k: 2}}, {files}, protocols: [whole, {{name: w, extends: whole}}]"
+    )
+    assert line == f"runs[0].features.root: {own.folder}/files/val: no such folder; there: train"
+    (own.folder / "files" / "train").rename(own.folder / "gone")
+    lines = refused(own, f"method: kmeans, params: {{k: 4}}, {files}")
+    assert [line.partition(": ")[0] for line in lines] == ["runs[0].features.root"] * 2
