@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectral_bench.bench.cli.launch import Launch
+from spectral_bench.bench.cli.endings import Launch
 from spectral_bench.bench.cli.options import find_store
 from spectral_bench.bench.cli.output import say
 from spectral_bench.bench.executors.jobs import FAILURES, Event, Job

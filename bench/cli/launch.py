@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,22 +23,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from spectral_bench.bench.cli.endings import Launch, concluded
 from spectral_bench.bench.cli.output import on_terminal, say, show_tables, warn
-from spectral_bench.bench.executors.jobs import FAILURES, SUCCESSES, Event, Executor, Exit, Job
+from spectral_bench.bench.executors.jobs import Event, Executor, Job
 from spectral_bench.bench.features.backbones.registry import is_own
 from spectral_bench.bench.plan.show import marked_title
-from spectral_bench.bench.plan.states import Plan, PlannedRun, plan_orders
+from spectral_bench.bench.plan.states import Plan, plan_orders
 from spectral_bench.bench.plan.text import keep_words
 from spectral_bench.bench.work.order import ORDER_PREFIX, Execution, Order
-from spectral_bench.bench.work.progress import LOG_FILE, PROGRESS_FILE, read_progress
+from spectral_bench.bench.work.progress import PROGRESS_FILE, read_progress
 from spectral_bench.common.collection import importing
 from spectral_bench.common.errors import UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.common.names import duration
 from spectral_bench.common.registry import is_from_files, is_weights_file
 from spectral_bench.results.identity import digest
-from spectral_bench.results.record import Failure
-from spectral_bench.results.specification import View
 from spectral_bench.results.store import Busy, Store
 
 # Between two looks at the progress of runs at work where there is no terminal.
@@ -239,41 +237,6 @@ class TimeLeft:
         return sum(known) / self._abreast if known and len(known) == len(left) else None
 
 
-# Failures that are no fault of a method: something that the user can mend.
-_BAD_INPUT = ("data", "store", "rejected", "setup")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a launch ended.
-
-    Attributes:
-        exits: how each run ended, by run id.
-        failures: why, for those that failed.
-    """
-
-    exits: dict[str, Exit]
-    failures: dict[str, Failure]
-
-    @property
-    def exit_code(self) -> int:
-        """0 if all is done or submitted, 2 if anything failed for what the user can mend, 1 if anything else is."""
-        if any(failure.kind in _BAD_INPUT for failure in self.failures.values()):
-            return 2
-        return 0 if all(how in SUCCESSES or how == "submitted" for how in self.exits.values()) else 1
-
-    @property
-    def unfinished(self) -> int:
-        """How many runs were stopped or not begun."""
-        over = (*SUCCESSES, *FAILURES, "submitted")
-        return sum(how not in over for how in self.exits.values())
-
-    @property
-    def submitted(self) -> int:
-        """How many runs a batch system carries on with."""
-        return sum(how == "submitted" for how in self.exits.values())
-
-
 def launch(
     plan: Plan,
     store: Store,
@@ -317,10 +280,8 @@ def launch(
     seconds = {run.run_id: run.seconds for run in plan.unfinished}
     with watching(store, titles, bars=False if executor.name == "inline" else None, seconds=seconds) as watch:
         exits = executor.run(jobs, watch if also is None else _both(watch, also))
-    failed = [run for run in plan.unfinished if exits.get(run.run_id) in FAILURES]
-    failures = {run.run_id: failure for run in failed if (failure := failure_of_run(store, run.run_id, run.views))}
-    print_failures(store, failed, failures)
-    return Launch(exits, failures)
+    plain = {run.run_id: f"{run.title}, seed {run.spec.seed}" for run in plan.unfinished}
+    return concluded(store, exits, {run.run_id: run.views for run in plan.unfinished}, plain)
 
 
 def _both(first: Watcher, second: Watcher) -> Watcher:
@@ -343,34 +304,6 @@ def job_of(order: Order, store: Store, cohorts: Mapping[str, str] | None = None)
     path = store.run_folder(order.spec.run_id) / f"{ORDER_PREFIX}{digest(order, 8)}.json"
     required = frozenset({order.requires} if order.requires else ())
     return Job(order.spec.run_id, path, required, (cohorts or {}).get(order.spec.run_id, ""))
-
-
-def failure_of_run(store: Store, run_id: str, views: Iterable[View]) -> Failure | None:
-    """Why a run failed: its fit, else the first of its evaluations that did."""
-    records = [store.fit_record(run_id)]
-    found = [record.failure for record in records if record is not None and record.status == "failed"]
-    for view in views:
-        evaluation = store.evaluation_record(run_id, view.view_id)
-        if evaluation is not None and evaluation.status == "failed":
-            found.append(evaluation.failure)
-    return next((failure for failure in found if failure is not None), None)
-
-
-def print_failures(store: Store, failed: Sequence[PlannedRun], failures: dict[str, Failure]) -> None:
-    """Print one line for each run that failed; what the user can mend as an error, once for all runs that met it."""
-    told: set[str] = set()
-    for run in failed:
-        failure = failures.get(run.run_id)
-        message = (failure.message.strip().splitlines() or [""])[0] if failure else "no reason recorded"
-        if failure is not None and failure.kind in _BAD_INPUT:
-            if message not in told:
-                sys.stderr.write(f"error: {message}\n")
-            told.add(message)
-            continue
-        kind = failure.kind if failure else "failed"
-        log = store.run_folder(run.run_id) / LOG_FILE
-        where = f" (log: {log})" if log.exists() else ""
-        sys.stderr.write(f"failed: {run.title}, seed {run.spec.seed}: {kind}: {message}{where}\n")
 
 
 def print_tables(store: Store, grid: str) -> None:

@@ -9,7 +9,8 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectral_bench.bench.cli.launch import failure_of_run, write_job
+from spectral_bench.bench.cli.endings import failure_of_run
+from spectral_bench.bench.cli.launch import write_job
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Changes,

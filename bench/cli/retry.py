@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from spectral_bench.bench.cli.launch import Launch, job_of, watching
+from spectral_bench.bench.cli.endings import concluded
+from spectral_bench.bench.cli.launch import job_of, watching
 from spectral_bench.bench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -159,4 +160,4 @@ def _carry_out(store: Store, executor: Executor, chosen: list[tuple[Job, Order]]
     bars = False if executor.name == "inline" else None  # its runs write to this very terminal
     with launching(store.path), watching(store, bases | titles, bars=bars) as watch:
         exits = executor.run([job for job, _ in chosen], watch)
-    return Launch(exits, {}).exit_code
+    return concluded(store, exits, {job.run_id: order.views for job, order in chosen}, bases | titles).exit_code

@@ -11,8 +11,8 @@ from cli_lab import Bench, FakeExecutor
 from plan_lab import SMALL, Lab
 
 from spectral_bench.bench.cli import hours as module
+from spectral_bench.bench.cli.endings import Launch
 from spectral_bench.bench.cli.hours import TIME_UP, Hours, fitting_cohorts
-from spectral_bench.bench.cli.launch import Launch
 from spectral_bench.bench.executors import InlineExecutor
 from spectral_bench.bench.executors.jobs import Event, Job
 from spectral_bench.bench.plan.budget import Piece

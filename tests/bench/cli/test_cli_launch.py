@@ -13,15 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from spectral_bench.bench.cli import launch as module
+from spectral_bench.bench.cli.endings import Launch, failure_of_run, print_failures
 from spectral_bench.bench.cli.launch import (
     BarWatcher,
-    Launch,
     LeftColumn,
     LineWatcher,
     TimeLeft,
-    failure_of_run,
     launch,
-    print_failures,
     print_tables,
     write_job,
 )
@@ -89,7 +87,7 @@ def test_failures_are_told_once_each(lab: Lab, capsys: pytest.CaptureFixture[str
     log = lab.store.run_folder(runs[2].run_id) / "log.txt"
     log.parent.mkdir(parents=True)
     log.touch()
-    print_failures(lab.store, runs, failures)
+    print_failures(lab.store, {run.run_id: f"{run.title}, seed {run.spec.seed}" for run in runs}, failures)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: x.png: corrupt"
     third = f"failed: {runs[2].title}, seed {runs[2].spec.seed}: exception: ValueError: no (log: {log})"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_lab import Bench
+from cli_lab import Bench, FakeExecutor, Launcher
 from plan_lab import SMALL, Lab, failure, fit_record
 
 from spectral_bench.bench.cli import prune as pruning
@@ -180,6 +180,34 @@ def test_retry_leaves_abandoned_runs_alone(
     bench("retry", lab.write(SMALL), "--out", lab.out)
     assert set(tried) == {run.run_id for run in shrunk[1].runs}
     assert bench("retry", lab.write(SMALL), "--grid", "small", "--out", lab.out).code == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        (("data", "x.png: corrupt"), 2, "error: x.png: corrupt"),
+        (("exception", "ValueError: no"), 1, "failed: kmeans, input=last, seed 0: exception: ValueError: no"),
+    ],
+)
+def test_retry_ends_as_run_does(
+    launch: Launcher,
+    bench: Bench,
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: tuple[str, str],
+    code: int,
+    said: str,
+) -> None:
+    first, _ = launch(SMALL, kmeans=ending)
+    monkeypatch.setattr(
+        "spectral_bench.bench.cli.retry.make_executor",
+        lambda execution, store, jobs, gpus: FakeExecutor(store, {"kmeans": ending}),
+    )
+    again = bench("retry", "--out", lab.out)
+    assert (first.code, again.code) == (code, code)
+    for result in (first, again):
+        lines = [line for line in result.errors if not line.startswith("warning: ")]
+        assert lines[0] == said
 
 
 def test_a_fit_that_others_start_from_is_not_abandoned(bench: Bench, lab: Lab) -> None:
