@@ -6,11 +6,13 @@ import codecs
 import io
 import json
 import re
+import shlex
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import typer
@@ -44,6 +46,19 @@ def say(line: str) -> None:
     """Print one line, as it is where standard output has all its signs."""
     # Left to choose, click takes an ASCII stream for a mistake and writes UTF-8 past it.
     typer.echo(line, file=sys.stdout)
+
+
+def command(*arguments: str) -> str:
+    """A command line that goes on from this one, called as this one was: by the script, or by ``python -m``."""
+    called = Path(sys.argv[0]).name
+    # Of python -m, the path of the file does not tell: a checkout may lie in a folder of any name.
+    module = getattr(sys.modules["__main__"].__spec__, "parent", None)
+    package = module if module == _INSTALLED else "bench"
+    words = [called] if called in ("bench", "spectral-bench") else ["python", "-m", package]
+    return shlex.join([*words, *arguments])
+
+
+_INSTALLED = "spectral_bench.bench"  # in a checkout, it is bench
 
 
 def warn(line: str) -> None:

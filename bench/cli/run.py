@@ -52,7 +52,7 @@ from spectral_bench.bench.cli.options import (
     parse_gpus,
     required_grid,
 )
-from spectral_bench.bench.cli.output import say, tell
+from spectral_bench.bench.cli.output import command, say, tell
 from spectral_bench.bench.cli.plan import show_plan
 from spectral_bench.bench.cli.preflight import absent_weights, check_executor, check_plan, fetch_weights
 from spectral_bench.bench.cli.slurm import (
@@ -276,15 +276,8 @@ def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
         hours.say_rest(ended)
     if left := ended.unfinished + todo.left:
         beyond = f", {todo.left} of them beyond the budget" * bool(todo.left)
-        say(f"\n{how_many(left, 'run')} left{beyond}; go on with:\n  {same_command(sys.argv)}")
+        say(f"\n{how_many(left, 'run')} left{beyond}; go on with:\n  {command(*sys.argv[1:])}")
     return hours.exit_code(ended) if hours else ended.exit_code
-
-
-def same_command(arguments: Sequence[str]) -> str:
-    """The command line of this process, as its user called it: by the script, or by ``python -m bench``."""
-    called = Path(arguments[0]).name
-    words = [called] if called in ("bench", "spectral-bench") else ["python", "-m", "bench"]
-    return shlex.join([*words, *arguments[1:]])
 
 
 def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tuple[str, ...]) -> int | None:

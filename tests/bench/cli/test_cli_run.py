@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
 from cli_lab import Bench, FakeExecutor, Launcher
 from plan_lab import CODE, SMALL, Lab, fit_record
 
-from spectral_bench.bench.cli.run import same_command
+from spectral_bench.bench.cli.output import command
 from spectral_bench.bench.work.order import Execution
 from spectral_bench.results.store import Store
 
@@ -121,15 +123,25 @@ def test_processors_and_devices_that_bfloat16_is_not_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("called", "said"),
+    ("called", "module", "said"),
     [
-        ("/somewhere/bin/bench", "bench run 'a b'"),
-        ("spectral-bench", "spectral-bench run 'a b'"),
-        ("/checkout/bench/__main__.py", "python -m bench run 'a b'"),
+        ("/somewhere/bin/bench", None, "bench run 'a b'"),
+        ("spectral-bench", None, "spectral-bench run 'a b'"),
+        ("/spectral_bench/bench/__main__.py", "bench.__main__", "python -m bench run 'a b'"),
+        (
+            "/lib/spectral_bench/bench/__main__.py",
+            "spectral_bench.bench.__main__",
+            "python -m spectral_bench.bench run 'a b'",
+        ),
+        ("/here/own.py", None, "python -m bench run 'a b'"),
     ],
 )
-def test_how_to_go_on_is_said_as_the_command_was_called(called: str, said: str) -> None:
-    assert same_command([called, "run", "a b"]) == said
+def test_how_to_go_on_is_said_as_the_command_was_called(
+    monkeypatch: pytest.MonkeyPatch, called: str, module: str | None, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None if module is None else ModuleSpec(module, None))
+    assert command("run", "a b") == said
 
 
 def test_a_stopped_launch_says_how_to_go_on(launch: Launcher, lab: Lab) -> None:
