@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ import typer
 
 from spectral_bench.bench.cli.commands import NearestGroup
 from spectral_bench.bench.cli.options import DEFAULT_OUT, Debug, Json, Out, Roots, data_roots, require_folder
-from spectral_bench.bench.cli.output import progress_bar, say, show_json, show_table, tell, warn
+from spectral_bench.bench.cli.output import command, progress_bar, say, show_json, show_table, tell, warn
 from spectral_bench.bench.cli.text import text
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_bytes
@@ -60,7 +60,7 @@ def describe(
     with progress_bar(f"reading {folder}") as progress:
         made = propose(folder, path, numbers_to=numbers_to, jobs=jobs, progress=progress)
     made.write()
-    following = f"bench data verify {shlex.quote(f'{FOLDER}{path}')}"
+    following = command("data", "verify", f"{FOLDER}{path}")
     if as_json:
         parts = {"found": made.found, "undecided": made.undecided, "problems": made.problems}
         show_json({"description": str(path), "lists": [*made.lists], **parts, "next": following})
@@ -156,6 +156,7 @@ _HEAD = """\
 # It takes about {minutes} minutes on two cores, and is small on purpose: few images and steps, a small
 # network. It shows how {shows}, not how methods compare.
 name: {name}
+{roots}\
 """
 
 _DATA = """\
@@ -255,11 +256,12 @@ def init(
     place = absolute_data(_named(dataset), Path())
     info, roots = data_info(place), data_roots(data_root)
     splits = find_splits(info, place, roots)
-    write_bytes(to, grid_text(info, _from(place, to), splits, to).encode())
+    own_roots = _roots_from(data_root or (), to) if info.needs_root else ""
+    write_bytes(to, grid_text(info, _from(place, to), splits, to, own_roots).encode())
     if splits.sides is None:
         warn(f"{dataset} is not on this machine: bench data verify {dataset} says what is missing and where to get it")
     show_json({"grid": str(to), "dataset": info.name, "data_here": splits.sides is not None}) if as_json else say(
-        f"{to} written; go on with:\n  bench plan {to}\n  bench run {to}"
+        f"{to} written; go on with:\n  {command('plan', str(to))}\n  {command('run', str(to))}"
     )
     return 0
 
@@ -287,6 +289,13 @@ def _from(place: str, to: Path) -> str:
     return name if re.fullmatch(r"[\w./:-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
+def _roots_from(given: Sequence[Path], to: Path) -> str:
+    """Data roots as a grid in the file ``to`` states them: relative ones from that file's folder; empty for none."""
+    paths = [root if root.is_absolute() else Path(os.path.relpath(root, to.parent.absolute())) for root in given]
+    names = [json.dumps(path.as_posix(), ensure_ascii=False) for path in paths]
+    return names[0] if len(names) == 1 else f"[{', '.join(names)}]" if names else ""
+
+
 def find_splits(info: DataInfo, place: str, roots: DataRoots) -> Splits:
     """What to train and to evaluate on: ``train`` and ``val`` where there are such splits, else the first and the last.
 
@@ -307,7 +316,7 @@ def find_splits(info: DataInfo, place: str, roots: DataRoots) -> Splits:
         return Splits(train, val, info.splits[train], info.splits[val], None)
 
 
-def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
+def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path, roots: str = "") -> str:
     """The grid as YAML with comments.
 
     Args:
@@ -315,6 +324,7 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
         dataset: what the grid calls it.
         splits: what it trains and evaluates on.
         to: its file.
+        roots: what it states as its data roots; empty: none.
     """
     side = info.short_side or _UNKNOWN_SIDE
     height, width = info.evaluation_size or splits.sides or (side, 2 * side)
@@ -342,6 +352,7 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path) -> str:
         shows="an ablation is run and read" if form is _SCORED else "images are cut into clusters",
         name=f"first-{_plain(info.name)}",
         dataset=dataset,
+        roots=f"data_root: {roots:<22}# after --data-root and $BENCH_DATA\n" if roots else "",
         splits="".join(lines),
         subsets="".join(subsets),
         k=k,

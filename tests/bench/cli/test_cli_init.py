@@ -53,7 +53,9 @@ def test_the_grid_of_each_data_set_is_valid(bench: Bench, name: str, tmp_path: P
 
 def test_it_is_the_synthetic_data_set_by_default_and_nothing_is_overwritten(bench: Bench, tmp_path: Path) -> None:
     result = bench("init")
-    assert result.out == "grid.yaml written; go on with:\n  bench plan grid.yaml\n  bench run grid.yaml\n"
+    assert result.out == (
+        "grid.yaml written; go on with:\n  python -m bench plan grid.yaml\n  python -m bench run grid.yaml\n"
+    )
     before = (tmp_path / "grid.yaml").read_bytes()
     again = bench("init", "camvid")
     assert (again.code, again.out) == (2, "")
@@ -72,6 +74,23 @@ def test_subsets_are_stated_where_there_are_more_images(
     tiny = yaml.safe_load((tmp_path / "two.yaml").read_text())
     assert "subset" not in tiny["defaults"]
     assert tiny["ablate"]["base"]["params"]["batch_size"] == 2  # of two images
+
+
+@pytest.mark.parametrize("to", ["camvid.yaml", "grids/camvid.yaml"])
+@pytest.mark.parametrize("root", ["some data", "123", "{tmp}/some data"])
+def test_the_grid_knows_the_data_roots_that_it_was_made_with(
+    bench: Bench, camvid: Callable[..., Path], tmp_path: Path, root: str, to: str
+) -> None:
+    """So that what is said to go on with finds the data, and what another machine states goes before."""
+    given = Path(root.format(tmp=tmp_path))
+    camvid(given.name)
+    assert bench("init", "camvid", "--to", to, "--data-root", given).code == 0
+    dry = bench("run", to, "--dry-run", "--device", "cpu")
+    assert (dry.code, dry.err.replace("warning: ", "")[:6]) == (0, "camvid")  # of its two images: fewer than published
+    stated = yaml.safe_load(Path(to).read_text())["data_root"]
+    assert Path(stated).is_absolute() == given.is_absolute()
+    assert bench("init", "synthetic", "--to", "other.yaml", "--data-root", given).code == 0
+    assert "data_root" not in Path("other.yaml").read_text()
 
 
 def test_one_s_own_data_set(bench: Bench, leaves: Path, tmp_path: Path) -> None:
