@@ -19,6 +19,7 @@ from spectral_bench.bench.plan.budget import (
     By,
     Choice,
     Piece,
+    cheapest,
     choose,
     left_by_row,
     narrowed,
@@ -121,7 +122,10 @@ class Hours:
     def _then(self, run_id: str) -> str:
         store = find_store(self._plan.store)
         saved = store is not None and (store.has_checkpoint(run_id) or store.fit_record(run_id) is not None)
-        return "goes on from what it has saved" if saved else "begins anew, since it had saved nothing"
+        if saved:
+            return "goes on from what it has saved"
+        probe = "; bench plan --probe tells what it takes" if self._takes[run_id] is None else ""
+        return f"begins anew, since it had saved nothing{probe}"
 
     def _why(self, run_id: str) -> str:
         left, takes = self._left_out.get(run_id), self._together[run_id]
@@ -189,11 +193,13 @@ class Cut:
         plan: with those of the unfinished runs that fit, in the order in which they are begun.
         left: how many runs that rows ask for do not fit.
         lines: what to say of it.
+        least: the budget that the next of these needs at least, where that is more than there is; else empty.
     """
 
     plan: Plan
     left: int
     lines: tuple[str, ...]
+    least: str = ""
 
 
 def read_budget(
@@ -239,7 +245,8 @@ def cut_here(plan: Plan, budget: Budget, gpus: int, processes: int) -> Cut:
     pieces, order = pieces_of(plan), ordered(plan, budget.by)
     hours = budget.hours(gpus)
     choice = choose(pieces, order, hours, processes)
-    whole = choose(pieces, order, math.inf, processes).hours * budget.amount / hours
+    per_hour = budget.amount / hours
+    whole = choose(pieces, order, math.inf, processes).hours * per_hour
     fitting = narrowed(plan, choice.chosen)
     used = f"{_hours_text(choice.hours)} of {_hours_text(hours)}" + (
         f", with {processes} processes" if processes > 1 else ""
@@ -248,7 +255,8 @@ def cut_here(plan: Plan, budget: Budget, gpus: int, processes: int) -> Cut:
     first += ", as far as known" * bool(choice.unknown)
     unknown_runs = sum(run.run_id in choice.unknown for run in fitting.unfinished)
     lines = [first, *_of_unknown(unknown_runs)]
-    return _told(plan, fitting, budget, lines, pieces, choice, {run.run_id: run.run_id for run in plan.runs}, whole)
+    home = {run.run_id: run.run_id for run in plan.runs}
+    return _told(plan, fitting, budget, lines, pieces, choice, home, whole, per_hour)
 
 
 def fitting_cohorts(cohorts: Mapping[str, str], plan: Plan, hours: float) -> dict[str, str]:
@@ -318,8 +326,12 @@ def _told(
     choice: Choice,
     home: Mapping[str, str],
     whole: float,
+    per_hour: float = 1.0,
 ) -> Cut:
-    """The cut, with a line for each row of which runs are left out, and one for what all of it would need."""
+    """The cut, with a line for each row of which runs are left out, and one for what all of it would need.
+
+    ``whole`` is that in the unit of the budget, of which an hour of a piece takes ``per_hour``.
+    """
     kept = {run.run_id for run in fitting.runs}
     lacking = [run for run in plan.unfinished if run.asked_for and run.run_id not in kept]
     room = {one.name: one.left for one in choice.left}
@@ -330,11 +342,16 @@ def _told(
         left = max((room.get(home[run.run_id], 0.0) for run in runs), default=0.0)
         needs, had = (_hours_text(each) if not budget.of_gpus else f"{each:.2g} GPU-hours" for each in (hours, left))
         lines.append(f"left out: {title}: needs {least}{needs}, and {had} were left")
+    more = ""
     if lacking:
         unit = "gpuh" if budget.of_gpus else "h"
         least = "at least " * any(piece.hours is None for piece in pieces.values())
         lines.append(f"all of it needs {least}--budget {_round_up(whole)}{unit}")
-    return Cut(fitting, len(lacking), tuple(lines))
+        # What is done costs nothing the next time, so a budget that some of the rest fits into goes on by itself.
+        takes = per_hour * (cheapest(pieces, [home[run.run_id] for run in lacking], choice.chosen) or 0.0)
+        more = f"{_round_up(takes)}{unit}" if takes > budget.amount * (1 + 1e-9) else ""
+        lines += [f"the next run needs at least --budget {more}"] * bool(more)
+    return Cut(fitting, len(lacking), tuple(lines), more)
 
 
 def _hours_text(hours: float) -> str:

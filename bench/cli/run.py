@@ -151,11 +151,13 @@ class _Todo:
         plan: whose unfinished runs are.
         cohorts: the name of the cohort of each that is not to be alone.
         left: how many runs a budget leaves out.
+        least: the budget that the next of these needs at least, where that is more than there is; else empty.
     """
 
     plan: Plan
     cohorts: Mapping[str, str]
     left: int = 0
+    least: str = ""
 
     def code(self, code: int) -> int:
         """The exit code of the command, by that of the launch."""
@@ -201,7 +203,7 @@ class _Place:
             formed = fitting_cohorts(self.cohorts(cut.plan), cut.plan, limit.hours(self._held))
         for line in cut.lines:
             tell(line)
-        return _Todo(cut.plan, formed, cut.left)
+        return _Todo(cut.plan, formed, cut.left, cut.least)
 
     def hours(self, todo: _Todo, most: float | None, limit: Budget | None) -> Hours | None:
         """The hours of ``--max-hours``, or of a budget that no cluster keeps; None without either."""
@@ -258,6 +260,7 @@ def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
             plan.manifest
         )  # titles, protocols or class lists may be other ones than at the last launch
         print_tables(store, plan.grid.name)
+        _say_left(todo, 0)
         return 0
     if hours:
         hours.announce()
@@ -274,10 +277,29 @@ def _carry_out(todo: _Todo, place: _Place, hours: Hours | None) -> int:
     print_tables(store, plan.grid.name)
     if hours:
         hours.say_rest(ended)
-    if left := ended.unfinished + todo.left:
-        beyond = f", {todo.left} of them beyond the budget" * bool(todo.left)
-        say(f"\n{how_many(left, 'run')} left{beyond}; go on with:\n  {command(*sys.argv[1:])}")
+    _say_left(todo, ended.unfinished)
     return hours.exit_code(ended) if hours else ended.exit_code
+
+
+def _say_left(todo: _Todo, unfinished: int) -> None:
+    """Say how to go on with runs that were stopped or not begun, and with those that a budget left out."""
+    if not (left := unfinished + todo.left):
+        return
+    beyond = f", {todo.left} of them beyond the budget" * bool(todo.left)
+    # Where no run that is left fits into the budget, the same command would do nothing, however often.
+    same = sys.argv[1:] if not todo.least or unfinished else with_option(sys.argv[1:], "--budget", todo.least)
+    say(f"\n{how_many(left, 'run')} left{beyond}; go on with:\n  {command(*same)}")
+
+
+def with_option(arguments: Sequence[str], option: str, value: str) -> list[str]:
+    """A command line in which an option that it gives has another value."""
+    found = list(arguments)
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(found):
+            found[index + 1] = value
+        elif argument.startswith(f"{option}="):
+            found[index] = f"{option}={value}"
+    return found
 
 
 def jobs_of(given: int | None, grid: LoadedGrid, execution: Execution, gpus: tuple[str, ...]) -> int | None:

@@ -181,6 +181,19 @@ def narrowed(plan: Plan, names: Iterable[str]) -> Plan:
     return replace(plan, runs=tuple(runs), caches=planned_caches(runs, plan.store))
 
 
+def cheapest(pieces: Mapping[str, Piece], order: Iterable[str], done: Iterable[str]) -> float | None:
+    """The hours of the cheapest piece that is not done, with what it needs, as far as known; None where all are done.
+
+    Args:
+        pieces: what costs hours.
+        order: the pieces that are wanted.
+        done: names of the pieces that are not left out.
+    """
+    taken = _Taken(pieces, 0.0, 1, dict.fromkeys(done, 0.0))
+    blocks = (taken.block(name) for name in order)
+    return min((sum(pieces[one].hours or 0.0 for one in block) for block in blocks if block), default=None)
+
+
 def left_by_row(
     plan: Plan, pieces: Mapping[str, Piece], done: Iterable[str], home: Mapping[str, str]
 ) -> Iterator[tuple[list[PlannedRun], float]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_lab import Bench, FakeExecutor
+from cli_lab import Bench, FakeExecutor, Launcher
 from plan_lab import SMALL, Lab
 
 from spectral_bench.bench.cli import hours as module
@@ -232,7 +232,31 @@ def test_a_budget_too_small_for_anything_does_nothing(bench: Bench, lab: Lab, mo
     result = bench("run", "--grid", lab.write(SMALL), "--out", lab.out, "--budget", "10m", "--dry-run")
     assert result.code == TIME_UP
     assert "--budget 10m, rows first: 0 runs in 0 s of 10 min" in result.out
+    assert "the next run needs at least --budget 0.7h" in result.out.splitlines()  # its two caches, and itself
     assert not lab.out.exists()
+
+
+@pytest.mark.parametrize("given", [("--budget", "10m"), ("--budget=10m",)])
+def test_how_to_go_on_names_a_budget_that_something_fits_into(
+    launch: Launcher, bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    planted(monkeypatch, fit=0.5)
+    result, executor = launch(SMALL, *given)
+    assert (result.code, executor.carried_out) == (TIME_UP, [])
+    assert result.out.splitlines()[-2] == "4 runs left, 4 of them beyond the budget; go on with:"
+    assert result.out.rstrip().endswith(" ".join(given).replace("10m", "0.7h"))
+    done = FakeExecutor(lab.store)
+    monkeypatch.setattr("spectral_bench.bench.cli.run.make_executor", lambda *given, **options: done)
+    bench("run", "--grid", lab.folder / "g.yaml", "--out", lab.out, "--budget", "0.7h")
+    assert len(done.carried_out) == 1
+
+
+def test_what_saved_nothing_and_is_of_a_kind_not_seen_before_can_be_probed(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(lab, None, None, None, None)
+    Hours(1, plan, {}).say_rest(Launch({plan.runs[0].run_id: "interrupted"}, {}))
+    assert "saved nothing; bench plan --probe tells what it takes" in capsys.readouterr().out
 
 
 def test_what_nobody_knows_begins_last(bench: Bench, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
