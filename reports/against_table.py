@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from spectral_bench.common.errors import UserError
-from spectral_bench.common.names import few, unknown
+from spectral_bench.common.names import few, nearest
 from spectral_bench.reports.ablation_table import COMPARED, COMPARED_COLUMNS, compared_cells, remark_on_differences
 from spectral_bench.reports.ablations import Ablation, Compared, compare
 from spectral_bench.reports.collect import distinct
@@ -18,7 +18,7 @@ from spectral_bench.reports.table import Cell, Column, NoteBook, Table, TableRow
 
 Pair = tuple[ScoredRow, ScoredRow]
 COLUMNS = (*SETTING_COLUMNS, Column("against", "compared with", constant=True), *COMPARED_COLUMNS)
-_NAMED = 6
+_NAMED, _LISTED = 6, 30  # titles in a remark, and in an error
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,11 @@ def _named(entries: Sequence[ScoredRow], names: Sequence[str]) -> list[ScoredRow
     titles = list(dict.fromkeys(entry.row.title for entry in entries))
     for name in names:
         if not any(_is_named(title, name) for title in titles):
-            raise UserError(f"against: {unknown('row', name, titles)}")
+            guess = nearest(name, titles)
+            hint = f' did you mean "{guess}"?' if guess else ""
+            # Quoted, as titles have commas of their own.
+            valid = few([f'"{title}"' for title in sorted(titles)], _LISTED)
+            raise UserError(f'--against: unknown row "{name}";{hint} valid: {valid or "none"}')
     return [entry for entry in entries if any(_is_named(entry.row.title, name) for name in names)]
 
 
@@ -86,7 +90,7 @@ def _pairs(entries: Sequence[ScoredRow], named: Sequence[ScoredRow]) -> tuple[li
         other = first.setdefault(_kind(entry), entry)
         if other is not entry:
             raise UserError(
-                f"against: {other.row.title} and {entry.row.title} are both named, and have K, data and protocol "
+                f'--against: "{other.row.title}" and "{entry.row.title}" are both named, and have K, data and protocol '
                 f"{entry.protocol.name} in common; name one of them"
             )
     groups: dict[tuple[object, ...], list[ScoredRow]] = {}

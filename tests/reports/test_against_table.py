@@ -97,9 +97,9 @@ def test_the_same_runs_under_another_title_are_no_other_row(store: Store) -> Non
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["k_means"], 'against: unknown row "k_means"; did you mean "k-means"'),
-        (["k-means", "x*"], 'against: unknown row "x*"'),
-        (["near", "k-means"], "near and k-means are both named, and have K, data and protocol whole in common"),
+        (["k_means"], '--against: unknown row "k_means"; did you mean "k-means"'),
+        (["k-means", "x*"], '--against: unknown row "x*"; valid: "better", "elsewhere", "k-means", "near"'),
+        (["near", "k-means"], '--against: "near" and "k-means" are both named, and have K, data and protocol whole in'),
     ],
 )
 def test_bad_names(entries: list[ScoredRow], names: list[str], message: str) -> None:
