@@ -50,9 +50,21 @@ def test_every_command_explains_itself(bench: Bench, command: list[str]) -> None
     assert result.code == 0
     assert "Usage: bench " + " ".join(command) in result.out
     assert "--debug" in result.out
-    if command not in (["version"], ["check-backbone"], ["cluster"]):  # which look at no store and no data
-        assert "--out" in result.out
-        assert "--data-root" in result.out
+
+
+STORE_ALONE = (["logs"], ["cancel"], ["retry"])
+NEITHER = (["cluster"], ["data", "init"], ["data", "text"], ["check-backbone"])
+
+
+@pytest.mark.parametrize(
+    "command", [leaf for leaf in [*LEAVES, *STORE_ALONE, *NEITHER[1:3]] if leaf != ["version"]], ids=" ".join
+)
+def test_commands_take_store_and_data_roots_but_for_those_that_the_page_names(bench: Bench, command: list[str]) -> None:
+    out = bench(*command, "--help").out
+    assert ("--out" in out, "--data-root" in out) == (command not in NEITHER, command not in (*STORE_ALONE, *NEITHER))
+    page = " ".join((ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split())
+    sentence = page.partition("Commands take `--out DIR`")[2].partition(" neither. ")[0]
+    assert (f"`{' '.join(command)}`" in sentence) == (command in (*STORE_ALONE, *NEITHER))
 
 
 @pytest.mark.parametrize("command", [leaf for leaf in LEAVES if leaf not in (["run"], ["version"])], ids=" ".join)
