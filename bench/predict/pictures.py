@@ -233,7 +233,7 @@ def write_sheet(folder: Path, drawn: Sequence[Drawn], key: Key) -> Path:
     step = (2 * _TILE[0] + 2 * _GAP, _TILE[1] + _LINE + _GAP)
     down = math.ceil(len(tiles) / across)
     width = max(across * step[0], 2 * step[0]) + _GAP
-    lines = _legend_lines(legend(drawn, key), key, width - 2 * _GAP)
+    lines, cell = _legend_lines(legend(drawn, key), key, width - 2 * _GAP)
     if len(tiles) < len(drawn):
         lines.append([(None, f"{len(tiles)} of {len(drawn)} images")])
     sheet = Image.new("RGB", (width, down * step[1] + len(lines) * _LINE + 2 * _GAP), "white")
@@ -243,7 +243,7 @@ def write_sheet(folder: Path, drawn: Sequence[Drawn], key: Key) -> Path:
         sheet.paste(tile, (left, top))
         pen.text((left, top + _TILE[1] + 2), _fitting(shown(name), 2 * _TILE[0]), "black", _font())
     for number, line in enumerate(lines):
-        _draw_line(pen, line, down * step[1] + _GAP + number * _LINE)
+        _draw_line(pen, line, down * step[1] + _GAP + number * _LINE, cell)
     _save(sheet, folder / SHEET, "JPEG")
     return folder / SHEET
 
@@ -251,28 +251,29 @@ def write_sheet(folder: Path, drawn: Sequence[Drawn], key: Key) -> Path:
 _Entry = tuple[str | None, str]  # the colour of a swatch, and what is said beside it
 
 
-def _legend_lines(rows: Sequence[LegendRow], key: Key, width: int) -> list[list[_Entry]]:
-    """The legend of a sheet: what occurs, as many entries a line as fit."""
+def _legend_lines(rows: Sequence[LegendRow], key: Key, width: int) -> tuple[list[list[_Entry]], int]:
+    """The legend of a sheet: what occurs, as many entries a line as fit; and how wide the column of each is."""
     used = [row for row in rows if row.images]
     # The largest ones, listed in the order of their values.
     kept = sorted(sorted(used, key=lambda row: -row.share)[:_ON_LEGEND], key=lambda row: row.value)
     entries: list[_Entry] = [
         (row.colour, f"{row.name or f'cluster {row.value}'}  {100 * row.share:.1f} %") for row in kept
     ]
-    if len(kept) < len(used):
-        entries.append((None, f"and {len(used) - len(kept)} more in {LEGEND}"))
     cell = max(_entry_width(entry) for entry in entries)
     across = max(1, width // cell)
     lines = [entries[start : start + across] for start in range(0, len(entries), across)]
-    return lines if not key.told else [[(None, _fitting(key.told, width))], *lines]
+    if key.told:
+        lines.insert(0, [(None, _fitting(key.told, width))])
+    if len(kept) < len(used):
+        lines.append([(None, f"and {len(used) - len(kept)} more in {LEGEND}")])
+    return lines, cell
 
 
 def _entry_width(entry: _Entry) -> int:
     return math.ceil(_font().getlength(entry[1])) + _LINE + 3 * _GAP
 
 
-def _draw_line(pen: ImageDraw.ImageDraw, line: Sequence[_Entry], top: int) -> None:
-    cell = max(_entry_width(entry) for entry in line)
+def _draw_line(pen: ImageDraw.ImageDraw, line: Sequence[_Entry], top: int, cell: int) -> None:
     for number, (colour, text) in enumerate(line):
         left = _GAP + number * cell
         if colour is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from spectral_bench.bench.predict.pictures import (
     NO_CLASS,
@@ -149,3 +149,21 @@ def test_a_sheet_of_many_clusters_lists_the_largest(tmp_path: Path) -> None:
     one = draw("a", clusters, lambda: np.zeros((8, 300, 3), np.uint8), key, [tmp_path / "a.png"], tile=True)
     with Image.open(write_sheet(tmp_path, [one], key)) as sheet:
         assert sheet.height < 1000
+
+
+def test_the_legend_of_a_sheet_has_columns_that_line_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of clusters from 100 on are longer than those of the lines above."""
+    lines: dict[int, list[int]] = {}
+
+    def rectangle(_: ImageDraw.ImageDraw, box: tuple[int, int, int, int], **look: str) -> None:
+        lines.setdefault(box[1], []).append(box[0])
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "rectangle", rectangle)
+    key = cluster_key(120)
+    clusters = np.repeat(np.arange(80, 120), 8).reshape(40, 8).T.copy()
+    one = draw("a", clusters, lambda: np.zeros((8, 40, 3), np.uint8), key, [tmp_path / "a.png"], tile=True)
+    write_sheet(tmp_path, [one], key)
+    first, *others = lines.values()
+    assert len(first) > 1
+    assert all(line == first[: len(line)] for line in others)
+    assert sum(map(len, lines.values())) == 40
