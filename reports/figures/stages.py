@@ -72,6 +72,9 @@ def stage_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure | No
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_yticks(range(len(shown)), [shorten(bar.title) for bar in shown])
         axes.invert_yaxis()
+        axes.use_sticky_edges = False  # else a stage of no time ends the axis where the longest bar ends
+        axes.autoscale_view(scaley=False)
+        axes.set_xlim(left=0)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("seconds a run")
         if heading:

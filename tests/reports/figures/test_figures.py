@@ -210,6 +210,16 @@ def test_bars_add_up_to_the_run(entries: list[ScoredRow]):
 
 
 def test_cached_features_have_a_bar_of_their_own(store: Store):
+def test_bars_end_before_the_axis_does(store: Store):
+    """A stage that the longest bar has none of ends where the bar does, and matplotlib would end the axis there."""
+    rows = [
+        add_row(store, "long", {0: Outcome(10, fit_s=90.0)}),
+        add_row(store, "short", {0: Outcome(12, health_s=1.0)}, method="m"),
+    ]
+    (axes,) = axes_of(stage_figure(collect(write_grid(store, *rows))))
+    assert axes.get_xlim() == (0, pytest.approx(1.05 * (90 + 2)))
+
+
     """The baseline came first and made them, so its bar would be the longest."""
     rows = [
         add_row(store, "first", {0: Outcome(10), 1: Outcome(10, features_reused=True)}),
