@@ -109,7 +109,7 @@ def compute(store: Store, options: ReportOptions, missing: int = 0) -> Report:
     files[f"{REPORT_FOLDER}/numbers.tex"] = render_macros(tables).encode()
     for name, figure in figures.items():
         files[f"{REPORT_FOLDER}/figures/{label(name)}.json"] = figure_data(figure)
-    return Report(files, figures, {name: caption(name, entries) for name in figures}, tables)
+    return Report(files, figures, {name: caption(name, entries, figure) for name, figure in figures.items()}, tables)
 
 
 @dataclass(frozen=True)

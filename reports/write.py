@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from spectral_bench.reports.figures.style import FORMATS, rendered
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.gallery.panels import PanelMaker, Panels, read_panels, wanted_panels
 from spectral_bench.reports.html.live import HOLE, preliminary
-from spectral_bench.reports.html.page import html_parts
+from spectral_bench.reports.html.page import Drawing, html_parts
 from spectral_bench.reports.images import Intervals, image_intervals
 from spectral_bench.reports.published.table import published_table
 from spectral_bench.reports.renderers.macros import render_macros
@@ -81,15 +81,15 @@ def write_all(
         figures = all_figures(entries, source.run_folder, panels, against)
     if published is not None:
         tables.insert(1, published_table(entries, load_published(), published))
-    names = list(figures)
+    captions = {name: caption(name, entries, figure) for name, figure in figures.items()}
     picture = _drawer(figures, ["svg"] if page_only else FORMATS)
     contents: dict[str, Callable[[], bytes]] = {}
     if page_only:
         tables, missing = preliminary(tables, entries), []
     else:
-        contents |= _files(tables, names, picture)
-        contents["index.md"] = lambda: _index(tables, names, missing, entries).encode()
-    shown = {name: lambda name=name: picture(name, "svg") for name in names}
+        contents |= _files(tables, list(captions), picture)
+        contents["index.md"] = lambda: _index(tables, captions, missing).encode()
+    shown = {name: Drawing(told, partial(picture, name, "svg")) for name, told in captions.items()}
     contents[PAGE] = lambda: (page or _joined)(
         html_parts(entries, source, tables, shown, missing, "" if page is None else HOLE)
     )
@@ -173,9 +173,7 @@ def _picture(picture: Callable[[str, str], bytes], name: str, form: str) -> Call
     return lambda: picture(name, form)
 
 
-def _index(
-    tables: Sequence[Table], figures: Sequence[str], missing: Sequence[str], entries: Sequence[ScoredRow]
-) -> str:
+def _index(tables: Sequence[Table], captions: Mapping[str, str], missing: Sequence[str]) -> str:
     lines = [
         "# Report",
         "",
@@ -186,8 +184,8 @@ def _index(
         stem = label(table.name)
         links = ", ".join(f"[{form}](tables/{stem}{ending})" for form, ending in FILES.items())
         lines.append(f"* {stem}: {links}. {escape(table.caption)}")
-    for name in figures:
+    for name, told in captions.items():
         links = ", ".join(f"[{form}](figures/{label(name)}.{form})" for form in FORMATS)
-        lines.append(f"* figure {name}: {links}. {caption(name, entries)}")
+        lines.append(f"* figure {name}: {links}. {told}")
     lines += [f"* {escape(sentence)}" for sentence in missing]
     return "\n".join(lines) + "\n"

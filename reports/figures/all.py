@@ -17,7 +17,7 @@ from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.qualitative import qualitative_figure
 from spectral_bench.reports.figures.stages import stage_figure
-from spectral_bench.reports.figures.trade_off import trade_off_figure
+from spectral_bench.reports.figures.trade_off import MOST_NAMES, has_unnamed, trade_off_figure
 from spectral_bench.reports.figures.training import training_figure
 from spectral_bench.reports.gallery.choice import FIT_RULE, IMAGE_RULE
 from spectral_bench.reports.gallery.panels import Panels
@@ -25,6 +25,7 @@ from spectral_bench.reports.hardware import hardware_groups
 from spectral_bench.reports.own_methods import LEGEND
 from spectral_bench.reports.rows import LABELS_SYMBOL, PER_IMAGE_SYMBOL, TEXT_SYMBOL, ScoredRow
 
+_OUT = "Open markers: kept out of it."
 CAPTIONS = {
     "ablation": "mIoU against each factor of the ablation: mean and 95 % Student-t interval over seeds. Diamond and "
     "dotted line: the baseline. Open markers: no interval, of one seed or of seeds that all gave the same result. "
@@ -34,7 +35,7 @@ CAPTIONS = {
     "corrected over all differences by Holm's method. †: uses labels.",
     "trade-off": "mIoU against fit time (features left out, the fit that a row starts from included) and peak memory "
     "(cached features left out, but for what stays in memory where each run of a row extracted some): means over "
-    "seeds. Grey: Pareto front. Open markers: kept out of it. A figure holds rows of one kind of hardware. "
+    f"seeds. Grey: Pareto front. {_OUT} A figure holds rows of one kind of hardware. "
     "†: uses labels.",
     "clusters": "mIoU against K, of configurations that were run with several: mean and 95 % Student-t interval over "
     "seeds.",
@@ -50,14 +51,23 @@ CAPTIONS = {
     "score (of several windows the one in the middle). Each is divided by its value of the largest magnitude, which "
     "fixes its sign; white is 0.",
 }
+_UNNAMED = f"Small grey dots: other rows on no front, without a name as there are more than {MOST_NAMES} rows."
 _PER_IMAGE = f"{PER_IMAGE_SYMBOL}: clusters matched to classes anew in each image; not comparable with other rows."
 _TEXT = f"{TEXT_SYMBOL}: named by text, without labels."
 Found = list[tuple[str, Figure | None]]
 
 
-def caption(name: str, entries: Sequence[ScoredRow] = ()) -> str:
-    """What a figure of ``all_figures`` shows, by its name; of ``entries``, whose marks it explains."""
+def caption(name: str, entries: Sequence[ScoredRow] = (), figure: Figure | None = None) -> str:
+    """What a figure of ``all_figures`` shows, by its name; of ``entries``, whose marks it explains.
+
+    Args:
+        name: of the figure.
+        entries: the rows.
+        figure: itself, before it is drawn, for what only some figures of the kind have; None: nothing of it is told.
+    """
     text = next(text for start, text in CAPTIONS.items() if name.startswith(start))
+    if figure is not None and has_unnamed(figure):
+        text = text.replace(_OUT, f"{_OUT} {_UNNAMED}")
     legend = f"{LEGEND} {_PER_IMAGE}" if any(entry.per_image for entry in entries) else LEGEND
     legend = f"{legend} {_TEXT}" if any(entry.named_by_text for entry in entries) else legend
     return f"{text} {legend}" if LABELS_SYMBOL in text else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import cycle, islice
@@ -83,13 +83,17 @@ def new_figure(height: float, width: float = COLUMN_WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def colours(count: int) -> list[tuple[float, float, float]]:
+def colours(count: int, *, grey: bool = True) -> list[tuple[float, float, float]]:
     """So many colours that people with any colour vision can tell apart, as far as there are; then they repeat.
 
     Figures use markers, hatches or labels beside colour throughout.
     """
-    held: Iterator[Any] = cycle(to_rgb(f"#{colour}") for colour in _COLOUR_BLIND.split())
-    return list(islice(held, count))
+
+    Args:
+        count: how many.
+        grey: whether grey may be one of them; not where it means something of its own.
+    held: list[Any] = [to_rgb(f"#{colour}") for colour in _COLOUR_BLIND.split()]
+    return list(islice(cycle(held if grey else [colour for colour in held if len(set(colour)) > 1]), count))
 
 
 def set_logarithmic(axes: Axes, values: Sequence[float], factor: float = 4.0) -> None:
@@ -105,10 +109,18 @@ def set_logarithmic(axes: Axes, values: Sequence[float], factor: float = 4.0) ->
     axes.minorticks_off()
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Put the legend of some axes under the figure, outside of what is drawn, in fewer columns where names are long."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
+def legend_below(figure: Figure, axes: Axes, columns: int = 2, last: Collection[str] = ()) -> None:
+    """Put the legend of some axes under the figure, outside of what is drawn, in fewer columns where names are long.
+
+    Args:
+        figure: what it is put into.
+        axes: whose legend it is.
+        columns: at most.
+        last: names that stand at its end.
+    """
+    found = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda pair: pair[1] in last)
+    if found:
+        handles, labels = zip(*found, strict=True)
         columns = legend_columns(labels, figure.get_figwidth(), columns)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ from spectral_bench.reports.rows import ScoredRow, SeedResult
 from spectral_bench.results.statistics import summarise
 
 MOST_NAMES = 20
+UNNAMED = ("others, on no front", "others, kept out of it")  # what the legend calls dots: filled ones, open ones
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Mark:
 def trade_off_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure | None:
     """A panel for fit time in seconds and one for peak memory in GB; None without two rows to show.
 
-    Of more than 20 rows only those on a front are named; the others are grey dots.
+    Of more than 20 rows those on a front are named, and up to 20 with those that are kept out of it; the others are
+    grey dots.
 
     Args:
         entries: rows that are scored alike and were timed on one kind of hardware.
@@ -52,15 +55,23 @@ def trade_off_figure(entries: Sequence[ScoredRow], heading: str = "") -> Figure 
         return None
     titles = _named([found for _, found in panels])
     with style():
-        figure = new_figure(2.1 + 0.14 * legend_rows(titles) + (0.2 if heading else 0))
+        others = {mark.ranked for _, found in panels for mark in found if mark.title not in titles}
+        rows = legend_rows([*titles, *(UNNAMED[0] if ranked else UNNAMED[1] for ranked in others)])
+        figure = new_figure(2.1 + 0.14 * rows + (0.2 if heading else 0))
         grid = figure.subplots(1, 2, sharey=True)
         for axes, (label, found) in zip(grid, panels, strict=True):
             _panel(axes, label, found, titles)
         grid[0].set_ylabel("mIoU (%)")
         if heading:
             figure.suptitle(shorten(heading, 60), fontsize=8)
-        legend_below(figure, max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
+        fullest = max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
+        legend_below(figure, fullest, last=UNNAMED)
     return figure
+
+
+def has_unnamed(figure: Figure) -> bool:
+    """Whether a figure of ``trade_off_figure`` has dots without a name."""
+    return any(line.get_label() in UNNAMED for axes in figure.axes for line in axes.get_lines())
 
 
 def marks(
@@ -98,21 +109,27 @@ def pareto_front(found: Sequence[Mark]) -> list[Mark]:
 
 
 def _named(panels: Sequence[Sequence[Mark]]) -> list[str]:
+    """The titles that the legend has: all of a few; of many those on a front, then those that are kept out of it."""
     titles = list(dict.fromkeys(mark.title for found in panels for mark in found))
     if len(titles) <= MOST_NAMES:
         return titles
     fronts = {mark.title for found in panels for mark in pareto_front(found)}
-    return [title for title in titles if title in fronts][:MOST_NAMES]
+    out = list(dict.fromkeys(mark.title for found in panels for mark in found if not mark.ranked))
+    kept = fronts.union(out[: max(0, MOST_NAMES - len(fronts))])
+    return [title for title in titles if title in kept]
 
 
 def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str]) -> None:
-    palette = colours(len(titles))
+    palette = colours(len(titles), grey=False)
     front = pareto_front(found)
     axes.plot(
         [mark.cost for mark in front], [mark.miou for mark in front], color="0.6", drawstyle="steps-post", zorder=1
     )
     others = [mark for mark in found if mark.title not in titles]
-    axes.plot([mark.cost for mark in others], [mark.miou for mark in others], ".", color="0.6", zorder=1)
+    _dots(axes, [mark for mark in others if mark.ranked], UNNAMED[0], marker=".")
+    if not all(mark.ranked for mark in others):
+        open_dot = {"marker": "o", "markerfacecolor": "white", "markersize": 3, "markeredgewidth": 0.6}
+        _dots(axes, [mark for mark in others if not mark.ranked], UNNAMED[1], **open_dot)
     for mark in found:
         if mark.title not in titles:
             continue
@@ -129,6 +146,12 @@ def _panel(axes: Axes, label: str, found: Sequence[Mark], titles: Sequence[str])
     set_logarithmic(axes, [mark.cost for mark in found])
     axes.set_xlabel(label)
     axes.margins(0.1)
+
+
+def _dots(axes: Axes, found: Sequence[Mark], name: str, **look: Any) -> None:
+    """Rows without a name of their own: grey, and smaller than those with one."""
+    look |= {"color": "0.6", "linestyle": "none", "zorder": 1} | ({"label": name} if found else {})
+    axes.plot([mark.cost for mark in found], [mark.miou for mark in found], **look)
 
 
 def _fit_seconds(result: SeedResult) -> float | None:

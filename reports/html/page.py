@@ -11,7 +11,6 @@ from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from spectral_bench.reports.figures.all import caption
 from spectral_bench.reports.html.facts import facts
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.html.view import TableView, table_view
@@ -43,6 +42,14 @@ _WIDTH = re.compile(rb'<svg[^>]*?width="([\d.]+)pt"')
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure that is yet to be drawn: what it shows, and what gives it as an SVG file."""
+
+    caption: str
+    svg: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class FigureView:
     """A figure as a data address, what it shows, and whether it takes a whole line of the page."""
 
@@ -66,7 +73,7 @@ def render_html(
     entries: Sequence[ScoredRow],
     source: Source,
     tables: Sequence[Table],
-    figures: Mapping[str, Callable[[], bytes]],
+    figures: Mapping[str, Drawing],
     missing: Sequence[str] = (),
 ) -> str:
     """The page as one text; arguments as for ``html_parts``."""
@@ -77,7 +84,7 @@ def html_parts(
     entries: Sequence[ScoredRow],
     source: Source,
     tables: Sequence[Table],
-    figures: Mapping[str, Callable[[], bytes]],
+    figures: Mapping[str, Drawing],
     missing: Sequence[str] = (),
     hole: str = "",
 ) -> Iterator[str]:
@@ -86,7 +93,7 @@ def html_parts(
     Args:
         entries: the rows, for the runs behind them.
         source: the store.
-        tables, figures: what to show, figures as SVG files; the start of their names says in which section.
+        tables, figures: what to show; the start of their names says in which section.
         missing: sentences on panels of the gallery that are not shown.
         hole: stands where a page that is kept up to date tells what is going on; empty: it is none.
     """
@@ -97,7 +104,7 @@ def html_parts(
         notes=list(dict.fromkeys(entry.note for entry in entries if entry.note)),
         states=_states(book),
         facts=facts(entries),
-        sections=_sections(tables, figures, missing, book, entries),
+        sections=_sections(tables, figures, missing, book),
         payload=book.payload(),
         protocols=book.protocols,
     )
@@ -133,10 +140,9 @@ def page_parts(
 
 def _sections(
     tables: Sequence[Table],
-    figures: Mapping[str, Callable[[], bytes]],
+    figures: Mapping[str, Drawing],
     missing: Sequence[str],
     book: RunBook,
-    entries: Sequence[ScoredRow],
 ) -> list[Section]:
     found = [
         Section(
@@ -144,9 +150,9 @@ def _sections(
             title,
             [table_view(table, book) for start in starts for table in tables if table.name.startswith(start)],
             [
-                _figure(caption(name, entries), svg())
+                _figure(drawing.caption, drawing.svg())
                 for start in starts
-                for name, svg in figures.items()
+                for name, drawing in figures.items()
                 if name.startswith(start)
             ],
             list(missing) if key == GALLERY else [],

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from report_samples import FAILED, VIEW, Outcome, add_row, miou, outcomes, write_grid
 
 from spectral_bench.reports.ablations import ablations
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures.ablation import ablation_figure, baseline_value, points
-from spectral_bench.reports.figures.all import all_figures
+from spectral_bench.reports.figures.all import all_figures, caption
 from spectral_bench.reports.figures.per_class import per_class_figure
 from spectral_bench.reports.figures.stages import bars, stage_figure
 from spectral_bench.reports.figures.style import (
@@ -209,7 +210,6 @@ def test_bars_add_up_to_the_run(entries: list[ScoredRow]):
     assert stage_figure([entries[3]]) is None
 
 
-def test_cached_features_have_a_bar_of_their_own(store: Store):
 def test_bars_end_before_the_axis_does(store: Store):
     """A stage that the longest bar has none of ends where the bar does, and matplotlib would end the axis there."""
     rows = [
@@ -220,6 +220,7 @@ def test_bars_end_before_the_axis_does(store: Store):
     assert axes.get_xlim() == (0, pytest.approx(1.05 * (90 + 2)))
 
 
+def test_cached_features_have_a_bar_of_their_own(store: Store):
     """The baseline came first and made them, so its bar would be the longest."""
     rows = [
         add_row(store, "first", {0: Outcome(10), 1: Outcome(10, features_reused=True)}),
@@ -328,3 +329,38 @@ def test_figures_of_many_rows_stay_legible(store: Store):
     assert fronts <= named
     assert len(named) <= 16
     assert len(training.legends[0].get_texts()) == 12
+
+
+def test_of_many_rows_those_that_use_labels_keep_name_and_open_marker(store: Store):
+    rows = [
+        add_row(store, f"row {index:02}", {0: Outcome(50 - index, fit_s=100.0 + index % 7)}, method=f"m{index}")
+        for index in range(25)
+    ]
+    rows += [add_row(store, f"seer {index}", {0: Outcome(index)}, uses_labels=True) for index in range(2)]
+    entries = collect(write_grid(store, *rows))
+    figure = trade_off_figure(entries)
+    assert figure is not None
+    axes = figure.axes[0]
+    lines = {str(line.get_label()): line for line in axes.get_lines()}
+    assert len(lines["others, on no front"].get_xdata()) + sum(name.startswith("row") for name in lines) == 25
+    for name in ("seer 0 †", "seer 1 †"):
+        assert lines[name].get_markerfacecolor() == "white"
+    assert all(
+        len(set(to_rgb(line.get_color()))) > 1 for name, line in lines.items() if name.startswith(("row", "seer"))
+    )
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"seer 0 †", "seer 1 †"} < set(legend)
+    assert legend[-1] == "others, on no front"
+    assert "Small grey dots: other rows on no front" in caption("trade-off-1", entries, figure)
+    assert "Small grey dots" not in caption("trade-off-1", entries[:5], trade_off_figure(entries[:5]))
+
+
+def test_more_rows_kept_out_than_there_are_names_are_open_dots(store: Store):
+    rows = [add_row(store, "row", {0: Outcome(50)}, method="m")]
+    rows += [add_row(store, f"seer {index:02}", {0: Outcome(index)}, uses_labels=True) for index in range(23)]
+    figure = trade_off_figure(collect(write_grid(store, *rows)))
+    assert figure is not None
+    lines = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
+    assert len(lines["others, kept out of it"].get_xdata()) == 4
+    assert lines["others, kept out of it"].get_markerfacecolor() == "white"
+    assert len(figure.legends[0].get_texts()) == 20 + 1

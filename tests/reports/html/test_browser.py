@@ -11,7 +11,7 @@ from report_samples import FAILED, WHOLE, Outcome, add_row, outcomes, write_grid
 
 from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import collect
-from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.html.page import Drawing, render_html
 from spectral_bench.results.reproduce import grid_of
 from spectral_bench.results.store import Store
 
@@ -129,7 +129,7 @@ def test_sorting_filtering_and_the_panel_work_without_an_error(store: Store, tmp
 def look(store: Store, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """What the harness found in the page, and the lines of the console."""
     entries = collect(store)
-    text = render_html(entries, store, all_tables(entries), {"trade-off-1": lambda: SVG}).replace(
+    text = render_html(entries, store, all_tables(entries), {"trade-off-1": Drawing("mIoU", lambda: SVG)}).replace(
         "</body>", HARNESS + "</body>"
     )
     (folder / "page.html").write_text(text, encoding="utf-8")
