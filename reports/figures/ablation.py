@@ -16,7 +16,6 @@ from spectral_bench.reports.figures.style import (
     COLUMN_WIDTH,
     colours,
     new_figure,
-    printable,
     set_logarithmic,
     shorten,
     style,
@@ -100,7 +99,7 @@ def _panel(axes: Axes, factor: str, found: list[Point]) -> None:
         if point.summary is None:
             looks: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 6}
             axes.text(place, 0.03, "no result", transform=axes.get_xaxis_transform(), in_layout=False, **looks)
-    axes.set_xlabel(printable(factor))
+    axes.set_xlabel(shorten(factor))
     axes.margins(x=0.12)
 
 

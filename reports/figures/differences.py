@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from spectral_bench.reports.ablation_table import verdict_on
 from spectral_bench.reports.against_table import Differences
-from spectral_bench.reports.figures.style import MARKERS, PAGE_WIDTH, colours, new_figure, printable, shorten, style
+from spectral_bench.reports.figures.style import MARKERS, PAGE_WIDTH, colours, new_figure, shorten, style
 from spectral_bench.reports.main_table import METRICS
 from spectral_bench.reports.rows import ScoredRow
 from spectral_bench.reports.settings import clusters
@@ -17,6 +17,7 @@ from spectral_bench.reports.settings import clusters
 METRIC = "mIoU"
 _ROW_HEIGHT, _AROUND = 0.17, 0.75  # inches
 _LONGEST = 48  # letters of a row's title
+_ACROSS = 66  # letters above all panels
 _MOST_PANELS = 3
 _DECIDED = ("better", "worse")
 
@@ -50,10 +51,11 @@ def _figure(members: Sequence[Comparison], found: Differences) -> Figure:
         for axes, scored_as in zip(panels, protocols, strict=True):
             shown = [member for member in members if member[1].scored_as == scored_as]
             _panel(axes, shown, {name: place for place, name in enumerate(names)}, found)
-            axes.set_title(printable(" ".join(filter(None, scored_as))))
+            axes.set_title(shorten(" ".join(filter(None, scored_as)), _ACROSS // len(protocols)))
         panels[0].set_yticks(range(len(names)), [shorten(name, _LONGEST) for name in names])
         panels[0].set_ylim(len(names) - 0.5, -0.5)  # in the order of the table, from above
-        figure.supxlabel(f"{METRICS[METRIC][0]} minus that of {printable(reference.row.title)} (points)", fontsize=8)
+        minus = f"{METRICS[METRIC][0]} minus that of {shorten(reference.row.title, _LONGEST)} (points)"
+        figure.supxlabel(minus, fontsize=8)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectral_bench.reports.figures.maps import heading, picture, thinned, tighten
+from spectral_bench.reports.figures.maps import headings, picture, thinned, tighten
 from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, style
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.results.panels import FUNCTIONS, Panel
@@ -20,8 +20,7 @@ def eigenfunction_figure(panels: Panels) -> Figure | None:
     Each map is divided by its value of the largest magnitude, which fixes its sign; white is 0. None where no fit has
     eigenfunctions.
     """
-    rules = [image.rule for image in panels.gallery.images]
-    number = rules.index("median") if "median" in rules else 0
+    number = next((place for place, image in enumerate(panels.gallery.images) if "median" in image.rules), 0)
     shown = [(fit, own[number]) for fit, own in panels.fits if len(own[number].functions)]
     if not shown:
         return None
@@ -34,7 +33,8 @@ def eigenfunction_figure(panels: Panels) -> Figure | None:
         tighten(figure)
         grid = figure.subplots(len(shown), 1 + n_maps, squeeze=False, gridspec_kw={"height_ratios": heights})
         for (fit, panel), line, height in zip(shown, grid, heights, strict=True):
-            line[0].set_ylabel(heading(fit.entry.marked_title, height + 0.1), fontsize=6)
+            (title,), size = headings([fit.entry.marked_title], height + 0.1)
+            line[0].set_ylabel(title, fontsize=size)
             picture(line[0], thinned(panel.window))
             for index, axes in enumerate(line[1:]):
                 _map(axes, panel, index)

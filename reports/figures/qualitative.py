@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from spectral_bench.reports.figures.maps import heading, picture, thinned, tighten
-from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, shorten, style
+from spectral_bench.reports.figures.maps import headings, picture, thinned, tighten
+from spectral_bench.reports.figures.style import COLUMN_WIDTH, PAGE_WIDTH, columns_that_fit, new_figure, shorten, style
 from spectral_bench.reports.gallery.choice import ShownFit
 from spectral_bench.reports.gallery.panels import Panels
 from spectral_bench.results.image_matching import match_image
@@ -24,6 +24,8 @@ Colour = NDArray[np.uint8]
 WRONG, RIGHT, VOID, NO_CLASS = np.array([[213, 94, 0], [222, 222, 222], [255, 255, 255], [0, 0, 0]], dtype=np.uint8)
 _FITS_A_COLUMN = 3
 _LEGEND_COLUMNS = {COLUMN_WIDTH: 4, PAGE_WIDTH: 8}
+_SMALL = 6  # points
+_AROUND = 0.32  # inches of a legend's column beside its names: patch, padding, and the space to the next one
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,20 @@ def qualitative_figure(panels: Panels) -> Figure | None:
     heights = [across * panel.truth.shape[0] / panel.truth.shape[1] for panel in panels.fits[0][1] for _ in range(2)]
     with style():
         legend = _legend(panels, classes)
-        columns = _LEGEND_COLUMNS[width]
-        figure = new_figure(sum(heights) + 0.1 * len(heights) + 0.3 + 0.13 * -(-len(legend) // columns), width)
+        names = [str(patch.get_label()) for patch in legend]
+        columns = columns_that_fit(names, width, _SMALL, _AROUND, _LEGEND_COLUMNS[width])
+        titles = headings([fit.entry.marked_title for fit, _ in panels.fits], across)
+        top = 0.1 + 0.1 * max(1 + title.count("\n") for title in titles[0])
+        figure = new_figure(sum(heights) + 0.1 * len(heights) + top + 0.13 * -(-len(legend) // columns), width)
         tighten(figure)
         grid = figure.subplots(
             len(heights), 1 + len(panels.fits), squeeze=False, gridspec_kw={"height_ratios": heights}
         )
         for number in range(len(panels.gallery.images)):
             _draw(grid[2 * number : 2 * number + 2], panels, number, classes, across)
-        looks = {"fontsize": 6, "frameon": False, "handlelength": 1.0}
+        for axes, title in zip(grid[0][1:], titles[0], strict=True):
+            axes.set_title(title, fontsize=titles[1])
+        looks = {"fontsize": _SMALL, "frameon": False, "handlelength": 1.0}
         figure.legend(handles=legend, loc="outside lower center", ncols=columns, **looks)
     return figure
 
@@ -92,8 +99,9 @@ def _draw(lines: NDArray[np.object_], panels: Panels, number: int, classes: _Cla
     above, below = lines
     picture(above[0], thinned(first.image))
     picture(below[0], classes.paint(thinned(classes.of_label[first.truth]), VOID))
-    above[0].set_ylabel(heading(image.rule, across * first.truth.shape[0] / first.truth.shape[1] + 0.2), fontsize=6)
-    below[0].set_ylabel("truth", fontsize=6)
+    (told,), size = headings([image.heading], across * first.truth.shape[0] / first.truth.shape[1] + 0.2)
+    above[0].set_ylabel(told, fontsize=size)
+    below[0].set_ylabel("truth", fontsize=_SMALL)
     below[0].set_xlabel(shorten(image.image_id, int(14 * across)), fontsize=5)
     for index, (fit, own) in enumerate(panels.fits, start=1):
         panel = own[number]
@@ -102,9 +110,7 @@ def _draw(lines: NDArray[np.object_], panels: Panels, number: int, classes: _Cla
         picture(above[index], classes.paint(predicted, NO_CLASS))
         picture(below[index], errors(predicted, truth))
         of_image = image.scores[panels.gallery.fits.index(fit)]
-        below[index].set_xlabel(f"IoU {100 * of_image:.0f}", fontsize=6, labelpad=2)
-        if number == 0:
-            above[index].set_title(heading(fit.entry.marked_title, across), fontsize=6)
+        below[index].set_xlabel(f"IoU {100 * of_image:.0f}", fontsize=_SMALL, labelpad=2)
 
 
 def _named(fit: ShownFit, panel: Panel, classes: _Classes) -> NDArray[np.int64]:

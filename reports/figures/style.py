@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
 from spectral_bench.common.files import write_bytes
@@ -26,6 +26,7 @@ PAGE_WIDTH = 7.0  # inches: both columns
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "p", "h")
 FORMATS = ("pdf", "svg", "png")
 FONT = "DejaVu Sans"  # comes with matplotlib, so figures look the same on every machine
+_MEASURED = 1000  # points; characters are measured large, as pixels round small ones
 _GRID: Any = {  # seaborn's style "whitegrid", from a package whose import takes a second
     "figure.facecolor": "white",
     "axes.axisbelow": True,
@@ -87,11 +88,11 @@ def colours(count: int, *, grey: bool = True) -> list[tuple[float, float, float]
     """So many colours that people with any colour vision can tell apart, as far as there are; then they repeat.
 
     Figures use markers, hatches or labels beside colour throughout.
-    """
 
     Args:
         count: how many.
         grey: whether grey may be one of them; not where it means something of its own.
+    """
     held: list[Any] = [to_rgb(f"#{colour}") for colour in _COLOUR_BLIND.split()]
     return list(islice(cycle(held if grey else [colour for colour in held if len(set(colour)) > 1]), count))
 
@@ -136,23 +137,91 @@ def legend_rows(names: Sequence[str], most: int = 2) -> int:
     return -(-len(names) // legend_columns([shorten(name) for name in names], most=most))
 
 
+def columns_that_fit(names: Sequence[str], room: float, size: float, around: float, most: int) -> int:
+    """How many columns of a legend fit, by the width of each as matplotlib fills them, one column after the other.
+
+    Args:
+        names: as they are drawn.
+        room: inches.
+        size: of the font, in points.
+        around: inches that a column takes beside its longest name.
+        most: columns at most.
+    """
+    widths = [around + width_of(letters(name), size) for name in names]
+
+    def width(count: int) -> float:
+        return sum(max(part, default=0.0) for part in _filled(widths, count))
+
+    return next((count for count in range(most, 1, -1) if width(count) <= room), 1)
+
+
+def _filled(values: Sequence[float], count: int) -> Iterator[Sequence[float]]:
+    """Values in so many columns, the first ones one longer where they cannot be of one length."""
+    each, more = divmod(len(values), count)
+    for column in range(count):
+        start = column * each + min(column, more)
+        yield values[start : start + each + (column < more)]
+
+
 def shorten(text: str, most: int = 34) -> str:
-    """A label that fits: what is too long loses its middle. It is ``printable`` too."""
-    if len(text) > most:
-        head = (most - 1) // 2
-        text = f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
-    return printable(text)
+    """A label that fits: what is too long, as it is drawn, loses its middle. It is ``printable`` too."""
+    return "".join(shortened(letters(text), most))
 
 
 def printable(text: str) -> str:
     """Text as the figures' font shows it: what it lacks as code points, and no dollar begins a formula."""
-    shown = (char if _font().get_char_index(ord(char)) else f"[U+{ord(char):04X}]" for char in " ".join(text.split()))
-    return "".join(shown).replace("$", r"\$")
+    return "".join(letters(text))
+
+
+def letters(text: str) -> list[str]:
+    """Text as it is drawn, each of its characters by itself: one that the font lacks is a code point, as ``[U+65B9]``.
+
+    Runs of white space are one blank, and a dollar is escaped, lest it begin a formula.
+    """
+    return [_letter(char) for char in " ".join(text.split())]
+
+
+def shortened(found: Sequence[str], most: int) -> list[str]:
+    """Letters that are ``most`` characters as drawn or fewer: too many lose their middle. No code point is cut."""
+    if sum(map(_length, found)) <= most:
+        return list(found)
+    head = _fitting(found, (most - 1) // 2)
+    tail = _fitting(found[::-1], most - 1 - sum(map(_length, head)))
+    return [*head, "…", *tail[::-1]]
+
+
+def width_of(found: Sequence[str], size: float) -> float:
+    """About how many inches wide letters are drawn at a font size in points."""
+    return size / 72 * sum(_advance(char) for letter in found for char in letter.removeprefix("\\"))
+
+
+def _letter(char: str) -> str:
+    if char == "$":
+        return r"\$"
+    return char if _font().get_char_index(ord(char)) else f"[U+{ord(char):04X}]"
+
+
+def _length(letter: str) -> int:
+    """Characters that are drawn."""
+    return 1 if letter == r"\$" else len(letter)
+
+
+def _fitting(found: Sequence[str], most: int) -> list[str]:
+    """The first letters that are ``most`` characters together."""
+    lengths = accumulate(map(_length, found))
+    return [letter for letter, length in zip(found, lengths, strict=True) if length <= most]
+
+
+@cache
+def _advance(char: str) -> float:
+    """How wide a character is, in units of the font size."""
+    _font().set_size(_MEASURED, 72)
+    return float(_font().load_char(ord(char)).horiAdvance) / 64 / _MEASURED
 
 
 @cache
 def _font() -> FT2Font:
-    return get_font(findfont(FONT))
+    return FT2Font(findfont(FONT))  # one of our own: matplotlib sets the size of those that it keeps
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

@@ -14,7 +14,6 @@ from spectral_bench.reports.figures.style import (
     legend_below,
     legend_rows,
     new_figure,
-    printable,
     shorten,
     style,
 )
@@ -23,6 +22,7 @@ from spectral_bench.reports.run_files import training_curve
 
 MOST_PANELS = 6
 MOST_LINES = 12
+_TITLE = 26  # letters over a panel
 _STYLES = ("-", "--", "-.", ":")
 Curves = dict[str, dict[str, list[dict[int, float]]]]
 
@@ -86,4 +86,4 @@ def _panel(axes: Axes, metric: str, rows: dict[str, list[dict[int, float]]], tit
             low, high = [min(found) for found in values], [max(found) for found in values]
             axes.fill_between(steps, low, high, color=palette[index], alpha=0.2, linewidth=0)
     axes.set_xlabel("step")
-    axes.set_title(printable(metric.replace("_", " ")))
+    axes.set_title(shorten(metric.replace("_", " "), _TITLE))

@@ -17,13 +17,14 @@ from spectral_bench.results.per_image import image_scores
 from spectral_bench.results.statistics import summarise
 
 MOST_METHODS = 6
-RULES = ("best", "median", "worst", "largest disagreement")
+_DISAGREEMENT = "largest disagreement"
+RULES = ("best", "median", "worst", _DISAGREEMENT)
 FIT_RULE = (
     "Of each method its baseline is shown, else its row of the highest mIoU; of the row the seed of the median mIoU."
 )
 IMAGE_RULE = (
     "Images are chosen by their mean IoU over the classes labelled or predicted in them, averaged over the fits shown: "
-    "best, median and worst; largest disagreement: the widest range between two fits."
+    "best, median and worst; largest disagreement: the widest range between two fits, on one of these or another image."
 )
 
 
@@ -42,11 +43,16 @@ class ShownFit:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An image of the gallery: by which rule it was chosen, and its mean IoU for each fit (fractions)."""
+    """An image of the gallery: by which rules it was chosen, and its mean IoU for each fit (fractions)."""
 
-    rule: str
+    rules: tuple[str, ...]
     image_id: str
     scores: tuple[float, ...]
+
+    @property
+    def heading(self) -> str:
+        """What stands beside the image."""
+        return ", ".join(self.rules)
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,10 @@ def median_seed(entry: ScoredRow) -> SeedResult:
 
 
 def choose(image_ids: Sequence[str], scores: NDArray[np.float64]) -> list[ShownImage]:
-    """Best, worst, median and, with two fits or more, the largest disagreement, in this order; each image once.
+    """Best, median, worst and, where two fits differ, the largest disagreement, in this order; each image once.
 
-    An image that a rule before has taken is passed over for the next one by the same rule.
+    Best, worst and median are three images where there are as many: of equal ones the first that is free. The largest
+    disagreement is what it says, so an image that another rule has taken may have it too.
 
     Args:
         image_ids: M names.
@@ -99,24 +106,27 @@ def choose(image_ids: Sequence[str], scores: NDArray[np.float64]) -> list[ShownI
     """
     means, ranges = scores.mean(axis=0), scores.max(axis=0) - scores.min(axis=0)
     known = [int(index) for index in np.flatnonzero(~np.isnan(means))]
+    if not known:
+        return []
     ascending = sorted(known, key=lambda index: (means[index], index))
-    middle = (len(ascending) - 1) // 2
+    middle = (len(known) - 1) // 2
+    median, place = means[ascending[middle]], {index: number for number, index in enumerate(ascending)}
     orders = {
         "best": sorted(known, key=lambda index: (-means[index], index)),
         "worst": ascending,
-        "median": sorted(ascending, key=lambda index: abs(ascending.index(index) - middle)),
-        "largest disagreement": sorted(known, key=lambda index: (-ranges[index], index)) if len(scores) > 1 else [],
+        "median": sorted(ascending, key=lambda index: (abs(means[index] - median), abs(place[index] - middle))),
     }
     chosen: dict[str, int] = {}
     for rule, order in orders.items():
         free = [index for index in order if index not in chosen.values()]
-        if free and known:
+        if free:
             chosen[rule] = free[0]
-    return [
-        ShownImage(rule, image_ids[chosen[rule]], tuple(map(float, scores[:, chosen[rule]])))
-        for rule in RULES
-        if rule in chosen
-    ]
+    if ranges[known].max() > 0:
+        chosen[_DISAGREEMENT] = min(known, key=lambda index: (-ranges[index], index in chosen.values(), index))
+    rules: dict[int, tuple[str, ...]] = {}
+    for rule in filter(chosen.__contains__, RULES):
+        rules[chosen[rule]] = (*rules.get(chosen[rule], ()), rule)
+    return [ShownImage(own, image_ids[index], tuple(map(float, scores[:, index]))) for index, own in rules.items()]
 
 
 def _gallery(group: Sequence[ScoredRow], source: Source) -> Gallery:

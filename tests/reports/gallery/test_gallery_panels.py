@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_samples import Outcome, add_row, contingency, write_grid
 
@@ -14,8 +16,9 @@ from spectral_bench.reports import write_all
 from spectral_bench.reports.collect import collect
 from spectral_bench.reports.figures import qualitative
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
+from spectral_bench.reports.figures.maps import headings
 from spectral_bench.reports.figures.qualitative import RIGHT, VOID, WRONG, class_colours, errors, qualitative_figure
-from spectral_bench.reports.figures.style import rendered
+from spectral_bench.reports.figures.style import rendered, width_of
 from spectral_bench.reports.gallery.choice import galleries
 from spectral_bench.reports.gallery.panels import Panels, WantedPanel, read_panels, wanted_panels
 from spectral_bench.results.panels import Panel, scaled, write_panel
@@ -78,11 +81,35 @@ def test_two_lines_an_image_with_every_fit(filled: Store):
     assert len(shown) == 3 * 2 * 3
     assert figure is not None
     assert [axes.get_title() for axes in shown[:3]] == ["", "k_means\n[U+65B9][U+6CD5]", "oracle †"]
-    assert [axes.get_ylabel() for axes in shown[::6]] == ["best", "median", "worst"]
+    assert [axes.get_ylabel() for axes in shown[::6]] == ["best, largest\ndisagreement", "median", "worst"]
     assert shown[4].get_xlabel() == "IoU 82"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sky", "sea", "right", "wrong"]
     every = np.asarray(shown[4].images[0].get_array())
     assert (every == WRONG).all()  # the truth of these panels is what the clusters are not
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown", "size"),
+    [
+        (["deep_spectral", "kmeans, k=64"], ["deep_spectral", "kmeans, k=64"], 6),
+        (["RandomDirections, k=64 ‡", "spin"], ["RandomDirections,\nk=64 ‡", "spin"], 5.5),
+        (["spectral clustering, all levels"], ["spectral\nclustering, all\nlevels"], 6),
+        (["neuralef_kmeans_of_all"], ["neuralef_\nkmeans_of_all"], 6),
+        (["方" * 20], ["[U+65B9]…\n[U+65B9]\n[U+65B9]"], 6),
+    ],
+)
+def test_headings_break_between_words_and_get_smaller_before_they_break_one(
+    texts: list[str], shown: list[str], size: float
+):
+    assert headings(texts, 0.75) == (shown, size)
+
+
+@given(st.text(max_size=40), st.floats(0.5, 2.0))
+def test_headings_fit(text: str, width: float):
+    (told,), size = headings([text], width)
+    lines = told.split("\n")
+    assert len(lines) <= 3
+    assert all(width_of(list(line.replace(r"\$", "$")), size) <= width for line in lines)
 
 
 def test_clusters_matched_in_each_image_are_painted_by_its_own_labels(filled: Store):
