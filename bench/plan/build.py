@@ -52,14 +52,13 @@ def make_plan(
 ) -> Plan:
     """What ``grid`` asks for, and how much of it the store holds. Writes nothing and needs no data.
 
-    A user's own data set states no numbers of images: what a row asks of it is checked by its files where they are.
-
     Args:
         grid: the grid.
         store: the records; None where there is no store yet.
         folder: the folder of the store.
         code: today's code; default: that of the project.
-        data: today's data, which finished runs are compared with; None: nobody looks at it.
+        data: today's data, which finished runs are compared with, and whose images are counted where the data set
+            does not state their number; None: nobody looks at it but for what is a user's own.
         verify: read each stored contingency to see that it is intact, before results are built on it.
         anew: what was made of a user's own files that were edited since is to be done again, under ids of its own.
         problems: where to note what is wrong with the grid, for a caller that goes on to find more and then raises all
