@@ -27,7 +27,8 @@ TEMPLATES = Environment(
 )
 GALLERY = "gallery"
 _SECTIONS = (
-    ("results", "Results", ("overview", "main")),
+    ("results", "Results", ("overview", "main", "clusters")),
+    ("against", "Differences", ("against", "differences")),
     ("published", "Beside published numbers", ("published",)),
     ("ablations", "Ablations", ("ablation",)),
     (GALLERY, "Gallery", ("qualitative", "eigenfunctions")),

@@ -297,7 +297,10 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
     ("options", "message"),
     [
         (("--mem", "8G", "--max-mem", "4G"), "mem: 8G is more than max_mem, 4G"),
-        (("--set", "executor.methods.kmeans.time=2h", "--max-time", "90m"), "time for kmeans: 2h is more than max_time, 90m"),
+        (
+            ("--set", "executor.methods.kmeans.time=2h", "--max-time", "90m"),
+            "time for kmeans: 2h is more than max_time, 90m",
+        ),
         (("--set", "executor.methods.kmean.time=1h"), 'executor.methods: unknown method "kmean"'),
     ],
 )

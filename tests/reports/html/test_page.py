@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from report_samples import FAILED, VIEW, WHOLE, Outcome, add_row, miou, outcomes
 
 from spectral_bench.reports.api import all_tables
 from spectral_bench.reports.collect import collect
-from spectral_bench.reports.html.page import render_html
+from spectral_bench.reports.figures.all import all_figures
+from spectral_bench.reports.figures.style import rendered
+from spectral_bench.reports.html.page import _SECTIONS, Drawing, render_html
 from spectral_bench.reports.html.runs import RunBook
 from spectral_bench.reports.html.view import TableView, table_view
 from spectral_bench.reports.table import Cell, CellState, Column, Table, TableRow
@@ -193,3 +196,23 @@ def test_the_pages_parts_are_package_data(name: str):
     import spectral_bench.reports.html
 
     assert (Path(str(spectral_bench.reports.html.__file__)).parent / name).is_file()
+
+
+def test_all_tables_and_figures_are_on_it(store: Store):
+    seeds = outcomes(10, 12, 14)
+    rows = [add_row(store, f"k={k}", seeds, params={"k": k}) for k in (2, 4)]
+    write_grid(store, *rows)
+    entries = collect(store)
+    against = ["k=2"]
+    tables = all_tables(entries, against=against)
+    figures = {
+        name: Drawing(f"figure {name}.", partial(rendered, figure, "svg"))
+        for name, figure in all_figures(entries, store.run_folder, against=against).items()
+    }
+    shown = {one for _, _, starts in _SECTIONS for one in starts}
+    assert {"against", "main"} <= {table.name for table in tables}
+    assert any(name.startswith("differences") for name in figures)
+    for name in (*(table.name for table in tables), *figures):
+        assert any(name.startswith(start) for start in shown), name
+    text = render_html(entries, store, tables, figures)
+    assert all(f"figure {name}." in text for name in figures)
