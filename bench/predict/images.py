@@ -16,7 +16,9 @@ from spectral_bench.bench.evaluation.counting import ScoredImage, assign
 from spectral_bench.bench.evaluation.layout import score_bands
 from spectral_bench.bench.features.pipeline import ordered_map
 from spectral_bench.bench.features.views import ViewItem, fresh_features
+from spectral_bench.bench.measure.environment import reproducible
 from spectral_bench.bench.predict.files import FileImages, nearest_folder, require_targets, scores_file, targets_of
+from spectral_bench.bench.predict.looks import looks
 from spectral_bench.bench.predict.names import Naming, mean_features, named_key
 from spectral_bench.bench.predict.pictures import (
     Drawn,
@@ -36,7 +38,6 @@ from spectral_bench.common.files import atomic_writer
 from spectral_bench.common.names import how_many, unknown
 from spectral_bench.common.registry import short_name
 from spectral_bench.datasets.reading import image_header
-from spectral_bench.methods.registry import colours_asked
 from spectral_bench.reports.scoring import Reader, run_scores, todays_lists
 from spectral_bench.results.matching import TEXT
 from spectral_bench.results.specification import FitSpec, Protocol, View
@@ -77,8 +78,8 @@ def predict(
 ) -> list[Path]:
     """Write the mask of each image, upright and in the size that people see, and what else is wanted.
 
-    Images are looked at as the run's first evaluation looked at its own (resizing, windows); a run without evaluations
-    looks as it did in training.
+    Images are looked at as the run's first evaluation looked at its own (resizing, windows, the rounding of features);
+    a run without evaluations looks as it did in training.
 
     Args:
         store: the store of the run.
@@ -112,16 +113,16 @@ def predict(
     files = FileImages(images)
     require_targets(images, out, overlays=wanted.overlays, scores=wanted.scores)
     seen: Any = {"images": files, "ids": files.ids, "folder": store.features_folder, "device": chosen, "workers": 2}
-    features = fresh_features(view, spec.backbone, colours=colours_asked(spec.method, spec.params), **seen)
-    method = load_fit(store, run_id, chosen)
-    if wanted.scores:
-        _require_room(out, [image_header(path) for path in images], method.n_clusters)
-    scored, said = scored_images(method, view, features, device=chosen), list[Path]()
-    if naming is not None:
-        scored, key = _called(naming, scored, fresh_features(view, naming.network, **seen), method.n_clusters)
-        named(key)
-    assigned = _assigned(scored, out if wanted.scores else None, said)
-    return write_masks(assigned, files, out, key or cluster_key(method.n_clusters), wanted, progress=progress) + said
+    with reproducible():
+        method = load_fit(store, run_id, chosen)
+        if wanted.scores:
+            _require_room(out, [image_header(path) for path in images], method.n_clusters)
+        scored, said = scored_images(method, view, looks(spec, view, files, chosen), device=chosen), list[Path]()
+        if naming is not None:
+            scored, key = _called(naming, scored, fresh_features(view, naming.network, **seen), method.n_clusters)
+            named(key)
+        assigned, key = _assigned(scored, out if wanted.scores else None, said), key or cluster_key(method.n_clusters)
+        return write_masks(assigned, files, out, key, wanted, progress=progress) + said
 
 
 def _called(
