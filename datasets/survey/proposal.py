@@ -79,7 +79,7 @@ def propose(
 
     Args:
         root: the folder.
-        path: of the YAML file to be, which names files relative to its own folder where they lie below that.
+        path: of the YAML file to be, which names files relative to its own folder where they lie below or beside that.
         numbers_to: where to write colour-coded labels as PNGs of numbers; None: they are left out.
         jobs: threads that read.
         progress: called with (labels read, labels to read).
@@ -233,9 +233,17 @@ def _note_unpaired(name: str, split: Split, files: Sorted, made: Proposal) -> No
 
 
 def _located(root: Path, text: str, path: Path) -> str:
-    """A path below the root as a description in ``path`` has it: relative where it lies below that file's folder."""
+    """A path below the root as a description in ``path`` has it.
+
+    Relative, so that both can be moved together, where it lies below that file's folder or beside it; else absolute.
+    """
     whole, folder = root.absolute() / text, path.absolute().parent
-    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
+    if whole.is_relative_to(folder):
+        return whole.relative_to(folder).as_posix()
+    around = folder.parent
+    # A folder that is a link leads up to another one than that it is named in, and all there is lies below the topmost.
+    beside = whole.is_relative_to(around) and around != around.parent and folder.resolve().parent == around.resolve()
+    return f"../{whole.relative_to(around).as_posix()}" if beside else whole.as_posix()
 
 
 def _say_found(planned: list[_Planned], labels: LabelFacts | None, sizes: list[Size], made: Proposal) -> None:

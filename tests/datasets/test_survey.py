@@ -205,11 +205,23 @@ def test_any_name_of_a_folder_can_be_written(tmp_path: Path, name: str, text: st
 
 def test_a_folder_elsewhere_is_named_by_its_whole_path(tmp_path: Path) -> None:
     photo(tmp_path / "own/a.jpg")
-    (tmp_path / "work").mkdir()
-    propose(tmp_path / "own", tmp_path / "work/own.yaml").write()
-    assert read_description(tmp_path / "work/own.yaml").content.splits["train"].images == tmp_path / "own"
+    (tmp_path / "at/work").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "at/work", target_is_directory=True)
+    for path in (tmp_path / "at/work/own.yaml", tmp_path / "link/other.yaml"):  # the link leads up to another folder
+        propose(tmp_path / "own", path).write()
+        assert read_description(path).content.splits["train"].images == tmp_path / "own"
     propose(tmp_path / "own", tmp_path / "own/here.yaml").write()
     assert str(read_description(tmp_path / "own/here.yaml").content.splits["train"].images) == "."
+
+
+def test_a_description_beside_its_folder_moves_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(tmp_path / "here/own/a.jpg")
+    monkeypatch.chdir(tmp_path / "here")
+    propose(Path("own"), Path("work/own.yaml")).write()
+    assert str(read_description(Path("work/own.yaml")).content.splits["train"].images) == "../own"
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = tmp_path / "there/work/own.yaml"
+    assert open_data(f"folder:{moved}", DataRoots()).images("train").ids == ("a",)
 
 
 def test_nothing_is_written_over_and_bad_places_are_refused(tmp_path: Path) -> None:
