@@ -23,9 +23,12 @@ def explain(noun: str, owner: str, model: type[BaseModel], problem: ErrorDetails
     expected = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return unknown(f"{noun} of {owner}", key, model.model_fields)
-    if key not in model.model_fields:
+    field = model.model_fields.get(key)
+    if problem["type"] == "missing":  # what pydantic calls its input then is all that was given
+        meant = f", {field.description}" if field is not None and field.description else ""
+        return f"{owner}: {key}: required{meant}"
+    if field is None:
         return f"{owner}: {expected}"
-    field = model.model_fields[key]
     if problem["type"] == "literal_error":
         return unknown(
             f"{key} of {owner}", str(problem["input"]), [str(choice) for choice in get_args(field.annotation)]

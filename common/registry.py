@@ -22,6 +22,10 @@ FROM_FILES = "files:"
 """What stands before the title of features that were computed elsewhere, where a backbone is named."""
 
 
+_TOLD_BY: Mapping[str, tuple[str, ...]] = {"method": ("fit", "predict"), "backbone": ("load", "levels")}
+"""What a class of a kind has one of at least, even half written; of other kinds any class will do."""
+
+
 class Registry:
     """Names -> ``"module:object"`` strings, extended by an entry-point group and by paths to Python files.
 
@@ -78,10 +82,24 @@ class Registry:
             raise ConfigError(f"{self.kind} {name}: no such file {path}")
         module = _import_file(path.resolve())
         if not attribute or not hasattr(module, attribute):
-            public = [key for key, value in vars(module).items() if isinstance(value, type) and not key.startswith("_")]
-            problem = unknown(f"object in {path}", attribute, public) if attribute else "name the object after a colon"
+            there = _classes_like(self.kind, module)
+            problem = unknown(f"object in {path}", attribute, there)
+            if not attribute:
+                problem = f"name the object after a colon; valid: {', '.join(there) or 'none'}"
             raise ConfigError(f"{self.kind} {name}: {problem} ({path}:Object)")
         return getattr(module, attribute)
+
+
+def _classes_like(kind: str, module: ModuleType) -> list[str]:
+    """The classes that a file itself defines and that look like a part of this kind, in alphabetical order."""
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+        and any(hasattr(value, had) for had in _TOLD_BY.get(kind, ("__init__",)))
+    )
 
 
 def _import_file(path: Path) -> ModuleType:

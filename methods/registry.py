@@ -181,7 +181,8 @@ def load_method(name: str) -> type[Segmenter]:
     required = ("Params", "fit", "predict", "state_dict", "load_state_dict")
     missing = [attribute for attribute in required if not hasattr(loaded, attribute)]
     if not isinstance(loaded, type) or missing:
-        raise ConfigError(f'"{name}" is not a method: a method is a class with {", ".join(required)}')
+        lacks = f", and this has no {', '.join(missing)}" if isinstance(loaded, type) else ", and this is no class"
+        raise ConfigError(f'"{name}" is not a method: a method is a class with {", ".join(required)}{lacks}')
     method = cast("type[Segmenter]", loaded)
     if not (isinstance(method.Params, type) and issubclass(method.Params, Params)):
         raise ConfigError(f'method "{name}": its Params must be a subclass of methods.params.Params')

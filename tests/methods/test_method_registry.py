@@ -109,14 +109,18 @@ def test_a_method_from_a_file(file: Path) -> None:
 
 
 def test_a_file_without_the_class(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Mine"):
-        registry.load_method(f"{file}:Nine")
+    with pytest.raises(ConfigError, match=r'"Nine"; did you mean "Mine"\? valid: Foreign, Mine \('):
+        registry.load_method(f"{file}:Nine")  # not what it imports, nor parameters
+    with pytest.raises(ConfigError, match="name the object after a colon; valid: Foreign, Mine"):
+        registry.load_method(str(file))
     with pytest.raises(ConfigError, match="no such file"):
         registry.load_method(f"{tmp_path / 'other.py'}:Mine")
 
 
 def test_what_is_no_method_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match="is not a method: a method is a class with Params, fit, predict"):
+        registry.load_method(f"{file}:Half")
+    with pytest.raises(ConfigError, match=r"and this has no fit, predict, state_dict, load_state_dict$"):
         registry.load_method(f"{file}:Half")
     with pytest.raises(ConfigError, match=r"must be a subclass of methods\.params\.Params"):
         registry.load_method(f"{file}:Foreign")

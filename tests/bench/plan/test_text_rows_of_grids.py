@@ -140,7 +140,8 @@ def test_text_that_is_not_stated_is_told_once_beside_other_faults(tmp_path):
     with pytest.raises(ConfigError) as caught:
         make_plan(load_grid(path), None, tmp_path / "out", FixedCode())
     said = str(caught.value)
-    assert said.count("field required") == said.count("level = ") == said.count("archive = 0") == 1
+    told = ("reco: text: required, file of text vectors", "level = ", "archive = 0")
+    assert [said.count(one) for one in told] == [1, 1, 1]
 
 
 def test_a_missing_file_is_told_by_its_name(tmp_path):

@@ -144,7 +144,7 @@ def test_what_is_no_backbone_is_told_in_one_line(tmp_path: Path, old: str, new: 
     ("name", "message"),
     [
         ("gone.py:Mine", r"gone\.py:Mine: no such file gone\.py"),
-        ("mine.py", r"name the object after a colon"),
+        ("mine.py", r"name the object after a colon; valid: Mine \(mine\.py:Object\)"),
         ("efficientnet_lite0.py", "no such file"),
         ("net.pi:Mine", 'unknown backbone "net.pi:Mine"; valid: aimv2'),
         ("no_such_backbone", 'unknown backbone "no_such_backbone"; .*valid: aimv2'),
