@@ -21,3 +21,7 @@ class StoreError(UserError):
 
 class RunInterrupted(Exception):
     """A run was asked to stop and has saved what it needs to go on later. Not a failure."""
+
+
+class WorkFailed(Exception):
+    """A method or a backbone failed at its work. Its message names it and says where: one line, exit code 1."""
