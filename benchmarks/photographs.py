@@ -23,7 +23,8 @@ def main(folder: Path, method: str) -> None:
     import torch
 
     from spectral_bench.bench.features.backbones import complete_options, load_backbone
-    from spectral_bench.bench.predict.cluster import cluster_files, clustering_params
+    from spectral_bench.bench.predict.choices import clustering_params
+    from spectral_bench.bench.predict.cluster import cluster_files
     from spectral_bench.bench.predict.files import find_images
     from spectral_bench.methods.registry import load_method
     from spectral_bench.results.specification import BackboneSpec

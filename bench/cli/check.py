@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +23,9 @@ from spectral_bench.bench.cli.options import (
     data_roots,
     find_store,
     parse_device,
-    plain_parameters,
 )
 from spectral_bench.bench.cli.output import say, show_json, show_table
+from spectral_bench.bench.cli.parameters import parameter_example, plain_parameters
 from spectral_bench.bench.cli.partitions import show_cluster
 from spectral_bench.bench.code.records import own_code
 from spectral_bench.bench.features.backbones import weights_digest
@@ -65,7 +66,7 @@ def check_method(
     your own: records and tables tell whether the code of a row has passed. Exit code 1 if it breaks a promise.
     """
     parse_device(device)
-    params = plain_parameters(parameters or [])
+    params = plain_parameters(parameters or [], such_as=partial(parameter_example, method))
     complete_params(method, params)
     # These load torch, which a wrong name shall not wait for.
     from spectral_bench.bench.run.context import resolve_device

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from spectral_bench.bench.cli.output import set_up_streams
 from spectral_bench.common.collection import importing
-from spectral_bench.common.errors import ConfigError, UserError
+from spectral_bench.common.errors import ConfigError, UserError, WorkFailed
 from spectral_bench.common.names import unknown
 
 
@@ -94,7 +94,7 @@ COMMANDS: Mapping[str, Home] = {
         "Segment images by a stored fit: a palette PNG of cluster indices each, a colour overlay, and a legend.",
     ),
     "cluster": Home(
-        "masks:cluster",
+        "cluster:cluster",
         "Cluster images: fit a method on them and write masks, overlays, a contact sheet and a legend.",
     ),
     "check-method": Home(
@@ -271,6 +271,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:  # read here, as the error may be one of the options themselves
             raise
         return complain(error)
+    except WorkFailed as error:
+        if "--debug" in arguments:
+            raise
+        complain(error)
+        return 1
     except _UsageError as error:
         message: Any = error
         return complain(message.format_message())

@@ -13,7 +13,6 @@ import typer
 from typer.core import TyperCommand
 
 from spectral_bench.bench.cli.output import on_terminal, show_table
-from spectral_bench.bench.grid.overrides import parse_override
 from spectral_bench.bench.work.order import newest_order
 from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import shown
@@ -329,21 +328,6 @@ def parse_cohort(text: str) -> bool:
     if text not in ("auto", "off"):
         raise ConfigError(f'--cohort: expected auto or off, got "{text}"')
     return text == "auto"
-
-
-def plain_parameters(texts: list[str], flag: str = "--set") -> dict[str, object]:
-    """The parameters in ``key=value`` texts of an option of the command line; values are YAML.
-
-    Raises:
-        ConfigError: a text has no ``=``.
-    """
-    found: dict[str, object] = {}
-    for text in texts:
-        override = parse_override(text)
-        if override.key in found:
-            raise ConfigError(f"{flag} {text}: {override.key} is set twice")
-        found[override.key] = override.part.value
-    return found
 
 
 def parse_gpus(text: str) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from spectral_bench.bench.cli.options import Debug, Json, plain_parameters, require_folder
+from spectral_bench.bench.cli.options import Debug, Json, require_folder
 from spectral_bench.bench.cli.output import say, show_json
+from spectral_bench.bench.cli.parameters import plain_parameters
 from spectral_bench.bench.features.backbones.registry import complete_options
 from spectral_bench.bench.features.text import parse_words, text_vectors
 from spectral_bench.common.errors import ConfigError

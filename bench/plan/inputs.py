@@ -15,6 +15,7 @@ from spectral_bench.bench.features.files import find, titled
 from spectral_bench.bench.grid.keys import RUN_KEYS, RunSettings
 from spectral_bench.bench.plan.images import counted, image_count, training_grids, training_sides, view_sides
 from spectral_bench.bench.plan.today import Data
+from spectral_bench.bench.predict.bounds import misfits
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError
 from spectral_bench.common.names import nearest, unknown
@@ -161,10 +162,10 @@ def check_sizes(
         return
     grids, checked = training_grids(data, backbone, today), facts.params(**params)
     first = next(grids, None)
-    found = checked.misfits(images, None if first is None else images * prod(first))
+    found = misfits(checked, images, None if first is None else images * prod(first))
     # Asked only now, as it takes the headers of all images. A fit refuses images of several sizes, whatever their sum.
     if found and any(grid != first for grid in grids):
-        found = checked.misfits(images, None)
+        found = misfits(checked, images, None)
     for name, expected in found.items():
         where = f"{data.dataset} {data.split}" + (f" with subset: {data.subset}" if data.subset else "")
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")

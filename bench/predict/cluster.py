@@ -16,39 +16,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spectral_bench.bench.evaluation.counting import ScoredImage, assign
-from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info, complete_options
-from spectral_bench.bench.features.backbones.language import LANGUAGE
-from spectral_bench.bench.features.files import find, titled
+from spectral_bench.bench.features.backbones import BackboneInfo, backbone_info
+from spectral_bench.bench.features.files import find
 from spectral_bench.bench.features.pipeline import concatenate
 from spectral_bench.bench.features.views import ViewItem, fresh_features
 from spectral_bench.bench.measure.environment import environment, now, reproducible
-from spectral_bench.bench.predict.files import FileImages, require_targets
+from spectral_bench.bench.predict.choices import require_fitting, takes_text
+from spectral_bench.bench.predict.files import FileImages, require_empty, require_targets
 from spectral_bench.bench.predict.images import Wanted, write_masks
-from spectral_bench.bench.predict.names import NAMES_FILE, Naming, is_file, mean_features, named_key
+from spectral_bench.bench.predict.names import NAMES_FILE, Naming, mean_features, named_key
 from spectral_bench.bench.predict.pictures import Key, cluster_key
 from spectral_bench.bench.run.evaluate import scored_images
-from spectral_bench.bench.run.in_memory import (
-    MemorySource,
-    failed_checks,
-    fit_in_memory,
-    require_fitting,
-    require_no_labels,
-)
+from spectral_bench.bench.run.in_memory import MemorySource, failed_checks, fit_in_memory, require_no_labels
 from spectral_bench.common.errors import ConfigError, DataError
 from spectral_bench.common.files import write_json
 from spectral_bench.common.missing import no_such, shown
-from spectral_bench.common.names import unknown
-from spectral_bench.common.registry import is_path, short_name
 from spectral_bench.datasets.reading import image_header
 from spectral_bench.methods.interface import PatchBatch
 from spectral_bench.methods.maskclip.text_vectors import write_text
 from spectral_bench.methods.params import Colours
-from spectral_bench.methods.registry import colours_asked, complete_params, method_facts
-from spectral_bench.methods.registry import names as method_names
+from spectral_bench.methods.registry import colours_asked
 from spectral_bench.methods.threads import one_thread
 from spectral_bench.results.specification import BackboneSpec, Features, Resize, View
 
-SHORT_SIDE, CLUSTERS, BACKBONE = 320, 8, "efficientnet_lite0"
+SHORT_SIDE = 320
 SETTINGS = "settings.json"
 _SMALLEST, _LONGEST = 16, 8  # pixels; times the short side: a strip of one pixel must not become one of millions
 _ORIENTATION, _SWAPS_SIDES = 0x0112, range(5, 9)  # the tag of EXIF, and its values that turn by a quarter
@@ -124,6 +115,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         *,
         overlays: bool = True,
         contours: bool = False,
+        overwrite: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Path]:
         """Write the masks as ``bench cluster`` does.
@@ -135,6 +127,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
                 into ``names.safetensors``.
             overlays: whether to write colour overlays too.
             contours: draw the borders between clusters on overlays and on the contact sheet.
+            overwrite: write into a folder that holds files, over those of the same names; else it is refused.
             progress: called with (images done, images in all).
 
         Returns:
@@ -143,7 +136,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         Raises:
             ConfigError: ``folder`` is that of an image, or a file that would be written is one of the images.
             DataError: two masks would be one file, or an image is gone.
-            StoreError: a file cannot be written.
+            StoreError: the folder holds files, or a file cannot be written.
 
         Example:
             >>> masks.save("masks/", overlays=False)  # doctest: +SKIP
@@ -153,6 +146,7 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
             if not path.exists():
                 raise DataError(no_such(path))
         require_targets(list(self.paths.values()), folder, overlays=overlays)
+        require_empty(folder, overwrite=overwrite, by="overwrite=True")
         wanted = Wanted(overlays=overlays, contours=contours, sheet=True)
         masks = ((name, partial(self._mask, name)) for name in self)
         with reproducible(), one_thread():  # two images at a time instead of many small products cut in two
@@ -163,44 +157,6 @@ class ClusteredImages(Mapping[str, NDArray[np.int64]]):
         images = {shown(name): shown(path.absolute()) for name, path in self.paths.items()}
         write_json(folder / SETTINGS, {**self.settings, "images": images})
         return [*written, folder / SETTINGS]
-
-
-def clustering_params(method: str, stated: Mapping[str, Any], images: int) -> dict[str, Any]:
-    """The complete parameters of a method that clusters photographs.
-
-    Unless others are stated, there are 8 clusters, and a batch holds at most all ``images``.
-
-    Raises:
-        ConfigError: as ``methods.registry.complete_params``.
-    """
-    if not is_path(method) and method not in method_names():
-        free = [name for name in method_names() if not method_facts(name).uses_labels]
-        raise ConfigError(unknown("method", method, free))
-    fields = method_facts(method).params.model_fields
-    usual = {"k": CLUSTERS} if "k" in fields and "text" not in fields else {}  # of text vectors: their classes
-    if "batch_size" in fields and isinstance(default := fields["batch_size"].default, int):
-        usual["batch_size"] = min(default, images)
-    return complete_params(method, {**usual, **stated})
-
-
-def network(backbone: str, options: Mapping[str, Any], features: Features | None) -> BackboneSpec:
-    """What makes features of images, or stands for it where they lie in files.
-
-    Args:
-        backbone: its name; of features in files their title, or the default: the name of their folder.
-        options: of the network.
-        features: of mode ``files``; None: the network makes them.
-
-    Raises:
-        ConfigError: the backbone is unknown, or an option is, or the title is none.
-        DataError: there are no files, or the first holds no features.
-    """
-    if features is None:
-        return BackboneSpec(name=backbone, options=complete_options(backbone, options))
-    if options:
-        raise ConfigError(f"backbone option {next(iter(options))}: features lie in files, so no network has options")
-    title = Path(str(features.root)).name if backbone == BACKBONE else backbone
-    return BackboneSpec(name=titled(title), options=find(features, "", "").facts())
 
 
 def cluster_files(
@@ -276,37 +232,6 @@ def _settings(
     used = {"name": backbone.name, "options": backbone.options}
     files = {} if features is None else {"features": features.model_dump(mode="json")}
     return {"method": method, "params": params, "backbone": used, **others, **files}
-
-
-def takes_text(method: str) -> bool:
-    """Whether a method is given text vectors itself, so that its clusters have names already."""
-    known = is_path(method) or method in method_names()
-    return known and "text" in method_facts(method).params.model_fields
-
-
-def with_text(method: str, names: str | Path | Sequence[str], params: dict[str, Any], options: dict[str, Any]) -> bool:
-    """Hand a file of text vectors to a method that takes one, with a backbone in its space; whether it does.
-
-    Args:
-        method: the method.
-        names: the file; any other method may have words here.
-        params: stated ones of the method, which get the file.
-        options: of the backbone, which get the facet unless they have one.
-
-    Raises:
-        ConfigError: the method takes a file, and there are words, or two files.
-    """
-    if not takes_text(method):
-        return False
-    if not is_file(names):
-        raise ConfigError(
-            f"--names {names}: {short_name(method)} is given its names as a file; bench data text --names writes one"
-        )
-    if "text" in params:
-        raise ConfigError(f"--names {names} and --set text={params['text']}: give one of them")
-    params["text"] = str(Path(str(names)).absolute())
-    options.setdefault("facet", LANGUAGE)
-    return True
 
 
 def _named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.common.missing import no_such
 from spectral_bench.common.names import few
 from spectral_bench.datasets.listing import list_folder
@@ -141,6 +142,35 @@ def _identity(path: Path) -> tuple[int, int]:
     # By device and inode: two paths may lead to one file, and one path be spelt in two ways.
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def require_empty(folder: Path, *, overwrite: bool, by: str = "--overwrite") -> frozenset[str]:
+    """Refuse a folder that holds files, which would lie among those to be written, or in which none can be made.
+
+    Args:
+        folder: it need not exist yet, and is not made.
+        overwrite: whether it may hold files.
+        by: how the caller is told to allow that.
+
+    Returns:
+        The names of what it holds.
+
+    Raises:
+        StoreError: it is one of them.
+    """
+    there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if there and not overwrite:
+        raise StoreError(
+            f"{folder}: holds files already ({few(there)}); give a folder of its own, or {by} to write over those of "
+            "the same names"
+        )
+    place = nearest_folder(folder)
+    try:  # by making one: permissions tell nothing to root, nor of what is read only
+        with tempfile.TemporaryDirectory(dir=place, prefix=".bench-"):
+            pass
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {place} takes no new file ({error.strerror})") from error
+    return frozenset(there)
 
 
 def nearest_folder(folder: Path) -> Path:

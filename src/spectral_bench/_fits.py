@@ -17,14 +17,9 @@ from torch import Tensor
 
 from spectral_bench._arrays import images_of, levels_of, pixels_of
 from spectral_bench.bench.measure.environment import reproducible
+from spectral_bench.bench.predict.choices import require_fitting, require_known
 from spectral_bench.bench.run.context import resolve_device
-from spectral_bench.bench.run.in_memory import (
-    MemorySource,
-    failed_checks,
-    fit_in_memory,
-    require_fitting,
-    require_no_labels,
-)
+from spectral_bench.bench.run.in_memory import MemorySource, failed_checks, fit_in_memory, require_no_labels
 from spectral_bench.common.errors import ConfigError, UserError
 from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.interface import PatchBatch, Segmenter, Spectral
@@ -186,6 +181,7 @@ def fit(
         >>> fit = sb.fit("neuralef", features, k=64, epochs=4, seed=0)  # doctest: +SKIP
     """
     method = name_of(method)
+    require_known(method)
     require_no_labels(method)
     complete = complete_params(method, with_k(method, params))
     seed = seed_of(seed, random_state)

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from spectral_bench._fits import name_of, place_of, require_precision, seed_of, with_k
-from spectral_bench.bench.predict.cluster import (
-    BACKBONE,
-    SHORT_SIDE,
-    ClusteredImages,
-    cluster_files,
-    clustering_params,
-    network,
-    with_text,
-)
+from spectral_bench.bench.predict.choices import BACKBONE, clustering_params, network, with_text
+from spectral_bench.bench.predict.cluster import SHORT_SIDE, ClusteredImages, cluster_files
 from spectral_bench.bench.predict.files import find_images
 from spectral_bench.bench.predict.names import Naming, find_naming
 from spectral_bench.common.errors import ConfigError, DataError

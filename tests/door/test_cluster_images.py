@@ -11,7 +11,7 @@ from PIL import Image
 import spectral_bench as sb
 from spectral_bench.bench.predict.cluster import common_size, upright_size
 from spectral_bench.bench.predict.images import Wanted, predict
-from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.common.errors import ConfigError, DataError, StoreError
 from spectral_bench.results.store import Store
 
 SIZES = ((70, 96), (96, 70), (64, 128), (110, 75))
@@ -54,6 +54,10 @@ def test_what_is_saved_is_what_is_given(masks: sb.ClusteredImages, tmp_path: Pat
     assert [path.name for path in written[-3:]] == ["contact_sheet.jpg", "legend.csv", "settings.json"]
     assert all(path.is_file() for path in written)
     assert len(masks.save(tmp_path / "bare", overlays=False)) == 4 + 3
+    with pytest.raises(StoreError, match=r"bare: holds files already .*, or overwrite=True to write over those of the"):
+        masks.save(tmp_path / "bare")
+    assert not list((tmp_path / "bare").glob("*_overlay.jpg"))
+    assert len(masks.save(tmp_path / "bare", overlays=False, overwrite=True)) == 4 + 3
     for name, mask in masks.items():
         with Image.open(tmp_path / "bare" / f"{name}.png") as image:
             assert image.mode == "P"

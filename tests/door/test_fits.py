@@ -120,6 +120,8 @@ def test_wrong_arrays_are_one_line(change: Any, options: dict[str, Any], message
     ("name", "options", "message"),
     [
         ("kmean", {}, 'did you mean "kmeans"'),
+        ("kmean", {}, "valid: deep_spectral, kmeans, maskclip, neuralef, neuralef_kmeans, neuralsvd, nystrom, reco"),
+        ("maskclip", {}, "^maskclip: text: required, file of text vectors, as bench data text writes it$"),
         ("kmeans", {"kk": 3}, 'unknown parameter of kmeans "kk"'),
         ("kmeans", {"k": 1}, "kmeans: k = 1"),
         ("kmeans", {"k": 121}, "expected at most 120, the number of training patches"),

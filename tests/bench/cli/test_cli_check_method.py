@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_lab import Bench
 
-from spectral_bench.bench.cli.options import plain_parameters
+from spectral_bench.bench.cli.parameters import plain_parameters
 from spectral_bench.common.errors import ConfigError
 
 BROKEN = '''
@@ -86,7 +86,7 @@ def test_the_contract_is_asked_of_the_device_that_was_named(bench: Bench, monkey
         (["kmaens"], 'unknown method "kmaens"; did you mean "kmeans"?'),
         (["gone.py:X"], "no such file gone.py"),
         (["kmeans", "--set", "kk=4"], 'unknown parameter of kmeans "kk"'),
-        (["kmeans", "--set", "k"], "--set k: expected key=value"),
+        (["kmeans", "--set", "k"], "--set k: expected KEY=VALUE, such as --set k=64"),
         (["kmeans", "--device", "gpu"], '--device: unknown device "gpu"; valid: auto, cpu, cuda, cuda:N'),
         (["kmeans", "--set", "k=4", "--set", "k=5"], "--set k=5: k is set twice"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from pathlib import Path
@@ -78,6 +79,8 @@ def test_a_folder_with_files_is_left_alone_unless_told_otherwise(bench: Bench, p
         "settings.json",
     ]
     assert found["settings"]["params"]["k"] == 2
+    told = bench("cluster", photos, "--to", out, *options, "--overwrite").errors
+    assert told == [f"warning: {out}: not of this command, and left as they were: notes.txt"]
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -97,8 +100,13 @@ def test_folders_in_folders_with_images_are_named(photos: Path) -> None:
             'unknown method "kmean"; did you mean "kmeans"? valid: deep_spectral, kmeans, maskclip, neuralef',
         ),
         (["--method", "oracle"], "is fitted with labels"),
+        (["--method", "maskclip"], "maskclip: text: required, file of text vectors, as bench data text writes it"),
+        (["--set", "segmnts"], "--set segmnts: expected KEY=VALUE, such as --set segments=24"),
+        (["--set", "=3", "--method", "kmeans"], "--set =3: expected KEY=VALUE, such as --set scores=one_hot"),
         (["--backbone", "efficientnet_lite"], 'did you mean "efficientnet_lite0"?'),
-        (["--k", "99999"], "k = 99999: expected at most 1200, the number of training patches in 3 images"),
+        (["--k", "99999"], "k = 99999: expected at most 72, 24 segments in each of 3 training images"),
+        (["--k", "73"], "k = 73: expected at most 72, 24 segments in each of 3 training images"),
+        (["--k", "9999", "--set", "segments=900"], "k = 9999: expected at most 1200, the number of training patches"),
         (["--k", "3", "--set", "k=4"], "--k 3 and --set k=4: give one of them"),
         (["--set", "segmets=3"], 'did you mean "segments"?'),
         (["--set", "backbone_options.weigths=random"], 'did you mean "weights"?'),
@@ -161,14 +169,19 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_fit(
     bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spectral_bench.bench.predict.cluster.fresh_features", None)
-    monkeypatch.setattr("spectral_bench.bench.cli.masks.os.access", lambda path, mode: not mode & os.W_OK)  # root may
+
+    def read_only(*args: object, **kwargs: object) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("spectral_bench.bench.predict.files.tempfile.mkdtemp", read_only)
     refused = bench("cluster", photos, "--to", photos.parent / "masks")
     assert (refused.code, len(refused.errors)) == (2, 1)
-    assert f"masks: cannot be written ({photos.parent} may not be written to)" in refused.err
+    assert f"masks: cannot be written: {photos.parent} takes no new file (Read-only file system)" in refused.err
+    assert [path.name for path in photos.parent.iterdir()] == ["photos"]
 
 
 def test_a_batch_holds_no_more_images_than_there_are() -> None:
-    from spectral_bench.bench.predict.cluster import clustering_params
+    from spectral_bench.bench.predict.choices import clustering_params
 
     assert clustering_params("spin", {}, 7)["batch_size"] == 7
     assert clustering_params("spin", {}, 700)["batch_size"] == 16

@@ -170,3 +170,19 @@ class TestCheckBackbone:
         assert (result.code, result.out) == (2, "")
         assert message in result.err
         assert len(result.err.splitlines()) == 1
+
+
+def test_what_its_levels_raise_is_one_line_with_its_place(bench: Bench, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    first = next(line.strip() for line in text.partition("def levels")[2].splitlines() if " = " in line)
+    project(tmp_path / "one", text.replace(first, f"raise OSError('no level')\n        {first}", 1))
+    (tmp_path / "photos").mkdir()
+    shutil.copy(Path(__file__).parents[3] / "docs" / "images" / "gallery.png", tmp_path / "photos")
+    name = f"{tmp_path}/one/mine.py:ColourPyramid"
+    given = ["photos", "--to", "m", "--backbone", name, "--size", 64, "--k", 2]
+    result = bench("cluster", *given, "--method", "kmeans")
+    lines = (tmp_path / "one" / "mine.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "no level" in text)
+    place = f"({tmp_path}/one/mine.py, line {line}); --debug shows the traceback"
+    assert (result.code, result.errors) == (1, [f"error: backbone {name}: OSError: no level {place}"])
+    assert not (tmp_path / "m").exists()

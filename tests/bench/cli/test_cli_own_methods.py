@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from cli_lab import Bench
+from PIL import Image
 
+from spectral_bench.common.errors import WorkFailed
+from spectral_bench.methods.errors import NumericalError
 from spectral_bench.results.checks import CheckResult, write_check
 from spectral_bench.results.store import Store
 
@@ -128,3 +131,79 @@ def test_a_folder_that_is_no_store_is_refused_before_the_check(bench: Bench, tmp
     result = bench("check-method", "mine.py:RandomDirections", "--out", ".")
     assert result.code == 2
     assert "neither empty nor a store" in result.err
+
+
+LINE = "scores = batch.features[-1] @ self.directions.to(batch.pixels.device)"
+
+
+def photographs(folder: Path) -> Path:
+    (folder / "photos").mkdir()
+    for name in ("a", "b"):
+        Image.effect_noise((64, 64), 80).convert("RGB").save(folder / "photos" / f"{name}.png")
+    return folder / "photos"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (EXAMPLE.read_text().replace(LINE, "raise KeyError('lost\\nand more')"), "KeyError: 'lost\\nand more'"),
+        (EXAMPLE.read_text().replace(LINE, "raise ValueError('a\\nb')"), "ValueError: a"),
+        (EXAMPLE.read_text().replace(LINE, "scores = aid.scores()"), "RuntimeError: of aid"),
+        (EXAMPLE.read_text().replace(LINE, "raise AssertionError"), "AssertionError"),
+    ],
+)
+def test_what_a_method_raises_is_one_line_with_its_place(bench: Bench, tmp_path: Path, text: str, says: str) -> None:
+    project(tmp_path, text.replace("\nimport torch\n", "\nimport aid\nimport torch\n"))
+    (tmp_path / "aid.py").write_text("def scores():\n    raise RuntimeError('of aid')\n")
+    at = "aid.py, line 2" if "aid" in says else f"mine.py, line {line_of(tmp_path / 'mine.py', 'raise')}"
+    given = ["cluster", photographs(tmp_path), "--to", "m", "--method", "mine.py:RandomDirections", "--size", 64]
+    result = bench(*given)
+    place = f"({tmp_path}/{at}); --debug shows the traceback"
+    assert result.errors == [f"error: method mine.py:RandomDirections: {says} {place}"]
+    assert (result.code, result.out, (tmp_path / "m").exists()) == (1, "", False)
+    with pytest.raises(WorkFailed) as raised:
+        bench(*given, "--debug")
+    assert type(raised.value.__cause__).__name__ == says.partition(":")[0]
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+def test_what_a_method_gives_that_is_no_use_is_its_failure(bench: Bench, tmp_path: Path) -> None:
+    project(tmp_path, EXAMPLE.read_text().replace("return scores.permute(0, 3, 1, 2)", "return self.last(scores)"))
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("\n    def last(self, scores):\n        self.seen = getattr(self, 'seen', 0) + 1\n")
+        file.write("        return scores.permute(0, 3, 1, 2) if self.seen < 3 else None\n")
+    result = bench("cluster", photographs(tmp_path), "--to", "m", "--method", "mine.py:RandomDirections", "--size", 64)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert result.errors[0].startswith("error: method mine.py:RandomDirections: AttributeError: 'NoneType' object")
+
+
+def test_what_it_raises_at_a_prediction_is_one_line(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = EXAMPLE.read_text().replace(LINE, f"if 'BREAK' in os.environ: raise ValueError('later')\n        {LINE}")
+    project(tmp_path, text.replace("\nimport torch\n", "\nimport os\nimport torch\n"))
+    (tmp_path / "g.yaml").write_text(GRID.replace("  - {method: kmeans, params: {k: 4, iterations: 2}}\n", ""))
+    run = bench("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--threads", "1")
+    assert run.code == 0, run.err
+    (run_id,) = Store.open(tmp_path / "o").runs()
+    monkeypatch.setenv("BREAK", "1")
+    result = bench("predict", run_id, photographs(tmp_path), "--to", "m", "--out", "o")
+    place = f"({tmp_path}/mine.py, line {line_of(tmp_path / 'mine.py', 'later')})"
+    told = f"error: method {tmp_path}/mine.py:RandomDirections: ValueError: later {place}; --debug shows the traceback"
+    assert (result.code, result.errors) == (1, [told])
+
+
+def test_a_method_that_ships_and_cannot_be_fitted_is_one_line(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(self: object, source: object, *, context: object) -> None:
+        raise NumericalError("level 0: not finite")
+
+    monkeypatch.setattr("spectral_bench.methods.kmeans.KMeans.fit", fit)
+    given = ["--to", "m", "--method", "kmeans", "--size", 64, "--k", 2]
+    result = bench("cluster", photographs(tmp_path), *given)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert result.errors[0].startswith("error: method kmeans: NumericalError: level 0: not finite (")

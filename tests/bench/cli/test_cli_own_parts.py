@@ -233,12 +233,13 @@ def test_why_and_predict_from_another_folder(desk: Desk, tmp_path: Path, monkeyp
     assert result.code == 0, result.err
     assert (result.err, sorted(path.name for path in masks.iterdir())) == ("", ["a.png", "b.png", "legend.csv"])
     (folder / "sign.py").write_text("SIGN = -1.0")  # which signs.py imports
-    result = desk.bench("predict", run_id, folder / "pictures", "--to", masks, "--out", desk.store, "--no-overlays")
+    given = [folder / "pictures", "--to", masks, "--out", desk.store, "--overwrite"]
+    result = desk.bench("predict", run_id, *given, "--no-overlays")
     assert result.code == 0
     says = f"warning: edited since {run_id} was fitted: sign.py; these masks are of the code as it is now"
     assert result.errors == [says]
     of_kmeans = desk.plan(folder)["kmeans"]["run_id"]
-    assert desk.bench("predict", of_kmeans, folder / "pictures", "--to", masks, "--out", desk.store).err == ""
+    assert desk.bench("predict", of_kmeans, *given).err == ""
 
 
 def test_a_state_that_does_not_load_is_a_failure(desk: Desk, tmp_path: Path) -> None:

@@ -12,7 +12,11 @@ import pytest
 from cli_lab import Bench, Result
 from PIL import Image
 
+from spectral_bench.bench.features.backbones.network import FrozenNetwork
+from spectral_bench.datasets.interface import DataRoots
+from spectral_bench.datasets.registry import open_data
 from spectral_bench.methods.testing import text_file
+from spectral_bench.results.contingency import ContingencyBuilder
 from spectral_bench.results.store import Store
 
 Predict = Callable[..., Result]
@@ -92,7 +96,7 @@ def test_classes_are_those_of_the_runs_own_matching_and_say_that_labels_gave_the
     clusters = {path.stem: read(path) for path in (tmp_path / "out").glob("w?.png")}
     assert {row["cluster"] for row in legend(tmp_path / "out")} == {"0", "1", "2"}
     best = by_iou(clusters, {name: read(walls / "labels" / f"{name}.png") for name in clusters})
-    result = predict("--classes")
+    result = predict("--classes", "--overwrite")
     told = (
         "classes by the matching of protocol whole (iou), which uses the labels of folder:data.yaml val: "
         f"{len(set(best.tolist()))} of 4 classes for 3 clusters"
@@ -127,10 +131,10 @@ def by_iou(clusters: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> np
 
 def test_the_matching_of_another_protocol(predict: Predict) -> None:
     result = predict("--classes", "--protocol", "onetoone")
-    assert "protocol onetoone (hungarian_present)" in result.out
-    result = predict("--classes", "--protocol", "onetwo")
+    assert "protocol onetoone (hungarian_present)" in result.out, result.err
+    result = predict("--overwrite", "--classes", "--protocol", "onetwo")
     assert (result.code, 'did you mean "onetoone"?' in result.err) == (2, True)
-    result = predict("--classes", "--protocol", "apiece")
+    result = predict("--overwrite", "--classes", "--protocol", "apiece")
     assert (result.code, "per_image_hungarian gives a cluster another class in each image" in result.err) == (2, True)
     result = predict("--protocol", "whole")
     assert (result.code, "chooses the matching of --classes" in result.err) == (2, True)
@@ -147,13 +151,13 @@ def test_the_largest_score_of_a_pixel_is_its_cluster(
     np.testing.assert_array_equal(scores.argmax(-1), read(tmp_path / "out" / "w1.png"))
     assert len(np.unique(scores)) > 1000
     monkeypatch.setattr("spectral_bench.bench.predict.images.shutil.disk_usage", lambda place: SimpleNamespace(free=10))
-    result = predict("--scores")
+    result = predict("--scores", "--overwrite")
     assert (result.code, "the scores of 3 images in 3 clusters take 0.0 GB" in result.err) == (2, True)
 
 
 def test_contours_are_drawn_on_overlays(predict: Predict, tmp_path: Path) -> None:
     def overlay(*options: str) -> np.ndarray:
-        assert predict(*options).code == 0
+        assert predict(*options, "--overwrite").code == 0
         return read(tmp_path / "out" / "w0_overlay.jpg")
 
     white = [int((picture.min(-1) > 190).sum()) for picture in (overlay(), overlay("--contours"))]
@@ -174,3 +178,72 @@ def test_masks_hold_words_where_a_text_names_clusters(walls: Path, predict: Pred
     assert [row["name"] for row in rows] == ["left", "right", "other", "no class"]
     assert sorted(" ".join(row["clusters"] for row in rows).split()) == ["0", "1", "2"]
     assert "give one of them" in predict(*given, "--classes").err
+
+
+def test_a_folder_that_holds_files_is_refused_before_any_work(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert predict("--scores").code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with monkeypatch.context() as patched:
+        patched.setattr("spectral_bench.bench.predict.images.predict", None)
+        refused = predict("--classes")
+    says = (
+        "holds files already (legend.csv, w0.png, w0_overlay.jpg and 7 more); give a folder of its own, or --overwrite"
+    )
+    assert (refused.code, refused.errors) == (2, [f"error: {out}: {says} to write over those of the same names"])
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    result = predict("--classes", "--overwrite")
+    told = "not of this command, and left as they were: w0_scores.npy, w1_scores.npy, w2_scores.npy"
+    assert (result.code, result.errors) == (0, [f"warning: {out}: {told}"])
+    assert legend(out)[0]["class"] == "0"
+
+
+SYNTHETIC = """
+name: counted
+protocols: [{protocol}]
+defaults: {{dataset: synthetic, subset: 8, eval_subset: 6, features: {{dtype: {dtype}}}}}
+runs: [{{method: kmeans, params: {{k: 12, input: last_l2, scores: distance}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dtype"),
+    [("whole", "float16"), ("whole", "float32"), ("{name: both, extends: whole, view: {flip: features}}", "float16")],
+)
+def test_masks_of_evaluated_images_are_those_of_the_evaluation(
+    bench: Bench, tmp_path: Path, protocol: str, dtype: str
+) -> None:
+    (tmp_path / "g.yaml").write_text(SYNTHETIC.format(protocol=protocol, dtype=dtype))
+    assert bench("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--device", "cpu").code == 0
+    store = Store.open(tmp_path / "o")
+    (run_id,) = store.runs()
+    (view_id,) = store.load_run(run_id).evaluations
+    counted = store.contingency(run_id, view_id)
+    data = open_data("synthetic", DataRoots())
+    images, labels = data.images("val"), data.labels("val")
+    (tmp_path / "photos").mkdir()
+    for name in counted.image_ids:
+        Image.fromarray(images.image(name)).save(tmp_path / "photos" / f"{name}.png")
+    # One image and all others: what else is looked at decides nothing.
+    alone = tmp_path / "photos" / f"{counted.image_ids[0]}.png"
+    for given, out in ((alone, "one"), ("photos", "all")):
+        result = bench("predict", run_id, given, "--to", out, "--out", "o", "--device", "cpu", "--no-overlays")
+        assert result.code == 0, result.err
+    assert (tmp_path / "one" / alone.name).read_bytes() == (tmp_path / "all" / alone.name).read_bytes()
+    builder = ContingencyBuilder(counted.n_clusters, counted.n_labels)
+    for name in counted.image_ids:
+        builder.add(name, read(tmp_path / "all" / f"{name}.png").astype(np.int64), labels.label(name))
+    assert builder.build() == counted
+
+
+def test_features_that_the_cache_of_the_run_could_not_hold_are_refused(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, name = FrozenNetwork.features, "features"
+    monkeypatch.setattr(FrozenNetwork, name, lambda network, images: tuple(1e6 * one for one in of(network, images)))
+    result = predict()
+    says = "error: image w0: its features are beyond float16, as which the run's own are kept"
+    assert (result.code, result.errors) == (2, [says])
+    assert not (tmp_path / "out").exists()
