@@ -19,7 +19,7 @@ from spectral_bench.common.files import write_bytes
 from spectral_bench.methods.registry import ANY, METHODS
 from spectral_bench.results.documents import names_in
 from spectral_bench.results.identity import digest
-from spectral_bench.results.record import BASE_STAGE, HEALTH_STAGE
+from spectral_bench.results.record import BASE_STAGE, COHORT, HEALTH_STAGE
 from spectral_bench.results.specification import identity_form, own_name, view_form
 
 logger = logging.getLogger(__name__)
@@ -219,12 +219,16 @@ def _measurement(
 
 
 def _stages(record: Recorded) -> dict[str, float]:
-    """Wall seconds by stage, and the rest; what another run had paid for is left out."""
+    """Wall seconds by stage, and the rest; what another run had paid for is left out.
+
+    Of a run side by side with others there is no rest: between its begin and its end were the turns of all of them.
+    """
     found: dict[str, float] = defaultdict(float)
     for cost in record.costs:
         if not cost.reused:
             found[cost.stage] += cost.wall_s
-    rest = _elapsed(record) - sum(cost.wall_s for cost in record.costs)
+    alone = COHORT not in record.execution
+    rest = _elapsed(record) - sum(cost.wall_s for cost in record.costs) if alone else 0.0
     return {**found, REST: rest} if rest > 0 else dict(found)
 
 

@@ -53,6 +53,17 @@ def test_a_training_of_a_hundred_times_the_steps_takes_a_hundred_times_the_time(
     assert run.prediction.low < run.prediction.seconds < run.prediction.high
 
 
+@pytest.mark.parametrize(("cohort", "seconds"), [({}, 120.0), ({"cohort": ["one", "other"]}, 13.0)])
+def test_turns_of_others_are_no_part_of_what_a_run_takes(lab: Lab, cohort: dict[str, Any], seconds: float) -> None:
+    (done,) = lab.plan(TRAINED % "steps: 20").runs
+    times = {"started": "2026-01-02T03:04:00+00:00", "finished": "2026-01-02T03:05:00+00:00"}
+    facts = {"execution": MACHINE["execution"] | cohort, **times}
+    put(lab, done, cost("fit", 4.0, 8), evaluation=EVALUATED, **facts)
+    (run,) = with_features(lab, TRAINED % "steps: 20", "seeds=[1]")
+    assert run.prediction is not None
+    assert run.prediction.seconds == pytest.approx(seconds)
+
+
 def test_epochs_are_steps_of_as_many_full_batches(lab: Lab) -> None:
     put(lab, lab.plan(TRAINED % "steps: 20").runs[0], cost("fit", 4.0, 8), evaluation=EVALUATED)
     (run,) = with_features(lab, TRAINED % "epochs: 30")  # 2 batches of 4 among 8 images, 30 times
