@@ -7,7 +7,7 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -257,7 +257,7 @@ def _legend_lines(rows: Sequence[LegendRow], key: Key, width: int) -> tuple[list
     # The largest ones, listed in the order of their values.
     kept = sorted(sorted(used, key=lambda row: -row.share)[:_ON_LEGEND], key=lambda row: row.value)
     entries: list[_Entry] = [
-        (row.colour, f"{row.name or f'cluster {row.value}'}  {100 * row.share:.1f} %") for row in kept
+        (row.colour, f"{_printable(row.name or f'cluster {row.value}')}  {100 * row.share:.1f} %") for row in kept
     ]
     cell = max(_entry_width(entry) for entry in entries)
     across = max(1, width // cell)
@@ -299,15 +299,28 @@ def _tile(
 
 
 def _fitting(text: str, width: int) -> str:
-    """A text, cut where it is wider than this many pixels."""
-    if _font().getlength(text) <= width:
-        return text
-    while text and _font().getlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text}..."
+    """A text as the font shows it, cut where it is wider than this many pixels, between two of its characters."""
+    letters = [_letter(char) for char in text]
+    if _font().getlength("".join(letters)) <= width:
+        return "".join(letters)
+    while letters and _font().getlength(f"{''.join(letters)}...") > width:
+        letters.pop()
+    return f"{''.join(letters)}..."
 
 
-@lru_cache(maxsize=1)
+def _printable(text: str) -> str:
+    """Text as the font shows it: what it lacks as code points."""
+    return "".join(map(_letter, text))
+
+
+@cache
+def _letter(char: str) -> str:
+    # What the font draws for a character that it lacks, a box, is what it draws for one that is none.
+    lacking = bytes(_font().getmask(char)) == bytes(_font().getmask("\U0010ffff"))
+    return f"[U+{ord(char):04X}]" if lacking else char
+
+
+@cache
 def _font() -> ImageFont.FreeTypeFont:
     # That of matplotlib, which has the letters of most alphabets; Pillow's own has those of English.
     found = find_spec("matplotlib")  # not imported: that takes a fifth of a second

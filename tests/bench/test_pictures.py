@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from spectral_bench.bench.predict import pictures
 from spectral_bench.bench.predict.pictures import (
     NO_CLASS,
     Drawn,
@@ -167,3 +168,10 @@ def test_the_legend_of_a_sheet_has_columns_that_line_up(tmp_path: Path, monkeypa
     assert len(first) > 1
     assert all(line == first[: len(line)] for line in others)
     assert sum(map(len, lines.values())) == 40
+
+
+def test_what_the_font_lacks_is_shown_by_its_code_point() -> None:
+    assert pictures._printable("été Ω 天空") == "été Ω [U+5929][U+7A7A]"
+    cut = pictures._fitting("天空" * 9, 200)
+    assert cut == "[U+5929][U+7A7A]..."
+    assert pictures._font().getlength(cut) <= 200
