@@ -361,4 +361,5 @@ def _hours_text(hours: float) -> str:
 def _round_up(hours: float) -> str:
     """Hours with two digits, and no fewer than there are."""
     scale = 10 ** (1 - math.floor(math.log10(hours))) if hours > 0 else 1.0
-    return f"{math.ceil(hours * scale - 1e-6) / scale:g}"
+    # Never as 1e-05, which --budget does not take.
+    return f"{math.ceil(hours * scale - 1e-6) / scale:.10f}".rstrip("0").rstrip(".") or "0"

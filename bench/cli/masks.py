@@ -25,7 +25,7 @@ from spectral_bench.bench.cli.text import Names, NamesBackbone, NamesOptions, Te
 from spectral_bench.bench.code.fingerprint import is_own_file
 from spectral_bench.bench.plan.today import CurrentCode, Places, changed_since
 from spectral_bench.bench.predict.faults import one_line
-from spectral_bench.bench.predict.files import find_images, passed_over, require_empty, require_targets
+from spectral_bench.bench.predict.files import all_or_none, find_images, passed_over, require_empty, require_targets
 from spectral_bench.common.errors import ConfigError, StoreError
 from spectral_bench.common.names import few, how_many
 from spectral_bench.results.record import FitRecord
@@ -107,7 +107,8 @@ def predict(
     warn_of_edits(record)
     told = [key.told] if key else list[str]()
     parts = (record.spec.method, record.spec.backbone.name) if record else ("", "")
-    with one_line(*parts, names_backbone), progress_bar("predicting") as progress:
+    written_whole = all_or_none(files, to, there)
+    with one_line(*parts, names_backbone), progress_bar("predicting") as progress, written_whole:
         naming = _naming_of_run(record, names, names_backbone, names_option, text_model)
         wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
         options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}

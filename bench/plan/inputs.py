@@ -22,7 +22,8 @@ from spectral_bench.common.names import nearest, unknown
 from spectral_bench.common.registry import FROM_FILES
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import FOLDER, data_info
-from spectral_bench.methods.registry import MethodFacts, complete_params
+from spectral_bench.methods.params import Params
+from spectral_bench.methods.registry import METHODS, MethodFacts, complete_params
 from spectral_bench.results.specification import (
     BackboneSpec,
     Features,
@@ -160,15 +161,29 @@ def check_sizes(
     # A data set whose images are not at hand: the fit itself says it.
     if images is None:
         return
-    grids, checked = training_grids(data, backbone, today), facts.params(**params)
-    first = next(grids, None)
-    found = misfits(checked, images, None if first is None else images * prod(first))
-    # Asked only now, as it takes the headers of all images. A fit refuses images of several sizes, whatever their sum.
-    if found and any(grid != first for grid in grids):
-        found = misfits(checked, images, None)
+    try:
+        found = _misfits(facts.params(**params), images, data, backbone, today)
+    except Exception as error:
+        if facts.name in METHODS:
+            raise
+        said = f"{facts.name}: its parameters' misfits raised {type(error).__name__}: {error}"
+        problems.add(("params",), " ".join(said.split()))
+        return
     for name, expected in found.items():
         where = f"{data.dataset} {data.split}" + (f" with subset: {data.subset}" if data.subset else "")
         problems.add(("params", name), f"{name} = {params[name]}: expected {expected} (of {where})")
+
+
+def _misfits(
+    params: Params, images: int, data: TrainingData, backbone: BackboneSpec, today: Data | None
+) -> dict[str, str]:
+    grids = training_grids(data, backbone, today)
+    first = next(grids, None)
+    found = misfits(params, images, None if first is None else images * prod(first))
+    # Sizes are asked only now, as it takes the headers of all images, and not for what images alone are too few for.
+    # A fit refuses images of several sizes, whatever their sum.
+    of_images = misfits(params, images, None) if found else {}
+    return of_images if found != of_images and any(grid != first for grid in grids) else found
 
 
 def check_scores(params: Mapping[str, Any], views: Iterable[View], problems: Problems) -> None:

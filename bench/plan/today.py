@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path, PurePath
 from typing import Literal, Protocol, TypeVar
 
@@ -97,9 +98,20 @@ class CurrentData:
         self.labels = cache(self._labels)
         self.count = cache(self._count)
         self._loader = cache(self._listed)
+        # What was read so far, and what reads on: rows of one grid ask for the sizes of the same images.
+        self._sizes: dict[tuple[str, str, int | None], tuple[list[tuple[int, int]], Iterator[tuple[int, int]]]] = {}
 
     def sizes(self, dataset: str, split: str, subset: int | None = None) -> Iterator[tuple[int, int]]:
         """As ``Data``: by headers where images are files, one after the other, up to the first that cannot be read."""
+        known, more = self._sizes.setdefault((dataset, split, subset), ([], self._read_sizes(dataset, split, subset)))
+        for place in count():
+            if place == len(known):
+                if (size := next(more, None)) is None:
+                    return
+                known.append(size)
+            yield known[place]
+
+    def _read_sizes(self, dataset: str, split: str, subset: int | None) -> Iterator[tuple[int, int]]:
         with suppress(Exception):  # as ``_at_hand``
             opened, images = self._loader(dataset, split)
             by_header, path = getattr(opened, "image_size", None), getattr(images, "path", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -57,7 +57,9 @@ def _told(error: Exception, own: dict[str, str], method: str) -> str:
     part = (classes or parts or [*own, f"method {method}"])[-1 if classes or parts else 0]
     theirs = [(frame, line) for frame, line in frames if _is_own(frame) or any(_is_of(frame, m) for m in own.values())]
     frame, line = (theirs or frames)[-1]
-    message = next(iter(str(error).strip().splitlines()), "")
+    message = ""
+    with suppress(Exception):  # the error is a user's own, and so is what it says of itself
+        message = next(iter(str(error).strip().splitlines()), "")
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return f"{part}: {what} ({frame.f_code.co_filename}, line {line}); --debug shows the traceback"
 

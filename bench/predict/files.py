@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -173,9 +174,28 @@ def require_empty(folder: Path, *, overwrite: bool, by: str = "--overwrite") -> 
     return frozenset(there)
 
 
+@contextmanager
+def all_or_none(images: Sequence[Path], out: Path, there: frozenset[str]) -> Iterator[None]:
+    """Where writing the files of images ends with an error or a stop, what it had written is removed again.
+
+    Args:
+        images: whose masks, overlays and scores are written.
+        out: the folder for them.
+        there: names of what it held before, which stays.
+    """
+    try:
+        yield
+    except BaseException:
+        for path in images:
+            for target in (*targets_of(out, path.stem, overlays=True), scores_file(out, path.stem)):
+                if target.name not in there:
+                    target.unlink(missing_ok=True)
+        raise
+
+
 def nearest_folder(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    """The folder, or the nearest one above it that exists; of a link to nothing the link, in which none can be made."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
 
 
 def folds_names(folder: Path) -> bool:

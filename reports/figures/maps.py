@@ -16,6 +16,7 @@ from spectral_bench.reports.figures.style import letters, shortened, width_of
 MOST_PIXELS = 360  # the longer side of a picture: 300 dpi at 1.2 inches
 _SIZES = (6.0, 5.5, 5.0)  # points
 _LINES = 3
+_MOST = 200  # letters of a text
 _BREAKS = " ,_-/…"
 
 Number = TypeVar("Number", bound=np.generic)
@@ -49,9 +50,10 @@ def headings(texts: Sequence[str], width: float) -> tuple[list[str], float]:
     wider than a line all texts get smaller; a word is broken only where it is too wide in the smallest size. What takes
     more than three lines loses its middle.
     """
-    parts = [part for text in texts for part in _parts(letters(text), _BREAKS)]
+    found = [shortened(letters(text), _MOST) for text in texts]  # of more than these no line would have room
+    parts = [part for text in found for part in _parts(text, _BREAKS)]
     size = next((size for size in _SIZES if all(width_of(_bare(part), size) <= width for part in parts)), _SIZES[-1])
-    return ["\n".join(_lines(letters(text), width, size)) for text in texts], size
+    return ["\n".join(_lines(text, width, size)) for text in found], size
 
 
 def _lines(text: Sequence[str], width: float, size: float) -> list[str]:

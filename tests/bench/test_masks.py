@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from spectral_bench.bench.predict.files import folds_names, require_stems, require_targets, targets_of
-from spectral_bench.common.errors import ConfigError, DataError
+from spectral_bench.bench.predict.files import (
+    all_or_none,
+    folds_names,
+    require_empty,
+    require_stems,
+    require_targets,
+    targets_of,
+)
+from spectral_bench.common.errors import ConfigError, DataError, StoreError
 
 
 def touch(path: Path) -> Path:
@@ -92,3 +99,29 @@ def test_a_name_too_long_for_its_mask_is_refused_before_anything_is_written(tmp_
     require_targets([touch(tmp_path / "in" / "short.jpg")], tmp_path / "out", overlays=True)
     with pytest.raises(DataError, match=r"would be a name of 242 bytes; expected at most"):
         require_targets([image], tmp_path / "out", overlays=True)
+
+
+@pytest.mark.parametrize("end", [ValueError, KeyboardInterrupt])
+def test_what_was_written_goes_where_not_all_can_be(tmp_path: Path, end: type[BaseException]) -> None:
+    photos = [tmp_path / f"{name}.jpg" for name in "abc"]
+    out = tmp_path / "out"
+    touch(out / "a.png")
+
+    def write() -> None:
+        for name in ("a_overlay.jpg", "b.png", "b_scores.npy"):
+            touch(out / name)
+        raise end
+
+    with pytest.raises(end), all_or_none(photos, out, frozenset({"a.png"})):
+        write()
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+    with all_or_none(photos, out, frozenset({"a.png"})):
+        touch(out / "b.png")
+    assert (out / "b.png").exists()
+
+
+def test_below_a_link_to_nothing_no_folder_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for out in (tmp_path / "dangling", tmp_path / "dangling" / "masks"):
+        with pytest.raises(StoreError, match="cannot be written"):
+            require_empty(out, overwrite=False)

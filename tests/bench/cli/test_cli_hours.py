@@ -273,3 +273,9 @@ def test_cohorts_that_would_not_fit_are_torn(lab: Lab) -> None:
     formed = dict(zip(names, "aabb", strict=True))
     assert fitting_cohorts(formed, plan, 1.0) == {names[2]: "b", names[3]: "b"}
     assert fitting_cohorts(formed, plan, 2.0) == formed
+
+
+@pytest.mark.parametrize(("hours", "told"), [(1.23e-5, "0.000013"), (0.0, "0"), (0.301, "0.31"), (12.01, "13")])
+def test_a_budget_that_is_named_can_be_stated(hours: float, told: str) -> None:
+    assert module._round_up(hours) == told
+    assert not hours or module.read_budget(f"{told}h", None, max_hours=None, executor="local", gpus=0) is not None

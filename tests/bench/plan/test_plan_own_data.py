@@ -12,6 +12,7 @@ from plan_lab import Lab
 
 from spectral_bench.bench.plan.today import CurrentData
 from spectral_bench.common.documents.problems import InvalidDocument
+from spectral_bench.datasets.folder import FolderDataSet
 from spectral_bench.datasets.interface import DataRoots
 
 OWN = "{title: Own, splits: {train: {images: t, labels: t}, val: {images: v, labels: v}}, classes: {0: a, 1: b}%s}"
@@ -127,3 +128,30 @@ def test_a_missing_folder_of_features_is_said_at_its_root_not_at_protocols(own: 
     (own.folder / "files" / "train").rename(own.folder / "gone")
     lines = refused(own, f"method: kmeans, params: {{k: 4}}, {files}")
     assert [line.partition(": ")[0] for line in lines] == ["runs[0].features.root"] * 2
+
+
+def test_rows_of_a_grid_read_the_headers_of_images_once(own: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    header = FolderDataSet.image_size
+
+    def telling(self: FolderDataSet, path: Path) -> tuple[int, int]:
+        read.append(path.name)
+        return header(self, path)
+
+    monkeypatch.setattr(FolderDataSet, "image_size", telling)
+    rows = "\n".join(f"  - {{method: kmeans, params: {{k: {1000 + row}}}}}" for row in range(5))
+    with pytest.raises(InvalidDocument) as caught:
+        own.plan(f"defaults: {{dataset: 'folder:own.yaml'}}\nruns:\n{rows}\n", data=CurrentData(DataRoots()))
+    assert len(caught.value.problems) == 5
+    assert sorted(read) == sorted(f"{index}.png" for index in range(8))
+
+
+def test_misfits_of_an_own_method_that_raise_are_told(own: Lab) -> None:
+    (own.folder / "mine.py").write_text(
+        "from spectral_bench.methods.kmeans import KMeans\n\n\n"
+        "class Mine(KMeans):\n"
+        "    class Params(KMeans.Params):\n"
+        "        k: int | None = None\n"
+    )
+    (fault,) = refused(own, "method: 'mine.py:Mine'")
+    assert "mine.py:Mine: its parameters' misfits raised TypeError: " in fault

@@ -14,7 +14,7 @@ from report_samples import Outcome, add_row, contingency, write_grid
 
 from spectral_bench.reports import write_all
 from spectral_bench.reports.collect import collect
-from spectral_bench.reports.figures import qualitative
+from spectral_bench.reports.figures import maps, qualitative
 from spectral_bench.reports.figures.eigenfunctions import eigenfunction_figure
 from spectral_bench.reports.figures.maps import headings
 from spectral_bench.reports.figures.qualitative import RIGHT, VOID, WRONG, class_colours, errors, qualitative_figure
@@ -201,3 +201,17 @@ def test_a_report_says_what_it_could_not_show(filled: Store, tmp_path: Path):
     assert "no data &lt;root&gt;" in page
     assert "No panels of x: no data" in index
     assert "6 panels of the gallery are not shown" in index
+
+
+def test_a_title_of_thousands_of_letters_is_cut_before_its_lines_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    filled = maps._filled
+
+    def telling(parts: Sequence[list[str]], width: float, size: float) -> list[list[str]]:
+        tried.append(sum(map(len, parts)))
+        return filled(parts, width, size)
+
+    monkeypatch.setattr(maps, "_filled", telling)
+    (heading,), _ = headings(["word " * 600], 1.0)
+    assert heading.count("\n") <= 2
+    assert max(tried) <= 201
