@@ -151,8 +151,8 @@ _IMAGES, _EVALUATED, _BATCH = 64, 32, 4  # at most, in a grid that takes minutes
 _BATCH_PATCHES = 3000  # of a training step, about; the graph of a step grows with the square of it
 
 _HEAD = """\
-# A first grid. What it takes:  bench plan {file}
-#               Carry it out:   bench run {file}
+# A first grid. What it takes:  {plan}
+#               Carry it out:   {run}
 # It takes about {minutes} minutes on two cores, and is small on purpose: few images and steps, a small
 # network. It shows how {shows}, not how methods compare.
 name: {name}
@@ -347,7 +347,8 @@ def grid_text(info: DataInfo, dataset: str, splits: Splits, to: Path, roots: str
         if total is not None and total > most and (key == "subset" or form is _SCORED)
     ]
     return form.format(
-        file=to.name,
+        plan=command("plan", str(to)),
+        run=command("run", str(to)),
         minutes=_minutes(patches * batch, _RUNS[form]),
         shows="an ablation is run and read" if form is _SCORED else "images are cut into clusters",
         name=f"first-{_plain(info.name)}",
