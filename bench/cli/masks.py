@@ -107,8 +107,7 @@ def predict(
     warn_of_edits(record)
     told = [key.told] if key else list[str]()
     parts = (record.spec.method, record.spec.backbone.name) if record else ("", "")
-    written_whole = all_or_none(files, to, there)
-    with one_line(*parts, names_backbone), progress_bar("predicting") as progress, written_whole:
+    with one_line(*parts, names_backbone), progress_bar("predicting") as progress, all_or_none(files, to, there):
         naming = _naming_of_run(record, names, names_backbone, names_option, text_model)
         wanted = Wanted(overlays=overlays, contours=contours, scores=scores)
         options: dict[str, Any] = {"wanted": wanted, "key": key, "device": device, "progress": progress}
