@@ -274,6 +274,10 @@ def test_peaks_are_of_seeds_that_did_the_same_on_both_sides(tmp_path: Path):
     assert (one.a.n, one.b.n, one.word) == (2, 2, "same")
     alike = cell(compared(tmp_path / "2", first_extracts(0), first_extracts(0), costs=True), "peak_rss_bytes")
     assert (alike.a.n, alike.b.n) == (3, 3)
+    together = first_extracts()
+    together[2] = replace(together[2], execution={**CPU["execution"], "cohort": ["one", "other"]})
+    cohort = cell(compared(tmp_path / "5", together, first_extracts(), costs=True), "peak_rss_bytes")
+    assert (cohort.a.n, cohort.b.n) == (2, 2)
     none = cell(compared(tmp_path / "3", first_extracts(0, 1, 2), first_extracts(), costs=True), "peak_rss_bytes")
     assert (none.word, none.difference) == ("not comparable", None)
     assert none.reason == "memory: only runs of one side extracted features, or shared their process"
