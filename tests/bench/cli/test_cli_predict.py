@@ -203,19 +203,24 @@ def test_a_folder_that_holds_files_is_refused_before_any_work(
 SYNTHETIC = """
 name: counted
 protocols: [{protocol}]
-defaults: {{dataset: synthetic, subset: 8, eval_subset: 6, features: {{dtype: {dtype}}}}}
+defaults: {{dataset: synthetic, subset: 8, eval_subset: 6, features: {{{features}}}}}
 runs: [{{method: kmeans, params: {{k: 12, input: last_l2, scores: distance}}}}]
 """
 
 
 @pytest.mark.parametrize(
-    ("protocol", "dtype"),
-    [("whole", "float16"), ("whole", "float32"), ("{name: both, extends: whole, view: {flip: features}}", "float16")],
+    ("protocol", "features"),
+    [
+        ("whole", "dtype: float16"),
+        ("whole", "dtype: float32"),
+        ("whole", "mode: online"),
+        ("{name: both, extends: whole, view: {flip: features}}", "dtype: float16"),
+    ],
 )
 def test_masks_of_evaluated_images_are_those_of_the_evaluation(
-    bench: Bench, tmp_path: Path, protocol: str, dtype: str
+    bench: Bench, tmp_path: Path, protocol: str, features: str
 ) -> None:
-    (tmp_path / "g.yaml").write_text(SYNTHETIC.format(protocol=protocol, dtype=dtype))
+    (tmp_path / "g.yaml").write_text(SYNTHETIC.format(protocol=protocol, features=features))
     assert bench("run", "--grid", "g.yaml", "--out", "o", "--executor", "inline", "--device", "cpu").code == 0
     store = Store.open(tmp_path / "o")
     (run_id,) = store.runs()
