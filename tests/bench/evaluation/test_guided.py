@@ -190,6 +190,12 @@ def test_ratios_of_negative_scores_are_refused_and_a_temperature_makes_them_shar
     pamr = Pamr(iterations=1)
     whole = refine(shares, WINDOWS, image, pamr, Guided(iterations=3, correction="ratio"))
     assert torch.equal(refine(given, WINDOWS, image, pamr, how), whole)
+
+
+def test_the_crf_takes_ratios_of_a_temperature_for_shares_too() -> None:
+    pytest.importorskip("pydensecrf.densecrf")
+    given, image = scores(WINDOWS), picture(WINDOWS)
+    how, shares = Guided(iterations=3, correction="ratio", temperature=0.5), torch.softmax(given / 0.5, 1)
     guides = [Guide.of(WINDOWS, image, one, CPU) for one in (how, how.model_copy(update={"temperature": None}))]
     np.testing.assert_array_equal(energies(given, WINDOWS, guides[0]), energies(shares, WINDOWS, guides[1]))
 
@@ -228,6 +234,7 @@ def test_equal_scores_go_to_the_lowest_cluster_whatever_the_parts(monkeypatch: p
 
 
 def test_the_crf_starts_from_the_same_scores() -> None:
+    pytest.importorskip("pydensecrf.densecrf")
     given, image, how = scores(WINDOWS), picture(WINDOWS), Guided(iterations=3)
     guide = Guide.of(WINDOWS, image, how, CPU)
     shares = torch.softmax(guide.scores(given), -1).permute(2, 0, 1).clamp(1e-5, 1)
