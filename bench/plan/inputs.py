@@ -237,7 +237,8 @@ def training_data(settings: RunSettings, problems: Problems, today: Data | None 
     info = None
     with problems.at(key):
         info = counted(facts_of(settings.train_dataset or settings.dataset), [settings.train_split], today)
-    if info is None or not _split_is_valid(settings, info, problems):
+    keys = "train_split", "subset"
+    if info is None or not has_images(info, settings.train_split, settings.subset, problems, keys):
         return None
     transform = None
     with problems.at("transform"):
@@ -285,13 +286,14 @@ def resolve_transform(transform: str | Transform, info: DataInfo) -> Transform:
     return Transform(resize=resize, scale=PAPER_SCALE, crop=info.window, flip=True, photometric=True)
 
 
-def _split_is_valid(settings: RunSettings, info: DataInfo, problems: Problems) -> bool:
-    if settings.train_split not in info.splits:
-        problems.add("train_split", unknown(f"split of {info.name}", settings.train_split, info.splits))
+def has_images(info: DataInfo, split: str, subset: int | None, problems: Problems, keys: tuple[str, str]) -> bool:
+    """Whether a data set has a split, and it as many images as are asked for; else the fault is noted at its key."""
+    if split not in info.splits:
+        problems.add(keys[0], unknown(f"split of {info.name}", split, info.splits))
         return False
-    size = info.splits[settings.train_split]
-    if settings.subset is not None and size is not None and settings.subset > size:
-        problems.add("subset", f"{info.name} {settings.train_split} has {size} images only")
+    size = info.splits[split]
+    if subset is not None and size is not None and subset > size:
+        problems.add(keys[1], f"{info.name} {split} has {size} images only")
         return False
     return True
 

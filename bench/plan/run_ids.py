@@ -34,6 +34,7 @@ from spectral_bench.bench.plan.inputs import (
     check_sizes,
     checked_params,
     facts_of,
+    has_images,
     stored_backbone,
     stored_view,
     training_data,
@@ -44,7 +45,6 @@ from spectral_bench.bench.plan.today import Data
 from spectral_bench.common.documents.document import Document
 from spectral_bench.common.documents.problems import Problems
 from spectral_bench.common.errors import ConfigError, DataError
-from spectral_bench.common.names import unknown
 from spectral_bench.common.registry import absolute_name, absolute_path, is_path, is_weights_file
 from spectral_bench.datasets.interface import DataInfo
 from spectral_bench.datasets.registry import absolute_data
@@ -342,17 +342,10 @@ def _protocols(
 
 def _can_be_evaluated(settings: RunSettings, info: DataInfo, problems: Problems) -> bool:
     """Whether a data set has the images that a run is evaluated on, with labels; else the fault is noted."""
-    if settings.split not in info.splits:
-        problems.add("split", unknown(f"split of {info.name}", settings.split, info.splits))
-        return False
     if settings.split in info.unlabelled:
         problems.add("split", info.without_labels(settings.split))
         return False
-    size = info.splits[settings.split]
-    if settings.eval_subset is not None and size is not None and settings.eval_subset > size:
-        problems.add("eval_subset", f"{info.name} {settings.split} has {size} images only")
-        return False
-    return True
+    return has_images(info, settings.split, settings.eval_subset, problems, ("split", "eval_subset"))
 
 
 def _without_repeated_baselines(rows: list[ResolvedRow]) -> list[ResolvedRow]:

@@ -66,24 +66,6 @@ def require_no_labels(method: str) -> None:
         raise ConfigError(f'method "{method}" is fitted with labels, which only a grid\'s run hands to it')
 
 
-def require_fitting(method: str, params: dict[str, Any], images: int, patches: int) -> None:
-    """Refuse parameters that so few images or patches cannot do with, in the words of a grid.
-
-    Args:
-        method: its name.
-        params: complete.
-        images: training images.
-        patches: in all of them.
-
-    Raises:
-        ConfigError: says each of them.
-    """
-    found = method_facts(method).params(**params).misfits(images, patches)
-    problems = [f"{method}: {name} = {params[name]!r}: expected {expected}" for name, expected in found.items()]
-    if problems:
-        raise ConfigError("; ".join(problems))
-
-
 def fit_in_memory(
     method: str,
     params: dict[str, Any],
@@ -98,7 +80,7 @@ def fit_in_memory(
 
     Args:
         method: a name, or ``path/to/file.py:Class``.
-        params: complete, and fit for the source (``require_fitting``).
+        params: complete, and fit for the source.
         source: training patches.
         seed: of the fit; that of ``source``.
         device: where to compute.

@@ -10,7 +10,7 @@ from torch import Tensor
 from spectral_bench.methods.errors import NumericalError
 from spectral_bench.methods.graphs import sparse
 from spectral_bench.methods.graphs.directions import Directions, directions
-from spectral_bench.methods.graphs.nearest import Entries, entries_above, largest_entries, largest_of_blocks
+from spectral_bench.methods.graphs.nearest import Entries, entries_above, joined, largest_entries, largest_of_blocks
 from spectral_bench.methods.graphs.options import GraphOptions
 
 MAX_EDGES = 2**27  # about 1 GB of columns and weights
@@ -104,13 +104,7 @@ def _epsilon_edges(vectors: Directions, epsilon: float) -> Tensor:
                 f"epsilon graph of {len(vectors.unit)} patches: more than {MAX_EDGES} edges at epsilon = {epsilon};"
                 " raise epsilon, or use the full graph, which is never stored"
             )
-    return _stack(parts)
-
-
-def _stack(parts: list[Entries]) -> Tensor:
-    counts = torch.cat([part.counts for part in parts])
-    columns = torch.cat([part.columns.int() for part in parts])
-    return sparse.from_counts(counts, columns, torch.cat([part.values for part in parts]))
+    return sparse.from_counts(*joined(parts))
 
 
 def _symmetric_sum(upper: Tensor) -> Tensor:

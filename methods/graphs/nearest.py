@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class Entries(NamedTuple):
 
     Attributes:
         counts: (rows,) int64, entries of each row.
-        columns: (n,) int64, or int32 as graphs keep them: ``largest_of_blocks``.
+        columns: (n,) int64, or int32 as graphs keep them: ``joined``.
         values: (n,), of the block's dtype.
     """
 
@@ -61,6 +61,11 @@ def largest_of_blocks(blocks: Iterable[Tensor], k: int, floor: float) -> Entries
             parts += _by_threads(block.detach().numpy(), k, floor)
         else:
             parts.append(_largest_of_whole_rows(block, k, floor))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Entries]) -> Entries:
+    """The entries of one or more blocks of rows, one after the other, with columns as int32."""
     if len(parts) == 1:  # small tables, of which there may be many
         return parts[0]._replace(columns=parts[0].columns.int())
     counts, columns, values = zip(*parts, strict=True)
